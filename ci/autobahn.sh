@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# The Autobahn test suite against the echo example, on every engine and handler placement.  usage: autobahn.sh [CASE-GLOB...]
+#
+# Default cases: groups 1-7, 9 and 10, all that are not about compression: 301 cases, about 20 s a combination.
+# Exit 0: every case ran everywhere, none FAILED, and every connection was closed as it should be.
+# A combination is left out only where the kernel gives this process no io_uring, and then a line says SKIPPED.
+# Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page for each case, log.txt, server.log).
+# Needs python3 with venv; the suite is installed into ci/autobahn/venv at the first run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+suite=$PWD/ci/autobahn
+default_cases=('1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '9.*' '10.*')
+default_cases_count=301
+combinations=(uring/same-core uring/inline std)
+
+ready_seconds_max=20 # from start to listening; it is far below a second on an idle machine
+stop_seconds_max=40  # the server's own drain deadline is 30 s
+suite_seconds_max=900
+
+server=
+trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
+
+install_suite() {
+  local stamp=$suite/venv/.installed want
+  exec 9<"$suite"
+  flock 9
+  want=$(cat "$suite/install.sh" "$suite/py3port.py" "$suite"/requirements*.txt | cksum)
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+    rm -rf "$suite/venv"
+    "$suite/install.sh"
+    printf '%s\n' "$want" >"$stamp"
+  fi
+  exec 9<&-
+}
+
+# Prints why io_uring cannot be had here, or nothing.
+io_uring_missing() {
+  python3 - <<'P'
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+IO_URING_SETUP = 425  # the same number on every architecture
+fd = libc.syscall(IO_URING_SETUP, 1, (ctypes.c_uint8 * 120)())
+if fd >= 0:
+    os.close(fd)
+elif ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):
+    print("io_uring_setup: " + os.strerror(ctypes.get_errno()))
+P
+}
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+start_server() { # PORT LOG ENGINE-OPTIONS...; sets $server
+  local port=$1 log=$2 i
+  shift 2
+  "$echo_binary" --addr "127.0.0.1:$port" --workers 1 "$@" >"$log" 2>&1 &
+  server=$!
+  for ((i = 0; i < ready_seconds_max * 10; i++)); do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "the server does not listen on port $port; its output:"
+  tail -n 20 "$log"
+  return 1
+}
+
+stop_server() { # LOG; 0 if the server was still there and ended by itself, with success, on SIGTERM
+  local log=$1 pid=$server i status=0
+  kill -TERM "$pid" 2>/dev/null || true
+  for ((i = 0; i < stop_seconds_max * 10; i++)); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  if kill -KILL "$pid" 2>/dev/null; then echo "the server ignored SIGTERM for $stop_seconds_max s"; fi
+  wait "$pid" || status=$?
+  server=
+  [ "$status" -eq 0 ] && return 0
+  echo "the server ended with status $status; its last output:"
+  tail -n 20 "$log"
+  return 1
+}
+
+run_combination() { # NAME CASES...
+  local name=$1 out=$suite/reports/${1//\//-} port status=0
+  local options=(--engine "${1%%/*}")
+  shift
+  case $name in */*) options+=(--handlers "${name#*/}") ;; esac
+  rm -rf "$out"
+  mkdir -p "$out"
+  port=$(free_port)
+  if ! start_server "$port" "$out/server.log" "${options[@]}"; then return 1; fi
+  AGENT=$name TIMEOUT=$suite_seconds_max "$suite/run_server.sh" "ws://127.0.0.1:$port/ws" "$out" "$@" \
+    >"$out/summary.txt" || status=1
+  cat "$out/summary.txt"
+  stop_server "$out/server.log" || status=1
+  # The suite counts a connection that was closed wrongly apart from a case that FAILED; here both are failures.
+  grep -q ' BADCLOSE=0$' "$out/summary.txt" || status=1
+  if [ "$whole" = yes ] && ! grep -q " cases=$default_cases_count\$" "$out/summary.txt"; then
+    echo "not the $default_cases_count cases that these groups have"
+    status=1
+  fi
+  return "$status"
+}
+
+whole=no
+if [ $# -eq 0 ]; then
+  whole=yes
+  set -- "${default_cases[@]}"
+fi
+install_suite
+cargo build --release --example echo
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+echo_binary=$target/release/examples/echo
+missing=$(io_uring_missing)
+
+failed=()
+for combination in "${combinations[@]}"; do
+  echo "== $combination"
+  if [ -n "$missing" ] && [[ $combination == uring/* ]]; then
+    echo "SKIPPED: $missing"
+  elif ! run_combination "$combination" "$@"; then
+    failed+=("$combination")
+  fi
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "autobahn: FAILED on ${failed[*]}" >&2
+  exit 1
+fi
+echo "autobahn: passed"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# All tests.  usage: test.sh [CARGO-TEST-ARGUMENT...]
+# The interoperability tests install their peers (tests/peers/install.sh) at the first run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo test --workspace "$@"
