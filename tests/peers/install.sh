@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs the test peers next to this script: .venv (websockets, from PyPI) and node_modules (ws, from npm), at the pinned
+# versions.  usage: install.sh
+# Does nothing when they are there already.  Two callers at once: the second waits for the first.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+for tool in python3 node npm; do
+  command -v "$tool" >/dev/null || { echo "the test peers need $tool (python >= 3.9 with venv, node >= 18)" >&2; exit 1; }
+done
+
+# The lock is on the folder itself, so there is no lock file to ignore. macOS has no flock: run one test process at a time there.
+exec 9<.
+if command -v flock >/dev/null; then flock 9; fi
+
+# up_to_date FOLDER PINS: were exactly these pins installed, to the end?
+up_to_date() { [ "$(cat "$1/.installed" 2>/dev/null)" = "$(cksum <"$2")" ]; }
+
+if ! up_to_date .venv requirements.txt || [ ! -x .venv/bin/python ]; then
+  rm -rf .venv
+  python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+  cksum <requirements.txt >.venv/.installed
+fi
+if ! up_to_date node_modules package-lock.json; then
+  npm ci --silent --ignore-scripts --no-audit --no-fund
+  cksum <package-lock.json >node_modules/.installed
+fi
