@@ -1,0 +1,83 @@
+//! The house rules that no compiler checks, as a test.
+//!
+//! Each rule is a function from one file to complaints; the test at the end of this file applies all of them to the
+//! whole checkout and shows every complaint at once. A rule that is wrong in a place gets an entry in one of the lists
+//! below, with the reason, and an entry that has become needless is itself a complaint.
+
+mod rules;
+mod source;
+
+use source::{Files, Text};
+
+/// Rust files longer than this hold two things.
+const SOURCE_LINES_MAX: usize = 500;
+
+/// Files that may be longer, and why.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// Where `unsafe` may stand, as a file or, with a slash at its end, a folder, and why.
+const UNSAFE_PLACES: &[(&str, &str)] = &[
+    (
+        "engine/src/sys/",
+        "system calls and memory shared with the kernel",
+    ),
+    (
+        "benches/",
+        "the raw limits it measures are written against the kernel's interface; never published",
+    ),
+];
+
+/// Which of our crates each crate may depend on: engine, then http, then websocket, then the facade.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
+    ("engine/Cargo.toml", &[]),
+    ("http/Cargo.toml", &["tidegate-engine"]),
+    (
+        "websocket/Cargo.toml",
+        &["tidegate-engine", "tidegate-http"],
+    ),
+    (
+        "Cargo.toml",
+        &["tidegate-engine", "tidegate-http", "tidegate-websocket"],
+    ),
+];
+
+#[test]
+fn the_checkout_is_tidy() {
+    let files = Files::of_the_checkout();
+    assert!(
+        files.iter().any(|file| file.path == "engine/src/lib.rs"),
+        "the walk does not find the sources"
+    );
+    let mut complaints = Vec::new();
+    for file in files.iter() {
+        complaints.extend(check(file));
+    }
+    complaints.extend(rules::needless_exceptions(&files));
+    assert!(
+        complaints.is_empty(),
+        "{} complaints:\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
+}
+
+/// Every rule that applies to `file`.
+fn check(file: &Text) -> Vec<String> {
+    let mut complaints = rules::machine_paths(file);
+    if file.path.ends_with(".rs") {
+        complaints.extend(rules::length(file));
+        complaints.extend(rules::file_name(file));
+        complaints.extend(rules::left_behind(file));
+        complaints.extend(rules::commented_out(file));
+        complaints.extend(rules::words(file));
+        complaints.extend(rules::unsafe_places(file));
+        complaints.extend(rules::waiting(file));
+    }
+    if file.path.ends_with("Cargo.toml") {
+        complaints.extend(rules::manifest(file));
+    }
+    if file.path.ends_with("-lock.json") {
+        complaints.extend(rules::registry_hosts(file));
+    }
+    complaints
+}

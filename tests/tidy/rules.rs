@@ -1,0 +1,324 @@
+//! The rules. Each takes a file and gives complaints; each has a test that it complains when it should and only then.
+
+use crate::source::{Files, Text, word_character};
+use crate::{DEPENDENCIES, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
+
+/// Words for which the project has another, and that one.
+const WORDS: &[(&str, &str)] = &[
+    ("reactor", "worker"),
+    ("shard", "worker"),
+];
+
+/// What must not be left in the sources. Split, so that this file does not contain it.
+const LEFT_BEHIND: &[&str] = &[
+    concat!("to", "do!("),
+    concat!("unimpl", "emented!("),
+    concat!("db", "g!("),
+    concat!("#[ign", "ore"),
+    concat!("allow(dead", "_code"),
+    concat!("#![al", "low("),
+];
+
+/// Folders of one machine; a text that names them holds nowhere else. Split for the same reason.
+const MACHINE_PATHS: &[&str] = &[
+    concat!("/wo", "rk/"),
+    concat!("/ro", "ot/"),
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("/tm", "p/"),
+];
+
+/// File names that say nothing about what is in them.
+const EMPTY_NAMES: &[&str] = &["utils.rs", "util.rs", "helpers.rs", "misc.rs", "common.rs"];
+
+pub fn length(file: &Text) -> Vec<String> {
+    let lines = file.content.lines().count();
+    if lines <= SOURCE_LINES_MAX || file.is_test() || is_listed(LONG_FILES, &file.path) {
+        return Vec::new();
+    }
+    vec![file.complain(
+        lines,
+        &format!("more than {SOURCE_LINES_MAX} lines: does it hold two things?"),
+    )]
+}
+
+pub fn file_name(file: &Text) -> Vec<String> {
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    if !EMPTY_NAMES.contains(&name) {
+        return Vec::new();
+    }
+    vec![file.complain(1, "name the file after what is in it")]
+}
+
+pub fn left_behind(file: &Text) -> Vec<String> {
+    complaints(file, |line| {
+        let left = LEFT_BEHIND.iter().find(|left| line.contains(**left))?;
+        Some(format!("`{left}` is left behind"))
+    })
+}
+
+/// A heuristic: an ordinary comment whose text ends or begins as only code does.
+pub fn commented_out(file: &Text) -> Vec<String> {
+    complaints(file, |line| {
+        let comment = line.trim_start().strip_prefix("//")?;
+        if comment.starts_with(['/', '!']) {
+            return None;
+        }
+        let comment = comment.trim();
+        let code = comment.ends_with(';') && comment.contains(['(', '='])
+            || comment.ends_with(" {")
+            || comment == "}"
+            || ["let ", "use ", "pub ", "#["]
+                .iter()
+                .any(|start| comment.starts_with(start) && comment.ends_with([';', '{', ']']));
+        code.then(|| "looks like commented-out code".to_owned())
+    })
+}
+
+/// Words of other projects for what has a word here, in the sources of the published crates, comments included.
+pub fn words(file: &Text) -> Vec<String> {
+    if file.is_test() || file.path.starts_with("benches/") {
+        return Vec::new();
+    }
+    let mut found = complaints(file, |line| {
+        let line = line.to_lowercase();
+        let (word, ours) = WORDS.iter().find(|(word, _)| has_word_start(&line, word))?;
+        Some(format!("`{word}`: the word here is `{ours}`"))
+    });
+    for (number, line) in (1..).zip(file.code()) {
+        if has_word_start(&line, "get_") && line.contains("fn get_") {
+            found.push(file.complain(
+                number,
+                "a getter is named after what it gives, without `get_`",
+            ));
+        }
+    }
+    found
+}
+
+pub fn unsafe_places(file: &Text) -> Vec<String> {
+    if is_listed(UNSAFE_PLACES, &file.path) {
+        return Vec::new();
+    }
+    let code = file.code();
+    (1..)
+        .zip(&code)
+        .filter(|(_, line)| has_word(line, "unsafe"))
+        .map(|(number, _)| file.complain(number, "`unsafe` outside the places listed for it"))
+        .collect()
+}
+
+/// Tests wait for progress, never for time.
+pub fn waiting(file: &Text) -> Vec<String> {
+    if !file.is_test() {
+        return Vec::new();
+    }
+    let code = file.code();
+    (1..)
+        .zip(&code)
+        .filter(|(_, line)| line.contains("thread::sleep"))
+        .map(|(number, _)| file.complain(number, "a test that sleeps"))
+        .collect()
+}
+
+pub fn machine_paths(file: &Text) -> Vec<String> {
+    complaints(file, |line| {
+        let path = MACHINE_PATHS.iter().find(|path| {
+            line.match_indices(**path).any(|(at, _)| {
+                // Part of a longer path or of an address is something else: `a/tmp/b`, `example.com/work/`.
+                !line[..at].ends_with(|c: char| word_character(c) || "./-}".contains(c))
+            })
+        })?;
+        Some(format!("`{path}` is a folder of one machine"))
+    })
+}
+
+pub fn registry_hosts(file: &Text) -> Vec<String> {
+    complaints(file, |line| {
+        line.contains(concat!("\"resol", "ved\"")).then(|| {
+            "the address of a registry: install with --omit-lockfile-registry-resolved".to_owned()
+        })
+    })
+}
+
+/// The dependency direction, and the lints every crate of the workspace shares.
+pub fn manifest(file: &Text) -> Vec<String> {
+    let Some((_, allowed)) = DEPENDENCIES.iter().find(|(path, _)| *path == file.path) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let mut section = "";
+    let mut shares_lints = false;
+    for (number, line) in file.lines() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            section = line;
+        }
+        shares_lints |= section == "[lints]" && line == "workspace = true";
+        let name: &str = line.split(['.', '=', ' ']).next().unwrap_or_default();
+        let depends = section.ends_with("dependencies]") && section != "[workspace.dependencies]";
+        if depends && name.starts_with("tidegate-") && !allowed.contains(&name) {
+            found.push(file.complain(number, &format!("this crate must not know `{name}`")));
+        }
+    }
+    if !shares_lints {
+        found.push(file.complain(1, "does not take the lints of the workspace"));
+    }
+    found
+}
+
+/// Entries of the lists of exceptions that nothing needs any more.
+pub fn needless_exceptions(files: &Files) -> Vec<String> {
+    let long = LONG_FILES.iter().filter(|(path, _)| {
+        !files
+            .iter()
+            .any(|file| file.path == *path && file.content.lines().count() > SOURCE_LINES_MAX)
+    });
+    let places = UNSAFE_PLACES.iter().filter(|place| {
+        !files.iter().any(|file| {
+            is_listed(&[**place], &file.path)
+                && file.path.ends_with(".rs")
+                && file.code().iter().any(|line| has_word(line, "unsafe"))
+        })
+    });
+    long.chain(places)
+        .map(|(path, _)| format!("{path}: needs no exception any more"))
+        .collect()
+}
+
+fn is_listed(list: &[(&str, &str)], path: &str) -> bool {
+    list.iter()
+        .any(|(place, _)| path == *place || place.ends_with('/') && path.starts_with(place))
+}
+
+fn complaints(file: &Text, rule: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    file.lines()
+        .filter_map(|(number, line)| Some(file.complain(number, &rule(line)?)))
+        .collect()
+}
+
+/// Does a word of `line` start with `start`? In `snake_case`, each part is a word.
+fn has_word_start(line: &str, start: &str) -> bool {
+    line.match_indices(start)
+        .any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].ends_with(word_character)
+            && !line[at + word.len()..].starts_with(word_character)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str, content: &str) -> Text {
+        Text {
+            path: path.to_owned(),
+            content: content.to_owned(),
+        }
+    }
+
+    /// The rule complains about the first content and not about the second.
+    fn tells_apart(rule: fn(&Text) -> Vec<String>, path: &str, bad: &str, good: &str) {
+        assert_eq!(rule(&text(path, bad)).len(), 1, "{bad}");
+        assert_eq!(rule(&text(path, good)), Vec::<String>::new(), "{good}");
+    }
+
+    #[test]
+    fn lengths() {
+        let longest = "\n".repeat(SOURCE_LINES_MAX);
+        tells_apart(length, "http/src/a.rs", &format!("{longest}\n"), &longest);
+        assert!(length(&text("http/tests/a.rs", &format!("{longest}\n"))).is_empty());
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(file_name(&text("http/src/utils.rs", "")).len(), 1);
+        assert!(file_name(&text("http/src/mask_utils.rs", "")).is_empty());
+    }
+
+    #[test]
+    fn what_is_left_behind() {
+        for left in LEFT_BEHIND {
+            tells_apart(
+                left_behind,
+                "a.rs",
+                &format!(" {left}"),
+                "// to do: nothing",
+            );
+        }
+    }
+
+    #[test]
+    fn commented_out_code() {
+        let prose =
+            "// A frame that fits (see above) is sent; the rest waits.\n/// let a = 1;\n//! use b;";
+        for code in [
+            "// let a = b;",
+            "//     call(b);",
+            "// if a {",
+            "// }",
+            "// #[test]",
+        ] {
+            tells_apart(commented_out, "a.rs", code, prose);
+        }
+    }
+
+    #[test]
+    fn our_words() {
+        let good = "struct Sharpened; // a worker, harder";
+        for bad in [
+            "struct Reactor;",
+            "// each shard",
+            "let my_driver = 1;",
+            "fn get_a() {}",
+        ] {
+            tells_apart(words, "engine/src/a.rs", bad, good);
+        }
+    }
+
+    #[test]
+    fn places_of_unsafe() {
+        let good = "#![forbid(unsafe_code)]\n// unsafe\nlet a = \"unsafe {\";";
+        tells_apart(unsafe_places, "http/src/a.rs", "unsafe { b() }", good);
+        assert!(unsafe_places(&text("engine/src/sys/a.rs", "unsafe { b() }")).is_empty());
+    }
+
+    #[test]
+    fn sleeping_tests() {
+        let bad = "std::thread::sleep(a);";
+        tells_apart(waiting, "tests/a.rs", bad, "// thread::sleep(a);");
+        assert!(waiting(&text("engine/src/a.rs", bad)).is_empty());
+    }
+
+    #[test]
+    fn paths_of_a_machine() {
+        for path in MACHINE_PATHS {
+            let bad = format!("see {path}a");
+            tells_apart(machine_paths, "README.md", &bad, &format!("see b{path}a"));
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_registry() {
+        let bad = concat!("\"resol", "ved\": \"https://registry.example/a.tgz\"");
+        tells_apart(
+            registry_hosts,
+            "package-lock.json",
+            bad,
+            "\"integrity\": \"a\"",
+        );
+    }
+
+    #[test]
+    fn the_dependency_direction() {
+        let lints = "[lints]\nworkspace = true\n";
+        let bad = format!("[dependencies]\ntidegate-http.workspace = true\n{lints}");
+        tells_apart(manifest, "engine/Cargo.toml", &bad, lints);
+        tells_apart(manifest, "http/Cargo.toml", "[dependencies]\n", lints);
+        assert!(manifest(&text("websocket/Cargo.toml", &bad)).is_empty());
+    }
+}
