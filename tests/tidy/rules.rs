@@ -4,10 +4,7 @@ use crate::source::{Files, Text, word_character};
 use crate::{DEPENDENCIES, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
 
 /// Words for which the project has another, and that one.
-const WORDS: &[(&str, &str)] = &[
-    ("reactor", "worker"),
-    ("shard", "worker"),
-];
+const WORDS: &[(&str, &str)] = &[("reactor", "worker"), ("shard", "worker")];
 
 /// What must not be left in the sources. Split, so that this file does not contain it.
 const LEFT_BEHIND: &[&str] = &[
@@ -273,7 +270,7 @@ mod tests {
         for bad in [
             "struct Reactor;",
             "// each shard",
-            "let my_driver = 1;",
+            "let my_shard = 1;",
             "fn get_a() {}",
         ] {
             tells_apart(words, "engine/src/a.rs", bad, good);
