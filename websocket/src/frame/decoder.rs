@@ -1,0 +1,209 @@
+//! Bytes into frames: headers that may be cut anywhere and payload in pieces, as it arrives.
+//!
+//! Used by [`Protocol`](crate::protocol::Protocol) and by whoever needs single frames. Keeps at most one header; never
+//! payload. Invariant: what [`FrameDecoder::decode`] did not report as a piece it has consumed.
+
+use std::ops::Range;
+
+use super::{FrameHeader, FrameRules};
+use crate::error::ProtocolError;
+use crate::limits::FRAME_HEADER_BYTES_MAX;
+use crate::mask::{MaskingKey, apply_mask};
+
+/// Decodes the peer's frames one after another and unmasks their payload in place.
+///
+/// ```
+/// use tidegate_websocket::{FrameDecoder, FrameRules, Opcode, Role};
+/// let mut packet = *b"\x81\x02hi\x89\x00"; // from a server: a text frame and a ping
+/// let mut decoder = FrameDecoder::new(FrameRules::new(Role::Client));
+/// let mut rest = &mut packet[..];
+/// let mut opcodes = Vec::new();
+/// while !rest.is_empty() {
+///     let decoded = decoder.decode(rest)?;
+///     opcodes.extend(decoded.piece.map(|piece| piece.header.opcode));
+///     rest = &mut rest[decoded.consumed..];
+/// }
+/// assert_eq!(opcodes, [Opcode::Text, Opcode::Ping]);
+/// # Ok::<(), tidegate_websocket::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct FrameDecoder {
+    rules: FrameRules,
+    state: State,
+}
+
+/// A step of decoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// Bytes of the input that are done with, the piece included. At least one unless the input was empty.
+    pub consumed: usize,
+    /// What they held; `None` when they end inside a header, and then all of the input was consumed.
+    pub piece: Option<Piece>,
+}
+
+/// A part of a frame's payload, or all of it. The first piece of a frame comes with its header, even when no payload
+/// has arrived yet or there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The header of the piece's frame.
+    pub header: FrameHeader,
+    /// Where in the input the piece is, unmasked.
+    pub range: Range<usize>,
+    /// Is this the frame's first piece?
+    pub first: bool,
+    /// Bytes of the frame's payload that are still to come after this piece.
+    pub remaining_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between frames, or inside a header of which the first `len` bytes are held.
+    Header {
+        held: [u8; FRAME_HEADER_BYTES_MAX],
+        len: u8,
+    },
+    /// Inside a payload.
+    Payload {
+        header: FrameHeader,
+        remaining_bytes: u64,
+    },
+}
+
+const BETWEEN_FRAMES: State = State::Header {
+    held: [0; FRAME_HEADER_BYTES_MAX],
+    len: 0,
+};
+
+impl FrameDecoder {
+    /// A decoder at the start of the peer's first frame.
+    #[must_use]
+    pub const fn new(rules: FrameRules) -> Self {
+        Self {
+            rules,
+            state: BETWEEN_FRAMES,
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> &FrameRules {
+        &self.rules
+    }
+
+    /// Is everything that was begun also finished?
+    #[must_use]
+    pub const fn is_between_frames(&self) -> bool {
+        matches!(self.state, State::Header { len: 0, .. })
+    }
+
+    /// Decodes until the next piece or the end of `input`, unmasking the piece in place. Call again with what is left
+    /// of the input; after an error the decoder is of no more use.
+    ///
+    /// # Errors
+    /// Every variant of [`ProtocolError`] that concerns one frame's header.
+    #[inline]
+    pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
+        match self.state {
+            State::Header { len: 0, .. } => match FrameHeader::parse(input, &self.rules)? {
+                Some((header, header_len)) => Ok(self.begin_payload(header, header_len, input)),
+                None => self.hold_header(input),
+            },
+            State::Header { .. } => self.hold_header(input),
+            State::Payload {
+                header,
+                remaining_bytes,
+            } => Ok(self.take_payload(header, remaining_bytes, 0, input)),
+        }
+    }
+
+    /// A header is complete at `header_len` of the input.
+    #[inline]
+    fn begin_payload(
+        &mut self,
+        header: FrameHeader,
+        header_len: usize,
+        input: &mut [u8],
+    ) -> Decoded {
+        let mut decoded = self.take_payload(header, header.payload_len, header_len, input);
+        if let Some(piece) = &mut decoded.piece {
+            piece.first = true;
+        }
+        decoded
+    }
+
+    /// Unmasks and reports what there is of the payload from `start` on. `header` holds the key for that place.
+    #[inline]
+    fn take_payload(
+        &mut self,
+        header: FrameHeader,
+        remaining_bytes: u64,
+        start: usize,
+        input: &mut [u8],
+    ) -> Decoded {
+        let available = input.len() - start;
+        let len = usize::try_from(remaining_bytes)
+            .unwrap_or(usize::MAX)
+            .min(available);
+        let range = start..start + len;
+        let remaining_bytes = remaining_bytes - len as u64;
+        if let Some(key) = header.masking_key {
+            apply_mask(key, &mut input[range.clone()]);
+        }
+        self.state = match remaining_bytes {
+            0 => BETWEEN_FRAMES,
+            _ => State::Payload {
+                header: rotate_key(header, len),
+                remaining_bytes,
+            },
+        };
+        let piece = Piece {
+            header,
+            range,
+            first: false,
+            remaining_bytes,
+        };
+        Decoded {
+            consumed: start + len,
+            piece: Some(piece),
+        }
+    }
+
+    /// Adds input to the header that is held, until it is whole.
+    #[cold]
+    fn hold_header(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
+        let State::Header { mut held, len } = self.state else {
+            return Ok(Decoded {
+                consumed: 0,
+                piece: None,
+            });
+        };
+        let len = usize::from(len);
+        let taken = input.len().min(FRAME_HEADER_BYTES_MAX - len);
+        held[len..len + taken].copy_from_slice(&input[..taken]);
+        match FrameHeader::parse(&held[..len + taken], &self.rules)? {
+            Some((header, header_len)) => {
+                // A shorter prefix was no header, so the header ends inside this input.
+                Ok(self.begin_payload(header, header_len.saturating_sub(len), input))
+            }
+            None => {
+                self.state = State::Header {
+                    held,
+                    len: (len + taken) as u8,
+                };
+                Ok(Decoded {
+                    consumed: taken,
+                    piece: None,
+                })
+            }
+        }
+    }
+}
+
+/// The header with the masking key for the payload after `len` more bytes.
+fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
+    let masking_key = header.masking_key.map(|key: MaskingKey| key.at_offset(len));
+    FrameHeader {
+        masking_key,
+        ..header
+    }
+}

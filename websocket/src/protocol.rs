@@ -1,0 +1,441 @@
+//! Receiving, for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
+//!
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece; this file knows which
+//! frame may follow which, holds the message limit and decides what becomes of a piece: a message that lies whole in
+//! the input is reported where it is, others are gathered by the [`Assembler`] or handed out as pieces.
+//!
+//! ```text
+//!              text, binary (no FIN)                  continuation (no FIN)
+//!   Between ───────────────────────────▶ Assembling ──────┐
+//!     ▲  │ text, binary (FIN):             Streaming ◀────┘
+//!     └──┘ a whole message                     │
+//!     ▲            continuation (FIN)          │
+//!     └────────────────────────────────────────┘     control frames may come in any state and change none;
+//!                                                    close, or a broken rule, ends all: the rest is ignored
+//! ```
+//!
+//! Called by the connection's owner for every chunk received. It sends nothing, knows no time and keeps no input: when
+//! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
+//! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
+
+use std::mem;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::assembler::Assembler;
+use crate::close::CloseFrame;
+use crate::error::ProtocolError;
+use crate::event::{ControlPayload, Event, Progress};
+use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
+use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, MESSAGE_BYTES_MAX_DEFAULT};
+use crate::message::MessageKind;
+use crate::utf8::{Utf8Validator, check_utf8};
+
+/// How the peer's frames and messages are received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProtocolConfig {
+    /// Our role and the reserved bits and opcodes that are allowed.
+    pub frames: FrameRules,
+    /// Bytes of payload a message may have over all of its frames; default 64 MiB
+    /// ([`MESSAGE_BYTES_MAX_DEFAULT`]). More is answered with 1009.
+    pub message_bytes_max: u64,
+}
+
+impl ProtocolConfig {
+    /// RFC 6455 without extensions, for `role`.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
+        Self {
+            frames: FrameRules::new(role),
+            message_bytes_max,
+        }
+    }
+}
+
+/// In what form messages are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
+    #[default]
+    Whole,
+    /// As they arrive, without gathering them: [`Event::Piece`].
+    Pieces,
+}
+
+/// The receiving half of a WebSocket connection.
+///
+/// ```
+/// use tidegate_websocket::{Event, Protocol, ProtocolConfig, Role};
+/// let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
+/// let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // from RFC 6455 section 5.7
+/// let progress = protocol.receive(&mut input)?;
+/// assert_eq!(progress.consumed, input.len());
+/// let Some(Event::InPlace { range, .. }) = progress.event else { panic!() };
+/// assert_eq!(&input[range], b"Hello");
+/// # Ok::<(), tidegate_websocket::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct Protocol {
+    frames: FrameDecoder,
+    incoming: Incoming,
+    delivery: Delivery,
+    message_bytes_max: u64,
+    /// A control frame's payload that is cut; on the heap, because that is rare and idle connections are many.
+    cut_control: Option<Box<CutControl>>,
+}
+
+// One of these exists for each of very many idle connections.
+const _: () = assert!(mem::size_of::<Protocol>() <= 96);
+
+/// The data side of the diagram above.
+#[derive(Debug)]
+enum Incoming {
+    /// No message is open.
+    Between,
+    /// A message is being gathered.
+    Assembling {
+        assembler: Assembler,
+        reserved_bits: ReservedBits,
+    },
+    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the
+    /// payload of its frames, counting all that the last header claims.
+    Streaming {
+        kind: MessageKind,
+        validator: Utf8Validator,
+        begun: bool,
+        frames_bytes: u64,
+    },
+    /// The peer closed or broke a rule: whatever comes is ignored.
+    Ended,
+}
+
+/// What has come of a control frame's payload.
+#[derive(Debug)]
+struct CutControl {
+    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
+    len: usize,
+}
+
+impl Default for CutControl {
+    fn default() -> Self {
+        Self {
+            bytes: [0; CONTROL_PAYLOAD_BYTES_MAX],
+            len: 0,
+        }
+    }
+}
+
+impl CutControl {
+    /// Adds a piece. The header was refused if all pieces together were too long, so nothing is left out.
+    fn push(&mut self, piece: &[u8]) {
+        for (place, byte) in self.bytes[self.len..].iter_mut().zip(piece) {
+            *place = *byte;
+        }
+        self.len = (self.len + piece.len()).min(CONTROL_PAYLOAD_BYTES_MAX);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Protocol {
+    /// The state after the opening handshake. Allocates nothing.
+    #[must_use]
+    pub const fn new(config: ProtocolConfig) -> Self {
+        Self {
+            frames: FrameDecoder::new(config.frames),
+            incoming: Incoming::Between,
+            delivery: Delivery::Whole,
+            message_bytes_max: config.message_bytes_max,
+            cut_control: None,
+        }
+    }
+
+    /// Takes the peer's bytes up to the next event, unmasking payload in place. Call again with what is left of the
+    /// input until no event comes. After [`Event::Close`] and after an error all input is consumed in silence
+    /// (RFC 6455 sections 1.4 and 7.1.7).
+    ///
+    /// # Errors
+    /// [`ProtocolError`] when the peer broke a rule, as soon as that is certain.
+    #[inline]
+    pub fn receive(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
+        let mut consumed = 0;
+        while consumed < input.len() && !self.is_ended() {
+            match self.step(input, &mut consumed) {
+                Ok(None) => {}
+                Ok(event) => return Ok(Progress { consumed, event }),
+                Err(error) => {
+                    self.end();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Progress {
+            consumed: input.len(),
+            event: None,
+        })
+    }
+
+    /// How messages that begin from now on are reported. One that is open goes on as it began.
+    pub const fn set_delivery(&mut self, delivery: Delivery) {
+        self.delivery = delivery;
+    }
+
+    /// The limit for every frame header from now on.
+    pub const fn set_message_bytes_max(&mut self, message_bytes_max: u64) {
+        self.message_bytes_max = message_bytes_max;
+    }
+
+    /// The limit in force.
+    #[must_use]
+    pub const fn message_bytes_max(&self) -> u64 {
+        self.message_bytes_max
+    }
+
+    /// Was the peer's close frame received, or a rule broken?
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.incoming, Incoming::Ended)
+    }
+
+    /// Bytes of heap held for a message or a control frame that has not fully arrived.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let message = match &self.incoming {
+            Incoming::Assembling { assembler, .. } => assembler.capacity(),
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
+        };
+        message
+            + self
+                .cut_control
+                .as_ref()
+                .map_or(0, |_| mem::size_of::<CutControl>())
+    }
+
+    /// Decodes one piece and decides what becomes of it.
+    #[inline]
+    fn step(
+        &mut self,
+        input: &mut [u8],
+        consumed: &mut usize,
+    ) -> Result<Option<Event>, ProtocolError> {
+        let start = *consumed;
+        let decoded = self.frames.decode(&mut input[start..])?;
+        *consumed += decoded.consumed;
+        let Some(piece) = decoded.piece else {
+            return Ok(None);
+        };
+        let range = start + piece.range.start..start + piece.range.end;
+        if piece.header.opcode.is_control() {
+            return self.control_piece(&piece, input, range);
+        }
+        if piece.first {
+            self.begin_data_frame(&piece.header)?;
+        }
+        self.data_piece(&piece, input, range)
+    }
+
+    /// Checks the header of a data frame against the open message and the limit, and opens a message if it must.
+    #[inline]
+    fn begin_data_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        let kind = match header.opcode {
+            Opcode::Text => Some(MessageKind::Text),
+            Opcode::Binary => Some(MessageKind::Binary),
+            _ => None,
+        };
+        match (&self.incoming, kind) {
+            (Incoming::Between, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (Incoming::Between, Some(kind)) => self.begin_message(kind, header.reserved_bits),
+            (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (_, None) => {}
+        }
+        let message_bytes = match &mut self.incoming {
+            // Every earlier frame is complete, so what is kept is all they claimed.
+            Incoming::Assembling { assembler, .. } => {
+                header.payload_len.saturating_add(assembler.len() as u64)
+            }
+            Incoming::Streaming { frames_bytes, .. } => {
+                *frames_bytes = frames_bytes.saturating_add(header.payload_len);
+                *frames_bytes
+            }
+            Incoming::Between | Incoming::Ended => 0,
+        };
+        let message_bytes_max = self.message_bytes_max;
+        if message_bytes > message_bytes_max {
+            return Err(ProtocolError::MessageTooBig {
+                message_bytes,
+                message_bytes_max,
+            });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn begin_message(&mut self, kind: MessageKind, reserved_bits: ReservedBits) {
+        self.incoming = match self.delivery {
+            Delivery::Whole => Incoming::Assembling {
+                assembler: Assembler::new(kind),
+                reserved_bits,
+            },
+            Delivery::Pieces => Incoming::Streaming {
+                kind,
+                validator: Utf8Validator::new(),
+                begun: false,
+                frames_bytes: 0,
+            },
+        };
+    }
+
+    /// A piece of the open message.
+    #[inline]
+    fn data_piece(
+        &mut self,
+        piece: &Piece,
+        input: &[u8],
+        range: Range<usize>,
+    ) -> Result<Option<Event>, ProtocolError> {
+        let last = piece.header.fin && piece.remaining_bytes == 0;
+        match &mut self.incoming {
+            Incoming::Assembling {
+                assembler,
+                reserved_bits,
+            } => {
+                if last && assembler.len() == 0 {
+                    let (kind, reserved_bits) = (assembler.kind(), *reserved_bits);
+                    self.incoming = Incoming::Between;
+                    return message_in_place(kind, reserved_bits, input, range).map(Some);
+                }
+                let expected_bytes = piece.header.fin.then_some(piece.remaining_bytes);
+                assembler.push(&input[range], expected_bytes)?;
+                if last {
+                    self.finish_assembling()
+                } else {
+                    Ok(None)
+                }
+            }
+            Incoming::Streaming {
+                kind,
+                validator,
+                begun,
+                ..
+            } => {
+                let kind = *kind;
+                if kind == MessageKind::Text {
+                    validator
+                        .push(&input[range.clone()])
+                        .map_err(|_| ProtocolError::InvalidUtf8)?;
+                    if last && !validator.is_complete() {
+                        return Err(ProtocolError::InvalidUtf8);
+                    }
+                }
+                if range.is_empty() && !last {
+                    return Ok(None);
+                }
+                let first = !mem::replace(begun, true);
+                if last {
+                    self.incoming = Incoming::Between;
+                }
+                let reserved_bits = piece.header.reserved_bits;
+                Ok(Some(Event::Piece {
+                    kind,
+                    reserved_bits,
+                    range,
+                    first,
+                    last,
+                }))
+            }
+            Incoming::Between | Incoming::Ended => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn finish_assembling(&mut self) -> Result<Option<Event>, ProtocolError> {
+        match mem::replace(&mut self.incoming, Incoming::Between) {
+            Incoming::Assembling {
+                assembler,
+                reserved_bits,
+            } => {
+                let message = assembler.finish()?;
+                Ok(Some(Event::Assembled {
+                    reserved_bits,
+                    message,
+                }))
+            }
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => Ok(None),
+        }
+    }
+
+    /// A piece of a control frame; those that are cut are gathered, which happens once in a blue moon.
+    fn control_piece(
+        &mut self,
+        piece: &Piece,
+        input: &[u8],
+        range: Range<usize>,
+    ) -> Result<Option<Event>, ProtocolError> {
+        if piece.remaining_bytes == 0 && self.cut_control.is_none() {
+            return self.control_event(&piece.header, ControlPayload::InPlace(range), input);
+        }
+        let cut = self.cut_control.get_or_insert_default();
+        cut.push(&input[range]);
+        if piece.remaining_bytes > 0 {
+            return Ok(None);
+        }
+        let payload = Bytes::copy_from_slice(cut.bytes());
+        self.cut_control = None;
+        self.control_event(&piece.header, ControlPayload::Assembled(payload), input)
+    }
+
+    /// A whole control frame.
+    fn control_event(
+        &mut self,
+        header: &FrameHeader,
+        payload: ControlPayload,
+        input: &[u8],
+    ) -> Result<Option<Event>, ProtocolError> {
+        Ok(Some(match header.opcode {
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            Opcode::Close => {
+                let close = CloseFrame::parse(payload.bytes(input))?;
+                self.end();
+                Event::Close(close)
+            }
+            opcode => {
+                let reserved_bits = header.reserved_bits;
+                Event::ReservedControl {
+                    opcode,
+                    reserved_bits,
+                    payload,
+                }
+            }
+        }))
+    }
+
+    /// Nothing more is taken, and nothing more is held.
+    fn end(&mut self) {
+        self.incoming = Incoming::Ended;
+        self.cut_control = None;
+    }
+}
+
+/// A whole message that lies in the input.
+#[inline]
+fn message_in_place(
+    kind: MessageKind,
+    reserved_bits: ReservedBits,
+    input: &[u8],
+    range: Range<usize>,
+) -> Result<Event, ProtocolError> {
+    if kind == MessageKind::Text {
+        check_utf8(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
+    }
+    Ok(Event::InPlace {
+        kind,
+        reserved_bits,
+        range,
+    })
+}
