@@ -1,1 +1,19 @@
-//! Shared parts of the Tidegate benchmarks.
+//! Shared parts of the Tidegate benchmarks: the programs in `src/bin` are thin shells over these modules.
+//!
+//! The servers that mark the limit (`raw-uring`, `raw-epoll`) and the load generator (`load`) use the kernel directly
+//! and none of the Tidegate crates, so what they measure does not move when Tidegate does. `compare` runs servers one
+//! after the other under the same load.
+//!
+//! Everything here is for measuring on one machine over loopback. It is not a client or a server library.
+
+pub mod args;
+pub mod buffers;
+pub mod connection;
+pub mod cpu;
+pub mod handshake;
+pub mod histogram;
+pub mod load;
+pub mod report;
+pub mod ring;
+pub mod script;
+pub mod socket;

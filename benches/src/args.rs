@@ -1,0 +1,299 @@
+//! Command line arguments: `--name value` or `--name=value`, and switches without a value.
+//!
+//! Owns nothing but the parsed pairs. Unknown names, a missing value and a repeated option are errors, so that a
+//! mistyped option can't silently measure something else.
+
+use std::fmt::{Display, Write as _};
+use std::str::FromStr;
+
+/// One option a program understands.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// Its name, without the two dashes.
+    pub name: &'static str,
+    /// What stands for its value in the usage text; empty for a switch.
+    pub value: &'static str,
+    /// One line of help, with the default where there is one.
+    pub help: &'static str,
+    /// Whether it may be given more than once.
+    pub repeats: bool,
+}
+
+impl Opt {
+    /// An option with a value, given at most once.
+    #[must_use]
+    pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value,
+            help,
+            repeats: false,
+        }
+    }
+
+    /// An option with a value, given any number of times.
+    #[must_use]
+    pub const fn list(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value,
+            help,
+            repeats: true,
+        }
+    }
+
+    /// An option without a value.
+    #[must_use]
+    pub const fn switch(name: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value: "",
+            help,
+            repeats: false,
+        }
+    }
+}
+
+/// Why the arguments were refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ArgsError {
+    /// The name is not one of the program's options.
+    #[error("unknown argument {0:?}")]
+    Unknown(String),
+    /// The option needs a value and none followed.
+    #[error("--{0} needs a value")]
+    NoValue(&'static str),
+    /// The switch was given a value.
+    #[error("--{0} takes no value")]
+    NotAValue(&'static str),
+    /// The option was given twice.
+    #[error("--{0} is given twice")]
+    Twice(&'static str),
+    /// The option has no default and is absent.
+    #[error("--{0} is required")]
+    Required(&'static str),
+    /// The value does not parse or is out of range.
+    #[error("--{name} {value:?}: {why}")]
+    Invalid {
+        /// The option.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// `--help` was given; the text is the usage.
+    #[error("{0}")]
+    Help(String),
+}
+
+/// Parsed arguments.
+#[derive(Debug)]
+pub struct Args {
+    pairs: Vec<(&'static str, String)>,
+}
+
+impl Args {
+    /// Parses the arguments after the program's name against the options the program has.
+    ///
+    /// # Errors
+    /// [`ArgsError::Help`] with the usage text for `--help`, or what is wrong with the first bad argument.
+    pub fn parse(
+        words: impl IntoIterator<Item = String>,
+        options: &'static [Opt],
+    ) -> Result<Self, ArgsError> {
+        let mut pairs: Vec<(&'static str, String)> = Vec::new();
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            let Some(text) = word.strip_prefix("--") else {
+                return Err(ArgsError::Unknown(word));
+            };
+            if text == "help" {
+                return Err(ArgsError::Help(usage(options)));
+            }
+            let (name, joined) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (text, None),
+            };
+            let Some(option) = options.iter().find(|option| option.name == name) else {
+                return Err(ArgsError::Unknown(word));
+            };
+            let value = match (option.value.is_empty(), joined) {
+                (true, None) => String::new(),
+                (true, Some(_)) => return Err(ArgsError::NotAValue(option.name)),
+                (false, Some(value)) => value,
+                (false, None) => words.next().ok_or(ArgsError::NoValue(option.name))?,
+            };
+            if !option.repeats && pairs.iter().any(|(known, _)| *known == option.name) {
+                return Err(ArgsError::Twice(option.name));
+            }
+            pairs.push((option.name, value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Whether the option was given.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(known, _)| *known == name)
+    }
+
+    /// Every value of a repeated option, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs
+            .iter()
+            .filter(move |(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The option's value, or `None` when it is absent.
+    ///
+    /// # Errors
+    /// [`ArgsError::Invalid`] when the value does not parse.
+    pub fn optional<T>(&self, name: &'static str) -> Result<Option<T>, ArgsError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some((_, value)) = self.pairs.iter().find(|(known, _)| *known == name) else {
+            return Ok(None);
+        };
+        value
+            .parse()
+            .map(Some)
+            .map_err(|why: T::Err| ArgsError::Invalid {
+                name,
+                value: value.clone(),
+                why: why.to_string(),
+            })
+    }
+
+    /// The option's value.
+    ///
+    /// # Errors
+    /// [`ArgsError::Required`] when it is absent, [`ArgsError::Invalid`] when it does not parse.
+    pub fn required<T>(&self, name: &'static str) -> Result<T, ArgsError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.optional(name)?.ok_or(ArgsError::Required(name))
+    }
+
+    /// The option's value within `range` (both ends included), or `default`.
+    ///
+    /// # Errors
+    /// [`ArgsError::Invalid`] when the value does not parse or lies outside.
+    pub fn within<T>(&self, name: &'static str, default: T, range: [T; 2]) -> Result<T, ArgsError>
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+        T::Err: Display,
+    {
+        let value = self.optional(name)?.unwrap_or(default);
+        let [low, high] = range;
+        if !(low..=high).contains(&value) {
+            let why = format!("not within {low} to {high}");
+            return Err(ArgsError::Invalid {
+                name,
+                value: value.to_string(),
+                why,
+            });
+        }
+        Ok(value)
+    }
+}
+
+/// The usage text: one line an option.
+fn usage(options: &[Opt]) -> String {
+    let mut text = String::from("options:");
+    for option in options {
+        let left = format!("--{} {}", option.name, option.value);
+        let _ = write!(text, "\n  {left:<28} {}", option.help);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[Opt] = &[
+        Opt::value("size", "BYTES", "payload, 64"),
+        Opt::switch("sliding", "slide"),
+        Opt::list("server", "NAME=COMMAND", "a server"),
+    ];
+
+    fn parse(words: &[&str]) -> Result<Args, ArgsError> {
+        Args::parse(words.iter().map(|word| (*word).to_owned()), OPTIONS)
+    }
+
+    #[test]
+    fn both_spellings_switches_and_lists() {
+        let args = parse(&[
+            "--size",
+            "12",
+            "--sliding",
+            "--server",
+            "a=b --x",
+            "--server=c=d",
+        ])
+        .unwrap();
+        assert_eq!(args.required::<usize>("size"), Ok(12));
+        assert!(args.has("sliding"));
+        assert_eq!(args.all("server").collect::<Vec<_>>(), ["a=b --x", "c=d"]);
+        assert_eq!(
+            parse(&["--size=7"]).unwrap().required::<usize>("size"),
+            Ok(7)
+        );
+    }
+
+    #[test]
+    fn absent_options_have_defaults_or_are_required() {
+        let args = parse(&[]).unwrap();
+        assert!(!args.has("sliding"));
+        assert_eq!(args.optional::<usize>("size"), Ok(None));
+        assert_eq!(args.within("size", 64, [1, 100]), Ok(64));
+        assert_eq!(
+            args.required::<usize>("size"),
+            Err(ArgsError::Required("size"))
+        );
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        assert_eq!(
+            parse(&["--sise", "1"]).unwrap_err(),
+            ArgsError::Unknown("--sise".into())
+        );
+        assert_eq!(parse(&["64"]).unwrap_err(), ArgsError::Unknown("64".into()));
+        assert_eq!(parse(&["--size"]).unwrap_err(), ArgsError::NoValue("size"));
+        assert_eq!(
+            parse(&["--sliding=yes"]).unwrap_err(),
+            ArgsError::NotAValue("sliding")
+        );
+        assert_eq!(
+            parse(&["--size", "1", "--size", "2"]).unwrap_err(),
+            ArgsError::Twice("size")
+        );
+        let args = parse(&["--size", "many"]).unwrap();
+        assert!(matches!(
+            args.required::<usize>("size"),
+            Err(ArgsError::Invalid { name: "size", .. })
+        ));
+        let args = parse(&["--size", "101"]).unwrap();
+        assert!(matches!(
+            args.within("size", 64, [1, 100]),
+            Err(ArgsError::Invalid { name: "size", .. })
+        ));
+    }
+
+    #[test]
+    fn help_lists_every_option() {
+        let Err(ArgsError::Help(text)) = parse(&["--help"]) else {
+            panic!("--help is an error with the usage")
+        };
+        for option in OPTIONS {
+            assert!(text.contains(option.name) && text.contains(option.help));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The client's half of the WebSocket opening handshake (RFC 6455 section 4.1), with blocking reads and writes.
+
+use std::io::{self, Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// The longest response head accepted.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The constant of RFC 6455 section 1.3.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Why the handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The connection failed or took too long.
+    #[error("handshake: {0}")]
+    Io(#[from] io::Error),
+    /// The connection ended before the response head did.
+    #[error("handshake: the server closed the connection")]
+    Closed,
+    /// The response head has no end within 16 KiB.
+    #[error("handshake: response head over {HEAD_BYTES_MAX} bytes")]
+    TooLong,
+    /// The response is not the one asked for.
+    #[error("handshake: {0}")]
+    Refused(String),
+}
+
+/// Asks for the upgrade, checks the response, and gives the bytes that followed it. `number` varies the key.
+///
+/// # Errors
+/// What went wrong; the stream is of no use afterwards.
+pub fn open(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+    number: u64,
+) -> Result<Vec<u8>, HandshakeError> {
+    let key = key(number);
+    stream.write_all(request(host, path, &key).as_bytes())?;
+    let mut head = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let length = stream.read(&mut block)?;
+        if length == 0 {
+            return Err(HandshakeError::Closed);
+        }
+        head.extend_from_slice(&block[..length]);
+        if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let rest = head.split_off(end + 4);
+            check(&head[..end], &key)?;
+            return Ok(rest);
+        }
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(HandshakeError::TooLong);
+        }
+    }
+}
+
+fn request(host: &str, path: &str, key: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// Sixteen bytes in base64.
+fn key(number: u64) -> String {
+    let mut nonce = [0x5a; 16];
+    nonce[..8].copy_from_slice(&number.to_le_bytes());
+    STANDARD.encode(nonce)
+}
+
+fn accept(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Checks the head, without its empty line, against RFC 6455 section 4.1: nothing was offered, so no extension and no
+/// subprotocol may be chosen.
+fn check(head: &[u8], key: &str) -> Result<(), HandshakeError> {
+    let refuse = |why: String| Err(HandshakeError::Refused(why));
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    if status.split(' ').take(2).ne(["HTTP/1.1", "101"]) {
+        return refuse(format!("expected status 101, got {status:?}"));
+    }
+    let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
+    let values = |name: &'static str| {
+        fields
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    };
+    if !values("upgrade").any(|value| value.eq_ignore_ascii_case("websocket")) {
+        return refuse("no upgrade to websocket".into());
+    }
+    let mut options = values("connection").flat_map(|value| value.split(','));
+    if !options.any(|option| option.trim().eq_ignore_ascii_case("upgrade")) {
+        return refuse("no upgrade in the connection field".into());
+    }
+    let expected = accept(key);
+    if values("sec-websocket-accept").ne([expected.as_str()]) {
+        return refuse(format!("expected one Sec-WebSocket-Accept of {expected}"));
+    }
+    for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
+        if let Some(value) = values(name).next() {
+            return refuse(format!("{name} {value:?} was not offered"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key and its answer in RFC 6455 section 1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn head(status: &str, fields: &[&str]) -> Vec<u8> {
+        [&[status], fields].concat().join("\r\n").into_bytes()
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted() {
+        let fields = [
+            "upgrade: WebSocket",
+            "Connection: keep-alive, Upgrade",
+            ACCEPT,
+        ];
+        check(&head("HTTP/1.1 101 Switching Protocols", &fields), KEY).unwrap();
+        check(&head("HTTP/1.1 101", &fields), KEY).unwrap();
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let (upgrade, connection) = ("Upgrade: websocket", "Connection: Upgrade");
+        let cases: [(&str, &[&str]); 8] = [
+            ("HTTP/1.1 200 OK", &[upgrade, connection, ACCEPT]),
+            ("HTTP/1.0 101 Switching", &[upgrade, connection, ACCEPT]),
+            ("HTTP/1.1 101 Switching", &[connection, ACCEPT]),
+            ("HTTP/1.1 101 Switching", &[upgrade, ACCEPT]),
+            ("HTTP/1.1 101 Switching", &[upgrade, connection]),
+            (
+                "HTTP/1.1 101 Switching",
+                &[
+                    upgrade,
+                    connection,
+                    "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                ],
+            ),
+            (
+                "HTTP/1.1 101 Switching",
+                &[upgrade, connection, ACCEPT, ACCEPT],
+            ),
+            (
+                "HTTP/1.1 101 Switching",
+                &[
+                    upgrade,
+                    connection,
+                    ACCEPT,
+                    "Sec-WebSocket-Extensions: permessage-deflate",
+                ],
+            ),
+        ];
+        for (status, fields) in cases {
+            assert!(
+                check(&head(status, fields), KEY).is_err(),
+                "{status} {fields:?}"
+            );
+        }
+    }
+
+    /// Gives what it was made with, a few bytes at a time, and keeps what was written.
+    struct Script<'a> {
+        input: &'a [u8],
+        piece: usize,
+        written: Vec<u8>,
+    }
+
+    impl Read for Script<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.piece.min(buffer.len());
+            (&mut self.input).take(length as u64).read(buffer)
+        }
+    }
+
+    impl Write for Script<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn opens_however_the_response_is_cut_and_keeps_what_follows() {
+        let accept = accept(&key(7));
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\nrest"
+        );
+        for piece in 1..=response.len() {
+            let mut stream = Script {
+                input: response.as_bytes(),
+                piece,
+                written: Vec::new(),
+            };
+            let mut rest = open(&mut stream, "127.0.0.1:80", "/ws", 7).unwrap();
+            rest.extend_from_slice(stream.input);
+            assert_eq!(rest, b"rest");
+            assert!(
+                stream
+                    .written
+                    .starts_with(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:80\r\n")
+            );
+            assert!(stream.written.ends_with(b"\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn a_response_without_an_end_is_refused() {
+        let endless = vec![b'a'; HEAD_BYTES_MAX * 2];
+        let mut stream = Script {
+            input: &endless,
+            piece: 4096,
+            written: Vec::new(),
+        };
+        assert!(matches!(
+            open(&mut stream, "h", "/", 0),
+            Err(HandshakeError::TooLong)
+        ));
+        let mut stream = Script {
+            input: b"HTTP/1.1 101",
+            piece: 4096,
+            written: Vec::new(),
+        };
+        assert!(matches!(
+            open(&mut stream, "h", "/", 0),
+            Err(HandshakeError::Closed)
+        ));
+    }
+}

@@ -1,0 +1,339 @@
+//! What every connection says and expects to hear, prepared once.
+//!
+//! A script is a cycle of different messages. Requests are masked WebSocket frames (RFC 6455 section 5.2) laid end to
+//! end, so a window of any number of messages is one slice that can be sent as it is; replies are laid out the same way,
+//! so checking what comes back is a comparison with a slice, whole chunks at a time, and covers every header and payload
+//! byte. Payloads are pseudo-random and differ from message to message, so a lost, repeated or reordered message shows.
+//!
+//! On plain TCP the requests are the same masked frames and the replies are the identical bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The most messages in the cycle. Prime, so that losing a batch of a round size can't go unseen.
+const CYCLE_MESSAGES_MAX: usize = 251;
+
+/// The fewest messages in the cycle, for messages so large that few fit into [`CYCLE_BYTES`].
+const CYCLE_MESSAGES_MIN: usize = 17;
+
+/// The size the cycle aims for, small enough to stay in the second-level cache with the receive buffers.
+const CYCLE_BYTES: usize = 128 * 1024;
+
+/// The largest prepared stream: a bound on what `--size` and `--depth` can ask for together.
+const STREAM_BYTES_MAX: usize = 1 << 30;
+
+/// Masks every request. Any fixed key costs the server the same as a random one.
+const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
+
+/// FIN and the opcode of a binary or text message.
+const BINARY: u8 = 0x82;
+const TEXT: u8 = 0x81;
+
+/// What the server under test speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Bytes come back as they were sent.
+    Tcp,
+    /// Each masked WebSocket message comes back as an unmasked one.
+    WebSocket,
+}
+
+impl FromStr for Protocol {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "ws" => Ok(Self::WebSocket),
+            _ => Err("tcp or ws"),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => "ws",
+        })
+    }
+}
+
+/// The shape of the messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages {
+    /// Decides what the replies look like.
+    pub protocol: Protocol,
+    /// Bytes of payload in each message.
+    pub payload_bytes: usize,
+    /// Text messages of printable ASCII instead of binary ones.
+    pub text: bool,
+    /// The most messages ever sent at once.
+    pub window_messages_max: usize,
+}
+
+/// The prepared cycle.
+#[derive(Debug)]
+pub struct Script {
+    /// The cycle, and its beginning again for a window that starts near the end.
+    requests: Vec<u8>,
+    replies: Vec<u8>,
+    request_bytes: usize,
+    reply_bytes: usize,
+    messages: usize,
+}
+
+impl Script {
+    /// Prepares the cycle; `None` when it would take more than a gigabyte.
+    #[must_use]
+    pub fn new(shape: &Messages) -> Option<Self> {
+        let request_bytes =
+            header_bytes(shape.payload_bytes, true).checked_add(shape.payload_bytes)?;
+        let cycle = (CYCLE_BYTES / request_bytes).clamp(CYCLE_MESSAGES_MIN, CYCLE_MESSAGES_MAX);
+        let messages = cycle.max(shape.window_messages_max.checked_add(1)?) | 1;
+        if (messages + shape.window_messages_max).checked_mul(request_bytes)? > STREAM_BYTES_MAX {
+            return None;
+        }
+        let first = if shape.text { TEXT } else { BINARY };
+        let (mut requests, mut replies) = (Vec::new(), Vec::new());
+        for number in 0..messages {
+            let payload = payload(number as u64, shape.payload_bytes, shape.text);
+            append_frame(&mut requests, first, Some(MASKING_KEY), &payload);
+            if shape.protocol == Protocol::WebSocket {
+                append_frame(&mut replies, first, None, &payload);
+            }
+        }
+        if shape.protocol == Protocol::Tcp {
+            replies.clone_from(&requests);
+        }
+        let reply_bytes = replies.len() / messages;
+        requests.extend_from_within(..shape.window_messages_max * request_bytes);
+        Some(Self {
+            requests,
+            replies,
+            request_bytes,
+            reply_bytes,
+            messages,
+        })
+    }
+
+    /// How many different messages there are.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Bytes of one request on the wire.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.request_bytes
+    }
+
+    /// Bytes of one reply on the wire.
+    #[must_use]
+    pub fn reply_bytes(&self) -> usize {
+        self.reply_bytes
+    }
+
+    /// `count` requests from the message `first` on, at most the window the script was made for.
+    #[must_use]
+    pub fn requests(&self, first: usize, count: usize) -> &[u8] {
+        &self.requests[first * self.request_bytes..][..count * self.request_bytes]
+    }
+
+    /// The replies to the whole cycle, in order.
+    #[must_use]
+    pub fn replies(&self) -> &[u8] {
+        &self.replies
+    }
+}
+
+/// Bytes of a frame's header with the shortest length that fits (RFC 6455 section 5.2).
+fn header_bytes(payload_bytes: usize, masked: bool) -> usize {
+    let length = match payload_bytes {
+        0..=125 => 0,
+        126..=0xffff => 2,
+        _ => 8,
+    };
+    2 + length + if masked { 4 } else { 0 }
+}
+
+/// Appends one frame.
+pub fn append_frame(stream: &mut Vec<u8>, first: u8, key: Option<[u8; 4]>, payload: &[u8]) {
+    let masked = if key.is_some() { 0x80 } else { 0 };
+    stream.push(first);
+    match payload.len() {
+        short @ 0..=125 => stream.push(masked | short as u8),
+        medium @ 126..=0xffff => {
+            stream.push(masked | 126);
+            stream.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            stream.push(masked | 127);
+            stream.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    match key {
+        None => stream.extend_from_slice(payload),
+        Some(key) => {
+            stream.extend_from_slice(&key);
+            stream.extend(
+                payload
+                    .iter()
+                    .zip(key.iter().cycle())
+                    .map(|(byte, key)| byte ^ key),
+            );
+        }
+    }
+}
+
+/// Pseudo-random bytes that depend on the message's number (splitmix64); in text, 64 printable characters.
+fn payload(number: u64, bytes: usize, text: bool) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0xd134_2543_de82_ef95);
+    let mut payload = Vec::with_capacity(bytes + 8);
+    while payload.len() < bytes {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        payload.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
+    }
+    payload.truncate(bytes);
+    if text {
+        payload
+            .iter_mut()
+            .for_each(|byte| *byte = b'0' + (*byte & 63));
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(protocol: Protocol, payload_bytes: usize, window_messages_max: usize) -> Script {
+        Script::new(&Messages {
+            protocol,
+            payload_bytes,
+            text: false,
+            window_messages_max,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn sizes_on_the_wire_at_the_length_boundaries() {
+        let sizes = [
+            (0, 6, 2),
+            (125, 131, 127),
+            (126, 134, 130),
+            (65_535, 65_543, 65_539),
+            (65_536, 65_550, 65_546),
+        ];
+        for (payload, request, reply) in sizes {
+            let websocket = script(Protocol::WebSocket, payload, 1);
+            assert_eq!(
+                (websocket.request_bytes(), websocket.reply_bytes()),
+                (request, reply),
+                "{payload}"
+            );
+            let tcp = script(Protocol::Tcp, payload, 1);
+            assert_eq!(
+                (tcp.request_bytes(), tcp.reply_bytes()),
+                (request, request),
+                "{payload}"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_match_the_examples_of_rfc_6455_section_5_7() {
+        let mut stream = Vec::new();
+        append_frame(&mut stream, TEXT, None, b"Hello");
+        assert_eq!(stream, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+        stream.clear();
+        append_frame(&mut stream, TEXT, Some([0x37, 0xfa, 0x21, 0x3d]), b"Hello");
+        assert_eq!(
+            stream,
+            [
+                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_unmasked_is_its_reply() {
+        for payload in [1, 64, 125, 126, 16_384, 70_000] {
+            let script = script(Protocol::WebSocket, payload, 1);
+            let request = script.requests(3, 1);
+            let reply = &script.replies()[3 * script.reply_bytes()..][..script.reply_bytes()];
+            assert_eq!((request[0], reply[0]), (BINARY, BINARY));
+            assert_eq!(request[1], reply[1] | 0x80);
+            let unmasked = request[request.len() - payload..]
+                .iter()
+                .zip(MASKING_KEY.iter().cycle());
+            assert!(
+                unmasked
+                    .map(|(byte, key)| byte ^ key)
+                    .eq(reply[reply.len() - payload..].iter().copied())
+            );
+        }
+    }
+
+    #[test]
+    fn messages_differ_and_windows_wrap() {
+        let script = script(Protocol::Tcp, 64, 16);
+        let all: std::collections::HashSet<&[u8]> = (0..script.messages())
+            .map(|n| script.requests(n, 1))
+            .collect();
+        assert_eq!(all.len(), script.messages());
+        let last = script.messages() - 1;
+        assert_eq!(
+            script.requests(last, 16)[script.request_bytes()..],
+            *script.requests(0, 15)
+        );
+    }
+
+    #[test]
+    fn the_cycle_is_longer_than_the_window_and_bounded() {
+        assert!(script(Protocol::Tcp, 64, 1_000).messages() > 1_000);
+        assert_eq!(
+            script(Protocol::Tcp, 1 << 20, 1).messages(),
+            CYCLE_MESSAGES_MIN
+        );
+        let huge = Messages {
+            protocol: Protocol::Tcp,
+            payload_bytes: 1 << 27,
+            text: false,
+            window_messages_max: 1,
+        };
+        assert!(Script::new(&huge).is_none());
+        assert!(
+            Script::new(&Messages {
+                payload_bytes: usize::MAX,
+                ..huge
+            })
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn text_is_printable() {
+        let text = Messages {
+            protocol: Protocol::Tcp,
+            payload_bytes: 500,
+            text: true,
+            window_messages_max: 1,
+        };
+        assert_eq!(Script::new(&text).unwrap().requests(0, 1)[0], TEXT);
+        assert!(payload(9, 500, true).iter().all(u8::is_ascii_graphic));
+    }
+
+    #[test]
+    fn protocols_parse_as_they_print() {
+        for protocol in [Protocol::Tcp, Protocol::WebSocket] {
+            assert_eq!(protocol.to_string().parse(), Ok(protocol));
+        }
+        assert!("http".parse::<Protocol>().is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Listening and connecting, with plain blocking calls: none of this is measured.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections waiting to be accepted; the kernel cuts it to its own limit (`somaxconn`).
+const BACKLOG_MAX: i32 = 4096;
+
+/// Connections made from one loopback address: well below the 28,000 ports the kernel gives out for each.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 8_000;
+
+/// How long connecting or one answer in a handshake may take.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A listener whose accepted sockets inherit TCP_NODELAY.
+///
+/// # Errors
+/// What `socket`, `bind` or `listen` gives.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG_MAX)?;
+    Ok(socket.into())
+}
+
+/// Opens the `index`th connection to `address`, from a loopback address of its own for every
+/// [`CONNECTIONS_PER_SOURCE_MAX`] connections. The socket blocks, with [`SETUP_TIMEOUT`] on reading and writing.
+///
+/// # Errors
+/// What `socket`, `bind` or `connect` gives.
+pub fn connect(address: SocketAddr, index: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if let Some(source) = source(address, index) {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), SETUP_TIMEOUT)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_read_timeout(Some(SETUP_TIMEOUT))?;
+    socket.set_write_timeout(Some(SETUP_TIMEOUT))?;
+    Ok(socket.into())
+}
+
+/// The address to connect from: the kernel's choice for the first group and for anything but IPv4 loopback.
+fn source(address: SocketAddr, index: usize) -> Option<IpAddr> {
+    let group = u16::try_from(index / CONNECTIONS_PER_SOURCE_MAX).ok()?;
+    if group == 0 || !address.is_ipv4() || !address.ip().is_loopback() {
+        return None;
+    }
+    let [high, low] = group.to_be_bytes();
+    Some(Ipv4Addr::new(127, 1, high, low).into())
+}
+
+/// Raises the limit on open files to the most this process may have, and gives it.
+///
+/// # Errors
+/// What `getrlimit` or `setrlimit` gives.
+pub fn raise_file_limit() -> io::Result<usize> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit to a live one.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads one live rlimit.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_change_every_group_and_only_on_loopback() {
+        let loopback: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(source(loopback, CONNECTIONS_PER_SOURCE_MAX - 1), None);
+        assert_eq!(
+            source(loopback, CONNECTIONS_PER_SOURCE_MAX),
+            Some("127.1.0.1".parse().unwrap())
+        );
+        assert_eq!(
+            source(loopback, CONNECTIONS_PER_SOURCE_MAX * 257),
+            Some("127.1.1.1".parse().unwrap())
+        );
+        assert_eq!(source("[::1]:80".parse().unwrap(), 100_000), None);
+        assert_eq!(source("192.0.2.1:80".parse().unwrap(), 100_000), None);
+    }
+
+    #[test]
+    fn connects_from_the_second_source() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _stream = connect(listener.local_addr().unwrap(), CONNECTIONS_PER_SOURCE_MAX).unwrap();
+        let (accepted, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), "127.1.0.1".parse::<IpAddr>().unwrap());
+        assert!(
+            accepted.nodelay().unwrap(),
+            "accepted sockets inherit TCP_NODELAY"
+        );
+    }
+}
