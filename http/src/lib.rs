@@ -1,1 +1,20 @@
 //! Strict sans-I/O HTTP/1.1 and the Tidegate HTTP server.
+#![forbid(unsafe_code)]
+
+mod body;
+pub mod date;
+mod encode;
+pub mod error;
+mod framing;
+mod head;
+pub mod limits;
+mod parse;
+mod response;
+mod scan;
+mod stream;
+pub use date::*;
+pub use response::*;
+pub use stream::*;
+mod target;
+pub use head::RequestHead;
+pub use limits::*;

@@ -1,0 +1,92 @@
+//! The value of Date (RFC 9110, section 6.6.1), formatted once a second.
+//!
+//! Owns the formatted second. The time comes in from the caller, who keeps one cache per thread.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The end of the year 9999, beyond which the format has no digits. Only a broken clock gets there.
+const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpDate([u8; 29]);
+
+impl HttpDate {
+    /// The bytes of the field value.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Remembers the last formatted second.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// let mut cache = tidegate_http::DateCache::new();
+/// let date = cache.at(UNIX_EPOCH + Duration::from_secs(784_111_777));
+/// assert_eq!(date.as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
+#[derive(Debug, Clone)]
+pub struct DateCache {
+    seconds: u64,
+    date: HttpDate,
+}
+
+impl DateCache {
+    /// A cache of the epoch.
+    pub const fn new() -> DateCache {
+        DateCache {
+            seconds: 0,
+            date: HttpDate(*b"Thu, 01 Jan 1970 00:00:00 GMT"),
+        }
+    }
+
+    /// The date of a time. Formats only if the second is another than at the call before.
+    pub fn at(&mut self, now: SystemTime) -> HttpDate {
+        let seconds = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs().min(SECONDS_MAX));
+        if seconds != self.seconds {
+            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+            if let Ok(bytes) = text.into_bytes().try_into() {
+                self.date = HttpDate(bytes);
+                self.seconds = seconds;
+            }
+        }
+        self.date
+    }
+}
+
+impl Default for DateCache {
+    fn default() -> DateCache {
+        DateCache::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_follow_the_clock_in_both_directions() {
+        let mut cache = DateCache::new();
+        let mut at = |millis| {
+            let date = cache.at(UNIX_EPOCH + Duration::from_millis(millis));
+            String::from_utf8(date.as_bytes().to_vec()).expect("text")
+        };
+        assert_eq!(at(999), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(at(1_000), "Thu, 01 Jan 1970 00:00:01 GMT");
+        assert_eq!(at(1_999), "Thu, 01 Jan 1970 00:00:01 GMT");
+        assert_eq!(at(951_782_400_000), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(at(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn a_broken_clock_is_no_panic() {
+        let mut cache = DateCache::new();
+        let before = cache.at(UNIX_EPOCH - Duration::from_secs(1));
+        assert_eq!(before.as_bytes(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        let after = cache.at(UNIX_EPOCH + Duration::from_secs(SECONDS_MAX + 10));
+        assert_eq!(after.as_bytes(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+}

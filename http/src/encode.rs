@@ -1,0 +1,224 @@
+//! Writes response heads and the chunked transfer coding.
+//!
+//! Owns the bytes of a response head and of what surrounds chunk data. It decides nothing: the protocol machine has
+//! decided how content is framed and whether the connection persists. Everything goes straight into the buffer of the
+//! connection, in one pass.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use crate::date::HttpDate;
+use crate::response::Response;
+
+/// What a head says about content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LengthField {
+    /// Nothing: there is no content, or it ends with the connection.
+    Absent,
+    /// Content-Length.
+    Length(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+/// What a head says about the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionField {
+    /// Nothing: the default of the peer's version is right.
+    Absent,
+    KeepAlive,
+    Close,
+    Upgrade,
+}
+
+/// The head fields that are the protocol's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProtocolFields<'a> {
+    pub(crate) length: LengthField,
+    pub(crate) connection: ConnectionField,
+    /// A server with a clock must send it (RFC 9110, section 6.6.1).
+    pub(crate) date: HttpDate,
+    /// The value of Server, if it is to be sent.
+    pub(crate) server: Option<&'a HeaderValue>,
+}
+
+/// The informational response that asks for the content (RFC 9110, section 15.2.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Writes a response head with its empty line.
+pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
+    // Enough for the common head; one growth instead of several.
+    out.reserve(192);
+    encode_status_line(response.status(), out);
+    let mut has_date = false;
+    let mut has_server = false;
+    for (name, value) in response.fields() {
+        if is_of_protocol(name) {
+            continue;
+        }
+        has_date |= name == header::DATE;
+        has_server |= name == header::SERVER;
+        encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    match protocol.length {
+        LengthField::Absent => {}
+        LengthField::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            encode_decimal(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(match protocol.connection {
+        ConnectionField::Absent => b"".as_slice(),
+        ConnectionField::KeepAlive => b"connection: keep-alive\r\n",
+        ConnectionField::Close => b"connection: close\r\n",
+        ConnectionField::Upgrade => b"connection: upgrade\r\n",
+    });
+    if let (Some(server), false) = (protocol.server, has_server) {
+        encode_field(b"server", server.as_bytes(), out);
+    }
+    if !has_date {
+        encode_field(b"date", protocol.date.as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the line before chunk data of this length, which is not zero: zero would end the content.
+pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
+    let mut digits = [0; 16];
+    let mut start = digits.len();
+    let mut rest = length;
+    while rest > 0 {
+        start -= 1;
+        digits[start] = b"0123456789abcdef"[rest % 16];
+        rest /= 16;
+    }
+    out.extend_from_slice(&digits[start..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the last chunk and the trailer section.
+pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        // RFC 9110, section 6.5.1: framing and routing have no place in trailers.
+        if !is_of_protocol(name) && name != header::HOST && name != header::TRAILER {
+            encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the protocol machine alone may write a field of this name.
+fn is_of_protocol(name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::CONNECTION
+}
+
+fn encode_status_line(status: StatusCode, out: &mut Vec<u8>) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    // The reason phrase may be empty, its space may not be missing (RFC 9112, section 4).
+    let reason = status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_decimal(value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = value;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::date::DateCache;
+
+    fn head(response: &Response, length: LengthField, server: Option<&HeaderValue>) -> String {
+        let mut out = Vec::new();
+        let protocol = ProtocolFields {
+            length,
+            connection: ConnectionField::Absent,
+            date: DateCache::new().at(std::time::UNIX_EPOCH),
+            server,
+        };
+        encode_head(response, &protocol, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn heads() {
+        let server = HeaderValue::from_static("tidegate");
+        assert_eq!(
+            head(&Response::text("a"), LengthField::Length(1), Some(&server)),
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 1\r\n\
+             server: tidegate\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
+        );
+        let odd = StatusCode::from_u16(299).expect("status");
+        let value = HeaderValue::from_static;
+        let response = Response::new(odd)
+            .with_header(header::DATE, value("now"))
+            .with_header(header::SERVER, value("mine"))
+            .with_header(header::CONTENT_LENGTH, value("9"))
+            .with_header(header::TRANSFER_ENCODING, value("gzip"))
+            .with_header(header::CONNECTION, value("x"));
+        assert_eq!(
+            head(&response, LengthField::Chunked, Some(&server)),
+            "HTTP/1.1 299 \r\ndate: now\r\nserver: mine\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        for (value, decimal, hexadecimal) in [
+            (1, "1", "1\r\n"),
+            (10, "10", "a\r\n"),
+            (65_535, "65535", "ffff\r\n"),
+            (usize::MAX, "18446744073709551615", "ffffffffffffffff\r\n"),
+        ] {
+            let mut out = Vec::new();
+            encode_decimal(value as u64, &mut out);
+            assert_eq!(out, decimal.as_bytes());
+            out.clear();
+            encode_chunk_size(value, &mut out);
+            assert_eq!(out, hexadecimal.as_bytes());
+        }
+        let mut out = Vec::new();
+        encode_decimal(0, &mut out);
+        assert_eq!(out, b"0");
+    }
+
+    #[test]
+    fn trailers_carry_no_framing() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("1"));
+        trailers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+        let mut out = Vec::new();
+        encode_last_chunk(Some(&trailers), &mut out);
+        assert_eq!(out, b"0\r\nx-sum: 1\r\n\r\n");
+    }
+}

@@ -1,0 +1,295 @@
+//! The head of one request: method, target, version and fields, in one owned copy of the bytes that were received.
+//!
+//! Owns the bytes and the positions of the parts in them, and the accessors. `parse` fills it, the router adds path
+//! parameters, handlers read it. It never validates: what `parse` let through is valid. A head is `Send` and `Sync`
+//! and does not depend on its connection, so it can be kept as long as it is of use.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::OnceLock;
+
+use http::uri::InvalidUri;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+
+/// Heads whose memory is kept for the next ones, per thread: as many as one batch of pipelined requests needs.
+const STORAGE_POOL_MAX: usize = 16;
+
+/// Memory above this is not kept: a few large heads should not occupy a thread's memory for good.
+const STORAGE_POOL_BYTES_MAX: usize = 4096;
+
+/// The method, request-target, version and fields of a request, and its path parameters once it is routed.
+#[derive(Debug)]
+pub struct RequestHead {
+    method: Method,
+    version: Version,
+    target: Span,
+    path: Span,
+    query: Option<Span>,
+    upgrade: bool,
+    storage: Storage,
+    map: OnceLock<Box<HeaderMap>>,
+    extensions: Extensions,
+}
+
+impl RequestHead {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// `HTTP/1.0` or `HTTP/1.1`.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The request-target as it was received (RFC 9112, section 3.2).
+    pub fn target(&self) -> &str {
+        self.text(self.target)
+    }
+
+    /// The path of the target, still percent-encoded. `*` for `OPTIONS *`.
+    pub fn path(&self) -> &str {
+        self.text(self.path)
+    }
+
+    /// The query of the target without its question mark, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.query.map(|span| self.text(span))
+    }
+
+    /// The target as an [`http::Uri`], parsed at each call.
+    ///
+    /// # Errors
+    /// Never for a target that arrived over a connection; the parser refuses what a `Uri` cannot hold.
+    pub fn uri(&self) -> Result<Uri, InvalidUri> {
+        Uri::try_from(self.target())
+    }
+
+    /// The value of the first field of this name, if it is UTF-8. Names are compared without case.
+    ///
+    /// `Host` is the authority of the target where the target has one (RFC 9112, section 3.2.2).
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
+        std::str::from_utf8(self.header_bytes(name)?).ok()
+    }
+
+    /// The value of the first field of this name as bytes.
+    pub fn header_bytes(&self, name: impl AsRef<str>) -> Option<&[u8]> {
+        let name = name.as_ref().as_bytes();
+        self.fields()
+            .find(|field| field.0.as_bytes().eq_ignore_ascii_case(name))
+            .map(|field| field.1)
+    }
+
+    /// All fields in the order of their arrival: the name as it was written, and the value.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.storage
+            .0
+            .fields
+            .iter()
+            .map(|field| (self.text(field.name), self.storage.slice(field.value)))
+    }
+
+    /// All fields as an [`http::HeaderMap`], built at the first call. [`header`](RequestHead::header) is cheaper for
+    /// single fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.map.get_or_init(|| Box::new(self.build_map()))
+    }
+
+    /// The value of a path parameter of the route, percent-decoded: `room` for the route `/ws/:room`.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params()
+            .find(|param| param.0 == name)
+            .map(|param| param.1)
+    }
+
+    /// All path parameters of the route in their order, percent-decoded.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.storage
+            .0
+            .params
+            .iter()
+            .map(|param| (self.text(param.name), self.text(param.value)))
+    }
+
+    /// Whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection option
+    /// `upgrade` (RFC 9110, section 7.8).
+    pub fn wants_upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// Values that middleware and the server attached.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Values that middleware and the server attached, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// Adds a path parameter. The bytes join those of the head, which saves an allocation per parameter.
+    pub(crate) fn push_param(&mut self, name: &str, value: &str) {
+        let name = self.storage.append(name.as_bytes());
+        let value = self.storage.append(value.as_bytes());
+        self.storage.0.params.push(Param { name, value });
+    }
+
+    /// Adds a path parameter whose value is this part of the path.
+    pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
+        let name = self.storage.append(name.as_bytes());
+        let value = Span::new(self.path.start as usize + start, length);
+        self.storage.0.params.push(Param { name, value });
+    }
+
+    /// Forgets path parameters from this one on: the route they belonged to was not taken.
+    pub(crate) fn truncate_params(&mut self, count: usize) {
+        self.storage.0.params.truncate(count);
+    }
+
+    /// The number of path parameters.
+    pub(crate) fn param_count(&self) -> usize {
+        self.storage.0.params.len()
+    }
+
+    fn text(&self, span: Span) -> &str {
+        // Names, targets and decoded parameters are text by construction; the fallback is never taken.
+        std::str::from_utf8(self.storage.slice(span)).unwrap_or_default()
+    }
+
+    fn build_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.storage.0.fields.len());
+        for (name, value) in self.fields() {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let value = HeaderValue::from_bytes(value);
+            if let (Ok(name), Ok(value)) = (name, value) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+/// What `parse` found out about a head, to build it from.
+pub(crate) struct HeadParts {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) target: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    pub(crate) upgrade: bool,
+    pub(crate) storage: Storage,
+}
+
+impl From<HeadParts> for RequestHead {
+    fn from(parts: HeadParts) -> RequestHead {
+        RequestHead {
+            method: parts.method,
+            version: parts.version,
+            target: parts.target,
+            path: parts.path,
+            query: parts.query,
+            upgrade: parts.upgrade,
+            storage: parts.storage,
+            map: OnceLock::new(),
+            extensions: Extensions::new(),
+        }
+    }
+}
+
+/// A stretch of a head's bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    /// Positions are below [`HEAD_BYTES_CEILING`](crate::limits::HEAD_BYTES_CEILING), or a small multiple of it once
+    /// path parameters are added, and fit in 32 bits.
+    pub(crate) fn new(start: usize, length: usize) -> Span {
+        Span {
+            start: start as u32,
+            length: length as u32,
+        }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.start, self.length)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Param {
+    name: Span,
+    value: Span,
+}
+
+/// The memory of a head. Comes from a small pool of the thread and returns to it.
+#[derive(Debug, Default)]
+pub(crate) struct Storage(Memory);
+
+#[derive(Debug, Default)]
+struct Memory {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+    params: Vec<Param>,
+}
+
+thread_local! {
+    static POOL: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Storage {
+    /// Empty memory, from the pool if it has some.
+    pub(crate) fn take() -> Storage {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
+        Storage(pooled.ok().flatten().unwrap_or_default())
+    }
+
+    /// Appends bytes and says where they are.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Span {
+        let span = Span::new(self.0.bytes.len(), bytes.len());
+        self.0.bytes.extend_from_slice(bytes);
+        span
+    }
+
+    /// The positions of the fields.
+    pub(crate) fn fields_mut(&mut self) -> &mut Vec<Field> {
+        &mut self.0.fields
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.0
+            .bytes
+            .get(start..start + span.length as usize)
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        let mut memory = std::mem::take(&mut self.0);
+        if memory.bytes.capacity() > STORAGE_POOL_BYTES_MAX {
+            return;
+        }
+        memory.bytes.clear();
+        memory.fields.clear();
+        memory.params.clear();
+        // Fails only while the thread is ending, and then the memory is simply freed.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < STORAGE_POOL_MAX {
+                pool.push(memory);
+            }
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! Parses one complete request head, strictly.
+//!
+//! Owns the way from the bytes of a head to a [`RequestHead`] and to what it means for content and connection. The
+//! scanner has found the end of the head and bounded its size before; `httparse` splits the lines; `target` and
+//! `framing` judge the parts. Called by the protocol machine. Keeps nothing, allocates only the head it returns.
+
+use std::mem::MaybeUninit;
+
+use http::{Method, Version};
+
+use crate::error::RequestError;
+use crate::framing::{Conclusion, FieldFacts};
+use crate::head::{Field, HeadParts, RequestHead, Span, Storage};
+use crate::limits::{FIELDS_CEILING, Limits};
+use crate::scan::is_token_byte;
+use crate::target::{Path, Target, parse_target};
+
+/// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
+pub(crate) fn parse_head(
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(RequestHead, Conclusion), RequestError> {
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
+    let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
+    let mut lines = httparse::Request::new(&mut []);
+    match lines.parse_with_uninit_headers(bytes, table) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
+        Ok(_) => return Err(RequestError::FieldValue),
+        Err(error) => return Err(refusal(error, bytes)),
+    }
+    let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version)
+    else {
+        return Err(RequestError::RequestLine);
+    };
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
+    let version = match minor {
+        0 => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    if target.len() > limits.target_bytes_max {
+        return Err(RequestError::TargetTooLong);
+    }
+    let parts = parse_target(&method, target.as_bytes())?;
+    let mut facts = FieldFacts::default();
+    for (index, field) in lines.headers.iter().enumerate() {
+        facts.note(index, field.name.as_bytes(), field.value)?;
+    }
+    let conclusion = facts.conclude(version, limits)?;
+
+    let mut storage = Storage::take();
+    storage.append(bytes);
+    let position = |part: &[u8]| Span::new(offset(bytes, part), part.len());
+    storage
+        .fields_mut()
+        .extend(lines.headers.iter().map(|field| Field {
+            name: position(field.name.as_bytes()),
+            value: position(field.value),
+        }));
+    let target = place_target(
+        &parts,
+        offset(bytes, target.as_bytes()),
+        &mut storage,
+        &facts,
+    );
+    let head = RequestHead::from(HeadParts {
+        method,
+        version,
+        target: position(lines.path.unwrap_or_default().as_bytes()),
+        path: target.0,
+        query: target.1,
+        upgrade: conclusion.upgrade,
+        storage,
+    });
+    Ok((head, conclusion))
+}
+
+/// Where the path and the query are in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
+fn place_target(
+    target: &Target,
+    start: usize,
+    storage: &mut Storage,
+    facts: &FieldFacts,
+) -> (Span, Option<Span>) {
+    if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
+        && let Some(host) = storage.fields_mut().get_mut(index)
+    {
+        host.value = Span::new(start + authority.start, authority.len());
+    }
+    let path = match &target.path {
+        Path::Given(path) => Span::new(start + path.start, path.len()),
+        Path::Root => storage.append(b"/"),
+    };
+    let query = target.query.as_ref();
+    (
+        path,
+        query.map(|query| Span::new(start + query.start, query.len())),
+    )
+}
+
+/// The position of a part that was sliced out of `bytes`.
+fn offset(bytes: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)
+}
+
+/// Names the reason `httparse` had. The request line is looked at again, as its errors there say little.
+fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
+    match error {
+        httparse::Error::HeaderName => RequestError::FieldName,
+        httparse::Error::HeaderValue => RequestError::FieldValue,
+        httparse::Error::TooManyHeaders => RequestError::TooManyFields,
+        httparse::Error::Version
+        | httparse::Error::Token
+        | httparse::Error::Status
+        | httparse::Error::NewLine => request_line_refusal(bytes),
+    }
+}
+
+fn request_line_refusal(bytes: &[u8]) -> RequestError {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or(bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let parts: Vec<&[u8]> = line.splitn(4, |&byte| byte == b' ').collect();
+    let [method, target, version] = parts[..] else {
+        return RequestError::RequestLine;
+    };
+    if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
+        return RequestError::Method;
+    }
+    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return RequestError::Target;
+    }
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => RequestError::FieldValue,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            RequestError::VersionUnsupported
+        }
+        _ => RequestError::VersionMalformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(head: &str) -> Result<RequestHead, RequestError> {
+        parse_head(head.as_bytes(), &Limits::default()).map(|parsed| parsed.0)
+    }
+
+    #[test]
+    fn parts_are_found() {
+        let head = parse("POST /a%20b?c=d HTTP/1.1\r\nHost:  a \r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
+            .expect("valid");
+        assert_eq!(head.method(), Method::POST);
+        assert_eq!(head.version(), Version::HTTP_11);
+        assert_eq!(head.target(), "/a%20b?c=d");
+        assert_eq!((head.path(), head.query()), ("/a%20b", Some("c=d")));
+        assert_eq!(head.header("HOST"), Some("a"));
+        assert_eq!(head.header("x-TWO"), Some("1"));
+        assert_eq!(head.header("x-three"), None);
+        assert_eq!(head.headers().get_all("x-two").iter().count(), 2);
+        assert_eq!(head.uri().expect("uri").query(), Some("c=d"));
+        let names: Vec<_> = head.fields().map(|field| field.0).collect();
+        assert_eq!(names, ["Host", "X-Two", "x-two"]);
+    }
+
+    #[test]
+    fn an_absolute_target_replaces_host() {
+        let head = parse("GET http://b:81?q HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid");
+        assert_eq!(head.header("host"), Some("b:81"));
+        assert_eq!(head.headers()["host"], "b:81");
+        assert_eq!((head.path(), head.query()), ("/", Some("q")));
+        assert_eq!(head.target(), "http://b:81?q");
+    }
+
+    #[test]
+    fn values_may_be_any_bytes_but_controls() {
+        let head = parse_head(
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n",
+            &Limits::default(),
+        )
+        .expect("valid")
+        .0;
+        assert_eq!(head.header("x"), None);
+        assert_eq!(head.header_bytes("x"), Some(&b"\xff\ta"[..]));
+        assert_eq!(head.header("y"), Some(""));
+        assert_eq!(head.headers().len(), 3);
+    }
+
+    #[test]
+    fn memory_is_used_again_without_its_content() {
+        let first = parse("GET /first HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n").expect("valid");
+        drop(first);
+        let mut second = parse("GET /second HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
+        second.push_param("name", "value");
+        assert_eq!(second.fields().count(), 1);
+        assert_eq!((second.path(), second.header("x")), ("/second", None));
+        assert_eq!(second.param("name"), Some("value"));
+        drop(second);
+        let third = parse("GET / HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
+        assert_eq!(third.params().count(), 0);
+    }
+}

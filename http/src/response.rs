@@ -1,0 +1,333 @@
+//! What a handler answers with.
+//!
+//! Owns the response type and the conversions into it. It writes no bytes: the protocol machine does, and it alone
+//! decides about Content-Length, Transfer-Encoding and Connection. CR and LF cannot get into a head, as names and
+//! values are of the types of the `http` crate.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+
+use crate::error::BodyError;
+use crate::stream::{ContentStream, ContentWriter, Produced, StreamError};
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A response: status, fields and content.
+///
+/// ```
+/// use http::{HeaderValue, StatusCode, header};
+/// use tidegate_http::Response;
+///
+/// let response = Response::text("gone fishing")
+///     .with_status(StatusCode::SERVICE_UNAVAILABLE)
+///     .with_header(header::RETRY_AFTER, HeaderValue::from_static("120"));
+/// assert_eq!(response.status(), 503);
+/// ```
+#[derive(Debug)]
+pub struct Response {
+    status: StatusCode,
+    /// Apart from the other fields, so that the common response allocates nothing for them.
+    content_type: Option<HeaderValue>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: ResponseBody,
+}
+
+/// The content of a response.
+#[derive(Default)]
+pub enum ResponseBody {
+    /// None.
+    #[default]
+    Empty,
+    /// All of it at once.
+    Bytes(Bytes),
+    /// Made while it is sent.
+    Stream(Box<dyn ContentStream>),
+}
+
+impl Response {
+    /// A response with a status and no content.
+    pub fn new(status: StatusCode) -> Response {
+        Response {
+            status,
+            content_type: None,
+            fields: Vec::new(),
+            body: ResponseBody::Empty,
+        }
+    }
+
+    /// 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Response {
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        Response::with_content(TEXT, bytes)
+    }
+
+    /// 200 with JSON text that is encoded already, as `application/json`.
+    pub fn json_bytes(json: impl Into<Bytes>) -> Response {
+        Response::with_content(JSON, json.into())
+    }
+
+    /// 200 with bytes, as `application/octet-stream`.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Response {
+        Response::with_content(OCTETS, bytes.into())
+    }
+
+    /// 200 with content that an async function writes while it is sent, waiting for the peer where it must.
+    ///
+    /// ```
+    /// use tidegate_http::Response;
+    ///
+    /// let response = Response::stream(|mut writer| async move {
+    ///     for number in 0..1000 {
+    ///         writer.write(format!("{number}\n")).await;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// assert_eq!(response.status(), 200);
+    /// ```
+    pub fn stream<F, Fut>(produce: F) -> Response
+    where
+        F: FnOnce(ContentWriter) -> Fut,
+        Fut: Future<Output = Result<(), StreamError>> + 'static,
+    {
+        let body = ResponseBody::Stream(Box::new(Produced::new(produce)));
+        Response::new(StatusCode::OK).with_body(body)
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The value of the first field of this name.
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.fields()
+            .find(|field| field.0 == name)
+            .map(|field| field.1)
+    }
+
+    /// All fields in the order they will be sent in.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let content_type = self.content_type.as_ref();
+        content_type
+            .map(|value| (&header::CONTENT_TYPE, value))
+            .into_iter()
+            .chain(self.fields.iter().map(|(name, value)| (name, value)))
+    }
+
+    /// The content.
+    pub fn body(&self) -> &ResponseBody {
+        &self.body
+    }
+
+    /// Takes the content out and leaves none.
+    pub fn take_body(&mut self) -> ResponseBody {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Replaces the status.
+    pub fn with_status(mut self, status: StatusCode) -> Response {
+        self.status = status;
+        self
+    }
+
+    /// Sets a field, in place of all fields of its name.
+    ///
+    /// Content-Length and Transfer-Encoding are computed from the content, and what is set here is not sent. Of
+    /// Connection only the option `close` is heeded. Date is sent as set, and added otherwise.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
+        self.set_header(name, value);
+        self
+    }
+
+    /// See [`with_header`](Response::with_header).
+    pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
+        if name == header::CONTENT_TYPE {
+            self.content_type = Some(value);
+            return;
+        }
+        self.fields.retain(|field| field.0 != name);
+        self.fields.push((name, value));
+    }
+
+    /// Adds a field beside others of its name, as Set-Cookie needs it. There is only one Content-Type: it is replaced.
+    pub fn append_header(&mut self, name: HeaderName, value: HeaderValue) {
+        if name == header::CONTENT_TYPE {
+            self.content_type = Some(value);
+            return;
+        }
+        self.fields.push((name, value));
+    }
+
+    /// Removes all fields of a name.
+    pub fn remove_header(&mut self, name: &HeaderName) {
+        if name == header::CONTENT_TYPE {
+            self.content_type = None;
+        }
+        self.fields.retain(|field| field.0 != name);
+    }
+
+    /// Replaces the content. Content-Type stays as it is.
+    pub fn with_body(mut self, body: ResponseBody) -> Response {
+        self.body = body;
+        self
+    }
+
+    fn with_content(content_type: HeaderValue, bytes: Bytes) -> Response {
+        Response {
+            status: StatusCode::OK,
+            content_type: Some(content_type),
+            fields: Vec::new(),
+            body: ResponseBody::Bytes(bytes),
+        }
+    }
+}
+
+impl ResponseBody {
+    /// The length in bytes, if it is known before sending.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            ResponseBody::Empty => Some(0),
+            ResponseBody::Bytes(bytes) => Some(bytes.len() as u64),
+            ResponseBody::Stream(stream) => stream.length(),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResponseBody::Empty => f.write_str("Empty"),
+            ResponseBody::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            ResponseBody::Stream(stream) => write!(f, "Stream({:?} bytes)", stream.length()),
+        }
+    }
+}
+
+/// What a handler may return.
+pub trait IntoResponse {
+    /// The response to send.
+    fn into_response(self) -> Response;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+impl IntoResponse for &'static str {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for String {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for Bytes {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
+/// A response without content.
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response {
+        Response::new(self)
+    }
+}
+
+/// 204.
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::new(StatusCode::NO_CONTENT)
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
+    fn into_response(self) -> Response {
+        self.1.into_response().with_status(self.0)
+    }
+}
+
+impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Response {
+        match self {
+            Ok(value) => value.into_response(),
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+/// The status of the error and its message as text.
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        Response::text(self.to_string()).with_status(self.status())
+    }
+}
+
+impl IntoResponse for std::convert::Infallible {
+    fn into_response(self) -> Response {
+        match self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_set_appended_and_removed() {
+        let value = HeaderValue::from_static;
+        let mut response = Response::text("a")
+            .with_header(header::ETAG, value("1"))
+            .with_header(header::ETAG, value("2"))
+            .with_header(header::CONTENT_TYPE, value("text/html"));
+        response.append_header(header::SET_COOKIE, value("a=1"));
+        response.append_header(header::SET_COOKIE, value("b=2"));
+        let fields: Vec<_> = response
+            .fields()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "content-type=\"text/html\"",
+                "etag=\"2\"",
+                "set-cookie=\"a=1\"",
+                "set-cookie=\"b=2\""
+            ]
+        );
+        response.remove_header(&header::SET_COOKIE);
+        response.remove_header(&header::CONTENT_TYPE);
+        assert_eq!(response.header(&header::CONTENT_TYPE), None);
+        assert_eq!(response.fields().count(), 1);
+    }
+
+    #[test]
+    fn conversions() {
+        assert_eq!("a".into_response().body().length(), Some(1));
+        assert_eq!(StatusCode::NOT_FOUND.into_response().status(), 404);
+        assert_eq!((StatusCode::CREATED, "a").into_response().status(), 201);
+        assert_eq!(().into_response().status(), 204);
+        let failed: Result<&'static str, StatusCode> = Err(StatusCode::CONFLICT);
+        assert_eq!(failed.into_response().status(), 409);
+        let error = BodyError::TooLarge(5).into_response();
+        assert_eq!(error.status(), 413);
+        let bytes = Bytes::from_static(b"a").into_response();
+        assert_eq!(bytes.header(&header::CONTENT_TYPE), Some(&OCTETS));
+    }
+}

@@ -1,0 +1,185 @@
+//! Response content that is made while it is sent.
+//!
+//! Owns the trait a response's content is pulled through, and the adapter that lets an async function push into it.
+//! The pulling side asks for the next piece only when the connection has space for it, which is the backpressure: a
+//! producer never runs ahead by more than one piece. Nothing here knows of connections.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use thiserror::Error;
+
+/// A boxed future that stays on its thread.
+pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Content that is pulled piece by piece.
+pub trait ContentStream {
+    /// The next piece; `None` at the end. An empty piece is skipped.
+    ///
+    /// # Errors
+    /// The content cannot be completed. The connection is closed in a way that shows the peer that something is
+    /// missing: without the last chunk, or short of the announced length.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>>;
+
+    /// The length of the whole content in bytes, if it is known at the start: it is announced as Content-Length.
+    /// Without it the chunked coding is used (or, in HTTP/1.0, the end of the connection).
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    /// The trailer section, asked for once after the end. It is sent only with the chunked coding.
+    fn take_trailers(&mut self) -> Option<HeaderMap> {
+        None
+    }
+}
+
+/// Why content cannot be completed. Goes to the log, never to the peer.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct StreamError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StreamError {
+    /// An error with a cause: another error, or a text.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StreamError {
+        StreamError(cause.into())
+    }
+}
+
+/// The pushing end of content made by an async function; see [`Response::stream`](crate::Response::stream).
+#[derive(Debug)]
+pub struct ContentWriter {
+    slot: Rc<RefCell<Slot>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    piece: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl ContentWriter {
+    /// Sends a piece. Completes when the connection has taken it, so a slow peer slows the producer down.
+    ///
+    /// If the connection is lost, the producer's future is dropped at this await.
+    pub async fn write(&mut self, piece: impl Into<Bytes>) {
+        let mut piece = Some(piece.into()).filter(|piece: &Bytes| !piece.is_empty());
+        // Polled again only by the pulling side, which has taken the piece before.
+        std::future::poll_fn(|_| {
+            let mut slot = self.slot.borrow_mut();
+            if slot.piece.is_none() {
+                slot.piece = piece.take();
+            }
+            match slot.piece {
+                None => Poll::Ready(()),
+                Some(_) => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Sets the trailer section to send after the last piece.
+    pub fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.slot.borrow_mut().trailers = Some(trailers);
+    }
+}
+
+/// Runs a producer when its content is pulled.
+pub(crate) struct Produced {
+    slot: Rc<RefCell<Slot>>,
+    producer: Option<LocalBoxFuture<Result<(), StreamError>>>,
+}
+
+impl Produced {
+    pub(crate) fn new<F, Fut>(produce: F) -> Produced
+    where
+        F: FnOnce(ContentWriter) -> Fut,
+        Fut: Future<Output = Result<(), StreamError>> + 'static,
+    {
+        let slot = Rc::default();
+        let writer = ContentWriter {
+            slot: Rc::clone(&slot),
+        };
+        Produced {
+            slot,
+            producer: Some(Box::pin(produce(writer))),
+        }
+    }
+}
+
+impl ContentStream for Produced {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
+        let Some(producer) = &mut self.producer else {
+            return Poll::Ready(None);
+        };
+        let polled = producer.as_mut().poll(cx);
+        if let Poll::Ready(result) = polled {
+            self.producer = None;
+            if let Err(error) = result {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        // A write that was dropped before it completed leaves its piece behind.
+        match self.slot.borrow_mut().piece.take() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None if self.producer.is_none() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.slot.borrow_mut().trailers.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn pull(stream: &mut Produced) -> Poll<Option<Result<Bytes, String>>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        stream
+            .poll_next(&mut cx)
+            .map(|next| next.map(|piece| piece.map_err(|error| error.to_string())))
+    }
+
+    #[test]
+    fn pieces_come_one_at_a_time() {
+        let steps = Rc::new(RefCell::new(0));
+        let counted = Rc::clone(&steps);
+        let mut stream = Produced::new(|mut writer| async move {
+            for piece in ["one", "", "two"] {
+                *counted.borrow_mut() += 1;
+                writer.write(piece).await;
+            }
+            writer.set_trailers(HeaderMap::new());
+            Ok(())
+        });
+        assert_eq!(*steps.borrow(), 0);
+        assert_eq!(pull(&mut stream), Poll::Ready(Some(Ok("one".into()))));
+        assert_eq!(*steps.borrow(), 1);
+        assert_eq!(pull(&mut stream), Poll::Ready(Some(Ok("two".into()))));
+        assert_eq!(pull(&mut stream), Poll::Ready(None));
+        assert_eq!(pull(&mut stream), Poll::Ready(None));
+        assert!(stream.take_trailers().is_some());
+    }
+
+    #[test]
+    fn failures_and_waits_are_passed_on() {
+        let mut stream = Produced::new(|mut writer| async move {
+            writer.write("a").await;
+            Err(StreamError::new("no more"))
+        });
+        assert_eq!(pull(&mut stream), Poll::Ready(Some(Ok("a".into()))));
+        assert_eq!(pull(&mut stream), Poll::Ready(Some(Err("no more".into()))));
+        assert_eq!(pull(&mut stream), Poll::Ready(None));
+        let mut waiting = Produced::new(|_writer| std::future::pending());
+        assert_eq!(pull(&mut waiting), Poll::Pending);
+    }
+}

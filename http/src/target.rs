@@ -1,0 +1,262 @@
+//! The four forms of a request-target (RFC 9112, section 3.2) and the syntax of Host (RFC 9110, section 7.2).
+//!
+//! Owns the decision which bytes are a target, a path, a query and an authority. It does not decode percent signs: the
+//! router does, where a decoded value is wanted. Called by `parse`.
+
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use http::Method;
+
+use crate::error::RequestError;
+
+/// Where the parts of a target are, as positions within it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Empty for the authority form; `*` for the asterisk form; `/` at least otherwise.
+    pub(crate) path: Path,
+    /// Without the question mark.
+    pub(crate) query: Option<Range<usize>>,
+    /// Of the absolute form only.
+    pub(crate) authority: Option<Range<usize>>,
+}
+
+/// The path of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// The bytes at these positions.
+    Given(Range<usize>),
+    /// An absolute form without a path, which means `/` (RFC 9110, section 4.2.3).
+    Root,
+}
+
+/// Checks a request-target against its method and finds its parts.
+pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, RequestError> {
+    if method == Method::CONNECT {
+        return Err(RequestError::Connect);
+    }
+    match target {
+        // RFC 9112, section 3.2.4: only for OPTIONS of the server as a whole.
+        b"*" if method == Method::OPTIONS => Ok(Target {
+            path: Path::Given(0..1),
+            query: None,
+            authority: None,
+        }),
+        [b'/', ..] => origin_form(target, 0),
+        _ => absolute_form(target),
+    }
+}
+
+/// Whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target has no authority then.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let literal = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+            if literal.parse::<Ipv6Addr>().is_err() {
+                return false;
+            }
+            match &rest[end + 1..] {
+                [] => return true,
+                [b':', port @ ..] => return is_port(port),
+                _ => return false,
+            }
+        }
+        _ => match value.iter().position(|&byte| byte == b':') {
+            Some(colon) => (&value[..colon], &value[colon + 1..]),
+            None => (value, &[][..]),
+        },
+    };
+    host.iter().all(|&byte| is_name_byte(byte))
+        && is_port(port)
+        && (!host.is_empty() || value.is_empty())
+}
+
+fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
+    let question = target[start..].iter().position(|&byte| byte == b'?');
+    let path_end = question.map_or(target.len(), |offset| start + offset);
+    if !target[start..path_end]
+        .iter()
+        .all(|&byte| is_path_byte(byte))
+    {
+        return Err(RequestError::Target);
+    }
+    let query = question.map(|offset| start + offset + 1..target.len());
+    if let Some(query) = &query
+        && !target[query.clone()]
+            .iter()
+            .all(|&byte| is_query_byte(byte))
+    {
+        return Err(RequestError::Target);
+    }
+    Ok(Target {
+        path: Path::Given(start..path_end),
+        query,
+        authority: None,
+    })
+}
+
+/// RFC 9112, section 3.2.2: every server must accept it, though only clients of proxies send it.
+fn absolute_form(target: &[u8]) -> Result<Target, RequestError> {
+    let start = if starts_with_ignoring_case(target, b"http://") {
+        7
+    } else if starts_with_ignoring_case(target, b"https://") {
+        8
+    } else {
+        return Err(RequestError::Target);
+    };
+    let end = target[start..]
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .map_or(target.len(), |offset| start + offset);
+    // RFC 9110, section 4.2: the host of an http URI is not empty; section 4.2.4: no user information.
+    if start == end || !is_host(&target[start..end]) {
+        return Err(RequestError::Target);
+    }
+    let mut parts = origin_form(target, end)?;
+    if parts.path == Path::Given(end..end) {
+        parts.path = Path::Root;
+    }
+    parts.authority = Some(start..end);
+    Ok(parts)
+}
+
+fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
+    bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+/// Any number of digits may be written; the value must fit (RFC 3986, section 3.2.3).
+fn is_port(port: &[u8]) -> bool {
+    port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0_u32, |value, digit| {
+            value
+                .saturating_mul(10)
+                .saturating_add(u32::from(digit - b'0'))
+        }) <= u32::from(u16::MAX)
+}
+
+/// RFC 3986, section 3.2.2: unreserved, sub-delims and percent signs. IPv4 is among them.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+/// What `http::Uri` holds in a path: RFC 3986 and the bytes browsers leave unencoded.
+fn is_path_byte(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
+}
+
+/// What `http::Uri` holds in a query. A fragment never is part of a target.
+fn is_query_byte(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(target: &str) -> Option<(&str, Option<&str>, Option<&str>)> {
+        let parsed = parse_target(&Method::GET, target.as_bytes()).ok()?;
+        let path = match parsed.path {
+            Path::Given(range) => &target[range],
+            Path::Root => "/",
+        };
+        Some((
+            path,
+            parsed.query.map(|range| &target[range]),
+            parsed.authority.map(|range| &target[range]),
+        ))
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(parts("/"), Some(("/", None, None)));
+        assert_eq!(parts("/a/b?c=d?e"), Some(("/a/b", Some("c=d?e"), None)));
+        assert_eq!(parts("/a?"), Some(("/a", Some(""), None)));
+        assert_eq!(parts("//a"), Some(("//a", None, None)));
+        assert_eq!(
+            parts("HTTP://a:8/b?c"),
+            Some(("/b", Some("c"), Some("a:8")))
+        );
+        assert_eq!(parts("https://[::1]"), Some(("/", None, Some("[::1]"))));
+        assert_eq!(parts("http://a?b"), Some(("/", Some("b"), Some("a"))));
+    }
+
+    #[test]
+    fn refused_targets() {
+        for target in [
+            "*",
+            "a",
+            "a/b",
+            "?a",
+            "/a#b",
+            "/a?b#c",
+            "http://",
+            "http:///a",
+            "http://user@a/",
+            "http://a:port/",
+            "ftp://a/",
+            "/\u{e9}",
+            "/a\u{7f}",
+        ] {
+            assert_eq!(parts(target), None, "{target}");
+        }
+        let asterisk = parse_target(&Method::OPTIONS, b"*").expect("OPTIONS *");
+        assert_eq!(asterisk.path, Path::Given(0..1));
+        assert_eq!(
+            parse_target(&Method::CONNECT, b"a:443"),
+            Err(RequestError::Connect)
+        );
+    }
+
+    #[test]
+    fn every_accepted_byte_makes_a_uri() {
+        for byte in 0..=255_u8 {
+            for prefix in ["/a", "/a?b"] {
+                let mut target = prefix.as_bytes().to_vec();
+                target.push(byte);
+                if parse_target(&Method::GET, &target).is_ok() {
+                    let uri = http::Uri::try_from(target.as_slice());
+                    assert!(uri.is_ok(), "{prefix} and byte {byte}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for host in [
+            "",
+            "a",
+            "a.b",
+            "a:80",
+            "a:",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:80",
+            "a%20b",
+            "a:00080",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "a b",
+            "a,b:c",
+            "a/b",
+            "u@a",
+            "a:b",
+            "a:65536",
+            ":80",
+            "[::1",
+            "[]",
+            "[::1]a",
+            "[fe80::1%25eth0]",
+            "::1",
+            "a:99999999999999999999",
+            "\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
