@@ -7,6 +7,7 @@ pub mod closing;
 pub mod error;
 pub mod event;
 pub mod frame;
+pub mod handshake;
 pub mod limits;
 pub mod mask;
 pub mod message;

@@ -1,0 +1,268 @@
+//! The client's side of the opening handshake (RFC 6455 section 4.1).
+//!
+//! Builds the request's head and checks the response's; the nonce and the bytes' way to the server are the caller's.
+
+use std::io::Write;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
+
+use super::VERSION;
+use super::error::{ResponseError, UriError};
+use super::field::{self, Once};
+use super::key::Nonce;
+
+/// A request to open a WebSocket, and what its response must be.
+///
+/// ```
+/// use tidegate_websocket::handshake::{ClientHandshake, Nonce};
+/// let uri = "ws://example.com/chat?room=1".parse()?;
+/// let nonce = Nonce::new(*b"the sample nonce"); // 16 random bytes in earnest
+/// let handshake = ClientHandshake::new(&uri, nonce)?.subprotocol("wamp")?;
+/// let mut head = Vec::new();
+/// handshake.encode(&mut head);
+/// assert!(head.starts_with(b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClientHandshake {
+    target: String,
+    host: String,
+    nonce: Nonce,
+    subprotocols: Vec<String>,
+    extensions: Option<HeaderValue>,
+    headers: HeaderMap,
+}
+
+/// What a server agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Established {
+    /// The subprotocol, one of those offered.
+    pub subprotocol: Option<String>,
+    /// The server's `Sec-WebSocket-Extensions`, unparsed; `None` unless an offer was made.
+    pub extensions: Option<HeaderValue>,
+}
+
+impl ClientHandshake {
+    /// A handshake for a `ws` or `wss` URI, with a nonce drawn for it alone.
+    ///
+    /// # Errors
+    /// [`UriError`] when the URI is no websocket URI (RFC 6455 section 3).
+    pub fn new(uri: &Uri, nonce: Nonce) -> Result<Self, UriError> {
+        let default_port = match uri.scheme_str() {
+            Some("ws") => 80,
+            Some("wss") => 443,
+            _ => return Err(UriError::Scheme),
+        };
+        let authority = uri.authority().ok_or(UriError::Host)?;
+        if authority.as_str().contains('@') {
+            return Err(UriError::UserInformation);
+        }
+        let name = authority.host();
+        if name.is_empty() {
+            return Err(UriError::Host);
+        }
+        let host = match authority.port_u16() {
+            Some(port) if port != default_port => format!("{name}:{port}"),
+            _ => name.to_owned(),
+        };
+        // An empty path before a query is "/" on the wire; `http` gives it so.
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        Ok(Self {
+            target: target.to_owned(),
+            host,
+            nonce,
+            subprotocols: Vec::new(),
+            extensions: None,
+            headers: HeaderMap::new(),
+        })
+    }
+
+    /// Offers a subprotocol, after those offered before.
+    ///
+    /// # Errors
+    /// [`UriError::Subprotocol`] and [`UriError::RepeatedSubprotocol`].
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, UriError> {
+        let name = field::token(name.as_bytes()).ok_or(UriError::Subprotocol)?;
+        if self.subprotocols.iter().any(|offered| offered == name) {
+            return Err(UriError::RepeatedSubprotocol);
+        }
+        self.subprotocols.push(name.to_owned());
+        Ok(self)
+    }
+
+    /// Offers extensions: the value of `Sec-WebSocket-Extensions`. Default none.
+    #[must_use]
+    pub fn extensions(mut self, offer: HeaderValue) -> Self {
+        self.extensions = Some(offer);
+        self
+    }
+
+    /// Adds a header of the application's. Those the handshake itself sends, and those of a body, are ignored.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if !is_reserved(&name) {
+            if name == AUTHORIZATION {
+                value.set_sensitive(true);
+            }
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    /// Appends the request's head to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // Writing to a `Vec` cannot fail.
+        let _ = write!(
+            out,
+            "GET {} HTTP/1.1\r\nHost: {}\r\n",
+            self.target, self.host
+        );
+        out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        let _ = write!(out, "Sec-WebSocket-Version: {VERSION}\r\n");
+        push_header(out, "Sec-WebSocket-Key", self.nonce.as_bytes());
+        if !self.subprotocols.is_empty() {
+            push_header(
+                out,
+                "Sec-WebSocket-Protocol",
+                self.subprotocols.join(", ").as_bytes(),
+            );
+        }
+        if let Some(offer) = &self.extensions {
+            push_header(out, "Sec-WebSocket-Extensions", offer.as_bytes());
+        }
+        for (name, value) in &self.headers {
+            push_header(out, name.as_str(), value.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Checks the head of the server's response.
+    ///
+    /// # Errors
+    /// [`ResponseError`]: the connection is to be closed, or, for a status other than 101, the response is to be
+    /// handled as HTTP.
+    pub fn check_response(
+        &self,
+        status: StatusCode,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<Established, ResponseError> {
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ResponseError::Status { status });
+        }
+        if version != Version::HTTP_11 {
+            return Err(ResponseError::HttpVersion);
+        }
+        match field::once(headers, &UPGRADE) {
+            Once::Value(value)
+                if value
+                    .as_bytes()
+                    .trim_ascii()
+                    .eq_ignore_ascii_case(b"websocket") => {}
+            _ => return Err(ResponseError::Upgrade),
+        }
+        if !field::contains_token(headers, &CONNECTION, "upgrade") {
+            return Err(ResponseError::Connection);
+        }
+        match field::once(headers, &SEC_WEBSOCKET_ACCEPT) {
+            Once::Missing => return Err(ResponseError::MissingAccept),
+            Once::Repeated => return Err(ResponseError::RepeatedAccept),
+            Once::Value(value)
+                if value.as_bytes().trim_ascii() != self.nonce.accept_key().as_bytes() =>
+            {
+                return Err(ResponseError::WrongAccept);
+            }
+            Once::Value(_) => {}
+        }
+        let subprotocol = self.check_subprotocol(headers)?;
+        let extensions = self.check_extensions(headers)?;
+        Ok(Established {
+            subprotocol,
+            extensions,
+        })
+    }
+
+    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
+        let chosen = match field::once(headers, &SEC_WEBSOCKET_PROTOCOL) {
+            Once::Missing => return Ok(None),
+            Once::Repeated => return Err(ResponseError::RepeatedSubprotocol),
+            Once::Value(value) => value.as_bytes().trim_ascii(),
+        };
+        match self
+            .subprotocols
+            .iter()
+            .find(|offered| offered.as_bytes() == chosen)
+        {
+            Some(offered) => Ok(Some(offered.clone())),
+            None => Err(ResponseError::UnrequestedSubprotocol),
+        }
+    }
+
+    /// What the server chose is compared with the offer by name; parameters are the extension's to judge.
+    fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, ResponseError> {
+        let offered = self
+            .extensions
+            .as_ref()
+            .map_or(&[][..], HeaderValue::as_bytes);
+        let is_offered = |chosen: &[u8]| {
+            let mut offers = offered.split(|byte| *byte == b',').map(extension_name);
+            offers.any(|name| name.eq_ignore_ascii_case(extension_name(chosen)))
+        };
+        if !field::list(headers, &SEC_WEBSOCKET_EXTENSIONS).all(is_offered) {
+            return Err(ResponseError::UnrequestedExtension);
+        }
+        let mut lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+        match (lines.next(), lines.next()) {
+            (first, None) => Ok(first.cloned()),
+            (_, Some(_)) => Ok(join_lines(headers)),
+        }
+    }
+}
+
+/// All lines of `Sec-WebSocket-Extensions` as one.
+fn join_lines(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = headers
+        .get_all(SEC_WEBSOCKET_EXTENSIONS)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+}
+
+/// The name in `name; parameter; parameter=value`.
+fn extension_name(element: &[u8]) -> &[u8] {
+    element
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or(element)
+        .trim_ascii()
+}
+
+/// Headers that are the handshake's own, or that would announce a body it does not have.
+fn is_reserved(name: &HeaderName) -> bool {
+    [
+        HOST,
+        UPGRADE,
+        CONNECTION,
+        SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_VERSION,
+        SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_ACCEPT,
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+    ]
+    .contains(name)
+}
+
+fn push_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

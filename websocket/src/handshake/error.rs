@@ -1,0 +1,164 @@
+//! What can be wrong with a handshake: one variant for each wrong or missing thing, by who is told.
+//!
+//! [`RequestError`] is answered by the server; [`RequestError::response`] is the one place that maps it to a status,
+//! headers and a body. [`ResponseError`] and [`UriError`] surface at the client.
+
+use http::header::{CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
+use thiserror::Error;
+
+use super::VERSION;
+use super::origin::OriginError;
+
+/// Why a server refuses a request to open a WebSocket (RFC 6455 section 4.2.1). The text is the response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The method is not GET.
+    #[error("websocket: the method must be GET")]
+    Method,
+    /// The version is not HTTP/1.1: older ones have no upgrade, newer ones another one (RFC 8441).
+    #[error("websocket: the version must be HTTP/1.1")]
+    HttpVersion,
+    /// There is no `Host`.
+    #[error("websocket: Host is missing")]
+    MissingHost,
+    /// `Host` occurs more than once.
+    #[error("websocket: Host is repeated")]
+    RepeatedHost,
+    /// `Upgrade` does not list `websocket`.
+    #[error("websocket: Upgrade must list websocket")]
+    Upgrade,
+    /// `Connection` does not list `Upgrade`.
+    #[error("websocket: Connection must list Upgrade")]
+    Connection,
+    /// There is no `Sec-WebSocket-Version`.
+    #[error("websocket: Sec-WebSocket-Version is missing, it must be 13")]
+    MissingVersion,
+    /// `Sec-WebSocket-Version` occurs more than once (RFC 6455 section 11.3.5).
+    #[error("websocket: Sec-WebSocket-Version is repeated")]
+    RepeatedVersion,
+    /// `Sec-WebSocket-Version` is not 13.
+    #[error("websocket: Sec-WebSocket-Version must be 13")]
+    UnsupportedVersion,
+    /// There is no `Sec-WebSocket-Key`.
+    #[error("websocket: Sec-WebSocket-Key is missing")]
+    MissingKey,
+    /// `Sec-WebSocket-Key` occurs more than once (RFC 6455 section 11.3.1).
+    #[error("websocket: Sec-WebSocket-Key is repeated")]
+    RepeatedKey,
+    /// `Sec-WebSocket-Key` is not base64 of 16 bytes.
+    #[error("websocket: Sec-WebSocket-Key must be 16 bytes in base64")]
+    InvalidKey,
+    /// `Sec-WebSocket-Protocol` lists something that is not a token (RFC 6455 section 4.1).
+    #[error("websocket: Sec-WebSocket-Protocol must list tokens")]
+    InvalidSubprotocol,
+    /// `Sec-WebSocket-Protocol` lists something twice (RFC 6455 section 4.1).
+    #[error("websocket: Sec-WebSocket-Protocol lists a subprotocol twice")]
+    RepeatedSubprotocol,
+    /// The page's origin may not connect (RFC 6455 section 10.2).
+    #[error("websocket: origin not allowed")]
+    Origin(#[from] OriginError),
+}
+
+impl RequestError {
+    /// The status that answers the error: 426 for a missing or other protocol version, 403 for an origin, else 400.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::MissingVersion | Self::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Method
+            | Self::HttpVersion
+            | Self::MissingHost
+            | Self::RepeatedHost
+            | Self::Upgrade
+            | Self::Connection
+            | Self::RepeatedVersion
+            | Self::MissingKey
+            | Self::RepeatedKey
+            | Self::InvalidKey
+            | Self::InvalidSubprotocol
+            | Self::RepeatedSubprotocol => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The response that answers the error, with its text as body. A 426 names the version that is spoken
+    /// (RFC 6455 section 4.4) and the protocol to upgrade to (RFC 9110 section 15.5.22).
+    #[must_use]
+    pub fn response(self) -> Response<String> {
+        let mut response = Response::new(self.to_string());
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if self.status() == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        }
+        response
+    }
+}
+
+/// Why a client gives up on a server's response (RFC 6455 section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The status is not 101: the response is an ordinary HTTP response.
+    #[error("the server answered the websocket handshake with status {status}")]
+    Status {
+        /// What it is instead.
+        status: StatusCode,
+    },
+    /// The version is not HTTP/1.1.
+    #[error("the server answered the websocket handshake in another version than HTTP/1.1")]
+    HttpVersion,
+    /// `Upgrade` is not `websocket`.
+    #[error("the server's Upgrade is missing or not websocket")]
+    Upgrade,
+    /// `Connection` does not list `Upgrade`.
+    #[error("the server's Connection does not list Upgrade")]
+    Connection,
+    /// There is no `Sec-WebSocket-Accept`.
+    #[error("the server sent no Sec-WebSocket-Accept")]
+    MissingAccept,
+    /// `Sec-WebSocket-Accept` occurs more than once (RFC 6455 section 11.3.3).
+    #[error("the server repeated Sec-WebSocket-Accept")]
+    RepeatedAccept,
+    /// `Sec-WebSocket-Accept` does not belong to our key.
+    #[error("the server's Sec-WebSocket-Accept does not belong to the key")]
+    WrongAccept,
+    /// `Sec-WebSocket-Protocol` occurs more than once (RFC 6455 section 11.3.4).
+    #[error("the server repeated Sec-WebSocket-Protocol")]
+    RepeatedSubprotocol,
+    /// `Sec-WebSocket-Protocol` names something we did not offer.
+    #[error("the server chose a subprotocol that was not offered")]
+    UnrequestedSubprotocol,
+    /// `Sec-WebSocket-Extensions` names something we did not offer.
+    #[error("the server chose an extension that was not offered")]
+    UnrequestedExtension,
+}
+
+/// Why a client cannot make a request of what the application gave (RFC 6455 sections 3 and 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UriError {
+    /// The scheme is not `ws` or `wss`.
+    #[error("the scheme of a websocket URI is ws or wss")]
+    Scheme,
+    /// There is no host.
+    #[error("a websocket URI has a host")]
+    Host,
+    /// There are user and password, which a websocket URI has no place for.
+    #[error("a websocket URI has no user information")]
+    UserInformation,
+    /// A subprotocol is not a token.
+    #[error("a subprotocol is a token")]
+    Subprotocol,
+    /// A subprotocol was given twice.
+    #[error("a subprotocol was given twice")]
+    RepeatedSubprotocol,
+}

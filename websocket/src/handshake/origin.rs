@@ -1,0 +1,353 @@
+//! Which pages may connect (RFC 6455 sections 4.2.2 and 10.2; RFC 6454).
+//!
+//! Browsers let any page open a WebSocket to any server, with the server's cookies, and say only in `Origin` which page
+//! it is. So the server must look.
+
+use std::net::Ipv6Addr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, HeaderName};
+use thiserror::Error;
+
+use super::field::{self, Once};
+
+/// How the request came, as the browser sees it: behind a proxy that ends TLS, HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain; port 80 unless given.
+    Http,
+    /// Over TLS; port 443 unless given.
+    Https,
+}
+
+impl Scheme {
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Why an origin may not connect. All are answered alike; the difference is for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OriginError {
+    /// There is no `Origin`, and the request came over HTTPS or the check asks for one.
+    #[error("the request has no Origin")]
+    Missing,
+    /// `Origin` occurs more than once.
+    #[error("the request has more than one Origin")]
+    Repeated,
+    /// `Origin` is not `scheme://host[:port]` of http or https; `null` is one such value.
+    #[error("the request's Origin is not a web origin")]
+    Invalid,
+    /// `Host` is missing, repeated or not `host[:port]`, so there is nothing to compare with.
+    #[error("the request's Host is not a host and port")]
+    InvalidHost,
+    /// `Origin` is another scheme, host or port than those that may connect.
+    #[error("the request's Origin is not allowed")]
+    NotAllowed,
+}
+
+/// A web origin: scheme, host and port.
+///
+/// ```
+/// use tidegate_websocket::handshake::Origin;
+/// assert_eq!(Origin::parse("https://Example.com"), Origin::parse("https://example.com:443"));
+/// assert_ne!(Origin::parse("http://[::1]:80"), Origin::parse("http://[::1]:81"));
+/// assert_eq!(Origin::parse("null"), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: Scheme,
+    host: Host,
+    port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Host {
+    /// A name or an IPv4 address, in lower case.
+    Name(String),
+    Ipv6(Ipv6Addr),
+}
+
+impl Origin {
+    /// Parses `scheme://host[:port]`, nothing more; `None` for anything else.
+    #[must_use]
+    pub fn parse(origin: &str) -> Option<Self> {
+        let (scheme, authority) = origin.split_once("://")?;
+        let scheme = if scheme.eq_ignore_ascii_case("http") {
+            Scheme::Http
+        } else if scheme.eq_ignore_ascii_case("https") {
+            Scheme::Https
+        } else {
+            return None;
+        };
+        Self::of_authority(scheme, authority)
+    }
+
+    /// The origin of the pages at `host[:port]`.
+    fn of_authority(scheme: Scheme, authority: &str) -> Option<Self> {
+        let (host, port) = split_host(authority)?;
+        let port = match port {
+            "" => scheme.default_port(),
+            // No sign, no spaces: `parse` alone would take a `+`.
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            _ => return None,
+        };
+        Some(Self { scheme, host, port })
+    }
+}
+
+/// Allows a page of the very server it connects to: `Origin` and `Host` agree in host and port, and the origin's scheme
+/// is `scheme`. A request without `Origin` is from no browser: allowed on plain HTTP, refused over HTTPS.
+///
+/// # Errors
+/// [`OriginError`].
+pub fn check_same_origin(headers: &HeaderMap, scheme: Scheme) -> Result<(), OriginError> {
+    let Some(origin) = origin_of(headers)? else {
+        return match scheme {
+            Scheme::Http => Ok(()),
+            Scheme::Https => Err(OriginError::Missing),
+        };
+    };
+    let host = match once_str(headers, &HOST) {
+        Ok(Some(host)) => host,
+        Ok(None) | Err(_) => return Err(OriginError::InvalidHost),
+    };
+    let own = Origin::of_authority(scheme, host).ok_or(OriginError::InvalidHost)?;
+    if origin == own {
+        Ok(())
+    } else {
+        Err(OriginError::NotAllowed)
+    }
+}
+
+/// Origins that may connect.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use tidegate_websocket::handshake::OriginAllowList;
+/// let allowed = OriginAllowList::parse(["https://app.example.com"]).unwrap();
+/// let mut headers = HeaderMap::new();
+/// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));
+/// assert!(allowed.check(&headers).is_ok());
+/// headers.insert("Origin", HeaderValue::from_static("https://evil.example.com"));
+/// assert!(allowed.check(&headers).is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginAllowList {
+    origins: Vec<Origin>,
+}
+
+impl OriginAllowList {
+    /// A list of `scheme://host[:port]`; `None` if one of them is something else.
+    pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Option<Self> {
+        let origins = origins
+            .into_iter()
+            .map(|origin| Origin::parse(origin.as_ref()));
+        Some(Self {
+            origins: origins.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Allows a request whose `Origin` is on the list, and no other.
+    ///
+    /// # Errors
+    /// [`OriginError`].
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginError> {
+        let origin = origin_of(headers)?.ok_or(OriginError::Missing)?;
+        if self.origins.contains(&origin) {
+            Ok(())
+        } else {
+            Err(OriginError::NotAllowed)
+        }
+    }
+}
+
+fn origin_of(headers: &HeaderMap) -> Result<Option<Origin>, OriginError> {
+    match once_str(headers, &ORIGIN)? {
+        None => Ok(None),
+        Some(value) => Origin::parse(value).map(Some).ok_or(OriginError::Invalid),
+    }
+}
+
+fn once_str<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, OriginError> {
+    match field::once(headers, name) {
+        Once::Missing => Ok(None),
+        Once::Repeated => Err(OriginError::Repeated),
+        Once::Value(value) => match value.to_str() {
+            Ok(value) => Ok(Some(value.trim_ascii())),
+            Err(_) => Err(OriginError::Invalid),
+        },
+    }
+}
+
+/// Host and port, the port empty when there is none. A name holds only what a registered name or an IPv4 address may
+/// (RFC 3986 section 3.2.2), so neither user information nor a path passes.
+fn split_host(authority: &str) -> Option<(Host, &str)> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        let port = if rest.is_empty() {
+            ""
+        } else {
+            rest.strip_prefix(':')?
+        };
+        return Some((Host::Ipv6(address.parse().ok()?), port));
+    }
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte));
+    is_name.then(|| (Host::Name(name.to_ascii_lowercase()), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(host));
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_same_scheme_host_and_port_is_the_same_origin() {
+        for (scheme, host, origin) in [
+            (Scheme::Http, "example.com", "http://example.com"),
+            (Scheme::Http, "example.com:80", "http://EXAMPLE.com"),
+            (Scheme::Http, "example.com", "HTTP://example.com:80"),
+            (Scheme::Http, "example.com:8080", "http://example.com:8080"),
+            (Scheme::Https, "example.com", "https://example.com:443"),
+            (Scheme::Https, "example.com:", "https://example.com"),
+            (Scheme::Http, "127.0.0.1:9000", "http://127.0.0.1:9000"),
+            (Scheme::Http, "[::1]:9000", "http://[0:0:0:0:0:0:0:1]:9000"),
+            (Scheme::Http, "[2001:DB8::1]", "http://[2001:db8::1]:80"),
+        ] {
+            assert_eq!(
+                check_same_origin(&headers(host, Some(origin)), scheme),
+                Ok(()),
+                "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_scheme_host_or_port_is_another_origin() {
+        for (scheme, host, origin, error) in [
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.org",
+                OriginError::NotAllowed,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.com:81",
+                OriginError::NotAllowed,
+            ),
+            (
+                Scheme::Http,
+                "example.com:443",
+                "https://example.com",
+                OriginError::NotAllowed,
+            ),
+            (
+                Scheme::Https,
+                "example.com",
+                "http://example.com:443",
+                OriginError::NotAllowed,
+            ),
+            (
+                Scheme::Http,
+                "[::1]",
+                "http://[::2]",
+                OriginError::NotAllowed,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.com.evil.org",
+                OriginError::NotAllowed,
+            ),
+            (Scheme::Http, "example.com", "null", OriginError::Invalid),
+            (Scheme::Http, "example.com", "", OriginError::Invalid),
+            (Scheme::Http, "example.com", "file://", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://", OriginError::Invalid),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://a@example.com",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.com/",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.com:+80",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://example.com:65536",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://[::1",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "example.com",
+                "http://[::1]80",
+                OriginError::Invalid,
+            ),
+            (
+                Scheme::Http,
+                "a b",
+                "http://example.com",
+                OriginError::InvalidHost,
+            ),
+        ] {
+            let checked = check_same_origin(&headers(host, Some(origin)), scheme);
+            assert_eq!(checked, Err(error), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn a_missing_origin_is_no_browser_and_a_repeated_one_no_origin() {
+        let mut headers = headers("example.com", None);
+        assert_eq!(check_same_origin(&headers, Scheme::Http), Ok(()));
+        assert_eq!(
+            check_same_origin(&headers, Scheme::Https),
+            Err(OriginError::Missing)
+        );
+        let allowed = OriginAllowList::parse(["http://example.com"]).unwrap();
+        assert_eq!(allowed.check(&headers), Err(OriginError::Missing));
+        headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
+        assert_eq!(allowed.check(&headers), Ok(()));
+        headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
+        assert_eq!(
+            check_same_origin(&headers, Scheme::Http),
+            Err(OriginError::Repeated)
+        );
+        assert_eq!(allowed.check(&headers), Err(OriginError::Repeated));
+        assert_eq!(OriginAllowList::parse(["example.com"]), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! The server's side of the opening handshake (RFC 6455 section 4.2).
+//!
+//! Stateless: a request's head in, an [`Offer`] or a [`RequestError`] out; the offer's acceptance gives the `101`.
+
+use http::header::{
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+
+use super::VERSION;
+use super::error::RequestError;
+use super::field::{self, Once};
+use super::key::{AcceptKey, Nonce};
+
+/// Does this request want a WebSocket, rightly or not? It does if `Upgrade` lists `websocket` or it has a
+/// `Sec-WebSocket-Key`, which serves nothing else. Other requests are for the next handler.
+#[must_use]
+pub fn is_websocket_request(headers: &HeaderMap) -> bool {
+    field::contains_token(headers, &UPGRADE, "websocket") || headers.contains_key(SEC_WEBSOCKET_KEY)
+}
+
+/// A client's request to open a WebSocket, checked.
+///
+/// The origin is not checked here, because that is a policy: see [`check_same_origin`](super::check_same_origin).
+///
+/// ```
+/// use http::{Method, Request, Version};
+/// use tidegate_websocket::handshake::{Offer, is_websocket_request};
+/// let (head, ()) = Request::get("/chat")
+///     .header("Host", "example.com")
+///     .header("Upgrade", "websocket")
+///     .header("Connection", "Upgrade")
+///     .header("Sec-WebSocket-Version", "13")
+///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("Sec-WebSocket-Protocol", "soap, wamp")
+///     .body(())?
+///     .into_parts();
+/// assert!(is_websocket_request(&head.headers));
+/// let offer = Offer::parse(&head.method, head.version, &head.headers)?;
+/// let acceptance = offer.accept(&["wamp", "soap"]);
+/// assert_eq!(acceptance.subprotocol(), Some("wamp"));
+/// let response = acceptance.response();
+/// assert_eq!(response.headers()["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Offer<'h> {
+    nonce: Nonce,
+    subprotocols: Vec<&'h str>,
+    headers: &'h HeaderMap,
+}
+
+impl<'h> Offer<'h> {
+    /// Checks everything RFC 6455 section 4.2.1 asks of the request's head.
+    ///
+    /// # Errors
+    /// [`RequestError`], every variant but that of the origin.
+    pub fn parse(
+        method: &Method,
+        version: Version,
+        headers: &'h HeaderMap,
+    ) -> Result<Self, RequestError> {
+        if method != Method::GET {
+            return Err(RequestError::Method);
+        }
+        if version != Version::HTTP_11 {
+            return Err(RequestError::HttpVersion);
+        }
+        match field::once(headers, &HOST) {
+            Once::Missing => return Err(RequestError::MissingHost),
+            Once::Repeated => return Err(RequestError::RepeatedHost),
+            Once::Value(_) => {}
+        }
+        if !field::contains_token(headers, &UPGRADE, "websocket") {
+            return Err(RequestError::Upgrade);
+        }
+        if !field::contains_token(headers, &CONNECTION, "upgrade") {
+            return Err(RequestError::Connection);
+        }
+        // Before the key: another version may have other rules for the rest.
+        check_version(headers)?;
+        let nonce = parse_key(headers)?;
+        let subprotocols = parse_subprotocols(headers)?;
+        Ok(Self {
+            nonce,
+            subprotocols,
+            headers,
+        })
+    }
+
+    /// The subprotocols the client speaks, in its order of preference.
+    #[must_use]
+    pub fn subprotocols(&self) -> &[&'h str] {
+        &self.subprotocols
+    }
+
+    /// The lines of `Sec-WebSocket-Extensions`, unparsed.
+    pub fn extensions(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter()
+    }
+
+    /// Accepts the offer, with the first of the server's `preferences` that the client speaks, or with no subprotocol
+    /// if there is none (RFC 6455 section 4.2.2). Subprotocols are compared exactly.
+    #[must_use]
+    pub fn accept<S: AsRef<str>>(&self, preferences: &[S]) -> Acceptance<'h> {
+        let offered = |name: &S| {
+            self.subprotocols
+                .iter()
+                .copied()
+                .find(|offered| *offered == name.as_ref())
+        };
+        Acceptance {
+            accept_key: self.nonce.accept_key(),
+            subprotocol: preferences.iter().find_map(offered),
+        }
+    }
+}
+
+/// The server's answer to an [`Offer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acceptance<'h> {
+    accept_key: AcceptKey,
+    subprotocol: Option<&'h str>,
+}
+
+impl<'h> Acceptance<'h> {
+    /// The proof that the request was read.
+    #[must_use]
+    pub const fn accept_key(&self) -> AcceptKey {
+        self.accept_key
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub const fn subprotocol(&self) -> Option<&'h str> {
+        self.subprotocol
+    }
+
+    /// The `101 Switching Protocols`, to which the caller may add headers (RFC 6455 section 4.2.2).
+    #[must_use]
+    pub fn response(&self) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.version_mut() = Version::HTTP_11;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept_key.into());
+        // A token came in a header, so it is a header value.
+        if let Some(value) = self
+            .subprotocol
+            .and_then(|name| HeaderValue::from_str(name).ok())
+        {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        response
+    }
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), RequestError> {
+    match field::once(headers, &SEC_WEBSOCKET_VERSION) {
+        Once::Missing => Err(RequestError::MissingVersion),
+        Once::Repeated => Err(RequestError::RepeatedVersion),
+        Once::Value(value) if value.as_bytes().trim_ascii() == VERSION.as_bytes() => Ok(()),
+        Once::Value(_) => Err(RequestError::UnsupportedVersion),
+    }
+}
+
+fn parse_key(headers: &HeaderMap) -> Result<Nonce, RequestError> {
+    match field::once(headers, &SEC_WEBSOCKET_KEY) {
+        Once::Missing => Err(RequestError::MissingKey),
+        Once::Repeated => Err(RequestError::RepeatedKey),
+        Once::Value(value) => {
+            Nonce::parse(value.as_bytes().trim_ascii()).ok_or(RequestError::InvalidKey)
+        }
+    }
+}
+
+fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<&str>, RequestError> {
+    let mut subprotocols = Vec::new();
+    for element in field::list(headers, &SEC_WEBSOCKET_PROTOCOL) {
+        let name = field::token(element).ok_or(RequestError::InvalidSubprotocol)?;
+        subprotocols.push(name);
+    }
+    // Sorted, because the client decides how many there are.
+    let mut sorted = subprotocols.clone();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(RequestError::RepeatedSubprotocol);
+    }
+    Ok(subprotocols)
+}
