@@ -8,12 +8,16 @@
 
 pub mod args;
 pub mod buffers;
+pub mod config;
 pub mod connection;
 pub mod cpu;
+pub mod error;
 pub mod handshake;
 pub mod histogram;
 pub mod load;
+pub mod pacing;
 pub mod report;
 pub mod ring;
 pub mod script;
+pub mod setup;
 pub mod socket;

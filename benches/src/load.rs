@@ -3,14 +3,14 @@
 //! Owns the connections and the clock. Each turn stages the connections that may send, sends for all of them with one
 //! enter, reaps every completion into a list, and then compares what came with the script. It never allocates in a turn
 //! once its lists have grown, never copies a message, and never waits for ever: without a reply for
-//! [`STALL_TIMEOUT`] it names how many connections are stuck.
+//! as long as a run may stall it names how many connections are stuck.
 //!
 //! Closed loop: a connection has `depth` messages outstanding; the next window leaves when the last one is answered, or,
 //! sliding, each answer lets one more message go. Open loop: messages leave on a schedule whatever comes back, and are
 //! timed from the schedule, so a stall of the server counts against every message it delayed.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 use std::{io, mem};
@@ -19,137 +19,26 @@ use io_uring::squeue::Flags;
 use io_uring::{opcode, types};
 
 use crate::buffers::BufferRing;
-use crate::connection::{Connection, Mismatch};
+use crate::config::Config;
+use crate::connection::Connection;
 use crate::cpu;
-use crate::handshake::{self, HandshakeError};
+use crate::error::LoadError;
 use crate::histogram::Histogram;
+use crate::pacing::{Pacing, due};
 use crate::report::Report;
 use crate::ring::{Completion, Ring, user_data};
 use crate::script::{self, Messages, Protocol, Script};
-use crate::socket;
-
-/// Without one reply for this long while some are awaited, the run has failed.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::setup::{self, Opened};
 
 /// The longest sleep in one enter: how late the ends of warm-up and measuring can be noticed.
 const ENTER_TIMEOUT_MAX: Duration = Duration::from_millis(50);
 
-/// Messages one connection may have outstanding in an open loop; later ones wait, and their time counts.
-const OPEN_WINDOW_MESSAGES_MAX: u32 = 64;
-
 /// Scheduled messages staged in one turn, so that a backlog can't keep the turn from reading replies.
 const SCHEDULED_PER_TURN_MAX: u32 = 16_384;
-
-/// Receive buffers: enough for every connection to complete twice in a harvest, within this many.
-const BUFFERS: [usize; 2] = [64, 4096];
-/// The size of a receive buffer follows the window's replies, within these bytes.
-const BUFFER_BYTES: [usize; 2] = [4096, 65_536];
-/// What all receive buffers may take together.
-const BUFFERS_BYTES_MAX: usize = 64 << 20;
 
 const GROUP: u16 = 1;
 const RECEIVE: u8 = 1;
 const SEND: u8 = 2;
-
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where the server listens.
-    pub address: SocketAddr,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// The request-target of the opening handshake.
-    pub path: String,
-    /// How many connections, 1 or more.
-    pub connections: usize,
-    /// Messages outstanding on each connection in a closed loop, 1 or more.
-    pub depth: u32,
-    /// Whether a closed loop slides instead of waiting for whole windows.
-    pub sliding: bool,
-    /// Messages a second over all connections; makes it an open loop.
-    pub rate: Option<f64>,
-    /// Payload bytes of each message.
-    pub payload_bytes: usize,
-    /// Text messages instead of binary ones.
-    pub text: bool,
-    /// How long to run before measuring.
-    pub warmup: Duration,
-    /// How long to measure.
-    pub measured: Duration,
-    /// The server's process, to read its processor time.
-    pub server_pid: Option<u32>,
-}
-
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The messages do not fit into memory.
-    #[error("size and depth together are too large")]
-    TooLarge,
-    /// More connections than files this process may open.
-    #[error("{connections} connections, but only {files} files")]
-    TooManyConnections {
-        /// Asked for.
-        connections: usize,
-        /// The limit.
-        files: usize,
-    },
-    /// Connection `index` could not be opened.
-    #[error("connection {index}: {error}")]
-    Connect {
-        /// Which.
-        index: usize,
-        /// Why.
-        error: io::Error,
-    },
-    /// Connection `index` was not upgraded.
-    #[error("connection {index}: {error}")]
-    Handshake {
-        /// Which.
-        index: usize,
-        /// Why.
-        error: HandshakeError,
-    },
-    /// The server ended connection `index`.
-    #[error("connection {index}: the server closed it with {outstanding} messages outstanding")]
-    Closed {
-        /// Which.
-        index: usize,
-        /// What it owed.
-        outstanding: u32,
-    },
-    /// An operation on connection `index` failed.
-    #[error("connection {index}: {operation}: {error}")]
-    Failed {
-        /// Which.
-        index: usize,
-        /// What failed.
-        operation: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-    /// Connection `index` got something else than its replies.
-    #[error("connection {index}: {error}")]
-    Wrong {
-        /// Which.
-        index: usize,
-        /// What.
-        error: Mismatch,
-    },
-    /// Nothing came for [`STALL_TIMEOUT`].
-    #[error(
-        "stalled: {connections} connections wait for {messages} messages and none came for 10 s"
-    )]
-    Stalled {
-        /// How many wait.
-        connections: usize,
-        /// For how many messages.
-        messages: u64,
-    },
-    /// The ring or the machine failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Runs the load and reports on it.
 ///
@@ -160,86 +49,16 @@ pub fn run(config: &Config) -> Result<Report, LoadError> {
         protocol: config.protocol,
         payload_bytes: config.payload_bytes,
         text: config.text,
-        window_messages_max: window(config) as usize,
+        window_messages_max: config.window_messages_max() as usize,
     })
     .ok_or(LoadError::TooLarge)?;
     // Leaked so that a send still in flight when a run fails never reads memory given to something else.
     let script: &'static Script = Box::leak(Box::new(script));
-    let streams = open(config)?;
+    let streams = setup::open(config)?;
     let mut generator = Generator::new(config, script, streams)?;
     let report = generator.run()?;
     generator.close();
     Ok(report)
-}
-
-/// The most messages in one send.
-fn window(config: &Config) -> u32 {
-    if config.rate.is_some() {
-        OPEN_WINDOW_MESSAGES_MAX
-    } else {
-        config.depth
-    }
-}
-
-/// A connected stream and the bytes that followed its handshake.
-type Opened = (TcpStream, Vec<u8>);
-
-/// Opens every connection, one after the other.
-fn open(config: &Config) -> Result<Vec<Opened>, LoadError> {
-    // Standard streams, the ring and little else besides the connections.
-    const OTHER_FILES: usize = 16;
-    let files = socket::raise_file_limit()?;
-    if config.connections + OTHER_FILES > files {
-        return Err(LoadError::TooManyConnections {
-            connections: config.connections,
-            files,
-        });
-    }
-    let host = config.address.to_string();
-    let open_one = |index| {
-        let mut stream = socket::connect(config.address, index)
-            .map_err(|error| LoadError::Connect { index, error })?;
-        let rest = match config.protocol {
-            Protocol::Tcp => Vec::new(),
-            Protocol::WebSocket => handshake::open(&mut stream, &host, &config.path, index as u64)
-                .map_err(|error| LoadError::Handshake { index, error })?,
-        };
-        Ok((stream, rest))
-    };
-    (0..config.connections).map(open_one).collect()
-}
-
-/// When messages are sent.
-#[derive(Debug, Clone, Copy)]
-enum Pacing {
-    /// The next window leaves when the last one is answered.
-    Windows { depth: u32 },
-    /// Each answer lets one message go.
-    Sliding { depth: u32 },
-    /// Message `next` of all leaves at `next` intervals from the start, on each connection in turn.
-    Schedule { interval_nanos: f64, next: u64 },
-}
-
-impl Pacing {
-    fn new(config: &Config) -> Self {
-        match (config.rate, config.sliding) {
-            (Some(rate), _) => Self::Schedule {
-                interval_nanos: 1e9 / rate,
-                next: 0,
-            },
-            (None, true) => Self::Sliding {
-                depth: config.depth,
-            },
-            (None, false) => Self::Windows {
-                depth: config.depth,
-            },
-        }
-    }
-
-    /// In whole windows the replies themselves prove that the send is complete: the ring needs to tell only of failures.
-    fn sends_quietly(self) -> bool {
-        matches!(self, Self::Windows { .. })
-    }
 }
 
 /// Where the run stands; times are nanoseconds since the start.
@@ -299,9 +118,9 @@ impl<'a> Generator<'a> {
             .map(|(stream, _)| stream.as_raw_fd())
             .collect();
         ring.submitter().register_files(&files)?;
-        let (count, buffer_bytes) = buffer_plan(
+        let (count, buffer_bytes) = setup::buffer_plan(
             streams.len(),
-            window(config) as usize * script.reply_bytes(),
+            config.window_messages_max() as usize * script.reply_bytes(),
         );
         let buffers = BufferRing::register(&ring, GROUP, count, buffer_bytes)?;
         let mut clients = Vec::with_capacity(streams.len());
@@ -477,7 +296,10 @@ impl<'a> Generator<'a> {
         for index in staged.drain(..).map(|index| index as usize) {
             let client = &mut self.clients[index];
             client.staged = false;
-            let room = window(self.config).saturating_sub(client.connection.outstanding());
+            let room = self
+                .config
+                .window_messages_max()
+                .saturating_sub(client.connection.outstanding());
             let messages = client.ready.min(room);
             if messages == 0 || client.connection.is_sending() {
                 continue;
@@ -645,7 +467,7 @@ impl<'a> Generator<'a> {
         if self.outstanding == 0 {
             self.progress_at = now;
         }
-        if now - self.progress_at < nanos(STALL_TIMEOUT) {
+        if now - self.progress_at < nanos(self.config.stall) {
             return Ok(());
         }
         let connections = self
@@ -672,23 +494,6 @@ impl<'a> Generator<'a> {
             }
         }
     }
-}
-
-/// How many receive buffers of which size suit so many connections that each get so many bytes at a time.
-fn buffer_plan(connections: usize, window_bytes: usize) -> (u16, u32) {
-    let bytes = window_bytes
-        .next_power_of_two()
-        .clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);
-    let most = (BUFFERS_BYTES_MAX / bytes).clamp(BUFFERS[0], BUFFERS[1]);
-    let count = (connections * 2)
-        .next_power_of_two()
-        .clamp(BUFFERS[0], most);
-    (count as u16, bytes as u32)
-}
-
-/// When message `number` of the schedule is due, in nanoseconds since the start.
-fn due(interval_nanos: f64, number: u64) -> u64 {
-    (number as f64 * interval_nanos) as u64
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::histogram::Histogram;
-use crate::load::Config;
 
 /// From this share of its core on, the client may be what limits the rate.
 const SATURATED: f64 = 0.97;
@@ -168,6 +168,7 @@ mod tests {
                 rate: None,
                 payload_bytes: 64,
                 text: false,
+                stall: Duration::from_secs(10),
                 warmup: Duration::ZERO,
                 measured: Duration::from_secs(2),
                 server_pid: None,

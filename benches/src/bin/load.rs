@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
-use tidegate_benches::load::{self, Config, LoadError};
-use tidegate_benches::{cpu, script::Protocol};
+use tidegate_benches::config::Config;
+use tidegate_benches::error::LoadError;
+use tidegate_benches::script::Protocol;
+use tidegate_benches::{cpu, load};
 
 const OPTIONS: &[Opt] = &[
     Opt::value(
@@ -30,6 +32,7 @@ const OPTIONS: &[Opt] = &[
     Opt::switch("text", "text messages of ASCII instead of binary ones"),
     Opt::value("seconds", "S", "how long to measure, 5"),
     Opt::value("warmup", "S", "how long to run before, 1"),
+    Opt::value("stall", "S", "fail when nothing comes for this long, 10"),
     Opt::value("core", "C", "pin to this core; not pinned when absent"),
     Opt::value("server-pid", "PID", "report this process's processor time"),
 ];
@@ -84,6 +87,7 @@ fn configure() -> Result<Config, Box<dyn std::error::Error>> {
         rate,
         payload_bytes: args.within("size", 64, [0, 1 << 28])?,
         text: args.has("text"),
+        stall: seconds(&args, "stall", 10.0)?,
         warmup: seconds(&args, "warmup", 1.0)?,
         measured: seconds(&args, "seconds", 5.0)?,
         server_pid: args.optional("server-pid")?,

@@ -1,0 +1,75 @@
+//! What happens before a run: the connections, their handshakes, and the size of the receive buffers.
+
+use std::net::TcpStream;
+
+use crate::config::Config;
+use crate::error::LoadError;
+use crate::script::Protocol;
+use crate::{handshake, socket};
+
+/// Receive buffers: enough for every connection to complete twice in a harvest, within this many.
+const BUFFERS: [usize; 2] = [64, 4096];
+
+/// The size of a receive buffer follows the window's replies, within these bytes.
+const BUFFER_BYTES: [usize; 2] = [4096, 65_536];
+
+/// What all receive buffers may take together.
+const BUFFERS_BYTES_MAX: usize = 64 << 20;
+
+/// A connected stream and the bytes that followed its handshake.
+pub type Opened = (TcpStream, Vec<u8>);
+
+/// Opens every connection, one after the other.
+///
+/// # Errors
+/// The first connection that could not be opened or upgraded, or that there can't be so many.
+pub fn open(config: &Config) -> Result<Vec<Opened>, LoadError> {
+    // Standard streams, the ring and little else besides the connections.
+    const OTHER_FILES: usize = 16;
+    let files = socket::raise_file_limit()?;
+    if config.connections + OTHER_FILES > files {
+        return Err(LoadError::TooManyConnections {
+            connections: config.connections,
+            files,
+        });
+    }
+    let host = config.address.to_string();
+    let open_one = |index| {
+        let mut stream = socket::connect(config.address, index)
+            .map_err(|error| LoadError::Connect { index, error })?;
+        let rest = match config.protocol {
+            Protocol::Tcp => Vec::new(),
+            Protocol::WebSocket => handshake::open(&mut stream, &host, &config.path, index as u64)
+                .map_err(|error| LoadError::Handshake { index, error })?,
+        };
+        Ok((stream, rest))
+    };
+    (0..config.connections).map(open_one).collect()
+}
+
+/// How many receive buffers of which size suit so many connections that each get so many bytes at a time.
+#[must_use]
+pub fn buffer_plan(connections: usize, window_bytes: usize) -> (u16, u32) {
+    let bytes = window_bytes
+        .next_power_of_two()
+        .clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);
+    let most = (BUFFERS_BYTES_MAX / bytes).clamp(BUFFERS[0], BUFFERS[1]);
+    let count = (connections * 2)
+        .next_power_of_two()
+        .clamp(BUFFERS[0], most);
+    (count as u16, bytes as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_suit_the_load_within_their_bounds() {
+        assert_eq!(buffer_plan(1, 66), (64, 4096));
+        assert_eq!(buffer_plan(512, 16 * 66), (1024, 4096));
+        assert_eq!(buffer_plan(64, 16_388), (128, 32_768));
+        assert_eq!(buffer_plan(20_000, 1 << 24), (1024, 65_536));
+        assert_eq!(buffer_plan(20_000, 66), (4096, 4096));
+    }
+}
