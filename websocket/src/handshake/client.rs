@@ -9,6 +9,7 @@ use http::header::{
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     TRANSFER_ENCODING, UPGRADE,
 };
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 
 use super::VERSION;
@@ -54,8 +55,8 @@ impl ClientHandshake {
     /// [`UriError`] when the URI is no websocket URI (RFC 6455 section 3).
     pub fn new(uri: &Uri, nonce: Nonce) -> Result<Self, UriError> {
         let default_port = match uri.scheme_str() {
-            Some("ws") => 80,
-            Some("wss") => 443,
+            Some(scheme) if scheme.eq_ignore_ascii_case("ws") => 80,
+            Some(scheme) if scheme.eq_ignore_ascii_case("wss") => 443,
             _ => return Err(UriError::Scheme),
         };
         let authority = uri.authority().ok_or(UriError::Host)?;
@@ -70,10 +71,12 @@ impl ClientHandshake {
             Some(port) if port != default_port => format!("{name}:{port}"),
             _ => name.to_owned(),
         };
-        // An empty path before a query is "/" on the wire; `http` gives it so.
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+            query if query.starts_with('?') => format!("/{query}"),
+            target => target.to_owned(),
+        };
         Ok(Self {
-            target: target.to_owned(),
+            target,
             host,
             nonce,
             subprotocols: Vec::new(),

@@ -1,0 +1,6 @@
+//! The receiving side against whole conversations, through the public API, in both roles.
+
+mod common;
+mod memory;
+mod messages;
+mod violations;
