@@ -141,16 +141,6 @@ impl RequestHead {
         self.storage.0.params.push(Param { name, value });
     }
 
-    /// Forgets path parameters from this one on: the route they belonged to was not taken.
-    pub(crate) fn truncate_params(&mut self, count: usize) {
-        self.storage.0.params.truncate(count);
-    }
-
-    /// The number of path parameters.
-    pub(crate) fn param_count(&self) -> usize {
-        self.storage.0.params.len()
-    }
-
     fn text(&self, span: Span) -> &str {
         // Names, targets and decoded parameters are text by construction; the fallback is never taken.
         std::str::from_utf8(self.storage.slice(span)).unwrap_or_default()

@@ -1,0 +1,111 @@
+//! The paths of routes, and percent-decoding of what their parameters match.
+//!
+//! Owns the public syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the
+//! router while it is built; decoding is called for each parameter with a percent sign.
+
+/// The most parameters one route can have; more are no path anyone writes.
+pub(crate) const PARAMS_MAX: usize = 16;
+
+/// Translates a route's path.
+///
+/// # Panics
+/// If the path is invalid, with the reason: routes are written by programmers.
+pub(crate) fn translate(path: &str) -> String {
+    assert!(
+        path.starts_with('/'),
+        "route {path:?}: must begin with a slash"
+    );
+    assert!(
+        path.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
+        "route {path:?}: must be written as in a request, percent-encoded and without a query"
+    );
+    let segments: Vec<&str> = path[1..].split('/').collect();
+    let mut translated = String::with_capacity(path.len() + 8);
+    let mut names = Vec::new();
+    for (index, segment) in segments.iter().enumerate() {
+        translated.push('/');
+        let (open, name) = match segment.as_bytes() {
+            [b':', ..] => ("{", &segment[1..]),
+            [b'*', ..] => ("{*", &segment[1..]),
+            _ => {
+                translated.push_str(&segment.replace('{', "{{").replace('}', "}}"));
+                continue;
+            }
+        };
+        assert!(
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+            "route {path:?}: a parameter's name is made of letters, digits and underscores"
+        );
+        assert!(
+            open == "{" || index + 1 == segments.len(),
+            "route {path:?}: a wildcard must be the last segment"
+        );
+        assert!(
+            !names.contains(&name),
+            "route {path:?}: the parameter {name} is there twice"
+        );
+        names.push(name);
+        translated.extend([open, name, "}"]);
+    }
+    assert!(
+        names.len() <= PARAMS_MAX,
+        "route {path:?}: more than {PARAMS_MAX} parameters"
+    );
+    translated
+}
+
+/// Decodes percent signs (RFC 3986, section 2.1). `None`: one is not followed by two hexadecimal digits, or the result
+/// is not UTF-8.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let high = (bytes.next()? as char).to_digit(16)?;
+        let low = (bytes.next()? as char).to_digit(16)?;
+        decoded.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_translated() {
+        assert_eq!(translate("/"), "/");
+        assert_eq!(translate("/ws/:room"), "/ws/{room}");
+        assert_eq!(translate("/:a/b/*rest"), "/{a}/b/{*rest}");
+        assert_eq!(translate("/a:b/{c}/"), "/a:b/{{c}}/");
+    }
+
+    #[test]
+    fn invalid_paths_panic() {
+        for path in [
+            "", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}",
+        ] {
+            assert!(
+                std::panic::catch_unwind(|| translate(path)).is_err(),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_decoded() {
+        let decode = |text| percent_decode(text);
+        assert_eq!(decode("a%20b%2Fc%2f"), Some("a b/c/".into()));
+        assert_eq!(decode("%C3%A9+"), Some("\u{e9}+".into()));
+        for invalid in ["%", "%2", "%2g", "%g2", "%+1", "%ff", "%C3"] {
+            assert_eq!(decode(invalid), None, "{invalid}");
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The server's side of one HTTP/1.1 connection as a state machine.
+//!
+//! # Theory of operation
+//! Bytes of the peer go into [`Protocol::receive`] and come out as [`Event`]s; a response goes into
+//! [`Protocol::respond`] and [`Protocol::content`] and comes out as bytes. Reading and writing are two machines that
+//! meet only where one exchange ends and the next may begin, in [`Protocol::advance`]. The next request of a pipeline is
+//! not looked at before, so requests are answered in their order and the peer's bytes wait where backpressure sees them.
+//!
+//! ```text
+//! reading:  Head ──▶ Content ──▶ Complete ──┐        Ended: the peer's stream ended, the request was refused,
+//!            ▲  └──────────────────▲        │               or another protocol took over. From every state.
+//!            │                              │
+//!            └────── advance() ─────────────┤
+//!            ┌──────────────────────────────┘
+//! writing:  Idle ──▶ Awaiting ──▶ Content ──▶ Complete
+//! ```
+//!
+//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file.
+//! Idle, it holds no heap memory.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use crate::body::{ContentDecoder, Found};
+use crate::date::HttpDate;
+use crate::encode::{
+    CONTINUE, ConnectionField, LengthField, ProtocolFields, encode_chunk_size, encode_head,
+    encode_last_chunk,
+};
+use crate::error::{RequestError, ResponseError};
+use crate::exchange::{Exchange, Expectation, Framing, PeerVersion, Upgradability, frame_response};
+use crate::framing::{Conclusion, list_items};
+use crate::head::RequestHead;
+use crate::limits::Limits;
+use crate::parse::parse_head;
+use crate::response::Response;
+use crate::scan::HeadScanner;
+
+/// What was found at the start of the input.
+#[derive(Debug)]
+pub enum Event {
+    /// A request begins. [`Protocol::has_content`] says whether content follows.
+    Head(RequestHead),
+    /// Content at these positions of the input, decoded. It is the last if [`Protocol::has_content`] is false now.
+    Content(Range<usize>),
+    /// Content in the chunked coding is complete, with the trailer section if there was one.
+    End(Option<Box<HeaderMap>>),
+}
+
+/// What one call of [`Protocol::receive`] did.
+#[derive(Debug)]
+pub struct Progress {
+    /// Bytes of the input that are done with. The positions of [`Event::Content`] are among them.
+    pub consumed: usize,
+    /// `None`: more input is needed, or the exchange must end first.
+    pub event: Option<Event>,
+}
+
+/// What is to be done between two requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The response is not complete.
+    Respond,
+    /// Content of the request is still to come: give it to [`Protocol::receive`], which throws it away.
+    Drain,
+    /// The next request may be received.
+    Receive,
+    /// The connection is to be closed once everything is sent.
+    Close,
+}
+
+/// The state machine of one connection. See the module's documentation.
+#[derive(Debug)]
+pub struct Protocol {
+    limits: Arc<Limits>,
+    server: Option<HeaderValue>,
+    reading: Reading,
+    writing: Writing,
+    persistence: Persistence,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// Between requests, or within a head that came in pieces.
+    Head(Option<Box<PartialHead>>),
+    /// Within content.
+    Content(ContentDecoder),
+    /// Within content that nobody reads any more, of which so many bytes were seen.
+    Drain(ContentDecoder, u64),
+    /// The request was received whole.
+    Complete,
+    /// Nothing more is read.
+    Ended,
+}
+
+#[derive(Debug, Default)]
+struct PartialHead {
+    scanner: HeadScanner,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    /// There is no request to answer.
+    Idle,
+    /// A request waits for its response.
+    Awaiting(Exchange),
+    /// The head of the response is written.
+    Content(Framing),
+    /// The response is complete.
+    Complete,
+    /// Another protocol took over.
+    Upgraded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Persistence {
+    Persistent,
+    /// The exchange under way, if any, is the last.
+    Closing,
+}
+
+impl Protocol {
+    /// The machine of a new connection.
+    pub fn new(limits: Arc<Limits>) -> Protocol {
+        Protocol {
+            limits,
+            server: None,
+            reading: Reading::Head(None),
+            writing: Writing::Idle,
+            persistence: Persistence::Persistent,
+        }
+    }
+
+    /// Sends a Server field in every response. Default: none.
+    pub fn with_server(mut self, server: Option<HeaderValue>) -> Protocol {
+        self.server = server;
+        self
+    }
+
+    /// Takes bytes of the peer, as many as make one event.
+    ///
+    /// # Errors
+    /// The peer is refused. Nothing more is read; [`refuse`](Protocol::refuse) answers.
+    pub fn receive(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
+        let result = match &mut self.reading {
+            _ if input.is_empty() => Ok(Progress::nothing(0)),
+            Reading::Head(_) => self.receive_head(input),
+            Reading::Content(_) => self.receive_content(input),
+            Reading::Drain(..) => self.drain(input),
+            Reading::Complete => Ok(Progress::nothing(0)),
+            Reading::Ended => Ok(Progress::nothing(input.len())),
+        };
+        if result.is_err() {
+            self.end_reading();
+        }
+        result
+    }
+
+    /// The peer ended its stream; it may still wait for a response.
+    ///
+    /// # Errors
+    /// It did so within a request.
+    pub fn receive_end(&mut self) -> Result<(), RequestError> {
+        let complete = matches!(
+            self.reading,
+            Reading::Head(None) | Reading::Complete | Reading::Drain(..) | Reading::Ended
+        );
+        self.end_reading();
+        if complete {
+            Ok(())
+        } else {
+            Err(RequestError::Incomplete)
+        }
+    }
+
+    /// Whether part of a head was received: the time for the header timeout runs.
+    pub fn is_in_head(&self) -> bool {
+        matches!(self.reading, Reading::Head(Some(_)))
+    }
+
+    /// Whether content of the request under way is still to come.
+    pub fn has_content(&self) -> bool {
+        matches!(self.reading, Reading::Content(_))
+    }
+
+    /// The announced length of the content still to come; `None` for the chunked coding.
+    pub fn content_remaining(&self) -> Option<u64> {
+        match &self.reading {
+            Reading::Content(decoder) | Reading::Drain(decoder, _) => decoder.remaining(),
+            _ => Some(0),
+        }
+    }
+
+    /// Whether a request waits for its response and nothing of that was written.
+    pub fn is_awaiting_response(&self) -> bool {
+        matches!(self.writing, Writing::Awaiting(_))
+    }
+
+    /// Writes 100 (Continue) if the peer waits for it. To be called when the content is first asked for (RFC 9110,
+    /// section 10.1.1). Says whether something was written.
+    pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
+        match &mut self.writing {
+            Writing::Awaiting(exchange) if exchange.expectation == Expectation::Pending => {
+                exchange.expectation = Expectation::Met;
+                out.extend_from_slice(CONTINUE);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes the exchange under way the last one. Without one, [`advance`](Protocol::advance) says [`Next::Close`] at once.
+    pub fn close_after_response(&mut self) {
+        self.persistence = Persistence::Closing;
+    }
+
+    /// Writes the head of a response. `length` is that of the content to come, if known.
+    ///
+    /// Give the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish), both also
+    /// where the response is sent without content (HEAD, 204, 304): they know.
+    ///
+    /// # Errors
+    /// There is no request to answer, or the status is informational. Nothing is written.
+    pub fn respond(
+        &mut self,
+        response: &Response,
+        length: Option<u64>,
+        date: HttpDate,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
+        let Writing::Awaiting(exchange) = self.writing else {
+            return Err(ResponseError::OutOfTurn);
+        };
+        if response.status().is_informational() {
+            return Err(ResponseError::Status);
+        }
+        let (framing, field) = frame_response(&exchange, response.status(), length);
+        self.decide_persistence(&exchange, response, framing);
+        let connection = match (self.persistence, exchange.version) {
+            (Persistence::Closing, _) => ConnectionField::Close,
+            (Persistence::Persistent, PeerVersion::Http10) => ConnectionField::KeepAlive,
+            (Persistence::Persistent, PeerVersion::Http11) => ConnectionField::Absent,
+        };
+        let fields = ProtocolFields {
+            length: field,
+            connection,
+            date,
+            server: self.server.as_ref(),
+        };
+        encode_head(response, &fields, out);
+        self.writing = Writing::Content(framing);
+        Ok(())
+    }
+
+    /// Writes a piece of content.
+    ///
+    /// # Errors
+    /// As [`begin_content`](Protocol::begin_content). Nothing is written.
+    pub fn content(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), ResponseError> {
+        if let Some(suffix) = self.begin_content(piece.len(), out)? {
+            out.extend_from_slice(piece);
+            out.extend_from_slice(suffix);
+        }
+        Ok(())
+    }
+
+    /// Writes what comes before a piece of content of this length, and gives what must come after it, for callers who
+    /// send large pieces without a copy. `None`: the piece must not be sent.
+    ///
+    /// # Errors
+    /// No response head was written, or more content is given than was announced. Nothing is written.
+    pub fn begin_content(
+        &mut self,
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<&'static [u8]>, ResponseError> {
+        let Writing::Content(framing) = &mut self.writing else {
+            return Err(ResponseError::OutOfTurn);
+        };
+        match framing {
+            Framing::Discarded => Ok(None),
+            Framing::Length(left) => {
+                *left = left
+                    .checked_sub(length as u64)
+                    .ok_or(ResponseError::LengthMismatch)?;
+                Ok(Some(b""))
+            }
+            Framing::UntilClose => Ok(Some(b"")),
+            // An empty chunk would end the content.
+            Framing::Chunked if length == 0 => Ok(None),
+            Framing::Chunked => {
+                encode_chunk_size(length, out);
+                Ok(Some(b"\r\n"))
+            }
+        }
+    }
+
+    /// Whether content given now is sent at all; `false` for HEAD, 204 and 304. A producer need not be asked then.
+    pub fn wants_content(&self) -> bool {
+        matches!(self.writing, Writing::Content(framing) if framing != Framing::Discarded)
+    }
+
+    /// Ends the content, with a trailer section if the chunked coding is used.
+    ///
+    /// # Errors
+    /// No response head was written, or less content was given than was announced: the connection must be closed.
+    pub fn finish(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
+        let Writing::Content(framing) = self.writing else {
+            return Err(ResponseError::OutOfTurn);
+        };
+        match framing {
+            Framing::Length(0) | Framing::UntilClose | Framing::Discarded => {}
+            Framing::Length(_) => return Err(ResponseError::LengthMismatch),
+            Framing::Chunked => encode_last_chunk(trailers, out),
+        }
+        self.writing = Writing::Complete;
+        Ok(())
+    }
+
+    /// Writes a whole response.
+    ///
+    /// # Errors
+    /// As [`respond`](Protocol::respond).
+    pub fn respond_whole(
+        &mut self,
+        response: &Response,
+        content: &Bytes,
+        date: HttpDate,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
+        self.respond(response, Some(content.len() as u64), date, out)?;
+        self.content(content, out)?;
+        self.finish(None, out)
+    }
+
+    /// Answers a refused request, unless an answer was begun. The connection closes afterwards.
+    ///
+    /// Says whether something was written.
+    pub fn refuse(&mut self, error: RequestError, date: HttpDate, out: &mut Vec<u8>) -> bool {
+        self.end_reading();
+        if self.writing == Writing::Idle {
+            // Refused before the head was understood: answered in the most careful way.
+            self.writing = Writing::Awaiting(Exchange::UNKNOWN);
+        }
+        let text = Bytes::from(error.to_string());
+        let response = Response::text("").with_status(error.status());
+        self.respond_whole(&response, &text, date, out).is_ok()
+    }
+
+    /// Writes 101 and ends HTTP on this connection: the peer's next bytes belong to the other protocol.
+    ///
+    /// # Errors
+    /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which
+    /// would be taken for the other protocol's. Nothing is written.
+    pub fn upgrade(
+        &mut self,
+        response: &Response,
+        date: HttpDate,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
+        let Writing::Awaiting(exchange) = self.writing else {
+            return Err(ResponseError::OutOfTurn);
+        };
+        let asked = exchange.upgrade == Upgradability::Asked;
+        let received = matches!(self.reading, Reading::Complete);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS || !asked || !received {
+            return Err(ResponseError::Status);
+        }
+        let fields = ProtocolFields {
+            length: LengthField::Absent,
+            connection: ConnectionField::Upgrade,
+            date,
+            server: self.server.as_ref(),
+        };
+        encode_head(response, &fields, out);
+        self.reading = Reading::Ended;
+        self.writing = Writing::Upgraded;
+        Ok(())
+    }
+
+    /// Goes on to the next request if both sides of the exchange are complete, and says what is to be done.
+    pub fn advance(&mut self) -> Next {
+        match self.writing {
+            Writing::Awaiting(_) | Writing::Content(_) => return Next::Respond,
+            Writing::Upgraded => return Next::Close,
+            Writing::Idle | Writing::Complete => {}
+        }
+        if self.persistence == Persistence::Closing {
+            return Next::Close;
+        }
+        match std::mem::replace(&mut self.reading, Reading::Ended) {
+            Reading::Content(decoder) => {
+                self.reading = Reading::Drain(decoder, 0);
+                Next::Drain
+            }
+            reading @ Reading::Drain(..) => {
+                self.reading = reading;
+                Next::Drain
+            }
+            Reading::Complete => {
+                self.reading = Reading::Head(None);
+                self.writing = Writing::Idle;
+                Next::Receive
+            }
+            reading @ Reading::Head(_) => {
+                self.reading = reading;
+                Next::Receive
+            }
+            Reading::Ended => Next::Close,
+        }
+    }
+
+    fn receive_head(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
+        let Reading::Head(partial) = &mut self.reading else {
+            return Ok(Progress::nothing(0));
+        };
+        let mut fresh = HeadScanner::default();
+        let scanner = match partial {
+            Some(partial) => &mut partial.scanner,
+            None => &mut fresh,
+        };
+        let Some(end) = scanner.scan(input, &self.limits)? else {
+            let partial = partial.get_or_insert_with(|| {
+                Box::new(PartialHead {
+                    scanner: fresh,
+                    bytes: Vec::new(),
+                })
+            });
+            partial.bytes.extend_from_slice(input);
+            return Ok(Progress::nothing(input.len()));
+        };
+        let (head, conclusion) = match partial {
+            Some(partial) => {
+                partial.bytes.extend_from_slice(&input[..end]);
+                parse_head(&partial.bytes, &self.limits)?
+            }
+            None => parse_head(&input[..end], &self.limits)?,
+        };
+        self.begin_exchange(&head, &conclusion);
+        Ok(Progress {
+            consumed: end,
+            event: Some(Event::Head(head)),
+        })
+    }
+
+    fn begin_exchange(&mut self, head: &RequestHead, conclusion: &Conclusion) {
+        self.reading = match ContentDecoder::new(conclusion.framing) {
+            Some(decoder) => Reading::Content(decoder),
+            None => Reading::Complete,
+        };
+        if !conclusion.persistent {
+            self.persistence = Persistence::Closing;
+        }
+        self.writing = Writing::Awaiting(Exchange::new(head, conclusion));
+    }
+
+    fn receive_content(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
+        let Reading::Content(decoder) = &mut self.reading else {
+            return Ok(Progress::nothing(0));
+        };
+        let decoded = decoder.decode(input, &self.limits)?;
+        let complete = decoder.remaining() == Some(0);
+        // RFC 9110, section 10.1.1: 100 may be left out once content arrives.
+        if let Writing::Awaiting(exchange) = &mut self.writing
+            && exchange.expectation == Expectation::Pending
+        {
+            exchange.expectation = Expectation::Met;
+        }
+        let event = match decoded.found {
+            Found::Nothing => None,
+            Found::Content(range) => Some(Event::Content(range)),
+            Found::End(trailers) => Some(Event::End(trailers)),
+        };
+        if complete || matches!(event, Some(Event::End(_))) {
+            self.reading = Reading::Complete;
+        }
+        Ok(Progress {
+            consumed: decoded.consumed,
+            event,
+        })
+    }
+
+    /// Throws content away up to a bound; beyond it the connection is not worth the work.
+    fn drain(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
+        let Reading::Drain(decoder, drained) = &mut self.reading else {
+            return Ok(Progress::nothing(0));
+        };
+        let decoded = decoder.decode(input, &self.limits)?;
+        let complete = decoder.remaining() == Some(0) || matches!(decoded.found, Found::End(_));
+        *drained += decoded.consumed as u64;
+        if *drained > self.limits.drain_bytes_max {
+            self.end_reading();
+        } else if complete {
+            self.reading = Reading::Complete;
+        }
+        Ok(Progress::nothing(decoded.consumed))
+    }
+
+    /// Whether the connection persists after this response is announced in its head, and must be known by then.
+    fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: Framing) {
+        let told = response.fields().any(|(name, value)| {
+            *name == header::CONNECTION
+                && list_items(value.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"close"))
+        });
+        // The peer may or may not send the content it was not asked for: what follows cannot be told.
+        let undecided = exchange.expectation == Expectation::Pending;
+        let too_much = match &self.reading {
+            Reading::Content(decoder) => decoder
+                .remaining()
+                .is_some_and(|left| left > self.limits.drain_bytes_max),
+            _ => false,
+        };
+        if told || undecided || too_much || framing == Framing::UntilClose {
+            self.persistence = Persistence::Closing;
+        }
+    }
+
+    fn end_reading(&mut self) {
+        self.reading = Reading::Ended;
+        self.persistence = Persistence::Closing;
+    }
+}
+
+impl Progress {
+    fn nothing(consumed: usize) -> Progress {
+        Progress {
+            consumed,
+            event: None,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The router: paths, methods, parameters, nesting.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use http::{Method, header};
+use tidegate_http::{Handler, Request, Response, ResponseBody, Router, ready};
+
+/// Asks a router and gives status and text.
+fn ask(router: &Router, method: &str, target: &str) -> (u16, String) {
+    let response = answer(router, method, target);
+    let status = response.status().as_u16();
+    match response.body() {
+        ResponseBody::Bytes(bytes) => (status, String::from_utf8(bytes.to_vec()).expect("text")),
+        _ => (status, String::new()),
+    }
+}
+
+fn answer(router: &Router, method: &str, target: &str) -> Response {
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = Request::parse(head.as_bytes(), "").expect("a valid request");
+    let reply = pin!(router.handle(request).response());
+    match reply.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => response,
+        Poll::Pending => panic!("the handlers of these tests never wait"),
+    }
+}
+
+fn allow(response: &Response) -> &str {
+    let value = response.header(&header::ALLOW).expect("Allow");
+    value.to_str().expect("text")
+}
+
+/// A handler that names itself and its parameters.
+fn named(name: &'static str) -> impl Handler {
+    ready(move |request: Request| {
+        let params: Vec<_> = request
+            .params()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        format!("{name} {}", params.join(" "))
+    })
+}
+
+#[test]
+fn paths_and_parameters() {
+    let router = Router::new()
+        .get("/", named("root"))
+        .get("/rooms/:room", named("room"))
+        .get("/rooms/lobby", named("lobby"))
+        .get("/rooms/:room/users/:user", named("user"))
+        .get("/files/*rest", named("files"));
+    let get = |target| ask(&router, "GET", target);
+    assert_eq!(get("/"), (200, "root ".into()));
+    assert_eq!(get("/?a=b"), (200, "root ".into()));
+    assert_eq!(get("http://host"), (200, "root ".into()));
+    assert_eq!(get("/rooms/a"), (200, "room room=a".into()));
+    assert_eq!(get("/rooms/lobby"), (200, "lobby ".into()));
+    assert_eq!(get("/rooms/a/users/b"), (200, "user room=a user=b".into()));
+    assert_eq!(get("/files/a/b.c"), (200, "files rest=a/b.c".into()));
+    for unknown in [
+        "/rooms",
+        "/rooms/",
+        "/rooms/a/",
+        "/files",
+        "/files/",
+        "/Rooms/a",
+        "//",
+    ] {
+        assert_eq!(get(unknown).0, 404, "{unknown}");
+    }
+}
+
+#[test]
+fn parameters_are_decoded_after_matching() {
+    let router = Router::new()
+        .get("/a/:name", named("a"))
+        .get("/b/*rest", named("b"));
+    let get = |target| ask(&router, "GET", target);
+    assert_eq!(get("/a/x%20y%C3%A9"), (200, "a name=x y\u{e9}".into()));
+    assert_eq!(get("/a/x%2Fy"), (200, "a name=x/y".into()));
+    assert_eq!(get("/b/%2e%2E/x"), (200, "b rest=../x".into()));
+    assert_eq!(get("/%61/x").0, 404);
+    assert_eq!(get("/a/%zz").0, 400);
+    assert_eq!(get("/a/%ff").0, 400);
+    assert_eq!(get("/a/%").0, 400);
+}
+
+#[test]
+fn methods() {
+    let router = Router::new()
+        .get("/both", named("get"))
+        .post("/both", named("post"))
+        .put("/put", named("put"))
+        .any("/any", named("any"))
+        .get("/any", named("get"))
+        .route(Method::OPTIONS, "/own", named("options"))
+        .route(Method::HEAD, "/own", named("head"))
+        .get("/own", named("get"));
+    assert_eq!(ask(&router, "POST", "/both").1, "post ");
+    assert_eq!(ask(&router, "HEAD", "/both").1, "get ");
+    assert_eq!(ask(&router, "HEAD", "/own").1, "head ");
+    assert_eq!(ask(&router, "OPTIONS", "/own").1, "options ");
+    assert_eq!(ask(&router, "GET", "/any").1, "get ");
+    assert_eq!(ask(&router, "PURGE", "/any").1, "any ");
+    let refused = answer(&router, "DELETE", "/both");
+    assert_eq!(
+        (refused.status().as_u16(), allow(&refused)),
+        (405, "GET, HEAD, OPTIONS, POST")
+    );
+    assert_eq!(allow(&answer(&router, "GET", "/put")), "OPTIONS, PUT");
+    assert_eq!(ask(&router, "HEAD", "/put").0, 405);
+    assert_eq!(ask(&router, "PURGE", "/both").0, 501);
+    let options = answer(&router, "OPTIONS", "/both");
+    assert_eq!(
+        (options.status().as_u16(), allow(&options)),
+        (204, "GET, HEAD, OPTIONS, POST")
+    );
+    let all = answer(&router, "OPTIONS", "*");
+    assert_eq!(
+        (all.status().as_u16(), allow(&all)),
+        (204, "GET, HEAD, OPTIONS, POST, PUT")
+    );
+}
+
+#[test]
+fn nesting_and_fallbacks() {
+    let deepest = Router::new()
+        .get("/c", named("c"))
+        .fallback(named("deepest"));
+    let inner = Router::new()
+        .get("/b", named("b"))
+        .nest("/deep", deepest)
+        .fallback(named("inner"));
+    let router = Router::new()
+        .get("/b", named("outer b"))
+        .nest("/api", inner)
+        .nest("/of/:user", Router::new().get("/b", named("of")))
+        .fallback(named("outer"));
+    let get = |target| ask(&router, "GET", target).1;
+    assert_eq!(get("/b"), "outer b ");
+    assert_eq!(get("/api/b"), "b ");
+    assert_eq!(get("/api/deep/c"), "c ");
+    assert_eq!(get("/api/deep/x"), "deepest ");
+    assert_eq!(get("/api/x"), "inner ");
+    assert_eq!(get("/api"), "inner ");
+    assert_eq!(get("/apix"), "outer ");
+    assert_eq!(get("/of/me/b"), "of user=me");
+    assert_eq!(ask(&Router::new(), "GET", "/").0, 404);
+}
+
+#[test]
+fn ambiguous_routes_panic() {
+    let twice = || Router::new().get("/a", named("1")).get("/a", named("2"));
+    assert!(std::panic::catch_unwind(twice).is_err());
+    let renamed = || {
+        Router::new()
+            .get("/:a/x", named("1"))
+            .get("/:b/x", named("2"))
+    };
+    assert!(std::panic::catch_unwind(renamed).is_err());
+    let any = || Router::new().any("/a", named("1")).any("/a", named("2"));
+    assert!(std::panic::catch_unwind(any).is_err());
+}
+
+#[test]
+fn async_handlers_need_not_be_send() {
+    let router = Router::new().get("/a", |request: Request| async move {
+        let path = std::rc::Rc::new(request.path().to_owned());
+        std::future::ready(()).await;
+        Response::text(path.to_string())
+    });
+    assert_eq!(ask(&router, "GET", "/a"), (200, "/a".into()));
+}
