@@ -1,0 +1,600 @@
+//! The protocol machine through its public API: events, refusals, framing of responses, persistence, pipelining.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use tidegate_http::{
+    DateCache, Event, HttpDate, Limits, Next, Protocol, RequestError, Response, ResponseError,
+};
+
+fn date() -> HttpDate {
+    DateCache::new().at(UNIX_EPOCH)
+}
+
+/// A server that answers each request with its target, and writes down what it saw.
+struct Server {
+    protocol: Protocol,
+    /// The requests: `METHOD target content|trailers`.
+    seen: String,
+    sent: Vec<u8>,
+    closed: bool,
+}
+
+impl Server {
+    fn new(limits: Limits) -> Server {
+        Server {
+            protocol: Protocol::new(Arc::new(limits)),
+            seen: String::new(),
+            sent: Vec::new(),
+            closed: false,
+        }
+    }
+
+    fn feed(&mut self, mut input: &[u8]) {
+        while !input.is_empty() && !self.closed {
+            let progress = match self.protocol.receive(input) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    self.seen.push_str(&format!("!{}", error.status().as_u16()));
+                    self.protocol.refuse(error, date(), &mut self.sent);
+                    self.closed = self.protocol.advance() == Next::Close;
+                    assert!(self.closed);
+                    return;
+                }
+            };
+            match progress.event {
+                Some(Event::Head(head)) => {
+                    let line = format!("{} {} ", head.method(), head.target());
+                    self.seen.push_str(&line);
+                }
+                Some(Event::Content(range)) => {
+                    assert!(range.end <= progress.consumed);
+                    self.seen.push_str(&String::from_utf8_lossy(&input[range]));
+                }
+                Some(Event::End(Some(trailers))) => {
+                    for (name, value) in &*trailers {
+                        self.seen.push_str(&format!("[{name}={value:?}]"));
+                    }
+                }
+                Some(Event::End(None)) => {}
+                None => assert!(progress.consumed > 0, "no progress"),
+            }
+            input = &input[progress.consumed..];
+            self.answer();
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.protocol.is_awaiting_response() && !self.protocol.has_content() {
+            self.seen.push('|');
+            let content = Bytes::from_static(b"ok");
+            self.protocol
+                .respond_whole(&Response::text(""), &content, date(), &mut self.sent)
+                .expect("a request waits");
+            self.closed = self.protocol.advance() == Next::Close;
+        }
+    }
+}
+
+/// Feeds the input whole, byte by byte, and in two pieces, expects the same each time, and gives what was seen.
+fn see_with(input: &[u8], limits: &Limits) -> String {
+    let mut whole = Server::new(limits.clone());
+    whole.feed(input);
+    for size in 1..=input.len().min(7) {
+        let mut pieces = Server::new(limits.clone());
+        for piece in input.chunks(size) {
+            pieces.feed(piece);
+        }
+        assert_eq!(pieces.seen, whole.seen, "pieces of {size}");
+        assert_eq!(pieces.sent, whole.sent, "pieces of {size}");
+        assert_eq!(pieces.closed, whole.closed, "pieces of {size}");
+    }
+    for at in 0..input.len().min(400) {
+        let mut halves = Server::new(limits.clone());
+        halves.feed(&input[..at]);
+        halves.feed(&input[at..]);
+        assert_eq!(halves.seen, whole.seen, "split at {at}");
+    }
+    let mut trailing = Server::new(limits.clone());
+    trailing.feed(&[input, b"GET /trailing HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+    let expected = match whole.closed {
+        true => whole.seen.clone(),
+        false => format!("{}GET /trailing |", whole.seen),
+    };
+    if whole.closed || whole.seen.ends_with('|') {
+        assert_eq!(trailing.seen, expected, "with trailing bytes");
+    }
+    whole.seen
+}
+
+fn see(input: &str) -> String {
+    see_with(input.as_bytes(), &Limits::default())
+}
+
+/// The status a single request is refused with.
+fn refusal(input: &str) -> &'static str {
+    let seen = see(input);
+    for status in ["400", "408", "413", "414", "417", "431", "501", "505"] {
+        if seen.ends_with(&format!("!{status}")) {
+            return status;
+        }
+    }
+    panic!("not refused: {input:?} gave {seen:?}");
+}
+
+#[test]
+fn requests_are_seen_in_order() {
+    assert_eq!(
+        see("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\
+             POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+             \r\nPOST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+             3\r\nabc\r\n2;x\r\nde\r\n0\r\nSum: 1\r\n\r\n\
+             GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        "GET /1 |POST /2 hello|POST /3 abcde[sum=\"1\"]|GET /4 |"
+    );
+}
+
+#[test]
+fn refused_heads() {
+    for (status, input) in [
+        // RFC 9112, section 3: the request line.
+        ("400", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n"),
+        ("400", "GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", " GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET /\r\nHost: a\r\n\r\n"),
+        ("400", "GET\r\n\r\n"),
+        ("400", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("501", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        // Section 2.3: versions, and the preface of RFC 9113, section 3.4.
+        ("400", "GET / http/1.1\r\nHost: a\r\n\r\n"),
+        ("400", "GET / HTTP/1\r\nHost: a\r\n\r\n"),
+        ("400", "GET / HTTP/11.1\r\nHost: a\r\n\r\n"),
+        ("505", "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+        ("505", "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
+        ("505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        // Section 2.2: line ends.
+        ("400", "GET / HTTP/1.1\nHost: a\n\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\rHost: a\r\n\r\n"),
+        ("400", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        // Section 5: fields.
+        ("400", "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX(: b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX: b\0c\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX: b\x0bc\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nX: b\x7f\r\n\r\n"),
+        // Section 3.2: Host.
+        ("400", "GET / HTTP/1.1\r\n\r\n"),
+        ("400", "GET http://a/ HTTP/1.1\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
+        ("400", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
+        // Expect (RFC 9110, section 10.1.1).
+        ("417", "GET / HTTP/1.1\r\nHost: a\r\nExpect: b\r\n\r\n"),
+    ] {
+        assert_eq!(refusal(input), status, "{input:?}");
+    }
+}
+
+#[test]
+fn refused_framing() {
+    let post = |fields: &str, content: &str| {
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{content}")
+    };
+    for (status, fields) in [
+        ("400", "Content-Length: 5\r\nContent-Length: 5"),
+        ("400", "Content-Length: 5\r\nContent-Length: 6"),
+        ("400", "Content-Length: 5, 5"),
+        ("400", "Content-Length: +5"),
+        ("400", "Content-Length: -5"),
+        ("400", "Content-Length: 0x5"),
+        ("400", "Content-Length: 5 5"),
+        ("400", "Content-Length:"),
+        ("413", "Content-Length: 104857601"),
+        ("413", "Content-Length: 99999999999999999999999999"),
+        ("400", "Content-Length: 5\r\nTransfer-Encoding: chunked"),
+        ("400", "Transfer-Encoding: chunked\r\nContent-Length: 5"),
+        ("400", "Transfer-Encoding: identity"),
+        ("400", "Transfer-Encoding: gzip"),
+        ("400", "Transfer-Encoding: chunked, gzip"),
+        ("400", "Transfer-Encoding: chunked, chunked"),
+        ("400", "Transfer-Encoding: chunked\r\nTransfer-Encoding: x"),
+        ("400", "Transfer-Encoding: xchunked"),
+        ("400", "Transfer-Encoding:"),
+        ("501", "Transfer-Encoding: gzip, chunked"),
+        ("400", "Transfer-Encoding : chunked"),
+        ("400", "Transfer-Encoding: \x0bchunked"),
+    ] {
+        assert_eq!(refusal(&post(fields, "")), status, "{fields:?}");
+    }
+    let chunked = |content: &str| post("Transfer-Encoding: chunked", content);
+    assert_eq!(refusal(&chunked("x\r\n")), "400");
+    assert_eq!(refusal(&chunked("5\nhello\r\n0\r\n\r\n")), "400");
+    assert_eq!(refusal(&chunked("5\r\nhello0\r\n\r\n")), "400");
+    assert_eq!(refusal(&chunked("fffffffffffffffff\r\n")), "400");
+    assert_eq!(refusal(&chunked("ffffffffff\r\n")), "413");
+    assert_eq!(
+        refusal("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "400"
+    );
+}
+
+#[test]
+fn bounds_of_heads() {
+    let target = |length: usize| {
+        format!(
+            "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "x".repeat(length - 1)
+        )
+    };
+    let defaults = Limits::default();
+    let see = |input: &str| {
+        let mut server = Server::new(defaults.clone());
+        for piece in input.as_bytes().chunks(1000) {
+            server.feed(piece);
+        }
+        let mut whole = Server::new(defaults.clone());
+        whole.feed(input.as_bytes());
+        assert_eq!(server.seen, whole.seen);
+        whole.seen
+    };
+    assert!(see(&target(8192)).ends_with('|'));
+    assert_eq!(see(&target(8193)), "!414");
+    assert_eq!(see(&"x".repeat(33)), "!501");
+    let fields = |count: usize| {
+        let more: String = (1..count).map(|index| format!("x{index}: y\r\n")).collect();
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n")
+    };
+    assert!(see(&fields(100)).ends_with('|'));
+    assert_eq!(see(&fields(101)), "!431");
+    let empty = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+    let head = |length: usize| {
+        let value = "y".repeat(length - empty);
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n")
+    };
+    assert!(see(&head(65_536)).ends_with('|'));
+    assert_eq!(see(&head(65_537)), "!431");
+}
+
+#[test]
+fn accepted_oddities() {
+    // RFC 9112, section 2.2: one empty line before the request line.
+    assert_eq!(see("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "GET / |");
+    // RFC 9110, section 5.5: whitespace around a value, an empty value.
+    assert_eq!(see("GET / HTTP/1.1\r\nHost:\t a \r\nX:\r\n\r\n"), "GET / |");
+    // RFC 9112, section 3.2: Host may be empty, and be missing in HTTP/1.0.
+    assert_eq!(see("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "GET / |");
+    assert_eq!(see("GET / HTTP/1.0\r\n\r\n"), "GET / |");
+    assert_eq!(see("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), "OPTIONS * |");
+    assert_eq!(
+        see("M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        "M-SEARCH / |"
+    );
+    assert_eq!(
+        see("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+        "GET http://b/ |"
+    );
+}
+
+/// A machine that has received one request.
+fn received(request: &str) -> Protocol {
+    let mut protocol = Protocol::new(Arc::new(Limits::default()));
+    let progress = protocol.receive(request.as_bytes()).expect("valid");
+    assert!(matches!(progress.event, Some(Event::Head(_))));
+    protocol
+}
+
+/// The response to a request, without what is the same in all, and what comes next.
+fn respond(request: &str, response: &Response, length: Option<u64>) -> (String, Next) {
+    let mut protocol = received(request);
+    let mut out = Vec::new();
+    protocol
+        .respond(response, length, date(), &mut out)
+        .expect("a request waits");
+    protocol.content(b"hel", &mut out).expect("in turn");
+    protocol.content(b"", &mut out).expect("in turn");
+    protocol.content(b"lo", &mut out).expect("in turn");
+    protocol.finish(None, &mut out).expect("complete");
+    let text = String::from_utf8(out).expect("text");
+    let text = text.replace("date: Thu, 01 Jan 1970 00:00:00 GMT\r\n", "");
+    (text, protocol.advance())
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn response_framing() {
+    let ok = Response::new(StatusCode::OK);
+    let (text, next) = respond(GET, &ok, Some(5));
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    assert_eq!(next, Next::Receive);
+    let (text, next) = respond(GET, &ok, None);
+    assert_eq!(
+        text,
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+    );
+    assert_eq!(next, Next::Receive);
+    // HTTP/1.0 knows no chunks: the content ends with the connection.
+    let keep = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let (text, next) = respond(keep, &ok, None);
+    assert_eq!(text, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello");
+    assert_eq!(next, Next::Close);
+    // HEAD has the fields without the content (RFC 9110, section 9.3.2).
+    let head = GET.replace("GET", "HEAD");
+    let (text, next) = respond(&head, &ok, Some(5));
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(next, Next::Receive);
+    let (text, _) = respond(&head, &ok, None);
+    assert_eq!(
+        text,
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+        let (text, next) = respond(GET, &Response::new(status), Some(5));
+        let reason = status.canonical_reason().expect("a reason");
+        let expected = format!("HTTP/1.1 {} {reason}\r\n\r\n", status.as_str());
+        assert_eq!(text, expected);
+        assert_eq!(next, Next::Receive);
+    }
+}
+
+#[test]
+fn persistence() {
+    let ok = Response::new(StatusCode::OK);
+    let ask = |request: &str| {
+        let (text, next) = respond(request, &ok, Some(5));
+        let field = text
+            .lines()
+            .find_map(|line| line.strip_prefix("connection: "))
+            .map(str::to_owned);
+        (field, next)
+    };
+    let close = (Some("close".into()), Next::Close);
+    assert_eq!(ask(GET), (None, Next::Receive));
+    let with = |fields: &str| GET.replace("Host: a\r\n", &format!("Host: a\r\n{fields}"));
+    assert_eq!(ask(&with("Connection: close\r\n")), close);
+    assert_eq!(ask(&with("Connection: x , CLOSE\r\n")), close);
+    assert_eq!(
+        ask(&with("Connection: keep-alive\r\n")),
+        (None, Next::Receive)
+    );
+    assert_eq!(ask("GET / HTTP/1.0\r\n\r\n"), close);
+    assert_eq!(
+        ask("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"),
+        (Some("keep-alive".into()), Next::Receive)
+    );
+    let value = HeaderValue::from_static("x, close");
+    let closing = Response::new(StatusCode::OK).with_header(header::CONNECTION, value);
+    let (text, next) = respond(GET, &closing, Some(5));
+    assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
+    assert_eq!(next, Next::Close);
+    let mut draining = Protocol::new(Arc::new(Limits::default()));
+    draining.close_after_response();
+    assert_eq!(draining.advance(), Next::Close);
+}
+
+#[test]
+fn expect_continue() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let mut protocol = received(post);
+    let mut out = Vec::new();
+    assert!(protocol.send_continue(&mut out));
+    assert!(!protocol.send_continue(&mut out));
+    assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
+    protocol.receive(b"hello").expect("valid");
+    protocol
+        .respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out)
+        .expect("in turn");
+    assert_eq!(protocol.advance(), Next::Receive);
+    // Content came without waiting: 100 may be left out.
+    let mut protocol = received(post);
+    protocol.receive(b"he").expect("valid");
+    assert!(!protocol.send_continue(&mut out));
+    // Answered without asking for the content: whether it comes cannot be known.
+    let (text, next) = respond(post, &Response::new(StatusCode::FORBIDDEN), Some(5));
+    assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
+    assert_eq!(next, Next::Close);
+}
+
+#[test]
+fn unread_content_is_drained_up_to_a_bound() {
+    let limits = Limits {
+        drain_bytes_max: 10,
+        ..Limits::default()
+    };
+    let answered = |fields: &str| {
+        let mut protocol = Protocol::new(Arc::new(limits.clone()));
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+        protocol.receive(head.as_bytes()).expect("valid");
+        let mut out = Vec::new();
+        protocol
+            .respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out)
+            .expect("in turn");
+        protocol
+    };
+    let mut protocol = answered("Content-Length: 10");
+    assert_eq!(protocol.advance(), Next::Drain);
+    let progress = protocol.receive(b"01234").expect("valid");
+    assert!(progress.consumed == 5 && progress.event.is_none());
+    assert_eq!(protocol.advance(), Next::Drain);
+    assert_eq!(protocol.receive(b"56789GET").expect("valid").consumed, 5);
+    assert_eq!(protocol.advance(), Next::Receive);
+    assert_eq!(answered("Content-Length: 11").advance(), Next::Close);
+    let mut protocol = answered("Transfer-Encoding: chunked");
+    assert_eq!(protocol.advance(), Next::Drain);
+    protocol.receive(b"8\r\n01234567\r\n").expect("valid");
+    assert_eq!(protocol.advance(), Next::Close);
+}
+
+#[test]
+fn misuse_is_told() {
+    let mut out = Vec::new();
+    let ok = Response::new(StatusCode::OK);
+    let mut protocol = Protocol::new(Arc::new(Limits::default()));
+    assert_eq!(
+        protocol.respond(&ok, None, date(), &mut out),
+        Err(ResponseError::OutOfTurn)
+    );
+    assert_eq!(
+        protocol.content(b"a", &mut out),
+        Err(ResponseError::OutOfTurn)
+    );
+    assert_eq!(
+        protocol.finish(None, &mut out),
+        Err(ResponseError::OutOfTurn)
+    );
+    let mut protocol = received(GET);
+    let early = Response::new(StatusCode::CONTINUE);
+    assert_eq!(
+        protocol.respond(&early, None, date(), &mut out),
+        Err(ResponseError::Status)
+    );
+    assert_eq!(protocol.advance(), Next::Respond);
+    assert!(out.is_empty());
+    protocol
+        .respond(&ok, Some(5), date(), &mut out)
+        .expect("in turn");
+    assert_eq!(
+        protocol.content(b"sixsix", &mut out),
+        Err(ResponseError::LengthMismatch)
+    );
+    protocol.content(b"four", &mut out).expect("fits");
+    assert_eq!(
+        protocol.finish(None, &mut out),
+        Err(ResponseError::LengthMismatch)
+    );
+}
+
+#[test]
+fn trailers_follow_chunks() {
+    let mut protocol = received(GET);
+    let mut out = Vec::new();
+    let ok = Response::new(StatusCode::OK);
+    protocol
+        .respond(&ok, None, date(), &mut out)
+        .expect("in turn");
+    protocol.content(b"a", &mut out).expect("in turn");
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static("1"));
+    protocol
+        .finish(Some(&trailers), &mut out)
+        .expect("complete");
+    assert!(out.ends_with(b"\r\n\r\n1\r\na\r\n0\r\nx-sum: 1\r\n\r\n"));
+}
+
+#[test]
+fn the_end_of_the_stream() {
+    let limits = || Arc::new(Limits::default());
+    let mut idle = Protocol::new(limits());
+    assert_eq!(idle.receive_end(), Ok(()));
+    assert_eq!(idle.advance(), Next::Close);
+    let mut partial = Protocol::new(limits());
+    partial.receive(b"GET").expect("so far");
+    assert!(partial.is_in_head());
+    assert_eq!(partial.receive_end(), Err(RequestError::Incomplete));
+    // A peer may end its side after the request and still wait for the response.
+    let mut waiting = received(GET);
+    assert_eq!(waiting.receive_end(), Ok(()));
+    let mut out = Vec::new();
+    let content = Bytes::from_static(b"a");
+    waiting
+        .respond_whole(&Response::text(""), &content, date(), &mut out)
+        .expect("in turn");
+    assert_eq!(waiting.advance(), Next::Close);
+    let mut within = received("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    within.receive(b"hell").expect("valid");
+    assert_eq!(within.receive_end(), Err(RequestError::Incomplete));
+    assert!(within.refuse(RequestError::Incomplete, date(), &mut out));
+}
+
+#[test]
+fn upgrades() {
+    let asking = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n";
+    let value = HeaderValue::from_static("x");
+    let switching =
+        Response::new(StatusCode::SWITCHING_PROTOCOLS).with_header(header::UPGRADE, value);
+    let mut out = Vec::new();
+    let mut protocol = received(&format!("{asking}\r\n"));
+    protocol
+        .upgrade(&switching, date(), &mut out)
+        .expect("asked for");
+    let text = String::from_utf8(out).expect("text");
+    assert_eq!(
+        text,
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\
+         date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
+    );
+    let mut out = Vec::new();
+    let mut refused = |mut protocol: Protocol, response: &Response| {
+        let result = protocol.upgrade(response, date(), &mut out);
+        assert!(out.is_empty());
+        result == Err(ResponseError::Status)
+    };
+    assert!(refused(received(GET), &switching));
+    assert!(refused(
+        received(&format!("{asking}\r\n")),
+        &Response::text("")
+    ));
+    let with_content = format!("{asking}Content-Length: 1\r\n\r\n");
+    assert!(refused(received(&with_content), &switching));
+    let old = asking.replace("1.1", "1.0") + "\r\n";
+    assert!(refused(received(&old), &switching));
+}
+
+#[test]
+fn noise_makes_progress_and_no_panic() {
+    let seeds = [
+        "GET /1 HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
+        "POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nT: u\r\n\r\n",
+        "PUT /3 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound as u64) as usize
+    };
+    let rounds = if cfg!(miri) { 20 } else { 20_000 };
+    for _ in 0..rounds {
+        let mut input = seeds[random(3)].as_bytes().to_vec();
+        input.extend_from_slice(seeds[random(3)].as_bytes());
+        for _ in 0..random(4) {
+            let at = random(input.len());
+            match random(3) {
+                0 => input[at] = random(256) as u8,
+                1 => drop(input.remove(at)),
+                _ => input.insert(at, b"\r\n \t:;0\0"[random(8)]),
+            }
+        }
+        let mut whole = Server::new(Limits::default());
+        whole.feed(&input);
+        let mut pieces = Server::new(Limits::default());
+        for piece in input.chunks(1 + random(9)) {
+            pieces.feed(piece);
+        }
+        assert_eq!(
+            pieces.seen,
+            whole.seen,
+            "{:?}",
+            String::from_utf8_lossy(&input)
+        );
+    }
+}
