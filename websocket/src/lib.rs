@@ -1,4 +1,41 @@
-//! Sans-I/O WebSocket (RFC 6455) and the Tidegate WebSocket connection.
+//! Sans-I/O WebSocket (RFC 6455) for both roles, and the Tidegate WebSocket connection.
+//!
+//! # Theory of operation
+//! Protocol code here takes bytes and gives events and bytes; it has no sockets, no clock, no randomness and no async.
+//! Whoever owns a connection
+//!
+//! 1. makes the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
+//!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
+//! 2. gives every chunk received, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
+//!    and reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 3. appends [`Frame`]s to its outbound buffer;
+//! 4. keeps a [`Closing`] and does with the TCP connection what that says. A [`ProtocolError`] is answered with a
+//!    close frame of its [`close_code`](ProtocolError::close_code).
+//!
+//! ```
+//! use tidegate_websocket::{Event, Frame, MessageKind, Protocol, ProtocolError};
+//!
+//! /// Answers every message in `chunk` with itself.
+//! fn echo(protocol: &mut Protocol, mut chunk: &mut [u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+//!     while !chunk.is_empty() {
+//!         let progress = protocol.receive(chunk)?;
+//!         if let Some(Event::InPlace { kind: MessageKind::Binary, range, .. }) = progress.event {
+//!             Frame::binary(&chunk[range]).encode(None, out);
+//!         } else if let Some(event) = progress.event {
+//!             if let Some(message) = event.into_message(chunk)? {
+//!                 Frame::message(&message).encode(None, out);
+//!             }
+//!         }
+//!         chunk = &mut chunk[progress.consumed..];
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Invariants
+//! No input from the network panics. A peer's claim costs no memory: buffers follow what arrived, and nothing is held
+//! between messages. Each payload byte is unmasked and checked once, and copied only if its message came in pieces.
+//! Every bound is named in [`limits`].
 #![deny(unsafe_code)]
 
 mod assembler;
@@ -14,15 +51,15 @@ pub mod message;
 pub mod protocol;
 pub mod utf8;
 
-pub use close::{CloseCode, CloseCodeClass, CloseFrame};
+pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
 pub use closing::{Closing, ClosingState, Transport};
 pub use error::{ProtocolError, UsageError};
 pub use event::{ControlPayload, Event, Progress};
 pub use frame::{
-    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, MessageEncoder, Opcode, Piece,
-    ReservedBits, Role, encode_close,
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode,
+    Piece, ReservedBits, Role, encode_close,
 };
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
-pub use utf8::{InvalidUtf8, Text, Utf8Validator};
+pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

@@ -29,6 +29,7 @@ use crate::error::ProtocolError;
 use crate::event::{ControlPayload, Event, Progress};
 use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, MESSAGE_BYTES_MAX_DEFAULT};
+use crate::mask::apply_mask;
 use crate::message::MessageKind;
 use crate::utf8::{Utf8Validator, check_utf8};
 
@@ -163,21 +164,15 @@ impl Protocol {
     /// [`ProtocolError`] when the peer broke a rule, as soon as that is certain.
     #[inline]
     pub fn receive(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
-        let mut consumed = 0;
-        while consumed < input.len() && !self.is_ended() {
-            match self.step(input, &mut consumed) {
-                Ok(None) => {}
-                Ok(event) => return Ok(Progress { consumed, event }),
-                Err(error) => {
-                    self.end();
-                    return Err(error);
-                }
-            }
+        let received = match self.receive_whole(input) {
+            Ok(None) => self.receive_pieces(input),
+            Ok(Some(progress)) => Ok(progress),
+            Err(error) => Err(error),
+        };
+        if received.is_err() {
+            self.end();
         }
-        Ok(Progress {
-            consumed: input.len(),
-            event: None,
-        })
+        received
     }
 
     /// How messages that begin from now on are reported. One that is open goes on as it began.
@@ -216,6 +211,53 @@ impl Protocol {
                 .map_or(0, |_| mem::size_of::<CutControl>())
     }
 
+    /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
+    /// `None` when it does not; then nothing was touched.
+    #[inline]
+    fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
+        let is_between =
+            matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
+        if !is_between || self.delivery != Delivery::Whole {
+            return Ok(None);
+        }
+        let Some((header, header_len)) = FrameHeader::parse(input, self.frames.rules())? else {
+            return Ok(None);
+        };
+        let Some(kind) = begun_kind(header.opcode) else {
+            return Ok(None);
+        };
+        let available = input.len() - header_len;
+        if !header.fin || header.payload_len > available as u64 {
+            return Ok(None);
+        }
+        self.check_message_bytes(header.payload_len)?;
+        let range = header_len..header_len + header.payload_len as usize;
+        if let Some(key) = header.masking_key {
+            apply_mask(key, &mut input[range.clone()]);
+        }
+        let consumed = range.end;
+        let event = message_in_place(kind, header.reserved_bits, input, range)?;
+        Ok(Some(Progress {
+            consumed,
+            event: Some(event),
+        }))
+    }
+
+    /// Everything else, piece by piece.
+    fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
+        let mut consumed = 0;
+        while consumed < input.len() && !self.is_ended() {
+            let event = self.step(input, &mut consumed)?;
+            if event.is_some() {
+                return Ok(Progress { consumed, event });
+            }
+        }
+        Ok(Progress {
+            consumed: input.len(),
+            event: None,
+        })
+    }
+
     /// Decodes one piece and decides what becomes of it.
     #[inline]
     fn step(
@@ -242,11 +284,7 @@ impl Protocol {
     /// Checks the header of a data frame against the open message and the limit, and opens a message if it must.
     #[inline]
     fn begin_data_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        let kind = match header.opcode {
-            Opcode::Text => Some(MessageKind::Text),
-            Opcode::Binary => Some(MessageKind::Binary),
-            _ => None,
-        };
+        let kind = begun_kind(header.opcode);
         match (&self.incoming, kind) {
             (Incoming::Between, None) => return Err(ProtocolError::UnexpectedContinuation),
             (Incoming::Between, Some(kind)) => self.begin_message(kind, header.reserved_bits),
@@ -264,6 +302,11 @@ impl Protocol {
             }
             Incoming::Between | Incoming::Ended => 0,
         };
+        self.check_message_bytes(message_bytes)
+    }
+
+    #[inline]
+    fn check_message_bytes(&self, message_bytes: u64) -> Result<(), ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
         if message_bytes > message_bytes_max {
             return Err(ProtocolError::MessageTooBig {
@@ -419,6 +462,16 @@ impl Protocol {
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
         self.cut_control = None;
+    }
+}
+
+/// The kind of message that a frame of this data opcode begins; a continuation begins none.
+#[inline]
+const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
+    match opcode {
+        Opcode::Text => Some(MessageKind::Text),
+        Opcode::Binary => Some(MessageKind::Binary),
+        _ => None,
     }
 }
 

@@ -66,7 +66,7 @@ impl Text {
     /// The text; free of charge.
     #[must_use]
     #[inline]
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "the one place; see the module documentation")]
     pub fn as_str(&self) -> &str {
         // SAFETY: every way to make a `Text` (`new`, `from_static`, `from_utf8`, `copy_from_utf8`, the `From`
         // conversions of `str` and `String`, `TextBuffer::finish`) starts from a `str` or from bytes that passed

@@ -57,22 +57,19 @@ pub struct Piece {
 
 #[derive(Debug)]
 enum State {
-    /// Between frames, or inside a header of which the first `len` bytes are held.
+    /// Nothing of the next frame has come.
+    Between,
+    /// Inside a header of which the first `len` bytes are held.
     Header {
         held: [u8; FRAME_HEADER_BYTES_MAX],
         len: u8,
     },
-    /// Inside a payload.
+    /// Inside a payload. The header's masking key is turned to what comes next.
     Payload {
         header: FrameHeader,
         remaining_bytes: u64,
     },
 }
-
-const BETWEEN_FRAMES: State = State::Header {
-    held: [0; FRAME_HEADER_BYTES_MAX],
-    len: 0,
-};
 
 impl FrameDecoder {
     /// A decoder at the start of the peer's first frame.
@@ -80,7 +77,7 @@ impl FrameDecoder {
     pub const fn new(rules: FrameRules) -> Self {
         Self {
             rules,
-            state: BETWEEN_FRAMES,
+            state: State::Between,
         }
     }
 
@@ -93,7 +90,7 @@ impl FrameDecoder {
     /// Is everything that was begun also finished?
     #[must_use]
     pub const fn is_between_frames(&self) -> bool {
-        matches!(self.state, State::Header { len: 0, .. })
+        matches!(self.state, State::Between)
     }
 
     /// Decodes until the next piece or the end of `input`, unmasking the piece in place. Call again with what is left
@@ -104,11 +101,11 @@ impl FrameDecoder {
     #[inline]
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
         match self.state {
-            State::Header { len: 0, .. } => match FrameHeader::parse(input, &self.rules)? {
+            State::Between => match FrameHeader::parse(input, &self.rules)? {
                 Some((header, header_len)) => Ok(self.begin_payload(header, header_len, input)),
-                None => self.hold_header(input),
+                None => self.hold_header([0; FRAME_HEADER_BYTES_MAX], 0, input),
             },
-            State::Header { .. } => self.hold_header(input),
+            State::Header { held, len } => self.hold_header(held, usize::from(len), input),
             State::Payload {
                 header,
                 remaining_bytes,
@@ -150,7 +147,7 @@ impl FrameDecoder {
             apply_mask(key, &mut input[range.clone()]);
         }
         self.state = match remaining_bytes {
-            0 => BETWEEN_FRAMES,
+            0 => State::Between,
             _ => State::Payload {
                 header: rotate_key(header, len),
                 remaining_bytes,
@@ -168,16 +165,14 @@ impl FrameDecoder {
         }
     }
 
-    /// Adds input to the header that is held, until it is whole.
+    /// Adds input to the `len` bytes of header that are held, until it is whole.
     #[cold]
-    fn hold_header(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
-        let State::Header { mut held, len } = self.state else {
-            return Ok(Decoded {
-                consumed: 0,
-                piece: None,
-            });
-        };
-        let len = usize::from(len);
+    fn hold_header(
+        &mut self,
+        mut held: [u8; FRAME_HEADER_BYTES_MAX],
+        len: usize,
+        input: &mut [u8],
+    ) -> Result<Decoded, ProtocolError> {
         let taken = input.len().min(FRAME_HEADER_BYTES_MAX - len);
         held[len..len + taken].copy_from_slice(&input[..taken]);
         match FrameHeader::parse(&held[..len + taken], &self.rules)? {
