@@ -112,7 +112,7 @@ if [ $# -eq 0 ]; then
 fi
 install_suite
 cargo build --release --example echo
-target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+target=$(ci/target_folder.sh)
 echo_binary=$target/release/examples/echo
 missing=$(io_uring_missing)
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
 # A target folder of its own: another RUSTFLAGS would rebuild everything in the shared one, and back again.
-target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+target=$(ci/target_folder.sh)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR=$target/loom \

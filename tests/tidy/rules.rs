@@ -25,7 +25,7 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/tm", "p/"),
 ];
 
-/// File names that say nothing about what is in them.
+/// File names that say nothing about what is in them. In a test's folder such a name says enough: what its files share.
 const EMPTY_NAMES: &[&str] = &["utils.rs", "util.rs", "helpers.rs", "misc.rs", "common.rs"];
 
 pub fn length(file: &Text) -> Vec<String> {
@@ -41,7 +41,7 @@ pub fn length(file: &Text) -> Vec<String> {
 
 pub fn file_name(file: &Text) -> Vec<String> {
     let name = file.path.rsplit('/').next().unwrap_or_default();
-    if !EMPTY_NAMES.contains(&name) {
+    if file.is_test() || !EMPTY_NAMES.contains(&name) {
         return Vec::new();
     }
     vec![file.complain(1, "name the file after what is in it")]
