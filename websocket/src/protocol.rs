@@ -2,7 +2,7 @@
 //!
 //! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece; this file knows which
 //! frame may follow which, holds the message limit and decides what becomes of a piece: a message that lies whole in
-//! the input is reported where it is, others are gathered by the [`Assembler`] or handed out as pieces.
+//! the input is reported where it is, others are gathered by an assembler or handed out as pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -23,12 +23,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::assembler::Assembler;
+use crate::assembler::{Assembler, CutPayload};
 use crate::close::CloseFrame;
 use crate::error::ProtocolError;
 use crate::event::{ControlPayload, Event, Progress};
 use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
-use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, MESSAGE_BYTES_MAX_DEFAULT};
+use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::mask::apply_mask;
 use crate::message::MessageKind;
 use crate::utf8::{Utf8Validator, check_utf8};
@@ -85,7 +85,7 @@ pub struct Protocol {
     delivery: Delivery,
     message_bytes_max: u64,
     /// A control frame's payload that is cut; on the heap, because that is rare and idle connections are many.
-    cut_control: Option<Box<CutControl>>,
+    cut_control: Option<Box<CutPayload>>,
 }
 
 // One of these exists for each of very many idle connections.
@@ -111,36 +111,6 @@ enum Incoming {
     },
     /// The peer closed or broke a rule: whatever comes is ignored.
     Ended,
-}
-
-/// What has come of a control frame's payload.
-#[derive(Debug)]
-struct CutControl {
-    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
-    len: usize,
-}
-
-impl Default for CutControl {
-    fn default() -> Self {
-        Self {
-            bytes: [0; CONTROL_PAYLOAD_BYTES_MAX],
-            len: 0,
-        }
-    }
-}
-
-impl CutControl {
-    /// Adds a piece. The header was refused if all pieces together were too long, so nothing is left out.
-    fn push(&mut self, piece: &[u8]) {
-        for (place, byte) in self.bytes[self.len..].iter_mut().zip(piece) {
-            *place = *byte;
-        }
-        self.len = (self.len + piece.len()).min(CONTROL_PAYLOAD_BYTES_MAX);
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
 }
 
 impl Protocol {
@@ -208,7 +178,7 @@ impl Protocol {
             + self
                 .cut_control
                 .as_ref()
-                .map_or(0, |_| mem::size_of::<CutControl>())
+                .map_or(0, |_| mem::size_of::<CutPayload>())
     }
 
     /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.

@@ -1,7 +1,7 @@
 //! UTF-8: checked once, as it arrives, and never again (RFC 6455 sections 5.6 and 8.1).
 //!
 //! [`Utf8Validator`] checks bytes that come in pieces and fails at the first byte that cannot be part of UTF-8, even in
-//! the middle of a character. [`TextBuffer`] gathers pieces through it. [`Text`] is bytes that passed.
+//! the middle of a character. `TextBuffer` gathers pieces through it. [`Text`] is bytes that passed.
 //!
 //! Invariant of `Text`: its bytes are UTF-8. Only this module can make one, and `Bytes` are immutable. That is what
 //! its one `unsafe` block relies on; without it every use of a text as a `str` would check all of it again.

@@ -202,3 +202,68 @@ fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
         ..header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, Opcode, Role};
+
+    fn decoded(decoder: &mut FrameDecoder, input: &mut [u8]) -> Decoded {
+        decoder.decode(input).unwrap()
+    }
+
+    #[test]
+    fn a_header_may_be_cut_anywhere_and_its_first_piece_may_be_empty() {
+        let key = MaskingKey::new([9, 8, 7, 6]);
+        let payload = [5; 70_000];
+        let mut frame = Vec::new();
+        Frame::binary(&payload).encode(Some(key), &mut frame);
+        let header_len = frame.len() - payload.len();
+        assert_eq!(header_len, FRAME_HEADER_BYTES_MAX);
+        for cut in 1..=header_len {
+            let mut input = frame.clone();
+            let (head, rest) = input.split_at_mut(cut);
+            let mut decoder = FrameDecoder::new(FrameRules::new(Role::Server));
+            assert!(decoder.is_between_frames());
+            let first = decoded(&mut decoder, head);
+            assert!(!decoder.is_between_frames());
+            assert_eq!(first.consumed, cut);
+            assert_eq!(first.piece.is_some(), cut == header_len);
+            if let Some(piece) = first.piece {
+                assert!(piece.first && piece.range.is_empty());
+                assert_eq!(piece.remaining_bytes, 70_000);
+            }
+            let second = decoded(&mut decoder, rest);
+            let piece = second.piece.unwrap();
+            assert_eq!((piece.first, piece.remaining_bytes), (cut < header_len, 0));
+            assert_eq!(piece.header.opcode, Opcode::Binary);
+            assert_eq!(rest[piece.range], payload);
+            assert!(decoder.is_between_frames());
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_payload_is_unmasked_with_the_right_turn_of_the_key() {
+        let key = MaskingKey::new([1, 2, 3, 4]);
+        let mut frame = Vec::new();
+        Frame::text("Gezeitentor").encode(Some(key), &mut frame);
+        for first_cut in 6..frame.len() {
+            for second_cut in first_cut..frame.len() {
+                let mut input = frame.clone();
+                let mut decoder = FrameDecoder::new(FrameRules::new(Role::Server));
+                let mut text = Vec::new();
+                let mut remaining = Vec::new();
+                for range in [0..first_cut, first_cut..second_cut, second_cut..frame.len()] {
+                    let input = &mut input[range];
+                    let piece = decoded(&mut decoder, input).piece.unwrap();
+                    remaining.push(piece.remaining_bytes);
+                    text.extend_from_slice(&input[piece.range]);
+                }
+                assert_eq!(text, b"Gezeitentor");
+                let expected =
+                    [first_cut, second_cut, frame.len()].map(|cut| (frame.len() - cut) as u64);
+                assert_eq!(remaining, expected);
+            }
+        }
+    }
+}
