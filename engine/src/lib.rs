@@ -1,1 +1,43 @@
-//! Per-core io_uring rings (with a std-sockets fallback) that own sockets and hand handlers bounded byte streams.
+//! Tidegate's engine: per-core rings that own the accepted sockets, and handlers that see each connection as an
+//! asynchronous byte stream between two bounded buffers.
+//!
+//! ```text
+//! kernel ── completion ──▶ worker (one thread per core: ring, listener, timers, receive buffers, sockets)
+//!                             │ chunk                                   ▲ bytes to send, resume, commands
+//!                             ▼                                         │ (mailbox, one wake per batch)
+//!                      inbound buffer (bounded, per connection)   outbound queue (bounded, per connection)
+//!                             │                                         ▲
+//!                             ▼                                         │
+//!                      handler thread (async tasks, one or more per connection)
+//! ```
+//!
+//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]; the same handler runs
+//! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
+//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
+
+mod chunk;
+mod config;
+mod connection;
+mod engine;
+mod error;
+mod executor;
+mod inbound;
+mod link;
+mod listener;
+mod mailbox;
+mod outbound;
+mod shutdown;
+mod stats;
+mod sync;
+mod sys;
+pub mod time;
+mod timer;
+mod worker;
+
+pub use chunk::Chunk;
+pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
+pub use connection::{COPY_BYTES_MAX, Connection, Sender, block_on};
+pub use engine::{Engine, Handle, Running};
+pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use shutdown::{Shutdown, ShutdownReport};
+pub use stats::WorkerStats;

@@ -1,0 +1,304 @@
+//! Settings, and their one check: what comes out of [`Config::check`] is within its bounds.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::inbound::InboundMarks;
+use crate::outbound::OutboundMarks;
+
+/// What moves the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// io_uring where it can be had, std sockets otherwise (with one log line that says why).
+    #[default]
+    Auto,
+    /// io_uring, or an error at start.
+    Uring,
+    /// Blocking std sockets, two threads a connection: portable, for development and for containers that forbid
+    /// io_uring.
+    Std,
+}
+
+/// Where handlers run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandlerPlacement {
+    /// One handler thread beside each worker, on the worker's core: a handler that computes for long delays its
+    /// neighbours but never the ring.
+    #[default]
+    SameCore,
+    /// On the worker's own thread: the lowest latency and cost, for handlers that never block and never compute long.
+    Inline,
+    /// On this many threads of their own (1 to 1024), shared by all workers: for handlers that compute or block.
+    Threads(usize),
+}
+
+/// The settings of an engine. `Config::default()` suits servers; change fields as needed.
+///
+/// ```
+/// let mut config = tidegate_engine::Config::default();
+/// config.workers = 2;
+/// config.inbound.bytes_high = 128 * 1024;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Default: [`EngineKind::Auto`].
+    pub engine: EngineKind,
+    /// Worker threads, each with a ring, a listener and its connections: 1 to 1024; 0 (default) for one a core.
+    pub workers: usize,
+    /// Pins worker `i` to core `i` (modulo the cores) and its same-core handler thread with it. Default: true.
+    pub pin: bool,
+    /// Default: [`HandlerPlacement::SameCore`].
+    pub placement: HandlerPlacement,
+    /// The bounded buffer between a connection's ring and its handler.
+    pub inbound: InboundConfig,
+    /// The bounded queue between a connection's senders and its socket.
+    pub outbound: OutboundConfig,
+    /// Connections a worker holds at most; accepting pauses there and further clients wait in the kernel's queue.
+    /// Default: 65,536. On io_uring the process's open-file limit bounds each ring's table too.
+    pub connections_max: usize,
+    /// Completed connections the kernel queues for a listener: 1 to 65,535. Default: 1024.
+    pub backlog: usize,
+    /// TCP_NODELAY on accepted sockets. Default: true.
+    pub nodelay: bool,
+    /// How long a closing connection may go without progress in sending what is still queued before it is reset.
+    /// Default: 30 s.
+    pub flush_timeout: Duration,
+    /// How long a closing connection, its FIN sent, waits for the peer's (its further input is dropped) before it is
+    /// reset. Default: 5 s.
+    pub linger_timeout: Duration,
+    /// Idle timeout of every connection unless its handler sets another. Default: none.
+    pub idle_timeout: Option<Duration>,
+    /// io_uring's own settings.
+    pub uring: UringConfig,
+}
+
+/// Water marks of the inbound buffer. Receiving pauses at a high mark, in chunks or in bytes, and resumes below both
+/// low marks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InboundConfig {
+    /// Capacity in chunks, 2 to 65,536. Default: 256.
+    pub chunks_max: u32,
+    /// High mark, percent of `chunks_max`, up to 100. Default: 75.
+    pub high_percent: u32,
+    /// Low mark, percent of `chunks_max`, below `high_percent`. Default: 25.
+    pub low_percent: u32,
+    /// High mark in bytes, 1 to 1 GiB. Default: 64 KiB.
+    pub bytes_high: u32,
+    /// Low mark in bytes, below `bytes_high`. Default: 16 KiB.
+    pub bytes_low: u32,
+}
+
+/// Water marks of the outbound queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OutboundConfig {
+    /// Above this many queued bytes `send` waits and `try_send` says `Full`; one larger message passes alone.
+    /// Default: 1 MiB.
+    pub bytes_high: usize,
+    /// Waiting senders go on when no more than this is queued; below `bytes_high`. Default: 256 KiB.
+    pub bytes_low: usize,
+}
+
+/// io_uring's settings. The `bool`s allow a feature where the kernel has it; turning one off forces the fallback.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UringConfig {
+    /// Submission queue entries, a power of two, 2 to 32,768. Default: 1024.
+    pub submission_entries: u32,
+    /// Completion queue entries, a power of two, above `submission_entries`, at most 65,536. Default: 16,384.
+    pub completion_entries: u32,
+    /// Receive buffers of a worker, a power of two, 2 to 32,768. Default: 512.
+    pub receive_buffers: u16,
+    /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
+    pub receive_buffer_bytes: usize,
+    /// Completions are delivered when the worker asks for them (6.1).
+    pub defer_taskrun: bool,
+    /// Accepted sockets live in the ring's file table, not in the process's.
+    pub direct_descriptors: bool,
+    /// One accept serves many connections (5.19).
+    pub multishot_accept: bool,
+    /// One receive serves many messages (6.0).
+    pub multishot_receive: bool,
+    /// Receive buffers are chosen when bytes arrive, so that idle connections hold none (5.19).
+    pub provided_buffers: bool,
+    /// Receives stop by themselves at the inbound buffer's high mark (6.17); else they are cancelled there.
+    pub receive_budget: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            engine: EngineKind::Auto,
+            workers: 0,
+            pin: true,
+            placement: HandlerPlacement::SameCore,
+            inbound: InboundConfig::default(),
+            outbound: OutboundConfig::default(),
+            connections_max: 65_536,
+            backlog: 1024,
+            nodelay: true,
+            flush_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(5),
+            idle_timeout: None,
+            uring: UringConfig::default(),
+        }
+    }
+}
+
+impl Default for InboundConfig {
+    fn default() -> Self {
+        Self { chunks_max: 256, high_percent: 75, low_percent: 25, bytes_high: 64 * 1024, bytes_low: 16 * 1024 }
+    }
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self { bytes_high: 1024 * 1024, bytes_low: 256 * 1024 }
+    }
+}
+
+impl Default for UringConfig {
+    fn default() -> Self {
+        Self {
+            submission_entries: 1024,
+            completion_entries: 16_384,
+            receive_buffers: 512,
+            receive_buffer_bytes: 4096,
+            defer_taskrun: true,
+            direct_descriptors: true,
+            multishot_accept: true,
+            multishot_receive: true,
+            provided_buffers: true,
+            receive_budget: true,
+        }
+    }
+}
+
+/// A configuration within its bounds, with what follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) config: Config,
+    pub(crate) workers: usize,
+    pub(crate) inbound: InboundMarks,
+    pub(crate) outbound: OutboundMarks,
+}
+
+impl Config {
+    pub(crate) fn check(self) -> Result<Checked, ConfigError> {
+        within("workers", self.workers, 0, 1024, "0 (one a core) to 1024")?;
+        if let HandlerPlacement::Threads(threads) = self.placement {
+            within("placement threads", threads, 1, 1024, "1 to 1024")?;
+        }
+        within("connections_max", self.connections_max, 1, 1 << 24, "1 to 16,777,216")?;
+        within("backlog", self.backlog, 1, 65_535, "1 to 65,535")?;
+        let inbound = self.inbound.check()?;
+        let outbound = self.outbound.check()?;
+        self.uring.check()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = if self.workers == 0 { cores } else { self.workers };
+        Ok(Checked { workers, inbound, outbound, config: self })
+    }
+}
+
+impl InboundConfig {
+    fn check(&self) -> Result<InboundMarks, ConfigError> {
+        within("inbound.chunks_max", self.chunks_max, 2, 65_536, "2 to 65,536 chunks")?;
+        within("inbound.high_percent", self.high_percent, 1, 100, "1 to 100 percent")?;
+        within("inbound.low_percent", self.low_percent, 0, self.high_percent - 1, "below inbound.high_percent")?;
+        within("inbound.bytes_high", self.bytes_high, 1, 1 << 30, "1 byte to 1 GiB")?;
+        within("inbound.bytes_low", self.bytes_low, 0, self.bytes_high - 1, "below inbound.bytes_high")?;
+        let chunks = |percent: u32| (u64::from(self.chunks_max) * u64::from(percent) / 100) as u32;
+        let chunks_high = chunks(self.high_percent).max(1);
+        Ok(InboundMarks {
+            bytes_high: self.bytes_high,
+            bytes_low: self.bytes_low,
+            chunks_high,
+            chunks_low: chunks(self.low_percent).min(chunks_high - 1),
+        })
+    }
+}
+
+impl OutboundConfig {
+    fn check(&self) -> Result<OutboundMarks, ConfigError> {
+        within("outbound.bytes_high", self.bytes_high, 1, usize::MAX >> 1, "at least 1 byte")?;
+        within("outbound.bytes_low", self.bytes_low, 0, self.bytes_high - 1, "below outbound.bytes_high")?;
+        Ok(OutboundMarks { bytes_high: self.bytes_high, bytes_low: self.bytes_low })
+    }
+}
+
+impl UringConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        power_of_two("uring.submission_entries", self.submission_entries, 2, 32_768)?;
+        power_of_two("uring.completion_entries", self.completion_entries, 4, 65_536)?;
+        let least = self.submission_entries + 1;
+        within("uring.completion_entries", self.completion_entries, least, 65_536, "above uring.submission_entries")?;
+        power_of_two("uring.receive_buffers", u32::from(self.receive_buffers), 2, 32_768)?;
+        within("uring.receive_buffer_bytes", self.receive_buffer_bytes, 64, 1 << 20, "64 bytes to 1 MiB")
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    setting: &'static str,
+    value: T,
+    least: T,
+    most: T,
+    rule: &'static str,
+) -> Result<(), ConfigError> {
+    if value < least || value > most {
+        return Err(ConfigError { setting, value: value.to_string(), rule });
+    }
+    Ok(())
+}
+
+fn power_of_two(setting: &'static str, value: u32, least: u32, most: u32) -> Result<(), ConfigError> {
+    if !value.is_power_of_two() || value < least || value > most {
+        return Err(ConfigError { setting, value: value.to_string(), rule: "a power of two within the kernel's bounds" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds() {
+        let checked = Config::default().check().unwrap();
+        assert_eq!((checked.inbound.chunks_high, checked.inbound.chunks_low), (192, 64));
+        assert_eq!((checked.inbound.bytes_high, checked.inbound.bytes_low), (65_536, 16_384));
+        assert!(checked.workers >= 1);
+    }
+
+    #[test]
+    fn each_bound_names_its_setting() {
+        type Change = fn(&mut Config);
+        let table: [(&str, Change); 11] = [
+            ("workers", |c| c.workers = 1025),
+            ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
+            ("connections_max", |c| c.connections_max = 0),
+            ("backlog", |c| c.backlog = 0),
+            ("inbound.chunks_max", |c| c.inbound.chunks_max = 1),
+            ("inbound.high_percent", |c| c.inbound.high_percent = 101),
+            ("inbound.low_percent", |c| c.inbound.low_percent = 75),
+            ("inbound.bytes_low", |c| c.inbound.bytes_low = 64 * 1024),
+            ("outbound.bytes_low", |c| c.outbound.bytes_low = 1024 * 1024),
+            ("uring.submission_entries", |c| c.uring.submission_entries = 3),
+            ("uring.completion_entries", |c| c.uring.completion_entries = 1024),
+        ];
+        for (setting, change) in table {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(config.check().unwrap_err().setting, setting);
+        }
+    }
+
+    #[test]
+    fn marks_stay_apart_even_when_small() {
+        let mut config = Config::default();
+        config.inbound.chunks_max = 2;
+        let marks = config.check().unwrap().inbound;
+        assert!(marks.chunks_low < marks.chunks_high);
+    }
+}

@@ -1,0 +1,457 @@
+//! A connection as its handler sees it: an asynchronous byte stream that its worker still owns.
+//!
+//! [`Connection`] is the reading side and the owner; [`Sender`] is the writing side, cloneable and usable from any
+//! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
+//! and the worker moves the bytes. Upgrading to another protocol is passing the `Connection` on by value.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+
+use crate::chunk::Chunk;
+use crate::error::{Address, CloseCause, ReceiveError, SendError};
+use crate::inbound::End;
+use crate::link::{CloseMode, Command, Link, NEVER};
+use crate::outbound::SendState;
+use crate::sync::Mutex;
+use crate::sys::SocketTask;
+use crate::time::Timer;
+
+/// One accepted connection: the reading side, and its owner.
+///
+/// Dropping it closes the connection in order: what was sent leaves first, then FIN; the peer's further input is
+/// drained (for the linger timeout at most) so that no reset overtakes the last bytes. [`abort`](Self::abort) resets.
+///
+/// ```no_run
+/// use tidegate_engine::Connection;
+///
+/// async fn echo(mut connection: Connection) {
+///     while let Ok(Some(chunk)) = connection.receive().await {
+///         if connection.sender().send(chunk.into_vec()).await.is_err() {
+///             break;
+///         }
+///     }
+/// }
+/// ```
+pub struct Connection {
+    sender: Sender,
+    unread: Option<Chunk>,
+}
+
+impl Connection {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { sender: Sender { link }, unread: None }
+    }
+
+    fn link(&self) -> &Link {
+        &self.sender.link
+    }
+
+    /// The next received bytes, in order; `None` at the peer's end of stream (everything it sent has been received).
+    ///
+    /// # Errors
+    /// [`ReceiveError::Deadline`] when the read deadline passes first, [`ReceiveError::Closed`] when the connection
+    /// failed. Bytes received before the failure are returned first.
+    pub async fn receive(&mut self) -> Result<Option<Chunk>, ReceiveError> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// The poll form of [`receive`](Self::receive). The task is woken for received bytes, the end of them, the read
+    /// deadline and the start of a graceful shutdown.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReceiveError>> {
+        if let Some(chunk) = self.unread.take() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        let link = &self.sender.link;
+        let mut inbound = link.inbound.lock();
+        if let Some(chunk) = inbound.pop() {
+            let resume = inbound.take_resume(&link.worker.inbound);
+            drop(inbound);
+            if resume {
+                link.post(Command::Resume(link.key));
+            }
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match inbound.end() {
+            End::Eof => return Poll::Ready(Ok(None)),
+            End::Failed(cause) => return Poll::Ready(Err(ReceiveError::Closed(cause))),
+            End::Open => {}
+        }
+        // Looked at with the lock held: the timer fires under it too, so its wake is not lost between the two.
+        if link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now() {
+            return Poll::Ready(Err(ReceiveError::Deadline));
+        }
+        inbound.set_waker(cx.waker());
+        Poll::Pending
+    }
+
+    /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. This is how a protocol hands
+    /// over what it received beyond its own end (the bytes after an upgrade request).
+    pub fn unread(&mut self, chunk: Chunk) {
+        if chunk.is_empty() {
+            return;
+        }
+        self.unread = Some(match self.unread.take() {
+            None => chunk,
+            Some(later) => {
+                let mut joined = chunk.into_vec();
+                joined.extend_from_slice(&later);
+                Chunk::from(joined)
+            }
+        });
+    }
+
+    /// The writing side.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The peer's address, captured at accept and readable for the connection's whole life.
+    pub fn peer_addr(&self) -> Address {
+        self.link().peer
+    }
+
+    /// The address the peer connected to.
+    pub fn local_addr(&self) -> Address {
+        self.link().local
+    }
+
+    /// From `deadline` on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while nothing is buffered.
+    /// `None` (the default) waits for ever. Cheap enough to renew for each message.
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        let link = self.link();
+        link.set_deadline(&link.deadlines.read, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`], whatever
+    /// its handler is doing. `None` (the default) never does.
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        self.sender.set_write_deadline(deadline);
+    }
+
+    /// Closes the connection with [`CloseCause::IdleTimeout`] when nothing was received for `timeout`. `None` (the
+    /// default) never does. Time during which receiving is paused for backpressure counts as activity.
+    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
+        self.link().set_idle(timeout);
+    }
+
+    /// Closes the connection with [`CloseCause::Lifetime`] at `deadline`, whatever happens on it.
+    pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
+        let link = self.link();
+        link.set_deadline(&link.deadlines.lifetime, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// Whether a graceful shutdown has begun: finish what is in hand and drop the connection.
+    pub fn is_draining(&self) -> bool {
+        self.link().is_draining()
+    }
+
+    /// Ready once a graceful shutdown has begun. Wakes the task that last polled this or
+    /// [`poll_receive`](Self::poll_receive).
+    pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inbound = self.link().inbound.lock();
+        if self.is_draining() {
+            return Poll::Ready(());
+        }
+        inbound.set_waker(cx.waker());
+        Poll::Pending
+    }
+
+    /// Sets what the engine itself queues as the last bytes of this connection when a graceful shutdown begins, even
+    /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`]. Empty for none.
+    pub fn set_farewell(&self, bytes: &'static [u8]) {
+        let schedule = {
+            let mut outbound = self.link().outbound.lock();
+            outbound.set_farewell(bytes);
+            // A shutdown that began before the farewell was known still says it.
+            self.is_draining().then(|| outbound.say_farewell())
+        };
+        if let Some(schedule) = schedule {
+            self.link().tell(schedule);
+        }
+    }
+
+    /// The timers of this connection's worker.
+    pub fn timer(&self) -> Timer {
+        Timer::new(Arc::clone(&self.link().worker))
+    }
+
+    /// Runs `task` on the connection's socket, on its worker's thread, and returns what it returned: socket options and
+    /// the kernel's TCP state, on every engine. The task must not block, and must not read, write or shut down.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is closed by then; `Unsupported` where the kernel cannot lend out a direct
+    /// descriptor (before Linux 6.8); otherwise what `task` returned.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: tidegate_engine::Connection) -> std::io::Result<()> {
+    /// connection.with_socket(|socket| socket.set_send_buffer_size(1 << 20)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn with_socket<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let slot = Arc::new(Mutex::new(Slot { answer: None, waker: None }));
+        let fill = Arc::clone(&slot);
+        let answer: SocketTask = Box::new(move |socket| {
+            let answer = socket.and_then(task);
+            let mut slot = fill.lock();
+            slot.answer = Some(answer);
+            if let Some(waker) = slot.waker.take() {
+                drop(slot);
+                waker.wake();
+            }
+        });
+        self.link().post(Command::Socket(self.link().key, answer));
+        poll_fn(move |cx| {
+            let mut slot = slot.lock();
+            match slot.answer.take() {
+                Some(answer) => Poll::Ready(answer),
+                None => {
+                    slot.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    pub fn abort(self) {
+        self.sender.abort();
+    }
+
+    /// Bytes received and not yet read by the handler.
+    pub fn inbound_bytes(&self) -> usize {
+        self.link().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
+    }
+
+    /// Whether receiving is paused because the inbound buffer reached its high mark.
+    pub fn is_paused(&self) -> bool {
+        self.link().inbound.lock().is_paused()
+    }
+
+    /// How often receiving was paused.
+    pub fn pauses_total(&self) -> u32 {
+        self.link().inbound.lock().pauses()
+    }
+}
+
+struct Slot<T> {
+    answer: Option<io::Result<T>>,
+    waker: Option<Waker>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let link = self.link();
+        link.inbound.lock().discard();
+        link.post(Command::Close(link.key, CloseMode::Orderly));
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("key", &self.link().key).field("peer", &self.peer_addr()).finish()
+    }
+}
+
+/// The writing side of a connection: cloneable, usable from any thread.
+///
+/// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
+/// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
+/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
+/// the high mark passes alone.
+#[derive(Clone)]
+pub struct Sender {
+    link: Arc<Link>,
+}
+
+impl Sender {
+    /// Waits for space, then queues `bytes`.
+    ///
+    /// # Errors
+    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
+    pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        let bytes = bytes.into();
+        poll_fn(|cx| self.poll_ready(cx, bytes.len())).await?;
+        self.append_with(&[], bytes)
+    }
+
+    /// Queues `bytes` if there is space.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
+    pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        let bytes = bytes.into();
+        self.check_ready(bytes.len())?;
+        self.append_with(&[], bytes)
+    }
+
+    /// Ready when `len` more bytes may be queued.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.check_space(len, &self.link.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
+    }
+
+    /// Whether `len` more bytes may be queued now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
+        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
+    }
+
+    /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
+    /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
+    /// appends.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `encode` has then not run.
+    pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            outbound.append(encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        if payload.len() <= COPY_BYTES_MAX {
+            return self.append(|tail| {
+                tail.reserve(head.len() + payload.len());
+                tail.extend_from_slice(head);
+                tail.extend_from_slice(&payload);
+            });
+        }
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            outbound.append_shared(head, payload)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send): of several callers exactly one succeeds.
+    pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            // The append schedules; finishing adds nothing to tell.
+            let schedule = outbound.append(encode);
+            let _ = outbound.finish(false);
+            schedule
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Waits until everything accepted so far is in the kernel's hands.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection failed first.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// The poll form of [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.state() {
+            SendState::Closed(cause) => Poll::Ready(Err(SendError::Closed(cause))),
+            _ if outbound.bytes() == 0 => Poll::Ready(Ok(())),
+            _ => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
+    /// [`SendError::Finished`].
+    pub fn shutdown_write(&self) {
+        let schedule = self.link.outbound.lock().finish(true);
+        self.link.tell(schedule);
+    }
+
+    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    pub fn abort(&self) {
+        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
+    }
+
+    /// See [`Connection::set_write_deadline`].
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        let link = &self.link;
+        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// Whether the connection takes no more bytes: it is finished or closed.
+    pub fn is_finished(&self) -> bool {
+        self.link.outbound.lock().check_open().is_err()
+    }
+
+    /// Bytes accepted and not yet in the kernel's hands.
+    pub fn outbound_bytes(&self) -> usize {
+        self.link.outbound.lock().bytes()
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("key", &self.link.key).finish()
+    }
+}
+
+/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
+pub const COPY_BYTES_MAX: usize = 4096;
+
+/// Runs `future` on the present thread until it completes, parking the thread while it waits: for blocking-style
+/// handlers that have a thread of their own. Never call it on one of the engine's threads.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = std::pin::pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            // A wake that came before the park makes it return at once.
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

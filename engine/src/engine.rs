@@ -1,0 +1,490 @@
+//! Starting and ending: listeners, worker threads, handler threads.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
+use crate::connection::Connection;
+use crate::error::{Address, Error};
+use crate::executor::{Executor, RunQueue, Start};
+use crate::link::{Clock, Command, WorkerShared};
+use crate::listener::{self, Binding, Listener, Options};
+use crate::mailbox::{Mailbox, Signal};
+use crate::shutdown::{Shutdown, ShutdownReport};
+use crate::stats::{Counters, WorkerStats};
+use crate::sys::threads::ThreadsDriver;
+use crate::sys::{Capabilities, Driver};
+use crate::time;
+use crate::worker::Worker;
+
+/// An engine being put together: its settings and what it listens on.
+///
+/// ```no_run
+/// use tidegate_engine::{Config, Engine};
+///
+/// # fn main() -> Result<(), tidegate_engine::Error> {
+/// let running = Engine::new(Config::default()).listen("127.0.0.1:7000")?.start(|mut connection| async move {
+///     while let Ok(Some(chunk)) = connection.receive().await {
+///         if connection.sender().send(chunk.into_vec()).await.is_err() {
+///             break;
+///         }
+///     }
+/// })?;
+/// println!("{}", running.summary());
+/// running.run_until_signal(Default::default())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    bindings: Vec<Binding>,
+}
+
+impl Engine {
+    /// An engine with these settings, checked at [`start`](Self::start).
+    pub fn new(config: Config) -> Self {
+        Self { config, bindings: Vec::new() }
+    }
+
+    /// Listens on a TCP address (all that it resolves to); port 0 asks for a free one. May be called several times.
+    /// `[::]` serves IPv4 too.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] if the address does not resolve. Binding happens at [`start`](Self::start).
+    pub fn listen(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
+        self.bindings.extend(listener::resolve(address)?);
+        Ok(self)
+    }
+
+    /// Listens on a Unix-domain socket made at `path`, which must not exist.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] if it cannot be made.
+    #[cfg(unix)]
+    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.bindings.push(listener::unix(path.as_ref())?);
+        Ok(self)
+    }
+
+    /// Listens on a socket that was bound elsewhere (systemd socket activation, a parent process); the workers share it.
+    #[must_use]
+    pub fn listen_inherited(mut self, listener: TcpListener) -> Self {
+        self.bindings.push(listener::inherited(listener));
+        self
+    }
+
+    /// Starts the workers. `handler` is called on a handler thread for every accepted connection; the future it returns
+    /// stays on that thread and need not be `Send`.
+    ///
+    /// # Errors
+    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the engine asked for cannot be had.
+    pub fn start<H, F>(self, handler: H) -> Result<Running, Error>
+    where
+        H: Fn(Connection) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        if self.bindings.is_empty() {
+            return Err(Error::NoListener);
+        }
+        let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+            // The call itself is the application's code: a panic in it drops the connection, like one in the future.
+            if let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+                queue.spawn(future);
+            }
+        });
+        Starting::new(self.config.check()?)?.start(&self.bindings, &start)
+    }
+}
+
+/// What a worker's thread reports once it is set up.
+struct Ready {
+    shared: Arc<WorkerShared>,
+    capabilities: Capabilities,
+    handler: Option<HandlerThread>,
+}
+
+struct HandlerThread {
+    queue: Arc<RunQueue>,
+    ended: Receiver<()>,
+}
+
+/// The start, step by step.
+struct Starting {
+    checked: Arc<Checked>,
+    kind: EngineKind,
+    epoch: Instant,
+}
+
+impl Starting {
+    fn new(checked: Checked) -> Result<Self, Error> {
+        let kind = choose(&checked.config)?;
+        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now() })
+    }
+
+    fn start(self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
+        let config = &self.checked.config;
+        let options = Options { backlog: config.backlog, nodelay: config.nodelay };
+        let mut listeners: Vec<Vec<Listener>> = (0..self.checked.workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for binding in bindings {
+            let opened = listener::open(binding, self.checked.workers, options)?;
+            addresses.extend(opened.first().map(Listener::address));
+            for (worker, listener) in listeners.iter_mut().zip(opened) {
+                worker.push(listener);
+            }
+        }
+        let mut handlers = match config.placement {
+            HandlerPlacement::Threads(threads) => (0..threads)
+                .map(|number| spawn_handler_thread(&format!("tidegate-handler-{number}"), None, start))
+                .collect::<Result<Vec<_>, _>>()?,
+            HandlerPlacement::SameCore | HandlerPlacement::Inline => Vec::new(),
+        };
+        let queues: Vec<_> = handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
+
+        let mut running = Running { workers: Vec::new(), handlers: Vec::new(), addresses, summary: String::new() };
+        let mut features = String::new();
+        for (index, listeners) in listeners.into_iter().enumerate() {
+            let setup = WorkerSetup {
+                index,
+                kind: self.kind,
+                epoch: self.epoch,
+                checked: Arc::clone(&self.checked),
+                start: Arc::clone(start),
+                queues: queues.clone(),
+            };
+            let (thread, mut ready) = setup.spawn(listeners).inspect_err(|_| {
+                // The workers started so far are of no use alone.
+                running.begin_shutdown(Shutdown::immediate());
+            })?;
+            handlers.extend(ready.handler.take());
+            features = ready.capabilities.summary;
+            running.workers.push(WorkerHandle {
+                thread,
+                shared: ready.shared,
+                connections_max: ready.capabilities.connections_max,
+            });
+        }
+        running.handlers = handlers;
+        running.summary = self.describe(&running, &features);
+        log::info!("listening: {}", running.summary);
+        Ok(running)
+    }
+
+    fn describe(&self, running: &Running, features: &str) -> String {
+        let addresses: Vec<_> = running.addresses.iter().map(Address::to_string).collect();
+        let workers = running.workers.len();
+        let slots: usize = running.workers.iter().map(|worker| worker.connections_max).sum();
+        let placement = match self.checked.config.placement {
+            HandlerPlacement::SameCore => "same-core".to_owned(),
+            HandlerPlacement::Inline => "inline".to_owned(),
+            HandlerPlacement::Threads(threads) => format!("threads:{threads}"),
+        };
+        format!(
+            "{} engine={features} workers={workers} handlers={placement} connections_max={slots}",
+            addresses.join(" ")
+        )
+    }
+}
+
+/// Settles what `Auto` means here, with one line where that is not io_uring.
+fn choose(config: &Config) -> Result<EngineKind, Error> {
+    if config.engine == EngineKind::Std {
+        return Ok(EngineKind::Std);
+    }
+    match uring_check(config) {
+        Ok(()) => Ok(EngineKind::Uring),
+        Err(reason) if config.engine == EngineKind::Auto => {
+            log::warn!("using std sockets: {reason}");
+            Ok(EngineKind::Std)
+        }
+        Err(reason) => Err(Error::UringUnavailable { reason }),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn uring_check(config: &Config) -> Result<(), String> {
+    crate::sys::uring::check(&config.uring).map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
+        Some(libc::ENOSYS) => format!("this kernel has no usable io_uring (5.11 or later is needed): {error}"),
+        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
+        _ => format!("io_uring_setup failed: {error}"),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn uring_check(_config: &Config) -> Result<(), String> {
+    Err("io_uring is particular to Linux".to_owned())
+}
+
+/// What a worker's thread takes with it.
+struct WorkerSetup {
+    index: usize,
+    kind: EngineKind,
+    epoch: Instant,
+    checked: Arc<Checked>,
+    start: Arc<Start>,
+    /// The handler threads that all workers share, if the placement has such.
+    queues: Vec<Arc<RunQueue>>,
+}
+
+type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
+
+impl WorkerSetup {
+    fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, Ready), Error> {
+        let (ready, report) = channel();
+        let name = format!("tidegate-worker-{}", self.index);
+        let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
+        let thread = thread.map_err(Error::Worker)?;
+        match report.recv() {
+            Ok(Ok(ready)) => Ok((thread, ready)),
+            Ok(Err(error)) => Err(Error::Worker(error)),
+            Err(_) => Err(Error::Worker(io::Error::other("a worker's thread ended while it was set up"))),
+        }
+    }
+
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<Ready>>) -> io::Result<ShutdownReport> {
+        if self.checked.config.pin {
+            pin(self.index);
+        }
+        let connections_max = self.checked.config.connections_max;
+        match self.kind {
+            #[cfg(target_os = "linux")]
+            EngineKind::Uring | EngineKind::Auto => {
+                use crate::sys::uring::UringDriver;
+                let uring = &self.checked.config.uring;
+                let count = listeners.len();
+                let driver = UringDriver::new(uring, connections_max, listeners, self.epoch);
+                self.serve(driver, count, ready)
+            }
+            _ => {
+                let count = listeners.len();
+                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch);
+                self.serve(driver, count, ready)
+            }
+        }
+    }
+
+    fn serve<D: Driver>(
+        self,
+        driver: io::Result<D>,
+        listeners: usize,
+        ready: &Sender<io::Result<Ready>>,
+    ) -> io::Result<ShutdownReport> {
+        let driver = match driver {
+            Ok(driver) => driver,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Ok(ShutdownReport::default());
+            }
+        };
+        let shared = Arc::new(WorkerShared {
+            index: self.index,
+            mailbox: Mailbox::new(driver.signal()),
+            clock: Clock::new(self.epoch),
+            inbound: self.checked.inbound,
+            outbound: self.checked.outbound,
+            counters: Counters::default(),
+        });
+        time::enter(&shared);
+        let capabilities = driver.capabilities().clone();
+        let (queues, inline, handler) = match self.handlers(&driver.signal()) {
+            Ok(handlers) => handlers,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Ok(ShutdownReport::default());
+            }
+        };
+        let config = Arc::new(self.checked.config.clone());
+        let worker = Worker::new(driver, Arc::clone(&shared), config, listeners, queues, inline);
+        let _ = ready.send(Ok(Ready { shared, capabilities, handler }));
+        worker.run()
+    }
+
+    /// The queues of this worker's handlers, and who runs them.
+    #[expect(clippy::type_complexity, reason = "used once, named by its parts")]
+    fn handlers(
+        &self,
+        signal: &Arc<Signal>,
+    ) -> io::Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>)> {
+        Ok(match self.checked.config.placement {
+            HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
+            HandlerPlacement::Inline => {
+                let queue = RunQueue::new(Arc::clone(signal));
+                let executor = Executor::new(Arc::clone(&queue), Arc::clone(&self.start));
+                (vec![queue], Some(executor), None)
+            }
+            HandlerPlacement::SameCore => {
+                let core = self.checked.config.pin.then_some(self.index);
+                let name = format!("tidegate-handler-{}", self.index);
+                let thread = spawn_handler_thread(&name, core, &self.start).map_err(io::Error::other)?;
+                (vec![Arc::clone(&thread.queue)], None, Some(thread))
+            }
+        })
+    }
+}
+
+fn spawn_handler_thread(name: &str, core: Option<usize>, start: &Arc<Start>) -> Result<HandlerThread, Error> {
+    let (queue_out, queue_in) = channel();
+    let (ended_out, ended) = channel();
+    let start = Arc::clone(start);
+    let body = move || {
+        if let Some(core) = core {
+            pin(core);
+        }
+        let current = thread::current();
+        let queue = RunQueue::new(Signal::new(move || current.unpark()));
+        let executor = Executor::new(Arc::clone(&queue), start);
+        let _ = queue_out.send(queue);
+        executor.run();
+        drop(ended_out);
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
+    let queue = queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended at its start")))?;
+    Ok(HandlerThread { queue, ended })
+}
+
+/// Pins the present thread to a core, counted modulo those the process may use.
+fn pin(index: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(index % cores.len().max(1))
+        && !core_affinity::set_for_current(*core)
+    {
+        log::warn!("cannot pin a thread to core {}", core.id);
+    }
+}
+
+struct WorkerHandle {
+    thread: WorkerThread,
+    shared: Arc<WorkerShared>,
+    connections_max: usize,
+}
+
+/// An engine that serves. Dropping it leaves the engine serving; [`shutdown`](Self::shutdown) ends it.
+pub struct Running {
+    workers: Vec<WorkerHandle>,
+    handlers: Vec<HandlerThread>,
+    addresses: Vec<Address>,
+    summary: String,
+}
+
+/// How long [`Running::shutdown`] waits for handlers that are still running when every connection has ended.
+const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Running {
+    /// One line for people: addresses, engine and kernel features in use, workers, placement, connections it can hold.
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// The addresses listened on, in the order they were asked for.
+    pub fn local_addrs(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The first TCP address listened on: the port chosen when 0 was asked for.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(Address::ip)
+    }
+
+    /// The counters of each worker.
+    pub fn stats(&self) -> Vec<WorkerStats> {
+        self.workers.iter().map(|worker| worker.shared.counters.snapshot()).collect()
+    }
+
+    /// A handle that begins a shutdown or reads the counters from elsewhere.
+    pub fn handle(&self) -> Handle {
+        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.shared)).collect() }
+    }
+
+    fn begin_shutdown(&self, shutdown: Shutdown) {
+        self.handle().begin_shutdown(shutdown);
+    }
+
+    /// Shuts down gracefully and waits for the end of it. See [`Shutdown`].
+    pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
+        self.begin_shutdown(shutdown);
+        self.join()
+    }
+
+    /// Waits until a shutdown, begun through a [`Handle`], has ended.
+    pub fn join(self) -> ShutdownReport {
+        let mut report = ShutdownReport::default();
+        for worker in self.workers {
+            match worker.thread.join() {
+                Ok(Ok(part)) => report.add(part),
+                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.shared.index),
+                Err(_) => log::error!("worker {} panicked", worker.shared.index),
+            }
+        }
+        let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
+        for handler in &self.handlers {
+            handler.queue.stop();
+        }
+        for handler in &self.handlers {
+            // Ends with an error when the thread drops its end, which is what is waited for.
+            let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        report
+    }
+
+    /// Serves until SIGINT or SIGTERM, then shuts down gracefully; a second signal resets what is left.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] if the handlers cannot be installed; the engine then goes on serving.
+    pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;
+        let (handle, closer) = (self.handle(), signals.handle());
+        let watcher = thread::spawn(move || {
+            for (count, _) in signals.forever().enumerate() {
+                handle.begin_shutdown(if count == 0 { shutdown } else { Shutdown::immediate() });
+            }
+        });
+        let report = self.join();
+        closer.close();
+        let _ = watcher.join();
+        Ok(report)
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
+
+/// Reaches a running engine from anywhere.
+#[derive(Clone)]
+pub struct Handle {
+    workers: Vec<Arc<WorkerShared>>,
+}
+
+impl Handle {
+    /// Begins a shutdown; a second call may shorten the first, never lengthen it.
+    pub fn begin_shutdown(&self, shutdown: Shutdown) {
+        let plan = shutdown.plan(Instant::now());
+        for worker in &self.workers {
+            worker.mailbox.post(Command::Shutdown(plan));
+        }
+    }
+
+    /// The counters of each worker.
+    pub fn stats(&self) -> Vec<WorkerStats> {
+        self.workers.iter().map(|worker| worker.counters.snapshot()).collect()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.workers.len()).finish()
+    }
+}

@@ -1,0 +1,190 @@
+//! Runs handlers: one queue of runnable tasks a thread.
+//!
+//! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. Wakes from that
+//! thread go to a plain local queue; wakes from others go through a lock and the announced-sleep [`Signal`]. A panic in
+//! a handler drops its future (and so closes its connection) and nothing else.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use async_task::Runnable;
+
+use crate::connection::Connection;
+use crate::mailbox::{self, Batch, Signal};
+use crate::sync::Mutex;
+
+/// Starts a connection's handler on the thread that calls it.
+pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
+
+/// The part of an executor that other threads see.
+pub(crate) struct RunQueue {
+    inbox: Mutex<Inbox>,
+    signal: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    connections: Vec<Connection>,
+    runnables: Vec<Runnable>,
+    stopped: bool,
+}
+
+struct Local {
+    owner: usize,
+    runnables: VecDeque<Runnable>,
+}
+
+thread_local! {
+    /// The tasks to run on this thread; set while it owns an executor.
+    static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
+
+impl RunQueue {
+    pub(crate) fn new(signal: Arc<Signal>) -> Arc<Self> {
+        Arc::new(Self { inbox: Mutex::new(Inbox::default()), signal })
+    }
+
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// Hands a new connection to the executor's thread.
+    pub(crate) fn start(&self, connection: Connection) {
+        self.inbox.lock().connections.push(connection);
+        mailbox::notify(&self.signal);
+    }
+
+    /// Tells the executor's thread to end once it has no more to run.
+    pub(crate) fn stop(&self) {
+        self.inbox.lock().stopped = true;
+        mailbox::notify(&self.signal);
+    }
+
+    /// Spawns `future` on the present thread, which must own this queue's executor.
+    pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + 'static) {
+        let queue = Arc::clone(self);
+        let (runnable, task) = async_task::spawn_local(future, move |runnable| queue.schedule(runnable));
+        task.detach();
+        runnable.schedule();
+    }
+
+    fn schedule(&self, runnable: Runnable) {
+        let mut runnable = Some(runnable);
+        let local = LOCAL.try_with(|local| match &mut *local.borrow_mut() {
+            Some(local) if local.owner == self.id() => {
+                local.runnables.extend(runnable.take());
+                true
+            }
+            _ => false,
+        });
+        if let (Ok(false) | Err(_), Some(runnable)) = (local, runnable) {
+            self.inbox.lock().runnables.push(runnable);
+            mailbox::notify(&self.signal);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.connections.is_empty() && inbox.runnables.is_empty() && !inbox.stopped
+    }
+}
+
+/// The owner's side of a run queue; stays on the thread that made it.
+pub(crate) struct Executor {
+    queue: Arc<RunQueue>,
+    start: Arc<Start>,
+    connections: Vec<Connection>,
+    runnables: Vec<Runnable>,
+    // Tasks of this executor may be run on no other thread.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// Tasks run between two looks at other work (the ring, the inbox): bounds how long either waits for the other.
+const TURN_TASKS_MAX: usize = 256;
+
+impl Executor {
+    pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
+        LOCAL.with(|local| *local.borrow_mut() = Some(Local { owner: queue.id(), runnables: VecDeque::new() }));
+        Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
+    }
+
+    /// Runs what is runnable, one turn of it; true if something is left to run.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.take_inbox();
+        // What the tasks of this turn wake runs in the next.
+        let due = LOCAL.with(|local| local.borrow().as_ref().map_or(0, |l| l.runnables.len())).min(TURN_TASKS_MAX);
+        for _ in 0..due {
+            let Some(runnable) = next_local() else { break };
+            // The task is left closed and its future dropped by `run` itself; the panic hook has reported.
+            if catch_unwind(AssertUnwindSafe(|| runnable.run())).is_err() {
+                log::error!("a handler panicked; its connection is closed");
+            }
+        }
+        self.has_work()
+    }
+
+    /// Whether something can be run, on a look at the local queue alone.
+    fn has_work(&self) -> bool {
+        LOCAL.with(|local| local.borrow().as_ref().is_some_and(|l| !l.runnables.is_empty()))
+    }
+
+    /// Whether nothing is runnable, connections to start included: to be asked after a sleep was announced.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.has_work() && self.queue.is_empty()
+    }
+
+    fn take_inbox(&mut self) {
+        {
+            let mut inbox = self.queue.inbox.lock();
+            std::mem::swap(&mut inbox.connections, &mut self.connections);
+            std::mem::swap(&mut inbox.runnables, &mut self.runnables);
+        }
+        if !self.runnables.is_empty() {
+            LOCAL.with(|local| {
+                if let Some(local) = &mut *local.borrow_mut() {
+                    local.runnables.extend(self.runnables.drain(..));
+                }
+            });
+        }
+        for connection in self.connections.drain(..) {
+            (self.start)(connection, &self.queue);
+        }
+    }
+
+    /// The loop of a handler thread: runs until stopped.
+    pub(crate) fn run(mut self) {
+        loop {
+            let batch = Batch::begin();
+            let more = self.turn();
+            drop(batch);
+            if more {
+                continue;
+            }
+            self.queue.signal.announce_sleep();
+            if self.is_idle() {
+                std::thread::park();
+            }
+            self.queue.signal.awake();
+            if self.queue.inbox.lock().stopped && !self.has_work() {
+                return;
+            }
+        }
+    }
+}
+
+fn next_local() -> Option<Runnable> {
+    LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // Dropping a runnable drops its future, which may wake others on this thread: one at a time, outside the cell.
+        while let Some(runnable) = next_local() {
+            drop(runnable);
+        }
+        let _ = LOCAL.try_with(|local| local.borrow_mut().take());
+    }
+}

@@ -1,0 +1,189 @@
+//! What a worker and a connection's handler share: the two bounded buffers, the deadlines and the worker's mailbox.
+//!
+//! Lock order: at most one of a link's locks is held at a time, and none while a waker is called or a command posted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Address, CloseCause};
+use crate::inbound::{Inbound, InboundMarks};
+use crate::mailbox::Mailbox;
+use crate::outbound::{Outbound, OutboundMarks, Schedule};
+use crate::shutdown::ShutdownPlan;
+use crate::stats::Counters;
+use crate::sync::Mutex;
+use crate::sys::SocketTask;
+use crate::time::SleepEntry;
+
+/// Names one connection of one worker for as long as it lives: a reused slot has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// How a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseMode {
+    /// Send what is queued, then FIN, drain the peer's input, close.
+    Orderly,
+    /// Drop what is queued and reset.
+    Abort(CloseCause),
+}
+
+/// What other threads ask of a worker.
+pub(crate) enum Command {
+    /// Outbound bytes, or the end of them, are queued.
+    Flush(ConnKey),
+    /// The inbound buffer has come down to its low mark.
+    Resume(ConnKey),
+    /// A deadline was set that is earlier than the armed timer.
+    Deadline(ConnKey),
+    Close(ConnKey, CloseMode),
+    /// Run a task on the connection's socket.
+    Socket(ConnKey, SocketTask),
+    Sleep(Arc<SleepEntry>),
+    CancelSleep(Arc<SleepEntry>),
+    /// Begin the graceful shutdown.
+    Shutdown(ShutdownPlan),
+}
+
+/// What a worker shows to other threads.
+pub(crate) struct WorkerShared {
+    pub(crate) index: usize,
+    pub(crate) mailbox: Mailbox<Command>,
+    pub(crate) clock: Clock,
+    pub(crate) inbound: InboundMarks,
+    pub(crate) outbound: OutboundMarks,
+    pub(crate) counters: Counters,
+}
+
+/// The worker's time in ticks, advanced once a worker tick; readable from every thread.
+pub(crate) struct Clock {
+    epoch: Instant,
+    ticks: AtomicU64,
+}
+
+/// The granularity of every deadline: it passes at most this long after its time (plus the time a busy worker needs to
+/// come round), and never before.
+pub const TICK: Duration = Duration::from_millis(8);
+
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+impl Clock {
+    pub(crate) fn new(epoch: Instant) -> Self {
+        Self { epoch, ticks: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, elapsed: Duration) -> u64 {
+        let ticks = (elapsed.as_millis() / TICK.as_millis()) as u64;
+        self.ticks.store(ticks, Ordering::Relaxed);
+        ticks
+    }
+
+    /// The first tick at or after `deadline`.
+    pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
+        Self::ticks_in(deadline.saturating_duration_since(self.epoch))
+    }
+
+    /// Ticks that cover `duration`, rounded up.
+    pub(crate) fn ticks_in(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
+    }
+
+    /// Time from the epoch to `tick`.
+    pub(crate) fn since_epoch(tick: u64) -> Duration {
+        Duration::from_millis(tick.saturating_mul(TICK.as_millis() as u64))
+    }
+}
+
+/// The deadlines of a connection, written by its handler and read by its worker's timer.
+pub(crate) struct Deadlines {
+    pub(crate) read: AtomicU64,
+    pub(crate) write: AtomicU64,
+    pub(crate) lifetime: AtomicU64,
+    /// Ticks; 0 for none.
+    pub(crate) idle: AtomicU32,
+    /// The tick at which the worker will next look at this connection's deadlines.
+    pub(crate) armed: AtomicU64,
+}
+
+impl Deadlines {
+    fn new() -> Self {
+        Self {
+            read: AtomicU64::new(NEVER),
+            write: AtomicU64::new(NEVER),
+            lifetime: AtomicU64::new(NEVER),
+            idle: AtomicU32::new(0),
+            armed: AtomicU64::new(NEVER),
+        }
+    }
+}
+
+/// The shared state of one connection.
+pub(crate) struct Link {
+    pub(crate) key: ConnKey,
+    pub(crate) worker: Arc<WorkerShared>,
+    pub(crate) inbound: Mutex<Inbound>,
+    pub(crate) outbound: Mutex<Outbound>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) draining: AtomicBool,
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
+impl Link {
+    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Address) -> Arc<Self> {
+        Arc::new(Self {
+            key,
+            worker,
+            inbound: Mutex::new(Inbound::new()),
+            outbound: Mutex::new(Outbound::new()),
+            deadlines: Deadlines::new(),
+            draining: AtomicBool::new(false),
+            peer,
+            local,
+        })
+    }
+
+    pub(crate) fn post(&self, command: Command) {
+        self.worker.mailbox.post(command);
+    }
+
+    /// Tells the worker about queued bytes, if it does not know.
+    pub(crate) fn tell(&self, schedule: Schedule) {
+        if schedule == Schedule::Tell {
+            self.post(Command::Flush(self.key));
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Sets one deadline; the worker is told only when its timer would come too late.
+    pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
+        which.store(tick, Ordering::SeqCst);
+        self.tell_deadline(tick);
+    }
+
+    pub(crate) fn set_idle(&self, timeout: Option<Duration>) {
+        let ticks = timeout.map_or(0, |timeout| Clock::ticks_in(timeout).clamp(1, u64::from(u32::MAX)) as u32);
+        self.deadlines.idle.store(ticks, Ordering::SeqCst);
+        if ticks != 0 {
+            self.tell_deadline(self.worker.clock.now().saturating_add(u64::from(ticks)));
+        }
+    }
+
+    fn tell_deadline(&self, tick: u64) {
+        if tick < self.deadlines.armed.load(Ordering::SeqCst) {
+            self.post(Command::Deadline(self.key));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Listening sockets: one a worker for TCP where the system balances between them, one shared otherwise.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::{Address, Error};
+
+/// A listening socket that accepted sockets inherit their options from.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    address: Address,
+    backlog: usize,
+}
+
+/// What to listen on, before there are workers.
+#[derive(Debug)]
+pub(crate) enum Binding {
+    Tcp(SocketAddr),
+    /// Bound by somebody else (systemd, a parent process), or a Unix-domain socket.
+    Bound(Socket),
+}
+
+/// Options of a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) backlog: usize,
+    pub(crate) nodelay: bool,
+}
+
+impl Listener {
+    pub(crate) fn address(&self) -> Address {
+        self.address
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn from_socket(socket: Socket, options: Options) -> io::Result<Self> {
+        let address = socket.local_addr()?.as_socket().map_or(Address::Unix, Address::Ip);
+        Ok(Self { socket, address, backlog: options.backlog })
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl std::os::fd::AsRawFd for Listener {
+    fn as_raw_fd(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// The bindings that `addresses` resolves to.
+pub(crate) fn resolve(addresses: impl ToSocketAddrs + std::fmt::Debug) -> Result<Vec<Binding>, Error> {
+    let resolved = addresses.to_socket_addrs().map_err(|e| Error::listen(format!("{addresses:?}"), e))?;
+    Ok(resolved.map(Binding::Tcp).collect())
+}
+
+/// A listening Unix-domain socket at `path`, which must not exist.
+#[cfg(unix)]
+pub(crate) fn unix(path: &Path) -> Result<Binding, Error> {
+    let listener = std::os::unix::net::UnixListener::bind(path).map_err(|e| Error::listen(path.display(), e))?;
+    Ok(Binding::Bound(listener.into()))
+}
+
+/// A listening socket made elsewhere.
+pub(crate) fn inherited(listener: TcpListener) -> Binding {
+    Binding::Bound(listener.into())
+}
+
+/// One listener for each of `workers`, for the same address.
+pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Result<Vec<Listener>, Error> {
+    match binding {
+        Binding::Tcp(address) => open_tcp(*address, workers, options).map_err(|e| Error::listen(address, e)),
+        Binding::Bound(socket) => {
+            let share = || {
+                let socket = socket.try_clone()?;
+                socket.set_nonblocking(false)?;
+                Listener::from_socket(socket, options)
+            };
+            (0..workers).map(|_| share()).collect::<io::Result<_>>().map_err(|e| Error::listen("inherited socket", e))
+        }
+    }
+}
+
+fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
+    // Alone first: several of our sockets share the port below, and so, silently, would another process of this user.
+    let first = bind(address, options, false)?;
+    let bound = first.local_addr()?.as_socket().unwrap_or(address);
+    if workers == 1 || !cfg!(target_os = "linux") {
+        // Elsewhere than on Linux the system does not balance between sockets that share a port: share one socket.
+        first.listen(options.backlog as i32)?;
+        return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options)).collect();
+    }
+    drop(first);
+    let open = |_| {
+        let socket = bind(bound, options, true)?;
+        socket.listen(options.backlog as i32)?;
+        Listener::from_socket(socket, options)
+    };
+    (0..workers).map(open).collect()
+}
+
+fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if share_port {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // [::] takes IPv4 connections too, whatever the system's default is.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_tcp_nodelay(options.nodelay)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}

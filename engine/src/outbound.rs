@@ -1,0 +1,381 @@
+//! The bounded queue between a connection's handler (and its senders) and the one send in flight.
+//!
+//! Small writes are appended to one growing tail and leave together; large payloads are queued by reference. The worker
+//! takes everything queued as one [`SendBatch`], and takes the next only when that has completed: bytes accepted here
+//! leave in order, or the connection is reported closed.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::{Buf, Bytes};
+
+use crate::error::{CloseCause, SendError};
+
+/// Segments a batch may hold, the bound of one vectored send (IOV_MAX is 1024; a short list keeps the kernel's copy of
+/// it on its stack).
+pub(crate) const BATCH_SEGMENTS_MAX: usize = 64;
+
+/// Bytes after which a batch takes no further segment: a slow peer's progress is seen, and its memory freed, in steps.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+
+/// The water marks of an outbound queue, checked: low < high.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboundMarks {
+    pub(crate) bytes_high: usize,
+    pub(crate) bytes_low: usize,
+}
+
+/// Contiguous bytes to send.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Owned(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Segment {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What one send carries: taken from the queue, owned by the driver until the send completes.
+#[derive(Debug)]
+pub(crate) struct SendBatch {
+    /// Never empty; a single segment is the common case and needs no list.
+    pub(crate) first: Segment,
+    pub(crate) rest: VecDeque<Segment>,
+    /// Bytes of `first` that have been sent.
+    pub(crate) offset: usize,
+}
+
+impl SendBatch {
+    pub(crate) fn remaining(&self) -> usize {
+        self.first.as_slice().len() - self.offset + self.rest.iter().map(|s| s.as_slice().len()).sum::<usize>()
+    }
+
+    /// The unsent bytes in order.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest.iter().map(Segment::as_slice))
+    }
+
+    /// Notes that `sent` more bytes have left; true when all have.
+    pub(crate) fn advance(&mut self, mut sent: usize) -> bool {
+        loop {
+            let left = self.first.as_slice().len() - self.offset;
+            if sent < left {
+                self.offset += sent;
+                return false;
+            }
+            sent -= left;
+            self.offset = 0;
+            match self.rest.pop_front() {
+                Some(next) => self.first = next,
+                None => {
+                    self.first = Segment::Owned(Vec::new());
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// How the sending side stands.
+///
+/// ```text
+///          append_last, shutdown_write
+///   Open ──────────────────────────────▶ Finished ── queue empty ──▶ (FIN, if asked for)
+///     └──────────── failure ──────────▶ Closed ◀── failure ─┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendState {
+    Open,
+    Finished,
+    Closed(CloseCause),
+}
+
+/// Queued bytes with their accounting. Lives in a lock of the connection's link.
+pub(crate) struct Outbound {
+    tail: Vec<u8>,
+    segments: VecDeque<Segment>,
+    queued_bytes: usize,
+    in_flight_bytes: usize,
+    state: SendState,
+    /// The worker knows that there is something to send, or will look when the send in flight completes.
+    scheduled: bool,
+    /// A sender was refused: those who wait are woken at the low mark.
+    full: bool,
+    fin: bool,
+    wakers: Vec<Waker>,
+    farewell: &'static [u8],
+}
+
+/// What a sender must do after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Schedule {
+    Tell,
+    Known,
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Self {
+        Self {
+            tail: Vec::new(),
+            segments: VecDeque::new(),
+            queued_bytes: 0,
+            in_flight_bytes: 0,
+            state: SendState::Open,
+            scheduled: false,
+            full: false,
+            fin: false,
+            wakers: Vec::new(),
+            farewell: &[],
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.queued_bytes + self.in_flight_bytes
+    }
+
+    pub(crate) fn state(&self) -> SendState {
+        self.state
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), SendError> {
+        match self.state {
+            SendState::Open => Ok(()),
+            SendState::Finished => Err(SendError::Finished),
+            SendState::Closed(cause) => Err(SendError::Closed(cause)),
+        }
+    }
+
+    /// Whether `len` more bytes may be queued: within the high mark, or alone.
+    pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
+        self.check_open()?;
+        let bytes = self.bytes();
+        if bytes != 0 && (self.full || bytes + len > marks.bytes_high) {
+            self.full = true;
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+        let before = self.tail.len();
+        encode(&mut self.tail);
+        debug_assert!(self.tail.len() >= before, "an encoder only appends");
+        self.queued_bytes += self.tail.len() - before;
+        self.schedule()
+    }
+
+    pub(crate) fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Schedule {
+        self.queued_bytes += head.len() + payload.len();
+        self.tail.extend_from_slice(head);
+        if payload.has_remaining() {
+            self.seal_tail();
+            self.segments.push_back(Segment::Shared(payload));
+        }
+        self.schedule()
+    }
+
+    /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.
+    pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
+        if self.state == SendState::Open {
+            self.state = SendState::Finished;
+        }
+        self.fin |= fin;
+        self.schedule()
+    }
+
+    /// The connection failed: drops the queue and answers everyone who waits.
+    pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
+        if !matches!(self.state, SendState::Closed(_)) {
+            self.state = SendState::Closed(cause);
+        }
+        self.tail = Vec::new();
+        self.segments = VecDeque::new();
+        self.queued_bytes = 0;
+        self.in_flight_bytes = 0;
+        std::mem::take(&mut self.wakers)
+    }
+
+    pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
+        self.farewell = bytes;
+    }
+
+    /// Queues the farewell as the last bytes, if one was set and the queue is still open.
+    pub(crate) fn say_farewell(&mut self) -> Schedule {
+        let farewell = std::mem::take(&mut self.farewell);
+        if farewell.is_empty() || self.state != SendState::Open {
+            return Schedule::Known;
+        }
+        self.state = SendState::Finished;
+        self.append(|tail| tail.extend_from_slice(farewell))
+    }
+
+    /// True once, when everything queued has been sent and a FIN was asked for.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        self.bytes() == 0 && std::mem::take(&mut self.fin)
+    }
+
+    /// The next batch, if anything is queued and no send is in flight. Without one, the next append must tell.
+    pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
+        debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");
+        if self.queued_bytes == 0 {
+            self.scheduled = false;
+            return None;
+        }
+        self.scheduled = true;
+        let batch = if self.segments.is_empty() {
+            SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: VecDeque::new(), offset: 0 }
+        } else {
+            self.seal_tail();
+            let rest = self.segments.split_off(self.batch_len());
+            let mut segments = std::mem::replace(&mut self.segments, rest);
+            let first = segments.pop_front()?;
+            SendBatch { first, rest: segments, offset: 0 }
+        };
+        self.in_flight_bytes = batch.remaining();
+        self.queued_bytes -= self.in_flight_bytes;
+        Some(batch)
+    }
+
+    /// The batch in flight has left; answers the wakers of those who waited for space or for the end of it.
+    pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
+        self.in_flight_bytes = 0;
+        if self.bytes() > marks.bytes_low {
+            return Vec::new();
+        }
+        self.full = false;
+        std::mem::take(&mut self.wakers)
+    }
+
+    pub(crate) fn add_waker(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    fn schedule(&mut self) -> Schedule {
+        if self.scheduled {
+            return Schedule::Known;
+        }
+        self.scheduled = true;
+        Schedule::Tell
+    }
+
+    /// How many of the queued segments make the next batch: at least one.
+    fn batch_len(&self) -> usize {
+        let mut bytes = 0;
+        let within = self.segments.iter().take(BATCH_SEGMENTS_MAX).take_while(|segment| {
+            let fits = bytes < BATCH_BYTES_MAX;
+            bytes += segment.as_slice().len();
+            fits
+        });
+        within.count()
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.segments.push_back(Segment::Owned(tail));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKS: OutboundMarks = OutboundMarks { bytes_high: 100, bytes_low: 20 };
+
+    fn contents(batch: &SendBatch) -> Vec<u8> {
+        batch.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn small_writes_leave_in_one_segment() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::Known);
+        let batch = outbound.take_batch().unwrap();
+        assert!(batch.rest.is_empty());
+        assert_eq!(contents(&batch), b"abcd");
+    }
+
+    #[test]
+    fn order_holds_across_copied_and_shared_payloads() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.push(b'1'));
+        let _ = outbound.append_shared(b"2", Bytes::from_static(b"33"));
+        let _ = outbound.append(|tail| tail.push(b'4'));
+        let mut batch = outbound.take_batch().unwrap();
+        assert_eq!(contents(&batch), b"12334");
+        for _ in 0..4 {
+            assert!(!batch.advance(1));
+        }
+        assert_eq!(contents(&batch), b"4");
+        assert!(batch.advance(1));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_the_rest_follows() {
+        let mut outbound = Outbound::new();
+        for byte in 0..100 {
+            let _ = outbound.append_shared(&[], Bytes::from(vec![byte]));
+        }
+        let mut all = Vec::new();
+        while let Some(batch) = outbound.take_batch() {
+            assert!(batch.slices().count() <= BATCH_SEGMENTS_MAX);
+            all.extend(contents(&batch));
+            outbound.complete_batch(&MARKS);
+        }
+        assert_eq!(all, (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn space_is_bounded_but_a_large_message_passes_alone() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.check_space(1000, &MARKS), Ok(()));
+        let _ = outbound.append(|tail| tail.resize(1000, 0));
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full));
+        let _batch = outbound.take_batch().unwrap();
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "in flight still counts");
+        outbound.complete_batch(&MARKS);
+        assert_eq!(outbound.check_space(1, &MARKS), Ok(()));
+    }
+
+    #[test]
+    fn a_full_queue_opens_at_the_low_mark() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.resize(90, 0));
+        assert_eq!(outbound.check_space(20, &MARKS), Err(SendError::Full));
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "refused until the low mark");
+    }
+
+    #[test]
+    fn nothing_follows_the_last_bytes() {
+        let mut outbound = Outbound::new();
+        outbound.set_farewell(b"bye");
+        let _ = outbound.say_farewell();
+        assert_eq!(outbound.check_open(), Err(SendError::Finished));
+        assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
+    }
+
+    #[test]
+    fn fin_waits_for_the_queue() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.push(1));
+        let _ = outbound.finish(true);
+        assert!(!outbound.take_fin());
+        outbound.take_batch().unwrap();
+        assert!(!outbound.take_fin());
+        outbound.complete_batch(&MARKS);
+        assert!(outbound.take_fin());
+        assert!(!outbound.take_fin());
+    }
+}

@@ -1,0 +1,258 @@
+//! Accepting connections and learning their addresses.
+//!
+//! A multishot accept serves as long as the file table has room to spare. Near its end single accepts take over, one
+//! free slot each: a multishot would go on accepting, and closing, what it has no slot for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use io_uring::{cqueue, opcode, types};
+use socket2::{SockAddr, SockAddrStorage};
+
+use super::op::{Op, Token};
+use super::{NO_SEND, Slot, SlotState, UringDriver, raw};
+use crate::error::Address;
+use crate::link::ConnKey;
+use crate::listener::Listener;
+use crate::sync::Mutex;
+use crate::sys::{Accepted, Event};
+
+/// Free slots below which a multishot accept gives way to single ones: more than the kernel's queue of completed
+/// connections (`listen` backlog) can hand over in one go.
+fn margin(listener: &Listener) -> usize {
+    listener.backlog() + listener.backlog() / 4
+}
+
+pub(super) struct Acceptor {
+    listener: Listener,
+    armed: Option<Armed>,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Multi,
+    Single,
+    /// A multishot that was cancelled and has not ended yet.
+    Ending,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: Listener) -> Self {
+        Self { listener, armed: None, closed: false }
+    }
+
+    pub(super) fn leak(&mut self) {
+        // Nothing of the kernel's points here: accepts name no memory.
+        self.armed = None;
+    }
+}
+
+/// A connection whose addresses are being looked up. Boxed: the kernel writes the peer's into it.
+pub(super) struct Arriving {
+    listener: usize,
+    peer: SockAddrStorage,
+    peer_known: bool,
+    /// Filled by the task that runs on the lent socket; `None` until then.
+    addresses: Arc<Mutex<Option<io::Result<(Address, Address)>>>>,
+}
+
+impl UringDriver {
+    /// Arms accepting on one listener unless it is armed or closed; false if no slot is free.
+    pub(super) fn submit_accept(&mut self, listener: usize) -> bool {
+        let free = self.capabilities.connections_max - self.used;
+        let direct = self.features.direct_descriptors;
+        let acceptor = &mut self.acceptors[listener];
+        if acceptor.closed || acceptor.armed.is_some() {
+            return true;
+        }
+        if free == 0 {
+            return false;
+        }
+        let multi = self.features.multishot_accept && free > margin(&acceptor.listener);
+        acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
+        let fd = types::Fd(acceptor.listener.as_raw_fd());
+        // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
+        let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
+        let entry = if multi {
+            opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
+        } else {
+            let target = direct.then(types::DestinationSlot::auto_target);
+            let null = std::ptr::null_mut();
+            opcode::Accept::new(fd, null, null.cast()).file_index(target).flags(flags).build()
+        };
+        let token = Token::plain(Op::Accept, listener as u32);
+        // SAFETY: names no memory; the listener is kept by its acceptor until the accept has ended.
+        unsafe { self.ring.push(&entry.user_data(token.pack())) };
+        self.in_flight += 1;
+        true
+    }
+
+    pub(super) fn cancel_accepts(&mut self) {
+        for listener in 0..self.acceptors.len() {
+            self.acceptors[listener].closed = true;
+            self.cancel_accept(listener);
+        }
+    }
+
+    fn cancel_accept(&mut self, listener: usize) {
+        if self.acceptors[listener].armed.is_some() {
+            self.acceptors[listener].armed = Some(Armed::Ending);
+            self.cancel(Token::plain(Op::Accept, listener as u32));
+        }
+    }
+
+    pub(super) fn on_accept(&mut self, token: Token, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (listener, result) = (token.key.index as usize, completion.result());
+        if result >= 0 {
+            self.open_slot(listener, result, events);
+        }
+        if cqueue::more(completion.flags()) {
+            let free = self.capabilities.connections_max - self.used;
+            let acceptor = &self.acceptors[listener];
+            if acceptor.armed == Some(Armed::Multi) && free <= margin(&acceptor.listener) {
+                self.cancel_accept(listener);
+            }
+            return;
+        }
+        self.acceptors[listener].armed = None;
+        let error = match -result {
+            errno if result < 0 && errno != libc::ECANCELED => Some(io::Error::from_raw_os_error(errno)),
+            _ => None,
+        };
+        events.push(Event::AcceptEnded { listener, error });
+    }
+
+    /// Takes the accepted socket into its slot and asks for its addresses.
+    fn open_slot(&mut self, listener: usize, accepted: i32, events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
+        let index = match direct {
+            true => accepted as u32,
+            false => self.free.pop().unwrap_or(self.slots.len() as u32),
+        };
+        while self.slots.len() <= index as usize {
+            self.slots.push(Slot::free());
+        }
+        let slot = &mut self.slots[index as usize];
+        debug_assert_eq!(slot.state, SlotState::Free, "the kernel reused a slot that is still open");
+        slot.state = SlotState::Open;
+        slot.fd = accepted;
+        let key = ConnKey { index, generation: slot.generation };
+        self.used += 1;
+        self.look_up_addresses(listener, key, events);
+    }
+
+    fn look_up_addresses(&mut self, listener: usize, key: ConnKey, events: &mut Vec<Event>) {
+        let addresses = Arc::new(Mutex::new(None));
+        let bound = self.acceptors[listener].listener.address();
+        let arriving = Box::new(Arriving {
+            listener,
+            peer: SockAddrStorage::zeroed(),
+            peer_known: bound == Address::Unix,
+            addresses: Arc::clone(&addresses),
+        });
+        self.slots[key.index as usize].arriving = Some(arriving);
+        if bound == Address::Unix {
+            return self.finish_accept(key, events);
+        }
+        // A specific bound address is every connection's local one; behind a wildcard each has its own.
+        let wildcard = bound.ip().is_some_and(|bound| bound.ip().is_unspecified());
+        if wildcard || !self.features.direct_descriptors {
+            let look_up = move |socket: io::Result<socket2::SockRef<'_>>| {
+                let found = socket.and_then(|s| Ok((to_address(&s.peer_addr()?), to_address(&s.local_addr()?))));
+                *addresses.lock() = Some(found);
+            };
+            use crate::sys::Driver as _;
+            self.with_socket(key, Box::new(look_up));
+            self.finish_accept(key, events);
+            return;
+        }
+        self.submit_peer_name(key);
+    }
+
+    fn submit_peer_name(&mut self, key: ConnKey) {
+        let slot = &mut self.slots[key.index as usize];
+        let Some(arriving) = &mut slot.arriving else { return };
+        let value: *mut SockAddrStorage = &mut arriving.peer;
+        let entry = raw::getsockopt(
+            types::Fd(slot.fd),
+            libc::SO_PEERNAME,
+            value.cast(),
+            size_of::<SockAddrStorage>() as u32,
+        );
+        slot.naming = true;
+        // SAFETY: the address is written into the boxed `Arriving`, which stays in its slot until this completes.
+        unsafe { self.push(Token::new(Op::PeerName, key), entry) };
+    }
+
+    pub(super) fn on_peer_name(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        let Some(slot) = self.slot(key) else { return };
+        slot.naming = false;
+        if let Some(arriving) = &mut slot.arriving {
+            arriving.peer_known = true;
+            if result < 0 {
+                // ENOTCONN: the peer has gone already. It is accepted all the same: what it sent is to be read.
+                *arriving.addresses.lock() = Some(Err(io::Error::from_raw_os_error(-result)));
+            }
+        }
+        self.finish_accept(key, events);
+        self.advance_close(key, events);
+    }
+
+    /// Reports a connection once its addresses are known.
+    pub(super) fn finish_accept(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let Some(slot) = self.slot(key) else { return };
+        let Some(arriving) = &slot.arriving else { return };
+        let looked_up = arriving.addresses.lock().take();
+        if looked_up.is_none() && !arriving.peer_known {
+            return;
+        }
+        let Some(arriving) = slot.arriving.take() else { return };
+        let bound = self.acceptors[arriving.listener].listener.address();
+        let (peer, local) = match looked_up {
+            Some(Ok(addresses)) => addresses,
+            // EMFILE, or a peer that has gone: served with what is known.
+            Some(Err(_)) => (unknown_like(bound), bound),
+            None if bound == Address::Unix => (Address::Unix, Address::Unix),
+            None => {
+                let len = size_of::<SockAddrStorage>() as u32;
+                // SAFETY: the storage began zeroed and the kernel wrote a socket address into it, which fits.
+                let name = unsafe { SockAddr::new(arriving.peer, len) };
+                (to_address(&name), bound)
+            }
+        };
+        events.push(Event::Accepted(Box::new(Accepted { key, peer, local })));
+    }
+}
+
+fn to_address(name: &SockAddr) -> Address {
+    name.as_socket().map_or(Address::Unix, Address::from_socket)
+}
+
+/// The unspecified address of the listener's family, for a peer that could not be asked.
+fn unknown_like(bound: Address) -> Address {
+    match bound.ip() {
+        Some(SocketAddr::V6(_)) => Address::Ip(SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
+        Some(SocketAddr::V4(_)) => Address::Ip(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
+        None => Address::Unix,
+    }
+}
+
+impl Slot {
+    fn free() -> Self {
+        Self {
+            fd: -1,
+            generation: 0,
+            sequence: 0,
+            state: SlotState::Free,
+            receiving: false,
+            naming: false,
+            send: NO_SEND,
+            plain: Vec::new(),
+            lent: Vec::new(),
+            arriving: None,
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! The io_uring driver: one ring that owns its listener, its connections' sockets and its receive buffers.
+//!
+//! Accepted sockets are direct descriptors: the slot the kernel chose in the ring's file table is the connection's
+//! index. A slot is closed only when none of its operations is in flight, and reused only by the kernel's next accept,
+//! so a completion can always be told from one of the slot's former connection by its generation.
+//!
+//! This module decides which operations run; `ring` submits and reaps, `op` packs identities, `raw` builds what the
+//! io-uring crate cannot, `buffers` owns the receive buffers, `accept` and `send` hold those two operations.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::{cqueue, opcode, squeue, types};
+use socket2::SockRef;
+
+use super::{Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
+use crate::chunk::Chunk;
+use crate::config::UringConfig;
+use crate::link::ConnKey;
+use crate::listener::Listener;
+use crate::mailbox::Signal;
+use crate::outbound::SendBatch;
+
+mod accept;
+pub(crate) mod buffers;
+mod op;
+mod probe;
+mod raw;
+mod ring;
+mod send;
+
+use accept::{Acceptor, Arriving};
+use buffers::BufferRing;
+use op::{Op, Token, next_generation, next_sequence};
+use probe::Features;
+use ring::{Ring, WakeFd};
+use send::Sends;
+
+const BUFFER_GROUP: u16 = 0;
+const NO_SEND: u32 = u32::MAX;
+
+/// One slot of the file table.
+struct Slot {
+    /// The direct descriptor's number, or the regular one's.
+    fd: i32,
+    generation: u32,
+    sequence: u16,
+    state: SlotState,
+    receiving: bool,
+    /// Index into the table of sends, or `NO_SEND`.
+    send: u32,
+    /// The buffer of the armed receive, where buffers are not provided by the ring.
+    plain: Vec<u8>,
+    /// What to do with the socket once it is lent out, oldest first.
+    lent: Vec<SocketTask>,
+    /// The peer's name is being looked up.
+    naming: bool,
+    /// Accepted and not reported yet: its addresses are being looked up.
+    arriving: Option<Box<Arriving>>,
+}
+
+/// ```text
+///   Free ── accepted ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlotState {
+    Free,
+    Open,
+    Ending,
+    Closing,
+}
+
+pub(crate) struct UringDriver {
+    ring: Ring,
+    features: Features,
+    capabilities: Capabilities,
+    epoch: Instant,
+    signal: Arc<Signal>,
+    wake: Arc<WakeFd>,
+    buffers: Option<BufferRing>,
+    buffer_bytes: usize,
+    slots: Vec<Slot>,
+    /// Slots in use, that is not `Free`.
+    used: usize,
+    acceptors: Vec<Acceptor>,
+    /// Free slot numbers, where the kernel does not choose them.
+    free: Vec<u32>,
+    sends: Sends,
+    /// Operations of connections and listeners that have not ended.
+    in_flight: usize,
+    completions: Vec<cqueue::Entry>,
+    linger_reset: Box<libc::linger>,
+}
+
+/// Whether a ring can be had at all.
+pub(crate) fn check(config: &UringConfig) -> io::Result<()> {
+    Ring::new(&UringConfig { submission_entries: 4, completion_entries: 8, ..config.clone() }).map(drop)
+}
+
+impl UringDriver {
+    /// Sets up the ring of the present thread, which must be the only one to use it.
+    pub(crate) fn new(
+        config: &UringConfig,
+        connections_max: usize,
+        listeners: Vec<Listener>,
+        epoch: Instant,
+    ) -> io::Result<Self> {
+        let mut ring = Ring::new(config)?;
+        let wake = Arc::new(WakeFd::new()?);
+        let waker = Arc::clone(&wake);
+        let signal = Signal::new(move || waker.wake());
+        let buffers = match config.provided_buffers {
+            true => provide_buffers(&ring, config, &signal)?,
+            false => None,
+        };
+        let features = probe::probe(&mut ring, config, buffers.is_some(), &signal)?;
+        let connections_max = if features.direct_descriptors {
+            register_files(&ring, connections_max)?
+        } else {
+            connections_max
+        };
+        let mut names = ring.features().to_vec();
+        names.extend(features.names());
+        let receive_budget = features.receive_budget || !features.multishot_receive;
+        let summary = format!("io_uring ({})", names.join(", "));
+        let mut driver = Self {
+            ring,
+            features,
+            capabilities: Capabilities { summary, receive_budget, connections_max },
+            epoch,
+            signal,
+            wake,
+            buffers,
+            buffer_bytes: config.receive_buffer_bytes,
+            slots: Vec::new(),
+            used: 0,
+            acceptors: listeners.into_iter().map(Acceptor::new).collect(),
+            free: Vec::new(),
+            sends: Sends::default(),
+            in_flight: 0,
+            completions: Vec::new(),
+            linger_reset: Box::new(libc::linger { l_onoff: 1, l_linger: 0 }),
+        };
+        driver.arm_wake();
+        Ok(driver)
+    }
+
+    fn arm_wake(&mut self) {
+        let entry = opcode::PollAdd::new(types::Fd(self.wake.raw()), libc::POLLIN as u32).multi(true).build();
+        // SAFETY: the eventfd is owned by `self.wake`, which outlives the ring (see `drop`).
+        unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Wake, 0).pack())) };
+    }
+
+    /// Queues an operation of `key`'s socket.
+    ///
+    /// # Safety
+    /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in flight.
+    unsafe fn push(&mut self, token: Token, entry: squeue::Entry) {
+        let entry = raw::fixed(entry, self.features.direct_descriptors).user_data(token.pack());
+        // SAFETY: passed on to the caller.
+        unsafe { self.ring.push(&entry) };
+        self.in_flight += 1;
+    }
+
+    /// The slot that `key` names, if it is still that connection's.
+    fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation && slot.state != SlotState::Free).then_some(slot)
+    }
+
+    fn cancel(&mut self, token: Token) {
+        let entry = opcode::AsyncCancel::new(token.pack()).build();
+        // SAFETY: a cancellation names no memory.
+        unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
+    }
+
+    fn dispatch(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let Some(token) = Token::unpack(completion.user_data()) else {
+            debug_assert!(false, "a completion with a token of no one: {:#x}", completion.user_data());
+            return;
+        };
+        match token.op {
+            Op::Ignore => return,
+            Op::Wake => {
+                if !cqueue::more(completion.flags()) {
+                    self.arm_wake();
+                }
+                return;
+            }
+            _ => {}
+        }
+        if !cqueue::more(completion.flags()) {
+            self.in_flight -= 1;
+        }
+        match token.op {
+            Op::Accept => self.on_accept(token, completion, events),
+            Op::PeerName => self.on_peer_name(token.key, completion.result(), events),
+            Op::Receive => self.on_receive(token, completion, events),
+            Op::Send => self.on_send(token.key, completion.result(), events),
+            Op::Install => self.on_install(token.key, completion.result(), events),
+            Op::Shutdown => self.advance_close(token.key, events),
+            Op::Close => self.on_close(token.key, events),
+            Op::Ignore | Op::Wake => {}
+        }
+    }
+
+    fn on_receive(&mut self, token: Token, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (result, more) = (completion.result(), cqueue::more(completion.flags()));
+        let buffer = cqueue::buffer_select(completion.flags());
+        if let (Some(_), Some(buffers)) = (buffer, &mut self.buffers) {
+            buffers.filled();
+        }
+        let key = token.key;
+        let current = self.slot(key).filter(|slot| slot.sequence == token.sequence && slot.receiving);
+        let Some(slot) = current else {
+            debug_assert!(false, "a receive of a slot's former connection outlived it");
+            if let (Some(buffer), Some(buffers)) = (buffer, &mut self.buffers) {
+                buffers.recycle(buffer);
+            }
+            return;
+        };
+        slot.receiving = more;
+        let ending = slot.state != SlotState::Open;
+        let data = match (result, buffer) {
+            (1.., Some(buffer)) => Some(Received::Buffer { buffer, len: result as u32 }),
+            (1.., None) => {
+                let mut plain = std::mem::take(&mut slot.plain);
+                plain.truncate(result as usize);
+                Some(Received::Owned(plain))
+            }
+            (_, Some(buffer)) => {
+                // No bytes came with it (the end of the stream, on some kernels).
+                if let Some(buffers) = &mut self.buffers {
+                    buffers.recycle(buffer);
+                }
+                None
+            }
+            _ => None,
+        };
+        match data {
+            Some(data) if ending => self.recycle(data),
+            Some(data) => events.push(Event::Received { key, data, more }),
+            None if !more && !ending => {
+                let end = match -result {
+                    0 => ReceiveEnd::Eof,
+                    libc::ENOBUFS => ReceiveEnd::Starved,
+                    libc::ECANCELED | libc::EINTR | libc::EAGAIN => ReceiveEnd::Cancelled,
+                    errno => ReceiveEnd::Failed(errno),
+                };
+                events.push(Event::ReceiveEnded { key, end });
+            }
+            None => {}
+        }
+        if !more {
+            self.advance_close(key, events);
+        }
+    }
+
+    /// A slot's descriptor was lent out as a regular one: runs the oldest task on it and closes that.
+    fn on_install(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        let Some(slot) = self.slot(key) else { return };
+        if slot.lent.is_empty() {
+            return;
+        }
+        let task = slot.lent.remove(0);
+        if result < 0 {
+            task(Err(io::Error::from_raw_os_error(-result)));
+        } else {
+            // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
+            let lent = unsafe { OwnedFd::from_raw_fd(result) };
+            task(Ok(SockRef::from(&lent)));
+        }
+        self.finish_accept(key, events);
+        self.advance_close(key, events);
+    }
+
+    /// Submits the close of a slot that is ending once nothing of it is in flight.
+    fn advance_close(&mut self, key: ConnKey, _events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
+        let Some(slot) = self.slot(key) else { return };
+        if slot.state != SlotState::Ending || slot.receiving || slot.naming || slot.send != NO_SEND || !slot.lent.is_empty() {
+            return;
+        }
+        slot.state = SlotState::Closing;
+        let fd = slot.fd;
+        let entry = match direct {
+            true => opcode::Close::new(types::Fixed(fd as u32)).build(),
+            false => opcode::Close::new(types::Fd(fd)).build(),
+        };
+        // SAFETY: the slot owns the descriptor, and nothing else of it is in flight or will be.
+        unsafe { self.ring.push(&entry.user_data(Token::new(Op::Close, key).pack())) };
+        self.in_flight += 1;
+    }
+
+    fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
+        let Some(slot) = self.slot(key) else { return };
+        slot.state = SlotState::Free;
+        slot.plain = Vec::new();
+        slot.lent = Vec::new();
+        slot.arriving = None;
+        slot.generation = next_generation(slot.generation);
+        self.used -= 1;
+        if !direct {
+            self.free.push(key.index);
+        }
+        events.push(Event::Closed { key });
+    }
+}
+
+/// The receive buffers, registered as the group that receives draw from; `None` where the kernel has no such rings.
+fn provide_buffers(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Option<BufferRing>> {
+    let buffers = BufferRing::new(config.receive_buffers, config.receive_buffer_bytes, Arc::clone(signal))?;
+    let (table, count) = (buffers.table_address(), buffers.count());
+    // SAFETY: the table is kept by the driver, which drops it after its ring.
+    match unsafe { ring.submitter().register_buf_ring_with_flags(table, count, BUFFER_GROUP, 0) } {
+        Ok(()) => Ok(Some(buffers)),
+        Err(error) => {
+            log::info!("no provided-buffer rings (before Linux 5.19), receiving into plain buffers: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Makes a file table of `wanted` slots, or of as many as the open-file limit allows.
+fn register_files(ring: &Ring, wanted: usize) -> io::Result<usize> {
+    let slots = wanted.min(op::INDEX_MAX as usize).min(open_files_max());
+    ring.submitter().register_files_sparse(slots as u32)?;
+    Ok(slots)
+}
+
+/// The process's open-file limit (RLIMIT_NOFILE).
+pub(crate) fn open_files_max() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one `rlimit` to a valid place.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => limit.rlim_cur.min(1 << 24) as usize,
+        _ => 1024,
+    }
+}
+
+impl Driver for UringDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&self.signal)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn arm_accept(&mut self, listener: usize) -> bool {
+        self.submit_accept(listener)
+    }
+
+    fn close_listeners(&mut self) {
+        self.cancel_accepts();
+    }
+
+    fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
+        let (features, buffer_bytes) = (self.features, self.buffer_bytes);
+        let Some(slot) = self.slot(key) else { return };
+        debug_assert!(!slot.receiving && slot.state == SlotState::Open);
+        slot.receiving = true;
+        slot.sequence = next_sequence(slot.sequence);
+        let token = Token::new(Op::Receive, key).with_sequence(slot.sequence);
+        let fd = types::Fd(slot.fd);
+        let len = (budget.unwrap_or(u32::MAX) as usize).min(buffer_bytes) as u32;
+        let entry = match (features.provided_buffers, features.multishot_receive, budget) {
+            (true, true, Some(budget)) => raw::receive_multi_with_budget(fd, BUFFER_GROUP, budget),
+            (true, true, None) => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+            (true, false, _) => opcode::Recv::new(fd, std::ptr::null_mut(), len)
+                .buf_group(BUFFER_GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+            (false, ..) => {
+                slot.plain = vec![0; len as usize];
+                opcode::Recv::new(fd, slot.plain.as_mut_ptr(), len).build()
+            }
+        };
+        // SAFETY: provided buffers live as long as the ring; a plain buffer stays in its slot, untouched, until the
+        // receive has completed. `raw::fixed` keeps the flags already set.
+        unsafe { self.push(token, entry) };
+    }
+
+    fn cancel_receive(&mut self, key: ConnKey) {
+        let Some(slot) = self.slot(key) else { return };
+        if slot.receiving {
+            let token = Token::new(Op::Receive, key).with_sequence(slot.sequence);
+            self.cancel(token);
+        }
+    }
+
+    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+        self.start_send(key, batch);
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        if self.features.install && self.features.direct_descriptors {
+            // The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.
+            self.with_socket(key, Box::new(|socket| drop(socket.and_then(|s| s.shutdown(std::net::Shutdown::Write)))));
+            return;
+        }
+        let Some(slot) = self.slot(key) else { return };
+        // A no-op stands in the queue so that the close waits for the shutdown.
+        slot.lent.push(Box::new(|_socket| {}));
+        let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
+        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
+        unsafe { self.push(Token::new(Op::Install, key), entry) };
+    }
+
+    fn close(&mut self, key: ConnKey, reset: bool) {
+        let linger: *const libc::linger = &*self.linger_reset;
+        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
+        slot.state = SlotState::Ending;
+        let (fd, send, sequence, receiving) = (slot.fd, slot.send, slot.sequence, slot.receiving);
+        if reset {
+            let len = size_of::<libc::linger>() as u32;
+            let entry =
+                opcode::SetSockOpt::new(types::Fd(fd), libc::SOL_SOCKET as u32, libc::SO_LINGER as u32, linger.cast(), len)
+                    .build();
+            let entry = raw::fixed(entry, self.features.direct_descriptors);
+            // SAFETY: the option's value is boxed in `self` and lives as long as the ring; where the kernel does not
+            // know the operation (before 6.7) it fails and the close sends FIN, or RST over unread input.
+            unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
+            if send != NO_SEND {
+                self.cancel(Token::new(Op::Send, key));
+            }
+        }
+        if receiving {
+            self.cancel(Token::new(Op::Receive, key).with_sequence(sequence));
+        }
+        self.advance_close(key, &mut Vec::new());
+    }
+
+    fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
+        let features = self.features;
+        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else {
+            return task(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let fd = slot.fd;
+        if !features.direct_descriptors {
+            // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
+            let lent = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
+            return task(Ok(SockRef::from(&*lent)));
+        }
+        slot.lent.push(task);
+        let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
+        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
+        unsafe { self.push(Token::new(Op::Install, key), entry) };
+    }
+
+    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        match (received, &self.buffers) {
+            (Received::Owned(bytes), _) => bytes,
+            (Received::Buffer { buffer, len }, Some(buffers)) => buffers.view(*buffer, *len),
+            (Received::Buffer { .. }, None) => &[],
+        }
+    }
+
+    fn lease(&mut self, received: Received) -> Chunk {
+        match (received, &mut self.buffers) {
+            (Received::Owned(bytes), _) => Chunk::from(bytes),
+            (Received::Buffer { buffer, len }, Some(buffers)) if buffers.is_plenty() => {
+                Chunk::leased(buffers.lease(buffer, len))
+            }
+            (received, _) => {
+                let chunk = Chunk::from(self.view(&received).to_vec());
+                self.recycle(received);
+                chunk
+            }
+        }
+    }
+
+    fn recycle(&mut self, received: Received) {
+        if let (Received::Buffer { buffer, .. }, Some(buffers)) = (received, &mut self.buffers) {
+            buffers.recycle(buffer);
+        }
+    }
+
+    fn buffers_free(&mut self) -> usize {
+        let Some(buffers) = &mut self.buffers else { return usize::MAX };
+        if buffers.free() == 0 {
+            buffers.want();
+        }
+        buffers.free()
+    }
+
+    fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        if let Some(buffers) = &mut self.buffers {
+            buffers.publish();
+        }
+        self.ring.enter(timeout)?;
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions);
+        for completion in &completions {
+            self.dispatch(completion, events);
+        }
+        completions.clear();
+        self.completions = completions;
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+impl Drop for UringDriver {
+    fn drop(&mut self) {
+        if self.in_flight == 0 {
+            return;
+        }
+        // A worker ends its operations before it ends; this is the way out of a panic or a failed start. The kernel may
+        // still write to receive buffers and read from batches, so both stay allocated.
+        log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
+        if let Some(buffers) = &self.buffers {
+            buffers.leak();
+        }
+        self.sends.leak();
+        for slot in &mut self.slots {
+            std::mem::forget(std::mem::take(&mut slot.plain));
+        }
+        for acceptor in &mut self.acceptors {
+            acceptor.leak();
+        }
+    }
+}
+

@@ -1,0 +1,270 @@
+//! A hierarchical timer wheel: one per worker, no clock of its own.
+//!
+//! Insertion, removal and expiry are O(1) (an entry moves down at most [`LEVELS`] − 1 times); the next tick that needs
+//! attention is found from one bitmap a level, without looking at the entries. The owner passes the time in, in ticks
+//! of its choosing. An entry never fires before its tick.
+//!
+//! Invariant: an entry of level `l` lies in the slot of its deadline's `l`-th group of bits, and its deadline differs
+//! from `now` in no group above `l`.
+
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// Four levels of 64 slots reach 2^24 ticks (37 hours at 8 ms); a farther deadline is parked in the last level and
+/// placed again when its slot comes round.
+const LEVELS: usize = 4;
+const NONE: u32 = u32::MAX;
+
+/// Names one entry of a wheel until it fires or is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId(u32);
+
+enum Entry<T> {
+    Free { next: u32 },
+    Armed { deadline: u64, payload: T, list: u32, prev: u32, next: u32 },
+}
+
+/// Entries ordered by deadline, coarse for the far ones.
+pub(crate) struct Wheel<T> {
+    now: u64,
+    entries: Vec<Entry<T>>,
+    free: u32,
+    heads: Box<[u32; LEVELS * SLOTS]>,
+    occupied: [u64; LEVELS],
+}
+
+impl<T> Wheel<T> {
+    pub(crate) fn new(now: u64) -> Self {
+        Self {
+            now,
+            entries: Vec::new(),
+            free: NONE,
+            heads: Box::new([NONE; LEVELS * SLOTS]),
+            occupied: [0; LEVELS],
+        }
+    }
+
+    /// Arms an entry for `deadline`; one in the past fires at the next [`expire`](Self::expire).
+    pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
+        let index = self.allocate();
+        self.place(index, deadline, payload);
+        TimerId(index)
+    }
+
+    /// Disarms an entry; `None` if it has fired already (ids are reused: the owner forgets an id when it fires).
+    pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
+        if !matches!(self.entries.get(id.0 as usize), Some(Entry::Armed { .. })) {
+            return None;
+        }
+        self.unlink(id.0);
+        let payload = self.release(id.0)?;
+        Some(payload.1)
+    }
+
+    /// The tick at which the wheel next has something to do: at or before the earliest deadline.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
+            let shift = SLOT_BITS * level as u32;
+            let here = (self.now >> shift) as u32 % SLOTS as u32;
+            // Slots at or after the present one, in turning order; the present one of a higher level holds only
+            // entries a whole turn ahead, unless the level is the lowest.
+            let turned = self.occupied[level].rotate_right(here);
+            let ahead = match (level, turned & 1) {
+                (0, 1) => 0,
+                _ => match (turned & !1).trailing_zeros() {
+                    64 => SLOTS as u64,
+                    slots => u64::from(slots),
+                },
+            };
+            ((self.now >> shift) + ahead) << shift
+        })
+    }
+
+    /// Advances to `now` and moves what is due into `fired`.
+    pub(crate) fn expire(&mut self, now: u64, fired: &mut Vec<T>) {
+        while let Some(tick) = self.next_tick() {
+            if tick > now {
+                break;
+            }
+            self.now = self.now.max(tick);
+            self.cascade(fired);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Empties the slots that `self.now` has just reached, from the top level down.
+    fn cascade(&mut self, fired: &mut Vec<T>) {
+        for level in (0..LEVELS).rev() {
+            let shift = SLOT_BITS * level as u32;
+            if level > 0 && !self.now.is_multiple_of(1 << shift) {
+                continue;
+            }
+            let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
+            // Detached first: a parked far deadline may be placed into this very slot again.
+            let mut index = std::mem::replace(&mut self.heads[list], NONE);
+            self.occupied[level] &= !(1 << (list % SLOTS));
+            while index != NONE {
+                let next = match &self.entries[index as usize] {
+                    Entry::Armed { next, .. } => *next,
+                    Entry::Free { .. } => NONE,
+                };
+                if let Some((deadline, payload)) = self.take(index) {
+                    if deadline <= self.now {
+                        self.entries[index as usize] = Entry::Free { next: self.free };
+                        self.free = index;
+                        fired.push(payload);
+                    } else {
+                        self.place(index, deadline, payload);
+                    }
+                }
+                index = next;
+            }
+        }
+    }
+
+    fn allocate(&mut self) -> u32 {
+        if self.free == NONE {
+            self.entries.push(Entry::Free { next: NONE });
+            return (self.entries.len() - 1) as u32;
+        }
+        let index = self.free;
+        if let Entry::Free { next } = self.entries[index as usize] {
+            self.free = next;
+        }
+        index
+    }
+
+    /// Links entry `index`, which is in no list, where its deadline belongs.
+    fn place(&mut self, index: u32, deadline: u64, payload: T) {
+        let at = deadline.max(self.now);
+        let level = match (at ^ self.now).checked_ilog2() {
+            None => 0,
+            Some(bit) => ((bit / SLOT_BITS) as usize).min(LEVELS - 1),
+        };
+        let slot = (at >> (SLOT_BITS * level as u32)) as usize % SLOTS;
+        let list = level * SLOTS + slot;
+        let next = std::mem::replace(&mut self.heads[list], index);
+        self.set_prev(next, index);
+        self.occupied[level] |= 1 << slot;
+        self.entries[index as usize] = Entry::Armed { deadline, payload, list: list as u32, prev: NONE, next };
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Entry::Armed { list, prev, next, .. } = self.entries[index as usize] else { return };
+        if prev == NONE {
+            self.heads[list as usize] = next;
+            if next == NONE {
+                self.occupied[list as usize / SLOTS] &= !(1 << (list as usize % SLOTS));
+            }
+        } else if let Entry::Armed { next: after, .. } = &mut self.entries[prev as usize] {
+            *after = next;
+        }
+        self.set_prev(next, prev);
+    }
+
+    fn set_prev(&mut self, index: u32, value: u32) {
+        if index != NONE
+            && let Entry::Armed { prev, .. } = &mut self.entries[index as usize]
+        {
+            *prev = value;
+        }
+    }
+
+    fn release(&mut self, index: u32) -> Option<(u64, T)> {
+        let taken = self.take(index)?;
+        self.entries[index as usize] = Entry::Free { next: self.free };
+        self.free = index;
+        Some(taken)
+    }
+
+    fn take(&mut self, index: u32) -> Option<(u64, T)> {
+        match std::mem::replace(&mut self.entries[index as usize], Entry::Free { next: NONE }) {
+            Entry::Armed { deadline, payload, .. } => Some((deadline, payload)),
+            Entry::Free { next } => {
+                self.entries[index as usize] = Entry::Free { next };
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn len(wheel: &Wheel<u64>) -> usize {
+        wheel.entries.iter().filter(|entry| matches!(entry, Entry::Armed { .. })).count()
+    }
+
+    fn fire(wheel: &mut Wheel<u64>, now: u64) -> Vec<u64> {
+        let mut fired = Vec::new();
+        wheel.expire(now, &mut fired);
+        fired.sort_unstable();
+        fired
+    }
+
+    #[test]
+    fn fires_at_the_deadline_and_not_before() {
+        for deadline in [1, 5, 63, 64, 65, 4095, 4096, 4097, 262_144, 300_000, 16_777_216, 40_000_000] {
+            let mut wheel = Wheel::new(0);
+            wheel.insert(deadline, deadline);
+            assert_eq!(fire(&mut wheel, deadline - 1), [], "early for {deadline}");
+            assert_eq!(fire(&mut wheel, deadline), [deadline]);
+            assert_eq!(len(&wheel), 0);
+        }
+    }
+
+    #[test]
+    fn a_past_deadline_fires_at_once() {
+        let mut wheel = Wheel::new(1000);
+        wheel.insert(3, 3);
+        assert_eq!(wheel.next_tick(), Some(1000));
+        assert_eq!(fire(&mut wheel, 1000), [3]);
+    }
+
+    #[test]
+    fn removal_disarms_and_ids_are_reused() {
+        let mut wheel = Wheel::new(0);
+        let kept = wheel.insert(10, 10);
+        let removed = wheel.insert(10, 11);
+        let last = wheel.insert(10, 12);
+        assert_eq!(wheel.remove(removed), Some(11));
+        assert_eq!(wheel.remove(removed), None);
+        assert_eq!(wheel.remove(last), Some(12));
+        assert_eq!(fire(&mut wheel, 10), [10]);
+        assert_eq!(wheel.remove(kept), None);
+        assert_eq!(wheel.next_tick(), None);
+    }
+
+    /// Against the obvious model: a sorted list.
+    #[test]
+    fn agrees_with_a_sorted_list() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..50 {
+            let start = random.u64(0..1 << 30);
+            let (mut wheel, mut model, mut now) = (Wheel::new(start), Vec::new(), start);
+            for _ in 0..400 {
+                match random.u32(0..4) {
+                    0 | 1 => {
+                        let deadline = now + (random.u64(..) >> random.u32(36..63));
+                        model.push((deadline, wheel.insert(deadline, deadline)));
+                    }
+                    2 if !model.is_empty() => {
+                        let (deadline, id) = model.swap_remove(random.usize(..model.len()));
+                        assert_eq!(wheel.remove(id), Some(deadline));
+                    }
+                    _ => {
+                        now += random.u64(..) >> random.u32(40..64);
+                        let mut due: Vec<u64> = model.iter().map(|entry| entry.0).filter(|&d| d <= now).collect();
+                        due.sort_unstable();
+                        model.retain(|entry| entry.0 > now);
+                        assert_eq!(fire(&mut wheel, now), due);
+                    }
+                }
+                assert_eq!(len(&wheel), model.len());
+                let earliest = model.iter().map(|entry| entry.0).min();
+                assert_eq!(wheel.next_tick().is_some(), earliest.is_some());
+                assert!(wheel.next_tick().unwrap_or(0) <= earliest.unwrap_or(0));
+            }
+        }
+    }
+}

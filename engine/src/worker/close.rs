@@ -1,0 +1,127 @@
+//! Closing: in order (flush, FIN, drain the peer's input, close) or at once.
+//!
+//! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent; so a connection
+//! that ends in order first reads the peer's input to its end, and drops it.
+
+use super::{Phase, Receive, Worker};
+use crate::error::CloseCause;
+use crate::inbound::End;
+use crate::link::{Clock, CloseMode, ConnKey, NEVER};
+use crate::sys::Driver;
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {
+        match mode {
+            CloseMode::Abort(cause) => self.fail(key, cause),
+            CloseMode::Orderly => self.begin_close(key),
+        }
+    }
+
+    /// The handler is gone: nothing more will be queued, and nothing more be read.
+    fn begin_close(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase != Phase::Open {
+            return;
+        }
+        conn.phase = Phase::Flushing;
+        let _ = conn.link.outbound.lock().finish(true);
+        let paused = conn.receive == Receive::Paused;
+        self.uncount_pause(key);
+        if paused {
+            self.arm_receive(key);
+        }
+        self.set_close_deadline(key, self.config.flush_timeout);
+        self.flush(key);
+    }
+
+    /// Everything queued has left: FIN, unless the peer's own came first and the close is next anyway.
+    pub(super) fn finish_sending(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase == Phase::Open || conn.receive != Receive::Ended {
+            self.driver.shutdown_write(key);
+        }
+        if let Some(conn) = self.conn(key)
+            && conn.phase == Phase::Flushing
+        {
+            conn.phase = Phase::Lingering;
+            self.set_close_deadline(key, self.config.linger_timeout);
+        }
+    }
+
+    /// Closes a connection that has nothing left to send or to drain.
+    pub(super) fn advance_close(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
+            self.shared.counters.closed_total.add(1);
+            self.shut(key, false);
+        }
+    }
+
+    /// Ends a connection at once: what is queued is dropped, everyone who waits is told why.
+    pub(super) fn fail(&mut self, key: ConnKey, cause: CloseCause) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        self.uncount_pause(key);
+        self.shared.counters.failed_total.add(1);
+        self.shut_with(key, true, cause);
+    }
+
+    fn shut(&mut self, key: ConnKey, reset: bool) {
+        self.shut_with(key, reset, CloseCause::Dropped);
+    }
+
+    fn shut_with(&mut self, key: ConnKey, reset: bool, cause: CloseCause) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.phase = Phase::Closing;
+        let timer = conn.timer.take();
+        let mut wakers = conn.link.outbound.lock().close(cause);
+        {
+            let mut inbound = conn.link.inbound.lock();
+            inbound.finish(End::Failed(cause));
+            wakers.extend(inbound.take_waker());
+        }
+        if let Some(timer) = timer {
+            self.wheel.remove(timer);
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+        self.driver.close(key, reset);
+    }
+
+    pub(super) fn on_closed(&mut self, key: ConnKey) {
+        if self.conn(key).is_none() {
+            return;
+        }
+        self.conns[key.index as usize] = None;
+        self.open -= 1;
+        self.shared.counters.connections.sub(1);
+        for listener in 0..self.accept_paused.len() {
+            if self.accept_paused[listener] {
+                self.arm_accept(listener);
+            }
+        }
+    }
+
+    fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
+        let at = self.shared.clock.now().saturating_add(Clock::ticks_in(timeout));
+        let Some(conn) = self.conn(key) else { return };
+        conn.close_at = at;
+        self.look_at_deadlines(key);
+    }
+
+    /// A closing connection made progress in sending.
+    pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
+        let flush = Clock::ticks_in(self.config.flush_timeout);
+        let now = self.shared.clock.now();
+        if let Some(conn) = self.conn(key)
+            && conn.phase == Phase::Flushing
+            && conn.close_at != NEVER
+        {
+            // The armed timer finds the later time when it fires.
+            conn.close_at = now.saturating_add(flush);
+        }
+    }
+}

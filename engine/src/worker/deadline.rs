@@ -1,0 +1,102 @@
+//! Deadlines of connections: at most one timer each, armed for the earliest and lazily moved on.
+//!
+//! Renewing a deadline for each message only stores a number; the timer that fires for the old one finds the new one
+//! and is armed again.
+
+use std::sync::atomic::Ordering;
+
+use super::{Conn, Due, Phase, Receive, Worker};
+use crate::error::CloseCause;
+use crate::link::{ConnKey, NEVER};
+use crate::sys::Driver;
+
+impl<D: Driver> Worker<D> {
+    /// Acts on the deadlines that have passed and arms the timer for the next.
+    pub(super) fn look_at_deadlines(&mut self, key: ConnKey) {
+        let now = self.shared.clock.now();
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        if let Some(cause) = conn.overdue(now) {
+            return self.fail(key, cause);
+        }
+        conn.wake_reader_if_overdue(now);
+        let timer = conn.timer.take();
+        let mut next = conn.next_deadline(now);
+        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
+        // A handler that stored an earlier deadline before it saw the new `armed` has not told us: look once more.
+        next = next.min(conn.next_deadline(now));
+        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
+        if let Some(timer) = timer {
+            self.wheel.remove(timer);
+        }
+        if next != NEVER {
+            let timer = self.wheel.insert(next, Due::Connection(key));
+            if let Some(conn) = self.conn(key) {
+                conn.timer = Some(timer);
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// Why this connection is to end now, if it is.
+    fn overdue(&mut self, now: u64) -> Option<CloseCause> {
+        if self.close_at <= now {
+            return Some(CloseCause::Dropped);
+        }
+        let deadlines = &self.link.deadlines;
+        if deadlines.lifetime.load(Ordering::SeqCst) <= now {
+            return Some(CloseCause::Lifetime);
+        }
+        let write = deadlines.write.load(Ordering::SeqCst);
+        if write <= now {
+            if self.link.outbound.lock().bytes() > 0 {
+                return Some(CloseCause::WriteDeadline);
+            }
+            // Everything had left in time: the deadline is done with, unless a new one has just been set.
+            let _ = deadlines.write.compare_exchange(write, NEVER, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        if self.idle_deadline(now) <= now {
+            return Some(CloseCause::IdleTimeout);
+        }
+        None
+    }
+
+    fn wake_reader_if_overdue(&self, now: u64) {
+        if self.link.deadlines.read.load(Ordering::SeqCst) > now {
+            return;
+        }
+        let waker = self.link.inbound.lock().take_waker();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn idle_deadline(&self, now: u64) -> u64 {
+        match self.link.deadlines.idle.load(Ordering::SeqCst) {
+            0 => NEVER,
+            // Not receiving is then our doing, not the peer's.
+            idle if matches!(self.receive, Receive::Paused | Receive::Starved | Receive::Cancelling) => {
+                now + u64::from(idle)
+            }
+            idle if self.phase == Phase::Open => self.received_at + u64::from(idle),
+            _ => NEVER,
+        }
+    }
+
+    /// The earliest deadline still to come.
+    fn next_deadline(&self, now: u64) -> u64 {
+        let deadlines = &self.link.deadlines;
+        let read = match deadlines.read.load(Ordering::SeqCst) {
+            // The reader was woken for it and looks by itself from now on.
+            passed if passed <= now => NEVER,
+            read => read,
+        };
+        read.min(deadlines.write.load(Ordering::SeqCst))
+            .min(deadlines.lifetime.load(Ordering::SeqCst))
+            .min(self.idle_deadline(now))
+            .min(self.close_at)
+    }
+}

@@ -1,0 +1,115 @@
+//! Graceful shutdown of one worker: tell every connection, wait, reset the rest.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Drain, Due, Worker};
+use crate::error::CloseCause;
+use crate::link::{Clock, ConnKey};
+use crate::outbound::Schedule;
+use crate::shutdown::{ShutdownPlan, ShutdownReport};
+use crate::sys::Driver;
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn begin_drain(&mut self, plan: ShutdownPlan) {
+        match &mut self.drain {
+            // A second call may only hurry.
+            Some(drain) => {
+                drain.plan.deadline = drain.plan.deadline.min(plan.deadline);
+                drain.plan.spread = drain.plan.spread.min(plan.spread);
+            }
+            None => {
+                self.driver.close_listeners();
+                let (of, open_at_start) = (self.conns.len(), self.open as u64);
+                self.drain = Some(Drain { plan, told: 0, of, open_at_start, forced: 0 });
+            }
+        }
+        self.step_drain();
+    }
+
+    /// Tells as many connections as are due, resets all at the deadline, and sets the timer for the next step.
+    pub(super) fn step_drain(&mut self) {
+        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+        let Some(drain) = &mut self.drain else { return };
+        let (began, deadline) = (clock.tick_of(drain.plan.began), clock.tick_of(drain.plan.deadline));
+        let due = share_due(drain.of, now.saturating_sub(began), drain.plan.spread);
+        let from = drain.told;
+        drain.told = due.max(from);
+        for index in from..due {
+            if let Some(key) = self.key_at(index) {
+                self.tell(key);
+            }
+        }
+        if now >= deadline {
+            return self.force_all();
+        }
+        let all_told = self.drain.as_ref().is_none_or(|drain| drain.told >= drain.of);
+        self.wheel.insert(if all_told { deadline } else { now + 1 }, Due::Drain);
+    }
+
+    fn key_at(&self, index: usize) -> Option<ConnKey> {
+        Some(self.conns.get(index)?.as_ref()?.link.key)
+    }
+
+    /// Says the connection's farewell and wakes its handler.
+    pub(super) fn tell(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.link.draining.store(true, Ordering::Release);
+        let schedule = conn.link.outbound.lock().say_farewell();
+        let waker = conn.link.inbound.lock().take_waker();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if schedule == Schedule::Tell {
+            self.flush(key);
+        }
+    }
+
+    fn force_all(&mut self) {
+        for index in 0..self.conns.len() {
+            let Some(key) = self.key_at(index) else { continue };
+            if let Some(drain) = &mut self.drain {
+                drain.forced += 1;
+            }
+            self.fail(key, CloseCause::Shutdown);
+        }
+    }
+
+    /// Whether a shutdown has ended everything this worker had.
+    pub(super) fn is_finished(&self) -> bool {
+        self.drain.is_some() && self.open == 0 && self.driver.in_flight() == 0
+    }
+
+    pub(super) fn report(&self) -> ShutdownReport {
+        let mut report = ShutdownReport::default();
+        if let Some(drain) = &self.drain {
+            report.forced = drain.forced;
+            report.drained = drain.open_at_start.saturating_sub(drain.forced);
+        }
+        report
+    }
+}
+
+/// How many of `of` connections are to be told after `elapsed` ticks of a spread.
+fn share_due(of: usize, elapsed: u64, spread: Duration) -> usize {
+    let spread = Clock::ticks_in(spread);
+    if elapsed >= spread {
+        return of;
+    }
+    (of as u64 * elapsed / spread) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_tells_in_proportion_and_all_at_its_end() {
+        let spread = crate::link::TICK * 10;
+        assert_eq!(share_due(100, 0, Duration::ZERO), 100);
+        assert_eq!(share_due(100, 0, spread), 0);
+        assert_eq!(share_due(100, 5, spread), 50);
+        assert_eq!(share_due(100, 10, spread), 100);
+        assert_eq!(share_due(1, 9, spread), 0);
+    }
+}

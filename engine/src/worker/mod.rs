@@ -1,0 +1,322 @@
+//! A worker: one thread that owns a driver, its connections and their timers.
+//!
+//! Its tick takes commands, expires timers, enters the driver, processes what completed and, with inline placement,
+//! runs the handlers. Nothing on the data path is shared between workers. `receive`, `send`, `close` and `drain` hold
+//! what the worker does to a connection; this file holds the tick and who owns what.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::executor::{Executor, RunQueue};
+use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
+use crate::mailbox::Batch;
+use crate::shutdown::{ShutdownPlan, ShutdownReport};
+use crate::sys::{Accepted, Driver, Event};
+use crate::time::SleepEntry;
+use crate::timer::{TimerId, Wheel};
+
+mod close;
+mod deadline;
+mod drain;
+mod receive;
+mod send;
+
+/// How the receiving side of a connection stands with the driver.
+///
+/// ```text
+///            over the high mark                 ended
+///   Armed ───────────────────────▶ Cancelling ────────▶ Paused ── low mark ──▶ Armed
+///     ├── budget used up, over the high mark ─────────▶ Paused
+///     ├── no free buffer ──▶ Starved ── a buffer is free ──▶ Armed
+///     └── end of stream, failure ──▶ Ended
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    Armed,
+    Cancelling,
+    Paused,
+    Starved,
+    Ended,
+}
+
+/// Where a connection is in its life.
+///
+/// ```text
+///   Open ── handler dropped it ──▶ Flushing ── all sent, FIN ──▶ Lingering ── peer's FIN ──▶ Closing ──▶ (gone)
+///     └────────── failure, deadline, abort: from any state ───────────────────────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Flushing,
+    Lingering,
+    Closing,
+}
+
+/// A worker's side of one connection.
+struct Conn {
+    link: Arc<Link>,
+    phase: Phase,
+    receive: Receive,
+    sending: bool,
+    /// Counted among the paused connections.
+    counted_paused: bool,
+    timer: Option<TimerId>,
+    /// Tick of the last received bytes.
+    received_at: u64,
+    /// Tick at which a closing connection is reset.
+    close_at: u64,
+}
+
+/// What a timer is for.
+enum Due {
+    Connection(ConnKey),
+    Sleep(Arc<SleepEntry>),
+    /// Arm accepting again after a failure.
+    Accept(usize),
+    /// Take the next step of a shutdown.
+    Drain,
+}
+
+pub(crate) struct Worker<D> {
+    driver: D,
+    shared: Arc<WorkerShared>,
+    config: Arc<Config>,
+    conns: Vec<Option<Conn>>,
+    open: usize,
+    wheel: Wheel<Due>,
+    starved: VecDeque<ConnKey>,
+    /// Listeners that wait for a connection to close.
+    accept_paused: Vec<bool>,
+    handlers: Vec<Arc<RunQueue>>,
+    next_handler: usize,
+    /// With inline placement, the handlers' executor.
+    inline: Option<Executor>,
+    drain: Option<Drain>,
+    commands: Vec<Command>,
+    events: Vec<Event>,
+    fired: Vec<Due>,
+}
+
+/// A shutdown under way in this worker.
+struct Drain {
+    plan: ShutdownPlan,
+    /// Slots told so far, and how many there were.
+    told: usize,
+    of: usize,
+    open_at_start: u64,
+    forced: u64,
+}
+
+impl<D: Driver> Worker<D> {
+    pub(crate) fn new(
+        driver: D,
+        shared: Arc<WorkerShared>,
+        config: Arc<Config>,
+        listeners: usize,
+        handlers: Vec<Arc<RunQueue>>,
+        inline: Option<Executor>,
+    ) -> Self {
+        let now = shared.clock.set(driver.elapsed());
+        let next_handler = shared.index % handlers.len().max(1);
+        let mut worker = Self {
+            driver,
+            shared,
+            config,
+            conns: Vec::new(),
+            open: 0,
+            wheel: Wheel::new(now),
+            starved: VecDeque::new(),
+            accept_paused: vec![false; listeners],
+            handlers,
+            next_handler,
+            inline,
+            drain: None,
+            commands: Vec::new(),
+            events: Vec::new(),
+            fired: Vec::new(),
+        };
+        for listener in 0..listeners {
+            worker.arm_accept(listener);
+        }
+        worker
+    }
+
+    /// Runs until a shutdown has ended every connection.
+    ///
+    /// # Errors
+    /// What the driver's `enter` answered, when the ring itself has failed.
+    pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
+        while !self.is_finished() {
+            self.tick()?;
+        }
+        Ok(self.report())
+    }
+
+    /// One round: what others ask for, what is due, what completed, then the handlers it woke.
+    pub(crate) fn tick(&mut self) -> io::Result<()> {
+        let batch = Batch::begin();
+        self.take_commands();
+        self.expire_timers();
+        self.rearm_starved();
+        drop(batch);
+
+        self.enter()?;
+
+        let batch = Batch::begin();
+        self.harvest();
+        if let Some(executor) = &mut self.inline {
+            executor.turn();
+        }
+        self.shared.counters.ticks_total.add(1);
+        drop(batch);
+        Ok(())
+    }
+
+    fn take_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.shared.mailbox.take(&mut commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Flush(key) => self.flush(key),
+                Command::Resume(key) => self.resume(key),
+                Command::Deadline(key) => self.look_at_deadlines(key),
+                Command::Close(key, mode) => self.close(key, mode),
+                Command::Socket(key, task) => self.driver.with_socket(key, task),
+                Command::Sleep(entry) => {
+                    let timer = self.wheel.insert(entry.tick, Due::Sleep(Arc::clone(&entry)));
+                    entry.armed(timer);
+                }
+                Command::CancelSleep(entry) => {
+                    if let Some(timer) = entry.take_timer() {
+                        self.wheel.remove(timer);
+                    }
+                }
+                Command::Shutdown(plan) => self.begin_drain(plan),
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn expire_timers(&mut self) {
+        let now = self.shared.clock.set(self.driver.elapsed());
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.expire(now, &mut fired);
+        for due in fired.drain(..) {
+            match due {
+                Due::Connection(key) => {
+                    if let Some(conn) = self.conn(key) {
+                        conn.timer = None;
+                        self.look_at_deadlines(key);
+                    }
+                }
+                Due::Sleep(entry) => entry.fire(),
+                Due::Accept(listener) => self.arm_accept(listener),
+                Due::Drain => self.step_drain(),
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Sleeps until something completes, is asked for or is due; or only looks, if there is work.
+    fn enter(&mut self) -> io::Result<()> {
+        let signal = Arc::clone(self.shared.mailbox.signal());
+        signal.announce_sleep();
+        let idle = self.shared.mailbox.is_empty() && self.inline.as_ref().is_none_or(Executor::is_idle);
+        let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
+        let result = self.driver.enter(timeout, &mut self.events);
+        signal.awake();
+        result
+    }
+
+    fn until_next_timer(&self) -> Option<Duration> {
+        let tick = self.wheel.next_tick()?;
+        Some(Clock::since_epoch(tick).saturating_sub(self.driver.elapsed()))
+    }
+
+    fn harvest(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                Event::Accepted(accepted) => self.on_accepted(&accepted),
+                Event::AcceptEnded { listener, error } => self.on_accept_ended(listener, error),
+                Event::Received { key, data, more } => self.on_received(key, data, more),
+                Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
+                Event::Sent { key, result } => self.on_sent(key, result),
+                Event::Closed { key } => self.on_closed(key),
+            }
+        }
+        self.events = events;
+    }
+
+    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
+        (conn.link.key == key).then_some(conn)
+    }
+
+    fn on_accepted(&mut self, accepted: &Accepted) {
+        let key = accepted.key;
+        let link = Link::new(key, Arc::clone(&self.shared), accepted.peer, accepted.local);
+        while self.conns.len() <= key.index as usize {
+            self.conns.push(None);
+        }
+        let now = self.shared.clock.now();
+        self.conns[key.index as usize] = Some(Conn {
+            link: Arc::clone(&link),
+            phase: Phase::Open,
+            receive: Receive::Paused,
+            sending: false,
+            counted_paused: false,
+            timer: None,
+            received_at: now,
+            close_at: crate::link::NEVER,
+        });
+        self.open += 1;
+        self.shared.counters.accepted_total.add(1);
+        self.shared.counters.connections.add(1);
+        link.set_idle(self.config.idle_timeout);
+        self.arm_receive(key);
+        if self.drain.is_some() {
+            self.tell(key);
+        }
+        let handler = &self.handlers[self.next_handler];
+        self.next_handler = (self.next_handler + 1) % self.handlers.len();
+        handler.start(Connection::new(link));
+    }
+
+    fn arm_accept(&mut self, listener: usize) {
+        if self.drain.is_some() {
+            return;
+        }
+        let full = !self.driver.arm_accept(listener);
+        if full {
+            self.shared.counters.accept_pauses_total.add(1);
+        }
+        self.accept_paused[listener] = full;
+    }
+
+    fn on_accept_ended(&mut self, listener: usize, error: Option<io::Error>) {
+        let Some(error) = error else { return self.arm_accept(listener) };
+        if self.drain.is_some() {
+            return;
+        }
+        match error.kind() {
+            // The client was gone before it was accepted.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
+            _ => {
+                // Descriptors or memory are short: what is served goes on, accepting pauses for a moment.
+                log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
+                self.shared.counters.accept_pauses_total.add(1);
+                let again = self.shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
+                self.wheel.insert(again, Due::Accept(listener));
+            }
+        }
+    }
+}
+
+/// How long accepting pauses after a failure that time may mend (EMFILE, ENFILE, ENOMEM).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);

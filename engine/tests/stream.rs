@@ -1,0 +1,231 @@
+//! The byte stream a handler sees: order, ends, half-close, closing, addresses; on every engine and placement.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown as Half;
+
+use support::*;
+use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
+
+#[test]
+fn echoes_small_and_large() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, echo);
+        let mut client = connect(address);
+        for len in [1, 64, 4096, 4097, 100_000, 3_000_000] {
+            check_echo(&mut client, &pattern(len));
+        }
+        drop(client);
+        finish(running);
+    });
+}
+
+#[test]
+fn many_connections_at_once() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, echo);
+        let mut clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
+        for round in 0..3 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.write_all(&pattern(100 * round + number + 1)).unwrap();
+            }
+            for (number, client) in clients.iter_mut().enumerate() {
+                let len = 100 * round + number + 1;
+                assert_eq!(read_exact(client, len), pattern(len));
+            }
+        }
+        drop(clients);
+        finish(running);
+    });
+}
+
+/// Half-close: the peer's FIN ends its stream, not ours.
+#[test]
+fn answers_after_the_peers_fin() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let mut all = Vec::new();
+            while let Ok(Some(chunk)) = connection.receive().await {
+                all.extend_from_slice(&chunk);
+            }
+            connection.sender().send(all).await.unwrap();
+        });
+        let mut client = connect(address);
+        let sent = pattern(200_000);
+        client.write_all(&sent).unwrap();
+        client.shutdown(Half::Write).unwrap();
+        assert!(read_all(&mut client) == sent, "data that came before the FIN was lost");
+        finish(running);
+    });
+}
+
+/// What was accepted for sending is delivered although the handler has gone and the peer goes on sending.
+#[test]
+fn dropping_flushes_and_no_reset_overtakes() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let _ = connection.receive().await;
+            connection.sender().send(pattern(500_000)).await.unwrap();
+        });
+        let mut client = connect(address);
+        client.write_all(b"go").unwrap();
+        // Unread input at the server when it closes: closing over it would reset.
+        client.write_all(&pattern(10_000)).unwrap();
+        assert!(read_all(&mut client) == pattern(500_000), "the end of the data was lost");
+        drop(client);
+        finish(running);
+    });
+}
+
+#[test]
+fn abort_resets() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let _ = connection.receive().await;
+            connection.abort();
+        });
+        let mut client = connect(address);
+        client.write_all(b"x").unwrap();
+        let error = client.read(&mut [0; 1]).expect_err("a reset, not an orderly end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        finish(running);
+    });
+}
+
+#[test]
+fn a_peers_reset_is_reported_after_its_data() {
+    on_every_engine(|setup| {
+        let seen = Progress::<Option<(usize, ReceiveError)>>::default();
+        let report = seen.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let report = report.clone();
+            async move {
+                let mut bytes = 0;
+                let error = loop {
+                    match connection.receive().await {
+                        Ok(Some(chunk)) => bytes += chunk.len(),
+                        Ok(None) => panic!("a reset is no orderly end"),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(connection.sender().try_send(&b"late"[..]).is_err());
+                report.update(|seen| *seen = Some((bytes, error)));
+            }
+        });
+        let mut client = connect(address);
+        client.write_all(b"12345").unwrap();
+        socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        wait_until("the bytes to arrive", || running.stats()[0].received_bytes_total == 5);
+        drop(client);
+        assert_eq!(
+            seen.wait("the reset", |seen| *seen),
+            (5, ReceiveError::Closed(CloseCause::Reset))
+        );
+        finish(running);
+    });
+}
+
+#[test]
+fn shutdown_write_ends_sending_only() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            connection.sender().send(&b"all I say"[..]).await.unwrap();
+            connection.sender().shutdown_write();
+            assert_eq!(connection.sender().try_send(&b"x"[..]), Err(SendError::Finished));
+            let mut heard = 0;
+            while let Ok(Some(chunk)) = connection.receive().await {
+                heard += chunk.len();
+            }
+            assert_eq!(heard, 100_000);
+        });
+        let mut client = connect(address);
+        assert_eq!(read_all(&mut client), b"all I say");
+        client.write_all(&pattern(100_000)).unwrap();
+        drop(client);
+        finish(running);
+    });
+}
+
+#[test]
+fn unread_bytes_come_first_and_in_order() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let first = connection.receive().await.unwrap().unwrap();
+            let text = first.to_vec();
+            connection.unread(first);
+            connection.unread(b"b".to_vec().into());
+            connection.unread(b"a".to_vec().into());
+            let again = connection.receive().await.unwrap().unwrap();
+            assert_eq!(&again[..], [b"ab", &text[..]].concat());
+            echo(connection).await;
+        });
+        let mut client = connect(address);
+        client.write_all(b"hello").unwrap();
+        client.shutdown(Half::Write).unwrap();
+        read_all(&mut client);
+        finish(running);
+    });
+}
+
+#[test]
+fn addresses_are_known_to_the_end() {
+    on_every_engine(|setup| {
+        let running = tidegate_engine::Engine::new(setup.config)
+            .listen("127.0.0.1:0")
+            .unwrap()
+            .listen("0.0.0.0:0")
+            .unwrap()
+            .start(|mut connection: Connection| async move {
+                while let Ok(Some(_)) = connection.receive().await {}
+                let line = format!("{} {}", connection.peer_addr(), connection.local_addr());
+                connection.sender().send(line).await.unwrap();
+            })
+            .unwrap();
+        for listener in running.local_addrs() {
+            let port = listener.ip().unwrap().port();
+            let mut client = connect(([127, 0, 0, 1], port).into());
+            client.shutdown(Half::Write).unwrap();
+            let expected = format!("{} 127.0.0.1:{port}", client.local_addr().unwrap());
+            assert_eq!(String::from_utf8(read_all(&mut client)).unwrap(), expected);
+        }
+        finish(running);
+    });
+}
+
+#[test]
+fn socket_options_and_tcp_state_are_reachable() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let nodelay = connection.with_socket(|socket| socket.tcp_nodelay()).await.unwrap();
+            assert!(nodelay, "inherited from the listener");
+            connection.with_socket(|socket| socket.set_tcp_nodelay(false)).await.unwrap();
+            assert!(!connection.with_socket(|socket| socket.tcp_nodelay()).await.unwrap());
+            let _ = connection.receive().await;
+            connection.sender().send(&b"done"[..]).await.unwrap();
+        });
+        let mut client = connect(address);
+        client.write_all(b"x").unwrap();
+        assert_eq!(read_all(&mut client), b"done");
+        finish(running);
+    });
+}
+
+#[test]
+fn a_panicking_handler_closes_its_connection_and_no_other() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            while let Ok(Some(chunk)) = connection.receive().await {
+                assert_ne!(&chunk[..], b"panic", "as the test asked for");
+                connection.sender().send(chunk.into_vec()).await.unwrap();
+            }
+        });
+        let (mut good, mut bad) = (connect(address), connect(address));
+        check_echo(&mut good, b"before");
+        bad.write_all(b"panic").unwrap();
+        assert_eq!(read_all(&mut bad), b"");
+        check_echo(&mut good, b"after");
+        drop((good, bad));
+        finish(running);
+    });
+}

@@ -1,0 +1,160 @@
+//! What the black-box tests share: every engine and placement, and plain blocking clients.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown};
+
+/// No wait in a test lasts longer than this before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One engine and placement under test.
+#[derive(Clone)]
+pub struct Setup {
+    pub name: &'static str,
+    pub config: Config,
+}
+
+/// Every engine with every placement, and io_uring with each of its features turned off.
+pub fn setups() -> Vec<Setup> {
+    type Change = fn(&mut Config);
+    let table: [(&'static str, Change); 11] = [
+        ("uring/same-core", |_| {}),
+        ("uring/inline", |c| c.placement = HandlerPlacement::Inline),
+        ("uring/threads", |c| c.placement = HandlerPlacement::Threads(2)),
+        ("uring/cancel", |c| c.uring.receive_budget = false),
+        ("uring/cancel/inline", |c| {
+            c.uring.receive_budget = false;
+            c.placement = HandlerPlacement::Inline;
+        }),
+        ("uring/single-shot", |c| {
+            c.uring.multishot_receive = false;
+            c.uring.multishot_accept = false;
+        }),
+        ("uring/plain-buffers", |c| c.uring.provided_buffers = false),
+        ("uring/regular-descriptors", |c| c.uring.direct_descriptors = false),
+        ("uring/no-defer", |c| c.uring.defer_taskrun = false),
+        ("std/same-core", |c| c.engine = EngineKind::Std),
+        ("std/inline", |c| {
+            c.engine = EngineKind::Std;
+            c.placement = HandlerPlacement::Inline;
+        }),
+    ];
+    table
+        .into_iter()
+        .map(|(name, change)| {
+            let mut config = Config::default();
+            config.engine = EngineKind::Uring;
+            config.workers = 1;
+            config.pin = false;
+            change(&mut config);
+            Setup { name, config }
+        })
+        .collect()
+}
+
+/// Runs `test` on every setup, naming the one that fails.
+pub fn on_every_engine(test: impl Fn(Setup)) {
+    for setup in setups() {
+        let name = setup.name;
+        println!("on {name}");
+        test(setup);
+    }
+}
+
+/// An engine on a free port of loopback.
+pub fn start<H, F>(config: Config, handler: H) -> (Running, SocketAddr)
+where
+    H: Fn(Connection) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let running = Engine::new(config).listen("127.0.0.1:0").unwrap().start(handler).unwrap();
+    let address = running.local_addr().unwrap();
+    (running, address)
+}
+
+/// Echoes until the peer's end of stream.
+pub async fn echo(mut connection: Connection) {
+    while let Ok(Some(chunk)) = connection.receive().await {
+        if connection.sender().send(chunk.into_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A client whose reads and writes fail instead of waiting for ever.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads exactly `len` bytes.
+pub fn read_exact(stream: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// Reads to the end of stream.
+pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Bytes that tell a loss, a repetition or an exchange by their value.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 8)) as u8).collect()
+}
+
+/// Sends `bytes` and checks that they come back.
+pub fn check_echo(stream: &mut TcpStream, bytes: &[u8]) {
+    std::thread::scope(|scope| {
+        let mut writer = stream.try_clone().unwrap();
+        scope.spawn(move || writer.write_all(bytes).unwrap());
+        assert!(read_exact(stream, bytes.len()) == bytes, "the echo differs");
+    });
+}
+
+/// A value that threads wait on: progress instead of clocks.
+#[derive(Clone, Default)]
+pub struct Progress<T>(Arc<(Mutex<T>, Condvar)>);
+
+impl<T> Progress<T> {
+    pub fn update(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+
+    /// Waits until `done` says so.
+    pub fn wait<R>(&self, what: &str, mut done: impl FnMut(&mut T) -> Option<R>) -> R {
+        let mut value = self.0.0.lock().unwrap();
+        loop {
+            if let Some(result) = done(&mut value) {
+                return result;
+            }
+            let (next, timeout) = self.0.1.wait_timeout(value, PATIENCE).unwrap();
+            assert!(!timeout.timed_out(), "waited in vain for {what}");
+            value = next;
+        }
+    }
+}
+
+/// Polls an outside condition (kernel queues, another process) until it holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Ends an engine in order and checks that nothing had to be forced.
+pub fn finish(running: Running) {
+    let report = running.shutdown(Shutdown::default());
+    assert_eq!(report.forced, 0, "connections had to be reset at shutdown");
+}
