@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use http::uri::InvalidUri;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use tidegate_engine::Address;
 
 /// Heads whose memory is kept for the next ones, per thread: as many as one batch of pipelined requests needs.
 const STORAGE_POOL_MAX: usize = 16;
@@ -26,6 +27,7 @@ pub struct RequestHead {
     path: Span,
     query: Option<Span>,
     upgrade: bool,
+    addresses: Option<Addresses>,
     storage: Storage,
     map: OnceLock<Box<HeaderMap>>,
     extensions: Extensions,
@@ -117,6 +119,16 @@ impl RequestHead {
         self.upgrade
     }
 
+    /// The peer's address; `None` if the request came over no connection.
+    pub fn peer_addr(&self) -> Option<Address> {
+        self.addresses.map(|addresses| addresses.peer)
+    }
+
+    /// The address the peer connected to; `None` if the request came over no connection.
+    pub fn local_addr(&self) -> Option<Address> {
+        self.addresses.map(|addresses| addresses.local)
+    }
+
     /// Values that middleware and the server attached.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
@@ -125,6 +137,10 @@ impl RequestHead {
     /// Values that middleware and the server attached, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+
+    pub(crate) fn set_addresses(&mut self, addresses: Addresses) {
+        self.addresses = Some(addresses);
     }
 
     /// Adds a path parameter. The bytes join those of the head, which saves an allocation per parameter.
@@ -159,6 +175,13 @@ impl RequestHead {
     }
 }
 
+/// Both ends of the connection a request came over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
 /// What `parse` found out about a head, to build it from.
 pub(crate) struct HeadParts {
     pub(crate) method: Method,
@@ -179,6 +202,7 @@ impl From<HeadParts> for RequestHead {
             path: parts.path,
             query: parts.query,
             upgrade: parts.upgrade,
+            addresses: None,
             storage: parts.storage,
             map: OnceLock::new(),
             extensions: Extensions::new(),

@@ -201,6 +201,11 @@ impl Protocol {
         matches!(self.writing, Writing::Awaiting(_))
     }
 
+    /// Whether the peer waits for 100 (Continue) before it sends content.
+    pub fn awaits_continue(&self) -> bool {
+        matches!(self.writing, Writing::Awaiting(exchange) if exchange.expectation == Expectation::Pending)
+    }
+
     /// Writes 100 (Continue) if the peer waits for it. To be called when the content is first asked for (RFC 9110,
     /// section 10.1.1). Says whether something was written.
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
@@ -303,6 +308,11 @@ impl Protocol {
     /// Whether content given now is sent at all; `false` for HEAD, 204 and 304. A producer need not be asked then.
     pub fn wants_content(&self) -> bool {
         matches!(self.writing, Writing::Content(framing) if framing != Framing::Discarded)
+    }
+
+    /// Whether the response under way ends with the connection (HTTP/1.0): only a reset shows that it is incomplete.
+    pub fn content_ends_with_connection(&self) -> bool {
+        matches!(self.writing, Writing::Content(Framing::UntilClose))
     }
 
     /// Ends the content, with a trailer section if the chunked coding is used.

@@ -11,9 +11,11 @@ use std::future::Future;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use tidegate_engine::Connection;
 
 use crate::error::BodyError;
 use crate::stream::{ContentStream, ContentWriter, Produced, StreamError};
+use crate::upgrade::Takeover;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -49,6 +51,8 @@ pub enum ResponseBody {
     Bytes(Bytes),
     /// Made while it is sent.
     Stream(Box<dyn ContentStream>),
+    /// None: the connection goes on with another protocol.
+    Upgrade(Takeover),
 }
 
 impl Response {
@@ -101,6 +105,36 @@ impl Response {
     {
         let body = ResponseBody::Stream(Box::new(Produced::new(produce)));
         Response::new(StatusCode::OK).with_body(body)
+    }
+
+    /// 101: once it is sent, `take` owns the connection and HTTP has ended on it (RFC 9110, section 7.8). `protocol` is
+    /// the value of Upgrade. Bytes the peer sent right behind its request are received first.
+    ///
+    /// If the peer did not ask for an upgrade, which [`RequestHead::wants_upgrade`](crate::RequestHead::wants_upgrade)
+    /// tells, it is answered with 426 instead; if content of the request is unread, with 400.
+    ///
+    /// ```
+    /// use http::HeaderValue;
+    /// use tidegate_http::{Request, Response, Router};
+    ///
+    /// let app = Router::new().get("/echo", |_req: Request| async {
+    ///     Response::upgrade(HeaderValue::from_static("echo"), |mut connection| async move {
+    ///         while let Ok(Some(chunk)) = connection.receive().await {
+    ///             if connection.sender().send(chunk.into_vec()).await.is_err() {
+    ///                 break;
+    ///             }
+    ///         }
+    ///     })
+    /// });
+    /// ```
+    pub fn upgrade<F, Fut>(protocol: HeaderValue, take: F) -> Response
+    where
+        F: FnOnce(Connection) -> Fut + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        Response::new(StatusCode::SWITCHING_PROTOCOLS)
+            .with_header(header::UPGRADE, protocol)
+            .with_body(ResponseBody::Upgrade(Takeover::new(take)))
     }
 
     /// The status.
@@ -196,7 +230,7 @@ impl ResponseBody {
     /// The length in bytes, if it is known before sending.
     pub fn length(&self) -> Option<u64> {
         match self {
-            ResponseBody::Empty => Some(0),
+            ResponseBody::Empty | ResponseBody::Upgrade(_) => Some(0),
             ResponseBody::Bytes(bytes) => Some(bytes.len() as u64),
             ResponseBody::Stream(stream) => stream.length(),
         }
@@ -209,6 +243,7 @@ impl fmt::Debug for ResponseBody {
             ResponseBody::Empty => f.write_str("Empty"),
             ResponseBody::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             ResponseBody::Stream(stream) => write!(f, "Stream({:?} bytes)", stream.length()),
+            ResponseBody::Upgrade(_) => f.write_str("Upgrade"),
         }
     }
 }

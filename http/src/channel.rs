@@ -1,0 +1,518 @@
+//! A connection while it speaks HTTP: the engine's byte stream on one side, the protocol machine on the other.
+//!
+//! Owns the connection, the bytes received and not yet consumed, and the deadlines. Shared by the serving loop and the
+//! body of the request under way, both on one thread and in one task; no borrow is held across an await. It decides
+//! nothing about HTTP: the protocol machine does. When the channel is closed or the connection is handed over, whoever
+//! still holds a body is told that its request is over.
+
+use std::cell::{RefCell, RefMut};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tidegate_engine::time::Timer;
+use tidegate_engine::{COPY_BYTES_MAX, Chunk, Connection, ReceiveError, SendError, Sender};
+
+use crate::config::HttpConfig;
+use crate::date::{DateCache, HttpDate};
+use crate::error::{BodyError, RequestError, ResponseError};
+use crate::head::{Addresses, RequestHead};
+use crate::limits::Limits;
+use crate::protocol::{Event, Next, Protocol};
+use crate::request::ContentSource;
+use crate::response::Response;
+
+/// The connection is of no more use for HTTP; dropping it is all that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+pub(crate) struct Channel(RefCell<State>);
+
+struct State {
+    /// `None` once it is closed or handed over.
+    connection: Option<Connection>,
+    protocol: Protocol,
+    /// Received and not consumed; never empty.
+    chunk: Option<Chunk>,
+    armed: Armed,
+    /// The number of the request under way, from 1.
+    request: u64,
+    /// Why the content of the request under way cannot be read on.
+    failure: Option<BodyError>,
+    trailers: Option<Box<HeaderMap>>,
+    config: Arc<HttpConfig>,
+}
+
+/// What the read deadline of the connection stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Nothing,
+    /// The rest of a head. Not renewed by bytes that arrive.
+    Head,
+    /// The first byte of the next request.
+    KeepAlive,
+    /// More content.
+    Content,
+}
+
+/// What was found in the received bytes.
+enum Input {
+    Nothing,
+    Head(RequestHead),
+    Piece(Bytes),
+}
+
+impl Channel {
+    pub(crate) fn new(
+        connection: Connection,
+        config: Arc<HttpConfig>,
+        limits: Arc<Limits>,
+    ) -> Channel {
+        let protocol = Protocol::new(limits).with_server(config.server.clone());
+        Channel(RefCell::new(State {
+            connection: Some(connection),
+            protocol,
+            chunk: None,
+            armed: Armed::Nothing,
+            request: 0,
+            failure: None,
+            trailers: None,
+            config,
+        }))
+    }
+
+    /// The next request; `None` if there is none, and the channel is to be closed.
+    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
+        self.0.borrow_mut().poll_head(cx)
+    }
+
+    /// The number of the request under way, and whether content follows.
+    pub(crate) fn request(&self) -> (u64, bool) {
+        let state = self.0.borrow();
+        (state.request, state.protocol.has_content())
+    }
+
+    /// Ready if the peer has reset the connection while nobody reads from it. Does not look while content is to be
+    /// read: the reader sees it then.
+    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<Lost> {
+        self.0.borrow_mut().poll_lost(cx)
+    }
+
+    /// Waits for space for a piece of this size, for the write timeout at most.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Lost>> {
+        let state = self.0.borrow();
+        let Some(sender) = state.sender() else {
+            return Poll::Ready(Err(Lost));
+        };
+        match sender.poll_ready(cx, bytes) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|_| Lost)),
+            Poll::Pending => {
+                sender.set_write_deadline(Some(Instant::now() + state.config.write_timeout));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends a whole response.
+    pub(crate) fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
+        self.send(|protocol, sender, date| {
+            if content.len() <= COPY_BYTES_MAX {
+                return append(sender, |out| {
+                    protocol.respond_whole(response, &content, date, out)
+                });
+            }
+            let mut head = Vec::new();
+            let length = content.len();
+            protocol.respond(response, Some(length as u64), date, &mut head)?;
+            let sent = protocol.begin_content(length, &mut head)?.is_some();
+            protocol.finish(None, &mut head)?;
+            let content = if sent { content } else { Bytes::new() };
+            Ok(sender.append_with(&head, content)?)
+        })
+    }
+
+    /// Sends the head of a response. Says whether its content is wanted.
+    pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
+        self.send(|protocol, sender, date| {
+            append(sender, |out| protocol.respond(response, length, date, out))?;
+            Ok(protocol.wants_content())
+        })
+    }
+
+    /// Sends a piece of content.
+    pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
+        self.send(|protocol, sender, _| {
+            if piece.len() <= COPY_BYTES_MAX {
+                return append(sender, |out| protocol.content(&piece, out));
+            }
+            let mut prefix = Vec::new();
+            if let Some(suffix) = protocol.begin_content(piece.len(), &mut prefix)? {
+                sender.append_with(&prefix, piece)?;
+                if !suffix.is_empty() {
+                    sender.append(|out| out.extend_from_slice(suffix))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the content.
+    pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
+        self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
+    }
+
+    /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
+    /// protocol machine refuses.
+    pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
+        let upgraded = self.send(|protocol, sender, date| {
+            match append(sender, |out| protocol.upgrade(response, date, out)) {
+                Ok(()) => Ok(true),
+                Err(SendFailure::Response(_)) => Ok(false),
+                Err(failure) => Err(failure),
+            }
+        })?;
+        if !upgraded {
+            return Ok(None);
+        }
+        let mut state = self.0.borrow_mut();
+        let chunk = state.chunk.take();
+        let mut connection = state.connection.take().ok_or(Lost)?;
+        if let Some(chunk) = chunk {
+            connection.unread(chunk);
+        }
+        Ok(Some(connection))
+    }
+
+    /// Makes the response under way the last one.
+    pub(crate) fn close_after_response(&self) {
+        self.0.borrow_mut().protocol.close_after_response();
+    }
+
+    /// Drops the connection, which the engine then closes: what is queued is sent before.
+    pub(crate) fn close(&self) {
+        let mut state = self.0.borrow_mut();
+        state.chunk = None;
+        state.connection = None;
+    }
+
+    /// Resets the connection unless its end can be told from the end of the content.
+    pub(crate) fn truncate(&self) {
+        let state = self.0.borrow();
+        if state.protocol.content_ends_with_connection()
+            && let Some(sender) = state.sender()
+        {
+            sender.abort();
+        }
+    }
+
+    /// The timers of the connection's worker.
+    pub(crate) fn timer(&self) -> Option<Timer> {
+        self.0.borrow().connection.as_ref().map(Connection::timer)
+    }
+
+    fn send<T>(
+        &self,
+        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
+    ) -> Result<T, Lost> {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        let connection = state.connection.as_ref().ok_or(Lost)?;
+        if connection.is_draining() {
+            state.protocol.close_after_response();
+        }
+        match send(&mut state.protocol, connection.sender(), date_now()) {
+            Ok(sent) => Ok(sent),
+            Err(SendFailure::Connection) => Err(Lost),
+            Err(SendFailure::Response(error)) => {
+                log::error!("response given up: {error}");
+                Err(Lost)
+            }
+        }
+    }
+
+    /// The state, if `request` is the one under way on a connection that is still here.
+    fn state_of(&self, request: u64) -> Option<RefMut<'_, State>> {
+        let state = self.0.borrow_mut();
+        (state.request == request && state.connection.is_some()).then_some(state)
+    }
+}
+
+impl ContentSource for Channel {
+    fn poll_content(
+        &self,
+        request: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, BodyError>> {
+        match self.state_of(request) {
+            Some(mut state) => state.poll_content(cx),
+            None => Poll::Ready(Err(BodyError::Finished)),
+        }
+    }
+
+    fn remaining(&self, request: u64) -> Option<u64> {
+        match self.state_of(request) {
+            Some(state) => state.protocol.content_remaining(),
+            None => Some(0),
+        }
+    }
+
+    fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>> {
+        self.state_of(request)?.trailers.take()
+    }
+}
+
+impl State {
+    fn sender(&self) -> Option<&Sender> {
+        self.connection.as_ref().map(Connection::sender)
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
+        loop {
+            let next = self.protocol.advance();
+            if matches!(next, Next::Close | Next::Respond) {
+                return Poll::Ready(None);
+            }
+            match self.consume() {
+                Ok(Some(Input::Head(head))) => {
+                    self.disarm();
+                    self.request += 1;
+                    self.failure = None;
+                    self.trailers = None;
+                    return Poll::Ready(Some(head));
+                }
+                Ok(Some(Input::Nothing | Input::Piece(_))) => continue,
+                Ok(None) => {}
+                Err(error) => return self.refuse(error),
+            }
+            let waiting = match next {
+                Next::Drain => Armed::Content,
+                _ if self.request == 0 || self.protocol.is_in_head() => Armed::Head,
+                _ => Armed::KeepAlive,
+            };
+            if self.is_over(waiting) {
+                return Poll::Ready(None);
+            }
+            match self.poll_receive(waiting, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    if let Err(error) = self.protocol.receive_end() {
+                        return self.refuse(error);
+                    }
+                }
+                Poll::Ready(Err(ReceiveError::Deadline)) if self.protocol.is_in_head() => {
+                    return self.refuse(RequestError::Timeout);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Whether a graceful shutdown ends the wait: nothing of another request was received.
+    fn is_over(&self, waiting: Armed) -> bool {
+        let idle = waiting == Armed::KeepAlive || !self.protocol.is_in_head();
+        idle && self.connection.as_ref().is_none_or(Connection::is_draining)
+    }
+
+    fn refuse(&mut self, error: RequestError) -> Poll<Option<RequestHead>> {
+        log::debug!("request refused: {error}");
+        if let Some(connection) = &self.connection {
+            // A peer that is gone already gets no answer, and needs none.
+            let _ = connection.sender().append(|out| {
+                self.protocol.refuse(error, date_now(), out);
+            });
+        }
+        Poll::Ready(None)
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        while self.protocol.has_content() {
+            match self.consume() {
+                Ok(Some(Input::Piece(piece))) => return Poll::Ready(Ok(Some(piece))),
+                Ok(Some(Input::Nothing | Input::Head(_))) => continue,
+                Ok(None) => {}
+                Err(error) => return self.fail(error.into()),
+            }
+            if let Err(error) = self.send_continue() {
+                return self.fail(BodyError::Connection(error.to_string()));
+            }
+            match self.poll_receive(Armed::Content, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    if let Err(error) = self.protocol.receive_end() {
+                        return self.fail(error.into());
+                    }
+                }
+                Poll::Ready(Err(ReceiveError::Deadline)) => {
+                    // What follows later would be content: the connection cannot be used again.
+                    self.protocol.close_after_response();
+                    return self.fail(RequestError::Timeout.into());
+                }
+                Poll::Ready(Err(error)) => {
+                    return self.fail(BodyError::Connection(error.to_string()));
+                }
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn fail(&mut self, failure: BodyError) -> Poll<Result<Option<Bytes>, BodyError>> {
+        self.failure = Some(failure.clone());
+        Poll::Ready(Err(failure))
+    }
+
+    fn send_continue(&mut self) -> Result<(), SendError> {
+        if self.protocol.awaits_continue()
+            && let Some(connection) = &self.connection
+        {
+            connection.sender().append(|out| {
+                self.protocol.send_continue(out);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives received bytes to the protocol machine. `None`: there are none.
+    fn consume(&mut self) -> Result<Option<Input>, RequestError> {
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(None);
+        };
+        let progress = self.protocol.receive(chunk)?;
+        let whole = progress.consumed == chunk.len();
+        let input = match progress.event {
+            None => Input::Nothing,
+            Some(Event::Head(mut head)) => {
+                if let Some(connection) = &self.connection {
+                    head.set_addresses(Addresses {
+                        peer: connection.peer_addr(),
+                        local: connection.local_addr(),
+                    });
+                }
+                Input::Head(head)
+            }
+            Some(Event::Content(range)) if whole && range == (0..chunk.len()) => {
+                // Nothing but content: moved, not copied, where the chunk owns its memory.
+                let chunk = self.chunk.take();
+                return Ok(chunk.map(|chunk| Input::Piece(chunk.into_vec().into())));
+            }
+            Some(Event::Content(range)) => Input::Piece(Bytes::copy_from_slice(&chunk[range])),
+            Some(Event::End(trailers)) => {
+                self.trailers = trailers;
+                Input::Nothing
+            }
+        };
+        if whole {
+            self.chunk = None;
+        } else {
+            chunk.advance(progress.consumed);
+        }
+        Ok(Some(input))
+    }
+
+    /// Waits for bytes: `true` if some came, `false` at the end of the stream.
+    fn poll_receive(
+        &mut self,
+        waiting: Armed,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, ReceiveError>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Ok(false));
+        };
+        match connection.poll_receive(cx) {
+            Poll::Pending => {
+                if self.armed != waiting {
+                    let timeout = match waiting {
+                        Armed::KeepAlive => self.config.keep_alive_timeout,
+                        Armed::Content => self.config.content_timeout,
+                        Armed::Head | Armed::Nothing => self.config.header_timeout,
+                    };
+                    connection.set_read_deadline(Instant::now().checked_add(timeout));
+                    self.armed = waiting;
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Some(chunk))) => {
+                // The time for a head does not start anew with each of its bytes.
+                if waiting != Armed::Head {
+                    self.disarm();
+                }
+                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(false)),
+            Poll::Ready(Err(error)) => {
+                self.disarm();
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    fn disarm(&mut self) {
+        if self.armed != Armed::Nothing {
+            self.armed = Armed::Nothing;
+            if let Some(connection) = &self.connection {
+                connection.set_read_deadline(None);
+            }
+        }
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Lost);
+        };
+        if self.chunk.is_some() || self.protocol.has_content() {
+            return Poll::Pending;
+        }
+        match connection.poll_receive(cx) {
+            Poll::Ready(Ok(Some(chunk))) => {
+                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
+                Poll::Pending
+            }
+            // The peer may have ended its side only, and still wait for the response.
+            Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Lost),
+        }
+    }
+}
+
+/// Why nothing was sent.
+enum SendFailure {
+    Connection,
+    Response(ResponseError),
+}
+
+impl From<ResponseError> for SendFailure {
+    fn from(error: ResponseError) -> SendFailure {
+        SendFailure::Response(error)
+    }
+}
+
+impl From<SendError> for SendFailure {
+    fn from(_: SendError) -> SendFailure {
+        SendFailure::Connection
+    }
+}
+
+/// Encodes into the connection's queue.
+fn append(
+    sender: &Sender,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>,
+) -> Result<(), SendFailure> {
+    let mut encoded = Ok(());
+    sender.append(|out| encoded = encode(out))?;
+    Ok(encoded?)
+}
+
+/// The present date, formatted at most once a second on each thread.
+fn date_now() -> HttpDate {
+    thread_local! {
+        static CACHE: RefCell<DateCache> = const { RefCell::new(DateCache::new()) };
+    }
+    CACHE.with_borrow_mut(|cache| cache.at(SystemTime::now()))
+}
