@@ -1,6 +1,6 @@
 //! Processor time and pinning.
 //!
-//! The client's time is that of the calling thread; a server's is the sum over its threads, read from their
+//! The client's times are those of the calling thread; a server's are the sums over its threads, read from their
 //! `schedstat`, which counts nanoseconds where `/proc/PID/stat` counts ticks of 10 ms.
 
 use std::time::Duration;
@@ -20,37 +20,78 @@ pub fn pin(core: usize) -> io::Result<()> {
     ))
 }
 
-/// The processor time the calling thread has used.
-#[must_use]
-pub fn thread_time() -> Duration {
+/// What threads got of the processor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Time on a core.
+    pub busy: Duration,
+    /// Time ready to run while something else had the core: the sign of a disturbed measurement.
+    pub waited: Duration,
+}
+
+impl Times {
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            busy: self.busy.saturating_sub(earlier.busy),
+            waited: self.waited.saturating_sub(earlier.waited),
+        }
+    }
+}
+
+/// The times of the calling thread.
+///
+/// # Errors
+/// When the kernel keeps no `schedstat`.
+pub fn thread_times() -> io::Result<Times> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let waited = parse(&text).ok_or_else(invalid)?.waited;
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the kernel writes one timespec to a live one. The clock always exists, so the call can't fail.
+    // SAFETY: the kernel writes one timespec to a live one. The clock always exists, so the call can't fail. It is read
+    // because schedstat lags by up to a tick for the thread that runs.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+    Ok(Times {
+        busy: Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32),
+        waited,
+    })
 }
 
-/// The processor time all live threads of a process have used.
+/// The sum of the times of a process's live threads.
 ///
 /// # Errors
 /// When the process is gone or its times can't be read.
-pub fn process_time(pid: u32) -> io::Result<Duration> {
-    let mut nanos = 0;
+pub fn process_times(pid: u32) -> io::Result<Times> {
+    let mut sum = Times::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading; what it used is lost, as after any thread's end.
         let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
             continue;
         };
-        nanos += on_core_nanos(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        let times = parse(&text).ok_or_else(invalid)?;
+        sum.busy += times.busy;
+        sum.waited += times.waited;
     }
-    Ok(Duration::from_nanos(nanos))
+    Ok(sum)
 }
 
-/// The first of schedstat's three numbers: nanoseconds spent on a core.
-fn on_core_nanos(schedstat: &str) -> Option<u64> {
-    schedstat.split_ascii_whitespace().next()?.parse().ok()
+/// The first two of schedstat's three numbers, in nanoseconds.
+fn parse(schedstat: &str) -> Option<Times> {
+    let mut numbers = schedstat.split_ascii_whitespace().map(str::parse);
+    let (Some(Ok(busy)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
+        return None;
+    };
+    Some(Times {
+        busy: Duration::from_nanos(busy),
+        waited: Duration::from_nanos(waited),
+    })
+}
+
+fn invalid() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "schedstat is not two numbers")
 }
 
 #[cfg(test)]
@@ -58,26 +99,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedstat_starts_with_the_time_on_a_core() {
-        assert_eq!(on_core_nanos("123456789012 55 7\n"), Some(123_456_789_012));
-        assert_eq!(on_core_nanos(""), None);
-        assert_eq!(on_core_nanos("x 1 2"), None);
+    fn schedstat_starts_with_the_time_on_a_core_and_the_time_waiting() {
+        let nanos = Duration::from_nanos;
+        let times = Times {
+            busy: nanos(123_456_789_012),
+            waited: nanos(55),
+        };
+        assert_eq!(parse("123456789012 55 7\n"), Some(times));
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("1"), None);
+        assert_eq!(parse("x 1 2"), None);
     }
 
     #[test]
     fn work_shows_in_both_clocks() {
-        let (thread, process) = (thread_time(), process_time(std::process::id()).unwrap());
+        let process = process_times(std::process::id()).unwrap();
+        let thread = thread_times().unwrap();
         let mut sum = 0_u64;
-        while thread_time() - thread < Duration::from_millis(30) {
+        while thread_times().unwrap().since(thread).busy < Duration::from_millis(30) {
             sum = std::hint::black_box(sum + 1);
         }
         // The kernel brings schedstat up to date at its own ticks, so this is only a lower bound.
-        assert!(process_time(std::process::id()).unwrap() > process);
+        assert!(process_times(std::process::id()).unwrap().busy > process.busy);
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
-        assert!(process_time(u32::MAX).is_err());
+        assert!(process_times(u32::MAX).is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use io_uring::{opcode, types};
 use crate::buffers::BufferRing;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::cpu;
+use crate::cpu::{self, Times};
 use crate::error::LoadError;
 use crate::histogram::Histogram;
 use crate::pacing::{Pacing, due};
@@ -73,8 +73,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Mark {
     at: u64,
-    client: Duration,
-    server: Option<Duration>,
+    client: Times,
+    server: Option<Times>,
 }
 
 /// One connection and what it may send.
@@ -195,10 +195,10 @@ impl<'a> Generator<'a> {
     }
 
     fn mark(&self, at: u64) -> io::Result<Mark> {
-        let server = self.config.server_pid.map(cpu::process_time).transpose()?;
+        let server = self.config.server_pid.map(cpu::process_times).transpose()?;
         Ok(Mark {
             at,
-            client: cpu::thread_time(),
+            client: cpu::thread_times()?,
             server,
         })
     }
@@ -246,11 +246,11 @@ impl<'a> Generator<'a> {
             wall: Duration::from_nanos(until.at - since.at),
             messages: self.answered,
             overdue,
-            client: until.client.saturating_sub(since.client),
+            client: until.client.since(since.client),
             server: until
                 .server
                 .zip(since.server)
-                .map(|(until, since)| until.saturating_sub(since)),
+                .map(|(until, since)| until.since(since)),
             latency: Histogram::default(),
             lag: Histogram::default(),
         }

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::cpu::Times;
 use crate::histogram::Histogram;
 
 /// From this share of its core on, the client may be what limits the rate.
 const SATURATED: f64 = 0.97;
+
+/// From this share of the time on, other work on the cores has spoilt the run.
+const DISTURBED: f64 = 0.03;
 
 /// The measured part of a run.
 #[derive(Debug)]
@@ -19,10 +23,10 @@ pub struct Report {
     pub messages: u64,
     /// Messages of the schedule that were due and not even sent at the end.
     pub overdue: u64,
-    /// Processor time of the client's thread.
-    pub client: Duration,
-    /// Processor time of the server's threads, when its process was named.
-    pub server: Option<Duration>,
+    /// What the client's thread got of the processor.
+    pub client: Times,
+    /// What the server's threads got, when its process was named.
+    pub server: Option<Times>,
     /// Round trips in nanoseconds; in an open loop from the schedule.
     pub latency: Histogram,
     /// How late the open loop sent, in nanoseconds.
@@ -39,14 +43,25 @@ impl Report {
     /// The share of its core the client used.
     #[must_use]
     pub fn client_utilisation(&self) -> f64 {
-        self.client.as_secs_f64() / self.wall.as_secs_f64()
+        self.client.busy.as_secs_f64() / self.wall.as_secs_f64()
     }
 
     /// Cores the server used.
     #[must_use]
     pub fn server_utilisation(&self) -> Option<f64> {
         self.server
-            .map(|server| server.as_secs_f64() / self.wall.as_secs_f64())
+            .map(|server| server.busy.as_secs_f64() / self.wall.as_secs_f64())
+    }
+
+    /// The share of the time in which the client or the server was ready and something else had its core, whichever is
+    /// larger. A quiet machine gives nearly 0.
+    #[must_use]
+    pub fn disturbance(&self) -> f64 {
+        let waited = self
+            .server
+            .map_or(Duration::ZERO, |server| server.waited)
+            .max(self.client.waited);
+        waited.as_secs_f64() / self.wall.as_secs_f64()
     }
 
     /// One JSON object without line breaks.
@@ -68,7 +83,7 @@ impl Report {
             "{{\"protocol\":\"{}\",\"connections\":{},\"depth\":{},\"sliding\":{},\"size\":{},\"text\":{},\"rate\":{rate},\
              \"seconds\":{:.3},\"messages\":{},\"messages_per_s\":{:.0},{},\"max_us\":{:.1},\
              \"client_cpu_us\":{:.4},\"client_utilisation\":{:.3},\"server_cpu_us\":{},\"server_utilisation\":{},\
-             \"overdue\":{},\"lag_p99_us\":{:.1}}}",
+             \"disturbance\":{:.3},\"overdue\":{},\"lag_p99_us\":{:.1}}}",
             config.protocol,
             config.connections,
             config.depth,
@@ -80,10 +95,11 @@ impl Report {
             self.rate(),
             quantiles.join(","),
             micros(self.latency.max()),
-            self.per_message(self.client),
+            self.per_message(self.client.busy),
             self.client_utilisation(),
-            optional(self.server.map(|server| self.per_message(server))),
+            optional(self.server.map(|server| self.per_message(server.busy))),
             optional(self.server_utilisation()),
+            self.disturbance(),
             self.overdue,
             micros(self.lag.quantile(0.99)),
         )
@@ -105,9 +121,12 @@ impl Report {
             line += &format!(", {name} {:.0}", micros(self.latency.quantile(share)));
         }
         line += &format!(", max {:.0} us", micros(self.latency.max()));
-        line += &format!("; client {:.3} us/message", self.per_message(self.client));
+        line += &format!(
+            "; client {:.3} us/message",
+            self.per_message(self.client.busy)
+        );
         if let Some(server) = self.server {
-            line += &format!(", server {:.3} us/message", self.per_message(server));
+            line += &format!(", server {:.3} us/message", self.per_message(server.busy));
         }
         if config.rate.is_some() {
             line += &format!(
@@ -120,6 +139,12 @@ impl Report {
         line += &format!("; client busy {:.0} %", utilisation * 100.0);
         if utilisation >= SATURATED {
             line += " (THE CLIENT MAY BE THE BOTTLENECK)";
+        }
+        if self.disturbance() >= DISTURBED {
+            line += &format!(
+                "; DISTURBED: other work had a core {:.0} % of the time",
+                self.disturbance() * 100.0
+            );
         }
         line
     }
@@ -154,7 +179,8 @@ mod tests {
     use super::*;
     use crate::script::Protocol;
 
-    fn report(client: Duration) -> Report {
+    fn report(busy: Duration) -> Report {
+        let waited = Duration::from_millis(20);
         let mut latency = Histogram::default();
         latency.record(100_000, 2_000);
         Report {
@@ -176,8 +202,11 @@ mod tests {
             wall: Duration::from_secs(2),
             messages: 2_000,
             overdue: 0,
-            client,
-            server: Some(Duration::from_secs(1)),
+            client: Times { busy, waited },
+            server: Some(Times {
+                busy: Duration::from_secs(1),
+                waited: 4 * waited,
+            }),
             latency,
             lag: Histogram::default(),
         }
@@ -195,6 +224,7 @@ mod tests {
             ("client_utilisation", 0.25),
             ("server_cpu_us", 500.0),
             ("server_utilisation", 0.5),
+            ("disturbance", 0.04),
         ];
         for (name, value) in expected {
             assert_eq!(number(&json, name), Some(value), "{name} in {json}");
@@ -204,16 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn a_saturated_client_is_named() {
+    fn a_saturated_client_and_a_disturbed_run_are_named() {
         assert!(
             report(Duration::from_secs(2))
                 .human()
                 .contains("BOTTLENECK")
         );
-        assert!(
-            !report(Duration::from_secs(1))
-                .human()
-                .contains("BOTTLENECK")
-        );
+        let mut quiet = report(Duration::from_secs(1));
+        assert!(!quiet.human().contains("BOTTLENECK") && quiet.human().contains("DISTURBED"));
+        quiet.server = None;
+        assert!(!quiet.human().contains("DISTURBED"));
     }
 }

@@ -44,7 +44,9 @@ struct Case {
     size: u32,
     depth: u32,
     connections: u32,
-    /// Receive buffers of the raw limit, right-sized as the engine's would be.
+    /// Receive buffers of the raw limit, the count and size that serve the case best: a message in one buffer, and no
+    /// more buffers than are in use, which spares the caches.
+    raw_buffers: u32,
     raw_buffer_bytes: u32,
 }
 
@@ -54,6 +56,7 @@ const CASES: [Case; 4] = [
         size: 64,
         depth: 1,
         connections: 64,
+        raw_buffers: 256,
         raw_buffer_bytes: 4096,
     },
     Case {
@@ -61,6 +64,7 @@ const CASES: [Case; 4] = [
         size: 64,
         depth: 1,
         connections: 512,
+        raw_buffers: 1024,
         raw_buffer_bytes: 4096,
     },
     Case {
@@ -68,6 +72,7 @@ const CASES: [Case; 4] = [
         size: 64,
         depth: 16,
         connections: 512,
+        raw_buffers: 1024,
         raw_buffer_bytes: 4096,
     },
     Case {
@@ -75,6 +80,7 @@ const CASES: [Case; 4] = [
         size: 16_384,
         depth: 1,
         connections: 64,
+        raw_buffers: 256,
         raw_buffer_bytes: 32_768,
     },
 ];
@@ -83,7 +89,7 @@ const CASES: [Case; 4] = [
 struct Server {
     name: String,
     protocol: String,
-    /// Words of the command; `{addr}` and `{buffer-bytes}` stand for what each run fills in.
+    /// Words of the command; `{addr}`, `{buffers}` and `{buffer-bytes}` stand for what each run fills in.
     words: Vec<String>,
 }
 
@@ -95,6 +101,7 @@ struct Run {
     client_utilisation: f64,
     p50_us: f64,
     p99_us: f64,
+    disturbance: f64,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -169,7 +176,10 @@ fn servers(args: &Args, programs: &Path) -> Result<Vec<Server>, Failure> {
             )
             .collect(),
     };
-    let mut servers = vec![raw("raw-uring", &["--buffer-bytes", "{buffer-bytes}"])];
+    let mut servers = vec![raw(
+        "raw-uring",
+        &["--buffers", "{buffers}", "--buffer-bytes", "{buffer-bytes}"],
+    )];
     if args.has("epoll") {
         servers.push(raw("raw-epoll", &[]));
     }
@@ -194,12 +204,12 @@ fn servers(args: &Args, programs: &Path) -> Result<Vec<Server>, Failure> {
     Ok(servers)
 }
 
-/// Rates, ratios to the first server, and what the best run of each cost.
+/// Rates, ratios to the first server, what the best run of each cost, and how much of it other work took away.
 fn print_case(case: &Case, servers: &[Server], best: &[Option<Run>]) {
     println!("\n{}", case.name);
     println!(
-        "  {:<20} {:>12} {:>7} {:>12} {:>9} {:>9} {:>12}",
-        "", "messages/s", "ratio", "server us", "p50 us", "p99 us", "client busy"
+        "  {:<20} {:>12} {:>7} {:>12} {:>9} {:>9} {:>12} {:>10}",
+        "", "messages/s", "ratio", "server us", "p50 us", "p99 us", "client busy", "disturbed"
     );
     let limit = best.first().copied().flatten().map(|run| run.rate);
     for (server, run) in servers.iter().zip(best) {
@@ -209,13 +219,14 @@ fn print_case(case: &Case, servers: &[Server], best: &[Option<Run>]) {
         };
         let ratio = limit.map_or("-".to_owned(), |limit| format!("{:.3}", run.rate / limit));
         println!(
-            "  {:<20} {:>12.0} {ratio:>7} {:>12.3} {:>9.0} {:>9.0} {:>10.0} %",
+            "  {:<20} {:>12.0} {ratio:>7} {:>12.3} {:>9.0} {:>9.0} {:>10.0} % {:>8.1} %",
             server.name,
             run.rate,
             run.server_cpu_us,
             run.p50_us,
             run.p99_us,
-            run.client_utilisation * 100.0
+            run.client_utilisation * 100.0,
+            run.disturbance * 100.0
         );
     }
 }
@@ -256,6 +267,7 @@ impl Bench {
             client_utilisation: number("client_utilisation")?,
             p50_us: number("p50_us")?,
             p99_us: number("p99_us")?,
+            disturbance: number("disturbance")?,
         })
     }
 
@@ -296,6 +308,7 @@ impl Running {
     fn start(server: &Server, case: &Case, address: SocketAddr, core: usize) -> io::Result<Self> {
         let words = server.words.iter().map(|word| {
             word.replace("{addr}", &address.to_string())
+                .replace("{buffers}", &case.raw_buffers.to_string())
                 .replace("{buffer-bytes}", &case.raw_buffer_bytes.to_string())
         });
         let words: Vec<String> = words.collect();

@@ -21,7 +21,7 @@ use tidegate_benches::{cpu, socket};
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "where to listen, 127.0.0.1:9000"),
     Opt::value("core", "C", "pin to this core; not pinned when absent"),
-    Opt::value("buffers", "N", "receive buffers, a power of two, 2048"),
+    Opt::value("buffers", "N", "receive buffers, a power of two, 1024"),
     Opt::value("buffer-bytes", "BYTES", "size of each, 4096"),
 ];
 
@@ -56,7 +56,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(core) = args.optional("core")? {
         cpu::pin(core)?;
     }
-    let buffers = args.within("buffers", 2048, [1, BUFFERS_MAX])?;
+    let buffers = args.within("buffers", 1024, [1, BUFFERS_MAX])?;
     let buffer_bytes = args.within("buffer-bytes", 4096, [1, 1 << 20])?;
     let files = socket::raise_file_limit()?;
     let mut server = Server::new(socket::listen(address)?, files, buffers, buffer_bytes)?;
