@@ -63,7 +63,7 @@ impl<H> Clone for Service<H> {
 pub fn serve<H: Handler>(
     connection: Connection,
     service: &Service<H>,
-) -> impl Future<Output = ()> + 'static {
+) -> impl Future<Output = ()> + use<H> {
     let http = Box::pin(serve_http(connection, service.clone()));
     async move {
         let upgraded = http.await;
