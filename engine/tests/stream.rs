@@ -207,6 +207,7 @@ fn socket_options_and_tcp_state_are_reachable() {
         let mut client = connect(address);
         client.write_all(b"x").unwrap();
         assert_eq!(read_all(&mut client), b"done");
+        drop(client);
         finish(running);
     });
 }

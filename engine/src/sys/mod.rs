@@ -6,8 +6,8 @@
 //!
 //! Contract, the same for all:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it completes;
-//! - a receive armed with a budget ends by itself after that many bytes; every armed receive ends with exactly one
-//!   event that says so (`more == false`, or `ReceiveEnded`);
+//! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
+//!   receive ends with exactly one event that says so (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it again, and only then is its index reused.
 
 use std::io;

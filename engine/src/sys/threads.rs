@@ -54,6 +54,8 @@ struct Io {
     /// `None` once the connection is closing: the threads end when their channels do.
     channels: Option<(Sender<u64>, Sender<WriteOp>)>,
     threads: usize,
+    /// The writing thread has a batch, and may be blocked in it.
+    sending: bool,
 }
 
 struct Acceptor {
@@ -127,9 +129,13 @@ impl ThreadsDriver {
         match post {
             Post::Event(event) => {
                 let open = match &event {
-                    Event::Received { key, .. } | Event::ReceiveEnded { key, .. } | Event::Sent { key, .. } => {
+                    Event::Sent { key, .. } => {
+                        if let Some(io) = self.io(*key) {
+                            io.sending = false;
+                        }
                         self.channels(*key).is_some()
                     }
+                    Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => self.channels(*key).is_some(),
                     Event::AcceptEnded { listener, .. } => {
                         self.acceptors[*listener].armed = false;
                         true
@@ -177,7 +183,7 @@ impl ThreadsDriver {
             self.free.push(index);
             return Err(error);
         }
-        self.slots[index as usize].connection = Some(Io { socket, channels: Some((budgets, writes)), threads: 2 });
+        self.slots[index as usize].connection = Some(Io { socket, channels: Some((budgets, writes)), threads: 2, sending: false });
         self.used += 1;
         self.in_flight += 2;
         Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
@@ -267,8 +273,9 @@ impl Driver for ThreadsDriver {
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        if let Some((_, writes)) = self.channels(key) {
-            let _ = writes.send(WriteOp::Send(batch));
+        let Some(io) = self.io(key) else { return };
+        if let Some((_, writes)) = &io.channels {
+            io.sending = writes.send(WriteOp::Send(batch)).is_ok();
         }
     }
 
@@ -287,8 +294,10 @@ impl Driver for ThreadsDriver {
             // Not known for Unix-domain sockets, which have no reset to send.
             let _ = io.socket.set_linger(Some(Duration::ZERO));
         }
-        // Ends blocked reads and writes; an error says that the peer has ended them already.
-        let _ = io.socket.shutdown(Shutdown::Both);
+        // Ends blocked reads and writes; an error says that the peer has ended them already. Ending the writing side
+        // sends FIN, which is not wanted before a reset unless a blocked write must be ended.
+        let half = if reset && !io.sending { Shutdown::Read } else { Shutdown::Both };
+        let _ = io.socket.shutdown(half);
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {

@@ -176,11 +176,16 @@ impl UringDriver {
         let slot = &mut self.slots[key.index as usize];
         let Some(arriving) = &mut slot.arriving else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
+        // Exactly the family's name: SO_PEERNAME refuses a longer place.
+        let len = match self.acceptors[arriving.listener].listener.address().ip() {
+            Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
+            _ => size_of::<libc::sockaddr_in>(),
+        };
         let entry = raw::getsockopt(
             types::Fd(slot.fd),
             libc::SO_PEERNAME,
             value.cast(),
-            size_of::<SockAddrStorage>() as u32,
+            len as u32,
         );
         slot.naming = true;
         // SAFETY: the address is written into the boxed `Arriving`, which stays in its slot until this completes.
@@ -249,6 +254,7 @@ impl Slot {
             state: SlotState::Free,
             receiving: false,
             naming: false,
+            shutting_down: false,
             send: NO_SEND,
             plain: Vec::new(),
             lent: Vec::new(),

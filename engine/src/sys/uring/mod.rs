@@ -58,8 +58,16 @@ struct Slot {
     lent: Vec<SocketTask>,
     /// The peer's name is being looked up.
     naming: bool,
+    shutting_down: bool,
     /// Accepted and not reported yet: its addresses are being looked up.
     arriving: Option<Box<Arriving>>,
+}
+
+impl Slot {
+    /// Whether an operation of this slot is in flight.
+    fn is_busy(&self) -> bool {
+        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || !self.lent.is_empty()
+    }
 }
 
 /// ```text
@@ -201,7 +209,7 @@ impl UringDriver {
             Op::Receive => self.on_receive(token, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::Install => self.on_install(token.key, completion.result(), events),
-            Op::Shutdown => self.advance_close(token.key, events),
+            Op::Shutdown => self.on_shutdown(token.key, events),
             Op::Close => self.on_close(token.key, events),
             Op::Ignore | Op::Wake => {}
         }
@@ -277,11 +285,18 @@ impl UringDriver {
         self.advance_close(key, events);
     }
 
+    fn on_shutdown(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        if let Some(slot) = self.slot(key) {
+            slot.shutting_down = false;
+        }
+        self.advance_close(key, events);
+    }
+
     /// Submits the close of a slot that is ending once nothing of it is in flight.
     fn advance_close(&mut self, key: ConnKey, _events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
-        if slot.state != SlotState::Ending || slot.receiving || slot.naming || slot.send != NO_SEND || !slot.lent.is_empty() {
+        if slot.state != SlotState::Ending || slot.is_busy() {
             return;
         }
         slot.state = SlotState::Closing;
@@ -408,11 +423,10 @@ impl Driver for UringDriver {
             return;
         }
         let Some(slot) = self.slot(key) else { return };
-        // A no-op stands in the queue so that the close waits for the shutdown.
-        slot.lent.push(Box::new(|_socket| {}));
+        slot.shutting_down = true;
         let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
-        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
-        unsafe { self.push(Token::new(Op::Install, key), entry) };
+        // SAFETY: names no memory; the slot is not closed before this has completed.
+        unsafe { self.push(Token::new(Op::Shutdown, key), entry) };
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {

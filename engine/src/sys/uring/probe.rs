@@ -82,13 +82,14 @@ pub(super) fn probe(
 }
 
 fn has_peer_name(ring: &mut Ring, socket: &UnixStream) -> io::Result<bool> {
-    let mut name = [0_u8; size_of::<libc::sockaddr_storage>()];
-    let value = name.as_mut_ptr().cast();
-    let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, name.len() as u32);
+    // SO_PEERNAME refuses a length beyond the name's own, which for an unnamed socket is its family alone.
+    let mut family: libc::sa_family_t = 0;
+    let (value, len) = (std::ptr::from_mut(&mut family).cast(), size_of_val(&family) as u32);
+    let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, len);
     Ok(run(ring, entry)?.result() >= 0)
 }
 
-/// Arms a receive with a budget of four bytes on a socket that holds eight: where budgets are known it ends after four.
+/// Arms a receive with a budget of four bytes on a socket that holds eight: where budgets are known it ends with them.
 fn has_receive_budget(
     ring: &mut Ring,
     left: &mut UnixStream,
@@ -105,7 +106,8 @@ fn has_receive_budget(
     // A kernel without budgets answers EINVAL; in case one ignores them, the socket's end ends the receive.
     left.shutdown(std::net::Shutdown::Both)?;
     let mut seen = completion?;
-    let budget = seen.result() == 4 && !cqueue::more(seen.flags());
+    // A whole buffer may be filled past the budget, but nothing comes after it.
+    let budget = seen.result() >= 4 && !cqueue::more(seen.flags());
     loop {
         if let Some(buffer) = cqueue::buffer_select(seen.flags()) {
             buffers.filled();
