@@ -254,7 +254,11 @@ fn within<T: PartialOrd + std::fmt::Display>(
 
 fn power_of_two(setting: &'static str, value: u32, least: u32, most: u32) -> Result<(), ConfigError> {
     if !value.is_power_of_two() || value < least || value > most {
-        return Err(ConfigError { setting, value: value.to_string(), rule: "a power of two within the kernel's bounds" });
+        return Err(ConfigError {
+            setting,
+            value: value.to_string(),
+            rule: "a power of two within the kernel's bounds",
+        });
     }
     Ok(())
 }

@@ -37,7 +37,9 @@ impl CloseCause {
     pub(crate) fn from_errno(errno: i32) -> Self {
         let kind = io::Error::from_raw_os_error(errno).kind();
         match kind {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Self::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                Self::Reset
+            }
             kind => Self::Io(kind),
         }
     }

@@ -18,7 +18,6 @@ pub(crate) const BATCH_SEGMENTS_MAX: usize = 64;
 /// Bytes after which a batch takes no further segment: a slow peer's progress is seen, and its memory freed, in steps.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
 
-
 /// The water marks of an outbound queue, checked: low < high.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutboundMarks {

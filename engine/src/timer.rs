@@ -34,13 +34,7 @@ pub(crate) struct Wheel<T> {
 
 impl<T> Wheel<T> {
     pub(crate) fn new(now: u64) -> Self {
-        Self {
-            now,
-            entries: Vec::new(),
-            free: NONE,
-            heads: Box::new([NONE; LEVELS * SLOTS]),
-            occupied: [0; LEVELS],
-        }
+        Self { now, entries: Vec::new(), free: NONE, heads: Box::new([NONE; LEVELS * SLOTS]), occupied: [0; LEVELS] }
     }
 
     /// Arms an entry for `deadline`; one in the past fires at the next [`expire`](Self::expire).

@@ -118,10 +118,7 @@ fn a_peers_reset_is_reported_after_its_data() {
         socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         wait_until("the bytes to arrive", || running.stats()[0].received_bytes_total == 5);
         drop(client);
-        assert_eq!(
-            seen.wait("the reset", |seen| *seen),
-            (5, ReceiveError::Closed(CloseCause::Reset))
-        );
+        assert_eq!(seen.wait("the reset", |seen| *seen), (5, ReceiveError::Closed(CloseCause::Reset)));
         finish(running);
     });
 }

@@ -60,7 +60,10 @@ pub(crate) enum Received {
     /// `len` bytes in receive buffer `buffer`; the worker passes it back through [`Driver::view`] and one of
     /// [`Driver::lease`] and [`Driver::recycle`].
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings lend buffers"))]
-    Buffer { buffer: u16, len: u32 },
+    Buffer {
+        buffer: u16,
+        len: u32,
+    },
     Owned(Vec<u8>),
 }
 

@@ -176,14 +176,16 @@ impl ThreadsDriver {
         let key = ConnKey { index, generation: self.slots[index as usize].generation };
         let socket = Arc::new(socket);
         let ((budgets, read_ops), (writes, write_ops)) = (channel(), channel());
-        let started = self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, write_ops));
+        let started =
+            self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, write_ops));
         if let Err(error) = started {
             // The channels go with this scope, and with them a thread that did start; it names a generation of no one.
             self.slots[index as usize].generation += 1;
             self.free.push(index);
             return Err(error);
         }
-        self.slots[index as usize].connection = Some(Io { socket, channels: Some((budgets, writes)), threads: 2, sending: false });
+        self.slots[index as usize].connection =
+            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, sending: false });
         self.used += 1;
         self.in_flight += 2;
         Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))

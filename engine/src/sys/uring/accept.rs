@@ -181,12 +181,7 @@ impl UringDriver {
             Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
             _ => size_of::<libc::sockaddr_in>(),
         };
-        let entry = raw::getsockopt(
-            types::Fd(slot.fd),
-            libc::SO_PEERNAME,
-            value.cast(),
-            len as u32,
-        );
+        let entry = raw::getsockopt(types::Fd(slot.fd), libc::SO_PEERNAME, value.cast(), len as u32);
         slot.naming = true;
         // SAFETY: the address is written into the boxed `Arriving`, which stays in its slot until this completes.
         unsafe { self.push(Token::new(Op::PeerName, key), entry) };

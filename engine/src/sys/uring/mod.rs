@@ -125,11 +125,8 @@ impl UringDriver {
             false => None,
         };
         let features = probe::probe(&mut ring, config, buffers.is_some(), &signal)?;
-        let connections_max = if features.direct_descriptors {
-            register_files(&ring, connections_max)?
-        } else {
-            connections_max
-        };
+        let connections_max =
+            if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
         let mut names = ring.features().to_vec();
         names.extend(features.names());
         let receive_budget = features.receive_budget || !features.multishot_receive;
@@ -436,9 +433,14 @@ impl Driver for UringDriver {
         let (fd, send, sequence, receiving) = (slot.fd, slot.send, slot.sequence, slot.receiving);
         if reset {
             let len = size_of::<libc::linger>() as u32;
-            let entry =
-                opcode::SetSockOpt::new(types::Fd(fd), libc::SOL_SOCKET as u32, libc::SO_LINGER as u32, linger.cast(), len)
-                    .build();
+            let entry = opcode::SetSockOpt::new(
+                types::Fd(fd),
+                libc::SOL_SOCKET as u32,
+                libc::SO_LINGER as u32,
+                linger.cast(),
+                len,
+            )
+            .build();
             let entry = raw::fixed(entry, self.features.direct_descriptors);
             // SAFETY: the option's value is boxed in `self` and lives as long as the ring; where the kernel does not
             // know the operation (before 6.7) it fails and the close sends FIN, or RST over unread input.
@@ -546,4 +548,3 @@ impl Drop for UringDriver {
         }
     }
 }
-

@@ -104,7 +104,17 @@ mod tests {
 
     #[test]
     fn packing_round_trips_at_the_bounds() {
-        for op in [Op::Ignore, Op::Accept, Op::Wake, Op::PeerName, Op::Receive, Op::Send, Op::Shutdown, Op::Install, Op::Close] {
+        for op in [
+            Op::Ignore,
+            Op::Accept,
+            Op::Wake,
+            Op::PeerName,
+            Op::Receive,
+            Op::Send,
+            Op::Shutdown,
+            Op::Install,
+            Op::Close,
+        ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {
                     for index in [0, 1, INDEX_MAX] {

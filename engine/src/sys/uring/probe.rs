@@ -70,8 +70,7 @@ pub(super) fn probe(
     let (mut left, right) = UnixStream::pair()?;
     features.peer_name = has_peer_name(ring, &right)?;
     // Without either, the peer of a direct descriptor accepted by a multishot could not be known.
-    features.direct_descriptors =
-        config.direct_descriptors && since_6_0 && features.peer_name && features.install;
+    features.direct_descriptors = config.direct_descriptors && since_6_0 && features.peer_name && features.install;
     features.multishot_accept = config.multishot_accept && since_6_0;
     features.receive_budget = config.receive_budget;
     if features.multishot_receive && features.receive_budget {
