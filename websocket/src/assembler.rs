@@ -35,15 +35,9 @@ impl Assembler {
     }
 
     /// Keeps an unmasked piece. `expected_bytes` is what is still to come of the message, known in its last frame.
-    pub(crate) fn push(
-        &mut self,
-        piece: &[u8],
-        expected_bytes: Option<u64>,
-    ) -> Result<(), ProtocolError> {
+    pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), ProtocolError> {
         match self {
-            Self::Text(text) => text
-                .push(piece, expected_bytes)
-                .map_err(|_| ProtocolError::InvalidUtf8),
+            Self::Text(text) => text.push(piece, expected_bytes).map_err(|_| ProtocolError::InvalidUtf8),
             Self::Binary(bytes) => {
                 reserve_for_arrival(bytes, piece.len(), expected_bytes);
                 bytes.extend_from_slice(piece);
@@ -55,10 +49,7 @@ impl Assembler {
     /// The message, after its last piece.
     pub(crate) fn finish(self) -> Result<Message, ProtocolError> {
         match self {
-            Self::Text(text) => text
-                .finish()
-                .map(Message::Text)
-                .map_err(|_| ProtocolError::InvalidUtf8),
+            Self::Text(text) => text.finish().map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8),
             Self::Binary(bytes) => Ok(Message::Binary(Bytes::from(bytes))),
         }
     }
@@ -88,10 +79,7 @@ pub(crate) struct CutPayload {
 
 impl Default for CutPayload {
     fn default() -> Self {
-        Self {
-            bytes: [0; CONTROL_PAYLOAD_BYTES_MAX],
-            len: 0,
-        }
+        Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
     }
 }
 
@@ -111,11 +99,7 @@ impl CutPayload {
 
 /// Makes room for `arriving_bytes` more: doubles, so that copying stays linear, but goes no further than the end of
 /// the message where that is known, so that a message ends in a buffer of its own size.
-pub(crate) fn reserve_for_arrival(
-    buffer: &mut Vec<u8>,
-    arriving_bytes: usize,
-    expected_bytes: Option<u64>,
-) {
+pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
     let needed = buffer.len().saturating_add(arriving_bytes);
     if needed <= buffer.capacity() {
         return;
@@ -167,9 +151,6 @@ mod tests {
     fn text_fails_in_the_piece_that_breaks_it() {
         let mut assembler = Assembler::new(MessageKind::Text);
         assembler.push(b"ok \xED", None).unwrap();
-        assert_eq!(
-            assembler.push(b"\xA0", None),
-            Err(ProtocolError::InvalidUtf8)
-        );
+        assert_eq!(assembler.push(b"\xA0", None), Err(ProtocolError::InvalidUtf8));
     }
 }

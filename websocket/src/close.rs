@@ -138,9 +138,7 @@ impl CloseFrame {
             return Err(UsageError::CloseCodeNotSendable { code });
         }
         if reason.len() > CLOSE_REASON_BYTES_MAX {
-            return Err(UsageError::CloseReasonTooLong {
-                reason_bytes: reason.len(),
-            });
+            return Err(UsageError::CloseReasonTooLong { reason_bytes: reason.len() });
         }
         Ok(Self { code, reason })
     }
@@ -184,10 +182,7 @@ impl CloseFrame {
         let mut bytes = [0; CONTROL_PAYLOAD_BYTES_MAX];
         bytes[..2].copy_from_slice(&self.code.0.to_be_bytes());
         bytes[2..2 + reason.len()].copy_from_slice(reason);
-        ClosePayload {
-            bytes,
-            len: 2 + reason.len(),
-        }
+        ClosePayload { bytes, len: 2 + reason.len() }
     }
 }
 
@@ -230,27 +225,17 @@ mod tests {
                     assert_eq!(error, ProtocolError::InvalidCloseCode { code: value });
                 }
             }
-            assert_eq!(
-                CloseFrame::new(CloseCode::new(value), "").is_ok(),
-                valid,
-                "{value}"
-            );
+            assert_eq!(CloseFrame::new(CloseCode::new(value), "").is_ok(), valid, "{value}");
         }
     }
 
     #[test]
     fn every_named_code_has_its_class() {
-        let sendable = [
-            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
-        ];
+        let sendable = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
         for value in sendable {
             assert_eq!(CloseCode::new(value).class(), CloseCodeClass::Protocol);
         }
-        for code in [
-            CloseCode::NO_STATUS,
-            CloseCode::ABNORMAL,
-            CloseCode::TLS_HANDSHAKE,
-        ] {
+        for code in [CloseCode::NO_STATUS, CloseCode::ABNORMAL, CloseCode::TLS_HANDSHAKE] {
             assert_eq!(code.class(), CloseCodeClass::Local);
             assert!(!code.is_sendable());
         }
@@ -274,14 +259,8 @@ mod tests {
     #[test]
     fn malformed_payloads_are_told_apart() {
         assert_eq!(CloseFrame::parse(&[]), Ok(None));
-        assert_eq!(
-            CloseFrame::parse(&[3]),
-            Err(ProtocolError::TruncatedCloseCode)
-        );
-        assert_eq!(
-            CloseFrame::parse(&[3, 232, 0xC3]),
-            Err(ProtocolError::InvalidCloseReason)
-        );
+        assert_eq!(CloseFrame::parse(&[3]), Err(ProtocolError::TruncatedCloseCode));
+        assert_eq!(CloseFrame::parse(&[3, 232, 0xC3]), Err(ProtocolError::InvalidCloseReason));
         let reason_bytes = CLOSE_REASON_BYTES_MAX + 1;
         assert_eq!(
             CloseFrame::new(CloseCode::NORMAL, "r".repeat(reason_bytes)),

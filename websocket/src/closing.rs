@@ -72,10 +72,7 @@ impl Closing {
     /// An open connection.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self {
-            role,
-            state: ClosingState::Open,
-        }
+        Self { role, state: ClosingState::Open }
     }
 
     /// The state.
@@ -91,10 +88,9 @@ impl Closing {
     pub const fn check_may_send(self) -> Result<(), UsageError> {
         match self.state {
             ClosingState::Open | ClosingState::CloseReceived => Ok(()),
-            ClosingState::CloseSent
-            | ClosingState::Done
-            | ClosingState::Failed { .. }
-            | ClosingState::Lost => Err(UsageError::CloseSent),
+            ClosingState::CloseSent | ClosingState::Done | ClosingState::Failed { .. } | ClosingState::Lost => {
+                Err(UsageError::CloseSent)
+            }
         }
     }
 
@@ -127,9 +123,7 @@ impl Closing {
     /// The peer broke a rule.
     pub const fn fail(&mut self) {
         self.state = match self.state {
-            ClosingState::Open | ClosingState::CloseReceived => {
-                ClosingState::Failed { close_sent: false }
-            }
+            ClosingState::Open | ClosingState::CloseReceived => ClosingState::Failed { close_sent: false },
             ClosingState::CloseSent => ClosingState::Failed { close_sent: true },
             state => state,
         };
@@ -138,9 +132,7 @@ impl Closing {
     /// The peer's stream ended, or the time we give it to answer did.
     pub const fn lose(&mut self) {
         self.state = match self.state {
-            ClosingState::Open | ClosingState::CloseSent | ClosingState::CloseReceived => {
-                ClosingState::Lost
-            }
+            ClosingState::Open | ClosingState::CloseSent | ClosingState::CloseReceived => ClosingState::Lost,
             state => state,
         };
     }
@@ -157,12 +149,8 @@ impl Closing {
         match (self.state, self.role) {
             (ClosingState::Open, _) => Transport::Keep,
             (ClosingState::CloseSent, _) => Transport::AwaitClose,
-            (ClosingState::CloseReceived | ClosingState::Failed { close_sent: false }, _) => {
-                Transport::SendClose
-            }
-            (ClosingState::Done, Role::Server) | (ClosingState::Failed { close_sent: true }, _) => {
-                Transport::Shutdown
-            }
+            (ClosingState::CloseReceived | ClosingState::Failed { close_sent: false }, _) => Transport::SendClose,
+            (ClosingState::Done, Role::Server) | (ClosingState::Failed { close_sent: true }, _) => Transport::Shutdown,
             (ClosingState::Done, Role::Client) => Transport::AwaitEnd,
             (ClosingState::Lost, _) => Transport::Close,
         }
@@ -175,10 +163,7 @@ mod tests {
 
     #[test]
     fn we_close_first() {
-        for (role, done) in [
-            (Role::Server, Transport::Shutdown),
-            (Role::Client, Transport::AwaitEnd),
-        ] {
+        for (role, done) in [(Role::Server, Transport::Shutdown), (Role::Client, Transport::AwaitEnd)] {
             let mut closing = Closing::new(role);
             assert_eq!(closing.transport(), Transport::Keep);
             assert_eq!(closing.check_may_send(), Ok(()));
@@ -190,10 +175,7 @@ mod tests {
             assert_eq!(closing.transport(), done);
             assert!(closing.is_clean());
             closing.lose();
-            assert!(
-                closing.is_clean(),
-                "the end of stream after both close frames is no loss"
-            );
+            assert!(closing.is_clean(), "the end of stream after both close frames is no loss");
         }
     }
 
@@ -202,11 +184,7 @@ mod tests {
         let mut closing = Closing::new(Role::Server);
         closing.receive_close();
         assert_eq!(closing.transport(), Transport::SendClose);
-        assert_eq!(
-            closing.check_may_send(),
-            Ok(()),
-            "a begun message may be finished"
-        );
+        assert_eq!(closing.check_may_send(), Ok(()), "a begun message may be finished");
         closing.send_close().unwrap();
         assert_eq!(closing.transport(), Transport::Shutdown);
         assert_eq!(closing.send_close(), Err(UsageError::CloseSent));
@@ -229,11 +207,7 @@ mod tests {
             let mut closing = Closing::new(role);
             closing.send_close().unwrap();
             closing.fail();
-            assert_eq!(
-                closing.transport(),
-                Transport::Shutdown,
-                "no second close frame"
-            );
+            assert_eq!(closing.transport(), Transport::Shutdown, "no second close frame");
         }
     }
 

@@ -90,9 +90,7 @@ pub enum ProtocolError {
     InvalidUtf8,
 
     /// A message above the receiver's limit (RFC 6455 sections 7.4.1 and 10.4).
-    #[error(
-        "the peer sent a message of at least {message_bytes} bytes, above the limit of {message_bytes_max}"
-    )]
+    #[error("the peer sent a message of at least {message_bytes} bytes, above the limit of {message_bytes_max}")]
     MessageTooBig {
         /// Bytes of the message's frames so far, counting what the last header claims.
         message_bytes: u64,
@@ -130,9 +128,7 @@ impl ProtocolError {
 #[non_exhaustive]
 pub enum UsageError {
     /// More than 125 bytes for a control frame (RFC 6455 section 5.5).
-    #[error(
-        "a control frame carries at most {CONTROL_PAYLOAD_BYTES_MAX} bytes, not {payload_bytes}"
-    )]
+    #[error("a control frame carries at most {CONTROL_PAYLOAD_BYTES_MAX} bytes, not {payload_bytes}")]
     ControlTooLong {
         /// Bytes asked for.
         payload_bytes: usize,
@@ -172,33 +168,18 @@ mod tests {
     #[test]
     fn the_close_code_says_which_rule_was_broken() {
         assert_eq!(ProtocolError::UnmaskedFrame.close_code().value(), 1002);
-        assert_eq!(
-            ProtocolError::InvalidCloseCode { code: 1005 }
-                .close_code()
-                .value(),
-            1002
-        );
+        assert_eq!(ProtocolError::InvalidCloseCode { code: 1005 }.close_code().value(), 1002);
         assert_eq!(ProtocolError::InvalidUtf8.close_code().value(), 1007);
         assert_eq!(ProtocolError::InvalidCloseReason.close_code().value(), 1007);
-        let too_big = ProtocolError::MessageTooBig {
-            message_bytes: 2,
-            message_bytes_max: 1,
-        };
+        let too_big = ProtocolError::MessageTooBig { message_bytes: 2, message_bytes_max: 1 };
         assert_eq!(too_big.close_code().value(), 1009);
     }
 
     #[test]
     fn messages_say_what_the_peer_did() {
-        let error = ProtocolError::ReservedBits {
-            bits: ReservedBits::RSV1 | ReservedBits::RSV3,
-        };
-        assert_eq!(
-            error.to_string(),
-            "the peer set reserved bits that are not negotiated: RSV1+RSV3"
-        );
-        let error = ProtocolError::FragmentedControl {
-            opcode: Opcode::Ping,
-        };
+        let error = ProtocolError::ReservedBits { bits: ReservedBits::RSV1 | ReservedBits::RSV3 };
+        assert_eq!(error.to_string(), "the peer set reserved bits that are not negotiated: RSV1+RSV3");
+        let error = ProtocolError::FragmentedControl { opcode: Opcode::Ping };
         assert_eq!(error.to_string(), "the peer fragmented a ping frame");
     }
 }

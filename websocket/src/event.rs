@@ -87,16 +87,8 @@ impl Event {
     pub fn into_message(self, input: &[u8]) -> Result<Option<Message>, ProtocolError> {
         match self {
             Self::Assembled { message, .. } => Ok(Some(message)),
-            Self::InPlace {
-                kind: MessageKind::Binary,
-                range,
-                ..
-            } => Ok(Some(Message::from(&input[range]))),
-            Self::InPlace {
-                kind: MessageKind::Text,
-                range,
-                ..
-            } => match Text::copy_from_utf8(&input[range]) {
+            Self::InPlace { kind: MessageKind::Binary, range, .. } => Ok(Some(Message::from(&input[range]))),
+            Self::InPlace { kind: MessageKind::Text, range, .. } => match Text::copy_from_utf8(&input[range]) {
                 Ok(text) => Ok(Some(Message::Text(text))),
                 Err(_) => Err(ProtocolError::InvalidUtf8),
             },

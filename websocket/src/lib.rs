@@ -56,8 +56,8 @@ pub use closing::{Closing, ClosingState, Transport};
 pub use error::{ProtocolError, UsageError};
 pub use event::{ControlPayload, Event, Progress};
 pub use frame::{
-    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode,
-    Piece, ReservedBits, Role, encode_close,
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
+    Role, encode_close,
 };
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind};

@@ -80,10 +80,7 @@ mod tests {
                     let mut expected = source.clone();
                     apply_mask(key.at_offset(offset_bytes), &mut masked[start..start + len]);
                     apply_mask_scalar(key, &mut expected[start..start + len], offset_bytes);
-                    assert_eq!(
-                        masked, expected,
-                        "len {len} start {start} offset {offset_bytes}"
-                    );
+                    assert_eq!(masked, expected, "len {len} start {start} offset {offset_bytes}");
                 }
             }
         }

@@ -49,10 +49,7 @@ impl ProtocolConfig {
     #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
-        Self {
-            frames: FrameRules::new(role),
-            message_bytes_max,
-        }
+        Self { frames: FrameRules::new(role), message_bytes_max }
     }
 }
 
@@ -97,18 +94,10 @@ enum Incoming {
     /// No message is open.
     Between,
     /// A message is being gathered.
-    Assembling {
-        assembler: Assembler,
-        reserved_bits: ReservedBits,
-    },
+    Assembling { assembler: Assembler, reserved_bits: ReservedBits },
     /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the
     /// payload of its frames, counting all that the last header claims.
-    Streaming {
-        kind: MessageKind,
-        validator: Utf8Validator,
-        begun: bool,
-        frames_bytes: u64,
-    },
+    Streaming { kind: MessageKind, validator: Utf8Validator, begun: bool, frames_bytes: u64 },
     /// The peer closed or broke a rule: whatever comes is ignored.
     Ended,
 }
@@ -174,19 +163,14 @@ impl Protocol {
             Incoming::Assembling { assembler, .. } => assembler.capacity(),
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
-        message
-            + self
-                .cut_control
-                .as_ref()
-                .map_or(0, |_| mem::size_of::<CutPayload>())
+        message + self.cut_control.as_ref().map_or(0, |_| mem::size_of::<CutPayload>())
     }
 
     /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
     /// `None` when it does not; then nothing was touched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
-        let is_between =
-            matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
+        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
         if !is_between || self.delivery != Delivery::Whole {
             return Ok(None);
         }
@@ -207,10 +191,7 @@ impl Protocol {
         }
         let consumed = range.end;
         let event = message_in_place(kind, header.reserved_bits, input, range)?;
-        Ok(Some(Progress {
-            consumed,
-            event: Some(event),
-        }))
+        Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
     /// Everything else, piece by piece.
@@ -222,19 +203,12 @@ impl Protocol {
                 return Ok(Progress { consumed, event });
             }
         }
-        Ok(Progress {
-            consumed: input.len(),
-            event: None,
-        })
+        Ok(Progress { consumed: input.len(), event: None })
     }
 
     /// Decodes one piece and decides what becomes of it.
     #[inline]
-    fn step(
-        &mut self,
-        input: &mut [u8],
-        consumed: &mut usize,
-    ) -> Result<Option<Event>, ProtocolError> {
+    fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
         let decoded = self.frames.decode(&mut input[start..])?;
         *consumed += decoded.consumed;
@@ -263,9 +237,7 @@ impl Protocol {
         }
         let message_bytes = match &mut self.incoming {
             // Every earlier frame is complete, so what is kept is all they claimed.
-            Incoming::Assembling { assembler, .. } => {
-                header.payload_len.saturating_add(assembler.len() as u64)
-            }
+            Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
             Incoming::Streaming { frames_bytes, .. } => {
                 *frames_bytes = frames_bytes.saturating_add(header.payload_len);
                 *frames_bytes
@@ -279,10 +251,7 @@ impl Protocol {
     fn check_message_bytes(&self, message_bytes: u64) -> Result<(), ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
         if message_bytes > message_bytes_max {
-            return Err(ProtocolError::MessageTooBig {
-                message_bytes,
-                message_bytes_max,
-            });
+            return Err(ProtocolError::MessageTooBig { message_bytes, message_bytes_max });
         }
         Ok(())
     }
@@ -290,33 +259,19 @@ impl Protocol {
     #[inline]
     fn begin_message(&mut self, kind: MessageKind, reserved_bits: ReservedBits) {
         self.incoming = match self.delivery {
-            Delivery::Whole => Incoming::Assembling {
-                assembler: Assembler::new(kind),
-                reserved_bits,
-            },
-            Delivery::Pieces => Incoming::Streaming {
-                kind,
-                validator: Utf8Validator::new(),
-                begun: false,
-                frames_bytes: 0,
-            },
+            Delivery::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
+            Delivery::Pieces => {
+                Incoming::Streaming { kind, validator: Utf8Validator::new(), begun: false, frames_bytes: 0 }
+            }
         };
     }
 
     /// A piece of the open message.
     #[inline]
-    fn data_piece(
-        &mut self,
-        piece: &Piece,
-        input: &[u8],
-        range: Range<usize>,
-    ) -> Result<Option<Event>, ProtocolError> {
+    fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = piece.header.fin && piece.remaining_bytes == 0;
         match &mut self.incoming {
-            Incoming::Assembling {
-                assembler,
-                reserved_bits,
-            } => {
+            Incoming::Assembling { assembler, reserved_bits } => {
                 if last && assembler.len() == 0 {
                     let (kind, reserved_bits) = (assembler.kind(), *reserved_bits);
                     self.incoming = Incoming::Between;
@@ -324,23 +279,12 @@ impl Protocol {
                 }
                 let expected_bytes = piece.header.fin.then_some(piece.remaining_bytes);
                 assembler.push(&input[range], expected_bytes)?;
-                if last {
-                    self.finish_assembling()
-                } else {
-                    Ok(None)
-                }
+                if last { self.finish_assembling() } else { Ok(None) }
             }
-            Incoming::Streaming {
-                kind,
-                validator,
-                begun,
-                ..
-            } => {
+            Incoming::Streaming { kind, validator, begun, .. } => {
                 let kind = *kind;
                 if kind == MessageKind::Text {
-                    validator
-                        .push(&input[range.clone()])
-                        .map_err(|_| ProtocolError::InvalidUtf8)?;
+                    validator.push(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
                     if last && !validator.is_complete() {
                         return Err(ProtocolError::InvalidUtf8);
                     }
@@ -353,13 +297,7 @@ impl Protocol {
                     self.incoming = Incoming::Between;
                 }
                 let reserved_bits = piece.header.reserved_bits;
-                Ok(Some(Event::Piece {
-                    kind,
-                    reserved_bits,
-                    range,
-                    first,
-                    last,
-                }))
+                Ok(Some(Event::Piece { kind, reserved_bits, range, first, last }))
             }
             Incoming::Between | Incoming::Ended => Ok(None),
         }
@@ -368,15 +306,9 @@ impl Protocol {
     #[cold]
     fn finish_assembling(&mut self) -> Result<Option<Event>, ProtocolError> {
         match mem::replace(&mut self.incoming, Incoming::Between) {
-            Incoming::Assembling {
-                assembler,
-                reserved_bits,
-            } => {
+            Incoming::Assembling { assembler, reserved_bits } => {
                 let message = assembler.finish()?;
-                Ok(Some(Event::Assembled {
-                    reserved_bits,
-                    message,
-                }))
+                Ok(Some(Event::Assembled { reserved_bits, message }))
             }
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => Ok(None),
         }
@@ -419,11 +351,7 @@ impl Protocol {
             }
             opcode => {
                 let reserved_bits = header.reserved_bits;
-                Event::ReservedControl {
-                    opcode,
-                    reserved_bits,
-                    payload,
-                }
+                Event::ReservedControl { opcode, reserved_bits, payload }
             }
         }))
     }
@@ -456,9 +384,5 @@ fn message_in_place(
     if kind == MessageKind::Text {
         check_utf8(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
     }
-    Ok(Event::InPlace {
-        kind,
-        reserved_bits,
-        range,
-    })
+    Ok(Event::InPlace { kind, reserved_bits, range })
 }

@@ -1,8 +1,8 @@
 //! The opening handshake: both roles meet, and every wrong or missing thing has its error.
 
 use http::header::{
-    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tidegate_websocket::handshake::{
@@ -25,18 +25,11 @@ fn request() -> HeaderMap {
 }
 
 fn response() -> HeaderMap {
-    headers(&[
-        (UPGRADE, "websocket"),
-        (CONNECTION, "Upgrade"),
-        (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-    ])
+    headers(&[(UPGRADE, "websocket"), (CONNECTION, "Upgrade"), (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")])
 }
 
 fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
-    fields
-        .iter()
-        .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-        .collect()
+    fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
 }
 
 fn parse(headers: &HeaderMap) -> Result<Offer<'_>, RequestError> {
@@ -76,21 +69,9 @@ fn what_is_wrong_or_missing_has_its_error() {
         (SEC_WEBSOCKET_VERSION, Some("13, 8"), E::UnsupportedVersion),
         (SEC_WEBSOCKET_VERSION, Some("013"), E::UnsupportedVersion),
         (SEC_WEBSOCKET_KEY, None, E::MissingKey),
-        (
-            SEC_WEBSOCKET_KEY,
-            Some("aaaaaaaaaaaaaaaaaaaaaaaa"),
-            E::InvalidKey,
-        ),
-        (
-            SEC_WEBSOCKET_PROTOCOL,
-            Some("chat, a b"),
-            E::InvalidSubprotocol,
-        ),
-        (
-            SEC_WEBSOCKET_PROTOCOL,
-            Some("chat, soap, chat"),
-            E::RepeatedSubprotocol,
-        ),
+        (SEC_WEBSOCKET_KEY, Some("aaaaaaaaaaaaaaaaaaaaaaaa"), E::InvalidKey),
+        (SEC_WEBSOCKET_PROTOCOL, Some("chat, a b"), E::InvalidSubprotocol),
+        (SEC_WEBSOCKET_PROTOCOL, Some("chat, soap, chat"), E::RepeatedSubprotocol),
     ];
     for (name, value, error) in cases {
         let mut headers = request();
@@ -100,11 +81,9 @@ fn what_is_wrong_or_missing_has_its_error() {
         }
         assert_eq!(parse(&headers).err(), Some(error), "{name}: {value:?}");
     }
-    for (name, error) in [
-        (HOST, E::RepeatedHost),
-        (SEC_WEBSOCKET_KEY, E::RepeatedKey),
-        (SEC_WEBSOCKET_VERSION, E::RepeatedVersion),
-    ] {
+    for (name, error) in
+        [(HOST, E::RepeatedHost), (SEC_WEBSOCKET_KEY, E::RepeatedKey), (SEC_WEBSOCKET_VERSION, E::RepeatedVersion)]
+    {
         let mut headers = request();
         headers.append(&name, headers[&name].clone());
         assert_eq!(parse(&headers).err(), Some(error), "{name} twice");
@@ -122,10 +101,7 @@ fn what_is_wrong_or_missing_has_its_error() {
 fn errors_are_answered_with_their_status_and_a_clear_body() {
     let response = RequestError::InvalidKey.response();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        response.body(),
-        "websocket: Sec-WebSocket-Key must be 16 bytes in base64"
-    );
+    assert_eq!(response.body(), "websocket: Sec-WebSocket-Key must be 16 bytes in base64");
 
     let response = RequestError::UnsupportedVersion.response();
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
@@ -139,17 +115,11 @@ fn errors_are_answered_with_their_status_and_a_clear_body() {
 
 #[test]
 fn other_requests_are_recognised() {
-    assert!(!is_websocket_request(&headers(&[
-        (HOST, "example.com"),
-        (UPGRADE, "h2c")
-    ])));
+    assert!(!is_websocket_request(&headers(&[(HOST, "example.com"), (UPGRADE, "h2c")])));
     assert!(!is_websocket_request(&HeaderMap::new()));
     let mut without_upgrade = request();
     without_upgrade.remove(UPGRADE);
-    assert!(
-        is_websocket_request(&without_upgrade),
-        "it has a key: it is a broken one"
-    );
+    assert!(is_websocket_request(&without_upgrade), "it has a key: it is a broken one");
 }
 
 #[test]
@@ -165,13 +135,7 @@ fn the_server_prefers_among_what_the_client_offers() {
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "b");
     let without: [&str; 0] = [];
-    assert!(
-        !offer
-            .accept(&without)
-            .response()
-            .headers()
-            .contains_key(SEC_WEBSOCKET_PROTOCOL)
-    );
+    assert!(!offer.accept(&without).response().headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
 }
 
 #[test]
@@ -197,12 +161,8 @@ fn client_and_server_meet() {
         .collect();
     let offer = parse(&headers).unwrap();
     let response = offer.accept(&["wamp"]).response();
-    let established =
-        client.check_response(response.status(), response.version(), response.headers());
-    let expected = Established {
-        subprotocol: Some("wamp".into()),
-        extensions: None,
-    };
+    let established = client.check_response(response.status(), response.version(), response.headers());
+    let expected = Established { subprotocol: Some("wamp".into()), extensions: None };
     assert_eq!(established, Ok(expected));
 }
 
@@ -236,68 +196,29 @@ fn websocket_uris_give_host_and_target() {
 #[test]
 fn a_client_offers_only_tokens_and_each_once() {
     let uri = "ws://example.com/".parse().unwrap();
-    let client = ClientHandshake::new(&uri, nonce())
-        .unwrap()
-        .subprotocol("chat")
-        .unwrap();
-    assert_eq!(
-        client.clone().subprotocol("a b").err(),
-        Some(UriError::Subprotocol)
-    );
-    assert_eq!(
-        client.clone().subprotocol("").err(),
-        Some(UriError::Subprotocol)
-    );
-    assert_eq!(
-        client.subprotocol("chat").err(),
-        Some(UriError::RepeatedSubprotocol)
-    );
+    let client = ClientHandshake::new(&uri, nonce()).unwrap().subprotocol("chat").unwrap();
+    assert_eq!(client.clone().subprotocol("a b").err(), Some(UriError::Subprotocol));
+    assert_eq!(client.clone().subprotocol("").err(), Some(UriError::Subprotocol));
+    assert_eq!(client.subprotocol("chat").err(), Some(UriError::RepeatedSubprotocol));
 }
 
 #[test]
 fn a_response_is_checked_in_everything() {
     use ResponseError as E;
     let uri = "ws://example.com/".parse().unwrap();
-    let client = ClientHandshake::new(&uri, nonce())
-        .unwrap()
-        .subprotocol("chat")
-        .unwrap();
-    let check = |headers: &HeaderMap| {
-        client.check_response(StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_11, headers)
-    };
-    assert_eq!(
-        check(&response()),
-        Ok(Established {
-            subprotocol: None,
-            extensions: None
-        })
-    );
+    let client = ClientHandshake::new(&uri, nonce()).unwrap().subprotocol("chat").unwrap();
+    let check = |headers: &HeaderMap| client.check_response(StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_11, headers);
+    assert_eq!(check(&response()), Ok(Established { subprotocol: None, extensions: None }));
     for (name, value, error) in [
         (UPGRADE, None, E::Upgrade),
         (UPGRADE, Some("h2c"), E::Upgrade),
         (CONNECTION, None, E::Connection),
         (CONNECTION, Some("close"), E::Connection),
         (SEC_WEBSOCKET_ACCEPT, None, E::MissingAccept),
-        (
-            SEC_WEBSOCKET_ACCEPT,
-            Some("AAAAMBiTxaQ9kYGzzhZRbK+xOo="),
-            E::WrongAccept,
-        ),
-        (
-            SEC_WEBSOCKET_PROTOCOL,
-            Some("soap"),
-            E::UnrequestedSubprotocol,
-        ),
-        (
-            SEC_WEBSOCKET_PROTOCOL,
-            Some("Chat"),
-            E::UnrequestedSubprotocol,
-        ),
-        (
-            SEC_WEBSOCKET_EXTENSIONS,
-            Some("permessage-deflate"),
-            E::UnrequestedExtension,
-        ),
+        (SEC_WEBSOCKET_ACCEPT, Some("AAAAMBiTxaQ9kYGzzhZRbK+xOo="), E::WrongAccept),
+        (SEC_WEBSOCKET_PROTOCOL, Some("soap"), E::UnrequestedSubprotocol),
+        (SEC_WEBSOCKET_PROTOCOL, Some("Chat"), E::UnrequestedSubprotocol),
+        (SEC_WEBSOCKET_EXTENSIONS, Some("permessage-deflate"), E::UnrequestedExtension),
     ] {
         let mut headers = response();
         headers.remove(&name);
@@ -312,11 +233,7 @@ fn a_response_is_checked_in_everything() {
     let status = StatusCode::FORBIDDEN;
     let refused = client.check_response(status, Version::HTTP_11, &response());
     assert_eq!(refused, Err(E::Status { status }));
-    let old = client.check_response(
-        StatusCode::SWITCHING_PROTOCOLS,
-        Version::HTTP_10,
-        &response(),
-    );
+    let old = client.check_response(StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_10, &response());
     assert_eq!(old, Err(E::HttpVersion));
 }
 
@@ -324,9 +241,7 @@ fn a_response_is_checked_in_everything() {
 fn extensions_come_back_only_if_offered() {
     let uri = "ws://example.com/".parse().unwrap();
     let offer = HeaderValue::from_static("permessage-deflate; client_max_window_bits, x-other");
-    let client = ClientHandshake::new(&uri, nonce())
-        .unwrap()
-        .extensions(offer);
+    let client = ClientHandshake::new(&uri, nonce()).unwrap().extensions(offer);
     let check = |lines: &[&'static str]| {
         let mut headers = response();
         for line in lines {
@@ -340,16 +255,7 @@ fn extensions_come_back_only_if_offered() {
     let chosen = "permessage-deflate; server_no_context_takeover";
     assert_eq!(check(&[chosen]), Ok(Some(HeaderValue::from_static(chosen))));
     let both = "permessage-deflate, x-other";
-    assert_eq!(
-        check(&["permessage-deflate", "x-other"]),
-        Ok(Some(HeaderValue::from_static(both)))
-    );
-    assert_eq!(
-        check(&["x-unknown"]),
-        Err(ResponseError::UnrequestedExtension)
-    );
-    assert_eq!(
-        check(&["permessage-deflate, x-unknown"]),
-        Err(ResponseError::UnrequestedExtension)
-    );
+    assert_eq!(check(&["permessage-deflate", "x-other"]), Ok(Some(HeaderValue::from_static(both))));
+    assert_eq!(check(&["x-unknown"]), Err(ResponseError::UnrequestedExtension));
+    assert_eq!(check(&["permessage-deflate, x-unknown"]), Err(ResponseError::UnrequestedExtension));
 }

@@ -60,25 +60,16 @@ enum State {
     /// Nothing of the next frame has come.
     Between,
     /// Inside a header of which the first `len` bytes are held.
-    Header {
-        held: [u8; FRAME_HEADER_BYTES_MAX],
-        len: u8,
-    },
+    Header { held: [u8; FRAME_HEADER_BYTES_MAX], len: u8 },
     /// Inside a payload. The header's masking key is turned to what comes next.
-    Payload {
-        header: FrameHeader,
-        remaining_bytes: u64,
-    },
+    Payload { header: FrameHeader, remaining_bytes: u64 },
 }
 
 impl FrameDecoder {
     /// A decoder at the start of the peer's first frame.
     #[must_use]
     pub const fn new(rules: FrameRules) -> Self {
-        Self {
-            rules,
-            state: State::Between,
-        }
+        Self { rules, state: State::Between }
     }
 
     /// The rules in force.
@@ -106,21 +97,13 @@ impl FrameDecoder {
                 None => self.hold_header([0; FRAME_HEADER_BYTES_MAX], 0, input),
             },
             State::Header { held, len } => self.hold_header(held, usize::from(len), input),
-            State::Payload {
-                header,
-                remaining_bytes,
-            } => Ok(self.take_payload(header, remaining_bytes, 0, input)),
+            State::Payload { header, remaining_bytes } => Ok(self.take_payload(header, remaining_bytes, 0, input)),
         }
     }
 
     /// A header is complete at `header_len` of the input.
     #[inline]
-    fn begin_payload(
-        &mut self,
-        header: FrameHeader,
-        header_len: usize,
-        input: &mut [u8],
-    ) -> Decoded {
+    fn begin_payload(&mut self, header: FrameHeader, header_len: usize, input: &mut [u8]) -> Decoded {
         let mut decoded = self.take_payload(header, header.payload_len, header_len, input);
         if let Some(piece) = &mut decoded.piece {
             piece.first = true;
@@ -130,17 +113,9 @@ impl FrameDecoder {
 
     /// Unmasks and reports what there is of the payload from `start` on. `header` holds the key for that place.
     #[inline]
-    fn take_payload(
-        &mut self,
-        header: FrameHeader,
-        remaining_bytes: u64,
-        start: usize,
-        input: &mut [u8],
-    ) -> Decoded {
+    fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input: &mut [u8]) -> Decoded {
         let available = input.len() - start;
-        let len = usize::try_from(remaining_bytes)
-            .unwrap_or(usize::MAX)
-            .min(available);
+        let len = usize::try_from(remaining_bytes).unwrap_or(usize::MAX).min(available);
         let range = start..start + len;
         let remaining_bytes = remaining_bytes - len as u64;
         if let Some(key) = header.masking_key {
@@ -148,21 +123,10 @@ impl FrameDecoder {
         }
         self.state = match remaining_bytes {
             0 => State::Between,
-            _ => State::Payload {
-                header: rotate_key(header, len),
-                remaining_bytes,
-            },
+            _ => State::Payload { header: rotate_key(header, len), remaining_bytes },
         };
-        let piece = Piece {
-            header,
-            range,
-            first: false,
-            remaining_bytes,
-        };
-        Decoded {
-            consumed: start + len,
-            piece: Some(piece),
-        }
+        let piece = Piece { header, range, first: false, remaining_bytes };
+        Decoded { consumed: start + len, piece: Some(piece) }
     }
 
     /// Adds input to the `len` bytes of header that are held, until it is whole.
@@ -181,14 +145,8 @@ impl FrameDecoder {
                 Ok(self.begin_payload(header, header_len.saturating_sub(len), input))
             }
             None => {
-                self.state = State::Header {
-                    held,
-                    len: (len + taken) as u8,
-                };
-                Ok(Decoded {
-                    consumed: taken,
-                    piece: None,
-                })
+                self.state = State::Header { held, len: (len + taken) as u8 };
+                Ok(Decoded { consumed: taken, piece: None })
             }
         }
     }
@@ -197,10 +155,7 @@ impl FrameDecoder {
 /// The header with the masking key for the payload after `len` more bytes.
 fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
     let masking_key = header.masking_key.map(|key: MaskingKey| key.at_offset(len));
-    FrameHeader {
-        masking_key,
-        ..header
-    }
+    FrameHeader { masking_key, ..header }
 }
 
 #[cfg(test)]
@@ -260,8 +215,7 @@ mod tests {
                     text.extend_from_slice(&input[piece.range]);
                 }
                 assert_eq!(text, b"Gezeitentor");
-                let expected =
-                    [first_cut, second_cut, frame.len()].map(|cut| (frame.len() - cut) as u64);
+                let expected = [first_cut, second_cut, frame.len()].map(|cut| (frame.len() - cut) as u64);
                 assert_eq!(remaining, expected);
             }
         }

@@ -86,9 +86,7 @@ impl<'a> Frame<'a> {
             return Err(UsageError::NotControl { opcode });
         }
         if payload.len() > CONTROL_PAYLOAD_BYTES_MAX {
-            return Err(UsageError::ControlTooLong {
-                payload_bytes: payload.len(),
-            });
+            return Err(UsageError::ControlTooLong { payload_bytes: payload.len() });
         }
         Ok(Self::new(opcode, payload))
     }
@@ -111,21 +109,9 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub fn header(&self, masking_key: Option<MaskingKey>) -> HeaderBytes {
-        let Self {
-            fin,
-            reserved_bits,
-            opcode,
-            payload,
-        } = *self;
+        let Self { fin, reserved_bits, opcode, payload } = *self;
         let payload_len = payload.len() as u64;
-        FrameHeader {
-            fin,
-            reserved_bits,
-            opcode,
-            masking_key,
-            payload_len,
-        }
-        .encode()
+        FrameHeader { fin, reserved_bits, opcode, masking_key, payload_len }.encode()
     }
 
     /// Appends header and payload to `out`, masked if there is a key.
@@ -142,21 +128,12 @@ impl<'a> Frame<'a> {
     }
 
     const fn new(opcode: Opcode, payload: &'a [u8]) -> Self {
-        Self {
-            fin: true,
-            reserved_bits: ReservedBits::NONE,
-            opcode,
-            payload,
-        }
+        Self { fin: true, reserved_bits: ReservedBits::NONE, opcode, payload }
     }
 }
 
 /// Appends a close frame to `out`; with `None` one without code, which the peer reports as 1005.
-pub fn encode_close(
-    close: Option<&CloseFrame>,
-    masking_key: Option<MaskingKey>,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_close(close: Option<&CloseFrame>, masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
     let payload = close.map(CloseFrame::payload);
     let payload = payload.as_ref().map_or(&[][..], AsRef::as_ref);
     Frame::new(Opcode::Close, payload).encode(masking_key, out);
@@ -185,16 +162,12 @@ impl MessageEncoder {
     /// A message of which nothing was sent yet.
     #[must_use]
     pub const fn new(kind: MessageKind) -> Self {
-        Self {
-            opcode: kind.opcode(),
-        }
+        Self { opcode: kind.opcode() }
     }
 
     /// Appends a piece to `out` as a frame without FIN.
     pub fn write(&mut self, piece: &[u8], masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
-        Frame::new(self.opcode, piece)
-            .not_final()
-            .encode(masking_key, out);
+        Frame::new(self.opcode, piece).not_final().encode(masking_key, out);
         self.opcode = Opcode::Continuation;
     }
 
@@ -212,22 +185,14 @@ mod tests {
     #[test]
     fn control_frames_are_checked_when_made() {
         let payload = [0; CONTROL_PAYLOAD_BYTES_MAX + 1];
-        let too_long = Err(UsageError::ControlTooLong {
-            payload_bytes: payload.len(),
-        });
+        let too_long = Err(UsageError::ControlTooLong { payload_bytes: payload.len() });
         assert_eq!(Frame::ping(&payload), too_long);
         assert_eq!(Frame::pong(&payload), too_long);
         assert!(Frame::ping(&payload[1..]).is_ok());
         let opcode = Opcode::Text;
-        assert_eq!(
-            Frame::control(opcode, b""),
-            Err(UsageError::NotControl { opcode })
-        );
+        assert_eq!(Frame::control(opcode, b""), Err(UsageError::NotControl { opcode }));
         let mut out = Vec::new();
-        Frame::control(Opcode::ControlF, b"x")
-            .unwrap()
-            .not_final()
-            .encode(None, &mut out);
+        Frame::control(Opcode::ControlF, b"x").unwrap().not_final().encode(None, &mut out);
         assert_eq!(out, b"\x8f\x01x");
     }
 
@@ -248,9 +213,6 @@ mod tests {
         let frame = Frame::binary(b"data").reserved_bits(ReservedBits::RSV1);
         assert_eq!(&*frame.header(None), b"\xc2\x04");
         let long = vec![0; 70_000];
-        assert_eq!(
-            &*Frame::binary(&long).header(None),
-            b"\x82\x7f\0\0\0\0\0\x01\x11\x70"
-        );
+        assert_eq!(&*Frame::binary(&long).header(None), b"\x82\x7f\0\0\0\0\0\x01\x11\x70");
     }
 }

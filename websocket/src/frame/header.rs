@@ -75,13 +75,7 @@ impl FrameHeader {
             (true, None) => return Ok(None),
         };
         let reserved_bits = ReservedBits::of_first_byte(first);
-        let header = Self {
-            fin: first & FIN != 0,
-            reserved_bits,
-            opcode,
-            masking_key,
-            payload_len,
-        };
+        let header = Self { fin: first & FIN != 0, reserved_bits, opcode, masking_key, payload_len };
         Ok(Some((header, input.len() - rest.len())))
     }
 
@@ -113,10 +107,7 @@ impl FrameHeader {
             bytes[len..len + 4].copy_from_slice(&key.bytes());
             len += 4;
         }
-        HeaderBytes {
-            bytes,
-            len: len as u8,
-        }
+        HeaderBytes { bytes, len: len as u8 }
     }
 }
 
@@ -151,9 +142,7 @@ fn parse_first_byte(first: u8, rules: &FrameRules) -> Result<Opcode, ProtocolErr
             _ => rules.frame_bits,
         };
         if !allowed.contains(bits) {
-            return Err(ProtocolError::ReservedBits {
-                bits: bits.without(allowed),
-            });
+            return Err(ProtocolError::ReservedBits { bits: bits.without(allowed) });
         }
     }
     if opcode.is_control() && first & FIN == 0 {
@@ -198,30 +187,13 @@ mod tests {
 
     #[test]
     fn headers_round_trip_and_need_all_their_bytes() {
-        let lens = [
-            0,
-            1,
-            125,
-            126,
-            127,
-            0xFFFF,
-            0x1_0000,
-            u64::from(u32::MAX),
-            (1 << 63) - 1,
-        ];
+        let lens = [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, u64::from(u32::MAX), (1 << 63) - 1];
         for role in [Role::Server, Role::Client] {
             for payload_len in lens {
                 for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Binary] {
-                    let masking_key =
-                        (role == Role::Server).then(|| MaskingKey::new([1, 2, 3, 0xFF]));
+                    let masking_key = (role == Role::Server).then(|| MaskingKey::new([1, 2, 3, 0xFF]));
                     let reserved_bits = ReservedBits::NONE;
-                    let header = FrameHeader {
-                        fin: false,
-                        reserved_bits,
-                        opcode,
-                        masking_key,
-                        payload_len,
-                    };
+                    let header = FrameHeader { fin: false, reserved_bits, opcode, masking_key, payload_len };
                     let bytes = header.encode();
                     for len in 0..bytes.len() {
                         assert_eq!(parse(role, &bytes[..len]), Ok(None), "{header:?}");
@@ -271,36 +243,15 @@ mod tests {
     #[test]
     fn a_wrong_length_is_refused_as_soon_as_it_shows() {
         let cases: [(&[u8], ProtocolError); 5] = [
-            (
-                &[0x82, 126, 0, 125],
-                ProtocolError::NonMinimalLength { payload_len: 125 },
-            ),
-            (
-                &[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
-                ProtocolError::NonMinimalLength {
-                    payload_len: 0xFFFF,
-                },
-            ),
+            (&[0x82, 126, 0, 125], ProtocolError::NonMinimalLength { payload_len: 125 }),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], ProtocolError::NonMinimalLength { payload_len: 0xFFFF }),
             (&[0x82, 127, 0x80], ProtocolError::LengthOutOfRange),
-            (
-                &[0x89, 126],
-                ProtocolError::ControlTooLong {
-                    opcode: Opcode::Ping,
-                },
-            ),
-            (
-                &[0x88, 127],
-                ProtocolError::ControlTooLong {
-                    opcode: Opcode::Close,
-                },
-            ),
+            (&[0x89, 126], ProtocolError::ControlTooLong { opcode: Opcode::Ping }),
+            (&[0x88, 127], ProtocolError::ControlTooLong { opcode: Opcode::Close }),
         ];
         for (bytes, error) in cases {
             assert_eq!(parse(Role::Client, bytes), Err(error));
-            assert_eq!(
-                parse(Role::Client, &bytes[..bytes.len() - 1]).ok(),
-                Some(None)
-            );
+            assert_eq!(parse(Role::Client, &bytes[..bytes.len() - 1]).ok(), Some(None));
         }
     }
 }

@@ -174,21 +174,13 @@ impl BitOr for ReservedBits {
 impl fmt::Display for ReservedBits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (bit, name) in [
-            (Self::RSV1, "RSV1"),
-            (Self::RSV2, "RSV2"),
-            (Self::RSV3, "RSV3"),
-        ] {
+        for (bit, name) in [(Self::RSV1, "RSV1"), (Self::RSV2, "RSV2"), (Self::RSV3, "RSV3")] {
             if self.contains(bit) {
                 write!(f, "{separator}{name}")?;
                 separator = "+";
             }
         }
-        if self.is_empty() {
-            f.write_str("none")
-        } else {
-            Ok(())
-        }
+        if self.is_empty() { f.write_str("none") } else { Ok(()) }
     }
 }
 
@@ -217,11 +209,6 @@ impl FrameRules {
     /// The rules of RFC 6455 for `role`, without extensions.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self {
-            role,
-            message_bits: ReservedBits::NONE,
-            frame_bits: ReservedBits::NONE,
-            reserved_control: false,
-        }
+        Self { role, message_bits: ReservedBits::NONE, frame_bits: ReservedBits::NONE, reserved_control: false }
     }
 }

@@ -5,9 +5,8 @@
 use std::io::Write;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
@@ -75,14 +74,7 @@ impl ClientHandshake {
             query if query.starts_with('?') => format!("/{query}"),
             target => target.to_owned(),
         };
-        Ok(Self {
-            target,
-            host,
-            nonce,
-            subprotocols: Vec::new(),
-            extensions: None,
-            headers: HeaderMap::new(),
-        })
+        Ok(Self { target, host, nonce, subprotocols: Vec::new(), extensions: None, headers: HeaderMap::new() })
     }
 
     /// Offers a subprotocol, after those offered before.
@@ -120,20 +112,12 @@ impl ClientHandshake {
     /// Appends the request's head to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
-        let _ = write!(
-            out,
-            "GET {} HTTP/1.1\r\nHost: {}\r\n",
-            self.target, self.host
-        );
+        let _ = write!(out, "GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.host);
         out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
         let _ = write!(out, "Sec-WebSocket-Version: {VERSION}\r\n");
         push_header(out, "Sec-WebSocket-Key", self.nonce.as_bytes());
         if !self.subprotocols.is_empty() {
-            push_header(
-                out,
-                "Sec-WebSocket-Protocol",
-                self.subprotocols.join(", ").as_bytes(),
-            );
+            push_header(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
         if let Some(offer) = &self.extensions {
             push_header(out, "Sec-WebSocket-Extensions", offer.as_bytes());
@@ -162,11 +146,7 @@ impl ClientHandshake {
             return Err(ResponseError::HttpVersion);
         }
         match field::once(headers, &UPGRADE) {
-            Once::Value(value)
-                if value
-                    .as_bytes()
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(b"websocket") => {}
+            Once::Value(value) if value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket") => {}
             _ => return Err(ResponseError::Upgrade),
         }
         if !field::contains_token(headers, &CONNECTION, "upgrade") {
@@ -175,19 +155,14 @@ impl ClientHandshake {
         match field::once(headers, &SEC_WEBSOCKET_ACCEPT) {
             Once::Missing => return Err(ResponseError::MissingAccept),
             Once::Repeated => return Err(ResponseError::RepeatedAccept),
-            Once::Value(value)
-                if value.as_bytes().trim_ascii() != self.nonce.accept_key().as_bytes() =>
-            {
+            Once::Value(value) if value.as_bytes().trim_ascii() != self.nonce.accept_key().as_bytes() => {
                 return Err(ResponseError::WrongAccept);
             }
             Once::Value(_) => {}
         }
         let subprotocol = self.check_subprotocol(headers)?;
         let extensions = self.check_extensions(headers)?;
-        Ok(Established {
-            subprotocol,
-            extensions,
-        })
+        Ok(Established { subprotocol, extensions })
     }
 
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
@@ -196,11 +171,7 @@ impl ClientHandshake {
             Once::Repeated => return Err(ResponseError::RepeatedSubprotocol),
             Once::Value(value) => value.as_bytes().trim_ascii(),
         };
-        match self
-            .subprotocols
-            .iter()
-            .find(|offered| offered.as_bytes() == chosen)
-        {
+        match self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen) {
             Some(offered) => Ok(Some(offered.clone())),
             None => Err(ResponseError::UnrequestedSubprotocol),
         }
@@ -208,10 +179,7 @@ impl ClientHandshake {
 
     /// What the server chose is compared with the offer by name; parameters are the extension's to judge.
     fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, ResponseError> {
-        let offered = self
-            .extensions
-            .as_ref()
-            .map_or(&[][..], HeaderValue::as_bytes);
+        let offered = self.extensions.as_ref().map_or(&[][..], HeaderValue::as_bytes);
         let is_offered = |chosen: &[u8]| {
             let mut offers = offered.split(|byte| *byte == b',').map(extension_name);
             offers.any(|name| name.eq_ignore_ascii_case(extension_name(chosen)))
@@ -229,21 +197,13 @@ impl ClientHandshake {
 
 /// All lines of `Sec-WebSocket-Extensions` as one.
 fn join_lines(headers: &HeaderMap) -> Option<HeaderValue> {
-    let lines: Vec<&[u8]> = headers
-        .get_all(SEC_WEBSOCKET_EXTENSIONS)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+    let lines: Vec<&[u8]> = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
 /// The name in `name; parameter; parameter=value`.
 fn extension_name(element: &[u8]) -> &[u8] {
-    element
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or(element)
-        .trim_ascii()
+    element.split(|byte| *byte == b';').next().unwrap_or(element).trim_ascii()
 }
 
 /// Headers that are the handshake's own, or that would announce a body it does not have.

@@ -90,10 +90,7 @@ impl RequestError {
         let mut response = Response::new(self.to_string());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            http::header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if self.status() == StatusCode::UPGRADE_REQUIRED {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

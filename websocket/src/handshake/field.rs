@@ -3,10 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The elements of a list field, over all of its lines, without the empty ones.
-pub(super) fn list<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'h [u8]> {
+pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     headers
         .get_all(name)
         .iter()
@@ -38,13 +35,7 @@ pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Once<'h> {
 
 /// The bytes as text if they are a token (RFC 9110 section 5.6.2).
 pub(super) fn token(bytes: &[u8]) -> Option<&str> {
-    let is_token = !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
-    if is_token {
-        std::str::from_utf8(bytes).ok()
-    } else {
-        None
-    }
+    let is_token =
+        !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+    if is_token { std::str::from_utf8(bytes).ok() } else { None }
 }

@@ -45,10 +45,7 @@ impl Nonce {
     /// The proof that a server read this nonce.
     #[must_use]
     pub fn accept_key(&self) -> AcceptKey {
-        let digest = Sha1::new()
-            .chain_update(self.0)
-            .chain_update(GUID)
-            .finalize();
+        let digest = Sha1::new().chain_update(self.0).chain_update(GUID).finalize();
         let mut encoded = [b'='; ACCEPT_KEY_LEN];
         // Cannot fail: 20 bytes take exactly 28 characters.
         let _ = STANDARD.encode_slice(digest, &mut encoded);
@@ -83,14 +80,8 @@ mod tests {
     fn the_example_of_the_rfc() {
         let nonce = Nonce::parse(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
         assert_eq!(nonce, Nonce::new(*b"the sample nonce"));
-        assert_eq!(
-            nonce.accept_key().as_bytes(),
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-        assert_eq!(
-            HeaderValue::from(nonce.accept_key()),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(nonce.accept_key().as_bytes(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(HeaderValue::from(nonce.accept_key()), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

@@ -117,11 +117,7 @@ pub fn check_same_origin(headers: &HeaderMap, scheme: Scheme) -> Result<(), Orig
         Ok(None) | Err(_) => return Err(OriginError::InvalidHost),
     };
     let own = Origin::of_authority(scheme, host).ok_or(OriginError::InvalidHost)?;
-    if origin == own {
-        Ok(())
-    } else {
-        Err(OriginError::NotAllowed)
-    }
+    if origin == own { Ok(()) } else { Err(OriginError::NotAllowed) }
 }
 
 /// Origins that may connect.
@@ -144,12 +140,8 @@ pub struct OriginAllowList {
 impl OriginAllowList {
     /// A list of `scheme://host[:port]`; `None` if one of them is something else.
     pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Option<Self> {
-        let origins = origins
-            .into_iter()
-            .map(|origin| Origin::parse(origin.as_ref()));
-        Some(Self {
-            origins: origins.collect::<Option<_>>()?,
-        })
+        let origins = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
+        Some(Self { origins: origins.collect::<Option<_>>()? })
     }
 
     /// Allows a request whose `Origin` is on the list, and no other.
@@ -158,11 +150,7 @@ impl OriginAllowList {
     /// [`OriginError`].
     pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginError> {
         let origin = origin_of(headers)?.ok_or(OriginError::Missing)?;
-        if self.origins.contains(&origin) {
-            Ok(())
-        } else {
-            Err(OriginError::NotAllowed)
-        }
+        if self.origins.contains(&origin) { Ok(()) } else { Err(OriginError::NotAllowed) }
     }
 }
 
@@ -189,18 +177,12 @@ fn once_str<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h 
 fn split_host(authority: &str) -> Option<(Host, &str)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
-        let port = if rest.is_empty() {
-            ""
-        } else {
-            rest.strip_prefix(':')?
-        };
+        let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
         return Some((Host::Ipv6(address.parse().ok()?), port));
     }
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte));
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte));
     is_name.then(|| (Host::Name(name.to_ascii_lowercase()), port))
 }
 
@@ -231,99 +213,30 @@ mod tests {
             (Scheme::Http, "[::1]:9000", "http://[0:0:0:0:0:0:0:1]:9000"),
             (Scheme::Http, "[2001:DB8::1]", "http://[2001:db8::1]:80"),
         ] {
-            assert_eq!(
-                check_same_origin(&headers(host, Some(origin)), scheme),
-                Ok(()),
-                "{origin}"
-            );
+            assert_eq!(check_same_origin(&headers(host, Some(origin)), scheme), Ok(()), "{origin}");
         }
     }
 
     #[test]
     fn another_scheme_host_or_port_is_another_origin() {
         for (scheme, host, origin, error) in [
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.org",
-                OriginError::NotAllowed,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.com:81",
-                OriginError::NotAllowed,
-            ),
-            (
-                Scheme::Http,
-                "example.com:443",
-                "https://example.com",
-                OriginError::NotAllowed,
-            ),
-            (
-                Scheme::Https,
-                "example.com",
-                "http://example.com:443",
-                OriginError::NotAllowed,
-            ),
-            (
-                Scheme::Http,
-                "[::1]",
-                "http://[::2]",
-                OriginError::NotAllowed,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.com.evil.org",
-                OriginError::NotAllowed,
-            ),
+            (Scheme::Http, "example.com", "http://example.org", OriginError::NotAllowed),
+            (Scheme::Http, "example.com", "http://example.com:81", OriginError::NotAllowed),
+            (Scheme::Http, "example.com:443", "https://example.com", OriginError::NotAllowed),
+            (Scheme::Https, "example.com", "http://example.com:443", OriginError::NotAllowed),
+            (Scheme::Http, "[::1]", "http://[::2]", OriginError::NotAllowed),
+            (Scheme::Http, "example.com", "http://example.com.evil.org", OriginError::NotAllowed),
             (Scheme::Http, "example.com", "null", OriginError::Invalid),
             (Scheme::Http, "example.com", "", OriginError::Invalid),
             (Scheme::Http, "example.com", "file://", OriginError::Invalid),
             (Scheme::Http, "example.com", "http://", OriginError::Invalid),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://a@example.com",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.com/",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.com:+80",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://example.com:65536",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://[::1",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "example.com",
-                "http://[::1]80",
-                OriginError::Invalid,
-            ),
-            (
-                Scheme::Http,
-                "a b",
-                "http://example.com",
-                OriginError::InvalidHost,
-            ),
+            (Scheme::Http, "example.com", "http://a@example.com", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://example.com/", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://example.com:+80", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://example.com:65536", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://[::1", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://[::1]80", OriginError::Invalid),
+            (Scheme::Http, "a b", "http://example.com", OriginError::InvalidHost),
         ] {
             let checked = check_same_origin(&headers(host, Some(origin)), scheme);
             assert_eq!(checked, Err(error), "{origin} at {host}");
@@ -334,19 +247,13 @@ mod tests {
     fn a_missing_origin_is_no_browser_and_a_repeated_one_no_origin() {
         let mut headers = headers("example.com", None);
         assert_eq!(check_same_origin(&headers, Scheme::Http), Ok(()));
-        assert_eq!(
-            check_same_origin(&headers, Scheme::Https),
-            Err(OriginError::Missing)
-        );
+        assert_eq!(check_same_origin(&headers, Scheme::Https), Err(OriginError::Missing));
         let allowed = OriginAllowList::parse(["http://example.com"]).unwrap();
         assert_eq!(allowed.check(&headers), Err(OriginError::Missing));
         headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
         assert_eq!(allowed.check(&headers), Ok(()));
         headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
-        assert_eq!(
-            check_same_origin(&headers, Scheme::Http),
-            Err(OriginError::Repeated)
-        );
+        assert_eq!(check_same_origin(&headers, Scheme::Http), Err(OriginError::Repeated));
         assert_eq!(allowed.check(&headers), Err(OriginError::Repeated));
         assert_eq!(OriginAllowList::parse(["example.com"]), None);
     }

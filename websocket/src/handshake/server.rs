@@ -3,8 +3,8 @@
 //! Stateless: a request's head in, an [`Offer`] or a [`RequestError`] out; the offer's acceptance gives the `101`.
 
 use http::header::{
-    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
@@ -56,11 +56,7 @@ impl<'h> Offer<'h> {
     ///
     /// # Errors
     /// [`RequestError`], every variant but that of the origin.
-    pub fn parse(
-        method: &Method,
-        version: Version,
-        headers: &'h HeaderMap,
-    ) -> Result<Self, RequestError> {
+    pub fn parse(method: &Method, version: Version, headers: &'h HeaderMap) -> Result<Self, RequestError> {
         if method != Method::GET {
             return Err(RequestError::Method);
         }
@@ -82,11 +78,7 @@ impl<'h> Offer<'h> {
         check_version(headers)?;
         let nonce = parse_key(headers)?;
         let subprotocols = parse_subprotocols(headers)?;
-        Ok(Self {
-            nonce,
-            subprotocols,
-            headers,
-        })
+        Ok(Self { nonce, subprotocols, headers })
     }
 
     /// The subprotocols the client speaks, in its order of preference.
@@ -104,16 +96,8 @@ impl<'h> Offer<'h> {
     /// if there is none (RFC 6455 section 4.2.2). Subprotocols are compared exactly.
     #[must_use]
     pub fn accept<S: AsRef<str>>(&self, preferences: &[S]) -> Acceptance<'h> {
-        let offered = |name: &S| {
-            self.subprotocols
-                .iter()
-                .copied()
-                .find(|offered| *offered == name.as_ref())
-        };
-        Acceptance {
-            accept_key: self.nonce.accept_key(),
-            subprotocol: preferences.iter().find_map(offered),
-        }
+        let offered = |name: &S| self.subprotocols.iter().copied().find(|offered| *offered == name.as_ref());
+        Acceptance { accept_key: self.nonce.accept_key(), subprotocol: preferences.iter().find_map(offered) }
     }
 }
 
@@ -148,10 +132,7 @@ impl<'h> Acceptance<'h> {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept_key.into());
         // A token came in a header, so it is a header value.
-        if let Some(value) = self
-            .subprotocol
-            .and_then(|name| HeaderValue::from_str(name).ok())
-        {
+        if let Some(value) = self.subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
         }
         response
@@ -171,9 +152,7 @@ fn parse_key(headers: &HeaderMap) -> Result<Nonce, RequestError> {
     match field::once(headers, &SEC_WEBSOCKET_KEY) {
         Once::Missing => Err(RequestError::MissingKey),
         Once::Repeated => Err(RequestError::RepeatedKey),
-        Once::Value(value) => {
-            Nonce::parse(value.as_bytes().trim_ascii()).ok_or(RequestError::InvalidKey)
-        }
+        Once::Value(value) => Nonce::parse(value.as_bytes().trim_ascii()).ok_or(RequestError::InvalidKey),
     }
 }
 

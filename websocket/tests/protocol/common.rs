@@ -1,8 +1,8 @@
 //! What the protocol tests share: feeding bytes in several ways and seeing what comes of them.
 
 use tidegate_websocket::{
-    CloseFrame, ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey,
-    MessageKind, Opcode, Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
+    CloseFrame, ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, MessageKind, Opcode,
+    Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
 };
 
 /// An event with its bytes, so that it does not depend on how the input was cut.
@@ -46,15 +46,7 @@ pub fn peer_key(role: Role) -> Option<MaskingKey> {
 pub fn header(role: Role, fin: bool, opcode: Opcode, payload_len: u64) -> Vec<u8> {
     let reserved_bits = ReservedBits::NONE;
     let masking_key = peer_key(role);
-    FrameHeader {
-        fin,
-        reserved_bits,
-        opcode,
-        masking_key,
-        payload_len,
-    }
-    .encode()
-    .to_vec()
+    FrameHeader { fin, reserved_bits, opcode, masking_key, payload_len }.encode().to_vec()
 }
 
 /// Feeds `input` whole, byte by byte, in random pieces, streamed, and with trailing bytes after it where that must
@@ -65,20 +57,14 @@ pub fn feed(config: ProtocolConfig, input: &[u8]) -> Outcome {
         ("byte by byte", Delivery::Whole, |_| 1),
         ("whole, streamed", Delivery::Pieces, |_| usize::MAX),
         ("byte by byte, streamed", Delivery::Pieces, |_| 1),
-        ("in random pieces, streamed", Delivery::Pieces, |random| {
-            1 + random.below(9)
-        }),
+        ("in random pieces, streamed", Delivery::Pieces, |random| 1 + random.below(9)),
     ];
     for (way, delivery, piece_len) in ways {
         let outcome = feed_pieces(config, delivery, input, piece_len);
         assert_eq!(outcome, whole, "{way} against whole");
     }
     let long: PieceLen = |random| 1 + random.below(40);
-    assert_eq!(
-        feed_pieces(config, Delivery::Whole, input, long),
-        whole,
-        "in random pieces"
-    );
+    assert_eq!(feed_pieces(config, Delivery::Whole, input, long), whole, "in random pieces");
     feed_trailing(config, input, &whole);
     whole
 }
@@ -107,12 +93,7 @@ fn is_between_frames(config: ProtocolConfig, input: &[u8]) -> bool {
 }
 
 /// Feeds `input` in pieces of the lengths that `piece_len` gives.
-pub fn feed_pieces(
-    config: ProtocolConfig,
-    delivery: Delivery,
-    input: &[u8],
-    piece_len: PieceLen,
-) -> Outcome {
+pub fn feed_pieces(config: ProtocolConfig, delivery: Delivery, input: &[u8], piece_len: PieceLen) -> Outcome {
     let mut random = Random::new(input.len() as u64);
     let mut protocol = Protocol::new(config);
     protocol.set_delivery(delivery);
@@ -155,26 +136,12 @@ fn see(event: Event, input: &[u8], streamed: &mut Option<Vec<u8>>) -> Option<See
     Some(match event {
         Event::Ping(payload) => Seen::Ping(bytes(payload)),
         Event::Pong(payload) => Seen::Pong(bytes(payload)),
-        Event::ReservedControl {
-            opcode, payload, ..
-        } => Seen::Reserved(opcode, bytes(payload)),
+        Event::ReservedControl { opcode, payload, .. } => Seen::Reserved(opcode, bytes(payload)),
         Event::Close(close) => Seen::Close(close),
-        Event::Piece {
-            kind,
-            range,
-            first,
-            last,
-            ..
-        } => {
-            assert_eq!(
-                first,
-                streamed.is_none(),
-                "first says that a message begins"
-            );
+        Event::Piece { kind, range, first, last, .. } => {
+            assert_eq!(first, streamed.is_none(), "first says that a message begins");
             assert!(last || !range.is_empty(), "only a last piece may be empty");
-            streamed
-                .get_or_insert_default()
-                .extend_from_slice(&input[range]);
+            streamed.get_or_insert_default().extend_from_slice(&input[range]);
             if !last {
                 return None;
             }

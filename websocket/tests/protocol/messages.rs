@@ -2,8 +2,8 @@
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, peer_key, server};
 use tidegate_websocket::{
-    CloseCode, CloseFrame, Delivery, Event, Frame, MaskingKey, MessageEncoder, MessageKind, Opcode,
-    Protocol, ProtocolError, ReservedBits, Role, encode_close,
+    CloseCode, CloseFrame, Delivery, Event, Frame, MaskingKey, MessageEncoder, MessageKind, Opcode, Protocol,
+    ProtocolError, ReservedBits, Role, encode_close,
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -18,15 +18,10 @@ fn config(role: Role) -> tidegate_websocket::ProtocolConfig {
 #[test]
 fn messages_of_every_length_class_arrive_in_both_roles() {
     for role in ROLES {
-        for len in [
-            0, 1, 2, 63, 64, 125, 126, 127, 300, 0xFFFF, 0x1_0000, 70_001,
-        ] {
+        for len in [0, 1, 2, 63, 64, 125, 126, 127, 300, 0xFFFF, 0x1_0000, 70_001] {
             let payload: Vec<u8> = (0..len).map(|index: usize| (index * 7) as u8).collect();
             let input = encode(role, Frame::binary(&payload));
-            assert_eq!(
-                feed(config(role), &input),
-                (vec![Seen::Binary(payload)], None)
-            );
+            assert_eq!(feed(config(role), &input), (vec![Seen::Binary(payload)], None));
             let text: String = "añ€𝄞".chars().cycle().take(len).collect();
             let input = encode(role, Frame::text(&text));
             assert_eq!(feed(config(role), &input), (vec![Seen::Text(text)], None));
@@ -80,10 +75,7 @@ fn empty_fragments_make_an_empty_message() {
         encode(Role::Client, Frame::continuation(b"")),
     ]
     .concat();
-    assert_eq!(
-        feed(client(), &input),
-        (vec![Seen::Text(String::new())], None)
-    );
+    assert_eq!(feed(client(), &input), (vec![Seen::Text(String::new())], None));
 }
 
 #[test]
@@ -111,11 +103,7 @@ fn a_whole_message_is_reported_where_it_is_even_after_its_header_came_alone() {
     assert_eq!(protocol.receive(head).unwrap().event, None);
     let progress = protocol.receive(payload).unwrap();
     let reserved_bits = ReservedBits::NONE;
-    let expected = Event::InPlace {
-        kind: MessageKind::Text,
-        reserved_bits,
-        range: 0..11,
-    };
+    let expected = Event::InPlace { kind: MessageKind::Text, reserved_bits, range: 0..11 };
     assert_eq!((progress.consumed, progress.event), (11, Some(expected)));
     assert_eq!(payload, b"where it is");
     assert_eq!(protocol.held_bytes(), 0);
@@ -157,15 +145,7 @@ fn delivery_is_looked_at_when_a_message_begins() {
     assert_eq!(message.as_bytes(), b"abcd");
     let mut next = encode(Role::Client, Frame::binary(b"ef").not_final());
     let event = protocol.receive(&mut next).unwrap().event.unwrap();
-    let Event::Piece {
-        first: true,
-        last: false,
-        range,
-        ..
-    } = event
-    else {
-        panic!("{event:?}")
-    };
+    let Event::Piece { first: true, last: false, range, .. } = event else { panic!("{event:?}") };
     assert_eq!(&next[range], b"ef");
 }
 
@@ -177,17 +157,11 @@ fn reserved_bits_and_opcodes_arrive_where_they_are_allowed() {
     config.frames.reserved_control = true;
     let both = ReservedBits::RSV1 | ReservedBits::RSV2;
     let mut input = [
-        encode(
-            Role::Server,
-            Frame::control(Opcode::ControlB, b"custom").unwrap(),
-        ),
+        encode(Role::Server, Frame::control(Opcode::ControlB, b"custom").unwrap()),
         encode(Role::Server, Frame::binary(b"a").reserved_bits(both)),
     ]
     .concat();
-    let expected = [
-        Seen::Reserved(Opcode::ControlB, b"custom".to_vec()),
-        Seen::Binary(b"a".to_vec()),
-    ];
+    let expected = [Seen::Reserved(Opcode::ControlB, b"custom".to_vec()), Seen::Binary(b"a".to_vec())];
     assert_eq!(feed(config, &input), (expected.to_vec(), None));
 
     let mut protocol = Protocol::new(config);
@@ -204,10 +178,7 @@ fn the_limit_can_change_between_frames() {
     protocol.set_message_bytes_max(9);
     assert_eq!(protocol.message_bytes_max(), 9);
     let mut input = encode(Role::Client, Frame::binary(&[0; 10]));
-    let error = ProtocolError::MessageTooBig {
-        message_bytes: 10,
-        message_bytes_max: 9,
-    };
+    let error = ProtocolError::MessageTooBig { message_bytes: 10, message_bytes_max: 9 };
     assert_eq!(protocol.receive(&mut input), Err(error));
     assert!(protocol.is_ended());
 }
@@ -251,15 +222,9 @@ fn random_conversations_arrive() {
 }
 
 fn random_message(random: &mut Random, role: Role, input: &mut Vec<u8>, expected: &mut Vec<Seen>) {
-    let text: String = (0..random.below(400))
-        .map(|_| ['a', 'ß', '€', '𝄞'][random.below(4)])
-        .collect();
+    let text: String = (0..random.below(400)).map(|_| ['a', 'ß', '€', '𝄞'][random.below(4)]).collect();
     let is_text = random.below(2) == 0;
-    let kind = if is_text {
-        MessageKind::Text
-    } else {
-        MessageKind::Binary
-    };
+    let kind = if is_text { MessageKind::Text } else { MessageKind::Binary };
     let mut encoder = MessageEncoder::new(kind);
     let mut rest = text.as_bytes();
     while random.below(3) != 0 {

@@ -2,17 +2,12 @@
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, server};
 use tidegate_websocket::{
-    Delivery, Frame, FrameDecoder, FrameRules, Opcode, Protocol, ProtocolConfig, ProtocolError,
-    ReservedBits, Role,
+    Delivery, Frame, FrameDecoder, FrameRules, Opcode, Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
 };
 
 /// Asserts that `input` is refused with `error` after `seen`, and that its last byte was needed to know.
 fn assert_refused(config: ProtocolConfig, input: &[u8], seen: &[Seen], error: ProtocolError) {
-    assert_eq!(
-        feed(config, input),
-        (seen.to_vec(), Some(error)),
-        "{input:x?}"
-    );
+    assert_eq!(feed(config, input), (seen.to_vec(), Some(error)), "{input:x?}");
     let (_, early) = feed(config, &input[..input.len() - 1]);
     assert_eq!(early, None, "{input:x?} is refused too early");
 }
@@ -30,12 +25,7 @@ fn reserved_bits_are_refused_in_every_frame() {
     let bits = [ReservedBits::RSV1, ReservedBits::RSV2, ReservedBits::RSV3];
     for (bits, mask) in bits.into_iter().zip([0x40, 0x20, 0x10]) {
         for opcode in [0x80, 0x81, 0x82, 0x88, 0x89, 0x8A] {
-            assert_refused(
-                server(),
-                &[opcode | mask],
-                &[],
-                ProtocolError::ReservedBits { bits },
-            );
+            assert_refused(server(), &[opcode | mask], &[], ProtocolError::ReservedBits { bits });
         }
     }
 }
@@ -53,17 +43,8 @@ fn reserved_opcodes_are_refused() {
 
 #[test]
 fn control_frames_are_short_and_whole() {
-    for (byte, opcode) in [
-        (0x08, Opcode::Close),
-        (0x09, Opcode::Ping),
-        (0x0A, Opcode::Pong),
-    ] {
-        assert_refused(
-            server(),
-            &[byte],
-            &[],
-            ProtocolError::FragmentedControl { opcode },
-        );
+    for (byte, opcode) in [(0x08, Opcode::Close), (0x09, Opcode::Ping), (0x0A, Opcode::Pong)] {
+        assert_refused(server(), &[byte], &[], ProtocolError::FragmentedControl { opcode });
         let error = ProtocolError::ControlTooLong { opcode };
         assert_refused(server(), &[0x80 | byte, 0x80 | 126], &[], error);
         assert_refused(client(), &[0x80 | byte, 127], &[], error);
@@ -75,35 +56,16 @@ fn lengths_are_minimal_and_below_two_to_the_sixty_third() {
     let error = ProtocolError::NonMinimalLength { payload_len: 5 };
     assert_refused(client(), &[0x82, 126, 0, 5], &[], error);
     assert_refused(client(), &[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 5], &[], error);
-    assert_refused(
-        client(),
-        &[0x82, 127, 0x80],
-        &[],
-        ProtocolError::LengthOutOfRange,
-    );
+    assert_refused(client(), &[0x82, 127, 0x80], &[], ProtocolError::LengthOutOfRange);
 }
 
 #[test]
 fn fragments_come_in_order() {
     let continuation = header(Role::Server, true, Opcode::Continuation, 0);
-    assert_refused(
-        server(),
-        &continuation,
-        &[],
-        ProtocolError::UnexpectedContinuation,
-    );
-    let input = [
-        encode(Role::Server, Frame::text("whole")),
-        continuation.clone(),
-    ]
-    .concat();
+    assert_refused(server(), &continuation, &[], ProtocolError::UnexpectedContinuation);
+    let input = [encode(Role::Server, Frame::text("whole")), continuation.clone()].concat();
     let seen = [Seen::Text("whole".into())];
-    assert_refused(
-        server(),
-        &input,
-        &seen,
-        ProtocolError::UnexpectedContinuation,
-    );
+    assert_refused(server(), &input, &seen, ProtocolError::UnexpectedContinuation);
     for opcode in [Opcode::Text, Opcode::Binary] {
         let begun = encode(Role::Server, Frame::text("begun").not_final());
         let input = [begun, header(Role::Server, true, opcode, 0)].concat();
@@ -135,10 +97,7 @@ fn close_payloads_are_checked() {
 fn bad_text_is_refused_at_its_first_impossible_byte() {
     // Autobahn 6.4: the frame is far from complete when the byte comes.
     for (prefix, needed) in [
-        (
-            &b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90"[..],
-            13,
-        ),
+        (&b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90"[..], 13),
         (b"plain\xc0", 6),
         (b"surrogate \xed\xa0", 12),
     ] {
@@ -176,32 +135,18 @@ fn the_message_limit_holds_across_fragments_and_from_the_header_on() {
     let mut config = client();
     config.message_bytes_max = 100;
     let fits = encode(Role::Client, Frame::binary(&[1; 100]));
-    assert_eq!(
-        feed(config, &fits),
-        (vec![Seen::Binary(vec![1; 100])], None)
-    );
-    let error = |message_bytes| ProtocolError::MessageTooBig {
-        message_bytes,
-        message_bytes_max: 100,
-    };
+    assert_eq!(feed(config, &fits), (vec![Seen::Binary(vec![1; 100])], None));
+    let error = |message_bytes| ProtocolError::MessageTooBig { message_bytes, message_bytes_max: 100 };
     let one_more = header(Role::Client, true, Opcode::Binary, 101);
     assert_refused(config, &one_more, &[], error(101));
     let begun = encode(Role::Client, Frame::binary(&[1; 60]).not_final());
     let input = [begun, header(Role::Client, false, Opcode::Continuation, 41)].concat();
     assert_refused(config, &input, &[], error(101));
     let most = (1 << 63) - 1;
-    assert_refused(
-        config,
-        &header(Role::Client, true, Opcode::Binary, most),
-        &[],
-        error(most),
-    );
+    assert_refused(config, &header(Role::Client, true, Opcode::Binary, most), &[], error(most));
     config.message_bytes_max = 0;
     let empty = encode(Role::Client, Frame::text(""));
-    assert_eq!(
-        feed(config, &empty),
-        (vec![Seen::Text(String::new())], None)
-    );
+    assert_eq!(feed(config, &empty), (vec![Seen::Text(String::new())], None));
 }
 
 #[test]
@@ -211,21 +156,14 @@ fn claims_that_overflow_are_too_big() {
     let mut protocol = Protocol::new(config);
     let most = (1 << 63) - 1;
     let mut input = header(Role::Client, true, Opcode::Binary, most);
-    assert_eq!(
-        protocol.receive(&mut input).unwrap().event,
-        None,
-        "no limit, so no error"
-    );
+    assert_eq!(protocol.receive(&mut input).unwrap().event, None, "no limit, so no error");
     assert_eq!(protocol.held_bytes(), 0);
 }
 
 #[test]
 fn after_an_error_everything_is_ignored() {
     let mut protocol = Protocol::new(server());
-    assert_eq!(
-        protocol.receive(&mut [0x81, 0x01]),
-        Err(ProtocolError::UnmaskedFrame)
-    );
+    assert_eq!(protocol.receive(&mut [0x81, 0x01]), Err(ProtocolError::UnmaskedFrame));
     let mut input = encode(Role::Server, Frame::text("late"));
     let progress = protocol.receive(&mut input).unwrap();
     assert_eq!((progress.consumed, progress.event), (input.len(), None));
@@ -243,9 +181,7 @@ fn noise_is_survived() {
         config.frames.reserved_control = random.below(2) == 0;
         config.message_bytes_max = 300;
         let input = if random.below(3) == 0 {
-            (0..random.below(200))
-                .map(|_| random.next() as u8)
-                .collect()
+            (0..random.below(200)).map(|_| random.next() as u8).collect()
         } else {
             changed_frames(&mut random, role)
         };
