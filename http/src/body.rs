@@ -78,10 +78,7 @@ struct Trailers {
 }
 
 /// A chunk-size line not yet begun. Not having any digit is told by `line_bytes`.
-const LINE_START: ChunkState = ChunkState::Size {
-    size: 0,
-    line_bytes: 0,
-};
+const LINE_START: ChunkState = ChunkState::Size { size: 0, line_bytes: 0 };
 
 impl ContentDecoder {
     /// A decoder, unless there is no content.
@@ -89,11 +86,9 @@ impl ContentDecoder {
         match framing {
             ContentFraming::None => None,
             ContentFraming::Length(length) => Some(ContentDecoder::Length(length)),
-            ContentFraming::Chunked => Some(ContentDecoder::Chunked(Chunked {
-                state: LINE_START,
-                content_bytes: 0,
-                extension_bytes: 0,
-            })),
+            ContentFraming::Chunked => {
+                Some(ContentDecoder::Chunked(Chunked { state: LINE_START, content_bytes: 0, extension_bytes: 0 }))
+            }
         }
     }
 
@@ -106,16 +101,9 @@ impl ContentDecoder {
     }
 
     /// Looks at the next piece of input. Must not be called again after [`Found::End`] or an error.
-    pub(crate) fn decode(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-    ) -> Result<Decoded, RequestError> {
+    pub(crate) fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RequestError> {
         match self {
-            ContentDecoder::Length(0) => Ok(Decoded {
-                consumed: 0,
-                found: Found::End(None),
-            }),
+            ContentDecoder::Length(0) => Ok(Decoded { consumed: 0, found: Found::End(None) }),
             ContentDecoder::Length(left) => {
                 let length = clamp(*left, input.len());
                 *left -= length as u64;
@@ -148,18 +136,13 @@ impl Chunked {
             }
             position += 1;
         }
-        Ok(Decoded {
-            consumed: position,
-            found: Found::Nothing,
-        })
+        Ok(Decoded { consumed: position, found: Found::Nothing })
     }
 
     /// Takes one byte of what is around chunk data.
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), RequestError> {
         self.state = match &self.state {
-            ChunkState::Size { size, line_bytes } => {
-                self.step_in_size(byte, *size, *line_bytes, limits)?
-            }
+            ChunkState::Size { size, line_bytes } => self.step_in_size(byte, *size, *line_bytes, limits)?,
             &ChunkState::Space { size, line_bytes } => {
                 let line_bytes = self.count_extension(line_bytes, limits)?;
                 match byte {
@@ -222,15 +205,9 @@ impl Chunked {
     }
 
     /// Counts one byte of an extension, and gives the new length of the line.
-    fn count_extension(
-        &mut self,
-        line_bytes: usize,
-        limits: &Limits,
-    ) -> Result<usize, RequestError> {
+    fn count_extension(&mut self, line_bytes: usize, limits: &Limits) -> Result<usize, RequestError> {
         self.extension_bytes += 1;
-        if line_bytes >= limits.chunk_line_bytes_max
-            || self.extension_bytes > limits.chunk_extension_bytes_max
-        {
+        if line_bytes >= limits.chunk_line_bytes_max || self.extension_bytes > limits.chunk_extension_bytes_max {
             return Err(RequestError::ChunkExtensionTooLong);
         }
         Ok(line_bytes + 1)
@@ -254,31 +231,17 @@ impl Chunked {
 impl Trailers {
     /// Takes input up to the end of the section.
     fn take(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RequestError> {
-        let bounds = Limits {
-            head_bytes_max: limits.trailer_bytes_max,
-            ..limits.clone()
-        };
-        let end = self
-            .scanner
-            .scan(input, &bounds)
-            .map_err(|error| match error {
-                RequestError::HeadTooLarge | RequestError::TooManyFields => {
-                    RequestError::TrailerTooLarge
-                }
-                _ => RequestError::Trailer,
-            })?;
+        let bounds = Limits { head_bytes_max: limits.trailer_bytes_max, ..limits.clone() };
+        let end = self.scanner.scan(input, &bounds).map_err(|error| match error {
+            RequestError::HeadTooLarge | RequestError::TooManyFields => RequestError::TrailerTooLarge,
+            _ => RequestError::Trailer,
+        })?;
         let Some(end) = end else {
             self.bytes.extend_from_slice(input);
-            return Ok(Decoded {
-                consumed: input.len(),
-                found: Found::Nothing,
-            });
+            return Ok(Decoded { consumed: input.len(), found: Found::Nothing });
         };
         self.bytes.extend_from_slice(&input[..end]);
-        Ok(Decoded {
-            consumed: end,
-            found: Found::End(parse_trailers(&self.bytes)?),
-        })
+        Ok(Decoded { consumed: end, found: Found::End(parse_trailers(&self.bytes)?) })
     }
 }
 
@@ -306,14 +269,7 @@ fn parse_trailers(bytes: &[u8]) -> Result<Option<Box<HeaderMap>>, RequestError> 
 
 fn content(start: usize, length: usize) -> Decoded {
     let end = start + length;
-    Decoded {
-        consumed: end,
-        found: if length == 0 {
-            Found::Nothing
-        } else {
-            Found::Content(start..end)
-        },
-    }
+    Decoded { consumed: end, found: if length == 0 { Found::Nothing } else { Found::Content(start..end) } }
 }
 
 /// The smaller of the two, which fits in a usize as one of them is one.
@@ -372,14 +328,8 @@ mod tests {
     fn chunks_are_joined() {
         assert_eq!(decode("0\r\n\r\n"), Ok(String::new()));
         assert_eq!(decode("5\r\nhello\r\n0\r\n\r\n"), Ok("hello".into()));
-        assert_eq!(
-            decode("3\r\nhel\r\n00A\r\nlo, world!\r\n000\r\n\r\n"),
-            Ok("hello, world!".into())
-        );
-        assert_eq!(
-            decode("1;a=b\r\nx\r\n1 ; c=\"d\"\r\ny\r\n0;e\r\n\r\n"),
-            Ok("xy".into())
-        );
+        assert_eq!(decode("3\r\nhel\r\n00A\r\nlo, world!\r\n000\r\n\r\n"), Ok("hello, world!".into()));
+        assert_eq!(decode("1;a=b\r\nx\r\n1 ; c=\"d\"\r\ny\r\n0;e\r\n\r\n"), Ok("xy".into()));
     }
 
     #[test]
@@ -440,10 +390,7 @@ mod tests {
         assert_eq!(error("6\r\n012345\r\n5\r\n"), E::BodyTooLarge);
         assert_eq!(error("000000001\r\n"), E::ChunkSize);
         assert_eq!(error("1;3456789\r\n"), E::ChunkExtensionTooLong);
-        assert_eq!(
-            error("1;aaaaaa\r\nx\r\n1;aaaaaa\r\nx\r\n"),
-            E::ChunkExtensionTooLong
-        );
+        assert_eq!(error("1;aaaaaa\r\nx\r\n1;aaaaaa\r\nx\r\n"), E::ChunkExtensionTooLong);
         assert_eq!(error("0\r\na: 0123456789012345678\r\n"), E::TrailerTooLarge);
         assert_eq!(error("0\r\na:\r\nb:\r\nc:\r\n\r\n"), E::TrailerTooLarge);
     }

@@ -35,17 +35,12 @@ pub struct DateCache {
 impl DateCache {
     /// A cache of the epoch.
     pub const fn new() -> DateCache {
-        DateCache {
-            seconds: 0,
-            date: HttpDate(*b"Thu, 01 Jan 1970 00:00:00 GMT"),
-        }
+        DateCache { seconds: 0, date: HttpDate(*b"Thu, 01 Jan 1970 00:00:00 GMT") }
     }
 
     /// The date of a time. Formats only if the second is another than at the call before.
     pub fn at(&mut self, now: SystemTime) -> HttpDate {
-        let seconds = now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs().min(SECONDS_MAX));
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().min(SECONDS_MAX));
         if seconds != self.seconds {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
             if let Ok(bytes) = text.into_bytes().try_into() {

@@ -112,9 +112,7 @@ pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>)
 
 /// Whether the protocol machine alone may write a field of this name.
 fn is_of_protocol(name: &HeaderName) -> bool {
-    *name == header::CONTENT_LENGTH
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::CONNECTION
+    *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::CONNECTION
 }
 
 fn encode_status_line(status: StatusCode, out: &mut Vec<u8>) {

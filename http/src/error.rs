@@ -121,12 +121,8 @@ impl RequestError {
             E::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             E::TargetTooLong => StatusCode::URI_TOO_LONG,
             E::Expectation => StatusCode::EXPECTATION_FAILED,
-            E::TooManyFields | E::HeadTooLarge | E::TrailerTooLarge => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            E::MethodTooLong | E::Connect | E::TransferCodingUnsupported => {
-                StatusCode::NOT_IMPLEMENTED
-            }
+            E::TooManyFields | E::HeadTooLarge | E::TrailerTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            E::MethodTooLong | E::Connect | E::TransferCodingUnsupported => StatusCode::NOT_IMPLEMENTED,
             E::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             E::Method
             | E::RequestLine
@@ -210,12 +206,8 @@ mod tests {
 
     #[test]
     fn every_refusal_is_an_error_status() {
-        for error in [
-            RequestError::Method,
-            RequestError::Timeout,
-            RequestError::Connect,
-            RequestError::TrailerTooLarge,
-        ] {
+        for error in [RequestError::Method, RequestError::Timeout, RequestError::Connect, RequestError::TrailerTooLarge]
+        {
             assert!(error.status().is_client_error() || error.status().is_server_error());
         }
         assert_eq!(BodyError::TooLarge(4).status(), 413);

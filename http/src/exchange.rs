@@ -5,7 +5,7 @@
 
 use http::{Method, StatusCode, Version};
 
-use crate::encode::LengthField;
+use crate::encode::{ConnectionField, LengthField};
 use crate::framing::Conclusion;
 use crate::head::RequestHead;
 
@@ -57,6 +57,14 @@ pub(crate) enum Framing {
     Discarded,
 }
 
+/// Whether another exchange may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    Persistent,
+    /// The exchange under way, if any, is the last.
+    Closing,
+}
+
 impl Exchange {
     /// Of a request whose head was not understood: answered in the most careful way.
     pub(crate) const UNKNOWN: Exchange = Exchange {
@@ -86,14 +94,19 @@ impl Exchange {
             },
         }
     }
+
+    /// What the response says about the connection: nothing where the peer's default is right (RFC 9112, section 9.3).
+    pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
+        match (persistence, self.version) {
+            (Persistence::Closing, _) => ConnectionField::Close,
+            (Persistence::Persistent, PeerVersion::Http10) => ConnectionField::KeepAlive,
+            (Persistence::Persistent, PeerVersion::Http11) => ConnectionField::Absent,
+        }
+    }
 }
 
 /// How the content of a response is framed (RFC 9112, section 6.3), and what its head says about it.
-pub(crate) fn frame_response(
-    exchange: &Exchange,
-    status: StatusCode,
-    length: Option<u64>,
-) -> (Framing, LengthField) {
+pub(crate) fn frame_response(exchange: &Exchange, status: StatusCode, length: Option<u64>) -> (Framing, LengthField) {
     // RFC 9110, sections 15.3.5 and 8.6: no content and no Content-Length.
     if status == StatusCode::NO_CONTENT {
         return (Framing::Discarded, LengthField::Absent);

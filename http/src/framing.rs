@@ -79,12 +79,7 @@ struct ConnectionOptions {
 impl FieldFacts {
     /// Notes one field; `index` is its place among the fields.
     #[inline]
-    pub(crate) fn note(
-        &mut self,
-        index: usize,
-        name: &[u8],
-        value: &[u8],
-    ) -> Result<(), RequestError> {
+    pub(crate) fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
         // The length decides for nearly every other field at the price of one comparison.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.note_host(index, value),
@@ -119,11 +114,7 @@ impl FieldFacts {
     }
 
     /// Puts the facts together once all fields are noted.
-    pub(crate) fn conclude(
-        &self,
-        version: Version,
-        limits: &Limits,
-    ) -> Result<Conclusion, RequestError> {
+    pub(crate) fn conclude(&self, version: Version, limits: &Limits) -> Result<Conclusion, RequestError> {
         let is_10 = version == Version::HTTP_10;
         // RFC 9112, section 3.2: required in HTTP/1.1.
         if self.host_index.is_none() && !is_10 {
@@ -138,9 +129,7 @@ impl FieldFacts {
             framing,
             // RFC 9112, section 9.3.
             persistent: !self.options.close && (!is_10 || self.options.keep_alive),
-            expects_continue: self.expectation == Expectation::Continue
-                && !is_10
-                && framing != ContentFraming::None,
+            expects_continue: self.expectation == Expectation::Continue && !is_10 && framing != ContentFraming::None,
             // RFC 9110, section 7.8: ignored in HTTP/1.0, and without the connection option.
             upgrade: self.upgrade && self.options.upgrade && !is_10,
         })
@@ -174,11 +163,7 @@ impl FieldFacts {
         if self.host_index.replace(index).is_some() {
             return Err(RequestError::HostRepeated);
         }
-        if is_host(value) {
-            Ok(())
-        } else {
-            Err(RequestError::HostInvalid)
-        }
+        if is_host(value) { Ok(()) } else { Err(RequestError::HostInvalid) }
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), RequestError> {
@@ -189,9 +174,8 @@ impl FieldFacts {
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(RequestError::ContentLength);
         }
-        let length = value.iter().try_fold(0_u64, |length, digit| {
-            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        });
+        let length =
+            value.iter().try_fold(0_u64, |length, digit| length.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
         // A number that does not fit is a valid one, and above any bound.
         self.content_length = Some(length.ok_or(RequestError::BodyTooLarge)?);
         Ok(())
@@ -208,9 +192,7 @@ impl FieldFacts {
                 Codings::Absent | Codings::Empty => Codings::NotChunked,
                 Codings::NotChunked if chunked => Codings::OthersAndChunked,
                 Codings::NotChunked => Codings::NotChunked,
-                Codings::Chunked | Codings::OthersAndChunked | Codings::AfterChunked => {
-                    Codings::AfterChunked
-                }
+                Codings::Chunked | Codings::OthersAndChunked | Codings::AfterChunked => Codings::AfterChunked,
             };
         }
     }
@@ -227,10 +209,7 @@ impl FieldFacts {
 /// The items of a comma-separated list, without the whitespace around them; empty ones are skipped (RFC 9110, section
 /// 5.6.1.2).
 pub(crate) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|item| !item.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -254,20 +233,10 @@ mod tests {
     #[test]
     fn content_length() {
         assert_eq!(framing(&[]), Ok(ContentFraming::None));
-        assert_eq!(
-            framing(&[("content-length", "0")]),
-            Ok(ContentFraming::None)
-        );
-        assert_eq!(
-            framing(&[("Content-Length", "12")]),
-            Ok(ContentFraming::Length(12))
-        );
+        assert_eq!(framing(&[("content-length", "0")]), Ok(ContentFraming::None));
+        assert_eq!(framing(&[("Content-Length", "12")]), Ok(ContentFraming::Length(12)));
         for value in ["", "+1", "-1", "1 2", "1,1", "0x1", "1a"] {
-            assert_eq!(
-                framing(&[("Content-Length", value)]),
-                Err(RequestError::ContentLength),
-                "{value}"
-            );
+            assert_eq!(framing(&[("Content-Length", value)]), Err(RequestError::ContentLength), "{value}");
         }
         for values in [["5", "5"], ["5", "6"], ["0", "0"]] {
             assert_eq!(
@@ -276,10 +245,7 @@ mod tests {
             );
         }
         for value in ["104857601", "18446744073709551616"] {
-            assert_eq!(
-                framing(&[("Content-Length", value)]),
-                Err(RequestError::BodyTooLarge)
-            );
+            assert_eq!(framing(&[("Content-Length", value)]), Err(RequestError::BodyTooLarge));
         }
     }
 
@@ -287,22 +253,13 @@ mod tests {
     fn transfer_codings() {
         use RequestError as E;
         let codings = |values: &[&str]| {
-            let fields: Vec<_> = values
-                .iter()
-                .map(|value| ("Transfer-Encoding", *value))
-                .collect();
+            let fields: Vec<_> = values.iter().map(|value| ("Transfer-Encoding", *value)).collect();
             framing(&fields)
         };
         assert_eq!(codings(&["Chunked"]), Ok(ContentFraming::Chunked));
         assert_eq!(codings(&[" , chunked ,"]), Ok(ContentFraming::Chunked));
-        assert_eq!(
-            codings(&["gzip, chunked"]),
-            Err(E::TransferCodingUnsupported)
-        );
-        assert_eq!(
-            codings(&["gzip", "chunked"]),
-            Err(E::TransferCodingUnsupported)
-        );
+        assert_eq!(codings(&["gzip, chunked"]), Err(E::TransferCodingUnsupported));
+        assert_eq!(codings(&["gzip", "chunked"]), Err(E::TransferCodingUnsupported));
         for values in [
             &[""][..],
             &["identity"],
@@ -313,28 +270,18 @@ mod tests {
             &["chunked;a=b"],
             &["gzip, chunked, chunked"],
         ] {
-            assert_eq!(
-                codings(values),
-                Err(E::TransferEncodingNotChunked),
-                "{values:?}"
-            );
+            assert_eq!(codings(values), Err(E::TransferEncodingNotChunked), "{values:?}");
         }
         let both = [("Transfer-Encoding", "chunked"), ("Content-Length", "1")];
         assert_eq!(framing(&both), Err(E::TransferEncodingWithLength));
         let old = [("Transfer-Encoding", "chunked")];
-        assert_eq!(
-            conclude(Version::HTTP_10, &old),
-            Err(E::TransferEncodingIn10)
-        );
+        assert_eq!(conclude(Version::HTTP_10, &old), Err(E::TransferEncodingIn10));
     }
 
     #[test]
     fn persistence() {
-        let persistent = |version, value| {
-            conclude(version, &[("Host", "a"), ("Connection", value)])
-                .expect("valid")
-                .persistent
-        };
+        let persistent =
+            |version, value| conclude(version, &[("Host", "a"), ("Connection", value)]).expect("valid").persistent;
         assert!(persistent(Version::HTTP_11, "keep-alive"));
         assert!(persistent(Version::HTTP_11, "x"));
         assert!(!persistent(Version::HTTP_11, "x, Close"));
@@ -345,20 +292,11 @@ mod tests {
 
     #[test]
     fn host_is_required_once() {
-        assert_eq!(
-            conclude(Version::HTTP_11, &[]),
-            Err(RequestError::HostMissing)
-        );
+        assert_eq!(conclude(Version::HTTP_11, &[]), Err(RequestError::HostMissing));
         assert!(conclude(Version::HTTP_10, &[]).is_ok());
         let twice = [("Host", "a"), ("host", "a")];
-        assert_eq!(
-            conclude(Version::HTTP_11, &twice),
-            Err(RequestError::HostRepeated)
-        );
-        assert_eq!(
-            conclude(Version::HTTP_10, &[("Host", "a b")]),
-            Err(RequestError::HostInvalid)
-        );
+        assert_eq!(conclude(Version::HTTP_11, &twice), Err(RequestError::HostRepeated));
+        assert_eq!(conclude(Version::HTTP_10, &[("Host", "a b")]), Err(RequestError::HostInvalid));
     }
 
     #[test]
@@ -368,16 +306,10 @@ mod tests {
             conclude(version, &fields).map(|conclusion| conclusion.expects_continue)
         };
         assert_eq!(expects(Version::HTTP_11, "100-Continue"), Ok(true));
-        assert_eq!(
-            expects(Version::HTTP_11, "a"),
-            Err(RequestError::Expectation)
-        );
+        assert_eq!(expects(Version::HTTP_11, "a"), Err(RequestError::Expectation));
         assert_eq!(expects(Version::HTTP_10, "100-continue"), Ok(false));
         assert_eq!(expects(Version::HTTP_10, "a"), Ok(false));
-        let without = conclude(
-            Version::HTTP_11,
-            &[("Host", "a"), ("Expect", "100-continue")],
-        );
+        let without = conclude(Version::HTTP_11, &[("Host", "a"), ("Expect", "100-continue")]);
         assert_eq!(without.map(|c| c.expects_continue), Ok(false));
     }
 
@@ -388,10 +320,7 @@ mod tests {
             all.extend(fields);
             conclude(version, &all).expect("valid").upgrade
         };
-        let fields = [
-            ("Connection", "keep-alive, Upgrade"),
-            ("Upgrade", "websocket"),
-        ];
+        let fields = [("Connection", "keep-alive, Upgrade"), ("Upgrade", "websocket")];
         assert!(upgrade(Version::HTTP_11, &fields));
         assert!(!upgrade(Version::HTTP_10, &fields));
         assert!(!upgrade(Version::HTTP_11, &fields[1..]));

@@ -77,18 +77,12 @@ impl RequestHead {
     /// The value of the first field of this name as bytes.
     pub fn header_bytes(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         let name = name.as_ref().as_bytes();
-        self.fields()
-            .find(|field| field.0.as_bytes().eq_ignore_ascii_case(name))
-            .map(|field| field.1)
+        self.fields().find(|field| field.0.as_bytes().eq_ignore_ascii_case(name)).map(|field| field.1)
     }
 
     /// All fields in the order of their arrival: the name as it was written, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.storage
-            .0
-            .fields
-            .iter()
-            .map(|field| (self.text(field.name), self.storage.slice(field.value)))
+        self.storage.0.fields.iter().map(|field| (self.text(field.name), self.storage.slice(field.value)))
     }
 
     /// All fields as an [`http::HeaderMap`], built at the first call. [`header`](RequestHead::header) is cheaper for
@@ -99,18 +93,12 @@ impl RequestHead {
 
     /// The value of a path parameter of the route, percent-decoded: `room` for the route `/ws/:room`.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params()
-            .find(|param| param.0 == name)
-            .map(|param| param.1)
+        self.params().find(|param| param.0 == name).map(|param| param.1)
     }
 
     /// All path parameters of the route in their order, percent-decoded.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.storage
-            .0
-            .params
-            .iter()
-            .map(|param| (self.text(param.name), self.text(param.value)))
+        self.storage.0.params.iter().map(|param| (self.text(param.name), self.text(param.value)))
     }
 
     /// Whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection option
@@ -221,10 +209,7 @@ impl Span {
     /// Positions are below [`HEAD_BYTES_CEILING`](crate::limits::HEAD_BYTES_CEILING), or a small multiple of it once
     /// path parameters are added, and fit in 32 bits.
     pub(crate) fn new(start: usize, length: usize) -> Span {
-        Span {
-            start: start as u32,
-            length: length as u32,
-        }
+        Span { start: start as u32, length: length as u32 }
     }
 }
 
@@ -282,10 +267,7 @@ impl Storage {
 
     fn slice(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.0
-            .bytes
-            .get(start..start + span.length as usize)
-            .unwrap_or_default()
+        self.0.bytes.get(start..start + span.length as usize).unwrap_or_default()
     }
 }
 

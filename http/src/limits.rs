@@ -73,21 +73,9 @@ impl Limits {
     pub fn check(&self) -> Result<(), LimitsError> {
         within("head_bytes_max", self.head_bytes_max, HEAD_BYTES_CEILING)?;
         within("fields_max", self.fields_max, FIELDS_CEILING)?;
-        within(
-            "target_bytes_max",
-            self.target_bytes_max,
-            TARGET_BYTES_CEILING,
-        )?;
-        within(
-            "chunk_line_bytes_max",
-            self.chunk_line_bytes_max,
-            HEAD_BYTES_CEILING,
-        )?;
-        within(
-            "trailer_bytes_max",
-            self.trailer_bytes_max,
-            HEAD_BYTES_CEILING,
-        )?;
+        within("target_bytes_max", self.target_bytes_max, TARGET_BYTES_CEILING)?;
+        within("chunk_line_bytes_max", self.chunk_line_bytes_max, HEAD_BYTES_CEILING)?;
+        within("trailer_bytes_max", self.trailer_bytes_max, HEAD_BYTES_CEILING)?;
         if self.target_bytes_max >= self.head_bytes_max {
             return Err(LimitsError::TargetAboveHead);
         }
@@ -112,11 +100,7 @@ pub enum LimitsError {
 }
 
 fn within(name: &'static str, value: usize, ceiling: usize) -> Result<(), LimitsError> {
-    if (1..=ceiling).contains(&value) {
-        Ok(())
-    } else {
-        Err(LimitsError::OutOfRange { name, ceiling })
-    }
+    if (1..=ceiling).contains(&value) { Ok(()) } else { Err(LimitsError::OutOfRange { name, ceiling }) }
 }
 
 #[cfg(test)]
@@ -130,33 +114,15 @@ mod tests {
 
     #[test]
     fn zero_and_too_large_are_named() {
-        let limits = Limits {
-            fields_max: FIELDS_CEILING + 1,
-            ..Limits::default()
-        };
-        assert_eq!(
-            limits.check(),
-            Err(LimitsError::OutOfRange {
-                name: "fields_max",
-                ceiling: FIELDS_CEILING
-            })
-        );
-        let limits = Limits {
-            head_bytes_max: 0,
-            ..Limits::default()
-        };
-        assert!(
-            matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max")
-        );
+        let limits = Limits { fields_max: FIELDS_CEILING + 1, ..Limits::default() };
+        assert_eq!(limits.check(), Err(LimitsError::OutOfRange { name: "fields_max", ceiling: FIELDS_CEILING }));
+        let limits = Limits { head_bytes_max: 0, ..Limits::default() };
+        assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
     }
 
     #[test]
     fn the_target_fits_in_the_head() {
-        let limits = Limits {
-            head_bytes_max: 1024,
-            target_bytes_max: 1024,
-            ..Limits::default()
-        };
+        let limits = Limits { head_bytes_max: 1024, target_bytes_max: 1024, ..Limits::default() };
         assert_eq!(limits.check(), Err(LimitsError::TargetAboveHead));
     }
 }

@@ -16,10 +16,7 @@ use crate::scan::is_token_byte;
 use crate::target::{Path, Target, parse_target};
 
 /// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
-pub(crate) fn parse_head(
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<(RequestHead, Conclusion), RequestError> {
+pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, Conclusion), RequestError> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
@@ -30,8 +27,7 @@ pub(crate) fn parse_head(
         Ok(_) => return Err(RequestError::FieldValue),
         Err(error) => return Err(refusal(error, bytes)),
     }
-    let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version)
-    else {
+    let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version) else {
         return Err(RequestError::RequestLine);
     };
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
@@ -52,18 +48,10 @@ pub(crate) fn parse_head(
     let mut storage = Storage::take();
     storage.append(bytes);
     let position = |part: &[u8]| Span::new(offset(bytes, part), part.len());
-    storage
-        .fields_mut()
-        .extend(lines.headers.iter().map(|field| Field {
-            name: position(field.name.as_bytes()),
-            value: position(field.value),
-        }));
-    let target = place_target(
-        &parts,
-        offset(bytes, target.as_bytes()),
-        &mut storage,
-        &facts,
+    storage.fields_mut().extend(
+        lines.headers.iter().map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }),
     );
+    let target = place_target(&parts, offset(bytes, target.as_bytes()), &mut storage, &facts);
     let head = RequestHead::from(HeadParts {
         method,
         version,
@@ -77,12 +65,7 @@ pub(crate) fn parse_head(
 }
 
 /// Where the path and the query are in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
-fn place_target(
-    target: &Target,
-    start: usize,
-    storage: &mut Storage,
-    facts: &FieldFacts,
-) -> (Span, Option<Span>) {
+fn place_target(target: &Target, start: usize, storage: &mut Storage, facts: &FieldFacts) -> (Span, Option<Span>) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = storage.fields_mut().get_mut(index)
     {
@@ -93,10 +76,7 @@ fn place_target(
         Path::Root => storage.append(b"/"),
     };
     let query = target.query.as_ref();
-    (
-        path,
-        query.map(|query| Span::new(start + query.start, query.len())),
-    )
+    (path, query.map(|query| Span::new(start + query.start, query.len())))
 }
 
 /// The position of a part that was sliced out of `bytes`.
@@ -110,10 +90,9 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
         httparse::Error::HeaderName => RequestError::FieldName,
         httparse::Error::HeaderValue => RequestError::FieldValue,
         httparse::Error::TooManyHeaders => RequestError::TooManyFields,
-        httparse::Error::Version
-        | httparse::Error::Token
-        | httparse::Error::Status
-        | httparse::Error::NewLine => request_line_refusal(bytes),
+        httparse::Error::Version | httparse::Error::Token | httparse::Error::Status | httparse::Error::NewLine => {
+            request_line_refusal(bytes)
+        }
     }
 }
 
@@ -132,9 +111,7 @@ fn request_line_refusal(bytes: &[u8]) -> RequestError {
     }
     match version {
         b"HTTP/1.0" | b"HTTP/1.1" => RequestError::FieldValue,
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
             RequestError::VersionUnsupported
         }
         _ => RequestError::VersionMalformed,
@@ -151,8 +128,7 @@ mod tests {
 
     #[test]
     fn parts_are_found() {
-        let head = parse("POST /a%20b?c=d HTTP/1.1\r\nHost:  a \r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
-            .expect("valid");
+        let head = parse("POST /a%20b?c=d HTTP/1.1\r\nHost:  a \r\nX-Two: 1\r\nx-two: 2\r\n\r\n").expect("valid");
         assert_eq!(head.method(), Method::POST);
         assert_eq!(head.version(), Version::HTTP_11);
         assert_eq!(head.target(), "/a%20b?c=d");
@@ -177,12 +153,8 @@ mod tests {
 
     #[test]
     fn values_may_be_any_bytes_but_controls() {
-        let head = parse_head(
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n",
-            &Limits::default(),
-        )
-        .expect("valid")
-        .0;
+        let head =
+            parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n", &Limits::default()).expect("valid").0;
         assert_eq!(head.header("x"), None);
         assert_eq!(head.header_bytes("x"), Some(&b"\xff\ta"[..]));
         assert_eq!(head.header("y"), Some(""));

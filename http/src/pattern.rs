@@ -11,13 +11,9 @@ pub(crate) const PARAMS_MAX: usize = 16;
 /// # Panics
 /// If the path is invalid, with the reason: routes are written by programmers.
 pub(crate) fn translate(path: &str) -> String {
+    assert!(path.starts_with('/'), "route {path:?}: must begin with a slash");
     assert!(
-        path.starts_with('/'),
-        "route {path:?}: must begin with a slash"
-    );
-    assert!(
-        path.bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
+        path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
         "route {path:?}: must be written as in a request, percent-encoded and without a query"
     );
     let segments: Vec<&str> = path[1..].split('/').collect();
@@ -34,27 +30,15 @@ pub(crate) fn translate(path: &str) -> String {
             }
         };
         assert!(
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
             "route {path:?}: a parameter's name is made of letters, digits and underscores"
         );
-        assert!(
-            open == "{" || index + 1 == segments.len(),
-            "route {path:?}: a wildcard must be the last segment"
-        );
-        assert!(
-            !names.contains(&name),
-            "route {path:?}: the parameter {name} is there twice"
-        );
+        assert!(open == "{" || index + 1 == segments.len(), "route {path:?}: a wildcard must be the last segment");
+        assert!(!names.contains(&name), "route {path:?}: the parameter {name} is there twice");
         names.push(name);
         translated.extend([open, name, "}"]);
     }
-    assert!(
-        names.len() <= PARAMS_MAX,
-        "route {path:?}: more than {PARAMS_MAX} parameters"
-    );
+    assert!(names.len() <= PARAMS_MAX, "route {path:?}: more than {PARAMS_MAX} parameters");
     translated
 }
 
@@ -89,13 +73,8 @@ mod tests {
 
     #[test]
     fn invalid_paths_panic() {
-        for path in [
-            "", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}",
-        ] {
-            assert!(
-                std::panic::catch_unwind(|| translate(path)).is_err(),
-                "{path}"
-            );
+        for path in ["", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}"] {
+            assert!(std::panic::catch_unwind(|| translate(path)).is_err(), "{path}");
         }
     }
 

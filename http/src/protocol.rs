@@ -18,7 +18,6 @@
 //! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file.
 //! Idle, it holds no heap memory.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,11 +27,11 @@ use http::{HeaderMap, StatusCode};
 use crate::body::{ContentDecoder, Found};
 use crate::date::HttpDate;
 use crate::encode::{
-    CONTINUE, ConnectionField, LengthField, ProtocolFields, encode_chunk_size, encode_head,
-    encode_last_chunk,
+    CONTINUE, ConnectionField, LengthField, ProtocolFields, encode_chunk_size, encode_head, encode_last_chunk,
 };
 use crate::error::{RequestError, ResponseError};
-use crate::exchange::{Exchange, Expectation, Framing, PeerVersion, Upgradability, frame_response};
+use crate::event::{Event, Next, Progress};
+use crate::exchange::{Exchange, Expectation, Framing, Persistence, Upgradability, frame_response};
 use crate::framing::{Conclusion, list_items};
 use crate::head::RequestHead;
 use crate::limits::Limits;
@@ -40,40 +39,28 @@ use crate::parse::parse_head;
 use crate::response::Response;
 use crate::scan::HeadScanner;
 
-/// What was found at the start of the input.
-#[derive(Debug)]
-pub enum Event {
-    /// A request begins. [`Protocol::has_content`] says whether content follows.
-    Head(RequestHead),
-    /// Content at these positions of the input, decoded. It is the last if [`Protocol::has_content`] is false now.
-    Content(Range<usize>),
-    /// Content in the chunked coding is complete, with the trailer section if there was one.
-    End(Option<Box<HeaderMap>>),
-}
-
-/// What one call of [`Protocol::receive`] did.
-#[derive(Debug)]
-pub struct Progress {
-    /// Bytes of the input that are done with. The positions of [`Event::Content`] are among them.
-    pub consumed: usize,
-    /// `None`: more input is needed, or the exchange must end first.
-    pub event: Option<Event>,
-}
-
-/// What is to be done between two requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// The response is not complete.
-    Respond,
-    /// Content of the request is still to come: give it to [`Protocol::receive`], which throws it away.
-    Drain,
-    /// The next request may be received.
-    Receive,
-    /// The connection is to be closed once everything is sent.
-    Close,
-}
-
-/// The state machine of one connection. See the module's documentation.
+/// HTTP/1.1 of one connection, the server's side, without I/O: bytes in, events and bytes out.
+///
+/// Reading and writing are independent within one exchange; [`advance`](Protocol::advance) goes on to the next one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use bytes::Bytes;
+/// use tidegate_http::{DateCache, Event, Limits, Next, Protocol, Response};
+///
+/// let mut protocol = Protocol::new(Arc::new(Limits::default()));
+/// let progress = protocol.receive(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n")?;
+/// let Some(Event::Head(head)) = progress.event else { panic!("the head is whole") };
+/// assert_eq!(head.path(), "/a");
+///
+/// let mut out = Vec::new();
+/// let date = DateCache::new().at(std::time::SystemTime::now());
+/// let content = Bytes::from_static(b"Hello");
+/// protocol.respond_whole(&Response::text(""), &content, date, &mut out)?;
+/// assert!(out.ends_with(b"\r\n\r\nHello"));
+/// assert_eq!(protocol.advance(), Next::Receive);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Protocol {
     limits: Arc<Limits>,
@@ -88,13 +75,21 @@ enum Reading {
     /// Between requests, or within a head that came in pieces.
     Head(Option<Box<PartialHead>>),
     /// Within content.
-    Content(ContentDecoder),
-    /// Within content that nobody reads any more, of which so many bytes were seen.
-    Drain(ContentDecoder, u64),
+    Content(ContentDecoder, Reader),
     /// The request was received whole.
     Complete,
     /// Nothing more is read.
     Ended,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Handler,
+    /// The response is complete; what is left of the content is thrown away up to a bound, beyond which the
+    /// connection is not worth the work.
+    Nobody {
+        drained_bytes: u64,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -115,13 +110,6 @@ enum Writing {
     Complete,
     /// Another protocol took over.
     Upgraded,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Persistence {
-    Persistent,
-    /// The exchange under way, if any, is the last.
-    Closing,
 }
 
 impl Protocol {
@@ -150,8 +138,7 @@ impl Protocol {
         let result = match &mut self.reading {
             _ if input.is_empty() => Ok(Progress::nothing(0)),
             Reading::Head(_) => self.receive_head(input),
-            Reading::Content(_) => self.receive_content(input),
-            Reading::Drain(..) => self.drain(input),
+            Reading::Content(..) => self.receive_content(input),
             Reading::Complete => Ok(Progress::nothing(0)),
             Reading::Ended => Ok(Progress::nothing(input.len())),
         };
@@ -168,14 +155,10 @@ impl Protocol {
     pub fn receive_end(&mut self) -> Result<(), RequestError> {
         let complete = matches!(
             self.reading,
-            Reading::Head(None) | Reading::Complete | Reading::Drain(..) | Reading::Ended
+            Reading::Head(None) | Reading::Content(_, Reader::Nobody { .. }) | Reading::Complete | Reading::Ended
         );
         self.end_reading();
-        if complete {
-            Ok(())
-        } else {
-            Err(RequestError::Incomplete)
-        }
+        if complete { Ok(()) } else { Err(RequestError::Incomplete) }
     }
 
     /// Whether part of a head was received: the time for the header timeout runs.
@@ -185,13 +168,13 @@ impl Protocol {
 
     /// Whether content of the request under way is still to come.
     pub fn has_content(&self) -> bool {
-        matches!(self.reading, Reading::Content(_))
+        matches!(self.reading, Reading::Content(_, Reader::Handler))
     }
 
     /// The announced length of the content still to come; `None` for the chunked coding.
     pub fn content_remaining(&self) -> Option<u64> {
         match &self.reading {
-            Reading::Content(decoder) | Reading::Drain(decoder, _) => decoder.remaining(),
+            Reading::Content(decoder, _) => decoder.remaining(),
             _ => Some(0),
         }
     }
@@ -246,14 +229,9 @@ impl Protocol {
         }
         let (framing, field) = frame_response(&exchange, response.status(), length);
         self.decide_persistence(&exchange, response, framing);
-        let connection = match (self.persistence, exchange.version) {
-            (Persistence::Closing, _) => ConnectionField::Close,
-            (Persistence::Persistent, PeerVersion::Http10) => ConnectionField::KeepAlive,
-            (Persistence::Persistent, PeerVersion::Http11) => ConnectionField::Absent,
-        };
         let fields = ProtocolFields {
             length: field,
-            connection,
+            connection: exchange.connection_field(self.persistence),
             date,
             server: self.server.as_ref(),
         };
@@ -279,20 +257,14 @@ impl Protocol {
     ///
     /// # Errors
     /// No response head was written, or more content is given than was announced. Nothing is written.
-    pub fn begin_content(
-        &mut self,
-        length: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<&'static [u8]>, ResponseError> {
+    pub fn begin_content(&mut self, length: usize, out: &mut Vec<u8>) -> Result<Option<&'static [u8]>, ResponseError> {
         let Writing::Content(framing) = &mut self.writing else {
             return Err(ResponseError::OutOfTurn);
         };
         match framing {
             Framing::Discarded => Ok(None),
             Framing::Length(left) => {
-                *left = left
-                    .checked_sub(length as u64)
-                    .ok_or(ResponseError::LengthMismatch)?;
+                *left = left.checked_sub(length as u64).ok_or(ResponseError::LengthMismatch)?;
                 Ok(Some(b""))
             }
             Framing::UntilClose => Ok(Some(b"")),
@@ -319,11 +291,7 @@ impl Protocol {
     ///
     /// # Errors
     /// No response head was written, or less content was given than was announced: the connection must be closed.
-    pub fn finish(
-        &mut self,
-        trailers: Option<&HeaderMap>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponseError> {
+    pub fn finish(&mut self, trailers: Option<&HeaderMap>, out: &mut Vec<u8>) -> Result<(), ResponseError> {
         let Writing::Content(framing) = self.writing else {
             return Err(ResponseError::OutOfTurn);
         };
@@ -371,12 +339,7 @@ impl Protocol {
     /// # Errors
     /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which
     /// would be taken for the other protocol's. Nothing is written.
-    pub fn upgrade(
-        &mut self,
-        response: &Response,
-        date: HttpDate,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponseError> {
+    pub fn upgrade(&mut self, response: &Response, date: HttpDate, out: &mut Vec<u8>) -> Result<(), ResponseError> {
         let Writing::Awaiting(exchange) = self.writing else {
             return Err(ResponseError::OutOfTurn);
         };
@@ -408,12 +371,12 @@ impl Protocol {
             return Next::Close;
         }
         match std::mem::replace(&mut self.reading, Reading::Ended) {
-            Reading::Content(decoder) => {
-                self.reading = Reading::Drain(decoder, 0);
-                Next::Drain
-            }
-            reading @ Reading::Drain(..) => {
-                self.reading = reading;
+            Reading::Content(decoder, reader) => {
+                let reader = match reader {
+                    Reader::Handler => Reader::Nobody { drained_bytes: 0 },
+                    nobody @ Reader::Nobody { .. } => nobody,
+                };
+                self.reading = Reading::Content(decoder, reader);
                 Next::Drain
             }
             Reading::Complete => {
@@ -439,12 +402,7 @@ impl Protocol {
             None => &mut fresh,
         };
         let Some(end) = scanner.scan(input, &self.limits)? else {
-            let partial = partial.get_or_insert_with(|| {
-                Box::new(PartialHead {
-                    scanner: fresh,
-                    bytes: Vec::new(),
-                })
-            });
+            let partial = partial.get_or_insert_with(|| Box::new(PartialHead { scanner: fresh, bytes: Vec::new() }));
             partial.bytes.extend_from_slice(input);
             return Ok(Progress::nothing(input.len()));
         };
@@ -456,15 +414,12 @@ impl Protocol {
             None => parse_head(&input[..end], &self.limits)?,
         };
         self.begin_exchange(&head, &conclusion);
-        Ok(Progress {
-            consumed: end,
-            event: Some(Event::Head(head)),
-        })
+        Ok(Progress { consumed: end, event: Some(Event::Head(head)) })
     }
 
     fn begin_exchange(&mut self, head: &RequestHead, conclusion: &Conclusion) {
         self.reading = match ContentDecoder::new(conclusion.framing) {
-            Some(decoder) => Reading::Content(decoder),
+            Some(decoder) => Reading::Content(decoder, Reader::Handler),
             None => Reading::Complete,
         };
         if !conclusion.persistent {
@@ -474,59 +429,47 @@ impl Protocol {
     }
 
     fn receive_content(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
-        let Reading::Content(decoder) = &mut self.reading else {
+        let Reading::Content(decoder, reader) = &mut self.reading else {
             return Ok(Progress::nothing(0));
         };
         let decoded = decoder.decode(input, &self.limits)?;
-        let complete = decoder.remaining() == Some(0);
+        let complete = decoder.remaining() == Some(0) || matches!(decoded.found, Found::End(_));
+        let event = match reader {
+            Reader::Handler => match decoded.found {
+                Found::Nothing => None,
+                Found::Content(range) => Some(Event::Content(range)),
+                Found::End(trailers) => Some(Event::End(trailers)),
+            },
+            Reader::Nobody { drained_bytes } => {
+                *drained_bytes += decoded.consumed as u64;
+                if *drained_bytes > self.limits.drain_bytes_max {
+                    self.end_reading();
+                    return Ok(Progress::nothing(decoded.consumed));
+                }
+                None
+            }
+        };
         // RFC 9110, section 10.1.1: 100 may be left out once content arrives.
         if let Writing::Awaiting(exchange) = &mut self.writing
             && exchange.expectation == Expectation::Pending
         {
             exchange.expectation = Expectation::Met;
         }
-        let event = match decoded.found {
-            Found::Nothing => None,
-            Found::Content(range) => Some(Event::Content(range)),
-            Found::End(trailers) => Some(Event::End(trailers)),
-        };
-        if complete || matches!(event, Some(Event::End(_))) {
+        if complete {
             self.reading = Reading::Complete;
         }
-        Ok(Progress {
-            consumed: decoded.consumed,
-            event,
-        })
-    }
-
-    /// Throws content away up to a bound; beyond it the connection is not worth the work.
-    fn drain(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
-        let Reading::Drain(decoder, drained) = &mut self.reading else {
-            return Ok(Progress::nothing(0));
-        };
-        let decoded = decoder.decode(input, &self.limits)?;
-        let complete = decoder.remaining() == Some(0) || matches!(decoded.found, Found::End(_));
-        *drained += decoded.consumed as u64;
-        if *drained > self.limits.drain_bytes_max {
-            self.end_reading();
-        } else if complete {
-            self.reading = Reading::Complete;
-        }
-        Ok(Progress::nothing(decoded.consumed))
+        Ok(Progress { consumed: decoded.consumed, event })
     }
 
     /// Whether the connection persists after this response is announced in its head, and must be known by then.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: Framing) {
         let told = response.fields().any(|(name, value)| {
-            *name == header::CONNECTION
-                && list_items(value.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"close"))
+            *name == header::CONNECTION && list_items(value.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"close"))
         });
         // The peer may or may not send the content it was not asked for: what follows cannot be told.
         let undecided = exchange.expectation == Expectation::Pending;
         let too_much = match &self.reading {
-            Reading::Content(decoder) => decoder
-                .remaining()
-                .is_some_and(|left| left > self.limits.drain_bytes_max),
+            Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),
             _ => false,
         };
         if told || undecided || too_much || framing == Framing::UntilClose {
@@ -537,14 +480,5 @@ impl Protocol {
     fn end_reading(&mut self) {
         self.reading = Reading::Ended;
         self.persistence = Persistence::Closing;
-    }
-}
-
-impl Progress {
-    fn nothing(consumed: usize) -> Progress {
-        Progress {
-            consumed,
-            event: None,
-        }
     }
 }

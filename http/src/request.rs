@@ -144,11 +144,7 @@ enum Source {
 /// `request` numbers the requests of a connection: a body that outlives its request must not read the next one's.
 pub(crate) trait ContentSource {
     /// The next piece, never empty; `None` at the end.
-    fn poll_content(
-        &self,
-        request: u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, BodyError>>;
+    fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
 
     /// The bytes still to come, if that is known.
     fn remaining(&self, request: u64) -> Option<u64>;
@@ -159,9 +155,7 @@ pub(crate) trait ContentSource {
 
 impl Body {
     pub(crate) fn of_connection(content: Rc<dyn ContentSource>, request: u64) -> Body {
-        Body {
-            source: Source::Connection { content, request },
-        }
+        Body { source: Source::Connection { content, request } }
     }
 
     /// The next piece of content as it arrived; `None` at the end. Pieces are never empty.

@@ -58,12 +58,7 @@ pub enum ResponseBody {
 impl Response {
     /// A response with a status and no content.
     pub fn new(status: StatusCode) -> Response {
-        Response {
-            status,
-            content_type: None,
-            fields: Vec::new(),
-            body: ResponseBody::Empty,
-        }
+        Response { status, content_type: None, fields: Vec::new(), body: ResponseBody::Empty }
     }
 
     /// 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
@@ -144,9 +139,7 @@ impl Response {
 
     /// The value of the first field of this name.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.fields()
-            .find(|field| field.0 == name)
-            .map(|field| field.1)
+        self.fields().find(|field| field.0 == name).map(|field| field.1)
     }
 
     /// All fields in the order they will be sent in.
@@ -333,19 +326,8 @@ mod tests {
             .with_header(header::CONTENT_TYPE, value("text/html"));
         response.append_header(header::SET_COOKIE, value("a=1"));
         response.append_header(header::SET_COOKIE, value("b=2"));
-        let fields: Vec<_> = response
-            .fields()
-            .map(|(name, value)| format!("{name}={value:?}"))
-            .collect();
-        assert_eq!(
-            fields,
-            [
-                "content-type=\"text/html\"",
-                "etag=\"2\"",
-                "set-cookie=\"a=1\"",
-                "set-cookie=\"b=2\""
-            ]
-        );
+        let fields: Vec<_> = response.fields().map(|(name, value)| format!("{name}={value:?}")).collect();
+        assert_eq!(fields, ["content-type=\"text/html\"", "etag=\"2\"", "set-cookie=\"a=1\"", "set-cookie=\"b=2\""]);
         response.remove_header(&header::SET_COOKIE);
         response.remove_header(&header::CONTENT_TYPE);
         assert_eq!(response.header(&header::CONTENT_TYPE), None);

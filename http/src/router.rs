@@ -102,10 +102,7 @@ impl Router {
     /// As [`route`](Router::route).
     pub fn any(mut self, path: &str, handler: impl Handler) -> Router {
         let route = self.route_of(path);
-        assert!(
-            route.any.is_none(),
-            "route {path:?}: there is a handler already"
-        );
+        assert!(route.any.is_none(), "route {path:?}: there is a handler already");
         route.any = Some(Box::new(handler));
         self
     }
@@ -116,10 +113,7 @@ impl Router {
     /// If the path is invalid, ambiguous with another route's, or has a handler for the method already.
     pub fn route(mut self, method: Method, path: &str, handler: impl Handler) -> Router {
         let route = self.route_of(path);
-        assert!(
-            route.handler(&method).is_none(),
-            "route {method} {path:?}: there is a handler already"
-        );
+        assert!(route.handler(&method).is_none(), "route {method} {path:?}: there is a handler already");
         route.methods.push((method, Box::new(handler)));
         self
     }
@@ -149,8 +143,7 @@ impl Router {
         if let Some(handler) = router.fallback {
             self.nested.push((prefix.to_owned(), handler));
         }
-        self.nested
-            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.matches('/').count()));
+        self.nested.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.matches('/').count()));
         self
     }
 
@@ -171,11 +164,7 @@ impl Router {
             if let Err(error) = self.tree.insert(translate(path), index) {
                 panic!("route {path:?}: {error}");
             }
-            self.routes.push(Route {
-                path: path.to_owned(),
-                methods: Vec::new(),
-                any: None,
-            });
+            self.routes.push(Route { path: path.to_owned(), methods: Vec::new(), any: None });
             index
         });
         &mut self.routes[index]
@@ -215,11 +204,7 @@ impl Router {
         if path == "*" {
             return Reply::Ready(self.options_of_all());
         }
-        let nested = self
-            .nested
-            .iter()
-            .find(|(prefix, _)| is_below(path, prefix))
-            .map(|(_, handler)| handler);
+        let nested = self.nested.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, handler)| handler);
         match nested.or(self.fallback.as_ref()) {
             Some(handler) => handler.handle(request),
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
@@ -278,10 +263,7 @@ impl Route {
     }
 
     fn handler(&self, method: &Method) -> Option<&dyn Handler> {
-        self.methods
-            .iter()
-            .find(|(own, _)| own == method)
-            .map(|(_, handler)| &**handler)
+        self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| &**handler)
     }
 
     fn allow(&self) -> HeaderValue {
@@ -321,9 +303,7 @@ fn is_standard(method: &Method) -> bool {
 /// Whether a path is a prefix or below it; segments of the prefix that are parameters match any segment.
 fn is_below(path: &str, prefix: &str) -> bool {
     let mut segments = path.split('/');
-    prefix.split('/').all(|expected| {
-        segments
-            .next()
-            .is_some_and(|segment| segment == expected || expected.starts_with(':'))
-    })
+    prefix
+        .split('/')
+        .all(|expected| segments.next().is_some_and(|segment| segment == expected || expected.starts_with(':')))
 }

@@ -41,18 +41,11 @@ enum Section {
 impl HeadScanner {
     /// A scanner for a trailer section: fields alone.
     pub(crate) fn for_trailers() -> HeadScanner {
-        HeadScanner {
-            section: Section::Fields(0),
-            ..HeadScanner::default()
-        }
+        HeadScanner { section: Section::Fields(0), ..HeadScanner::default() }
     }
 
     /// Looks at the next piece. `Some(n)`: the head ends after `n` bytes of it.
-    pub(crate) fn scan(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<usize>, RequestError> {
+    pub(crate) fn scan(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, RequestError> {
         let mut position = 0;
         while position < input.len() {
             let rest = &input[position..];
@@ -63,11 +56,7 @@ impl HeadScanner {
                 return Ok(None);
             };
             let line = &rest[..=length];
-            let before = if length > 0 {
-                rest[length - 1]
-            } else {
-                self.last
-            };
+            let before = if length > 0 { rest[length - 1] } else { self.last };
             self.advance(line);
             self.check_lengths(limits)?;
             position += line.len();
@@ -92,10 +81,7 @@ impl HeadScanner {
         if self.method_bytes == 0 {
             let unseen = (METHOD_BYTES_MAX + 1).saturating_sub(self.line_bytes);
             let window = &rest[..rest.len().min(unseen)];
-            match window
-                .iter()
-                .position(|&byte| matches!(byte, b' ' | b'\r' | b'\n'))
-            {
+            match window.iter().position(|&byte| matches!(byte, b' ' | b'\r' | b'\n')) {
                 Some(space) => self.method_bytes = self.line_bytes + space,
                 None if window.len() == unseen => return Err(RequestError::MethodTooLong),
                 None => {}
@@ -112,9 +98,7 @@ impl HeadScanner {
 
     fn check_lengths(&self, limits: &Limits) -> Result<(), RequestError> {
         let in_target = self.method_bytes > 0 && !matches!(self.section, Section::Fields(_));
-        let rest = self
-            .line_bytes
-            .saturating_sub(self.method_bytes + REQUEST_LINE_REST_BYTES);
+        let rest = self.line_bytes.saturating_sub(self.method_bytes + REQUEST_LINE_REST_BYTES);
         if in_target && rest > limits.target_bytes_max {
             return Err(RequestError::TargetTooLong);
         }
@@ -166,9 +150,7 @@ fn find_line_feed(bytes: &[u8]) -> Option<usize> {
         }
     }
     let offset = bytes.len() - tail.len();
-    tail.iter()
-        .position(|&byte| byte == b'\n')
-        .map(|position| offset + position)
+    tail.iter().position(|&byte| byte == b'\n').map(|position| offset + position)
 }
 
 #[cfg(test)]
@@ -182,9 +164,7 @@ mod tests {
             let mut scanner = HeadScanner::default();
             let mut result = Ok(None);
             for (index, piece) in input.chunks(size).enumerate() {
-                result = scanner
-                    .scan(piece, limits)
-                    .map(|end| end.map(|end| index * size + end));
+                result = scanner.scan(piece, limits).map(|end| end.map(|end| index * size + end));
                 if result != Ok(None) {
                     break;
                 }
@@ -210,64 +190,29 @@ mod tests {
     #[test]
     fn the_head_ends_after_the_empty_line() {
         let limits = Limits::default();
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest", &limits),
-            Ok(Some(27))
-        );
-        assert_eq!(
-            scan(b"\r\nGET / HTTP/1.1\r\n\r\nGET", &limits),
-            Ok(Some(20))
-        );
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest", &limits), Ok(Some(27)));
+        assert_eq!(scan(b"\r\nGET / HTTP/1.1\r\n\r\nGET", &limits), Ok(Some(20)));
         assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n", &limits), Ok(None));
     }
 
     #[test]
     fn line_structure_is_strict() {
         let limits = Limits::default();
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\nHost: a\r\n\r\n", &limits),
-            Err(RequestError::BareLineFeed)
-        );
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\r\nHost: a\r\n\n", &limits),
-            Err(RequestError::BareLineFeed)
-        );
+        assert_eq!(scan(b"GET / HTTP/1.1\nHost: a\r\n\r\n", &limits), Err(RequestError::BareLineFeed));
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n\n", &limits), Err(RequestError::BareLineFeed));
         assert_eq!(scan(b"\nGET /", &limits), Err(RequestError::BareLineFeed));
-        assert_eq!(
-            scan(b"\r\n\r\nGET /", &limits),
-            Err(RequestError::EmptyLines)
-        );
-        assert_eq!(
-            scan(b"\x16\x03\x01\x02\x00", &limits),
-            Err(RequestError::Method)
-        );
+        assert_eq!(scan(b"\r\n\r\nGET /", &limits), Err(RequestError::EmptyLines));
+        assert_eq!(scan(b"\x16\x03\x01\x02\x00", &limits), Err(RequestError::Method));
     }
 
     #[test]
     fn lengths_are_bounded() {
-        let limits = Limits {
-            target_bytes_max: 10,
-            head_bytes_max: 60,
-            fields_max: 2,
-            ..Limits::default()
-        };
-        assert_eq!(
-            scan(b"GET /123456789 HTTP/1.1\r\n\r\n", &limits),
-            Ok(Some(27))
-        );
-        assert_eq!(
-            scan(b"GET /1234567890 HTTP/1.1\r\n\r\n", &limits),
-            Err(RequestError::TargetTooLong)
-        );
+        let limits = Limits { target_bytes_max: 10, head_bytes_max: 60, fields_max: 2, ..Limits::default() };
+        assert_eq!(scan(b"GET /123456789 HTTP/1.1\r\n\r\n", &limits), Ok(Some(27)));
+        assert_eq!(scan(b"GET /1234567890 HTTP/1.1\r\n\r\n", &limits), Err(RequestError::TargetTooLong));
         assert_eq!(scan(&[b'A'; 40], &limits), Err(RequestError::MethodTooLong));
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\n", &limits),
-            Ok(Some(30))
-        );
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc:\r\n\r\n", &limits),
-            Err(RequestError::TooManyFields)
-        );
+        assert_eq!(scan(b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\n", &limits), Ok(Some(30)));
+        assert_eq!(scan(b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc:\r\n\r\n", &limits), Err(RequestError::TooManyFields));
         let long = [b"GET / HTTP/1.1\r\na: ".as_slice(), &[b'x'; 60]].concat();
         assert_eq!(scan(&long, &limits), Err(RequestError::HeadTooLarge));
     }

@@ -37,11 +37,7 @@ pub struct Service<H> {
 impl<H: Handler> Service<H> {
     /// A service from its parts.
     pub fn new(handler: H, config: HttpConfig) -> Service<H> {
-        Service {
-            handler: Arc::new(handler),
-            limits: Arc::new(config.limits.clone()),
-            config: Arc::new(config),
-        }
+        Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
 }
 
@@ -60,10 +56,7 @@ impl<H> Clone for Service<H> {
 /// This is the handler to give to the engine for servers that are put together by hand;
 /// [`Server`](crate::Server) does it otherwise. The future is small: what HTTP needs is in a box that is freed when
 /// another protocol takes over.
-pub fn serve<H: Handler>(
-    connection: Connection,
-    service: &Service<H>,
-) -> impl Future<Output = ()> + use<H> {
+pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
     let http = Box::pin(serve_http(connection, service.clone()));
     async move {
         let upgraded = http.await;
@@ -73,10 +66,7 @@ pub fn serve<H: Handler>(
     }
 }
 
-async fn serve_http<H: Handler>(
-    connection: Connection,
-    service: Service<H>,
-) -> Option<(Connection, Takeover)> {
+async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<(Connection, Takeover)> {
     let config = Arc::clone(&service.config);
     let channel = Rc::new(Channel::new(connection, service.config, service.limits));
     let upgraded = exchange_all(&channel, &*service.handler, &config).await;
@@ -154,11 +144,7 @@ async fn answer<H: Handler>(
     .await
 }
 
-async fn send_whole(
-    channel: &Channel,
-    response: Response,
-    content: Option<Bytes>,
-) -> Result<(), Lost> {
+async fn send_whole(channel: &Channel, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
     let (response, content) = match sendable(response) {
         Ok(response) => (response, content.unwrap_or_default()),
         Err(replacement) => (replacement, Bytes::new()),
@@ -167,11 +153,7 @@ async fn send_whole(
     channel.send_whole(&response, content)
 }
 
-async fn send_stream(
-    channel: &Channel,
-    response: Response,
-    mut stream: Box<dyn ContentStream>,
-) -> Result<(), Lost> {
+async fn send_stream(channel: &Channel, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
     let response = match sendable(response) {
         Ok(response) => response,
         Err(replacement) => return send_whole(channel, replacement, None).await,
@@ -181,17 +163,15 @@ async fn send_stream(
         return channel.send_end(None);
     }
     loop {
-        let next = poll_fn(
-            |cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
-                Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-                Ok(Poll::Pending) => channel.poll_lost(cx).map(Err),
-                Err(panic) => {
-                    log::error!("response content panicked: {}", panic_text(&*panic));
-                    channel.truncate();
-                    Poll::Ready(Err(Lost))
-                }
-            },
-        )
+        let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+            Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
+            Ok(Poll::Pending) => channel.poll_lost(cx).map(Err),
+            Err(panic) => {
+                log::error!("response content panicked: {}", panic_text(&*panic));
+                channel.truncate();
+                Poll::Ready(Err(Lost))
+            }
+        })
         .await?;
         match next {
             None => return channel.send_end(stream.take_trailers().as_ref()),
@@ -211,10 +191,7 @@ async fn send_stream(
 /// A response that can be sent as a final one, or what to send instead.
 fn sendable(response: Response) -> Result<Response, Response> {
     if response.status().is_informational() {
-        log::error!(
-            "a handler gave the informational status {}",
-            response.status()
-        );
+        log::error!("a handler gave the informational status {}", response.status());
         return Err(Response::new(StatusCode::INTERNAL_SERVER_ERROR));
     }
     Ok(response)

@@ -6,9 +6,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
-use tidegate_engine::{
-    Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ShutdownReport,
-};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ShutdownReport};
 
 use crate::config::HttpConfig;
 use crate::handler::Handler;
@@ -62,10 +60,8 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     /// [`Error::Listen`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
-        let resolved = address.to_socket_addrs().map_err(|source| Error::Listen {
-            address: format!("{address:?}"),
-            source,
-        })?;
+        let resolved =
+            address.to_socket_addrs().map_err(|source| Error::Listen { address: format!("{address:?}"), source })?;
         self.addresses.extend(resolved);
         Ok(self)
     }
@@ -123,14 +119,11 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     /// A setting is out of its bounds, an address cannot be bound, or the engine cannot be had.
     pub fn start(self) -> Result<Running, Error> {
-        self.http
-            .limits
-            .check()
-            .map_err(|error| tidegate_engine::ConfigError {
-                setting: "http.limits",
-                value: error.to_string(),
-                rule: "see tidegate_http::Limits",
-            })?;
+        self.http.limits.check().map_err(|error| tidegate_engine::ConfigError {
+            setting: "http.limits",
+            value: error.to_string(),
+            rule: "see tidegate_http::Limits",
+        })?;
         let mut engine = Engine::new(self.engine);
         for address in self.addresses {
             engine = engine.listen(address)?;

@@ -101,13 +101,8 @@ impl Produced {
         Fut: Future<Output = Result<(), StreamError>> + 'static,
     {
         let slot = Rc::default();
-        let writer = ContentWriter {
-            slot: Rc::clone(&slot),
-        };
-        Produced {
-            slot,
-            producer: Some(Box::pin(produce(writer))),
-        }
+        let writer = ContentWriter { slot: Rc::clone(&slot) };
+        Produced { slot, producer: Some(Box::pin(produce(writer))) }
     }
 }
 
@@ -144,9 +139,7 @@ mod tests {
 
     fn pull(stream: &mut Produced) -> Poll<Option<Result<Bytes, String>>> {
         let mut cx = Context::from_waker(Waker::noop());
-        stream
-            .poll_next(&mut cx)
-            .map(|next| next.map(|piece| piece.map_err(|error| error.to_string())))
+        stream.poll_next(&mut cx).map(|next| next.map(|piece| piece.map_err(|error| error.to_string())))
     }
 
     #[test]

@@ -37,11 +37,7 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
     }
     match target {
         // RFC 9112, section 3.2.4: only for OPTIONS of the server as a whole.
-        b"*" if method == Method::OPTIONS => Ok(Target {
-            path: Path::Given(0..1),
-            query: None,
-            authority: None,
-        }),
+        b"*" if method == Method::OPTIONS => Ok(Target { path: Path::Given(0..1), query: None, authority: None }),
         [b'/', ..] => origin_form(target, 0),
         _ => absolute_form(target),
     }
@@ -69,33 +65,22 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
             None => (value, &[][..]),
         },
     };
-    host.iter().all(|&byte| is_name_byte(byte))
-        && is_port(port)
-        && (!host.is_empty() || value.is_empty())
+    host.iter().all(|&byte| is_name_byte(byte)) && is_port(port) && (!host.is_empty() || value.is_empty())
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
     let question = target[start..].iter().position(|&byte| byte == b'?');
     let path_end = question.map_or(target.len(), |offset| start + offset);
-    if !target[start..path_end]
-        .iter()
-        .all(|&byte| is_path_byte(byte))
-    {
+    if !target[start..path_end].iter().all(|&byte| is_path_byte(byte)) {
         return Err(RequestError::Target);
     }
     let query = question.map(|offset| start + offset + 1..target.len());
     if let Some(query) = &query
-        && !target[query.clone()]
-            .iter()
-            .all(|&byte| is_query_byte(byte))
+        && !target[query.clone()].iter().all(|&byte| is_query_byte(byte))
     {
         return Err(RequestError::Target);
     }
-    Ok(Target {
-        path: Path::Given(start..path_end),
-        query,
-        authority: None,
-    })
+    Ok(Target { path: Path::Given(start..path_end), query, authority: None })
 }
 
 /// RFC 9112, section 3.2.2: every server must accept it, though only clients of proxies send it.
@@ -130,11 +115,8 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
 /// Any number of digits may be written; the value must fit (RFC 3986, section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0_u32, |value, digit| {
-            value
-                .saturating_mul(10)
-                .saturating_add(u32::from(digit - b'0'))
-        }) <= u32::from(u16::MAX)
+        && port.iter().fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+            <= u32::from(u16::MAX)
 }
 
 /// RFC 3986, section 3.2.2: unreserved, sub-delims and percent signs. IPv4 is among them.
@@ -162,11 +144,7 @@ mod tests {
             Path::Given(range) => &target[range],
             Path::Root => "/",
         };
-        Some((
-            path,
-            parsed.query.map(|range| &target[range]),
-            parsed.authority.map(|range| &target[range]),
-        ))
+        Some((path, parsed.query.map(|range| &target[range]), parsed.authority.map(|range| &target[range])))
     }
 
     #[test]
@@ -175,10 +153,7 @@ mod tests {
         assert_eq!(parts("/a/b?c=d?e"), Some(("/a/b", Some("c=d?e"), None)));
         assert_eq!(parts("/a?"), Some(("/a", Some(""), None)));
         assert_eq!(parts("//a"), Some(("//a", None, None)));
-        assert_eq!(
-            parts("HTTP://a:8/b?c"),
-            Some(("/b", Some("c"), Some("a:8")))
-        );
+        assert_eq!(parts("HTTP://a:8/b?c"), Some(("/b", Some("c"), Some("a:8"))));
         assert_eq!(parts("https://[::1]"), Some(("/", None, Some("[::1]"))));
         assert_eq!(parts("http://a?b"), Some(("/", Some("b"), Some("a"))));
     }
@@ -204,10 +179,7 @@ mod tests {
         }
         let asterisk = parse_target(&Method::OPTIONS, b"*").expect("OPTIONS *");
         assert_eq!(asterisk.path, Path::Given(0..1));
-        assert_eq!(
-            parse_target(&Method::CONNECT, b"a:443"),
-            Err(RequestError::Connect)
-        );
+        assert_eq!(parse_target(&Method::CONNECT, b"a:443"), Err(RequestError::Connect));
     }
 
     #[test]
@@ -226,18 +198,7 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for host in [
-            "",
-            "a",
-            "a.b",
-            "a:80",
-            "a:",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:80",
-            "a%20b",
-            "a:00080",
-        ] {
+        for host in ["", "a", "a.b", "a:80", "a:", "127.0.0.1:1", "[::1]", "[::1]:80", "a%20b", "a:00080"] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
         for host in [

@@ -6,9 +6,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use tidegate_http::{
-    DateCache, Event, HttpDate, Limits, Next, Protocol, RequestError, Response, ResponseError,
-};
+use tidegate_http::{DateCache, Event, HttpDate, Limits, Next, Protocol, RequestError, Response, ResponseError};
 
 fn date() -> HttpDate {
     DateCache::new().at(UNIX_EPOCH)
@@ -25,12 +23,7 @@ struct Server {
 
 impl Server {
     fn new(limits: Limits) -> Server {
-        Server {
-            protocol: Protocol::new(Arc::new(limits)),
-            seen: String::new(),
-            sent: Vec::new(),
-            closed: false,
-        }
+        Server { protocol: Protocol::new(Arc::new(limits)), seen: String::new(), sent: Vec::new(), closed: false }
     }
 
     fn feed(&mut self, mut input: &[u8]) {
@@ -195,9 +188,7 @@ fn refused_heads() {
 
 #[test]
 fn refused_framing() {
-    let post = |fields: &str, content: &str| {
-        format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{content}")
-    };
+    let post = |fields: &str, content: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{content}");
     for (status, fields) in [
         ("400", "Content-Length: 5\r\nContent-Length: 5"),
         ("400", "Content-Length: 5\r\nContent-Length: 6"),
@@ -230,20 +221,12 @@ fn refused_framing() {
     assert_eq!(refusal(&chunked("5\r\nhello0\r\n\r\n")), "400");
     assert_eq!(refusal(&chunked("fffffffffffffffff\r\n")), "400");
     assert_eq!(refusal(&chunked("ffffffffff\r\n")), "413");
-    assert_eq!(
-        refusal("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        "400"
-    );
+    assert_eq!(refusal("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), "400");
 }
 
 #[test]
 fn bounds_of_heads() {
-    let target = |length: usize| {
-        format!(
-            "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-            "x".repeat(length - 1)
-        )
-    };
+    let target = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(length - 1));
     let defaults = Limits::default();
     let see = |input: &str| {
         let mut server = Server::new(defaults.clone());
@@ -283,14 +266,8 @@ fn accepted_oddities() {
     assert_eq!(see("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "GET / |");
     assert_eq!(see("GET / HTTP/1.0\r\n\r\n"), "GET / |");
     assert_eq!(see("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), "OPTIONS * |");
-    assert_eq!(
-        see("M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n"),
-        "M-SEARCH / |"
-    );
-    assert_eq!(
-        see("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-        "GET http://b/ |"
-    );
+    assert_eq!(see("M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n"), "M-SEARCH / |");
+    assert_eq!(see("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"), "GET http://b/ |");
 }
 
 /// A machine that has received one request.
@@ -305,9 +282,7 @@ fn received(request: &str) -> Protocol {
 fn respond(request: &str, response: &Response, length: Option<u64>) -> (String, Next) {
     let mut protocol = received(request);
     let mut out = Vec::new();
-    protocol
-        .respond(response, length, date(), &mut out)
-        .expect("a request waits");
+    protocol.respond(response, length, date(), &mut out).expect("a request waits");
     protocol.content(b"hel", &mut out).expect("in turn");
     protocol.content(b"", &mut out).expect("in turn");
     protocol.content(b"lo", &mut out).expect("in turn");
@@ -326,10 +301,7 @@ fn response_framing() {
     assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
     assert_eq!(next, Next::Receive);
     let (text, next) = respond(GET, &ok, None);
-    assert_eq!(
-        text,
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
-    );
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
     assert_eq!(next, Next::Receive);
     // HTTP/1.0 knows no chunks: the content ends with the connection.
     let keep = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
@@ -342,10 +314,7 @@ fn response_framing() {
     assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
     assert_eq!(next, Next::Receive);
     let (text, _) = respond(&head, &ok, None);
-    assert_eq!(
-        text,
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
         let (text, next) = respond(GET, &Response::new(status), Some(5));
         let reason = status.canonical_reason().expect("a reason");
@@ -360,10 +329,7 @@ fn persistence() {
     let ok = Response::new(StatusCode::OK);
     let ask = |request: &str| {
         let (text, next) = respond(request, &ok, Some(5));
-        let field = text
-            .lines()
-            .find_map(|line| line.strip_prefix("connection: "))
-            .map(str::to_owned);
+        let field = text.lines().find_map(|line| line.strip_prefix("connection: ")).map(str::to_owned);
         (field, next)
     };
     let close = (Some("close".into()), Next::Close);
@@ -371,15 +337,9 @@ fn persistence() {
     let with = |fields: &str| GET.replace("Host: a\r\n", &format!("Host: a\r\n{fields}"));
     assert_eq!(ask(&with("Connection: close\r\n")), close);
     assert_eq!(ask(&with("Connection: x , CLOSE\r\n")), close);
-    assert_eq!(
-        ask(&with("Connection: keep-alive\r\n")),
-        (None, Next::Receive)
-    );
+    assert_eq!(ask(&with("Connection: keep-alive\r\n")), (None, Next::Receive));
     assert_eq!(ask("GET / HTTP/1.0\r\n\r\n"), close);
-    assert_eq!(
-        ask("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"),
-        (Some("keep-alive".into()), Next::Receive)
-    );
+    assert_eq!(ask("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), (Some("keep-alive".into()), Next::Receive));
     let value = HeaderValue::from_static("x, close");
     let closing = Response::new(StatusCode::OK).with_header(header::CONNECTION, value);
     let (text, next) = respond(GET, &closing, Some(5));
@@ -399,9 +359,7 @@ fn expect_continue() {
     assert!(!protocol.send_continue(&mut out));
     assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
     protocol.receive(b"hello").expect("valid");
-    protocol
-        .respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out)
-        .expect("in turn");
+    protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out).expect("in turn");
     assert_eq!(protocol.advance(), Next::Receive);
     // Content came without waiting: 100 may be left out.
     let mut protocol = received(post);
@@ -415,18 +373,13 @@ fn expect_continue() {
 
 #[test]
 fn unread_content_is_drained_up_to_a_bound() {
-    let limits = Limits {
-        drain_bytes_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { drain_bytes_max: 10, ..Limits::default() };
     let answered = |fields: &str| {
         let mut protocol = Protocol::new(Arc::new(limits.clone()));
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
         protocol.receive(head.as_bytes()).expect("valid");
         let mut out = Vec::new();
-        protocol
-            .respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out)
-            .expect("in turn");
+        protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out).expect("in turn");
         protocol
     };
     let mut protocol = answered("Content-Length: 10");
@@ -448,38 +401,18 @@ fn misuse_is_told() {
     let mut out = Vec::new();
     let ok = Response::new(StatusCode::OK);
     let mut protocol = Protocol::new(Arc::new(Limits::default()));
-    assert_eq!(
-        protocol.respond(&ok, None, date(), &mut out),
-        Err(ResponseError::OutOfTurn)
-    );
-    assert_eq!(
-        protocol.content(b"a", &mut out),
-        Err(ResponseError::OutOfTurn)
-    );
-    assert_eq!(
-        protocol.finish(None, &mut out),
-        Err(ResponseError::OutOfTurn)
-    );
+    assert_eq!(protocol.respond(&ok, None, date(), &mut out), Err(ResponseError::OutOfTurn));
+    assert_eq!(protocol.content(b"a", &mut out), Err(ResponseError::OutOfTurn));
+    assert_eq!(protocol.finish(None, &mut out), Err(ResponseError::OutOfTurn));
     let mut protocol = received(GET);
     let early = Response::new(StatusCode::CONTINUE);
-    assert_eq!(
-        protocol.respond(&early, None, date(), &mut out),
-        Err(ResponseError::Status)
-    );
+    assert_eq!(protocol.respond(&early, None, date(), &mut out), Err(ResponseError::Status));
     assert_eq!(protocol.advance(), Next::Respond);
     assert!(out.is_empty());
-    protocol
-        .respond(&ok, Some(5), date(), &mut out)
-        .expect("in turn");
-    assert_eq!(
-        protocol.content(b"sixsix", &mut out),
-        Err(ResponseError::LengthMismatch)
-    );
+    protocol.respond(&ok, Some(5), date(), &mut out).expect("in turn");
+    assert_eq!(protocol.content(b"sixsix", &mut out), Err(ResponseError::LengthMismatch));
     protocol.content(b"four", &mut out).expect("fits");
-    assert_eq!(
-        protocol.finish(None, &mut out),
-        Err(ResponseError::LengthMismatch)
-    );
+    assert_eq!(protocol.finish(None, &mut out), Err(ResponseError::LengthMismatch));
 }
 
 #[test]
@@ -487,15 +420,11 @@ fn trailers_follow_chunks() {
     let mut protocol = received(GET);
     let mut out = Vec::new();
     let ok = Response::new(StatusCode::OK);
-    protocol
-        .respond(&ok, None, date(), &mut out)
-        .expect("in turn");
+    protocol.respond(&ok, None, date(), &mut out).expect("in turn");
     protocol.content(b"a", &mut out).expect("in turn");
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", HeaderValue::from_static("1"));
-    protocol
-        .finish(Some(&trailers), &mut out)
-        .expect("complete");
+    protocol.finish(Some(&trailers), &mut out).expect("complete");
     assert!(out.ends_with(b"\r\n\r\n1\r\na\r\n0\r\nx-sum: 1\r\n\r\n"));
 }
 
@@ -514,9 +443,7 @@ fn the_end_of_the_stream() {
     assert_eq!(waiting.receive_end(), Ok(()));
     let mut out = Vec::new();
     let content = Bytes::from_static(b"a");
-    waiting
-        .respond_whole(&Response::text(""), &content, date(), &mut out)
-        .expect("in turn");
+    waiting.respond_whole(&Response::text(""), &content, date(), &mut out).expect("in turn");
     assert_eq!(waiting.advance(), Next::Close);
     let mut within = received("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
     within.receive(b"hell").expect("valid");
@@ -528,13 +455,10 @@ fn the_end_of_the_stream() {
 fn upgrades() {
     let asking = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n";
     let value = HeaderValue::from_static("x");
-    let switching =
-        Response::new(StatusCode::SWITCHING_PROTOCOLS).with_header(header::UPGRADE, value);
+    let switching = Response::new(StatusCode::SWITCHING_PROTOCOLS).with_header(header::UPGRADE, value);
     let mut out = Vec::new();
     let mut protocol = received(&format!("{asking}\r\n"));
-    protocol
-        .upgrade(&switching, date(), &mut out)
-        .expect("asked for");
+    protocol.upgrade(&switching, date(), &mut out).expect("asked for");
     let text = String::from_utf8(out).expect("text");
     assert_eq!(
         text,
@@ -548,10 +472,7 @@ fn upgrades() {
         result == Err(ResponseError::Status)
     };
     assert!(refused(received(GET), &switching));
-    assert!(refused(
-        received(&format!("{asking}\r\n")),
-        &Response::text("")
-    ));
+    assert!(refused(received(&format!("{asking}\r\n")), &Response::text("")));
     let with_content = format!("{asking}Content-Length: 1\r\n\r\n");
     assert!(refused(received(&with_content), &switching));
     let old = asking.replace("1.1", "1.0") + "\r\n";
@@ -590,11 +511,6 @@ fn noise_makes_progress_and_no_panic() {
         for piece in input.chunks(1 + random(9)) {
             pieces.feed(piece);
         }
-        assert_eq!(
-            pieces.seen,
-            whole.seen,
-            "{:?}",
-            String::from_utf8_lossy(&input)
-        );
+        assert_eq!(pieces.seen, whole.seen, "{:?}", String::from_utf8_lossy(&input));
     }
 }

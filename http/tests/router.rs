@@ -34,10 +34,7 @@ fn allow(response: &Response) -> &str {
 /// A handler that names itself and its parameters.
 fn named(name: &'static str) -> impl Handler {
     ready(move |request: Request| {
-        let params: Vec<_> = request
-            .params()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let params: Vec<_> = request.params().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{name} {}", params.join(" "))
     })
 }
@@ -58,24 +55,14 @@ fn paths_and_parameters() {
     assert_eq!(get("/rooms/lobby"), (200, "lobby ".into()));
     assert_eq!(get("/rooms/a/users/b"), (200, "user room=a user=b".into()));
     assert_eq!(get("/files/a/b.c"), (200, "files rest=a/b.c".into()));
-    for unknown in [
-        "/rooms",
-        "/rooms/",
-        "/rooms/a/",
-        "/files",
-        "/files/",
-        "/Rooms/a",
-        "//",
-    ] {
+    for unknown in ["/rooms", "/rooms/", "/rooms/a/", "/files", "/files/", "/Rooms/a", "//"] {
         assert_eq!(get(unknown).0, 404, "{unknown}");
     }
 }
 
 #[test]
 fn parameters_are_decoded_after_matching() {
-    let router = Router::new()
-        .get("/a/:name", named("a"))
-        .get("/b/*rest", named("b"));
+    let router = Router::new().get("/a/:name", named("a")).get("/b/*rest", named("b"));
     let get = |target| ask(&router, "GET", target);
     assert_eq!(get("/a/x%20y%C3%A9"), (200, "a name=x y\u{e9}".into()));
     assert_eq!(get("/a/x%2Fy"), (200, "a name=x/y".into()));
@@ -104,34 +91,20 @@ fn methods() {
     assert_eq!(ask(&router, "GET", "/any").1, "get ");
     assert_eq!(ask(&router, "PURGE", "/any").1, "any ");
     let refused = answer(&router, "DELETE", "/both");
-    assert_eq!(
-        (refused.status().as_u16(), allow(&refused)),
-        (405, "GET, HEAD, OPTIONS, POST")
-    );
+    assert_eq!((refused.status().as_u16(), allow(&refused)), (405, "GET, HEAD, OPTIONS, POST"));
     assert_eq!(allow(&answer(&router, "GET", "/put")), "OPTIONS, PUT");
     assert_eq!(ask(&router, "HEAD", "/put").0, 405);
     assert_eq!(ask(&router, "PURGE", "/both").0, 501);
     let options = answer(&router, "OPTIONS", "/both");
-    assert_eq!(
-        (options.status().as_u16(), allow(&options)),
-        (204, "GET, HEAD, OPTIONS, POST")
-    );
+    assert_eq!((options.status().as_u16(), allow(&options)), (204, "GET, HEAD, OPTIONS, POST"));
     let all = answer(&router, "OPTIONS", "*");
-    assert_eq!(
-        (all.status().as_u16(), allow(&all)),
-        (204, "GET, HEAD, OPTIONS, POST, PUT")
-    );
+    assert_eq!((all.status().as_u16(), allow(&all)), (204, "GET, HEAD, OPTIONS, POST, PUT"));
 }
 
 #[test]
 fn nesting_and_fallbacks() {
-    let deepest = Router::new()
-        .get("/c", named("c"))
-        .fallback(named("deepest"));
-    let inner = Router::new()
-        .get("/b", named("b"))
-        .nest("/deep", deepest)
-        .fallback(named("inner"));
+    let deepest = Router::new().get("/c", named("c")).fallback(named("deepest"));
+    let inner = Router::new().get("/b", named("b")).nest("/deep", deepest).fallback(named("inner"));
     let router = Router::new()
         .get("/b", named("outer b"))
         .nest("/api", inner)
@@ -153,11 +126,7 @@ fn nesting_and_fallbacks() {
 fn ambiguous_routes_panic() {
     let twice = || Router::new().get("/a", named("1")).get("/a", named("2"));
     assert!(std::panic::catch_unwind(twice).is_err());
-    let renamed = || {
-        Router::new()
-            .get("/:a/x", named("1"))
-            .get("/:b/x", named("2"))
-    };
+    let renamed = || Router::new().get("/:a/x", named("1")).get("/:b/x", named("2"));
     assert!(std::panic::catch_unwind(renamed).is_err());
     let any = || Router::new().any("/a", named("1")).any("/a", named("2"));
     assert!(std::panic::catch_unwind(any).is_err());

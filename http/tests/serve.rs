@@ -10,35 +10,27 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
-use tidegate_http::{
-    BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, ready,
-};
+use tidegate_http::{BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, ready};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn app() -> Router {
     Router::new()
-        .get("/plaintext", |_req: Request| async {
-            Response::text("Hello, World!")
-        })
+        .get("/plaintext", |_req: Request| async { Response::text("Hello, World!") })
         .get("/ready", ready(|_| "ready"))
-        .post("/echo", |mut req: Request| async move {
-            Ok::<_, BodyError>(Response::bytes(req.bytes().await?))
-        })
-        .post("/limited", |mut req: Request| async move {
-            Ok::<_, BodyError>(Response::bytes(req.bytes_up_to(4).await?))
-        })
+        .post("/echo", |mut req: Request| async move { Ok::<_, BodyError>(Response::bytes(req.bytes().await?)) })
+        .post(
+            "/limited",
+            |mut req: Request| async move { Ok::<_, BodyError>(Response::bytes(req.bytes_up_to(4).await?)) },
+        )
         .post("/first", |mut req: Request| async move {
             let piece = req.body_mut().chunk().await?;
             Ok::<_, BodyError>(Response::bytes(piece.unwrap_or_default()))
         })
         .post("/ignore", ready(|_| "ignored"))
         .get("/stream/:count", |req: Request| async move {
-            let count: usize = req
-                .param("count")
-                .and_then(|count| count.parse().ok())
-                .unwrap_or(0);
+            let count: usize = req.param("count").and_then(|count| count.parse().ok()).unwrap_or(0);
             Response::stream(move |mut writer| async move {
                 for index in 0..count {
                     writer.write(vec![index as u8; 10_000]).await;
@@ -63,32 +55,21 @@ fn app() -> Router {
         .get("/never", |_req: Request| std::future::pending::<Response>())
         .get("/upgrade", |_req: Request| async { echo() })
         .post("/upgrade", |_req: Request| async { echo() })
-        .get("/peer", |req: Request| async move {
-            format!("{}", req.peer_addr().expect("a connection"))
-        })
+        .get("/peer", |req: Request| async move { format!("{}", req.peer_addr().expect("a connection")) })
 }
 
 fn echo() -> Response {
-    Response::upgrade(
-        HeaderValue::from_static("echo"),
-        |mut connection| async move {
-            while let Ok(Some(chunk)) = connection.receive().await {
-                if connection.sender().send(chunk.into_vec()).await.is_err() {
-                    return;
-                }
+    Response::upgrade(HeaderValue::from_static("echo"), |mut connection| async move {
+        while let Ok(Some(chunk)) = connection.receive().await {
+            if connection.sender().send(chunk.into_vec()).await.is_err() {
+                return;
             }
-        },
-    )
+        }
+    })
 }
 
 fn config() -> HttpConfig {
-    HttpConfig {
-        limits: Limits {
-            body_bytes_max: 1_000_000,
-            ..Limits::default()
-        },
-        ..HttpConfig::default()
-    }
+    HttpConfig { limits: Limits { body_bytes_max: 1_000_000, ..Limits::default() }, ..HttpConfig::default() }
 }
 
 fn start(kind: EngineKind, placement: HandlerPlacement, config: HttpConfig) -> Running {
@@ -106,11 +87,7 @@ fn start(kind: EngineKind, placement: HandlerPlacement, config: HttpConfig) -> R
 /// Runs a test on every engine and placement.
 fn on_each(config: &HttpConfig, test: impl Fn(SocketAddr)) {
     for kind in [EngineKind::Auto, EngineKind::Std] {
-        for placement in [
-            HandlerPlacement::SameCore,
-            HandlerPlacement::Inline,
-            HandlerPlacement::Threads(1),
-        ] {
+        for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(1)] {
             let running = start(kind, placement, config.clone());
             test(running.local_addr().expect("an address"));
             running.shutdown(Shutdown::immediate());
@@ -143,12 +120,7 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
     let mut byte = [0];
     while !output.ends_with(end) {
-        assert_eq!(
-            stream.read(&mut byte).expect("more"),
-            1,
-            "ended after {:?}",
-            String::from_utf8_lossy(&output)
-        );
+        assert_eq!(stream.read(&mut byte).expect("more"), 1, "ended after {:?}", String::from_utf8_lossy(&output));
         output.push(byte[0]);
     }
     output
@@ -164,18 +136,12 @@ const CLOSE: &str = "Host: a\r\nConnection: close\r\n\r\n";
 #[test]
 fn a_response_has_what_it_needs() {
     on_each(&config(), |address| {
-        let response = talk(
-            address,
-            format!("GET /plaintext HTTP/1.1\r\n{CLOSE}").as_bytes(),
-        );
+        let response = talk(address, format!("GET /plaintext HTTP/1.1\r\n{CLOSE}").as_bytes());
         let (head, content) = split(&response);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        for field in [
-            "content-type: text/plain; charset=utf-8",
-            "content-length: 13",
-            "connection: close",
-            "server: tidegate",
-        ] {
+        for field in
+            ["content-type: text/plain; charset=utf-8", "content-length: 13", "connection: close", "server: tidegate"]
+        {
             assert!(head.lines().any(|line| line == field), "{field} in {head}");
         }
         assert!(head.contains("\r\ndate: ") && head.contains(" GMT"));
@@ -211,19 +177,14 @@ fn pipelined_requests_are_answered_in_order() {
 fn content_goes_both_ways() {
     on_each(&config(), |address| {
         let content: Vec<u8> = (0..300_000_u32).map(|index| (index % 251) as u8).collect();
-        let mut input = format!(
-            "POST /echo HTTP/1.1\r\nContent-Length: {}\r\n{CLOSE}",
-            content.len()
-        )
-        .into_bytes();
+        let mut input = format!("POST /echo HTTP/1.1\r\nContent-Length: {}\r\n{CLOSE}", content.len()).into_bytes();
         input.extend_from_slice(&content);
         let mut stream = connect(address);
         stream.write_all(&input).expect("sent");
         let output = read_to_end(&mut stream);
         assert!(output.ends_with(&content));
         // In chunks of odd sizes, cut anywhere.
-        let mut input =
-            format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}").into_bytes();
+        let mut input = format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}").into_bytes();
         for piece in content.chunks(7_777) {
             input.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
             input.extend_from_slice(piece);
@@ -241,10 +202,7 @@ fn content_goes_both_ways() {
 #[test]
 fn streams_are_chunked() {
     on_each(&config(), |address| {
-        let output = talk(
-            address,
-            format!("GET /stream/300 HTTP/1.1\r\n{CLOSE}").as_bytes(),
-        );
+        let output = talk(address, format!("GET /stream/300 HTTP/1.1\r\n{CLOSE}").as_bytes());
         let (head, mut rest) = split(&output);
         assert!(head.contains("transfer-encoding: chunked"), "{head}");
         let mut chunks = 0;
@@ -273,32 +231,14 @@ fn refusals_reach_the_peer() {
             ("400 ", "GET / HTTP/1.1\r\n\r\n".to_owned()),
             ("505 ", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
             ("414 ", format!("GET /{} HTTP/1.1\r\n", "x".repeat(9000))),
-            (
-                "431 ",
-                format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(70_000)),
-            ),
+            ("431 ", format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(70_000))),
             ("404 ", format!("GET /unknown HTTP/1.1\r\n{CLOSE}")),
             ("405 ", format!("PUT /plaintext HTTP/1.1\r\n{CLOSE}")),
-            (
-                "413 ",
-                format!("POST /echo HTTP/1.1\r\nContent-Length: 1000001\r\n{CLOSE}"),
-            ),
-            (
-                "413 ",
-                format!("POST /limited HTTP/1.1\r\nContent-Length: 5\r\n{CLOSE}hello"),
-            ),
-            (
-                "400 ",
-                format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}5x\r\n"),
-            ),
-            (
-                "413 ",
-                format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}fffff\r\n"),
-            ),
-            (
-                "500 ",
-                format!("GET /panic HTTP/1.1\r\n{}", "Host: a\r\n\r\n"),
-            ),
+            ("413 ", format!("POST /echo HTTP/1.1\r\nContent-Length: 1000001\r\n{CLOSE}")),
+            ("413 ", format!("POST /limited HTTP/1.1\r\nContent-Length: 5\r\n{CLOSE}hello")),
+            ("400 ", format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}5x\r\n")),
+            ("413 ", format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}fffff\r\n")),
+            ("500 ", format!("GET /panic HTTP/1.1\r\n{}", "Host: a\r\n\r\n")),
         ] {
             let output = talk(address, input.as_bytes());
             let line = output.strip_prefix("HTTP/1.1 ").unwrap_or(&output);
@@ -306,10 +246,7 @@ fn refusals_reach_the_peer() {
             assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
         }
         // The worker lives on after the panic.
-        let output = talk(
-            address,
-            format!("GET /ready HTTP/1.1\r\n{CLOSE}").as_bytes(),
-        );
+        let output = talk(address, format!("GET /ready HTTP/1.1\r\n{CLOSE}").as_bytes());
         assert!(output.ends_with("ready"));
     });
 }
@@ -318,17 +255,13 @@ fn refusals_reach_the_peer() {
 fn a_stream_that_ends_early_is_an_error_for_the_reader() {
     on_each(&config(), |address| {
         let mut stream = connect(address);
-        stream
-            .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
-            .expect("sent");
+        stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
         let output = String::from_utf8(read_to_end(&mut stream)).expect("text");
         assert!(output.starts_with("HTTP/1.1 400 "), "{output}");
         // A peer that ends its side after the request still gets its answer.
         let mut stream = connect(address);
-        stream
-            .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
         assert!(read_to_end(&mut stream).ends_with(b"ready"));
     });
@@ -339,21 +272,14 @@ fn continue_is_sent_when_the_content_is_read() {
     on_each(&config(), |address| {
         let expect = "Host: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
         let mut stream = connect(address);
-        stream
-            .write_all(format!("POST /echo HTTP/1.1\r\n{expect}").as_bytes())
-            .expect("sent");
+        stream.write_all(format!("POST /echo HTTP/1.1\r\n{expect}").as_bytes()).expect("sent");
         let asked = read_until(&mut stream, b"\r\n\r\n");
         assert_eq!(asked, b"HTTP/1.1 100 Continue\r\n\r\n");
-        stream
-            .write_all(format!("helloGET /ready HTTP/1.1\r\n{CLOSE}").as_bytes())
-            .expect("sent");
+        stream.write_all(format!("helloGET /ready HTTP/1.1\r\n{CLOSE}").as_bytes()).expect("sent");
         let output = String::from_utf8(read_to_end(&mut stream)).expect("text");
         assert!(output.contains("\r\n\r\nhelloHTTP/1.1 200 OK"), "{output}");
         // Not read: answered at once, and closed, as nobody knows what comes next.
-        let output = talk(
-            address,
-            format!("POST /ignore HTTP/1.1\r\n{expect}").as_bytes(),
-        );
+        let output = talk(address, format!("POST /ignore HTTP/1.1\r\n{expect}").as_bytes());
         assert!(output.starts_with("HTTP/1.1 200 OK"), "{output}");
         assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
     });
@@ -363,19 +289,14 @@ fn continue_is_sent_when_the_content_is_read() {
 fn unread_content_does_not_become_a_request() {
     on_each(&config(), |address| {
         for (path, field, content) in [
-            (
-                "/ignore",
-                "Content-Length: 20000",
-                "GET /peer HTTP/1.1\r\n".repeat(1000),
-            ),
+            ("/ignore", "Content-Length: 20000", "GET /peer HTTP/1.1\r\n".repeat(1000)),
             ("/first", "Transfer-Encoding: chunked", {
                 let pieces = "5\r\nGET /\r\n".repeat(1000);
                 format!("{pieces}0\r\n\r\n")
             }),
         ] {
-            let input = format!(
-                "POST {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n{content}GET /ready HTTP/1.1\r\n{CLOSE}"
-            );
+            let input =
+                format!("POST {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n{content}GET /ready HTTP/1.1\r\n{CLOSE}");
             let output = talk(address, input.as_bytes());
             assert_eq!(output.matches("HTTP/1.1 200 OK").count(), 2, "{output}");
             assert!(output.ends_with("ready"), "{output}");
@@ -388,9 +309,7 @@ fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
     on_each(&config(), |address| {
         let mut stream = connect(address);
         let ask = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n";
-        stream
-            .write_all(format!("GET /upgrade HTTP/1.1\r\n{ask}\r\nearly").as_bytes())
-            .expect("sent");
+        stream.write_all(format!("GET /upgrade HTTP/1.1\r\n{ask}\r\nearly").as_bytes()).expect("sent");
         let head = read_until(&mut stream, b"\r\n\r\n");
         let head = String::from_utf8(head).expect("text");
         assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n"));
@@ -401,10 +320,7 @@ fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
         stream.shutdown(Side::Write).expect("half closed");
         assert_eq!(read_to_end(&mut stream), b"");
         // Not asked for: 426 says what to ask for. With content: 400.
-        let output = talk(
-            address,
-            format!("GET /upgrade HTTP/1.1\r\n{CLOSE}").as_bytes(),
-        );
+        let output = talk(address, format!("GET /upgrade HTTP/1.1\r\n{CLOSE}").as_bytes());
         assert!(output.starts_with("HTTP/1.1 426 "), "{output}");
         assert!(output.contains("\r\nupgrade: echo\r\n"), "{output}");
         let input = format!("POST /upgrade HTTP/1.1\r\n{ask}Content-Length: 4\r\n\r\nbody");
@@ -431,10 +347,7 @@ fn timeouts() {
         assert!(idle.ends_with("ready"), "{idle}");
         let next = talk(address, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET");
         assert!(next.contains("readyHTTP/1.1 408 "), "{next}");
-        let content = talk(
-            address,
-            b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
-        );
+        let content = talk(address, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
         assert!(content.starts_with("HTTP/1.1 408 "), "{content}");
         let handler = talk(address, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(handler.starts_with("HTTP/1.1 503 "), "{handler}");
@@ -475,9 +388,7 @@ impl Gate {
                 (StatusCode::OK, "in flight")
             }
         };
-        let router = Router::new()
-            .get("/gate", handler)
-            .get("/ready", ready(|_| "ready"));
+        let router = Router::new().get("/gate", handler).get("/ready", ready(|_| "ready"));
         let running = Server::builder(router)
             .bind("127.0.0.1:0")
             .expect("resolves")
@@ -485,11 +396,7 @@ impl Gate {
             .workers(1)
             .start()
             .expect("starts");
-        Gate {
-            running,
-            begun,
-            lock,
-        }
+        Gate { running, begun, lock }
     }
 }
 
@@ -504,27 +411,23 @@ fn open(lock: &Mutex<Lock>) {
 #[test]
 fn shutdown_finishes_responses_in_flight() {
     for kind in [EngineKind::Auto, EngineKind::Std] {
-        let Gate {
-            running,
-            begun,
-            lock,
-        } = Gate::new(kind);
+        let Gate { running, begun, lock } = Gate::new(kind);
         let address = running.local_addr().expect("an address");
         let mut idle = connect(address);
-        idle.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        idle.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         read_until(&mut idle, b"ready");
         let mut busy = connect(address);
-        busy.write_all(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        busy.write_all(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         begun.recv_timeout(PATIENCE).expect("the handler begins");
         let ending = std::thread::spawn(move || running.shutdown(Shutdown::default()));
         // The idle connection is closed at once, the other only after its response.
         assert_eq!(read_to_end(&mut idle), b"");
+        drop(idle);
         open(&lock);
         let output = String::from_utf8(read_to_end(&mut busy)).expect("text");
         assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
         assert!(output.ends_with("in flight"), "{output}");
+        drop(busy);
         let report = ending.join().expect("ends");
         assert_eq!(report.forced, 0);
     }

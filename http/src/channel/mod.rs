@@ -5,6 +5,8 @@
 //! nothing about HTTP: the protocol machine does. When the channel is closed or the connection is handed over, whoever
 //! still holds a body is told that its request is over.
 
+mod send;
+
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,16 +15,16 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_engine::time::Timer;
-use tidegate_engine::{COPY_BYTES_MAX, Chunk, Connection, ReceiveError, SendError, Sender};
+use tidegate_engine::{Chunk, Connection, ReceiveError, SendError, Sender};
 
 use crate::config::HttpConfig;
 use crate::date::{DateCache, HttpDate};
-use crate::error::{BodyError, RequestError, ResponseError};
+use crate::error::{BodyError, RequestError};
+use crate::event::{Event, Next};
 use crate::head::{Addresses, RequestHead};
 use crate::limits::Limits;
-use crate::protocol::{Event, Next, Protocol};
+use crate::protocol::Protocol;
 use crate::request::ContentSource;
-use crate::response::Response;
 
 /// The connection is of no more use for HTTP; dropping it is all that is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +67,7 @@ enum Input {
 }
 
 impl Channel {
-    pub(crate) fn new(
-        connection: Connection,
-        config: Arc<HttpConfig>,
-        limits: Arc<Limits>,
-    ) -> Channel {
+    pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Channel {
         let protocol = Protocol::new(limits).with_server(config.server.clone());
         Channel(RefCell::new(State {
             connection: Some(connection),
@@ -115,76 +113,6 @@ impl Channel {
         }
     }
 
-    /// Sends a whole response.
-    pub(crate) fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
-        self.send(|protocol, sender, date| {
-            if content.len() <= COPY_BYTES_MAX {
-                return append(sender, |out| {
-                    protocol.respond_whole(response, &content, date, out)
-                });
-            }
-            let mut head = Vec::new();
-            let length = content.len();
-            protocol.respond(response, Some(length as u64), date, &mut head)?;
-            let sent = protocol.begin_content(length, &mut head)?.is_some();
-            protocol.finish(None, &mut head)?;
-            let content = if sent { content } else { Bytes::new() };
-            Ok(sender.append_with(&head, content)?)
-        })
-    }
-
-    /// Sends the head of a response. Says whether its content is wanted.
-    pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
-        self.send(|protocol, sender, date| {
-            append(sender, |out| protocol.respond(response, length, date, out))?;
-            Ok(protocol.wants_content())
-        })
-    }
-
-    /// Sends a piece of content.
-    pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
-        self.send(|protocol, sender, _| {
-            if piece.len() <= COPY_BYTES_MAX {
-                return append(sender, |out| protocol.content(&piece, out));
-            }
-            let mut prefix = Vec::new();
-            if let Some(suffix) = protocol.begin_content(piece.len(), &mut prefix)? {
-                sender.append_with(&prefix, piece)?;
-                if !suffix.is_empty() {
-                    sender.append(|out| out.extend_from_slice(suffix))?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Ends the content.
-    pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
-        self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
-    }
-
-    /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
-    /// protocol machine refuses.
-    pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
-        let upgraded = self.send(|protocol, sender, date| {
-            match append(sender, |out| protocol.upgrade(response, date, out)) {
-                Ok(()) => Ok(true),
-                Err(SendFailure::Response(_)) => Ok(false),
-                Err(failure) => Err(failure),
-            }
-        })?;
-        if !upgraded {
-            return Ok(None);
-        }
-        let mut state = self.0.borrow_mut();
-        let chunk = state.chunk.take();
-        let mut connection = state.connection.take().ok_or(Lost)?;
-        if let Some(chunk) = chunk {
-            connection.unread(chunk);
-        }
-        Ok(Some(connection))
-    }
-
     /// Makes the response under way the last one.
     pub(crate) fn close_after_response(&self) {
         self.0.borrow_mut().protocol.close_after_response();
@@ -212,26 +140,6 @@ impl Channel {
         self.0.borrow().connection.as_ref().map(Connection::timer)
     }
 
-    fn send<T>(
-        &self,
-        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
-    ) -> Result<T, Lost> {
-        let mut state = self.0.borrow_mut();
-        let state = &mut *state;
-        let connection = state.connection.as_ref().ok_or(Lost)?;
-        if connection.is_draining() {
-            state.protocol.close_after_response();
-        }
-        match send(&mut state.protocol, connection.sender(), date_now()) {
-            Ok(sent) => Ok(sent),
-            Err(SendFailure::Connection) => Err(Lost),
-            Err(SendFailure::Response(error)) => {
-                log::error!("response given up: {error}");
-                Err(Lost)
-            }
-        }
-    }
-
     /// The state, if `request` is the one under way on a connection that is still here.
     fn state_of(&self, request: u64) -> Option<RefMut<'_, State>> {
         let state = self.0.borrow_mut();
@@ -240,11 +148,7 @@ impl Channel {
 }
 
 impl ContentSource for Channel {
-    fn poll_content(
-        &self,
-        request: u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, BodyError>> {
+    fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match self.state_of(request) {
             Some(mut state) => state.poll_content(cx),
             None => Poll::Ready(Err(BodyError::Finished)),
@@ -389,10 +293,7 @@ impl State {
             None => Input::Nothing,
             Some(Event::Head(mut head)) => {
                 if let Some(connection) = &self.connection {
-                    head.set_addresses(Addresses {
-                        peer: connection.peer_addr(),
-                        local: connection.local_addr(),
-                    });
+                    head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
                 }
                 Input::Head(head)
             }
@@ -416,11 +317,7 @@ impl State {
     }
 
     /// Waits for bytes: `true` if some came, `false` at the end of the stream.
-    fn poll_receive(
-        &mut self,
-        waiting: Armed,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, ReceiveError>> {
+    fn poll_receive(&mut self, waiting: Armed, cx: &mut Context<'_>) -> Poll<Result<bool, ReceiveError>> {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Ok(false));
         };
@@ -479,34 +376,6 @@ impl State {
             Poll::Ready(Err(_)) => Poll::Ready(Lost),
         }
     }
-}
-
-/// Why nothing was sent.
-enum SendFailure {
-    Connection,
-    Response(ResponseError),
-}
-
-impl From<ResponseError> for SendFailure {
-    fn from(error: ResponseError) -> SendFailure {
-        SendFailure::Response(error)
-    }
-}
-
-impl From<SendError> for SendFailure {
-    fn from(_: SendError) -> SendFailure {
-        SendFailure::Connection
-    }
-}
-
-/// Encodes into the connection's queue.
-fn append(
-    sender: &Sender,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>,
-) -> Result<(), SendFailure> {
-    let mut encoded = Ok(());
-    sender.append(|out| encoded = encode(out))?;
-    Ok(encoded?)
 }
 
 /// The present date, formatted at most once a second on each thread.
