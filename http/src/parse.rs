@@ -12,21 +12,45 @@ use crate::error::RequestError;
 use crate::framing::{Conclusion, FieldFacts};
 use crate::head::{Field, HeadParts, RequestHead, Span, Storage};
 use crate::limits::{FIELDS_CEILING, Limits};
-use crate::scan::is_token_byte;
+use crate::scan::{METHOD_BYTES_MAX, is_token_byte};
 use crate::target::{Path, Target, parse_target};
+
+/// A head, what it means, and its length in bytes.
+type Parsed = (RequestHead, Conclusion, usize);
 
 /// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
 pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, Conclusion), RequestError> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let (head, conclusion, length) = parse(bytes, limits)?;
+    // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
+    if length != bytes.len() {
+        return Err(RequestError::FieldValue);
+    }
+    Ok((head, conclusion))
+}
+
+/// Parses the head at the start of `input` without scanning it first, if it is whole and valid, as nearly every one is.
+/// Otherwise `None`: the scanner is to look for its end, or for the reason to refuse it.
+pub(crate) fn parse_ahead(input: &[u8], limits: &Limits) -> Option<Parsed> {
+    if !input.first().copied().is_some_and(is_token_byte) {
+        return None;
+    }
+    let parsed = parse(input, limits).ok()?;
+    // The bounds that are the scanner's otherwise.
+    let within = parsed.2 <= limits.head_bytes_max && parsed.0.method().as_str().len() <= METHOD_BYTES_MAX;
+    within.then_some(parsed)
+}
+
+fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
     let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
     let mut lines = httparse::Request::new(&mut []);
-    match lines.parse_with_uninit_headers(bytes, table) {
-        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-        // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
-        Ok(_) => return Err(RequestError::FieldValue),
+    let length = match lines.parse_with_uninit_headers(bytes, table) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Err(RequestError::Incomplete),
         Err(error) => return Err(refusal(error, bytes)),
-    }
+    };
+    let bytes = &bytes[..length];
     let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version) else {
         return Err(RequestError::RequestLine);
     };
@@ -41,7 +65,14 @@ pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, 
     let parts = parse_target(&method, target.as_bytes())?;
     let mut facts = FieldFacts::default();
     for (index, field) in lines.headers.iter().enumerate() {
+        // A name follows the end of the line before it at once; `httparse` would take a line feed for one.
+        if !bytes[..offset(bytes, field.name.as_bytes())].ends_with(b"\r\n") {
+            return Err(RequestError::BareLineFeed);
+        }
         facts.note(index, field.name.as_bytes(), field.value)?;
+    }
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return Err(RequestError::BareLineFeed);
     }
     let conclusion = facts.conclude(version, limits)?;
 
@@ -51,17 +82,17 @@ pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, 
     storage.fields_mut().extend(
         lines.headers.iter().map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }),
     );
-    let target = place_target(&parts, offset(bytes, target.as_bytes()), &mut storage, &facts);
+    let (path, query) = place_target(&parts, offset(bytes, target.as_bytes()), &mut storage, &facts);
     let head = RequestHead::from(HeadParts {
         method,
         version,
-        target: position(lines.path.unwrap_or_default().as_bytes()),
-        path: target.0,
-        query: target.1,
+        target: position(target.as_bytes()),
+        path,
+        query,
         upgrade: conclusion.upgrade,
         storage,
     });
-    Ok((head, conclusion))
+    Ok((head, conclusion, length))
 }
 
 /// Where the path and the query are in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
@@ -140,6 +171,31 @@ mod tests {
         assert_eq!(head.uri().expect("uri").query(), Some("c=d"));
         let names: Vec<_> = head.fields().map(|field| field.0).collect();
         assert_eq!(names, ["Host", "X-Two", "x-two"]);
+    }
+
+    #[test]
+    fn a_head_is_taken_ahead_only_if_it_is_beyond_doubt() {
+        let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
+        let length = |input: &str| parse_ahead(input.as_bytes(), &limits).map(|parsed| parsed.2);
+        assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
+        for input in [
+            "",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: 1234567890\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\na:\r\nb:\r\n\r\n",
+            "GET /12345678 HTTP/1.1\r\nHost:\r\n\r\n",
+        ] {
+            assert_eq!(length(input), None, "{input:?}");
+        }
+        let method = "M".repeat(METHOD_BYTES_MAX + 1);
+        let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(parse_ahead(input.as_bytes(), &Limits::default()).is_none());
+        assert!(parse_ahead(&input.as_bytes()[1..], &Limits::default()).is_some());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::exchange::{Exchange, Expectation, Framing, Persistence, Upgradability
 use crate::framing::{Conclusion, list_items};
 use crate::head::RequestHead;
 use crate::limits::Limits;
-use crate::parse::parse_head;
+use crate::parse::{parse_ahead, parse_head};
 use crate::response::Response;
 use crate::scan::HeadScanner;
 
@@ -396,6 +396,12 @@ impl Protocol {
         let Reading::Head(partial) = &mut self.reading else {
             return Ok(Progress::nothing(0));
         };
+        if partial.is_none()
+            && let Some((head, conclusion, length)) = parse_ahead(input, &self.limits)
+        {
+            self.begin_exchange(&head, &conclusion);
+            return Ok(Progress { consumed: length, event: Some(Event::Head(head)) });
+        }
         let mut fresh = HeadScanner::default();
         let scanner = match partial {
             Some(partial) => &mut partial.scanner,

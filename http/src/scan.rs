@@ -8,7 +8,7 @@ use crate::error::RequestError;
 use crate::limits::Limits;
 
 /// The longest method accepted; the longest registered one is UPDATEREDIRECTREF with 17 bytes.
-const METHOD_BYTES_MAX: usize = 32;
+pub(crate) const METHOD_BYTES_MAX: usize = 32;
 
 /// What the request line has besides method and target: two spaces, the version and CRLF.
 const REQUEST_LINE_REST_BYTES: usize = 12;
@@ -132,7 +132,8 @@ impl HeadScanner {
 
 /// Whether a byte may be in a token (RFC 9110, section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// The position of the first line feed, eight bytes at a time.
