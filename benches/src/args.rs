@@ -23,34 +23,19 @@ impl Opt {
     /// An option with a value, given at most once.
     #[must_use]
     pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            value,
-            help,
-            repeats: false,
-        }
+        Self { name, value, help, repeats: false }
     }
 
     /// An option with a value, given any number of times.
     #[must_use]
     pub const fn list(name: &'static str, value: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            value,
-            help,
-            repeats: true,
-        }
+        Self { name, value, help, repeats: true }
     }
 
     /// An option without a value.
     #[must_use]
     pub const fn switch(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            value: "",
-            help,
-            repeats: false,
-        }
+        Self { name, value: "", help, repeats: false }
     }
 }
 
@@ -98,10 +83,7 @@ impl Args {
     ///
     /// # Errors
     /// [`ArgsError::Help`] with the usage text for `--help`, or what is wrong with the first bad argument.
-    pub fn parse(
-        words: impl IntoIterator<Item = String>,
-        options: &'static [Opt],
-    ) -> Result<Self, ArgsError> {
+    pub fn parse(words: impl IntoIterator<Item = String>, options: &'static [Opt]) -> Result<Self, ArgsError> {
         let mut pairs: Vec<(&'static str, String)> = Vec::new();
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -140,10 +122,7 @@ impl Args {
 
     /// Every value of a repeated option, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs
-            .iter()
-            .filter(move |(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// The option's value, or `None` when it is absent.
@@ -158,14 +137,11 @@ impl Args {
         let Some((_, value)) = self.pairs.iter().find(|(known, _)| *known == name) else {
             return Ok(None);
         };
-        value
-            .parse()
-            .map(Some)
-            .map_err(|why: T::Err| ArgsError::Invalid {
-                name,
-                value: value.clone(),
-                why: why.to_string(),
-            })
+        value.parse().map(Some).map_err(|why: T::Err| ArgsError::Invalid {
+            name,
+            value: value.clone(),
+            why: why.to_string(),
+        })
     }
 
     /// The option's value.
@@ -193,11 +169,7 @@ impl Args {
         let [low, high] = range;
         if !(low..=high).contains(&value) {
             let why = format!("not within {low} to {high}");
-            return Err(ArgsError::Invalid {
-                name,
-                value: value.to_string(),
-                why,
-            });
+            return Err(ArgsError::Invalid { name, value: value.to_string(), why });
         }
         Ok(value)
     }
@@ -229,22 +201,11 @@ mod tests {
 
     #[test]
     fn both_spellings_switches_and_lists() {
-        let args = parse(&[
-            "--size",
-            "12",
-            "--sliding",
-            "--server",
-            "a=b --x",
-            "--server=c=d",
-        ])
-        .unwrap();
+        let args = parse(&["--size", "12", "--sliding", "--server", "a=b --x", "--server=c=d"]).unwrap();
         assert_eq!(args.required::<usize>("size"), Ok(12));
         assert!(args.has("sliding"));
         assert_eq!(args.all("server").collect::<Vec<_>>(), ["a=b --x", "c=d"]);
-        assert_eq!(
-            parse(&["--size=7"]).unwrap().required::<usize>("size"),
-            Ok(7)
-        );
+        assert_eq!(parse(&["--size=7"]).unwrap().required::<usize>("size"), Ok(7));
     }
 
     #[test]
@@ -253,45 +214,25 @@ mod tests {
         assert!(!args.has("sliding"));
         assert_eq!(args.optional::<usize>("size"), Ok(None));
         assert_eq!(args.within("size", 64, [1, 100]), Ok(64));
-        assert_eq!(
-            args.required::<usize>("size"),
-            Err(ArgsError::Required("size"))
-        );
+        assert_eq!(args.required::<usize>("size"), Err(ArgsError::Required("size")));
     }
 
     #[test]
     fn mistakes_are_refused() {
-        assert_eq!(
-            parse(&["--sise", "1"]).unwrap_err(),
-            ArgsError::Unknown("--sise".into())
-        );
+        assert_eq!(parse(&["--sise", "1"]).unwrap_err(), ArgsError::Unknown("--sise".into()));
         assert_eq!(parse(&["64"]).unwrap_err(), ArgsError::Unknown("64".into()));
         assert_eq!(parse(&["--size"]).unwrap_err(), ArgsError::NoValue("size"));
-        assert_eq!(
-            parse(&["--sliding=yes"]).unwrap_err(),
-            ArgsError::NotAValue("sliding")
-        );
-        assert_eq!(
-            parse(&["--size", "1", "--size", "2"]).unwrap_err(),
-            ArgsError::Twice("size")
-        );
+        assert_eq!(parse(&["--sliding=yes"]).unwrap_err(), ArgsError::NotAValue("sliding"));
+        assert_eq!(parse(&["--size", "1", "--size", "2"]).unwrap_err(), ArgsError::Twice("size"));
         let args = parse(&["--size", "many"]).unwrap();
-        assert!(matches!(
-            args.required::<usize>("size"),
-            Err(ArgsError::Invalid { name: "size", .. })
-        ));
+        assert!(matches!(args.required::<usize>("size"), Err(ArgsError::Invalid { name: "size", .. })));
         let args = parse(&["--size", "101"]).unwrap();
-        assert!(matches!(
-            args.within("size", 64, [1, 100]),
-            Err(ArgsError::Invalid { name: "size", .. })
-        ));
+        assert!(matches!(args.within("size", 64, [1, 100]), Err(ArgsError::Invalid { name: "size", .. })));
     }
 
     #[test]
     fn help_lists_every_option() {
-        let Err(ArgsError::Help(text)) = parse(&["--help"]) else {
-            panic!("--help is an error with the usage")
-        };
+        let Err(ArgsError::Help(text)) = parse(&["--help"]) else { panic!("--help is an error with the usage") };
         for option in OPTIONS {
             assert!(text.contains(option.name) && text.contains(option.help));
         }

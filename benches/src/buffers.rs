@@ -61,18 +61,8 @@ impl BufferRing {
         let table = map(usize::from(count) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
         let memory = map(usize::from(count) * stride(buffer_bytes))?;
         // SAFETY: the table is mapped, page-aligned, holds `count` entries, and is never unmapped.
-        unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(table.as_ptr() as u64, count, group, 0)
-        }?;
-        let mut buffers = Self {
-            table,
-            memory,
-            group,
-            count,
-            buffer_bytes,
-            tail: 0,
-        };
+        unsafe { ring.submitter().register_buf_ring_with_flags(table.as_ptr() as u64, count, group, 0) }?;
+        let mut buffers = Self { table, memory, group, count, buffer_bytes, tail: 0 };
         for id in 0..count {
             buffers.provide(id);
         }
@@ -142,11 +132,7 @@ impl BufferRing {
     fn start(&self, id: u16) -> *mut u8 {
         debug_assert!(id < self.count);
         // SAFETY: `memory` holds `count` strides and the identifier is below `count`.
-        unsafe {
-            self.memory
-                .as_ptr()
-                .add(usize::from(id) * stride(self.buffer_bytes))
-        }
+        unsafe { self.memory.as_ptr().add(usize::from(id) * stride(self.buffer_bytes)) }
     }
 }
 
@@ -158,10 +144,7 @@ fn stride(buffer_bytes: u32) -> usize {
 
 /// Maps zeroed memory for the rest of the process.
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
-    let (protection, kind) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
     let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, kind, -1, 0) };
     if address == libc::MAP_FAILED {
@@ -217,12 +200,7 @@ mod tests {
             ring.reap(&mut list);
             all.extend_from_slice(&list);
         }
-        assert_eq!(
-            all.iter()
-                .map(|completion| completion.result)
-                .collect::<Vec<_>>(),
-            [8, -libc::ENOBUFS]
-        );
+        assert_eq!(all.iter().map(|completion| completion.result).collect::<Vec<_>>(), [8, -libc::ENOBUFS]);
     }
 
     #[test]

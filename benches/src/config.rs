@@ -43,10 +43,6 @@ impl Config {
     /// The most messages one connection has outstanding, and so the most in one send.
     #[must_use]
     pub fn window_messages_max(&self) -> u32 {
-        if self.rate.is_some() {
-            OPEN_WINDOW_MESSAGES_MAX
-        } else {
-            self.depth
-        }
+        if self.rate.is_some() { OPEN_WINDOW_MESSAGES_MAX } else { self.depth }
     }
 }

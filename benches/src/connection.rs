@@ -147,17 +147,11 @@ impl Connection {
             if piece != &expected[..length] {
                 return Err(self.differs(script, piece));
             }
-            self.heard = if length == expected.len() {
-                0
-            } else {
-                self.heard + length
-            };
+            self.heard = if length == expected.len() { 0 } else { self.heard + length };
             rest = later;
         }
         if bytes.len() > awaited {
-            return Err(Mismatch::Unsolicited {
-                bytes: bytes.len() - awaited,
-            });
+            return Err(Mismatch::Unsolicited { bytes: bytes.len() - awaited });
         }
         let heard = self.heard_in_reply + bytes.len();
         let completed = (heard / script.reply_bytes()) as u32;
@@ -187,11 +181,7 @@ impl Connection {
     #[cold]
     fn differs(&self, script: &Script, got: &[u8]) -> Mismatch {
         let expected = &script.replies()[self.heard..];
-        let same = got
-            .iter()
-            .zip(expected)
-            .take_while(|(got, expected)| got == expected)
-            .count();
+        let same = got.iter().zip(expected).take_while(|(got, expected)| got == expected).count();
         let byte = (self.heard + same) % script.reply_bytes();
         let hint = match got[same] {
             0x88 if byte == 0 => " (a close frame?)",
@@ -213,11 +203,7 @@ impl Connection {
 
 /// The first bytes as two digits each.
 fn hexadecimal(bytes: &[u8]) -> String {
-    let shown: Vec<String> = bytes
-        .iter()
-        .take(SHOWN_BYTES_MAX)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let shown: Vec<String> = bytes.iter().take(SHOWN_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
     shown.join(" ")
 }
 
@@ -228,22 +214,14 @@ mod tests {
 
     fn script() -> Script {
         let protocol = Protocol::WebSocket;
-        Script::new(&Messages {
-            protocol,
-            payload_bytes: 20,
-            text: false,
-            window_messages_max: 8,
-        })
-        .unwrap()
+        Script::new(&Messages { protocol, payload_bytes: 20, text: false, window_messages_max: 8 }).unwrap()
     }
 
     /// The replies to `count` messages from `first` on, across the end of the cycle.
     fn replies(script: &Script, first: usize, count: usize) -> Vec<u8> {
         let numbers = (first..first + count).map(|number| number % script.messages());
         numbers
-            .flat_map(|number| {
-                &script.replies()[number * script.reply_bytes()..][..script.reply_bytes()]
-            })
+            .flat_map(|number| &script.replies()[number * script.reply_bytes()..][..script.reply_bytes()])
             .copied()
             .collect()
     }
@@ -255,19 +233,9 @@ mod tests {
         let stream = replies(&script, first, 8);
         for piece in [1, 2, 7, 22, 23, stream.len()] {
             let mut connection = Connection::new(&script, first);
-            assert_eq!(
-                connection.send(&script, 8).len(),
-                8 * script.request_bytes()
-            );
-            let completed: u32 = stream
-                .chunks(piece)
-                .map(|bytes| connection.receive(&script, bytes).unwrap())
-                .sum();
-            assert_eq!(
-                (completed, connection.outstanding()),
-                (8, 0),
-                "pieces of {piece}"
-            );
+            assert_eq!(connection.send(&script, 8).len(), 8 * script.request_bytes());
+            let completed: u32 = stream.chunks(piece).map(|bytes| connection.receive(&script, bytes).unwrap()).sum();
+            assert_eq!((completed, connection.outstanding()), (8, 0), "pieces of {piece}");
         }
     }
 
@@ -280,14 +248,10 @@ mod tests {
             wrong[index] ^= 0x10;
             let mut connection = Connection::new(&script, 0);
             connection.send(&script, 3);
-            let Err(Mismatch::Differs { reply, byte, .. }) = connection.receive(&script, &wrong)
-            else {
+            let Err(Mismatch::Differs { reply, byte, .. }) = connection.receive(&script, &wrong) else {
                 panic!("byte {index} was not compared");
             };
-            assert_eq!(
-                (reply as usize, byte),
-                (index / script.reply_bytes(), index % script.reply_bytes())
-            );
+            assert_eq!((reply as usize, byte), (index / script.reply_bytes(), index % script.reply_bytes()));
         }
     }
 
@@ -297,11 +261,7 @@ mod tests {
         for wrong_first in [1, script.messages() - 1, 5] {
             let mut connection = Connection::new(&script, 0);
             connection.send(&script, 2);
-            assert!(
-                connection
-                    .receive(&script, &replies(&script, wrong_first, 1))
-                    .is_err()
-            );
+            assert!(connection.receive(&script, &replies(&script, wrong_first, 1)).is_err());
         }
     }
 
@@ -320,10 +280,7 @@ mod tests {
     fn bytes_beyond_what_was_asked_are_found() {
         let script = script();
         let mut connection = Connection::new(&script, 0);
-        assert_eq!(
-            connection.receive(&script, &replies(&script, 0, 1)[..1]),
-            Err(Mismatch::Unsolicited { bytes: 1 })
-        );
+        assert_eq!(connection.receive(&script, &replies(&script, 0, 1)[..1]), Err(Mismatch::Unsolicited { bytes: 1 }));
         let mut connection = Connection::new(&script, 0);
         connection.send(&script, 1);
         let late = connection.receive(&script, &replies(&script, 0, 2)[..script.reply_bytes() + 4]);

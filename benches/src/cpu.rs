@@ -14,10 +14,7 @@ pub fn pin(core: usize) -> io::Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
         return Ok(());
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("can't pin to core {core}"),
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("can't pin to core {core}")))
 }
 
 /// What threads got of the processor.
@@ -33,10 +30,7 @@ impl Times {
     /// What was added since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
-        Self {
-            busy: self.busy.saturating_sub(earlier.busy),
-            waited: self.waited.saturating_sub(earlier.waited),
-        }
+        Self { busy: self.busy.saturating_sub(earlier.busy), waited: self.waited.saturating_sub(earlier.waited) }
     }
 }
 
@@ -47,17 +41,11 @@ impl Times {
 pub fn thread_times() -> io::Result<Times> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let waited = parse(&text).ok_or_else(invalid)?.waited;
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec to a live one. The clock always exists, so the call can't fail. It is read
     // because schedstat lags by up to a tick for the thread that runs.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
-    Ok(Times {
-        busy: Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32),
-        waited,
-    })
+    Ok(Times { busy: Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32), waited })
 }
 
 /// The sum of the times of a process's live threads.
@@ -84,10 +72,7 @@ fn parse(schedstat: &str) -> Option<Times> {
     let (Some(Ok(busy)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
         return None;
     };
-    Some(Times {
-        busy: Duration::from_nanos(busy),
-        waited: Duration::from_nanos(waited),
-    })
+    Some(Times { busy: Duration::from_nanos(busy), waited: Duration::from_nanos(waited) })
 }
 
 fn invalid() -> io::Error {
@@ -101,10 +86,7 @@ mod tests {
     #[test]
     fn schedstat_starts_with_the_time_on_a_core_and_the_time_waiting() {
         let nanos = Duration::from_nanos;
-        let times = Times {
-            busy: nanos(123_456_789_012),
-            waited: nanos(55),
-        };
+        let times = Times { busy: nanos(123_456_789_012), waited: nanos(55) };
         assert_eq!(parse("123456789012 55 7\n"), Some(times));
         assert_eq!(parse(""), None);
         assert_eq!(parse("1"), None);

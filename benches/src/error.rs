@@ -62,9 +62,7 @@ pub enum LoadError {
         error: Mismatch,
     },
     /// Nothing came for as long as the run may stall.
-    #[error(
-        "stalled: {connections} connections wait for {messages} messages and none came for too long"
-    )]
+    #[error("stalled: {connections} connections wait for {messages} messages and none came for too long")]
     Stalled {
         /// How many wait.
         connections: usize,

@@ -33,12 +33,7 @@ pub enum HandshakeError {
 ///
 /// # Errors
 /// What went wrong; the stream is of no use afterwards.
-pub fn open(
-    stream: &mut (impl Read + Write),
-    host: &str,
-    path: &str,
-    number: u64,
-) -> Result<Vec<u8>, HandshakeError> {
+pub fn open(stream: &mut (impl Read + Write), host: &str, path: &str, number: u64) -> Result<Vec<u8>, HandshakeError> {
     let key = key(number);
     stream.write_all(request(host, path, &key).as_bytes())?;
     let mut head = Vec::new();
@@ -90,10 +85,7 @@ fn check(head: &[u8], key: &str) -> Result<(), HandshakeError> {
     }
     let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
     let values = |name: &'static str| {
-        fields
-            .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
+        fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     };
     if !values("upgrade").any(|value| value.eq_ignore_ascii_case("websocket")) {
         return refuse("no upgrade to websocket".into());
@@ -128,11 +120,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
-        let fields = [
-            "upgrade: WebSocket",
-            "Connection: keep-alive, Upgrade",
-            ACCEPT,
-        ];
+        let fields = ["upgrade: WebSocket", "Connection: keep-alive, Upgrade", ACCEPT];
         check(&head("HTTP/1.1 101 Switching Protocols", &fields), KEY).unwrap();
         check(&head("HTTP/1.1 101", &fields), KEY).unwrap();
     }
@@ -146,33 +134,12 @@ mod tests {
             ("HTTP/1.1 101 Switching", &[connection, ACCEPT]),
             ("HTTP/1.1 101 Switching", &[upgrade, ACCEPT]),
             ("HTTP/1.1 101 Switching", &[upgrade, connection]),
-            (
-                "HTTP/1.1 101 Switching",
-                &[
-                    upgrade,
-                    connection,
-                    "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-                ],
-            ),
-            (
-                "HTTP/1.1 101 Switching",
-                &[upgrade, connection, ACCEPT, ACCEPT],
-            ),
-            (
-                "HTTP/1.1 101 Switching",
-                &[
-                    upgrade,
-                    connection,
-                    ACCEPT,
-                    "Sec-WebSocket-Extensions: permessage-deflate",
-                ],
-            ),
+            ("HTTP/1.1 101 Switching", &[upgrade, connection, "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="]),
+            ("HTTP/1.1 101 Switching", &[upgrade, connection, ACCEPT, ACCEPT]),
+            ("HTTP/1.1 101 Switching", &[upgrade, connection, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate"]),
         ];
         for (status, fields) in cases {
-            assert!(
-                check(&head(status, fields), KEY).is_err(),
-                "{status} {fields:?}"
-            );
+            assert!(check(&head(status, fields), KEY).is_err(), "{status} {fields:?}");
         }
     }
 
@@ -209,19 +176,11 @@ mod tests {
              Sec-WebSocket-Accept: {accept}\r\n\r\nrest"
         );
         for piece in 1..=response.len() {
-            let mut stream = Script {
-                input: response.as_bytes(),
-                piece,
-                written: Vec::new(),
-            };
+            let mut stream = Script { input: response.as_bytes(), piece, written: Vec::new() };
             let mut rest = open(&mut stream, "127.0.0.1:80", "/ws", 7).unwrap();
             rest.extend_from_slice(stream.input);
             assert_eq!(rest, b"rest");
-            assert!(
-                stream
-                    .written
-                    .starts_with(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:80\r\n")
-            );
+            assert!(stream.written.starts_with(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"));
             assert!(stream.written.ends_with(b"\r\n\r\n"));
         }
     }
@@ -229,23 +188,9 @@ mod tests {
     #[test]
     fn a_response_without_an_end_is_refused() {
         let endless = vec![b'a'; HEAD_BYTES_MAX * 2];
-        let mut stream = Script {
-            input: &endless,
-            piece: 4096,
-            written: Vec::new(),
-        };
-        assert!(matches!(
-            open(&mut stream, "h", "/", 0),
-            Err(HandshakeError::TooLong)
-        ));
-        let mut stream = Script {
-            input: b"HTTP/1.1 101",
-            piece: 4096,
-            written: Vec::new(),
-        };
-        assert!(matches!(
-            open(&mut stream, "h", "/", 0),
-            Err(HandshakeError::Closed)
-        ));
+        let mut stream = Script { input: &endless, piece: 4096, written: Vec::new() };
+        assert!(matches!(open(&mut stream, "h", "/", 0), Err(HandshakeError::TooLong)));
+        let mut stream = Script { input: b"HTTP/1.1 101", piece: 4096, written: Vec::new() };
+        assert!(matches!(open(&mut stream, "h", "/", 0), Err(HandshakeError::Closed)));
     }
 }

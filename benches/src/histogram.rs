@@ -21,11 +21,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: vec![0; BUCKETS].into_boxed_slice(),
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: vec![0; BUCKETS].into_boxed_slice(), count: 0, max: 0 }
     }
 }
 
@@ -107,10 +103,7 @@ mod tests {
             let last = last_value(index);
             assert_eq!(bucket(first), index);
             assert_eq!(bucket(last), index);
-            assert!(
-                (last - first) * BUCKETS_PER_OCTAVE <= first,
-                "bucket {index} is wider than 1/128 of its values"
-            );
+            assert!((last - first) * BUCKETS_PER_OCTAVE <= first, "bucket {index} is wider than 1/128 of its values");
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
@@ -123,17 +116,9 @@ mod tests {
         }
         assert_eq!(histogram.count(), 10_000);
         assert_eq!(histogram.max(), 10_000_000);
-        for (share, exact) in [
-            (0.5, 5_000_000),
-            (0.9, 9_000_000),
-            (0.99, 9_900_000),
-            (0.999, 9_990_000),
-        ] {
+        for (share, exact) in [(0.5, 5_000_000), (0.9, 9_000_000), (0.99, 9_900_000), (0.999, 9_990_000)] {
             let found = histogram.quantile(share);
-            assert!(
-                found >= exact && found <= exact + exact / 100,
-                "{share}: {found} for {exact}"
-            );
+            assert!(found >= exact && found <= exact + exact / 100, "{share}: {found} for {exact}");
         }
         assert_eq!(histogram.quantile(1.0), 10_000_000);
         assert_eq!(histogram.quantile(0.0), last_value(bucket(1_000)));
@@ -151,16 +136,10 @@ mod tests {
     #[test]
     fn empty_and_cleared_give_zero() {
         let mut histogram = Histogram::default();
-        assert_eq!(
-            (histogram.count(), histogram.quantile(0.5), histogram.max()),
-            (0, 0, 0)
-        );
+        assert_eq!((histogram.count(), histogram.quantile(0.5), histogram.max()), (0, 0, 0));
         histogram.record(5, 5);
         histogram.clear();
-        assert_eq!(
-            (histogram.count(), histogram.quantile(0.5), histogram.max()),
-            (0, 0, 0)
-        );
+        assert_eq!((histogram.count(), histogram.quantile(0.5), histogram.max()), (0, 0, 0));
     }
 
     #[test]

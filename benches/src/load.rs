@@ -107,34 +107,18 @@ struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    fn new(
-        config: &'a Config,
-        script: &'static Script,
-        streams: Vec<Opened>,
-    ) -> Result<Self, LoadError> {
+    fn new(config: &'a Config, script: &'static Script, streams: Vec<Opened>) -> Result<Self, LoadError> {
         let ring = Ring::new()?;
-        let files: Vec<_> = streams
-            .iter()
-            .map(|(stream, _)| stream.as_raw_fd())
-            .collect();
+        let files: Vec<_> = streams.iter().map(|(stream, _)| stream.as_raw_fd()).collect();
         ring.submitter().register_files(&files)?;
-        let (count, buffer_bytes) = setup::buffer_plan(
-            streams.len(),
-            config.window_messages_max() as usize * script.reply_bytes(),
-        );
+        let (count, buffer_bytes) =
+            setup::buffer_plan(streams.len(), config.window_messages_max() as usize * script.reply_bytes());
         let buffers = BufferRing::register(&ring, GROUP, count, buffer_bytes)?;
         let mut clients = Vec::with_capacity(streams.len());
         for (index, (stream, rest)) in streams.into_iter().enumerate() {
             let mut connection = Connection::new(script, index);
-            connection
-                .receive(script, &rest)
-                .map_err(|error| LoadError::Wrong { index, error })?;
-            clients.push(Client {
-                connection,
-                stream,
-                ready: 0,
-                staged: false,
-            });
+            connection.receive(script, &rest).map_err(|error| LoadError::Wrong { index, error })?;
+            clients.push(Client { connection, stream, ready: 0, staged: false });
         }
         Ok(Self {
             config,
@@ -159,9 +143,7 @@ impl<'a> Generator<'a> {
         let mut completions = Vec::new();
         let mut report = None;
         self.start = Instant::now();
-        let mut phase = Phase::Warmup {
-            until: nanos(self.config.warmup),
-        };
+        let mut phase = Phase::Warmup { until: nanos(self.config.warmup) };
         if let Pacing::Windows { depth } | Pacing::Sliding { depth } = self.pacing {
             (0..self.clients.len()).for_each(|index| self.stage(index, depth));
         }
@@ -182,8 +164,7 @@ impl<'a> Generator<'a> {
             self.buffers.publish();
             self.check_progress(now)?;
         }
-        let mut report =
-            report.ok_or_else(|| io::Error::other("the run ended before it was measured"))?;
+        let mut report = report.ok_or_else(|| io::Error::other("the run ended before it was measured"))?;
         mem::swap(&mut report.latency, &mut self.latency);
         mem::swap(&mut report.lag, &mut self.lag);
         Ok(report)
@@ -196,27 +177,15 @@ impl<'a> Generator<'a> {
 
     fn mark(&self, at: u64) -> io::Result<Mark> {
         let server = self.config.server_pid.map(cpu::process_times).transpose()?;
-        Ok(Mark {
-            at,
-            client: cpu::thread_times()?,
-            server,
-        })
+        Ok(Mark { at, client: cpu::thread_times()?, server })
     }
 
     /// Moves from warm-up to measuring to draining when their time has come.
-    fn advance(
-        &mut self,
-        phase: Phase,
-        now: u64,
-        report: &mut Option<Report>,
-    ) -> Result<Phase, LoadError> {
+    fn advance(&mut self, phase: Phase, now: u64, report: &mut Option<Report>) -> Result<Phase, LoadError> {
         match phase {
             Phase::Warmup { until } if now >= until => {
                 self.measuring = true;
-                Ok(Phase::Measuring {
-                    since: self.mark(now)?,
-                    until: now + nanos(self.config.measured),
-                })
+                Ok(Phase::Measuring { since: self.mark(now)?, until: now + nanos(self.config.measured) })
             }
             Phase::Measuring { since, until } if now >= until => {
                 self.measuring = false;
@@ -232,12 +201,7 @@ impl<'a> Generator<'a> {
         let overdue = match self.pacing {
             Pacing::Schedule { interval_nanos, .. } => {
                 let due = (until.at as f64 / interval_nanos) as u64;
-                due.saturating_sub(
-                    self.clients
-                        .iter()
-                        .map(|client| client.connection.sent())
-                        .sum(),
-                )
+                due.saturating_sub(self.clients.iter().map(|client| client.connection.sent()).sum())
             }
             Pacing::Windows { .. } | Pacing::Sliding { .. } => 0,
         };
@@ -247,10 +211,7 @@ impl<'a> Generator<'a> {
             messages: self.answered,
             overdue,
             client: until.client.since(since.client),
-            server: until
-                .server
-                .zip(since.server)
-                .map(|(until, since)| until.since(since)),
+            server: until.server.zip(since.server).map(|(until, since)| until.since(since)),
             latency: Histogram::default(),
             lag: Histogram::default(),
         }
@@ -269,11 +230,7 @@ impl<'a> Generator<'a> {
 
     /// Stages the messages of the schedule that are due by now.
     fn schedule(&mut self, now: u64) {
-        let Pacing::Schedule {
-            interval_nanos,
-            mut next,
-        } = self.pacing
-        else {
+        let Pacing::Schedule { interval_nanos, mut next } = self.pacing else {
             return;
         };
         let clients = self.clients.len() as u64;
@@ -284,10 +241,7 @@ impl<'a> Generator<'a> {
             self.stage((next % clients) as usize, 1);
             next += 1;
         }
-        self.pacing = Pacing::Schedule {
-            interval_nanos,
-            next,
-        };
+        self.pacing = Pacing::Schedule { interval_nanos, next };
     }
 
     /// Sends for every staged connection that has no send in flight; the others are staged again when theirs completes.
@@ -296,25 +250,19 @@ impl<'a> Generator<'a> {
         for index in staged.drain(..).map(|index| index as usize) {
             let client = &mut self.clients[index];
             client.staged = false;
-            let room = self
-                .config
-                .window_messages_max()
-                .saturating_sub(client.connection.outstanding());
+            let room = self.config.window_messages_max().saturating_sub(client.connection.outstanding());
             let messages = client.ready.min(room);
             if messages == 0 || client.connection.is_sending() {
                 continue;
             }
             client.ready -= messages;
             match self.pacing {
-                Pacing::Windows { .. } | Pacing::Sliding { .. } => {
-                    client.connection.note_due(now, messages)
-                }
+                Pacing::Windows { .. } | Pacing::Sliding { .. } => client.connection.note_due(now, messages),
                 Pacing::Schedule { interval_nanos, .. } => {
                     let (first, step) = (client.connection.sent(), self.clients.len() as u64);
                     for number in first..first + u64::from(messages) {
                         let due = due(interval_nanos, index as u64 + number * step);
-                        self.lag
-                            .record(now.saturating_sub(due), u64::from(self.measuring));
+                        self.lag.record(now.saturating_sub(due), u64::from(self.measuring));
                         self.clients[index].connection.note_due(due, 1);
                     }
                 }
@@ -328,19 +276,11 @@ impl<'a> Generator<'a> {
     }
 
     fn push_send(&mut self, index: usize, bytes: &'static [u8]) -> Result<(), LoadError> {
-        let entry = opcode::Send::new(
-            types::Fixed(index as u32),
-            bytes.as_ptr(),
-            bytes.len() as u32,
-        )
-        .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-        .build()
-        .user_data(user_data(SEND, index));
-        let entry = if self.pacing.sends_quietly() {
-            entry.flags(Flags::SKIP_SUCCESS)
-        } else {
-            entry
-        };
+        let entry = opcode::Send::new(types::Fixed(index as u32), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(user_data(SEND, index));
+        let entry = if self.pacing.sends_quietly() { entry.flags(Flags::SKIP_SUCCESS) } else { entry };
         // SAFETY: the kernel only reads the bytes, which are never freed or written.
         unsafe { self.ring.push(&entry) }?;
         Ok(())
@@ -360,23 +300,13 @@ impl<'a> Generator<'a> {
 
     /// How long the next enter may sleep.
     fn wait(&self, now: u64) -> Duration {
-        match self.pacing {
-            Pacing::Schedule {
-                interval_nanos,
-                next,
-            } => Duration::from_nanos(due(interval_nanos, next).saturating_sub(now))
-                .min(ENTER_TIMEOUT_MAX),
-            Pacing::Windows { .. } | Pacing::Sliding { .. } => ENTER_TIMEOUT_MAX,
-        }
+        let Pacing::Schedule { interval_nanos, next } = self.pacing else { return ENTER_TIMEOUT_MAX };
+        Duration::from_nanos(due(interval_nanos, next).saturating_sub(now)).min(ENTER_TIMEOUT_MAX)
     }
 
     #[inline]
     fn complete(&mut self, completion: &Completion, now: u64) -> Result<(), LoadError> {
-        if completion.operation() == RECEIVE {
-            self.received(completion, now)
-        } else {
-            self.sent(completion)
-        }
+        if completion.operation() == RECEIVE { self.received(completion, now) } else { self.sent(completion) }
     }
 
     #[inline]
@@ -407,11 +337,7 @@ impl<'a> Generator<'a> {
             connection.presume_sent();
         }
         self.outstanding -= u64::from(answered);
-        self.answered += if self.measuring {
-            u64::from(answered)
-        } else {
-            0
-        };
+        self.answered += if self.measuring { u64::from(answered) } else { 0 };
         self.progress_at = now;
         match self.pacing {
             Pacing::Windows { depth } if outstanding == 0 => self.stage(index, depth),
@@ -428,32 +354,18 @@ impl<'a> Generator<'a> {
         let index = completion.index();
         match completion.error() {
             Some(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
-            Some(error) => Err(LoadError::Failed {
-                index,
-                operation: "receive",
-                error,
-            }),
-            None => Err(LoadError::Closed {
-                index,
-                outstanding: self.clients[index].connection.outstanding(),
-            }),
+            Some(error) => Err(LoadError::Failed { index, operation: "receive", error }),
+            None => Err(LoadError::Closed { index, outstanding: self.clients[index].connection.outstanding() }),
         }
     }
 
     fn sent(&mut self, completion: &Completion) -> Result<(), LoadError> {
         let index = completion.index();
         if let Some(error) = completion.error() {
-            return Err(LoadError::Failed {
-                index,
-                operation: "send",
-                error,
-            });
+            return Err(LoadError::Failed { index, operation: "send", error });
         }
         let bytes = completion.result.unsigned_abs() as usize;
-        match self.clients[index]
-            .connection
-            .confirm_sent(self.script, bytes)
-        {
+        match self.clients[index].connection.confirm_sent(self.script, bytes) {
             Some(rest) => self.push_send(index, rest),
             None => {
                 self.stage(index, 0);
@@ -470,15 +382,8 @@ impl<'a> Generator<'a> {
         if now - self.progress_at < nanos(self.config.stall) {
             return Ok(());
         }
-        let connections = self
-            .clients
-            .iter()
-            .filter(|client| client.connection.outstanding() > 0)
-            .count();
-        Err(LoadError::Stalled {
-            connections,
-            messages: self.outstanding,
-        })
+        let connections = self.clients.iter().filter(|client| client.connection.outstanding() > 0).count();
+        Err(LoadError::Stalled { connections, messages: self.outstanding })
     }
 
     /// Says goodbye as far as the sockets take it at once; nothing depends on it.

@@ -29,16 +29,9 @@ impl Pacing {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         match (config.rate, config.sliding) {
-            (Some(rate), _) => Self::Schedule {
-                interval_nanos: 1e9 / rate,
-                next: 0,
-            },
-            (None, true) => Self::Sliding {
-                depth: config.depth,
-            },
-            (None, false) => Self::Windows {
-                depth: config.depth,
-            },
+            (Some(rate), _) => Self::Schedule { interval_nanos: 1e9 / rate, next: 0 },
+            (None, true) => Self::Sliding { depth: config.depth },
+            (None, false) => Self::Windows { depth: config.depth },
         }
     }
 

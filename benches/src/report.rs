@@ -49,18 +49,14 @@ impl Report {
     /// Cores the server used.
     #[must_use]
     pub fn server_utilisation(&self) -> Option<f64> {
-        self.server
-            .map(|server| server.busy.as_secs_f64() / self.wall.as_secs_f64())
+        self.server.map(|server| server.busy.as_secs_f64() / self.wall.as_secs_f64())
     }
 
     /// The share of the time in which the client or the server was ready and something else had its core, whichever is
     /// larger. A quiet machine gives nearly 0.
     #[must_use]
     pub fn disturbance(&self) -> f64 {
-        let waited = self
-            .server
-            .map_or(Duration::ZERO, |server| server.waited)
-            .max(self.client.waited);
+        let waited = self.server.map_or(Duration::ZERO, |server| server.waited).max(self.client.waited);
         waited.as_secs_f64() / self.wall.as_secs_f64()
     }
 
@@ -68,17 +64,12 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         let config = &self.config;
-        let rate = config
-            .rate
-            .map_or("null".to_owned(), |rate| format!("{rate:.1}"));
+        let rate = config.rate.map_or("null".to_owned(), |rate| format!("{rate:.1}"));
         let quantiles: Vec<String> = QUANTILES
             .iter()
-            .map(|(name, share)| {
-                format!("\"{name}_us\":{:.1}", micros(self.latency.quantile(*share)))
-            })
+            .map(|(name, share)| format!("\"{name}_us\":{:.1}", micros(self.latency.quantile(*share))))
             .collect();
-        let optional =
-            |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
+        let optional = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
         format!(
             "{{\"protocol\":\"{}\",\"connections\":{},\"depth\":{},\"sliding\":{},\"size\":{},\"text\":{},\"rate\":{rate},\
              \"seconds\":{:.3},\"messages\":{},\"messages_per_s\":{:.0},{},\"max_us\":{:.1},\
@@ -121,19 +112,12 @@ impl Report {
             line += &format!(", {name} {:.0}", micros(self.latency.quantile(share)));
         }
         line += &format!(", max {:.0} us", micros(self.latency.max()));
-        line += &format!(
-            "; client {:.3} us/message",
-            self.per_message(self.client.busy)
-        );
+        line += &format!("; client {:.3} us/message", self.per_message(self.client.busy));
         if let Some(server) = self.server {
             line += &format!(", server {:.3} us/message", self.per_message(server.busy));
         }
         if config.rate.is_some() {
-            line += &format!(
-                "; sent late p99 {:.0} us, {} overdue",
-                micros(self.lag.quantile(0.99)),
-                self.overdue
-            );
+            line += &format!("; sent late p99 {:.0} us, {} overdue", micros(self.lag.quantile(0.99)), self.overdue);
         }
         let utilisation = self.client_utilisation();
         line += &format!("; client busy {:.0} %", utilisation * 100.0);
@@ -141,10 +125,7 @@ impl Report {
             line += " (THE CLIENT MAY BE THE BOTTLENECK)";
         }
         if self.disturbance() >= DISTURBED {
-            line += &format!(
-                "; DISTURBED: other work had a core {:.0} % of the time",
-                self.disturbance() * 100.0
-            );
+            line += &format!("; DISTURBED: other work had a core {:.0} % of the time", self.disturbance() * 100.0);
         }
         line
     }
@@ -155,13 +136,7 @@ impl Report {
     }
 }
 
-const QUANTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p99", 0.99),
-    ("p99_9", 0.999),
-    ("p99_99", 0.9999),
-];
+const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999), ("p99_99", 0.9999)];
 
 fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1_000.0
@@ -203,10 +178,7 @@ mod tests {
             messages: 2_000,
             overdue: 0,
             client: Times { busy, waited },
-            server: Some(Times {
-                busy: Duration::from_secs(1),
-                waited: 4 * waited,
-            }),
+            server: Some(Times { busy: Duration::from_secs(1), waited: 4 * waited }),
             latency,
             lag: Histogram::default(),
         }
@@ -235,11 +207,7 @@ mod tests {
 
     #[test]
     fn a_saturated_client_and_a_disturbed_run_are_named() {
-        assert!(
-            report(Duration::from_secs(2))
-                .human()
-                .contains("BOTTLENECK")
-        );
+        assert!(report(Duration::from_secs(2)).human().contains("BOTTLENECK"));
         let mut quiet = report(Duration::from_secs(1));
         assert!(!quiet.human().contains("BOTTLENECK") && quiet.human().contains("DISTURBED"));
         quiet.server = None;

@@ -83,11 +83,7 @@ impl Ring {
             .build(SUBMISSIONS_MAX)?;
         let (mut submitter, submissions, completions) = Box::leak(Box::new(ring)).split();
         submitter.register_ring_fd()?;
-        Ok(Self {
-            submitter,
-            submissions,
-            completions,
-        })
+        Ok(Self { submitter, submissions, completions })
     }
 
     /// For registering files and buffers.
@@ -125,8 +121,7 @@ impl Ring {
             None => self.submitter.submit_and_wait(1),
             Some(timeout) => {
                 let timeout = Timespec::from(timeout);
-                self.submitter
-                    .submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+                self.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
             }
         };
         self.submissions.sync();
@@ -164,15 +159,8 @@ mod tests {
     #[test]
     fn user_data_round_trips() {
         for (operation, index) in [(0, 0), (1, 7), (255, u32::MAX as usize)] {
-            let completion = Completion {
-                user_data: user_data(operation, index),
-                result: 0,
-                flags: 0,
-            };
-            assert_eq!(
-                (completion.operation(), completion.index()),
-                (operation, index)
-            );
+            let completion = Completion { user_data: user_data(operation, index), result: 0, flags: 0 };
+            assert_eq!((completion.operation(), completion.index()), (operation, index));
         }
     }
 
@@ -181,9 +169,7 @@ mod tests {
         let mut ring = Ring::new().unwrap();
         let entries = SUBMISSIONS_MAX as usize * 2 + 1;
         for index in 0..entries {
-            let entry = io_uring::opcode::Nop::new()
-                .build()
-                .user_data(user_data(3, index));
+            let entry = io_uring::opcode::Nop::new().build().user_data(user_data(3, index));
             // SAFETY: a no-op points to nothing.
             unsafe { ring.push(&entry) }.unwrap();
         }

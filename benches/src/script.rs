@@ -87,8 +87,7 @@ impl Script {
     /// Prepares the cycle; `None` when it would take more than a gigabyte.
     #[must_use]
     pub fn new(shape: &Messages) -> Option<Self> {
-        let request_bytes =
-            header_bytes(shape.payload_bytes, true).checked_add(shape.payload_bytes)?;
+        let request_bytes = header_bytes(shape.payload_bytes, true).checked_add(shape.payload_bytes)?;
         let cycle = (CYCLE_BYTES / request_bytes).clamp(CYCLE_MESSAGES_MIN, CYCLE_MESSAGES_MAX);
         let messages = cycle.max(shape.window_messages_max.checked_add(1)?) | 1;
         if (messages + shape.window_messages_max).checked_mul(request_bytes)? > STREAM_BYTES_MAX {
@@ -108,13 +107,7 @@ impl Script {
         }
         let reply_bytes = replies.len() / messages;
         requests.extend_from_within(..shape.window_messages_max * request_bytes);
-        Some(Self {
-            requests,
-            replies,
-            request_bytes,
-            reply_bytes,
-            messages,
-        })
+        Some(Self { requests, replies, request_bytes, reply_bytes, messages })
     }
 
     /// How many different messages there are.
@@ -177,12 +170,7 @@ pub fn append_frame(stream: &mut Vec<u8>, first: u8, key: Option<[u8; 4]>, paylo
         None => stream.extend_from_slice(payload),
         Some(key) => {
             stream.extend_from_slice(&key);
-            stream.extend(
-                payload
-                    .iter()
-                    .zip(key.iter().cycle())
-                    .map(|(byte, key)| byte ^ key),
-            );
+            stream.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
         }
     }
 }
@@ -200,9 +188,7 @@ fn payload(number: u64, bytes: usize, text: bool) -> Vec<u8> {
     }
     payload.truncate(bytes);
     if text {
-        payload
-            .iter_mut()
-            .for_each(|byte| *byte = b'0' + (*byte & 63));
+        payload.iter_mut().for_each(|byte| *byte = b'0' + (*byte & 63));
     }
     payload
 }
@@ -212,37 +198,17 @@ mod tests {
     use super::*;
 
     fn script(protocol: Protocol, payload_bytes: usize, window_messages_max: usize) -> Script {
-        Script::new(&Messages {
-            protocol,
-            payload_bytes,
-            text: false,
-            window_messages_max,
-        })
-        .unwrap()
+        Script::new(&Messages { protocol, payload_bytes, text: false, window_messages_max }).unwrap()
     }
 
     #[test]
     fn sizes_on_the_wire_at_the_length_boundaries() {
-        let sizes = [
-            (0, 6, 2),
-            (125, 131, 127),
-            (126, 134, 130),
-            (65_535, 65_543, 65_539),
-            (65_536, 65_550, 65_546),
-        ];
+        let sizes = [(0, 6, 2), (125, 131, 127), (126, 134, 130), (65_535, 65_543, 65_539), (65_536, 65_550, 65_546)];
         for (payload, request, reply) in sizes {
             let websocket = script(Protocol::WebSocket, payload, 1);
-            assert_eq!(
-                (websocket.request_bytes(), websocket.reply_bytes()),
-                (request, reply),
-                "{payload}"
-            );
+            assert_eq!((websocket.request_bytes(), websocket.reply_bytes()), (request, reply), "{payload}");
             let tcp = script(Protocol::Tcp, payload, 1);
-            assert_eq!(
-                (tcp.request_bytes(), tcp.reply_bytes()),
-                (request, request),
-                "{payload}"
-            );
+            assert_eq!((tcp.request_bytes(), tcp.reply_bytes()), (request, request), "{payload}");
         }
     }
 
@@ -253,12 +219,7 @@ mod tests {
         assert_eq!(stream, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
         stream.clear();
         append_frame(&mut stream, TEXT, Some([0x37, 0xfa, 0x21, 0x3d]), b"Hello");
-        assert_eq!(
-            stream,
-            [
-                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
-            ]
-        );
+        assert_eq!(stream, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]
@@ -269,62 +230,32 @@ mod tests {
             let reply = &script.replies()[3 * script.reply_bytes()..][..script.reply_bytes()];
             assert_eq!((request[0], reply[0]), (BINARY, BINARY));
             assert_eq!(request[1], reply[1] | 0x80);
-            let unmasked = request[request.len() - payload..]
-                .iter()
-                .zip(MASKING_KEY.iter().cycle());
-            assert!(
-                unmasked
-                    .map(|(byte, key)| byte ^ key)
-                    .eq(reply[reply.len() - payload..].iter().copied())
-            );
+            let unmasked = request[request.len() - payload..].iter().zip(MASKING_KEY.iter().cycle());
+            assert!(unmasked.map(|(byte, key)| byte ^ key).eq(reply[reply.len() - payload..].iter().copied()));
         }
     }
 
     #[test]
     fn messages_differ_and_windows_wrap() {
         let script = script(Protocol::Tcp, 64, 16);
-        let all: std::collections::HashSet<&[u8]> = (0..script.messages())
-            .map(|n| script.requests(n, 1))
-            .collect();
+        let all: std::collections::HashSet<&[u8]> = (0..script.messages()).map(|n| script.requests(n, 1)).collect();
         assert_eq!(all.len(), script.messages());
         let last = script.messages() - 1;
-        assert_eq!(
-            script.requests(last, 16)[script.request_bytes()..],
-            *script.requests(0, 15)
-        );
+        assert_eq!(script.requests(last, 16)[script.request_bytes()..], *script.requests(0, 15));
     }
 
     #[test]
     fn the_cycle_is_longer_than_the_window_and_bounded() {
         assert!(script(Protocol::Tcp, 64, 1_000).messages() > 1_000);
-        assert_eq!(
-            script(Protocol::Tcp, 1 << 20, 1).messages(),
-            CYCLE_MESSAGES_MIN
-        );
-        let huge = Messages {
-            protocol: Protocol::Tcp,
-            payload_bytes: 1 << 27,
-            text: false,
-            window_messages_max: 1,
-        };
+        assert_eq!(script(Protocol::Tcp, 1 << 20, 1).messages(), CYCLE_MESSAGES_MIN);
+        let huge = Messages { protocol: Protocol::Tcp, payload_bytes: 1 << 27, text: false, window_messages_max: 1 };
         assert!(Script::new(&huge).is_none());
-        assert!(
-            Script::new(&Messages {
-                payload_bytes: usize::MAX,
-                ..huge
-            })
-            .is_none()
-        );
+        assert!(Script::new(&Messages { payload_bytes: usize::MAX, ..huge }).is_none());
     }
 
     #[test]
     fn text_is_printable() {
-        let text = Messages {
-            protocol: Protocol::Tcp,
-            payload_bytes: 500,
-            text: true,
-            window_messages_max: 1,
-        };
+        let text = Messages { protocol: Protocol::Tcp, payload_bytes: 500, text: true, window_messages_max: 1 };
         assert_eq!(Script::new(&text).unwrap().requests(0, 1)[0], TEXT);
         assert!(payload(9, 500, true).iter().all(u8::is_ascii_graphic));
     }

@@ -28,15 +28,11 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, LoadError> {
     const OTHER_FILES: usize = 16;
     let files = socket::raise_file_limit()?;
     if config.connections + OTHER_FILES > files {
-        return Err(LoadError::TooManyConnections {
-            connections: config.connections,
-            files,
-        });
+        return Err(LoadError::TooManyConnections { connections: config.connections, files });
     }
     let host = config.address.to_string();
     let open_one = |index| {
-        let mut stream = socket::connect(config.address, index)
-            .map_err(|error| LoadError::Connect { index, error })?;
+        let mut stream = socket::connect(config.address, index).map_err(|error| LoadError::Connect { index, error })?;
         let rest = match config.protocol {
             Protocol::Tcp => Vec::new(),
             Protocol::WebSocket => handshake::open(&mut stream, &host, &config.path, index as u64)
@@ -50,13 +46,9 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, LoadError> {
 /// How many receive buffers of which size suit so many connections that each get so many bytes at a time.
 #[must_use]
 pub fn buffer_plan(connections: usize, window_bytes: usize) -> (u16, u32) {
-    let bytes = window_bytes
-        .next_power_of_two()
-        .clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);
+    let bytes = window_bytes.next_power_of_two().clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);
     let most = (BUFFERS_BYTES_MAX / bytes).clamp(BUFFERS[0], BUFFERS[1]);
-    let count = (connections * 2)
-        .next_power_of_two()
-        .clamp(BUFFERS[0], most);
+    let count = (connections * 2).next_power_of_two().clamp(BUFFERS[0], most);
     (count as u16, bytes as u32)
 }
 

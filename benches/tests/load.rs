@@ -39,10 +39,7 @@ struct Limit {
 
 impl Limit {
     fn start(program: &str, more: &[&str]) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut child = Command::new(program)
             .args(["--addr", &address.to_string()])
             .args(more)
@@ -50,9 +47,7 @@ impl Limit {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("listening"), "{line}");
         Self { child, address }
     }
@@ -67,42 +62,15 @@ impl Drop for Limit {
 
 /// Loads a server in every way there is and expects every byte to come back.
 fn serves_every_load(limit: &Limit) {
-    let base = Config {
-        server_pid: Some(limit.child.id()),
-        ..config(limit.address)
-    };
+    let base = Config { server_pid: Some(limit.child.id()), ..config(limit.address) };
     let loads = [
         base.clone(),
-        Config {
-            depth: 16,
-            ..base.clone()
-        },
-        Config {
-            depth: 16,
-            sliding: true,
-            ..base.clone()
-        },
-        Config {
-            rate: Some(5_000.0),
-            ..base.clone()
-        },
-        Config {
-            payload_bytes: 0,
-            text: true,
-            ..base.clone()
-        },
-        Config {
-            payload_bytes: 300_000,
-            depth: 3,
-            connections: 4,
-            ..base.clone()
-        },
-        Config {
-            payload_bytes: 3_000_000,
-            sliding: true,
-            connections: 2,
-            ..base.clone()
-        },
+        Config { depth: 16, ..base.clone() },
+        Config { depth: 16, sliding: true, ..base.clone() },
+        Config { rate: Some(5_000.0), ..base.clone() },
+        Config { payload_bytes: 0, text: true, ..base.clone() },
+        Config { payload_bytes: 300_000, depth: 3, connections: 4, ..base.clone() },
+        Config { payload_bytes: 3_000_000, sliding: true, connections: 2, ..base.clone() },
     ];
     for load in loads {
         let report = load::run(&load).unwrap_or_else(|error| panic!("{error} under {load:?}"));
@@ -130,10 +98,7 @@ fn the_epoll_limit_returns_every_byte() {
 
 #[test]
 fn the_limits_answer_what_came_before_a_half_close() {
-    for program in [
-        env!("CARGO_BIN_EXE_raw-uring"),
-        env!("CARGO_BIN_EXE_raw-epoll"),
-    ] {
+    for program in [env!("CARGO_BIN_EXE_raw-uring"), env!("CARGO_BIN_EXE_raw-epoll")] {
         let limit = Limit::start(program, &[]);
         for _ in 0..20 {
             let mut stream = TcpStream::connect(limit.address).unwrap();
@@ -182,33 +147,16 @@ fn websocket_echo(mut stream: TcpStream) -> std::io::Result<()> {
         reader.read_exact(&mut head)?;
         let mut payload = vec![0; usize::from(head[1] & 0x7f)];
         reader.read_exact(&mut payload)?;
-        let unmasked = payload
-            .iter()
-            .zip(head[2..].iter().cycle())
-            .map(|(byte, key)| byte ^ key);
-        let reply: Vec<u8> = [head[0], head[1] & 0x7f]
-            .into_iter()
-            .chain(unmasked)
-            .collect();
+        let unmasked = payload.iter().zip(head[2..].iter().cycle()).map(|(byte, key)| byte ^ key);
+        let reply: Vec<u8> = [head[0], head[1] & 0x7f].into_iter().chain(unmasked).collect();
         stream.write_all(&reply)?;
     }
 }
 
 #[test]
 fn websocket_messages_come_back_unmasked() {
-    let config = Config {
-        protocol: Protocol::WebSocket,
-        depth: 3,
-        ..config(server(websocket_echo))
-    };
-    for config in [
-        config.clone(),
-        Config {
-            sliding: true,
-            text: true,
-            ..config
-        },
-    ] {
+    let config = Config { protocol: Protocol::WebSocket, depth: 3, ..config(server(websocket_echo)) };
+    for config in [config.clone(), Config { sliding: true, text: true, ..config }] {
         assert!(load::run(&config).unwrap().messages > 0);
     }
 }
@@ -219,14 +167,8 @@ fn a_server_that_does_not_upgrade_fails_the_run() {
         stream.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n")?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     });
-    let config = Config {
-        protocol: Protocol::WebSocket,
-        ..config(address)
-    };
-    assert!(matches!(
-        load::run(&config),
-        Err(LoadError::Handshake { index: 0, .. })
-    ));
+    let config = Config { protocol: Protocol::WebSocket, ..config(address) };
+    assert!(matches!(load::run(&config), Err(LoadError::Handshake { index: 0, .. })));
 }
 
 #[test]
@@ -240,65 +182,32 @@ fn one_wrong_byte_fails_the_run() {
         }
         Ok(())
     });
-    let Err(LoadError::Wrong { error, .. }) = load::run(&config(address)) else {
-        panic!("it went unseen")
-    };
-    assert!(
-        error.to_string().starts_with("reply 5, byte 69 of 70"),
-        "{error}"
-    );
+    let Err(LoadError::Wrong { error, .. }) = load::run(&config(address)) else { panic!("it went unseen") };
+    assert!(error.to_string().starts_with("reply 5, byte 69 of 70"), "{error}");
 }
 
 #[test]
 fn a_server_that_hangs_up_fails_the_run() {
     let address = server(|mut stream| stream.read_exact(&mut [0; 70]));
-    assert!(matches!(
-        load::run(&config(address)),
-        Err(LoadError::Closed { outstanding: 1, .. })
-    ));
+    assert!(matches!(load::run(&config(address)), Err(LoadError::Closed { outstanding: 1, .. })));
 }
 
 #[test]
 fn a_server_that_never_answers_is_a_stall() {
     let address = server(|mut stream| std::io::copy(&mut stream, &mut std::io::sink()).map(drop));
-    let config = Config {
-        stall: Duration::from_millis(200),
-        depth: 2,
-        ..config(address)
-    };
+    let config = Config { stall: Duration::from_millis(200), depth: 2, ..config(address) };
     let stalled = load::run(&config);
-    assert!(
-        matches!(
-            stalled,
-            Err(LoadError::Stalled {
-                connections: 20,
-                messages: 40
-            })
-        ),
-        "{stalled:?}"
-    );
+    assert!(matches!(stalled, Err(LoadError::Stalled { connections: 20, messages: 40 })), "{stalled:?}");
 }
 
 #[test]
 fn an_open_loop_keeps_its_rate_and_times_from_the_schedule() {
     let limit = Limit::start(env!("CARGO_BIN_EXE_raw-epoll"), &[]);
-    let config = Config {
-        rate: Some(100.0),
-        connections: 3,
-        warmup: Duration::ZERO,
-        ..config(limit.address)
-    };
-    let config = Config {
-        measured: Duration::from_millis(500),
-        ..config
-    };
+    let config = Config { rate: Some(100.0), connections: 3, warmup: Duration::ZERO, ..config(limit.address) };
+    let config = Config { measured: Duration::from_millis(500), ..config };
     let report = load::run(&config).unwrap();
     // Nothing is sent before it is due, whatever the machine is doing.
     let due = 100.0 * report.wall.as_secs_f64() + 1.0;
-    assert!(
-        report.messages > 0 && report.messages as f64 <= due,
-        "{} of {due}",
-        report.messages
-    );
+    assert!(report.messages > 0 && report.messages as f64 <= due, "{} of {due}", report.messages);
     assert_eq!(report.latency.count(), report.messages);
 }

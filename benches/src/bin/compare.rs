@@ -15,11 +15,7 @@ use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::report;
 
 const OPTIONS: &[Opt] = &[
-    Opt::list(
-        "server",
-        "NAME=COMMAND",
-        "a server; {addr} in the command becomes HOST:PORT",
-    ),
+    Opt::list("server", "NAME=COMMAND", "a server; {addr} in the command becomes HOST:PORT"),
     Opt::value("protocol", "tcp|ws", "what the servers speak, ws"),
     Opt::value("path", "PATH", "request-target of the handshake, /ws"),
     Opt::value("rounds", "K", "runs of each server in each case, 3"),
@@ -51,22 +47,8 @@ struct Case {
 }
 
 const CASES: [Case; 4] = [
-    Case {
-        name: "64 B x 64",
-        size: 64,
-        depth: 1,
-        connections: 64,
-        raw_buffers: 256,
-        raw_buffer_bytes: 4096,
-    },
-    Case {
-        name: "64 B x 512",
-        size: 64,
-        depth: 1,
-        connections: 512,
-        raw_buffers: 1024,
-        raw_buffer_bytes: 4096,
-    },
+    Case { name: "64 B x 64", size: 64, depth: 1, connections: 64, raw_buffers: 256, raw_buffer_bytes: 4096 },
+    Case { name: "64 B x 512", size: 64, depth: 1, connections: 512, raw_buffers: 1024, raw_buffer_bytes: 4096 },
     Case {
         name: "64 B x 512, depth 16",
         size: 64,
@@ -75,14 +57,7 @@ const CASES: [Case; 4] = [
         raw_buffers: 1024,
         raw_buffer_bytes: 4096,
     },
-    Case {
-        name: "16 KiB x 64",
-        size: 16_384,
-        depth: 1,
-        connections: 64,
-        raw_buffers: 256,
-        raw_buffer_bytes: 32_768,
-    },
+    Case { name: "16 KiB x 64", size: 16_384, depth: 1, connections: 64, raw_buffers: 256, raw_buffer_bytes: 32_768 },
 ];
 
 /// A server to compare.
@@ -120,10 +95,7 @@ fn main() -> ExitCode {
 /// Whether every run succeeded.
 fn run() -> Result<bool, Failure> {
     let args = Args::parse(env::args().skip(1), OPTIONS)?;
-    let programs = env::current_exe()?
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
+    let programs = env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
     let servers = servers(&args, &programs)?;
     let rounds = args.within("rounds", 3, [1, 100])?;
     let bench = Bench {
@@ -168,38 +140,21 @@ fn servers(args: &Args, programs: &Path) -> Result<Vec<Server>, Failure> {
         protocol: "tcp".into(),
         words: [programs.join(name).to_string_lossy().into_owned()]
             .into_iter()
-            .chain(
-                ["--addr", "{addr}"]
-                    .iter()
-                    .chain(more)
-                    .map(|word| (*word).to_owned()),
-            )
+            .chain(["--addr", "{addr}"].iter().chain(more).map(|word| (*word).to_owned()))
             .collect(),
     };
-    let mut servers = vec![raw(
-        "raw-uring",
-        &["--buffers", "{buffers}", "--buffer-bytes", "{buffer-bytes}"],
-    )];
+    let mut servers = vec![raw("raw-uring", &["--buffers", "{buffers}", "--buffer-bytes", "{buffer-bytes}"])];
     if args.has("epoll") {
         servers.push(raw("raw-epoll", &[]));
     }
     let protocol: String = args.optional("protocol")?.unwrap_or_else(|| "ws".into());
     for text in args.all("server") {
-        let (name, command) = text
-            .split_once('=')
-            .ok_or_else(|| format!("--server {text:?}: NAME=COMMAND"))?;
-        let words: Vec<String> = command
-            .split_ascii_whitespace()
-            .map(str::to_owned)
-            .collect();
+        let (name, command) = text.split_once('=').ok_or_else(|| format!("--server {text:?}: NAME=COMMAND"))?;
+        let words: Vec<String> = command.split_ascii_whitespace().map(str::to_owned).collect();
         if words.is_empty() || !command.contains("{addr}") {
             return Err(format!("--server {text:?}: the command must contain {{addr}}").into());
         }
-        servers.push(Server {
-            name: name.to_owned(),
-            protocol: protocol.clone(),
-            words,
-        });
+        servers.push(Server { name: name.to_owned(), protocol: protocol.clone(), words });
     }
     Ok(servers)
 }
@@ -248,19 +203,12 @@ impl Bench {
         let address = free_address()?;
         let mut running = Running::start(server, case, address, self.server_core)?;
         running.wait_until_listening(address)?;
-        let output = self
-            .load_command(server, case, address, running.child.id())
-            .output()?;
+        let output = self.load_command(server, case, address, running.child.id()).output()?;
         if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .to_owned()
-                .into());
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned().into());
         }
         let json = String::from_utf8(output.stdout)?;
-        let number = |name: &str| {
-            report::number(&json, name).ok_or_else(|| format!("no {name} in {json:?}"))
-        };
+        let number = |name: &str| report::number(&json, name).ok_or_else(|| format!("no {name} in {json:?}"));
         Ok(Run {
             rate: number("messages_per_s")?,
             server_cpu_us: number("server_cpu_us")?,
@@ -313,16 +261,10 @@ impl Running {
         });
         let words: Vec<String> = words.collect();
         let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: the closure only makes one system call on its own stack, which is allowed between fork and exec.
         unsafe { command.pre_exec(move || confine(core)) };
-        Ok(Self {
-            child: command.spawn()?,
-        })
+        Ok(Self { child: command.spawn()? })
     }
 
     /// Waits until the server accepts a connection.
@@ -375,9 +317,5 @@ fn confine(core: usize) -> io::Result<()> {
         libc::CPU_SET(core, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -10,24 +10,13 @@ use tidegate_benches::script::Protocol;
 use tidegate_benches::{cpu, load};
 
 const OPTIONS: &[Opt] = &[
-    Opt::value(
-        "addr",
-        "HOST:PORT",
-        "the server, required; an address and not a name",
-    ),
+    Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
     Opt::value("protocol", "tcp|ws", "what the server speaks, ws"),
     Opt::value("path", "PATH", "request-target of the handshake, /ws"),
     Opt::value("connections", "N", "64"),
     Opt::value("depth", "D", "messages outstanding on each connection, 1"),
-    Opt::switch(
-        "sliding",
-        "one more message for each answer, instead of whole windows",
-    ),
-    Opt::value(
-        "rate",
-        "MESSAGES_PER_S",
-        "open loop: send on a schedule over all connections",
-    ),
+    Opt::switch("sliding", "one more message for each answer, instead of whole windows"),
+    Opt::value("rate", "MESSAGES_PER_S", "open loop: send on a schedule over all connections"),
     Opt::value("size", "BYTES", "payload of each message, 64"),
     Opt::switch("text", "text messages of ASCII instead of binary ones"),
     Opt::value("seconds", "S", "how long to measure, 5"),
@@ -56,11 +45,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("load: {error}");
-            ExitCode::from(if matches!(error, LoadError::Stalled { .. }) {
-                2
-            } else {
-                1
-            })
+            ExitCode::from(if matches!(error, LoadError::Stalled { .. }) { 2 } else { 1 })
         }
     }
 }
@@ -95,6 +80,5 @@ fn configure() -> Result<Config, Box<dyn std::error::Error>> {
 }
 
 fn seconds(args: &Args, name: &'static str, default: f64) -> Result<Duration, ArgsError> {
-    args.within(name, default, [0.0, SECONDS_MAX])
-        .map(Duration::from_secs_f64)
+    args.within(name, default, [0.0, SECONDS_MAX]).map(Duration::from_secs_f64)
 }

@@ -37,9 +37,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
-    let address: SocketAddr = args
-        .optional("addr")?
-        .unwrap_or(([127, 0, 0, 1], 9000).into());
+    let address: SocketAddr = args.optional("addr")?.unwrap_or(([127, 0, 0, 1], 9000).into());
     if let Some(core) = args.optional("core")? {
         cpu::pin(core)?;
     }
@@ -48,12 +46,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     listener.set_nonblocking(true)?;
     let epoll = Epoll::new()?;
     epoll.control(libc::EPOLL_CTL_ADD, &listener, libc::EPOLLIN, LISTENER)?;
-    let mut server = Server {
-        epoll,
-        listener,
-        connections: Vec::new(),
-        block: vec![0; READ_BYTES_MAX],
-    };
+    let mut server = Server { epoll, listener, connections: Vec::new(), block: vec![0; READ_BYTES_MAX] };
     eprintln!("raw-epoll: listening on {address}");
     server.run()?;
     Ok(())
@@ -73,25 +66,11 @@ impl Epoll {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    fn control(
-        &self,
-        operation: i32,
-        file: &impl AsRawFd,
-        interest: i32,
-        token: u64,
-    ) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest as u32,
-            u64: token,
-        };
+    fn control(&self, operation: i32, file: &impl AsRawFd, interest: i32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest as u32, u64: token };
         // SAFETY: the kernel reads one live event; both descriptors are open.
-        let result =
-            unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, file.as_raw_fd(), &mut event) };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, file.as_raw_fd(), &mut event) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Waits for at least one event.
@@ -141,27 +120,18 @@ impl Server {
     fn accept(&mut self) -> io::Result<()> {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => {
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         stream.set_nonblocking(true)?;
         let index = stream.as_raw_fd() as usize;
-        self.epoll
-            .control(libc::EPOLL_CTL_ADD, &stream, libc::EPOLLIN, index as u64)?;
+        self.epoll.control(libc::EPOLL_CTL_ADD, &stream, libc::EPOLLIN, index as u64)?;
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
         }
-        self.connections[index] = Some(Connection {
-            stream,
-            unwritten: Vec::new(),
-        });
+        self.connections[index] = Some(Connection { stream, unwritten: Vec::new() });
         Ok(())
     }
 
@@ -171,11 +141,7 @@ impl Server {
             return;
         };
         let waited = !connection.unwritten.is_empty();
-        let goes_on = if waited {
-            connection.write_rest()
-        } else {
-            connection.echo(&mut self.block)
-        };
+        let goes_on = if waited { connection.write_rest() } else { connection.echo(&mut self.block) };
         let waits = !connection.unwritten.is_empty();
         let changed = match (waited, waits) {
             (false, true) => Some(libc::EPOLLOUT),
@@ -183,12 +149,7 @@ impl Server {
             _ => None,
         };
         let told = changed.map_or(Ok(()), |interest| {
-            self.epoll.control(
-                libc::EPOLL_CTL_MOD,
-                &connection.stream,
-                interest,
-                index as u64,
-            )
+            self.epoll.control(libc::EPOLL_CTL_MOD, &connection.stream, interest, index as u64)
         });
         if !matches!(goes_on, Ok(true)) || told.is_err() {
             self.connections[index] = None;
@@ -223,9 +184,7 @@ impl Connection {
 fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-            Ok(None)
-        }
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
         Err(error) => Err(error),
     }
 }

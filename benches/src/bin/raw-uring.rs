@@ -50,9 +50,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
-    let address: SocketAddr = args
-        .optional("addr")?
-        .unwrap_or(([127, 0, 0, 1], 9000).into());
+    let address: SocketAddr = args.optional("addr")?.unwrap_or(([127, 0, 0, 1], 9000).into());
     if let Some(core) = args.optional("core")? {
         cpu::pin(core)?;
     }
@@ -115,25 +113,13 @@ struct Server {
 }
 
 impl Server {
-    fn new(
-        listener: TcpListener,
-        files: usize,
-        buffers: u16,
-        buffer_bytes: u32,
-    ) -> io::Result<Self> {
+    fn new(listener: TcpListener, files: usize, buffers: u16, buffer_bytes: u32) -> io::Result<Self> {
         let ring = Ring::new()?;
         let slots = CONNECTIONS_MAX.min(u32::try_from(files).unwrap_or(u32::MAX));
         ring.submitter().register_files_sparse(slots)?;
         let buffers = BufferRing::register(&ring, GROUP, buffers, buffer_bytes)?;
         let connections = (0..slots).map(|_| Connection::default()).collect();
-        Ok(Self {
-            ring,
-            buffers,
-            listener,
-            connections,
-            staged: Vec::new(),
-            starved: VecDeque::new(),
-        })
+        Ok(Self { ring, buffers, listener, connections, staged: Vec::new(), starved: VecDeque::new() })
     }
 
     /// Serves until the ring fails.
@@ -166,11 +152,7 @@ impl Server {
             self.connections[slot as usize].life = Life::Open;
             self.arm_receive(slot)?;
         }
-        if completion.more() {
-            Ok(())
-        } else {
-            self.arm_accept()
-        }
+        if completion.more() { Ok(()) } else { self.arm_accept() }
     }
 
     #[inline]
@@ -239,10 +221,7 @@ impl Server {
         for chunk in lost {
             self.give_back(chunk)?;
         }
-        let waiting = self
-            .starved
-            .iter()
-            .position(|starved| *starved == index as u32);
+        let waiting = self.starved.iter().position(|starved| *starved == index as u32);
         if let Some(position) = waiting {
             self.starved.remove(position);
         }
@@ -282,15 +261,11 @@ impl Server {
             None => return Ok(()),
             Some(chunk) if connection.sending.len() == 1 => {
                 let bytes = &self.buffers.bytes(chunk)[connection.sent_of_first..];
-                opcode::Send::new(file, bytes.as_ptr(), bytes.len() as u32)
-                    .flags(FLAGS)
-                    .build()
+                opcode::Send::new(file, bytes.as_ptr(), bytes.len() as u32).flags(FLAGS).build()
             }
             Some(_) => {
                 let header = connection.point_at_chunks(&self.buffers);
-                opcode::SendMsg::new(file, header)
-                    .flags(FLAGS as u32)
-                    .build()
+                opcode::SendMsg::new(file, header).flags(FLAGS as u32).build()
             }
         };
         // SAFETY: the kernel only reads: the buffers, which stay with the chunks in `sending` until the send completes,
@@ -300,9 +275,7 @@ impl Server {
 
     fn arm_accept(&mut self) -> io::Result<()> {
         let listener = types::Fd(self.listener.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(listener)
-            .allocate_file_index(true)
-            .build();
+        let entry = opcode::AcceptMulti::new(listener).allocate_file_index(true).build();
         // SAFETY: this accept asks for no address and points to nothing.
         unsafe { self.ring.push(&entry.user_data(user_data(ACCEPT, 0))) }
     }
@@ -310,10 +283,7 @@ impl Server {
     fn arm_receive(&mut self, slot: u32) -> io::Result<()> {
         let entry = opcode::RecvMulti::new(types::Fixed(slot), GROUP).build();
         // SAFETY: the receive writes only into the provided buffers, which live as long as the ring.
-        unsafe {
-            self.ring
-                .push(&entry.user_data(user_data(RECEIVE, slot as usize)))
-        }
+        unsafe { self.ring.push(&entry.user_data(user_data(RECEIVE, slot as usize))) }
     }
 
     /// Gives a buffer back outside a send's completion.
@@ -335,11 +305,7 @@ impl Server {
     fn close_when_sent(&mut self, index: usize) -> io::Result<()> {
         let connection = &self.connections[index];
         let idle = connection.queued.is_empty() && connection.sending.is_empty();
-        if connection.life == Life::Draining && idle {
-            self.close(index)
-        } else {
-            Ok(())
-        }
+        if connection.life == Life::Draining && idle { self.close(index) } else { Ok(()) }
     }
 
     /// Closes the descriptor; nothing is in flight on it. The slot is free at once: the kernel can't accept into it before
@@ -359,10 +325,7 @@ impl Connection {
         let mut skipped = self.sent_of_first;
         for (piece, chunk) in vector.pieces.iter_mut().zip(&self.sending) {
             let bytes = &buffers.bytes(chunk)[mem::take(&mut skipped)..];
-            *piece = libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            };
+            *piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         }
         vector.header.msg_iov = vector.pieces.as_mut_ptr();
         vector.header.msg_iovlen = self.sending.len();
@@ -372,10 +335,7 @@ impl Connection {
 
 impl Vector {
     fn new() -> Box<Self> {
-        let empty = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        };
+        let empty = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         let header = libc::msghdr {
             msg_name: ptr::null_mut(),
             msg_namelen: 0,
@@ -385,9 +345,6 @@ impl Vector {
             msg_controllen: 0,
             msg_flags: 0,
         };
-        Box::new(Self {
-            header,
-            pieces: [empty; CHUNKS_PER_SEND_MAX],
-        })
+        Box::new(Self { header, pieces: [empty; CHUNKS_PER_SEND_MAX] })
     }
 }
