@@ -12,14 +12,13 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use socket2::SockRef;
 
 use crate::chunk::Chunk;
-use crate::error::{Address, CloseCause, ReceiveError, SendError};
+use crate::error::{Address, ReceiveError};
 use crate::inbound::End;
-use crate::link::{CloseMode, Command, Link, NEVER};
-use crate::outbound::SendState;
+use crate::link::{Clock, CloseMode, Command, Link, NEVER};
+use crate::sender::Sender;
 use crate::sync::Mutex;
 use crate::sys::SocketTask;
 use crate::time::Timer;
@@ -92,6 +91,44 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Ready when [`buffer`](Self::buffer) holds bytes (`true`) or the stream is over (`false`).
+    ///
+    /// With [`consume`](Self::consume) this is how a protocol reads in place: what it does not consume stays in the
+    /// connection, for its next read or for whom it hands the connection to.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ReceiveError>> {
+        if self.unread.is_some() {
+            return Poll::Ready(Ok(true));
+        }
+        self.poll_receive(cx).map_ok(|chunk| {
+            self.unread = chunk;
+            self.unread.is_some()
+        })
+    }
+
+    /// The bytes received and not yet consumed that lie together: all of one chunk, empty before
+    /// [`poll_fill`](Self::poll_fill).
+    pub fn buffer(&mut self) -> &mut [u8] {
+        self.unread.as_deref_mut().unwrap_or_default()
+    }
+
+    /// Drops the first `count` bytes of [`buffer`](Self::buffer).
+    ///
+    /// # Panics
+    /// If `count` is greater than the buffer's length: a bug of the caller.
+    pub fn consume(&mut self, count: usize) {
+        if let Some(chunk) = &mut self.unread {
+            chunk.advance(count);
+            if chunk.is_empty() {
+                self.unread = None;
+            }
+        } else {
+            assert_eq!(count, 0, "cannot consume {count} bytes of an empty buffer");
+        }
+    }
+
     /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. This is how a protocol hands
     /// over what it received beyond its own end (the bytes after an upgrade request).
     pub fn unread(&mut self, chunk: Chunk) {
@@ -128,6 +165,14 @@ impl Connection {
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let link = self.link();
         link.set_deadline(&link.deadlines.read, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// The same with a deadline `timeout` from now, by the worker's coarse clock: cheaper for renewing with each message.
+    pub fn set_read_timeout(&self, timeout: Duration) {
+        let link = self.link();
+        // The clock may be up to a tick behind: one more, so that the time is never cut short.
+        let tick = link.worker.clock.now().saturating_add(Clock::ticks_in(timeout)).saturating_add(1);
+        link.set_deadline(&link.deadlines.read, tick);
     }
 
     /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`], whatever
@@ -264,177 +309,6 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("key", &self.link().key).field("peer", &self.peer_addr()).finish()
     }
 }
-
-/// The writing side of a connection: cloneable, usable from any thread.
-///
-/// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
-/// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
-/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
-/// the high mark passes alone.
-#[derive(Clone)]
-pub struct Sender {
-    link: Arc<Link>,
-}
-
-impl Sender {
-    /// Waits for space, then queues `bytes`.
-    ///
-    /// # Errors
-    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
-    pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
-        let bytes = bytes.into();
-        poll_fn(|cx| self.poll_ready(cx, bytes.len())).await?;
-        self.append_with(&[], bytes)
-    }
-
-    /// Queues `bytes` if there is space.
-    ///
-    /// # Errors
-    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
-    pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
-        let bytes = bytes.into();
-        self.check_ready(bytes.len())?;
-        self.append_with(&[], bytes)
-    }
-
-    /// Ready when `len` more bytes may be queued.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.check_space(len, &self.link.worker.outbound) {
-            Err(SendError::Full) => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-            answer => Poll::Ready(answer),
-        }
-    }
-
-    /// Whether `len` more bytes may be queued now.
-    ///
-    /// # Errors
-    /// As [`try_send`](Self::try_send).
-    pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
-    }
-
-    /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
-    /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
-    /// appends.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send); `encode` has then not run.
-    pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_open()?;
-            outbound.append(encode)
-        };
-        self.link.tell(schedule);
-        Ok(())
-    }
-
-    /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        if payload.len() <= COPY_BYTES_MAX {
-            return self.append(|tail| {
-                tail.reserve(head.len() + payload.len());
-                tail.extend_from_slice(head);
-                tail.extend_from_slice(&payload);
-            });
-        }
-        let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_open()?;
-            outbound.append_shared(head, payload)
-        };
-        self.link.tell(schedule);
-        Ok(())
-    }
-
-    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`].
-    ///
-    /// # Errors
-    /// As [`send`](Self::send): of several callers exactly one succeeds.
-    pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_open()?;
-            // The append schedules; finishing adds nothing to tell.
-            let schedule = outbound.append(encode);
-            let _ = outbound.finish(false);
-            schedule
-        };
-        self.link.tell(schedule);
-        Ok(())
-    }
-
-    /// Waits until everything accepted so far is in the kernel's hands.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] if the connection failed first.
-    pub async fn flush(&self) -> Result<(), SendError> {
-        poll_fn(|cx| self.poll_flush(cx)).await
-    }
-
-    /// The poll form of [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush).
-    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.state() {
-            SendState::Closed(cause) => Poll::Ready(Err(SendError::Closed(cause))),
-            _ if outbound.bytes() == 0 => Poll::Ready(Ok(())),
-            _ => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
-    /// [`SendError::Finished`].
-    pub fn shutdown_write(&self) {
-        let schedule = self.link.outbound.lock().finish(true);
-        self.link.tell(schedule);
-    }
-
-    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
-    pub fn abort(&self) {
-        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
-    }
-
-    /// See [`Connection::set_write_deadline`].
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        let link = &self.link;
-        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
-    }
-
-    /// Whether the connection takes no more bytes: it is finished or closed.
-    pub fn is_finished(&self) -> bool {
-        self.link.outbound.lock().check_open().is_err()
-    }
-
-    /// Bytes accepted and not yet in the kernel's hands.
-    pub fn outbound_bytes(&self) -> usize {
-        self.link.outbound.lock().bytes()
-    }
-}
-
-impl fmt::Debug for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("key", &self.link.key).finish()
-    }
-}
-
-/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
-pub const COPY_BYTES_MAX: usize = 4096;
 
 /// Runs `future` on the present thread until it completes, parking the thread while it waits: for blocking-style
 /// handlers that have a thread of their own. Never call it on one of the engine's threads.

@@ -26,6 +26,7 @@ mod link;
 mod listener;
 mod mailbox;
 mod outbound;
+mod sender;
 mod shutdown;
 mod stats;
 mod sync;
@@ -36,8 +37,9 @@ mod worker;
 
 pub use chunk::Chunk;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
-pub use connection::{COPY_BYTES_MAX, Connection, Sender, block_on};
+pub use connection::{Connection, block_on};
 pub use engine::{Engine, Handle, Running};
 pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use sender::{COPY_BYTES_MAX, Sender};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;

@@ -1,0 +1,186 @@
+//! The writing side of a connection.
+//!
+//! Appends to the bounded outbound queue under its lock and tells the worker once for each batch; the worker sends.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::error::{CloseCause, SendError};
+use crate::link::{CloseMode, Command, Link, NEVER};
+use crate::outbound::SendState;
+
+/// The writing side of a connection: cloneable, usable from any thread.
+///
+/// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
+/// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
+/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
+/// the high mark passes alone.
+#[derive(Clone)]
+pub struct Sender {
+    pub(crate) link: Arc<Link>,
+}
+
+impl Sender {
+    /// Waits for space, then queues `bytes`.
+    ///
+    /// # Errors
+    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
+    pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        let bytes = bytes.into();
+        poll_fn(|cx| self.poll_ready(cx, bytes.len())).await?;
+        self.append_with(&[], bytes)
+    }
+
+    /// Queues `bytes` if there is space.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
+    pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        let bytes = bytes.into();
+        self.check_ready(bytes.len())?;
+        self.append_with(&[], bytes)
+    }
+
+    /// Ready when `len` more bytes may be queued.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.check_space(len, &self.link.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
+    }
+
+    /// Whether `len` more bytes may be queued now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
+        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
+    }
+
+    /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
+    /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
+    /// appends.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `encode` has then not run.
+    pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            outbound.append(encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        if payload.len() <= COPY_BYTES_MAX {
+            return self.append(|tail| {
+                tail.reserve(head.len() + payload.len());
+                tail.extend_from_slice(head);
+                tail.extend_from_slice(&payload);
+            });
+        }
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            outbound.append_shared(head, payload)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send): of several callers exactly one succeeds.
+    pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            // The append schedules; finishing adds nothing to tell.
+            let schedule = outbound.append(encode);
+            let _ = outbound.finish(false);
+            schedule
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Waits until everything accepted so far is in the kernel's hands.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection failed first.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// The poll form of [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.state() {
+            SendState::Closed(cause) => Poll::Ready(Err(SendError::Closed(cause))),
+            _ if outbound.bytes() == 0 => Poll::Ready(Ok(())),
+            _ => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
+    /// [`SendError::Finished`].
+    pub fn shutdown_write(&self) {
+        let schedule = self.link.outbound.lock().finish(true);
+        self.link.tell(schedule);
+    }
+
+    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    pub fn abort(&self) {
+        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
+    }
+
+    /// See [`Connection::set_write_deadline`].
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        let link = &self.link;
+        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// Whether the connection takes no more bytes: it is finished or closed.
+    pub fn is_finished(&self) -> bool {
+        self.link.outbound.lock().check_open().is_err()
+    }
+
+    /// Bytes accepted and not yet in the kernel's hands.
+    pub fn outbound_bytes(&self) -> usize {
+        self.link.outbound.lock().bytes()
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("key", &self.link.key).finish()
+    }
+}
+
+/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
+pub const COPY_BYTES_MAX: usize = 4096;
