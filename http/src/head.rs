@@ -6,29 +6,36 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use http::uri::InvalidUri;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tidegate_engine::Address;
 
 /// Heads whose memory is kept for the next ones, per thread: as many as one batch of pipelined requests needs.
-const STORAGE_POOL_MAX: usize = 16;
+const POOL_HEADS_MAX: usize = 16;
 
 /// Memory above this is not kept: a few large heads should not occupy a thread's memory for good.
-const STORAGE_POOL_BYTES_MAX: usize = 4096;
+const POOL_HEAD_BYTES_MAX: usize = 4096;
 
 /// The method, request-target, version and fields of a request, and its path parameters once it is routed.
-#[derive(Debug)]
-pub struct RequestHead {
-    method: Method,
-    version: Version,
-    target: Span,
-    path: Span,
-    query: Option<Span>,
-    upgrade: bool,
+///
+/// As large as a pointer; its memory comes from a small pool of the thread it is made on.
+pub struct RequestHead(Option<Box<HeadMemory>>);
+
+/// What a head consists of. The positions are in `bytes`.
+#[derive(Default)]
+pub(crate) struct HeadMemory {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) target: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    pub(crate) upgrade: bool,
+    pub(crate) fields: Vec<Field>,
+    bytes: Vec<u8>,
+    params: Vec<Param>,
     addresses: Option<Addresses>,
-    storage: Storage,
     map: OnceLock<Box<HeaderMap>>,
     extensions: Extensions,
 }
@@ -36,27 +43,27 @@ pub struct RequestHead {
 impl RequestHead {
     /// The method.
     pub fn method(&self) -> &Method {
-        &self.method
+        &self.memory().method
     }
 
     /// `HTTP/1.0` or `HTTP/1.1`.
     pub fn version(&self) -> Version {
-        self.version
+        self.memory().version
     }
 
     /// The request-target as it was received (RFC 9112, section 3.2).
     pub fn target(&self) -> &str {
-        self.text(self.target)
+        self.text(self.memory().target)
     }
 
     /// The path of the target, still percent-encoded. `*` for `OPTIONS *`.
     pub fn path(&self) -> &str {
-        self.text(self.path)
+        self.text(self.memory().path)
     }
 
     /// The query of the target without its question mark, still percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        self.query.map(|span| self.text(span))
+        self.memory().query.map(|span| self.text(span))
     }
 
     /// The target as an [`http::Uri`], parsed at each call.
@@ -82,13 +89,13 @@ impl RequestHead {
 
     /// All fields in the order of their arrival: the name as it was written, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.storage.0.fields.iter().map(|field| (self.text(field.name), self.storage.slice(field.value)))
+        self.memory().fields.iter().map(|field| (self.text(field.name), self.memory().slice(field.value)))
     }
 
     /// All fields as an [`http::HeaderMap`], built at the first call. [`header`](RequestHead::header) is cheaper for
     /// single fields.
     pub fn headers(&self) -> &HeaderMap {
-        self.map.get_or_init(|| Box::new(self.build_map()))
+        self.memory().map.get_or_init(|| Box::new(self.build_map()))
     }
 
     /// The value of a path parameter of the route, percent-decoded: `room` for the route `/ws/:room`.
@@ -98,60 +105,72 @@ impl RequestHead {
 
     /// All path parameters of the route in their order, percent-decoded.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.storage.0.params.iter().map(|param| (self.text(param.name), self.text(param.value)))
+        self.memory().params.iter().map(|param| (self.text(param.name), self.text(param.value)))
     }
 
     /// Whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection option
     /// `upgrade` (RFC 9110, section 7.8).
     pub fn wants_upgrade(&self) -> bool {
-        self.upgrade
+        self.memory().upgrade
     }
 
     /// The peer's address; `None` if the request came over no connection.
     pub fn peer_addr(&self) -> Option<Address> {
-        self.addresses.map(|addresses| addresses.peer)
+        self.memory().addresses.map(|addresses| addresses.peer)
     }
 
     /// The address the peer connected to; `None` if the request came over no connection.
     pub fn local_addr(&self) -> Option<Address> {
-        self.addresses.map(|addresses| addresses.local)
+        self.memory().addresses.map(|addresses| addresses.local)
     }
 
     /// Values that middleware and the server attached.
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.memory().extensions
     }
 
     /// Values that middleware and the server attached, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
+        &mut self.memory_mut().extensions
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {
-        self.addresses = Some(addresses);
+        self.memory_mut().addresses = Some(addresses);
     }
 
     /// Adds a path parameter. The bytes join those of the head, which saves an allocation per parameter.
     pub(crate) fn push_param(&mut self, name: &str, value: &str) {
-        let name = self.storage.append(name.as_bytes());
-        let value = self.storage.append(value.as_bytes());
-        self.storage.0.params.push(Param { name, value });
+        let memory = self.memory_mut();
+        let name = memory.append(name.as_bytes());
+        let value = memory.append(value.as_bytes());
+        memory.params.push(Param { name, value });
     }
 
     /// Adds a path parameter whose value is this part of the path.
     pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
-        let name = self.storage.append(name.as_bytes());
-        let value = Span::new(self.path.start as usize + start, length);
-        self.storage.0.params.push(Param { name, value });
+        let memory = self.memory_mut();
+        let name = memory.append(name.as_bytes());
+        let value = Span::new(memory.path.start as usize + start, length);
+        memory.params.push(Param { name, value });
+    }
+
+    /// The memory is there until the head is dropped; the empty one only spares a panic.
+    fn memory(&self) -> &HeadMemory {
+        static EMPTY: LazyLock<HeadMemory> = LazyLock::new(HeadMemory::default);
+        self.0.as_deref().unwrap_or_else(|| &EMPTY)
+    }
+
+    fn memory_mut(&mut self) -> &mut HeadMemory {
+        self.0.get_or_insert_default()
     }
 
     fn text(&self, span: Span) -> &str {
         // Names, targets and decoded parameters are text by construction; the fallback is never taken.
-        std::str::from_utf8(self.storage.slice(span)).unwrap_or_default()
+        std::str::from_utf8(self.memory().slice(span)).unwrap_or_default()
     }
 
     fn build_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.storage.0.fields.len());
+        let mut map = HeaderMap::with_capacity(self.memory().fields.len());
         for (name, value) in self.fields() {
             let name = HeaderName::from_bytes(name.as_bytes());
             let value = HeaderValue::from_bytes(value);
@@ -170,36 +189,8 @@ pub(crate) struct Addresses {
     pub(crate) local: Address,
 }
 
-/// What `parse` found out about a head, to build it from.
-pub(crate) struct HeadParts {
-    pub(crate) method: Method,
-    pub(crate) version: Version,
-    pub(crate) target: Span,
-    pub(crate) path: Span,
-    pub(crate) query: Option<Span>,
-    pub(crate) upgrade: bool,
-    pub(crate) storage: Storage,
-}
-
-impl From<HeadParts> for RequestHead {
-    fn from(parts: HeadParts) -> RequestHead {
-        RequestHead {
-            method: parts.method,
-            version: parts.version,
-            target: parts.target,
-            path: parts.path,
-            query: parts.query,
-            upgrade: parts.upgrade,
-            addresses: None,
-            storage: parts.storage,
-            map: OnceLock::new(),
-            extensions: Extensions::new(),
-        }
-    }
-}
-
 /// A stretch of a head's bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
     length: u32,
@@ -231,61 +222,71 @@ struct Param {
     value: Span,
 }
 
-/// The memory of a head. Comes from a small pool of the thread and returns to it.
-#[derive(Debug, Default)]
-pub(crate) struct Storage(Memory);
-
-#[derive(Debug, Default)]
-struct Memory {
-    bytes: Vec<u8>,
-    fields: Vec<Field>,
-    params: Vec<Param>,
-}
-
 thread_local! {
-    static POOL: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<[Option<Box<HeadMemory>>; POOL_HEADS_MAX]> = const { RefCell::new([const { None }; POOL_HEADS_MAX]) };
 }
 
-impl Storage {
+impl HeadMemory {
     /// Empty memory, from the pool if it has some.
-    pub(crate) fn take() -> Storage {
-        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
-        Storage(pooled.ok().flatten().unwrap_or_default())
+    pub(crate) fn take() -> Box<HeadMemory> {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().iter_mut().find_map(Option::take));
+        pooled.ok().flatten().unwrap_or_default()
     }
 
     /// Appends bytes and says where they are.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Span {
-        let span = Span::new(self.0.bytes.len(), bytes.len());
-        self.0.bytes.extend_from_slice(bytes);
+        let span = Span::new(self.bytes.len(), bytes.len());
+        self.bytes.extend_from_slice(bytes);
         span
-    }
-
-    /// The positions of the fields.
-    pub(crate) fn fields_mut(&mut self) -> &mut Vec<Field> {
-        &mut self.0.fields
     }
 
     fn slice(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.0.bytes.get(start..start + span.length as usize).unwrap_or_default()
+        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
+    }
+
+    /// Forgets the content and keeps the capacity.
+    fn clear(&mut self) {
+        self.method = Method::GET;
+        self.addresses = None;
+        self.bytes.clear();
+        self.fields.clear();
+        self.params.clear();
+        self.map.take();
+        self.extensions.clear();
     }
 }
 
-impl Drop for Storage {
+impl From<Box<HeadMemory>> for RequestHead {
+    fn from(memory: Box<HeadMemory>) -> RequestHead {
+        RequestHead(Some(memory))
+    }
+}
+
+impl Drop for RequestHead {
     fn drop(&mut self) {
-        let mut memory = std::mem::take(&mut self.0);
-        if memory.bytes.capacity() > STORAGE_POOL_BYTES_MAX {
+        let Some(mut memory) = self.0.take() else {
+            return;
+        };
+        if memory.bytes.capacity() > POOL_HEAD_BYTES_MAX {
             return;
         }
-        memory.bytes.clear();
-        memory.fields.clear();
-        memory.params.clear();
+        memory.clear();
         // Fails only while the thread is ending, and then the memory is simply freed.
         let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < STORAGE_POOL_MAX {
-                pool.push(memory);
+            if let Some(slot) = pool.borrow_mut().iter_mut().find(|slot| slot.is_none()) {
+                *slot = Some(memory);
             }
         });
+    }
+}
+
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method())
+            .field("target", &self.target())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use http::{Method, Version};
 
 use crate::error::RequestError;
 use crate::framing::{Conclusion, FieldFacts};
-use crate::head::{Field, HeadParts, RequestHead, Span, Storage};
+use crate::head::{Field, HeadMemory, RequestHead, Span};
 use crate::limits::{FIELDS_CEILING, Limits};
 use crate::scan::{METHOD_BYTES_MAX, is_token_byte};
 use crate::target::{Path, Target, parse_target};
@@ -76,38 +76,34 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
     }
     let conclusion = facts.conclude(version, limits)?;
 
-    let mut storage = Storage::take();
-    storage.append(bytes);
+    let mut memory = HeadMemory::take();
+    memory.append(bytes);
     let position = |part: &[u8]| Span::new(offset(bytes, part), part.len());
-    storage.fields_mut().extend(
-        lines.headers.iter().map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }),
-    );
-    let (path, query) = place_target(&parts, offset(bytes, target.as_bytes()), &mut storage, &facts);
-    let head = RequestHead::from(HeadParts {
-        method,
-        version,
-        target: position(target.as_bytes()),
-        path,
-        query,
-        upgrade: conclusion.upgrade,
-        storage,
-    });
+    let fields = lines.headers.iter();
+    memory
+        .fields
+        .extend(fields.map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }));
+    memory.method = method;
+    memory.version = version;
+    memory.target = position(target.as_bytes());
+    memory.upgrade = conclusion.upgrade;
+    place_target(&parts, offset(bytes, target.as_bytes()), &mut memory, &facts);
+    let head = RequestHead::from(memory);
     Ok((head, conclusion, length))
 }
 
 /// Where the path and the query are in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
-fn place_target(target: &Target, start: usize, storage: &mut Storage, facts: &FieldFacts) -> (Span, Option<Span>) {
+fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &FieldFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
-        && let Some(host) = storage.fields_mut().get_mut(index)
+        && let Some(host) = memory.fields.get_mut(index)
     {
         host.value = Span::new(start + authority.start, authority.len());
     }
-    let path = match &target.path {
+    memory.path = match &target.path {
         Path::Given(path) => Span::new(start + path.start, path.len()),
-        Path::Root => storage.append(b"/"),
+        Path::Root => memory.append(b"/"),
     };
-    let query = target.query.as_ref();
-    (path, query.map(|query| Span::new(start + query.start, query.len())))
+    memory.query = target.query.as_ref().map(|query| Span::new(start + query.start, query.len()));
 }
 
 /// The position of a part that was sliced out of `bytes`.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
-use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ShutdownReport};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
 
 use crate::config::HttpConfig;
 use crate::handler::Handler;
@@ -20,8 +20,7 @@ use crate::serve::{Service, serve};
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let app = Router::new()
 ///     .get("/plaintext", |_req: Request| async { Response::text("Hello, World!") });
-/// Server::builder(app).bind("127.0.0.1:9001")?.run()?;
-/// # Ok(())
+/// Server::builder(app).bind("127.0.0.1:9001")?.run()
 /// # }
 /// ```
 #[derive(Debug)]
@@ -142,9 +141,11 @@ impl<H: Handler> ServerBuilder<H> {
     ///
     /// # Errors
     /// As [`start`](ServerBuilder::start), and if signal handlers cannot be installed.
-    pub fn run(self) -> Result<ShutdownReport, Error> {
+    pub fn run(self) -> Result<(), Error> {
         let shutdown = self.shutdown;
-        self.start()?.run_until_signal(shutdown)
+        let report = self.start()?.run_until_signal(shutdown)?;
+        log::info!("shut down: {} connections drained, {} reset", report.drained, report.forced);
+        Ok(())
     }
 }
 
