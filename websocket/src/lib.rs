@@ -41,20 +41,29 @@
 mod assembler;
 pub mod close;
 pub mod closing;
+mod config;
+mod connection;
 pub mod error;
 pub mod event;
+mod failure;
 pub mod frame;
 pub mod handshake;
+mod home;
 pub mod limits;
 pub mod mask;
 pub mod message;
 pub mod protocol;
+mod sender;
+mod upgrade;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
 pub use closing::{Closing, ClosingState, Transport};
+pub use config::WebSocketConfig;
+pub use connection::{MessageRef, WebSocket};
 pub use error::{ProtocolError, UsageError};
 pub use event::{ControlPayload, Event, Progress};
+pub use failure::Error;
 pub use frame::{
     Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
     Role, encode_close,
@@ -62,4 +71,6 @@ pub use frame::{
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
+pub use sender::Sender;
+pub use upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

@@ -1,0 +1,80 @@
+//! Echoes: WebSocket messages on `/ws`, bodies on `POST /echo`; `/plaintext` for benchmarks.
+//!
+//! ```text
+//! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core
+//! ```
+//! Ends on SIGTERM or SIGINT: every WebSocket is told 1001 and the connections are drained.
+
+use std::time::Duration;
+
+use tidegate::prelude::*;
+
+struct Options {
+    addr: String,
+    config: Config,
+    websocket: WebSocketConfig,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let options = options()?;
+    let echo = websocket::upgrade(|mut ws: WebSocket| async move {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
+    });
+    let app = Router::new()
+        .get("/", |_req: Request| async { Response::text("Tidegate echo: WebSocket on /ws, POST on /echo\n") })
+        .get("/plaintext", ready(|_req| Response::text("Hello, World!")))
+        .get("/ws", echo.config(options.websocket))
+        .post("/echo", |mut req: Request| async move { req.bytes().await.map(Response::bytes) });
+
+    let running = Server::builder(app).bind(&options.addr)?.config(options.config).start()?;
+    println!("listening on {}", running.summary());
+    let report = running.run_until_signal(Shutdown::default())?;
+    println!("shut down: {} connections drained, {} reset", report.drained, report.forced);
+    Ok(())
+}
+
+fn options() -> Result<Options, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut options = Options {
+        addr: "127.0.0.1:9001".to_owned(),
+        config: Config::default(),
+        websocket: WebSocketConfig::default(),
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("addr") => options.addr = parser.value()?.string()?,
+            Long("engine") => options.config.engine = parser.value()?.parse_with(engine)?,
+            Long("workers") => options.config.workers = parser.value()?.parse()?,
+            Long("handlers") => options.config.placement = parser.value()?.parse_with(placement)?,
+            Long("read-limit") => options.websocket.message_bytes_max = parser.value()?.parse()?,
+            Long("idle-timeout") => {
+                options.websocket.idle_timeout = Some(Duration::from_secs_f64(parser.value()?.parse()?));
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+fn engine(text: &str) -> Result<EngineKind, &'static str> {
+    match text {
+        "auto" => Ok(EngineKind::Auto),
+        "uring" => Ok(EngineKind::Uring),
+        "std" => Ok(EngineKind::Std),
+        _ => Err("auto, uring or std"),
+    }
+}
+
+fn placement(text: &str) -> Result<HandlerPlacement, &'static str> {
+    match text.split_once(':') {
+        None if text == "same-core" => Ok(HandlerPlacement::SameCore),
+        None if text == "inline" => Ok(HandlerPlacement::Inline),
+        Some(("threads", count)) => count.parse().map(HandlerPlacement::Threads).map_err(|_| "threads:N"),
+        _ => Err("same-core, inline or threads:N"),
+    }
+}

@@ -1,0 +1,34 @@
+//! The settings of WebSocket connections.
+
+use std::time::Duration;
+
+use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
+
+/// How the connections of an [`upgrade`](crate::upgrade) are served. One copy is shared by all of them.
+///
+/// ```
+/// let mut config = tidegate_websocket::WebSocketConfig::default();
+/// config.message_bytes_max = 1 << 20;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WebSocketConfig {
+    /// Bytes of payload a received message may have over all of its frames; more is answered with close 1009.
+    /// Default: 64 MiB. Memory follows what arrives, not what is claimed.
+    pub message_bytes_max: u64,
+    /// Nothing received for this long: close 1001, and the reader gets [`Error::Idle`](crate::Error::Idle). Any frame
+    /// counts, pongs too. Default: none.
+    pub idle_timeout: Option<Duration>,
+    /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: MESSAGE_BYTES_MAX_DEFAULT as u64,
+            idle_timeout: None,
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the asynchronous connection can fail with: who is at fault, and what became of the connection.
+
+use thiserror::Error;
+use tidegate_engine::{CloseCause, ReceiveError, SendError};
+
+use crate::error::{ProtocolError, UsageError};
+
+/// Why a call on a [`WebSocket`](crate::WebSocket) failed. The peer's close is no error: it is the end of the messages.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke a rule; the close frame that says so was sent, and the connection is being closed.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The application asked for something the protocol forbids; nothing was sent.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The outbound queue is full (only the `try_` calls say so; the others wait).
+    #[error("the outbound queue is full: wait for it with `send`, or close slow peers")]
+    Full,
+    /// The peer ended the stream without a close frame (RFC 6455 section 7.1.5 calls this 1006).
+    #[error("the peer ended the connection without a close frame")]
+    Lost,
+    /// Nothing was received before the read deadline. The connection is usable.
+    #[error("nothing was received before the read deadline")]
+    ReadDeadline,
+    /// Nothing was received for the idle timeout; close 1001 was sent.
+    #[error("nothing was received for the idle timeout")]
+    Idle,
+    /// The connection failed under us.
+    #[error("connection closed: {0}")]
+    Closed(CloseCause),
+    /// A failure of the application's own: the connection is closed with 1011.
+    #[error(transparent)]
+    Application(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// An application's own failure, for handlers to return: the peer is told 1011 without the text.
+    pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Application(error.into())
+    }
+
+    /// Whether a close frame of ours has been sent, so that nothing can follow it.
+    pub fn is_close_sent(&self) -> bool {
+        matches!(self, Self::Usage(UsageError::CloseSent))
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Full => Self::Full,
+            SendError::Closed(cause) => Self::Closed(cause),
+            // The last bytes of a WebSocket are its close frame, whoever sent it.
+            _ => Self::Usage(UsageError::CloseSent),
+        }
+    }
+}
+
+impl From<ReceiveError> for Error {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Closed(cause) => Self::Closed(cause),
+            _ => Self::ReadDeadline,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The sending half: messages and control frames into the connection's outbound queue, from any thread.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use tidegate_engine::{COPY_BYTES_MAX, SendError};
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::failure::Error;
+use crate::frame::{Frame, encode_close};
+use crate::limits::FRAME_HEADER_BYTES_MAX;
+use crate::message::Message;
+
+/// Sends on one WebSocket: cloneable, usable from any thread.
+///
+/// Every message is queued whole, in one step, so messages of several senders never mix; those of one sender keep their
+/// order. Small frames that are queued together leave together. The queue is bounded: above its high mark
+/// [`send`](Self::send) waits and [`try_send`](Self::try_send) says [`Error::Full`]. Once a close frame is queued, by
+/// whomever, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
+///
+/// ```no_run
+/// # use tidegate_websocket::WebSocket;
+/// # fn example(ws: &WebSocket) {
+/// let sender = ws.sender();
+/// std::thread::spawn(move || sender.try_send("from another thread"));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sender {
+    bytes: tidegate_engine::Sender,
+}
+
+impl Sender {
+    pub(crate) fn new(bytes: tidegate_engine::Sender) -> Self {
+        Self { bytes }
+    }
+
+    /// Waits for space, then queues a message.
+    ///
+    /// # Errors
+    /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.poll_ready(cx, message.len())).await?;
+        self.queue(message)
+    }
+
+    /// Queues a message if there is space.
+    ///
+    /// # Errors
+    /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.bytes.check_ready(message.len() + FRAME_HEADER_BYTES_MAX)?;
+        self.queue(message)
+    }
+
+    /// Waits for space, then queues a text message from borrowed text.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_text(&self, text: &str) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_ready(cx, text.len())).await?;
+        self.queue_frame(&Frame::text(text))
+    }
+
+    /// Waits for space, then queues a binary message from borrowed bytes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_ready(cx, payload.len())).await?;
+        self.queue_frame(&Frame::binary(payload))
+    }
+
+    /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
+    ///
+    /// # Errors
+    /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); else as [`try_send`](Self::try_send).
+    pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
+        self.control(&Frame::ping(payload)?)
+    }
+
+    /// Queues a pong, at most 125 bytes. Pings are answered without this.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&self, payload: &[u8]) -> Result<(), Error> {
+        self.control(&Frame::pong(payload)?)
+    }
+
+    /// Queues the close frame, the last frame of this side, and returns at once. The connection's reader completes the
+    /// closing handshake.
+    ///
+    /// # Errors
+    /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame was queued before.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        Ok(self.queue_close(Some(&frame))?)
+    }
+
+    /// Ends the connection at once, without a close frame: the peer sees a reset.
+    pub fn abort(&self) {
+        self.bytes.abort();
+    }
+
+    /// Whether nothing more can be sent: a close frame was queued or the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        self.bytes.is_finished()
+    }
+
+    /// Bytes queued and not yet in the kernel's hands.
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes.outbound_bytes()
+    }
+
+    /// Waits until everything queued so far is in the kernel's hands.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the connection failed first.
+    pub async fn flush(&self) -> Result<(), Error> {
+        Ok(self.bytes.flush().await?)
+    }
+
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), SendError>> {
+        self.bytes.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
+    }
+
+    pub(crate) fn queue(&self, message: Message) -> Result<(), Error> {
+        let frame = Frame::message(&message);
+        if message.len() <= COPY_BYTES_MAX {
+            return self.queue_frame(&frame);
+        }
+        let header = frame.header(None);
+        Ok(self.bytes.append_with(&header, message.into_bytes())?)
+    }
+
+    pub(crate) fn queue_frame(&self, frame: &Frame<'_>) -> Result<(), Error> {
+        Ok(self.bytes.append(|out| frame.encode(None, out))?)
+    }
+
+    /// Queues the last frame of this side.
+    pub(crate) fn queue_close(&self, frame: Option<&CloseFrame>) -> Result<(), SendError> {
+        self.bytes.append_last(|out| encode_close(frame, None, out))
+    }
+
+    fn control(&self, frame: &Frame<'_>) -> Result<(), Error> {
+        self.bytes.check_ready(FRAME_HEADER_BYTES_MAX)?;
+        self.queue_frame(frame)
+    }
+}

@@ -1,0 +1,176 @@
+//! The opening handshake as an HTTP handler: checks the request, answers 101, and runs the WebSocket handler.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use tidegate_engine::Connection;
+use tidegate_http::{Handler, Reply, Request, RequestHead, Response};
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::WebSocketConfig;
+use crate::connection::WebSocket;
+use crate::failure::Error;
+use crate::handshake::{Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin};
+use crate::home::Home;
+
+/// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
+///
+/// Refused requests get the status and the text of their [`RequestError`]; pages of other origins get 403 (change that
+/// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
+///
+/// ```no_run
+/// use tidegate_http::{Router, Server};
+/// use tidegate_websocket::{WebSocket, upgrade};
+///
+/// # fn main() -> Result<(), tidegate_engine::Error> {
+/// let app = Router::new().get(
+///     "/ws",
+///     upgrade(|mut ws: WebSocket| async move {
+///         while let Some(message) = ws.recv().await? {
+///             ws.send(message).await?;
+///         }
+///         Ok(())
+///     }),
+/// );
+/// Server::builder(app).bind("127.0.0.1:9001")?.run()
+/// # }
+/// ```
+pub fn upgrade<F, Fut>(handler: F) -> Upgrade<F>
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    Upgrade {
+        handler: Arc::new(handler),
+        config: Arc::new(WebSocketConfig::default()),
+        subprotocols: Vec::new(),
+        origin: OriginPolicy::SameOrigin,
+    }
+}
+
+/// See [`upgrade`].
+pub struct Upgrade<F> {
+    handler: Arc<F>,
+    config: Arc<WebSocketConfig>,
+    subprotocols: Vec<String>,
+    origin: OriginPolicy,
+}
+
+type OriginCheck = dyn Fn(&RequestHead) -> bool + Send + Sync;
+
+enum OriginPolicy {
+    SameOrigin,
+    AllowList(OriginAllowList),
+    Check(Box<OriginCheck>),
+}
+
+impl<F> Upgrade<F> {
+    /// Settings of the connections.
+    #[must_use]
+    pub fn config(mut self, config: WebSocketConfig) -> Self {
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// Subprotocols the application speaks, in its order of preference; the first that the client speaks too is
+    /// agreed on.
+    #[must_use]
+    pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Replaces the same-origin rule wholly: `true` lets the request pass.
+    #[must_use]
+    pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
+        self.origin = OriginPolicy::Check(Box::new(check));
+        self
+    }
+
+    /// Replaces the same-origin rule by a list of origins.
+    #[must_use]
+    pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
+        self.origin = OriginPolicy::AllowList(origins);
+        self
+    }
+
+    fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
+        match &self.origin {
+            OriginPolicy::SameOrigin => check_same_origin(head.headers(), Scheme::Http),
+            OriginPolicy::AllowList(origins) => origins.check(head.headers()),
+            OriginPolicy::Check(check) if check(head) => Ok(()),
+            OriginPolicy::Check(_) => Err(OriginError::NotAllowed),
+        }
+    }
+}
+
+impl<F, Fut> Handler for Upgrade<F>
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    fn handle(&self, request: Request) -> Reply {
+        let head = request.head();
+        let offer = Offer::parse(head.method(), head.version(), head.headers())
+            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(RequestError::from));
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return Reply::Ready(refuse(error)),
+        };
+        let acceptance = offer.accept(&self.subprotocols);
+        let (handler, config) = (Arc::clone(&self.handler), Arc::clone(&self.config));
+        let mut response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
+            serve(connection, config, handler)
+        });
+        response.set_header(SEC_WEBSOCKET_ACCEPT, acceptance.accept_key().into());
+        if let Some(value) = acceptance.subprotocol().and_then(|name| HeaderValue::from_str(name).ok()) {
+            response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        Reply::Ready(response)
+    }
+}
+
+/// The response that tells a client what is wrong with its request.
+fn refuse(error: RequestError) -> Response {
+    let (parts, body) = error.response().into_parts();
+    let mut response = Response::text(body).with_status(parts.status);
+    for (name, value) in &parts.headers {
+        // The server writes Connection itself, from what becomes of the connection.
+        if name == UPGRADE || name.as_str().starts_with("sec-websocket") {
+            response.set_header(name.clone(), value.clone());
+        }
+    }
+    response
+}
+
+/// Runs the handler on one WebSocket, and the closing handshake after it.
+async fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: Arc<F>)
+where
+    F: Fn(WebSocket) -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    let home = Arc::new(Home::attended());
+    let socket = WebSocket::at_home(connection, config, Arc::clone(&home));
+    let result = handler(socket).await;
+    drop(handler);
+    let Some(mut inner) = home.take() else { return };
+    let code = match &result {
+        Err(Error::Application(error)) => {
+            log::warn!("a websocket handler failed: {error}");
+            CloseCode::INTERNAL_ERROR
+        }
+        _ => CloseCode::NORMAL,
+    };
+    if let Err(error) = inner.close(CloseFrame::new(code, "").ok().as_ref()).await {
+        log::debug!("closing handshake: {error}");
+    }
+}
+
+impl<F> fmt::Debug for Upgrade<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").field("config", &self.config).field("subprotocols", &self.subprotocols).finish()
+    }
+}
