@@ -5,7 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown};
+use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown, WorkerStats};
+
+pub mod child;
+mod inbox;
+
+pub use inbox::Inbox;
 
 /// No wait in a test lasts longer than this before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -15,6 +20,29 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Setup {
     pub name: &'static str,
     pub config: Config,
+}
+
+impl Setup {
+    pub fn is_std(&self) -> bool {
+        self.config.engine == EngineKind::Std
+    }
+
+    /// Whether receives draw from the ring's shared buffers.
+    pub fn provides_buffers(&self) -> bool {
+        !self.is_std() && self.config.uring.provided_buffers
+    }
+
+    /// The most that may lie in an inbound buffer.
+    ///
+    /// With a budget a receive stops in the buffer in which the high mark is reached. Without, it is cancelled there,
+    /// and what completes meanwhile is kept: at most what the ring's buffers hold, for those that are copied out go
+    /// back to the kernel with the submission of the cancellation.
+    pub fn inbound_bytes_max(&self) -> usize {
+        let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
+        let budget = uring.receive_budget || !uring.multishot_receive || !uring.provided_buffers;
+        let buffers = if budget || self.is_std() { 1 } else { usize::from(uring.receive_buffers) };
+        high + buffers * uring.receive_buffer_bytes
+    }
 }
 
 /// Every engine with every placement, and io_uring with each of its features turned off.
@@ -111,6 +139,24 @@ pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 8)) as u8).collect()
 }
 
+/// Long patterns, quickly: every eight bytes are their own position, so that no two blocks are alike.
+pub fn numbered(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    for (number, place) in bytes.chunks_mut(8).enumerate() {
+        place.copy_from_slice(&((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()[..place.len()]);
+    }
+    bytes
+}
+
+/// The counters of all workers together.
+pub fn total(running: &Running) -> WorkerStats {
+    let mut total = WorkerStats::default();
+    for worker in running.stats() {
+        total.add(&worker);
+    }
+    total
+}
+
 /// Sends `bytes` and checks that they come back.
 pub fn check_echo(stream: &mut TcpStream, bytes: &[u8]) {
     std::thread::scope(|scope| {
@@ -121,8 +167,14 @@ pub fn check_echo(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 /// A value that threads wait on: progress instead of clocks.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Progress<T>(Arc<(Mutex<T>, Condvar)>);
+
+impl<T> Clone for Progress<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<T> Progress<T> {
     pub fn update(&self, change: impl FnOnce(&mut T)) {

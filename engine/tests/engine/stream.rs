@@ -1,12 +1,11 @@
 //! The byte stream a handler sees: order, ends, half-close, closing, addresses; on every engine and placement.
 
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
 
-use support::*;
 use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
+
+use crate::support::*;
 
 #[test]
 fn echoes_small_and_large() {

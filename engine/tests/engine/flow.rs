@@ -1,0 +1,294 @@
+//! Inbound backpressure: bounded buffers, peers that really stall, nothing lost, and nobody slowed by another.
+
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown as Half, SocketAddr, TcpStream};
+use std::thread;
+
+use tidegate_engine::{Chunk, Connection, Running};
+
+use crate::support::*;
+
+/// More than every buffer between client and handler can hold.
+const FLOOD_BYTES: usize = 24 << 20;
+
+/// What a handler tells about its stalled connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stall {
+    inbound_bytes: usize,
+    is_paused: bool,
+    pauses_total: u32,
+}
+
+impl Stall {
+    fn of(connection: &Connection) -> Self {
+        Self {
+            inbound_bytes: connection.inbound_bytes(),
+            is_paused: connection.is_paused(),
+            pauses_total: connection.pauses_total(),
+        }
+    }
+}
+
+#[test]
+fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
+    let flood = numbered(FLOOD_BYTES);
+    on_every_engine(|mut setup| {
+        setup.config.uring.receive_buffers = 64;
+        let bound = setup.inbound_bytes_max();
+        let (asked, told) = (Inbox::<()>::default(), Progress::<Option<Stall>>::default());
+        let done = Progress::<Option<(Vec<u8>, usize)>>::default();
+        let (questions, stall, report) = (asked.clone(), told.clone(), done.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (questions, stall, report) = (questions.clone(), stall.clone(), report.clone());
+            async move {
+                while questions.next().await.is_some() {
+                    stall.update(|stall| *stall = Some(Stall::of(&connection)));
+                }
+                let (mut bytes, mut held_max) = (Vec::with_capacity(FLOOD_BYTES), 0);
+                while let Ok(Some(chunk)) = connection.receive().await {
+                    held_max = held_max.max(chunk.len() + connection.inbound_bytes());
+                    bytes.extend_from_slice(&chunk);
+                }
+                assert!(!connection.is_paused());
+                report.update(|report| *report = Some((bytes, held_max)));
+            }
+        });
+        let mut client = connect(address);
+        let sent = write_until_stalled(&mut client, &flood, &running);
+        asked.push(());
+        let stall = told.wait("the handler's view", |stall| *stall);
+        assert!(stall.is_paused && stall.pauses_total == 1, "{stall:?}");
+        assert!(stall.inbound_bytes <= bound, "{stall:?} is over {bound}");
+        assert_eq!(total(&running).received_bytes_total, stall.inbound_bytes as u64);
+
+        asked.close();
+        client.set_nonblocking(false).unwrap();
+        client.write_all(&flood[sent..]).unwrap();
+        drop(client);
+        let (bytes, held_max) = done.wait("the end of the flood", Option::take);
+        assert!(bytes == flood, "the flood arrived changed");
+        assert!(held_max <= bound, "held {held_max} of {bound}");
+        let stats = total(&running);
+        assert_eq!((stats.paused, stats.received_bytes_total), (0, FLOOD_BYTES as u64));
+        finish(running);
+    });
+}
+
+/// Looks without progress after which there is none to come: the kernel moves bytes over loopback within one.
+const IDLE_LOOKS: usize = 1000;
+
+/// Waits until `bytes` were received, or a paused connection receives no more.
+fn wait_until_received(running: &Running, bytes: u64) {
+    let (mut received, mut idle_looks) = (0, 0);
+    wait_until("the bytes to arrive", || {
+        let stats = total(running);
+        idle_looks = if stats.paused == 1 && received == stats.received_bytes_total { idle_looks + 1 } else { 0 };
+        received = stats.received_bytes_total;
+        received == bytes || idle_looks == IDLE_LOOKS
+    });
+}
+
+/// Writes until neither the client nor the server makes progress any more; how much that was. Afterwards the client
+/// does not block.
+fn write_until_stalled(client: &mut TcpStream, bytes: &[u8], running: &Running) -> usize {
+    client.set_nonblocking(true).unwrap();
+    let (mut sent, mut received, mut idle_looks) = (0, 0, 0);
+    wait_until("the client to stall", || {
+        let before = (sent, received);
+        sent += write_some(client, &bytes[sent..]);
+        assert!(sent < bytes.len(), "the peer of a stalled handler was never stopped");
+        let stats = total(running);
+        received = stats.received_bytes_total;
+        idle_looks = if stats.paused == 1 && (sent, received) == before { idle_looks + 1 } else { 0 };
+        idle_looks == IDLE_LOOKS
+    });
+    sent
+}
+
+/// Writes what the kernel takes now.
+fn write_some(client: &mut TcpStream, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match client.write(&bytes[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("the connection failed: {error}"),
+        }
+    }
+    sent
+}
+
+/// What a stalled handler finds when it goes on is bounded in chunks too, however small the writes were.
+#[test]
+fn many_tiny_writes_make_few_chunks() {
+    const WRITES: usize = 20_000;
+    on_every_engine(|setup| {
+        let chunks_max = setup.config.inbound.chunks_max as usize;
+        let gate = Inbox::<()>::default();
+        let done = Progress::<Option<(usize, Vec<u8>)>>::default();
+        let (wait, report) = (gate.clone(), done.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (wait, report) = (wait.clone(), report.clone());
+            async move {
+                wait.next().await;
+                let (buffered, mut chunks, mut bytes) = (connection.inbound_bytes(), 0, Vec::new());
+                while let Ok(Some(chunk)) = connection.receive().await {
+                    chunks += usize::from(bytes.len() < buffered);
+                    bytes.extend_from_slice(&chunk);
+                }
+                report.update(|report| *report = Some((chunks, bytes)));
+            }
+        });
+        let mut client = connect(address);
+        client.set_nodelay(true).unwrap();
+        let sent = pattern(WRITES);
+        for byte in &sent {
+            client.write_all(std::slice::from_ref(byte)).unwrap();
+        }
+        wait_until_received(&running, WRITES as u64);
+        gate.close();
+        client.shutdown(Half::Write).unwrap();
+        let (chunks, bytes) = done.wait("the bytes", Option::take);
+        assert!(bytes == sent, "the bytes arrived changed");
+        assert!(chunks <= chunks_max, "{chunks} chunks were held");
+        drop(client);
+        finish(running);
+    });
+}
+
+/// Bytes and FIN that come while receiving is paused are all delivered, the end last.
+#[test]
+fn the_end_of_stream_waits_for_the_bytes_before_it() {
+    let sent = numbered(300_000);
+    on_every_engine(|setup| {
+        let (gate, done) = (Inbox::<()>::default(), Progress::<Option<Vec<u8>>>::default());
+        let (wait, report) = (gate.clone(), done.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (wait, report) = (wait.clone(), report.clone());
+            async move {
+                wait.next().await;
+                let mut bytes = Vec::new();
+                while let Some(chunk) = connection.receive().await.unwrap() {
+                    bytes.extend_from_slice(&chunk);
+                }
+                report.update(|report| *report = Some(bytes));
+            }
+        });
+        let mut client = connect(address);
+        client.write_all(&sent).unwrap();
+        drop(client);
+        wait_until("the pause", || total(&running).paused == 1);
+        gate.close();
+        assert!(done.wait("the bytes", Option::take) == sent, "bytes before the FIN were lost");
+        finish(running);
+    });
+}
+
+/// The first byte says what a connection's handler does: stall after it, or echo.
+const STALL: u8 = b'S';
+
+fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {
+    let gate = gate.clone();
+    start(setup.config, move |mut connection: Connection| {
+        let gate = gate.clone();
+        async move {
+            let Ok(Some(first)) = connection.receive().await else { return };
+            let stalls = first[0] == STALL;
+            connection.unread(first);
+            if stalls {
+                gate.next().await;
+            } else {
+                echo(connection).await;
+            }
+        }
+    })
+}
+
+#[test]
+fn stalled_connections_do_not_stop_another() {
+    on_every_engine(|mut setup| {
+        // The std engine spends two threads on a connection.
+        let stalled = if setup.is_std() { 100 } else { 1000 };
+        setup.config.inbound.bytes_high = 4096;
+        setup.config.inbound.bytes_low = 1024;
+        let gate = Inbox::<()>::default();
+        let (running, address) = start_with_stalls(setup, &gate);
+        let flood = vec![STALL; 64 << 10];
+        let mut clients: Vec<_> = (0..stalled).map(|_| connect(address)).collect();
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+            write_some(client, &flood);
+        }
+        wait_until("all to be paused", || total(&running).paused == stalled);
+        let mut lively = connect(address);
+        for round in 0..100 {
+            check_echo(&mut lively, &pattern(1000 + round));
+        }
+        // Once more through the mark and beyond, to and fro.
+        check_echo(&mut lively, &pattern(300_000));
+        drop(lively);
+        wait_until("the lively connection to end", || total(&running).connections == stalled);
+        assert_eq!(total(&running).paused, stalled);
+        drop(clients);
+        gate.close();
+        finish(running);
+    });
+}
+
+/// More active connections than receive buffers: each waits its turn, and nothing is lost or reordered.
+#[test]
+fn few_buffers_serve_many_connections() {
+    for buffers in [2, 4] {
+        on_every_engine(|mut setup| {
+            setup.config.uring.receive_buffers = buffers;
+            let provided = setup.provides_buffers();
+            let (running, address) = start(setup.config, echo);
+            let bytes = numbered(200_000);
+            thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| check_echo(&mut connect(address), &bytes));
+                }
+            });
+            assert_eq!(total(&running).starved_total > 0, provided, "{:?}", total(&running));
+            finish(running);
+        });
+    }
+}
+
+/// Handlers that keep what they received never take the last buffers from the others.
+#[test]
+fn hoarded_chunks_do_not_starve_another() {
+    on_every_engine(|mut setup| {
+        setup.config.uring.receive_buffers = 8;
+        let buffer_bytes = setup.config.uring.receive_buffer_bytes;
+        let (gate, hoarded) = (Inbox::<()>::default(), Progress::<Vec<Vec<Chunk>>>::default());
+        let (wait, hoard) = (gate.clone(), hoarded.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (wait, hoard) = (wait.clone(), hoard.clone());
+            async move {
+                let Ok(Some(first)) = connection.receive().await else { return };
+                if first[0] != STALL {
+                    connection.unread(first);
+                    return echo(connection).await;
+                }
+                let mut chunks = vec![first];
+                while chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < 2 * buffer_bytes {
+                    chunks.extend(connection.receive().await.unwrap());
+                }
+                hoard.update(|hoard| hoard.push(chunks));
+                wait.next().await;
+            }
+        });
+        let mut clients: Vec<_> = (0..32).map(|_| connect(address)).collect();
+        for client in &mut clients {
+            client.write_all(&vec![STALL; 2 * buffer_bytes]).unwrap();
+        }
+        hoarded.wait("the hoarders", |hoard| (hoard.len() == 32).then_some(()));
+        let mut lively = connect(address);
+        check_echo(&mut lively, &pattern(500_000));
+        drop((lively, clients));
+        hoarded.update(Vec::clear);
+        gate.close();
+        finish(running);
+    });
+}

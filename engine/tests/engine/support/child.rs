@@ -1,0 +1,93 @@
+//! Tests in a process of their own: the test program runs itself again with one test's name.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child as Process, ChildStdout, Command, Stdio};
+
+/// Set in the child: what its test is to do there.
+const ROLE: &str = "TIDEGATE_TEST_CHILD";
+
+/// Whether this process was started for the test `name`.
+pub fn is_child(name: &str) -> bool {
+    std::env::var(ROLE).is_ok_and(|role| role == name)
+}
+
+/// Runs `body`, the whole of the test `name` (with its modules), in a process of its own.
+pub fn in_child(name: &str, body: impl FnOnce()) {
+    if is_child(name) {
+        return body();
+    }
+    Child::start(name, None).finish();
+}
+
+/// A running child, told what to do by lines and answering in lines.
+pub struct Child {
+    process: Process,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What marks a child's answers among the output of the test harness.
+const MARK: &str = "answer: ";
+
+impl Child {
+    /// Runs the test `name` again, in a process that may have at most `open_files_max` files open.
+    pub fn start(name: &str, open_files_max: Option<usize>) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut command = match open_files_max {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
+                shell
+            }
+        };
+        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, name);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, answers }
+    }
+
+    /// Says a line to the child.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The child's next answer.
+    pub fn answer(&mut self) -> String {
+        let mut line = String::new();
+        while self.answers.read_line(&mut line).unwrap() > 0 {
+            // The harness writes the test's name without an end of line in front of the first answer.
+            if let Some(at) = line.find(MARK) {
+                return line[at + MARK.len()..].trim_end().to_owned();
+            }
+            line.clear();
+        }
+        panic!("the child ended without an answer: {:?}", self.process.wait());
+    }
+
+    /// Asks and waits for the answer.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.tell(line);
+        self.answer()
+    }
+
+    /// Ends the child's input, waits for its end and checks that its test ran and passed.
+    pub fn finish(mut self) {
+        drop(self.process.stdin.take());
+        let output: Vec<String> = self.answers.lines().map_while(Result::ok).collect();
+        let status = self.process.wait().unwrap();
+        let passed = output.iter().any(|line| line.contains("1 passed"));
+        assert!(status.success() && passed, "the child failed ({status}):\n{}", output.join("\n"));
+    }
+}
+
+/// In a child: says `line` to the parent.
+pub fn answer(line: impl std::fmt::Display) {
+    println!("{MARK}{line}");
+}
+
+/// In a child: does what the parent tells, and answers, until it tells no more.
+pub fn serve(mut obey: impl FnMut(&str) -> String) {
+    for line in std::io::stdin().lines() {
+        answer(obey(&line.unwrap()));
+    }
+}
