@@ -25,6 +25,11 @@ impl<D: Driver> Worker<D> {
 
     /// The handler has read down to the low mark.
     pub(super) fn resume(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.link.inbound.lock().is_paused() {
+            // Paused again before this command was taken: another one follows.
+            return;
+        }
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = conn.link.worker.clock.now();
@@ -49,7 +54,9 @@ impl<D: Driver> Worker<D> {
         conn.received_at = now;
 
         let mut inbound = conn.link.inbound.lock();
-        if inline || len >= LEASE_BYTES_MIN {
+        // A handler on this thread takes a small chunk at once, unless earlier ones wait for it already.
+        let lease = len >= LEASE_BYTES_MIN || (inline && inbound.chunks() == 0);
+        if lease {
             inbound.push(self.driver.lease(data));
         } else {
             if !inbound.try_extend_last(bytes) {
@@ -66,9 +73,11 @@ impl<D: Driver> Worker<D> {
         drop(inbound);
 
         if newly_paused {
-            conn.counted_paused = true;
-            self.shared.counters.paused.add(1);
             self.shared.counters.pauses_total.add(1);
+            // It still counts if its handler has resumed it and that command has not been taken yet.
+            if !std::mem::replace(&mut conn.counted_paused, true) {
+                self.shared.counters.paused.add(1);
+            }
         }
         if !more {
             self.after_receive(key, paused);
@@ -106,6 +115,8 @@ impl<D: Driver> Worker<D> {
                 let paused = conn.link.inbound.lock().is_paused();
                 self.after_receive(key, paused);
             }
+            // A receive that finds no buffer while it is being cancelled is over, and is not to be armed again.
+            ReceiveEnd::Starved if conn.link.inbound.lock().is_paused() => conn.receive = Receive::Paused,
             ReceiveEnd::Starved => {
                 conn.receive = Receive::Starved;
                 self.starved.push_back(key);
