@@ -4,5 +4,6 @@
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
 mod flow;
+mod outbound;
 mod stream;
 mod support;
