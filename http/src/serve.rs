@@ -23,7 +23,7 @@ use crate::handler::{Handler, Reply};
 use crate::limits::Limits;
 use crate::request::{Body, Request};
 use crate::response::{Response, ResponseBody};
-use crate::stream::ContentStream;
+use crate::stream::{ContentStream, LocalBoxFuture};
 use crate::upgrade::Takeover;
 
 /// What all connections of a server share: the handler and the settings.
@@ -59,20 +59,23 @@ impl<H> Clone for Service<H> {
 pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
     let http = Box::pin(serve_http(connection, service.clone()));
     async move {
+        // A statement of its own, so that the box is freed before the other protocol runs.
         let upgraded = http.await;
-        if let Some((connection, takeover)) = upgraded {
-            takeover.start(connection).await;
+        if let Some(upgraded) = upgraded {
+            upgraded.await;
         }
     }
 }
 
-async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<(Connection, Takeover)> {
+/// The HTTP phase. Gives the other protocol's future if one takes over.
+async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<()>> {
     let config = Arc::clone(&service.config);
     let channel = Rc::new(Channel::new(connection, service.config, service.limits));
     let upgraded = exchange_all(&channel, &*service.handler, &config).await;
     // A body may outlive its request in somebody's hands; the connection must not.
     channel.close();
-    upgraded.ok().flatten()
+    let (connection, takeover) = upgraded.ok().flatten()?;
+    Some(takeover.start(connection))
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or another protocol takes over.
@@ -224,4 +227,20 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::Router;
+
+    fn future_bytes<F>(_: impl Fn(Connection, &Service<Router>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is what an upgraded connection keeps of HTTP for as long as it lives.
+    #[test]
+    fn the_future_of_a_connection_is_small() {
+        assert!(future_bytes(serve::<Router>) <= 40, "{}", future_bytes(serve::<Router>));
+    }
 }

@@ -76,7 +76,9 @@ impl Server {
 fn see_with(input: &[u8], limits: &Limits) -> String {
     let mut whole = Server::new(limits.clone());
     whole.feed(input);
-    for size in 1..=input.len().min(7) {
+    // Miri is a thousand times slower: there a few pieces stand for all.
+    let step = if cfg!(miri) { 41 } else { 1 };
+    for size in (1..=input.len().min(7)).step_by(step) {
         let mut pieces = Server::new(limits.clone());
         for piece in input.chunks(size) {
             pieces.feed(piece);
@@ -85,7 +87,7 @@ fn see_with(input: &[u8], limits: &Limits) -> String {
         assert_eq!(pieces.sent, whole.sent, "pieces of {size}");
         assert_eq!(pieces.closed, whole.closed, "pieces of {size}");
     }
-    for at in 0..input.len().min(400) {
+    for at in (0..input.len().min(400)).step_by(step) {
         let mut halves = Server::new(limits.clone());
         halves.feed(&input[..at]);
         halves.feed(&input[at..]);
