@@ -10,6 +10,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes};
 
 use crate::error::{CloseCause, SendError};
+use crate::spare::SpareBuffers;
 
 /// Segments a batch may hold, the bound of one vectored send (IOV_MAX is 1024; a short list keeps the kernel's copy of
 /// it on its stack).
@@ -74,10 +75,23 @@ impl SendBatch {
             match self.rest.pop_front() {
                 Some(next) => self.first = next,
                 None => {
-                    self.first = Segment::Owned(Vec::new());
+                    // Kept for `into_spent`.
+                    if let Segment::Owned(bytes) = &mut self.first {
+                        bytes.clear();
+                    } else {
+                        self.first = Segment::Owned(Vec::new());
+                    }
                     return true;
                 }
             }
+        }
+    }
+
+    /// The memory of a batch that has left, to be filled again.
+    pub(crate) fn into_spent(self) -> Option<Vec<u8>> {
+        match self.first {
+            Segment::Owned(bytes) if bytes.capacity() > 0 => Some(bytes),
+            _ => None,
         }
     }
 }
@@ -102,11 +116,15 @@ pub(crate) struct Outbound {
     segments: VecDeque<Segment>,
     queued_bytes: usize,
     in_flight_bytes: usize,
+    /// Bytes that have left, in all.
+    sent_bytes: u64,
     state: SendState,
     /// The worker knows that there is something to send, or will look when the send in flight completes.
     scheduled: bool,
     /// A sender was refused: those who wait are woken at the low mark.
     full: bool,
+    /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
+    flushing: bool,
     fin: bool,
     wakers: Vec<Waker>,
     farewell: &'static [u8],
@@ -127,9 +145,11 @@ impl Outbound {
             segments: VecDeque::new(),
             queued_bytes: 0,
             in_flight_bytes: 0,
+            sent_bytes: 0,
             state: SendState::Open,
             scheduled: false,
             full: false,
+            flushing: false,
             fin: false,
             wakers: Vec::new(),
             farewell: &[],
@@ -140,8 +160,22 @@ impl Outbound {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    pub(crate) fn state(&self) -> SendState {
-        self.state
+    /// The end of what was accepted so far, counted from the connection's first byte.
+    pub(crate) fn accepted_end(&self) -> u64 {
+        self.sent_bytes + self.bytes() as u64
+    }
+
+    /// Whether everything before `end` has left; if not, `waker` is woken when more has.
+    pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
+        if let SendState::Closed(cause) = self.state {
+            return Err(SendError::Closed(cause));
+        }
+        let sent = self.sent_bytes >= end;
+        if !sent {
+            self.flushing = true;
+            self.add_waker(waker);
+        }
+        Ok(sent)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
@@ -163,7 +197,10 @@ impl Outbound {
         Ok(())
     }
 
-    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+    pub(crate) fn append(&mut self, spare: &SpareBuffers, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+        if self.tail.capacity() == 0 {
+            self.tail = spare.take();
+        }
         let before = self.tail.len();
         encode(&mut self.tail);
         debug_assert!(self.tail.len() >= before, "an encoder only appends");
@@ -207,13 +244,13 @@ impl Outbound {
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
-    pub(crate) fn say_farewell(&mut self) -> Schedule {
+    pub(crate) fn say_farewell(&mut self, spare: &SpareBuffers) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
         if farewell.is_empty() || self.state != SendState::Open {
             return Schedule::Known;
         }
         self.state = SendState::Finished;
-        self.append(|tail| tail.extend_from_slice(farewell))
+        self.append(spare, |tail| tail.extend_from_slice(farewell))
     }
 
     /// True once, when everything queued has been sent and a FIN was asked for.
@@ -245,12 +282,13 @@ impl Outbound {
 
     /// The batch in flight has left; answers the wakers of those who waited for space or for the end of it.
     pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
+        self.sent_bytes += self.in_flight_bytes as u64;
         self.in_flight_bytes = 0;
-        if self.bytes() > marks.bytes_low {
-            return Vec::new();
+        let low = self.bytes() <= marks.bytes_low;
+        if low {
+            self.full = false;
         }
-        self.full = false;
-        std::mem::take(&mut self.wakers)
+        if low || std::mem::take(&mut self.flushing) { std::mem::take(&mut self.wakers) } else { Vec::new() }
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
@@ -299,8 +337,8 @@ mod tests {
     #[test]
     fn small_writes_leave_in_one_segment() {
         let mut outbound = Outbound::new();
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::Known);
+        assert_eq!(outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
+        assert_eq!(outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(b"cd")), Schedule::Known);
         let batch = outbound.take_batch().unwrap();
         assert!(batch.rest.is_empty());
         assert_eq!(contents(&batch), b"abcd");
@@ -309,9 +347,9 @@ mod tests {
     #[test]
     fn order_holds_across_copied_and_shared_payloads() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.push(b'1'));
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'1'));
         let _ = outbound.append_shared(b"2", Bytes::from_static(b"33"));
-        let _ = outbound.append(|tail| tail.push(b'4'));
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'4'));
         let mut batch = outbound.take_batch().unwrap();
         assert_eq!(contents(&batch), b"12334");
         for _ in 0..4 {
@@ -340,7 +378,7 @@ mod tests {
     fn space_is_bounded_but_a_large_message_passes_alone() {
         let mut outbound = Outbound::new();
         assert_eq!(outbound.check_space(1000, &MARKS), Ok(()));
-        let _ = outbound.append(|tail| tail.resize(1000, 0));
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(1000, 0));
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full));
         let _batch = outbound.take_batch().unwrap();
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "in flight still counts");
@@ -351,16 +389,29 @@ mod tests {
     #[test]
     fn a_full_queue_opens_at_the_low_mark() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.resize(90, 0));
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(90, 0));
         assert_eq!(outbound.check_space(20, &MARKS), Err(SendError::Full));
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "refused until the low mark");
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_queued_before_it_alone() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(100, 0));
+        let end = outbound.accepted_end();
+        let _batch = outbound.take_batch().unwrap();
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(100, 0));
+        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(false));
+        assert_eq!(outbound.complete_batch(&MARKS).len(), 1, "woken above the low mark too");
+        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(true));
+        assert!(outbound.complete_batch(&MARKS).is_empty());
     }
 
     #[test]
     fn nothing_follows_the_last_bytes() {
         let mut outbound = Outbound::new();
         outbound.set_farewell(b"bye");
-        let _ = outbound.say_farewell();
+        let _ = outbound.say_farewell(&SpareBuffers::new());
         assert_eq!(outbound.check_open(), Err(SendError::Finished));
         assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
     }
@@ -368,7 +419,7 @@ mod tests {
     #[test]
     fn fin_waits_for_the_queue() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.push(1));
+        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(1));
         let _ = outbound.finish(true);
         assert!(!outbound.take_fin());
         outbound.take_batch().unwrap();

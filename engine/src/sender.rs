@@ -5,14 +5,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::error::{CloseCause, SendError};
 use crate::link::{CloseMode, Command, Link, NEVER};
-use crate::outbound::SendState;
+use crate::outbound::{Outbound, Schedule};
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
@@ -32,8 +32,11 @@ impl Sender {
     /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         let bytes = bytes.into();
-        poll_fn(|cx| self.poll_ready(cx, bytes.len())).await?;
-        self.append_with(&[], bytes)
+        poll_fn(|cx| match self.queue(&bytes, Some(cx.waker())) {
+            Err(SendError::Full) => Poll::Pending,
+            answer => Poll::Ready(answer),
+        })
+        .await
     }
 
     /// Queues `bytes` if there is space.
@@ -41,9 +44,24 @@ impl Sender {
     /// # Errors
     /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
     pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
-        let bytes = bytes.into();
-        self.check_ready(bytes.len())?;
-        self.append_with(&[], bytes)
+        self.queue(&bytes.into(), None)
+    }
+
+    /// Looks for space and takes it in one step, so that senders on several threads together keep to the mark. A full
+    /// queue wakes `waker` when there may be space.
+    fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            if let Err(error) = outbound.check_space(bytes.len(), &self.link.worker.outbound) {
+                if let (SendError::Full, Some(waker)) = (error, waker) {
+                    outbound.add_waker(waker);
+                }
+                return Err(error);
+            }
+            enqueue(&mut outbound, &[], bytes.clone())
+        };
+        self.link.tell(schedule);
+        Ok(())
     }
 
     /// Ready when `len` more bytes may be queued.
@@ -69,6 +87,21 @@ impl Sender {
         self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
     }
 
+    /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
+    /// may be queued now, and appends no more than that.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send); `encode` has then not run.
+    pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_space(len, &self.link.worker.outbound)?;
+            outbound.append(&self.link.worker.spare, encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
     /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
     /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
     /// appends.
@@ -79,7 +112,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
-            outbound.append(encode)
+            outbound.append(&self.link.worker.spare, encode)
         };
         self.link.tell(schedule);
         Ok(())
@@ -90,17 +123,10 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        if payload.len() <= COPY_BYTES_MAX {
-            return self.append(|tail| {
-                tail.reserve(head.len() + payload.len());
-                tail.extend_from_slice(head);
-                tail.extend_from_slice(&payload);
-            });
-        }
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
-            outbound.append_shared(head, payload)
+            enqueue(&mut outbound, head, payload)
         };
         self.link.tell(schedule);
         Ok(())
@@ -115,7 +141,7 @@ impl Sender {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
             // The append schedules; finishing adds nothing to tell.
-            let schedule = outbound.append(encode);
+            let schedule = outbound.append(&self.link.worker.spare, encode);
             let _ = outbound.finish(false);
             schedule
         };
@@ -123,27 +149,29 @@ impl Sender {
         Ok(())
     }
 
-    /// Waits until everything accepted so far is in the kernel's hands.
+    /// Waits until everything accepted so far is in the kernel's hands, whatever other senders queue meanwhile.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
     pub async fn flush(&self) -> Result<(), SendError> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+        let end = self.link.outbound.lock().accepted_end();
+        poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
-    /// The poll form of [`flush`](Self::flush).
+    /// Ready when nothing is queued. Unlike [`flush`](Self::flush) it waits for what is queued meanwhile, too.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.state() {
-            SendState::Closed(cause) => Poll::Ready(Err(SendError::Closed(cause))),
-            _ if outbound.bytes() == 0 => Poll::Ready(Ok(())),
-            _ => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
+        let end = self.link.outbound.lock().accepted_end();
+        self.poll_sent(cx, end)
+    }
+
+    fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
+        match self.link.outbound.lock().check_sent(end, cx.waker()) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -184,3 +212,15 @@ impl fmt::Debug for Sender {
 
 /// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
 pub const COPY_BYTES_MAX: usize = 4096;
+
+/// Queues `head` by copy and `payload` by whichever way costs less.
+fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+    if payload.len() > COPY_BYTES_MAX {
+        return outbound.append_shared(head, payload);
+    }
+    outbound.append(|tail| {
+        tail.reserve(head.len() + payload.len());
+        tail.extend_from_slice(head);
+        tail.extend_from_slice(&payload);
+    })
+}

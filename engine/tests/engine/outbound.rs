@@ -176,6 +176,8 @@ fn a_message_above_the_high_mark_passes_alone() {
     });
 }
 
+const HEAD_BYTES: usize = 7;
+
 /// One message: who sent it, its number, its length, and bytes that follow from these.
 fn message(sender: u8, number: u16) -> Vec<u8> {
     // Some are copied into the queue, some are queued by reference, one is above the high mark.
@@ -204,12 +206,14 @@ fn senders_on_several_threads_keep_their_messages_whole_and_in_order() {
                 scope.spawn(move || {
                     for number in 0..MESSAGES {
                         block_on(sender.send(message(thread, number))).unwrap();
+                        let queued = sender.outbound_bytes();
+                        assert!(queued <= HIGH + 1 + HEAD_BYTES, "{queued} bytes are queued");
                     }
                 });
             }
             let mut next = [0; SENDERS as usize];
             for _ in 0..usize::from(MESSAGES) * usize::from(SENDERS) {
-                let head = read_exact(&mut client, 7);
+                let head = read_exact(&mut client, HEAD_BYTES);
                 let (thread, number) = (head[0], u16::from_le_bytes([head[1], head[2]]));
                 let len = u32::from_le_bytes(head[3..].try_into().unwrap());
                 let rest = read_exact(&mut client, len as usize);
