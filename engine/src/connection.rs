@@ -216,7 +216,7 @@ impl Connection {
             let mut outbound = self.link().outbound.lock();
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was known still says it.
-            self.is_draining().then(|| outbound.say_farewell())
+            self.is_draining().then(|| outbound.say_farewell(&self.link().worker.spare))
         };
         if let Some(schedule) = schedule {
             self.link().tell(schedule);

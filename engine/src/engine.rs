@@ -19,6 +19,7 @@ use crate::link::{Clock, Command, WorkerShared};
 use crate::listener::{self, Binding, Listener, Options};
 use crate::mailbox::{Mailbox, Signal};
 use crate::shutdown::{Shutdown, ShutdownReport};
+use crate::spare::SpareBuffers;
 use crate::stats::{Counters, WorkerStats};
 use crate::sys::threads::ThreadsDriver;
 use crate::sys::{Capabilities, Driver};
@@ -293,6 +294,7 @@ impl WorkerSetup {
             inbound: self.checked.inbound,
             outbound: self.checked.outbound,
             counters: Counters::default(),
+            spare: SpareBuffers::new(),
         });
         time::enter(&shared);
         let capabilities = driver.capabilities().clone();

@@ -28,6 +28,7 @@ mod mailbox;
 mod outbound;
 mod sender;
 mod shutdown;
+mod spare;
 mod stats;
 mod sync;
 mod sys;

@@ -11,6 +11,7 @@ use crate::inbound::{Inbound, InboundMarks};
 use crate::mailbox::Mailbox;
 use crate::outbound::{Outbound, OutboundMarks, Schedule};
 use crate::shutdown::ShutdownPlan;
+use crate::spare::SpareBuffers;
 use crate::stats::Counters;
 use crate::sync::Mutex;
 use crate::sys::SocketTask;
@@ -57,6 +58,7 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
+    pub(crate) spare: SpareBuffers,
 }
 
 /// The worker's time in ticks, advanced once a worker tick; readable from every thread.

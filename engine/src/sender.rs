@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::error::{CloseCause, SendError};
 use crate::link::{CloseMode, Command, Link, NEVER};
 use crate::outbound::{Outbound, Schedule};
+use crate::spare::SpareBuffers;
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
@@ -58,7 +59,7 @@ impl Sender {
                 }
                 return Err(error);
             }
-            enqueue(&mut outbound, &[], bytes.clone())
+            enqueue(&mut outbound, &self.link.worker.spare, &[], bytes.clone())
         };
         self.link.tell(schedule);
         Ok(())
@@ -126,7 +127,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
-            enqueue(&mut outbound, head, payload)
+            enqueue(&mut outbound, &self.link.worker.spare, head, payload)
         };
         self.link.tell(schedule);
         Ok(())
@@ -214,11 +215,11 @@ impl fmt::Debug for Sender {
 pub const COPY_BYTES_MAX: usize = 4096;
 
 /// Queues `head` by copy and `payload` by whichever way costs less.
-fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+fn enqueue(outbound: &mut Outbound, spare: &SpareBuffers, head: &[u8], payload: Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
         return outbound.append_shared(head, payload);
     }
-    outbound.append(|tail| {
+    outbound.append(spare, |tail| {
         tail.reserve(head.len() + payload.len());
         tail.extend_from_slice(head);
         tail.extend_from_slice(&payload);

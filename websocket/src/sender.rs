@@ -8,7 +8,7 @@ use tidegate_engine::{COPY_BYTES_MAX, SendError};
 use crate::close::{CloseCode, CloseFrame};
 use crate::failure::Error;
 use crate::frame::{Frame, encode_close};
-use crate::limits::FRAME_HEADER_BYTES_MAX;
+use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::Message;
 
 /// Sends on one WebSocket: cloneable, usable from any thread.
@@ -41,8 +41,11 @@ impl Sender {
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        poll_fn(|cx| self.poll_ready(cx, message.len())).await?;
-        self.queue(message)
+        if self.wants_waiting(self.try_queue(&message))? {
+            poll_fn(|cx| self.poll_ready(cx, message.len())).await?;
+            self.queue(message)?;
+        }
+        Ok(())
     }
 
     /// Queues a message if there is space.
@@ -50,9 +53,7 @@ impl Sender {
     /// # Errors
     /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        self.bytes.check_ready(message.len() + FRAME_HEADER_BYTES_MAX)?;
-        self.queue(message)
+        Ok(self.try_queue(&message.into())?)
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -60,8 +61,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_ready(cx, text.len())).await?;
-        self.queue_frame(&Frame::text(text))
+        self.send_frame(&Frame::text(text), text.len()).await
     }
 
     /// Waits for space, then queues a binary message from borrowed bytes.
@@ -69,8 +69,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_ready(cx, payload.len())).await?;
-        self.queue_frame(&Frame::binary(payload))
+        self.send_frame(&Frame::binary(payload), payload.len()).await
     }
 
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
@@ -126,17 +125,39 @@ impl Sender {
         self.bytes.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
     }
 
-    pub(crate) fn queue(&self, message: Message) -> Result<(), Error> {
-        let frame = Frame::message(&message);
-        if message.len() <= COPY_BYTES_MAX {
-            return self.queue_frame(&frame);
+    async fn send_frame(&self, frame: &Frame<'_>, payload_len: usize) -> Result<(), Error> {
+        let queued = self.bytes.try_append(payload_len + FRAME_HEADER_BYTES_MAX, |out| frame.encode(None, out));
+        if self.wants_waiting(queued)? {
+            poll_fn(|cx| self.poll_ready(cx, payload_len)).await?;
+            self.bytes.append(|out| frame.encode(None, out))?;
         }
-        let header = frame.header(None);
-        Ok(self.bytes.append_with(&header, message.into_bytes())?)
+        Ok(())
     }
 
-    pub(crate) fn queue_frame(&self, frame: &Frame<'_>) -> Result<(), Error> {
-        Ok(self.bytes.append(|out| frame.encode(None, out))?)
+    /// Whether a queueing that was tried is to be waited for.
+    fn wants_waiting(&self, tried: Result<(), SendError>) -> Result<bool, Error> {
+        match tried {
+            Ok(()) => Ok(false),
+            Err(SendError::Full) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Queues a message if there is space: small ones by copy, in one step; the payload of others by reference.
+    fn try_queue(&self, message: &Message) -> Result<(), SendError> {
+        let len = message.len() + FRAME_HEADER_BYTES_MAX;
+        let frame = Frame::message(message);
+        if message.len() <= COPY_BYTES_MAX {
+            return self.bytes.try_append(len, |out| frame.encode(None, out));
+        }
+        self.bytes.check_ready(len)?;
+        self.bytes.append_with(&frame.header(None), message.clone().into_bytes())
+    }
+
+    /// Queues a message whatever the mark.
+    fn queue(&self, message: Message) -> Result<(), SendError> {
+        let header = Frame::message(&message).header(None);
+        self.bytes.append_with(&header, message.into_bytes())
     }
 
     /// Queues the last frame of this side.
@@ -145,7 +166,7 @@ impl Sender {
     }
 
     fn control(&self, frame: &Frame<'_>) -> Result<(), Error> {
-        self.bytes.check_ready(FRAME_HEADER_BYTES_MAX)?;
-        self.queue_frame(frame)
+        let len = FRAME_HEADER_BYTES_MAX + CONTROL_PAYLOAD_BYTES_MAX;
+        Ok(self.bytes.try_append(len, |out| frame.encode(None, out))?)
     }
 }

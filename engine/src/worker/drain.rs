@@ -1,5 +1,6 @@
 //! Graceful shutdown of one worker: tell every connection, wait, reset the rest.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,10 +54,10 @@ impl<D: Driver> Worker<D> {
 
     /// Says the connection's farewell and wakes its handler.
     pub(super) fn tell(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key) else { return };
-        conn.link.draining.store(true, Ordering::Release);
-        let schedule = conn.link.outbound.lock().say_farewell();
-        let waker = conn.link.inbound.lock().take_waker();
+        let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
+        link.draining.store(true, Ordering::Release);
+        let schedule = link.outbound.lock().say_farewell(&self.shared.spare);
+        let waker = link.inbound.lock().take_waker();
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -413,6 +413,10 @@ impl Driver for UringDriver {
         self.start_send(key, batch);
     }
 
+    fn take_spent(&mut self) -> Option<Vec<u8>> {
+        self.sends.take_spent()
+    }
+
     fn shutdown_write(&mut self, key: ConnKey) {
         if self.features.install && self.features.direct_descriptors {
             // The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.

@@ -18,6 +18,8 @@ const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 pub(super) struct Sends {
     entries: Vec<InFlight>,
     free: Vec<u32>,
+    /// Buffers of batches that have left.
+    spent: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,16 @@ impl Sends {
         });
         self.entries[number as usize].batch = Some(batch);
         number
+    }
+
+    pub(super) fn take_spent(&mut self) -> Option<Vec<u8>> {
+        self.spent.pop()
+    }
+
+    /// Frees the number of a batch that has left or failed.
+    fn remove(&mut self, number: u32) {
+        self.spent.extend(self.entries[number as usize].batch.take().and_then(SendBatch::into_spent));
+        self.free.push(number);
     }
 
     /// Keeps every batch in flight, and the lists, allocated for ever.
@@ -90,8 +102,7 @@ impl UringDriver {
             0.. => Err(libc::ECANCELED),
             _ => Err(-result),
         };
-        self.sends.entries[number as usize].batch = None;
-        self.sends.free.push(number);
+        self.sends.remove(number);
         self.slots[key.index as usize].send = NO_SEND;
         if !ending {
             events.push(Event::Sent { key, result: outcome });
