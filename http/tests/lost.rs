@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tidegate_engine::{EngineKind, Running, Shutdown};
-use tidegate_http::{Body, BodyError, Handler, Request, Response, Router, Server, ready};
+use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, ready};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,7 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Std];
 
 fn start(kind: EngineKind, app: impl Handler) -> (Running, TcpStream) {
-    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves");
+    start_with(kind, app, HttpConfig::default())
+}
+
+fn start_with(kind: EngineKind, app: impl Handler, config: HttpConfig) -> (Running, TcpStream) {
+    let builder = Server::builder(app).http(config).bind("127.0.0.1:0").expect("resolves");
     let running = builder.engine(kind).workers(1).start().expect("starts");
     let address = running.local_addr().expect("an address");
     let stream = TcpStream::connect(address).expect("connects");
@@ -90,6 +94,31 @@ fn a_producer_waits_for_a_peer_that_does_not_read() {
         drop(stream);
         assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
         assert!(produced.load(Ordering::SeqCst) < PIECES);
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up() {
+    for kind in KINDS {
+        let (tell, told) = mpsc::channel();
+        let app = Router::new().get(
+            "/",
+            ready(move |_| {
+                let guard = Guard(tell.clone());
+                Response::stream(move |mut writer| async move {
+                    let _guard = guard;
+                    loop {
+                        writer.write(vec![b'x'; 64 * 1024]).await;
+                    }
+                })
+            }),
+        );
+        let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let (running, mut stream) = start_with(kind, app, config);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        drop(stream);
         running.shutdown(Shutdown::immediate());
     }
 }

@@ -39,6 +39,8 @@ struct State {
     /// Received and not consumed; never empty.
     chunk: Option<Chunk>,
     armed: Armed,
+    /// Whether the write deadline of the connection is set.
+    waits_for_space: bool,
     /// The number of the request under way, from 1.
     request: u64,
     /// Why the content of the request under way cannot be read on.
@@ -74,6 +76,7 @@ impl Channel {
             protocol,
             chunk: None,
             armed: Armed::Nothing,
+            waits_for_space: false,
             request: 0,
             failure: None,
             trailers: None,
@@ -100,17 +103,20 @@ impl Channel {
 
     /// Waits for space for a piece of this size, for the write timeout at most.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Lost>> {
-        let state = self.0.borrow();
+        let mut state = self.0.borrow_mut();
         let Some(sender) = state.sender() else {
             return Poll::Ready(Err(Lost));
         };
-        match sender.poll_ready(cx, bytes) {
-            Poll::Ready(result) => Poll::Ready(result.map_err(|_| Lost)),
-            Poll::Pending => {
-                sender.set_write_deadline(Some(Instant::now() + state.config.write_timeout));
-                Poll::Pending
-            }
-        }
+        let polled = sender.poll_ready(cx, bytes);
+        // Set once for each wait, and taken back after it: a deadline left over would strike a later response.
+        let deadline = match (&polled, state.waits_for_space) {
+            (Poll::Pending, false) => Instant::now().checked_add(state.config.write_timeout),
+            (Poll::Ready(_), true) => None,
+            _ => return polled.map_err(|_| Lost),
+        };
+        sender.set_write_deadline(deadline);
+        state.waits_for_space = polled.is_pending();
+        polled.map_err(|_| Lost)
     }
 
     /// Makes the response under way the last one.
