@@ -70,9 +70,7 @@ fn folder() -> PathBuf {
 /// and the programs it started are killed.
 fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     let (output_end, child_end) = std::io::pipe().map_err(|error| format!("no pipe: {error}"))?;
-    let child_end_too = child_end
-        .try_clone()
-        .map_err(|error| format!("no pipe: {error}"))?;
+    let child_end_too = child_end.try_clone().map_err(|error| format!("no pipe: {error}"))?;
     // A process group of its own, so that the programs it starts can be killed with it.
     let mut child = command
         .stdin(Stdio::null())
@@ -96,9 +94,7 @@ fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     if !in_time {
         kill_group(child.id());
     }
-    let status = child
-        .wait()
-        .map_err(|error| format!("lost sight of the program: {error}"))?;
+    let status = child.wait().map_err(|error| format!("lost sight of the program: {error}"))?;
     let text = reader
         .join()
         .map_err(|_| "the thread that reads the output panicked".to_owned())?
@@ -112,13 +108,8 @@ fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
 
 /// Kills every process of the group `leader`, a child that has not been waited for, so that its id is still its own.
 fn kill_group(leader: u32) {
-    let status = Command::new("kill")
-        .args(["-KILL", "--", &format!("-{leader}")])
-        .status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "the process group {leader} cannot be killed"
-    );
+    let status = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "the process group {leader} cannot be killed");
 }
 
 #[test]

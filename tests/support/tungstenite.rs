@@ -28,11 +28,7 @@ const VIOLATIONS: &[(&str, &[u8], u16)] = &[
     ("unmasked frame", b"\x82\x01x", 1002),
     ("fragmented ping", b"\x09\x80\0\0\0\0", 1002),
     ("continuation of nothing", b"\x80\x80\0\0\0\0", 1002),
-    (
-        "length that is not minimal",
-        b"\x82\xfe\0\x01\0\0\0\0x",
-        1002,
-    ),
+    ("length that is not minimal", b"\x82\xfe\0\x01\0\0\0\0x", 1002),
     ("close payload of one byte", b"\x88\x81\0\0\0\0\x03", 1002),
     ("close code 1005", b"\x88\x82\0\0\0\0\x03\xed", 1002),
     ("text that is not UTF-8", b"\x81\x82\0\0\0\0\xc3\x28", 1007),
@@ -67,10 +63,7 @@ async fn matrix(url: &str) {
     })
     .await;
     for &(name, octets, code) in VIOLATIONS {
-        case(url, name, async |client| {
-            violation(client, octets, code).await
-        })
-        .await;
+        case(url, name, async |client| violation(client, octets, code).await).await;
     }
 }
 
@@ -78,9 +71,7 @@ async fn matrix(url: &str) {
 async fn case(url: &str, name: &str, body: impl AsyncFnOnce(&mut Client)) {
     println!("{name}");
     let run = async {
-        let config = WebSocketConfig::default()
-            .max_message_size(None)
-            .max_frame_size(None);
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (mut client, _response) = connect_async_with_config(url, Some(config), true)
             .await
             .unwrap_or_else(|error| panic!("{name}: no connection: {error}"));
@@ -132,9 +123,8 @@ async fn fragments_with_pings(client: &mut Client) {
 }
 
 async fn pipelined_messages(client: &mut Client) {
-    let messages: Vec<_> = (0..PIPELINED_MESSAGES)
-        .map(|i| Message::text(format!("{i} {}", "x".repeat(i % 200))))
-        .collect();
+    let messages: Vec<_> =
+        (0..PIPELINED_MESSAGES).map(|i| Message::text(format!("{i} {}", "x".repeat(i % 200)))).collect();
     for message in &messages {
         send(client, message.clone()).await;
     }
@@ -151,10 +141,7 @@ async fn ping_and_pong(client: &mut Client) {
 }
 
 async fn close_with(client: &mut Client, code: CloseCode, reason: &str) {
-    let frame = CloseFrame {
-        code,
-        reason: reason.into(),
-    };
+    let frame = CloseFrame { code, reason: reason.into() };
     send(client, Message::Close(Some(frame.clone()))).await;
     expect(client, Message::Close(Some(frame))).await;
     let after = client.next().await;
@@ -163,11 +150,7 @@ async fn close_with(client: &mut Client, code: CloseCode, reason: &str) {
 
 async fn violation(client: &mut Client, octets: &[u8], code: u16) {
     echo(client, Message::text("well so far")).await;
-    client
-        .get_mut()
-        .write_all(octets)
-        .await
-        .expect("the octets are sent");
+    client.get_mut().write_all(octets).await.expect("the octets are sent");
     match receive(client).await {
         Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), code, "{frame}"),
         other => panic!("a close frame with {code} expected, got {}", show(&other)),
@@ -190,22 +173,13 @@ async fn send(client: &mut Client, message: Message) {
 }
 
 async fn receive(client: &mut Client) -> Message {
-    client
-        .next()
-        .await
-        .expect("a message before the end of the connection")
-        .expect("a message")
+    client.next().await.expect("a message before the end of the connection").expect("a message")
 }
 
 /// The next message has to be this one. It is not printed whole: it may have megabytes.
 async fn expect(client: &mut Client, message: Message) {
     let got = receive(client).await;
-    assert!(
-        got == message,
-        "got {}, expected {}",
-        show(&got),
-        show(&message)
-    );
+    assert!(got == message, "got {}, expected {}", show(&got), show(&message));
 }
 
 fn show(message: &Message) -> String {

@@ -368,13 +368,12 @@ impl Inner {
         Poll::Ready(Ok(()))
     }
 
-    /// The peer's close frame came: echoes its code, unless ours was sent before.
+    /// The peer's close frame came: echoes it, unless ours was sent before (RFC 6455 section 5.5.1).
     fn on_close(&mut self, frame: Option<CloseFrame>) {
         self.notice_farewell();
         self.closing.receive_close();
         if self.closing.transport() == Transport::SendClose {
-            let echo = frame.as_ref().and_then(|frame| CloseFrame::new(frame.code(), "").ok());
-            self.send_close(echo.as_ref());
+            self.send_close(frame.as_ref());
         }
         self.peer_close = frame.map(Box::new);
     }

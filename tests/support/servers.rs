@@ -1,0 +1,91 @@
+//! In-process servers on every engine and placement, for tests that know no more of them than an address.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use tidegate::engine::Running;
+use tidegate::prelude::*;
+use tidegate::websocket::Error;
+
+/// One engine and placement under test.
+#[derive(Clone)]
+pub struct Setup {
+    pub name: &'static str,
+    pub config: Config,
+}
+
+/// Every engine with every placement, and the fallback for kernels whose receives know no budget.
+pub fn setups() -> Vec<Setup> {
+    let table = [
+        ("uring/same-core", EngineKind::Uring, HandlerPlacement::SameCore),
+        ("uring/inline", EngineKind::Uring, HandlerPlacement::Inline),
+        ("uring/threads", EngineKind::Uring, HandlerPlacement::Threads(2)),
+        ("uring/cancel", EngineKind::Uring, HandlerPlacement::SameCore),
+        ("std/same-core", EngineKind::Std, HandlerPlacement::SameCore),
+        ("std/inline", EngineKind::Std, HandlerPlacement::Inline),
+    ];
+    table
+        .into_iter()
+        .map(|(name, engine, placement)| {
+            let mut config = Config::default();
+            config.engine = engine;
+            config.placement = placement;
+            config.workers = 1;
+            config.pin = false;
+            config.uring.receive_budget = name != "uring/cancel";
+            Setup { name, config }
+        })
+        .collect()
+}
+
+/// Runs `test` on every setup; the last name printed is that of the one that failed.
+pub fn on_every_engine(test: impl Fn(&Setup)) {
+    for setup in setups() {
+        println!("on {}", setup.name);
+        test(&setup);
+    }
+}
+
+/// A server under test, on a free port of loopback.
+pub struct TestServer {
+    pub running: Running,
+    pub address: SocketAddr,
+}
+
+impl TestServer {
+    /// Serves `app`.
+    pub fn start(setup: &Setup, app: Router) -> Self {
+        let builder = Server::builder(app).bind("127.0.0.1:0").expect("loopback resolves");
+        let running = builder.config(setup.config.clone()).start().expect("the server starts");
+        let address = running.local_addr().expect("a TCP address");
+        Self { running, address }
+    }
+
+    /// Serves `handler` as the WebSocket at `/ws`.
+    pub fn serve<F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
+    where
+        F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + 'static,
+    {
+        Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
+    }
+
+    /// Echoes at `/ws`.
+    pub fn echo(setup: &Setup) -> Self {
+        Self::serve(setup, WebSocketConfig::default(), echo)
+    }
+
+    /// Ends the server in order. The clients must have ended by now: nothing may have to be reset.
+    pub fn finish(self) {
+        let report = self.running.shutdown(Shutdown::default());
+        assert_eq!(report.forced, 0, "connections had to be reset at shutdown");
+    }
+}
+
+/// Sends every message back.
+pub async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
