@@ -25,6 +25,9 @@ use crate::outbound::SendBatch;
 
 /// The most that one read takes.
 const READ_BYTES_MAX: usize = 16 * 1024;
+/// How often a blocked write looks whether the connection is to be reset. Shutting the socket down would end the write
+/// at once, but with a FIN: the peer would take what it got for all there is.
+const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
 /// The threads only move bytes between a socket and the heap.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -54,8 +57,8 @@ struct Io {
     /// `None` once the connection is closing: the threads end when their channels do.
     channels: Option<(Sender<u64>, Sender<WriteOp>)>,
     threads: usize,
-    /// The writing thread has a batch, and may be blocked in it.
-    sending: bool,
+    /// Ends a blocked write.
+    reset: Arc<AtomicBool>,
 }
 
 struct Acceptor {
@@ -129,13 +132,9 @@ impl ThreadsDriver {
         match post {
             Post::Event(event) => {
                 let open = match &event {
-                    Event::Sent { key, .. } => {
-                        if let Some(io) = self.io(*key) {
-                            io.sending = false;
-                        }
+                    Event::Sent { key, .. } | Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => {
                         self.channels(*key).is_some()
                     }
-                    Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => self.channels(*key).is_some(),
                     Event::AcceptEnded { listener, .. } => {
                         self.acceptors[*listener].armed = false;
                         true
@@ -167,6 +166,7 @@ impl ThreadsDriver {
 
     /// Gives an accepted socket a slot and its two threads.
     fn open(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
+        socket.set_write_timeout(Some(BLOCKED_WRITE_LOOK))?;
         let peer = to_address(peer);
         let local = socket.local_addr().map_or(peer, |local| to_address(&local));
         let index = self.free.pop().unwrap_or_else(|| {
@@ -174,10 +174,10 @@ impl ThreadsDriver {
             (self.slots.len() - 1) as u32
         });
         let key = ConnKey { index, generation: self.slots[index as usize].generation };
-        let socket = Arc::new(socket);
+        let (socket, reset) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         let ((budgets, read_ops), (writes, write_ops)) = (channel(), channel());
         let started =
-            self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, write_ops));
+            self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, &reset, write_ops));
         if let Err(error) = started {
             // The channels go with this scope, and with them a thread that did start; it names a generation of no one.
             self.slots[index as usize].generation += 1;
@@ -185,7 +185,7 @@ impl ThreadsDriver {
             return Err(error);
         }
         self.slots[index as usize].connection =
-            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, sending: false });
+            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, reset });
         self.used += 1;
         self.in_flight += 2;
         Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
@@ -200,10 +200,16 @@ impl ThreadsDriver {
         })
     }
 
-    fn spawn_writer(&self, key: ConnKey, socket: &Arc<Socket>, ops: Receiver<WriteOp>) -> io::Result<()> {
-        let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
+    fn spawn_writer(
+        &self,
+        key: ConnKey,
+        socket: &Arc<Socket>,
+        reset: &Arc<AtomicBool>,
+        ops: Receiver<WriteOp>,
+    ) -> io::Result<()> {
+        let (posts, socket, reset) = (Arc::clone(&self.posts), Arc::clone(socket), Arc::clone(reset));
         spawn("tidegate-write", move || {
-            write_loop(key, &socket, &ops, &posts);
+            write_loop(key, &socket, &reset, &ops, &posts);
             drop(socket);
             posts.post(Post::Exited(key));
         })
@@ -275,9 +281,8 @@ impl Driver for ThreadsDriver {
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        let Some(io) = self.io(key) else { return };
-        if let Some((_, writes)) = &io.channels {
-            io.sending = writes.send(WriteOp::Send(batch)).is_ok();
+        if let Some((_, writes)) = self.channels(key) {
+            let _ = writes.send(WriteOp::Send(batch));
         }
     }
 
@@ -295,10 +300,10 @@ impl Driver for ThreadsDriver {
         if reset {
             // Not known for Unix-domain sockets, which have no reset to send.
             let _ = io.socket.set_linger(Some(Duration::ZERO));
+            io.reset.store(true, Ordering::Relaxed);
         }
-        // Ends blocked reads and writes; an error says that the peer has ended them already. Ending the writing side
-        // sends FIN, which is not wanted before a reset unless a blocked write must be ended.
-        let half = if reset && !io.sending { Shutdown::Read } else { Shutdown::Both };
+        // Ends a blocked read; an error says that the peer has ended it already. A blocked write sees `reset`.
+        let half = if reset { Shutdown::Read } else { Shutdown::Both };
         let _ = io.socket.shutdown(half);
     }
 
@@ -415,11 +420,11 @@ fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mai
     }
 }
 
-fn write_loop(key: ConnKey, socket: &Socket, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
+fn write_loop(key: ConnKey, socket: &Socket, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
     while let Ok(op) = ops.recv() {
         match op {
             WriteOp::Send(batch) => {
-                let result = write_batch(socket, batch).map_err(|error| errno(&error));
+                let result = write_batch(socket, reset, batch).map_err(|error| errno(&error));
                 posts.post(Post::Event(Event::Sent { key, result }));
             }
             WriteOp::Shutdown => drop(socket.shutdown(Shutdown::Write)),
@@ -427,7 +432,7 @@ fn write_loop(key: ConnKey, socket: &Socket, ops: &Receiver<WriteOp>, posts: &Ma
     }
 }
 
-fn write_batch(mut socket: &Socket, mut batch: SendBatch) -> io::Result<()> {
+fn write_batch(mut socket: &Socket, reset: &AtomicBool, mut batch: SendBatch) -> io::Result<()> {
     loop {
         let slices: Vec<IoSlice<'_>> = batch.slices().map(IoSlice::new).collect();
         match socket.write_vectored(&slices) {
@@ -438,8 +443,11 @@ fn write_batch(mut socket: &Socket, mut batch: SendBatch) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if !reset.load(Ordering::Relaxed) => {}
+                _ => return Err(error),
+            },
         }
     }
 }
