@@ -251,6 +251,9 @@ impl<D: Driver> Worker<D> {
             }
         }
         self.events = events;
+        while let Some(spent) = self.driver.take_spent() {
+            self.shared.spare.give(spent);
+        }
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
