@@ -37,7 +37,7 @@ pub(crate) enum End {
 pub(crate) struct Inbound {
     // The first chunk lies here and the rest in the queue: an idle or prompt connection owns no queue memory.
     first: Option<Chunk>,
-    rest: VecDeque<Chunk>,
+    rest: Option<Box<VecDeque<Chunk>>>,
     bytes: u32,
     pauses: u32,
     paused: bool,
@@ -51,7 +51,7 @@ impl Inbound {
     pub(crate) fn new() -> Self {
         Self {
             first: None,
-            rest: VecDeque::new(),
+            rest: None,
             bytes: 0,
             pauses: 0,
             paused: false,
@@ -66,7 +66,7 @@ impl Inbound {
     }
 
     pub(crate) fn chunks(&self) -> u32 {
-        self.first.is_some() as u32 + self.rest.len() as u32
+        u32::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u32)
     }
 
     pub(crate) fn pauses(&self) -> u32 {
@@ -83,7 +83,7 @@ impl Inbound {
 
     /// Appends small `bytes` to the last chunk if that owns its memory and has room.
     pub(crate) fn try_extend_last(&mut self, bytes: &[u8]) -> bool {
-        let last = self.rest.back_mut().or(self.first.as_mut());
+        let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
         let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
         if extended && !self.discarding {
             self.bytes += bytes.len() as u32;
@@ -99,16 +99,18 @@ impl Inbound {
         if self.first.is_none() {
             self.first = Some(chunk);
         } else {
-            self.rest.push_back(chunk);
+            self.rest.get_or_insert_default().push_back(chunk);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.first.take()?;
         self.bytes -= chunk.len() as u32;
-        self.first = self.rest.pop_front();
-        if self.rest.is_empty() && self.rest.capacity() > 0 && self.first.is_none() {
-            self.rest = VecDeque::new();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if self.first.is_none() {
+                self.rest = None;
+            }
         }
         Some(chunk)
     }
@@ -125,7 +127,7 @@ impl Inbound {
         self.discarding = true;
         self.paused = false;
         self.first = None;
-        self.rest = VecDeque::new();
+        self.rest = None;
         self.bytes = 0;
         self.waker = None;
     }

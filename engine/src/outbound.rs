@@ -113,7 +113,8 @@ pub(crate) enum SendState {
 /// Queued bytes with their accounting. Lives in a lock of the connection's link.
 pub(crate) struct Outbound {
     tail: Vec<u8>,
-    segments: VecDeque<Segment>,
+    /// What goes before the tail; an idle connection owns no queue.
+    segments: Option<Box<VecDeque<Segment>>>,
     queued_bytes: usize,
     in_flight_bytes: usize,
     /// Bytes that have left, in all.
@@ -142,7 +143,7 @@ impl Outbound {
     pub(crate) fn new() -> Self {
         Self {
             tail: Vec::new(),
-            segments: VecDeque::new(),
+            segments: None,
             queued_bytes: 0,
             in_flight_bytes: 0,
             sent_bytes: 0,
@@ -213,7 +214,7 @@ impl Outbound {
         self.tail.extend_from_slice(head);
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.push_back(Segment::Shared(payload));
+            self.segments.get_or_insert_default().push_back(Segment::Shared(payload));
         }
         self.schedule()
     }
@@ -233,7 +234,7 @@ impl Outbound {
             self.state = SendState::Closed(cause);
         }
         self.tail = Vec::new();
-        self.segments = VecDeque::new();
+        self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
         std::mem::take(&mut self.wakers)
@@ -266,14 +267,16 @@ impl Outbound {
             return None;
         }
         self.scheduled = true;
-        let batch = if self.segments.is_empty() {
+        let batch = if self.segments.is_none() {
             SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: VecDeque::new(), offset: 0 }
         } else {
             self.seal_tail();
-            let rest = self.segments.split_off(self.batch_len());
-            let mut segments = std::mem::replace(&mut self.segments, rest);
-            let first = segments.pop_front()?;
-            SendBatch { first, rest: segments, offset: 0 }
+            let mut segments = self.segments.take()?;
+            let later = segments.split_off(batch_len(&segments));
+            if !later.is_empty() {
+                self.segments = Some(Box::new(later));
+            }
+            SendBatch { first: segments.pop_front()?, rest: *segments, offset: 0 }
         };
         self.in_flight_bytes = batch.remaining();
         self.queued_bytes -= self.in_flight_bytes;
@@ -305,23 +308,23 @@ impl Outbound {
         Schedule::Tell
     }
 
-    /// How many of the queued segments make the next batch: at least one.
-    fn batch_len(&self) -> usize {
-        let mut bytes = 0;
-        let within = self.segments.iter().take(BATCH_SEGMENTS_MAX).take_while(|segment| {
-            let fits = bytes < BATCH_BYTES_MAX;
-            bytes += segment.as_slice().len();
-            fits
-        });
-        within.count()
-    }
-
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
-            self.segments.push_back(Segment::Owned(tail));
+            self.segments.get_or_insert_default().push_back(Segment::Owned(tail));
         }
     }
+}
+
+/// How many of the queued segments make the next batch: at least one.
+fn batch_len(segments: &VecDeque<Segment>) -> usize {
+    let mut bytes = 0;
+    let within = segments.iter().take(BATCH_SEGMENTS_MAX).take_while(|segment| {
+        let fits = bytes < BATCH_BYTES_MAX;
+        bytes += segment.as_slice().len();
+        fits
+    });
+    within.count()
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use io_uring::{cqueue, opcode, types};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::op::{Op, Token};
-use super::{NO_SEND, Slot, SlotState, UringDriver, raw};
+use super::slot::{Slot, SlotState};
+use super::{UringDriver, raw};
 use crate::error::Address;
 use crate::link::ConnKey;
 use crate::listener::Listener;
@@ -50,7 +51,8 @@ impl Acceptor {
     }
 }
 
-/// A connection whose addresses are being looked up. Boxed: the kernel writes the peer's into it.
+/// A connection whose addresses are being looked up. It lies in its slot's box, because the kernel writes the peer's
+/// into it.
 pub(super) struct Arriving {
     listener: usize,
     peer: SockAddrStorage,
@@ -147,13 +149,13 @@ impl UringDriver {
     fn look_up_addresses(&mut self, listener: usize, key: ConnKey, events: &mut Vec<Event>) {
         let addresses = Arc::new(Mutex::new(None));
         let bound = self.acceptors[listener].listener.address();
-        let arriving = Box::new(Arriving {
+        let arriving = Arriving {
             listener,
             peer: SockAddrStorage::zeroed(),
             peer_known: bound == Address::Unix,
             addresses: Arc::clone(&addresses),
-        });
-        self.slots[key.index as usize].arriving = Some(arriving);
+        };
+        self.slots[key.index as usize].rare().arriving = Some(arriving);
         if bound == Address::Unix {
             return self.finish_accept(key, events);
         }
@@ -164,8 +166,7 @@ impl UringDriver {
                 let found = socket.and_then(|s| Ok((to_address(&s.peer_addr()?), to_address(&s.local_addr()?))));
                 *addresses.lock() = Some(found);
             };
-            use crate::sys::Driver as _;
-            self.with_socket(key, Box::new(look_up));
+            self.lend(key, Box::new(look_up));
             self.finish_accept(key, events);
             return;
         }
@@ -174,7 +175,8 @@ impl UringDriver {
 
     fn submit_peer_name(&mut self, key: ConnKey) {
         let slot = &mut self.slots[key.index as usize];
-        let Some(arriving) = &mut slot.arriving else { return };
+        slot.naming = true;
+        let Some(arriving) = slot.arriving() else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
         // Exactly the family's name: SO_PEERNAME refuses a longer place.
         let len = match self.acceptors[arriving.listener].listener.address().ip() {
@@ -182,15 +184,14 @@ impl UringDriver {
             _ => size_of::<libc::sockaddr_in>(),
         };
         let entry = raw::getsockopt(types::Fd(slot.fd), libc::SO_PEERNAME, value.cast(), len as u32);
-        slot.naming = true;
-        // SAFETY: the address is written into the boxed `Arriving`, which stays in its slot until this completes.
+        // SAFETY: the address is written into the slot's boxed `Arriving`, which stays there until this completes.
         unsafe { self.push(Token::new(Op::PeerName, key), entry) };
     }
 
     pub(super) fn on_peer_name(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
         let Some(slot) = self.slot(key) else { return };
         slot.naming = false;
-        if let Some(arriving) = &mut slot.arriving {
+        if let Some(arriving) = slot.arriving() {
             arriving.peer_known = true;
             if result < 0 {
                 // ENOTCONN: the peer has gone already. It is accepted all the same: what it sent is to be read.
@@ -198,18 +199,18 @@ impl UringDriver {
             }
         }
         self.finish_accept(key, events);
-        self.advance_close(key, events);
+        self.advance_close(key);
     }
 
     /// Reports a connection once its addresses are known.
     pub(super) fn finish_accept(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let Some(slot) = self.slot(key) else { return };
-        let Some(arriving) = &slot.arriving else { return };
+        let Some(arriving) = slot.arriving() else { return };
         let looked_up = arriving.addresses.lock().take();
         if looked_up.is_none() && !arriving.peer_known {
             return;
         }
-        let Some(arriving) = slot.arriving.take() else { return };
+        let Some(arriving) = slot.take_arriving() else { return };
         let bound = self.acceptors[arriving.listener].listener.address();
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,
@@ -237,23 +238,5 @@ fn unknown_like(bound: Address) -> Address {
         Some(SocketAddr::V6(_)) => Address::Ip(SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
         Some(SocketAddr::V4(_)) => Address::Ip(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
         None => Address::Unix,
-    }
-}
-
-impl Slot {
-    fn free() -> Self {
-        Self {
-            fd: -1,
-            generation: 0,
-            sequence: 0,
-            state: SlotState::Free,
-            receiving: false,
-            naming: false,
-            shutting_down: false,
-            send: NO_SEND,
-            plain: Vec::new(),
-            lent: Vec::new(),
-            arriving: None,
-        }
     }
 }

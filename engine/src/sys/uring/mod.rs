@@ -5,16 +5,14 @@
 //! so a completion can always be told from one of the slot's former connection by its generation.
 //!
 //! This module decides which operations run; `ring` submits and reaps, `op` packs identities, `raw` builds what the
-//! io-uring crate cannot, `buffers` owns the receive buffers, `accept` and `send` hold those two operations.
+//! io-uring crate cannot, `buffers` owns the receive buffers, `slot` says what is in flight, `accept`, `send` and `lend`
+//! hold those operations.
 
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
-use socket2::SockRef;
 
 use super::{Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
 use crate::chunk::Chunk;
@@ -26,60 +24,23 @@ use crate::outbound::SendBatch;
 
 mod accept;
 pub(crate) mod buffers;
+mod lend;
 mod op;
 mod probe;
 mod raw;
 mod ring;
 mod send;
+mod slot;
 
-use accept::{Acceptor, Arriving};
+use accept::Acceptor;
 use buffers::BufferRing;
 use op::{Op, Token, next_generation, next_sequence};
 use probe::Features;
 use ring::{Ring, WakeFd};
 use send::Sends;
+use slot::{NO_SEND, Slot, SlotState};
 
 const BUFFER_GROUP: u16 = 0;
-const NO_SEND: u32 = u32::MAX;
-
-/// One slot of the file table.
-struct Slot {
-    /// The direct descriptor's number, or the regular one's.
-    fd: i32,
-    generation: u32,
-    sequence: u16,
-    state: SlotState,
-    receiving: bool,
-    /// Index into the table of sends, or `NO_SEND`.
-    send: u32,
-    /// The buffer of the armed receive, where buffers are not provided by the ring.
-    plain: Vec<u8>,
-    /// What to do with the socket once it is lent out, oldest first.
-    lent: Vec<SocketTask>,
-    /// The peer's name is being looked up.
-    naming: bool,
-    shutting_down: bool,
-    /// Accepted and not reported yet: its addresses are being looked up.
-    arriving: Option<Box<Arriving>>,
-}
-
-impl Slot {
-    /// Whether an operation of this slot is in flight.
-    fn is_busy(&self) -> bool {
-        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || !self.lent.is_empty()
-    }
-}
-
-/// ```text
-///   Free ── accepted ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SlotState {
-    Free,
-    Open,
-    Ending,
-    Closing,
-}
 
 pub(crate) struct UringDriver {
     ring: Ring,
@@ -206,7 +167,7 @@ impl UringDriver {
             Op::Receive => self.on_receive(token, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::Install => self.on_install(token.key, completion.result(), events),
-            Op::Shutdown => self.on_shutdown(token.key, events),
+            Op::Shutdown => self.on_shutdown(token.key),
             Op::Close => self.on_close(token.key, events),
             Op::Ignore | Op::Wake => {}
         }
@@ -232,7 +193,7 @@ impl UringDriver {
         let data = match (result, buffer) {
             (1.., Some(buffer)) => Some(Received::Buffer { buffer, len: result as u32 }),
             (1.., None) => {
-                let mut plain = std::mem::take(&mut slot.plain);
+                let mut plain = slot.take_plain();
                 plain.truncate(result as usize);
                 Some(Received::Owned(plain))
             }
@@ -260,37 +221,12 @@ impl UringDriver {
             None => {}
         }
         if !more {
-            self.advance_close(key, events);
+            self.advance_close(key);
         }
-    }
-
-    /// A slot's descriptor was lent out as a regular one: runs the oldest task on it and closes that.
-    fn on_install(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        let Some(slot) = self.slot(key) else { return };
-        if slot.lent.is_empty() {
-            return;
-        }
-        let task = slot.lent.remove(0);
-        if result < 0 {
-            task(Err(io::Error::from_raw_os_error(-result)));
-        } else {
-            // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
-            let lent = unsafe { OwnedFd::from_raw_fd(result) };
-            task(Ok(SockRef::from(&lent)));
-        }
-        self.finish_accept(key, events);
-        self.advance_close(key, events);
-    }
-
-    fn on_shutdown(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        if let Some(slot) = self.slot(key) {
-            slot.shutting_down = false;
-        }
-        self.advance_close(key, events);
     }
 
     /// Submits the close of a slot that is ending once nothing of it is in flight.
-    fn advance_close(&mut self, key: ConnKey, _events: &mut Vec<Event>) {
+    fn advance_close(&mut self, key: ConnKey) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
         if slot.state != SlotState::Ending || slot.is_busy() {
@@ -310,11 +246,7 @@ impl UringDriver {
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
-        slot.state = SlotState::Free;
-        slot.plain = Vec::new();
-        slot.lent = Vec::new();
-        slot.arriving = None;
-        slot.generation = next_generation(slot.generation);
+        slot.release(next_generation(key.generation));
         self.used -= 1;
         if !direct {
             self.free.push(key.index);
@@ -392,8 +324,9 @@ impl Driver for UringDriver {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
             (false, ..) => {
-                slot.plain = vec![0; len as usize];
-                opcode::Recv::new(fd, slot.plain.as_mut_ptr(), len).build()
+                let plain = &mut slot.rare().plain;
+                *plain = vec![0; len as usize];
+                opcode::Recv::new(fd, plain.as_mut_ptr(), len).build()
             }
         };
         // SAFETY: provided buffers live as long as the ring; a plain buffer stays in its slot, untouched, until the
@@ -418,16 +351,7 @@ impl Driver for UringDriver {
     }
 
     fn shutdown_write(&mut self, key: ConnKey) {
-        if self.features.install && self.features.direct_descriptors {
-            // The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.
-            self.with_socket(key, Box::new(|socket| drop(socket.and_then(|s| s.shutdown(std::net::Shutdown::Write)))));
-            return;
-        }
-        let Some(slot) = self.slot(key) else { return };
-        slot.shutting_down = true;
-        let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
-        // SAFETY: names no memory; the slot is not closed before this has completed.
-        unsafe { self.push(Token::new(Op::Shutdown, key), entry) };
+        self.start_shutdown(key);
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
@@ -456,24 +380,11 @@ impl Driver for UringDriver {
         if receiving {
             self.cancel(Token::new(Op::Receive, key).with_sequence(sequence));
         }
-        self.advance_close(key, &mut Vec::new());
+        self.advance_close(key);
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
-        let features = self.features;
-        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else {
-            return task(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let fd = slot.fd;
-        if !features.direct_descriptors {
-            // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
-            let lent = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
-            return task(Ok(SockRef::from(&*lent)));
-        }
-        slot.lent.push(task);
-        let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
-        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
-        unsafe { self.push(Token::new(Op::Install, key), entry) };
+        self.lend(key, task);
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
@@ -545,7 +456,7 @@ impl Drop for UringDriver {
         }
         self.sends.leak();
         for slot in &mut self.slots {
-            std::mem::forget(std::mem::take(&mut slot.plain));
+            std::mem::forget(slot.take_plain());
         }
         for acceptor in &mut self.acceptors {
             acceptor.leak();

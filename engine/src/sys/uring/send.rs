@@ -4,8 +4,9 @@ use std::io::IoSlice;
 
 use io_uring::{opcode, types};
 
+use super::UringDriver;
 use super::op::{Op, Token};
-use super::{NO_SEND, SlotState, UringDriver};
+use super::slot::{NO_SEND, SlotState};
 use crate::link::ConnKey;
 use crate::outbound::{BATCH_SEGMENTS_MAX, SendBatch};
 use crate::sys::Event;
@@ -107,7 +108,7 @@ impl UringDriver {
         if !ending {
             events.push(Event::Sent { key, result: outcome });
         }
-        self.advance_close(key, events);
+        self.advance_close(key);
     }
 }
 
