@@ -54,13 +54,14 @@ pub mod mask;
 pub mod message;
 pub mod protocol;
 mod sender;
+mod session;
 mod upgrade;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
 pub use closing::{Closing, ClosingState, Transport};
 pub use config::WebSocketConfig;
-pub use connection::{MessageRef, WebSocket};
+pub use connection::{MessageRef, Recv, WebSocket};
 pub use error::{ProtocolError, UsageError};
 pub use event::{ControlPayload, Event, Progress};
 pub use failure::Error;
@@ -71,6 +72,6 @@ pub use frame::{
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
-pub use sender::Sender;
+pub use sender::{SendMessage, Sender};
 pub use upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

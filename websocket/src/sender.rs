@@ -1,6 +1,7 @@
 //! The sending half: messages and control frames into the connection's outbound queue, from any thread.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
@@ -39,13 +40,8 @@ impl Sender {
     ///
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        if self.wants_waiting(self.try_queue(&message))? {
-            poll_fn(|cx| self.poll_ready(cx, message.len())).await?;
-            self.queue(message)?;
-        }
-        Ok(())
+    pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
+        SendMessage { sender: self, message: Some(message.into()) }
     }
 
     /// Queues a message if there is space.
@@ -154,12 +150,6 @@ impl Sender {
         self.bytes.append_with(&frame.header(None), message.clone().into_bytes())
     }
 
-    /// Queues a message whatever the mark.
-    fn queue(&self, message: Message) -> Result<(), SendError> {
-        let header = Frame::message(&message).header(None);
-        self.bytes.append_with(&header, message.into_bytes())
-    }
-
     /// Queues the last frame of this side.
     pub(crate) fn queue_close(&self, frame: Option<&CloseFrame>) -> Result<(), SendError> {
         self.bytes.append_last(|out| encode_close(frame, None, out))
@@ -168,5 +158,36 @@ impl Sender {
     fn control(&self, frame: &Frame<'_>) -> Result<(), Error> {
         let len = FRAME_HEADER_BYTES_MAX + CONTROL_PAYLOAD_BYTES_MAX;
         Ok(self.bytes.try_append(len, |out| frame.encode(None, out))?)
+    }
+}
+
+/// The future of [`Sender::send`] and [`WebSocket::send`](crate::WebSocket::send). Dropped before it completes, it has
+/// queued nothing.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct SendMessage<'a> {
+    sender: &'a Sender,
+    message: Option<Message>,
+}
+
+impl Future for SendMessage<'_> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
+        loop {
+            match self.sender.try_queue(message) {
+                Ok(()) => break,
+                Err(SendError::Full) => match self.sender.poll_ready(cx, message.len()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                },
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        self.message = None;
+        Poll::Ready(Ok(()))
     }
 }

@@ -15,6 +15,7 @@ use crate::connection::WebSocket;
 use crate::failure::Error;
 use crate::handshake::{Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin};
 use crate::home::Home;
+use crate::session::Session;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
@@ -123,7 +124,7 @@ where
         let acceptance = offer.accept(&self.subprotocols);
         let (handler, config) = (Arc::clone(&self.handler), Arc::clone(&self.config));
         let mut response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
-            serve(connection, config, handler)
+            serve(connection, config, &*handler)
         });
         response.set_header(SEC_WEBSOCKET_ACCEPT, acceptance.accept_key().into());
         if let Some(value) = acceptance.subprotocol().and_then(|name| HeaderValue::from_str(name).ok()) {
@@ -146,17 +147,29 @@ fn refuse(error: RequestError) -> Response {
     response
 }
 
-/// Runs the handler on one WebSocket, and the closing handshake after it.
-async fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: Arc<F>)
+/// Runs the handler on one WebSocket, and the closing handshake after it. The parts are boxed so that what an idle
+/// connection holds is the handler's own future and three pointers.
+fn serve<F, Fut>(
+    connection: Connection,
+    config: Arc<WebSocketConfig>,
+    handler: &F,
+) -> impl Future<Output = ()> + use<F, Fut>
 where
     F: Fn(WebSocket) -> Fut,
     Fut: Future<Output = Result<(), Error>>,
 {
     let home = Arc::new(Home::attended());
-    let socket = WebSocket::at_home(connection, config, Arc::clone(&home));
-    let result = handler(socket).await;
-    drop(handler);
-    let Some(mut inner) = home.take() else { return };
+    let running = Box::pin(handler(WebSocket::at_home(connection, config, Arc::clone(&home))));
+    async move {
+        let result = running.await;
+        if let Some(session) = home.take() {
+            Box::pin(finish(session, result)).await;
+        }
+    }
+}
+
+/// Sends the close frame that the handler's result asks for, and waits for the peer's.
+async fn finish(mut session: Box<Session>, result: Result<(), Error>) {
     let code = match &result {
         Err(Error::Application(error)) => {
             log::warn!("a websocket handler failed: {error}");
@@ -164,7 +177,7 @@ where
         }
         _ => CloseCode::NORMAL,
     };
-    if let Err(error) = inner.close(CloseFrame::new(code, "").ok().as_ref()).await {
+    if let Err(error) = session.close(CloseFrame::new(code, "").ok().as_ref()).await {
         log::debug!("closing handshake: {error}");
     }
 }

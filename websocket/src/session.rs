@@ -1,0 +1,233 @@
+//! What a WebSocket is made of, and what reading it does.
+//!
+//! Feeds the sans-I/O [`Protocol`] from the connection's buffer, in place, and does what [`Closing`] says. Owned by a
+//! [`WebSocket`](crate::WebSocket) while the handler has one, and by the task around the handler for the closing
+//! handshake after it. Control frames are answered as they come, whichever read finds them.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidegate_engine::{Connection, ReceiveError};
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::closing::{Closing, Transport};
+use crate::config::WebSocketConfig;
+use crate::error::ProtocolError;
+use crate::event::Event;
+use crate::failure::Error;
+use crate::frame::Role;
+use crate::home::Home;
+use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use crate::message::Message;
+use crate::protocol::{Protocol, ProtocolConfig};
+use crate::sender::Sender;
+
+/// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
+const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
+
+/// What a [`WebSocket`] is made of; it outlives the handler for the closing handshake.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    pub(crate) sender: Sender,
+    pub(crate) home: Arc<Home>,
+    pub(crate) protocol: Protocol,
+    pub(crate) closing: Closing,
+    pub(crate) idle_timeout_on: bool,
+    /// Bytes of the connection's buffer that the last event has used and the next read drops.
+    used: u32,
+    config: Arc<WebSocketConfig>,
+    /// The message last lent out that did not lie in the buffer.
+    pub(crate) assembled: Option<Box<Message>>,
+    /// A pong that waits for space.
+    pong: Option<Box<[u8]>>,
+    pub(crate) peer_close: Option<Box<CloseFrame>>,
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection, config: Arc<WebSocketConfig>, home: Arc<Home>) -> Self {
+        connection.set_farewell(GOING_AWAY);
+        let mut protocol = ProtocolConfig::new(Role::Server);
+        protocol.message_bytes_max = config.message_bytes_max;
+        let inner = Self {
+            sender: Sender::new(connection.sender().clone()),
+            connection,
+            home,
+            protocol: Protocol::new(protocol),
+            closing: Closing::new(Role::Server),
+            idle_timeout_on: config.idle_timeout.is_some(),
+            used: 0,
+            config,
+            assembled: None,
+            pong: None,
+            peer_close: None,
+        };
+        inner.renew_idle_timeout();
+        inner
+    }
+
+    fn renew_idle_timeout(&self) {
+        if let (true, Some(timeout)) = (self.idle_timeout_on, self.config.idle_timeout) {
+            self.connection.set_read_timeout(timeout);
+        }
+    }
+
+    /// The next whole message; `None` once the closing handshake is over.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        self.assembled = None;
+        self.connection.consume(std::mem::take(&mut self.used) as usize);
+        loop {
+            if self.pong.is_some() && self.poll_pong(cx)?.is_pending() {
+                return Poll::Pending;
+            }
+            if self.protocol.is_ended() {
+                return Poll::Ready(Ok(None));
+            }
+            match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Err(self.lose())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail_receiving(error))),
+                Poll::Pending => {
+                    self.notice_farewell();
+                    return Poll::Pending;
+                }
+            }
+            if let Some(event) = self.step()? {
+                return Poll::Ready(Ok(Some(event)));
+            }
+        }
+    }
+
+    /// Receives from the buffer up to the next event; messages are the caller's, the rest is done here.
+    #[inline]
+    fn step(&mut self) -> Result<Option<Event>, Error> {
+        let progress = match self.protocol.receive(self.connection.buffer()) {
+            Ok(progress) => progress,
+            Err(error) => return Err(self.fail(error)),
+        };
+        match progress.event {
+            Some(event @ (Event::InPlace { .. } | Event::Assembled { .. })) => {
+                self.used = progress.consumed as u32;
+                self.renew_idle_timeout();
+                return Ok(Some(event));
+            }
+            Some(Event::Ping(payload)) => {
+                // Kept apart from the buffer: the answer may have to wait for space, the buffer must go on.
+                let payload = Box::from(payload.bytes(self.connection.buffer()));
+                self.pong = Some(payload);
+            }
+            Some(Event::Close(frame)) => self.on_close(frame),
+            _ => {}
+        }
+        self.renew_idle_timeout();
+        self.connection.consume(progress.consumed);
+        Ok(None)
+    }
+
+    /// Answers a ping, when there is space: a peer that pings and never reads must not fill memory with pongs.
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.sender.poll_ready(cx, CONTROL_PAYLOAD_BYTES_MAX) {
+            Poll::Pending => return Poll::Pending,
+            // After our close frame no pong is due, and a failed connection reports itself when it is read.
+            Poll::Ready(Err(_)) => self.pong = None,
+            Poll::Ready(Ok(())) => {
+                if let Some(payload) = self.pong.take()
+                    && let Err(error) = self.sender.pong(&payload)
+                {
+                    log::trace!("no pong was sent: {error}");
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The peer's close frame came: echoes it, unless ours was sent before (RFC 6455 section 5.5.1).
+    fn on_close(&mut self, frame: Option<CloseFrame>) {
+        self.notice_farewell();
+        self.closing.receive_close();
+        if self.closing.transport() == Transport::SendClose {
+            self.send_close(frame.as_ref());
+        }
+        self.peer_close = frame.map(Box::new);
+    }
+
+    fn send_close(&mut self, frame: Option<&CloseFrame>) {
+        if self.closing.send_close().is_ok()
+            && let Err(error) = self.sender.queue_close(frame)
+        {
+            // Another sender was first with a close frame, or the connection has failed: reading tells.
+            log::trace!("no close frame was sent: {error}");
+        }
+    }
+
+    /// The engine, or a sender elsewhere, may have queued a close frame of ours.
+    fn notice_farewell(&mut self) {
+        if self.closing.transport() == Transport::Keep && self.sender.is_closed() {
+            let _ = self.closing.send_close();
+            self.await_close();
+        }
+    }
+
+    /// From now on reading ends with the close timeout.
+    fn await_close(&mut self) {
+        self.idle_timeout_on = false;
+        self.connection.set_read_timeout(self.config.close_timeout);
+    }
+
+    /// The peer broke a rule: tells it which kind.
+    fn fail(&mut self, error: ProtocolError) -> Error {
+        self.closing.fail();
+        if self.closing.transport() == Transport::SendClose {
+            let frame = CloseFrame::new(error.close_code(), "").ok();
+            self.send_close(frame.as_ref());
+        }
+        Error::Protocol(error)
+    }
+
+    fn lose(&mut self) -> Error {
+        self.closing.lose();
+        Error::Lost
+    }
+
+    fn fail_receiving(&mut self, error: ReceiveError) -> Error {
+        match error {
+            ReceiveError::Deadline if self.idle_timeout_on => {
+                self.idle_timeout_on = false;
+                let frame = CloseFrame::new(CloseCode::GOING_AWAY, "idle").ok();
+                self.send_close(frame.as_ref());
+                self.await_close();
+                Error::Idle
+            }
+            ReceiveError::Deadline if self.closing.transport() == Transport::AwaitClose => self.lose(),
+            ReceiveError::Deadline => Error::ReadDeadline,
+            error => {
+                self.closing.lose();
+                Error::from(error)
+            }
+        }
+    }
+
+    /// Sends a close frame, unless one was sent, and waits for the peer's.
+    pub(crate) async fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        self.notice_farewell();
+        if self.closing.transport() == Transport::Keep {
+            self.send_close(frame);
+        }
+        if self.closing.transport() != Transport::AwaitClose {
+            return Ok(());
+        }
+        self.await_close();
+        // Bounded by the read deadline; what the peer still sends is read, so that nothing resets the connection.
+        while poll_fn(|cx| self.poll_message(cx)).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Closes without waiting: for those who have no one to wait.
+    pub(crate) fn close_and_forget(mut self, code: CloseCode) {
+        self.notice_farewell();
+        if self.closing.transport() == Transport::Keep {
+            self.send_close(CloseFrame::new(code, "").ok().as_ref());
+        }
+    }
+}
