@@ -27,22 +27,27 @@ fn margin(listener: &Listener) -> usize {
 }
 
 pub(super) struct Acceptor {
-    listener: Listener,
+    /// `None` once closed: clients that come then are refused, not left waiting.
+    listener: Option<Listener>,
+    address: Address,
+    /// See [`margin`].
+    margin: usize,
     armed: Option<Armed>,
-    closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Armed {
     Multi,
     Single,
-    /// A multishot that was cancelled and has not ended yet.
+    /// Cancelled and not ended yet.
     Ending,
+    /// The same, with the listener to be closed then.
+    Closing,
 }
 
 impl Acceptor {
     pub(super) fn new(listener: Listener) -> Self {
-        Self { listener, armed: None, closed: false }
+        Self { address: listener.address(), margin: margin(&listener), listener: Some(listener), armed: None }
     }
 
     pub(super) fn leak(&mut self) {
@@ -67,15 +72,13 @@ impl UringDriver {
         let free = self.capabilities.connections_max - self.used;
         let direct = self.features.direct_descriptors;
         let acceptor = &mut self.acceptors[listener];
-        if acceptor.closed || acceptor.armed.is_some() {
-            return true;
-        }
+        let Some(socket) = acceptor.listener.as_ref().filter(|_| acceptor.armed.is_none()) else { return true };
         if free == 0 {
             return false;
         }
-        let multi = self.features.multishot_accept && free > margin(&acceptor.listener);
+        let fd = types::Fd(socket.as_raw_fd());
+        let multi = self.features.multishot_accept && free > acceptor.margin;
         acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
-        let fd = types::Fd(acceptor.listener.as_raw_fd());
         // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
         let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
         let entry = if multi {
@@ -94,16 +97,16 @@ impl UringDriver {
 
     pub(super) fn cancel_accepts(&mut self) {
         for listener in 0..self.acceptors.len() {
-            self.acceptors[listener].closed = true;
-            self.cancel_accept(listener);
+            match self.acceptors[listener].armed {
+                None => self.acceptors[listener].listener = None,
+                Some(_) => self.cancel_accept(listener, Armed::Closing),
+            }
         }
     }
 
-    fn cancel_accept(&mut self, listener: usize) {
-        if self.acceptors[listener].armed.is_some() {
-            self.acceptors[listener].armed = Some(Armed::Ending);
-            self.cancel(Token::plain(Op::Accept, listener as u32));
-        }
+    fn cancel_accept(&mut self, listener: usize, until: Armed) {
+        self.acceptors[listener].armed = Some(until);
+        self.cancel(Token::plain(Op::Accept, listener as u32));
     }
 
     pub(super) fn on_accept(&mut self, token: Token, completion: &cqueue::Entry, events: &mut Vec<Event>) {
@@ -114,12 +117,15 @@ impl UringDriver {
         if cqueue::more(completion.flags()) {
             let free = self.capabilities.connections_max - self.used;
             let acceptor = &self.acceptors[listener];
-            if acceptor.armed == Some(Armed::Multi) && free <= margin(&acceptor.listener) {
-                self.cancel_accept(listener);
+            if acceptor.armed == Some(Armed::Multi) && free <= acceptor.margin {
+                self.cancel_accept(listener, Armed::Ending);
             }
             return;
         }
-        self.acceptors[listener].armed = None;
+        let acceptor = &mut self.acceptors[listener];
+        if acceptor.armed.take() == Some(Armed::Closing) {
+            acceptor.listener = None;
+        }
         let error = match -result {
             errno if result < 0 && errno != libc::ECANCELED => Some(io::Error::from_raw_os_error(errno)),
             _ => None,
@@ -148,7 +154,7 @@ impl UringDriver {
 
     fn look_up_addresses(&mut self, listener: usize, key: ConnKey, events: &mut Vec<Event>) {
         let addresses = Arc::new(Mutex::new(None));
-        let bound = self.acceptors[listener].listener.address();
+        let bound = self.acceptors[listener].address;
         let arriving = Arriving {
             listener,
             peer: SockAddrStorage::zeroed(),
@@ -179,7 +185,7 @@ impl UringDriver {
         let Some(arriving) = slot.arriving() else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
         // Exactly the family's name: SO_PEERNAME refuses a longer place.
-        let len = match self.acceptors[arriving.listener].listener.address().ip() {
+        let len = match self.acceptors[arriving.listener].address.ip() {
             Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
             _ => size_of::<libc::sockaddr_in>(),
         };
@@ -211,7 +217,7 @@ impl UringDriver {
             return;
         }
         let Some(arriving) = slot.take_arriving() else { return };
-        let bound = self.acceptors[arriving.listener].listener.address();
+        let bound = self.acceptors[arriving.listener].address;
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,
             // EMFILE, or a peer that has gone: served with what is known.
