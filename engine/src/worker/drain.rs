@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Drain, Due, Worker};
+use super::{Drain, Due, Phase, Worker};
 use crate::error::CloseCause;
 use crate::link::{Clock, ConnKey};
 use crate::outbound::Schedule;
@@ -66,10 +66,19 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Resets every connection if the shutdown's time is up.
+    pub(super) fn force_overdue(&mut self) {
+        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+        if self.drain.as_ref().is_some_and(|drain| clock.tick_of(drain.plan.deadline) <= now) {
+            self.force_all();
+        }
+    }
+
     fn force_all(&mut self) {
         for index in 0..self.conns.len() {
             let Some(key) = self.key_at(index) else { continue };
-            if let Some(drain) = &mut self.drain {
+            let ends = self.conn(key).is_some_and(|conn| conn.phase != Phase::Closing);
+            if let Some(drain) = self.drain.as_mut().filter(|_| ends) {
                 drain.forced += 1;
             }
             self.fail(key, CloseCause::Shutdown);

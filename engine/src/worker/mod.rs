@@ -289,6 +289,8 @@ impl<D: Driver> Worker<D> {
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         handler.start(Connection::new(link));
+        // One that was on its way when the others were reset.
+        self.force_overdue();
     }
 
     fn arm_accept(&mut self, listener: usize) {
