@@ -15,6 +15,7 @@ use async_task::Runnable;
 use crate::connection::Connection;
 use crate::mailbox::{self, Batch, Signal};
 use crate::sync::Mutex;
+use crate::time;
 
 /// Starts a connection's handler on the thread that calls it.
 pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
@@ -150,6 +151,7 @@ impl Executor {
             });
         }
         for connection in self.connections.drain(..) {
+            time::enter_first(&connection.sender().link.worker);
             (self.start)(connection, &self.queue);
         }
     }

@@ -154,3 +154,10 @@ thread_local! {
 pub(crate) fn enter(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(worker)));
 }
+
+/// The same, unless the thread uses another's already: a handler thread serves one worker or all of them.
+pub(crate) fn enter_first(worker: &Arc<WorkerShared>) {
+    CURRENT.with(|current| {
+        current.borrow_mut().get_or_insert_with(|| Arc::clone(worker));
+    });
+}
