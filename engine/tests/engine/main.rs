@@ -3,7 +3,9 @@
 //! One program, so that what the tests share is compiled once. A test that needs a process of its own (a low limit, a
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
+mod deadlines;
 mod flow;
 mod outbound;
+mod shutdown;
 mod stream;
 mod support;

@@ -1,0 +1,308 @@
+//! Deadlines and sleeps: what each ends, what it leaves usable, and never before its time.
+
+use std::io::Write;
+use std::net::Shutdown as Half;
+use std::time::{Duration, Instant};
+
+use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError, block_on, time};
+
+use crate::support::*;
+
+/// Long enough to be told from none, short enough for many.
+const SHORT: Duration = Duration::from_millis(40);
+/// Longer than any test runs.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What a handler reports, once.
+type Report<T> = Progress<Option<T>>;
+
+#[test]
+fn a_read_deadline_leaves_the_connection_usable() {
+    on_every_engine(|setup| {
+        let report = Report::<bool>::default();
+        let passed = report.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let passed = passed.clone();
+            async move {
+                for _ in 0..3 {
+                    let deadline = Instant::now() + SHORT;
+                    connection.set_read_deadline(Some(deadline));
+                    assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
+                    assert!(Instant::now() >= deadline, "before its deadline");
+                    // It stays passed until another one is set.
+                    assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
+                }
+                connection.set_read_deadline(None);
+                passed.update(|passed| *passed = Some(true));
+                echo(connection).await;
+            }
+        });
+        let mut client = connect(address);
+        report.wait("the deadlines", |passed| *passed);
+        check_echo(&mut client, b"still here");
+        drop(client);
+        finish(running);
+    });
+}
+
+/// Bytes that came in time are received whenever the handler asks.
+#[test]
+fn a_passed_read_deadline_withholds_no_bytes() {
+    on_every_engine(|setup| {
+        let gate = Inbox::<()>::default();
+        let wait = gate.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let wait = wait.clone();
+            async move {
+                connection.set_read_deadline(Some(Instant::now()));
+                wait.next().await;
+                let mut bytes = Vec::new();
+                let end = loop {
+                    match connection.receive().await {
+                        Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                        end => break end.map(|_| ()),
+                    }
+                };
+                assert_eq!(end, Err(ReceiveError::Deadline));
+                connection.sender().send(bytes).await.unwrap();
+            }
+        });
+        let mut client = connect(address);
+        client.write_all(&pattern(10_000)).unwrap();
+        wait_until("the bytes to arrive", || total(&running).received_bytes_total == 10_000);
+        gate.close();
+        assert!(read_all(&mut client) == pattern(10_000));
+        drop(client);
+        finish(running);
+    });
+}
+
+/// The heartbeat recipe: each message renews the deadline, and the old one does not strike.
+#[test]
+fn a_renewed_read_deadline_replaces_the_old_one() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let timer = connection.timer();
+            for _ in 0..3 {
+                let deadline = Instant::now() + SHORT;
+                connection.set_read_deadline(Some(deadline));
+                connection.set_read_deadline(Some(Instant::now() + LONG));
+                timer.sleep_until(deadline + SHORT).await;
+                // Only now does the client send.
+                connection.sender().send(&b"?"[..]).await.unwrap();
+                assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"!");
+            }
+            // Earlier again than what is armed.
+            connection.set_read_deadline(Some(Instant::now() + SHORT));
+            assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
+            connection.sender().send(&b"done"[..]).await.unwrap();
+        });
+        let mut client = connect(address);
+        for _ in 0..3 {
+            assert_eq!(read_exact(&mut client, 1), b"?");
+            client.write_all(b"!").unwrap();
+        }
+        assert_eq!(read_all(&mut client), b"done");
+        drop(client);
+        finish(running);
+    });
+}
+
+/// Starts an engine whose handler receives to the end and reports it with how long the connection lived.
+fn start_and_report(
+    setup: Setup,
+    prepare: impl Fn(&Connection) + Send + Sync + 'static,
+) -> (tidegate_engine::Running, std::net::SocketAddr, Report<(Result<(), ReceiveError>, Duration)>) {
+    let report = Report::default();
+    let end = report.clone();
+    let (running, address) = start(setup.config, move |mut connection: Connection| {
+        let (end, began) = (end.clone(), Instant::now());
+        prepare(&connection);
+        async move {
+            let result = loop {
+                match connection.receive().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            if let Err(ReceiveError::Closed(cause)) = result {
+                assert_eq!(connection.sender().try_send(&b"x"[..]), Err(SendError::Closed(cause)));
+            }
+            end.update(|end| *end = Some((result, began.elapsed())));
+        }
+    });
+    (running, address, report)
+}
+
+#[test]
+fn an_idle_connection_ends_at_its_timeout() {
+    on_every_engine(|mut setup| {
+        setup.config.idle_timeout = Some(SHORT);
+        let (running, address, report) = start_and_report(setup, |_| {});
+        let mut client = connect(address);
+        let (result, _) = report.wait("the end", |end| *end);
+        assert_eq!(result, Err(ReceiveError::Closed(CloseCause::IdleTimeout)));
+        let error = std::io::Read::read(&mut client, &mut [0]).expect_err("a reset");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        wait_until("the close", || total(&running).connections == 0);
+        assert_eq!(total(&running).failed_total, 1);
+        finish(running);
+    });
+}
+
+/// A handler's own idle timeout overrides the configured one, both ways, and counts from the last bytes.
+#[test]
+fn an_idle_timeout_is_the_connections_own() {
+    on_every_engine(|mut setup| {
+        setup.config.idle_timeout = Some(SHORT);
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            connection.set_idle_timeout(None);
+            connection.timer().sleep(3 * SHORT).await;
+            connection.sender().send(&b"still open"[..]).await.unwrap();
+            let received = connection.receive().await.unwrap();
+            assert!(received.is_some());
+            let began = Instant::now();
+            connection.set_idle_timeout(Some(2 * SHORT));
+            assert_eq!(connection.receive().await.err(), Some(ReceiveError::Closed(CloseCause::IdleTimeout)));
+            // The bytes arrived before they were received; a tick is what the worker's clock may lag.
+            assert!(began.elapsed() + 2 * time::GRANULARITY >= 2 * SHORT - SHORT / 2, "long before its time");
+        });
+        let mut client = connect(address);
+        assert_eq!(read_exact(&mut client, 10), b"still open");
+        client.write_all(b"x").unwrap();
+        wait_until("the end", || total(&running).failed_total == 1);
+        drop(client);
+        finish(running);
+    });
+}
+
+/// Receiving that is paused for backpressure is not the peer's idleness.
+#[test]
+fn a_paused_connection_is_not_idle() {
+    on_every_engine(|mut setup| {
+        setup.config.inbound.bytes_high = 1000;
+        setup.config.inbound.bytes_low = 100;
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let timer = connection.timer();
+            while !connection.is_paused() {
+                timer.sleep(time::GRANULARITY).await;
+            }
+            connection.set_idle_timeout(Some(SHORT));
+            timer.sleep(3 * SHORT).await;
+            connection.set_idle_timeout(None);
+            let mut bytes = 0;
+            while let Some(chunk) = connection.receive().await.unwrap() {
+                bytes += chunk.len();
+            }
+            assert_eq!(bytes, 20_000);
+        });
+        let mut client = connect(address);
+        client.write_all(&pattern(20_000)).unwrap();
+        client.shutdown(Half::Write).unwrap();
+        assert_eq!(read_all(&mut client), b"");
+        drop(client);
+        wait_until("the end", || total(&running).connections == 0);
+        assert_eq!((total(&running).closed_total, total(&running).failed_total), (1, 0));
+        finish(running);
+    });
+}
+
+#[test]
+fn a_lifetime_ends_however_active_the_connection_is() {
+    on_every_engine(|setup| {
+        let (running, address, report) =
+            start_and_report(setup, |connection| connection.set_lifetime_deadline(Some(Instant::now() + SHORT)));
+        let mut client = connect(address);
+        while client.write_all(b"busy").is_ok() {}
+        let (result, lived) = report.wait("the end", |end| *end);
+        assert_eq!(result, Err(ReceiveError::Closed(CloseCause::Lifetime)));
+        assert!(lived >= SHORT, "ended after {lived:?}");
+        finish(running);
+    });
+}
+
+/// Deadlines strike whatever the handler waits for, and every waiting sender is told.
+#[test]
+fn a_deadline_needs_no_handler() {
+    on_every_engine(|setup| {
+        let gate = Inbox::<()>::default();
+        let wait = gate.clone();
+        let (running, address) = start(setup.config, move |connection: Connection| {
+            let wait = wait.clone();
+            async move {
+                connection.set_lifetime_deadline(Some(Instant::now() + SHORT));
+                wait.next().await;
+                assert_eq!(connection.sender().flush().await, Err(SendError::Closed(CloseCause::Lifetime)));
+            }
+        });
+        let client = connect(address);
+        wait_until("the end", || total(&running).failed_total == 1);
+        wait_until("the close", || total(&running).connections == 0);
+        gate.close();
+        drop(client);
+        finish(running);
+    });
+}
+
+#[test]
+fn sleeps_end_in_order_and_never_early() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            let began = Instant::now();
+            let mut late = std::pin::pin!(time::sleep(3 * SHORT));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending()));
+            assert!(polled.await, "not over at once");
+            time::sleep_until(began + SHORT).await;
+            assert!(began.elapsed() >= SHORT);
+            late.await;
+            assert!(began.elapsed() >= 3 * SHORT);
+            time::sleep(Duration::ZERO).await;
+            // Most sleeps are timeouts that are not needed after all.
+            for _ in 0..1000 {
+                let mut unneeded = std::pin::pin!(time::sleep(LONG));
+                std::future::poll_fn(|cx| {
+                    assert!(unneeded.as_mut().poll(cx).is_pending());
+                    std::task::Poll::Ready(())
+                })
+                .await;
+            }
+            connection.sender().send(&b"slept"[..]).await.unwrap();
+            let _ = connection.receive().await;
+        });
+        let mut client = connect(address);
+        assert_eq!(read_exact(&mut client, 5), b"slept");
+        drop(client);
+        finish(running);
+    });
+}
+
+/// A timer serves threads that are not the engine's; the free functions say that they do not.
+#[test]
+fn a_timer_works_on_any_thread() {
+    on_every_engine(|setup| {
+        let timers = Report::<time::Timer>::default();
+        let give = timers.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            give.update(|timer| *timer = Some(connection.timer()));
+            assert!(time::Timer::current().is_some(), "handlers run on a thread of the engine");
+            async move {
+                let _ = connection.receive().await;
+            }
+        });
+        let client = connect(address);
+        let timer = timers.wait("the timer", Option::take);
+        let began = Instant::now();
+        block_on(timer.sleep(SHORT));
+        assert!(began.elapsed() >= SHORT);
+        assert!(time::Timer::current().is_none(), "this thread is not the engine's");
+        drop(client);
+        finish(running);
+    });
+}
+
+#[test]
+#[should_panic(expected = "not on a thread of the engine")]
+fn a_sleep_on_a_foreign_thread_says_what_to_use() {
+    drop(time::sleep(SHORT));
+}
