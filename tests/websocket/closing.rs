@@ -1,0 +1,371 @@
+//! The closing handshake, from either side, and the ends that are none.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use tidegate::engine::{CloseCause, block_on};
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, UsageError};
+
+use crate::handler::{Gate, Reports, reports};
+use crate::support::client::{BINARY, CLOSE, Client, PING, TEXT, close_frame, frame, pattern};
+use crate::support::servers::{Setup, TestServer, on_every_engine};
+
+/// Settings that give an unanswered close frame little time.
+fn impatient() -> WebSocketConfig {
+    let mut config = WebSocketConfig::default();
+    config.close_timeout = Duration::from_millis(100);
+    config
+}
+
+/// A server whose handler is `handler` with the sending end of a channel.
+fn reporting<T, F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
+where
+    T: Send + 'static,
+    F: Fn(WebSocket, Sender<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    let (report, reports) = reports();
+    let server = TestServer::serve(setup, config, move |ws| handler(ws, report.clone()));
+    (server, reports)
+}
+
+/// W20.
+#[test]
+fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
+    on_every_engine(|setup| {
+        let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
+            match ws.recv().await?.as_ref().and_then(Message::as_text) {
+                Some("return") => Ok(()),
+                Some("fail") => Err(Error::application("as it was told")),
+                Some("drop") => {
+                    drop(ws);
+                    Ok(())
+                }
+                other => panic!("as it was told: {other:?}"),
+            }
+        });
+        for (command, code) in [("return", 1000), ("fail", 1011), ("drop", 1000), ("panic", 1011), ("return", 1000)] {
+            let mut client = Client::open(server.address);
+            client.send(TEXT, command.as_bytes());
+            assert_eq!(client.expect_close(code), "", "{command}: nothing of the inside is told");
+            client.write(&close_frame(code, ""));
+            client.expect_end();
+        }
+        server.finish();
+    });
+}
+
+/// W20: `close` waits for the peer's close frame; what comes before it is dropped.
+#[test]
+fn closing_waits_for_the_answer() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            let result = ws.close(CloseCode::new(4001), "enough").await;
+            let answer = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
+            report.send((result.is_ok(), ws.is_closed_cleanly(), answer)).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        assert_eq!(client.expect_close(4001), "enough");
+        client.send(TEXT, b"on its way");
+        client.send(PING, b"too");
+        client.write(&close_frame(4002, "so be it"));
+        assert_eq!(reports.next(), (true, true, Some((4002, "so be it".to_owned()))));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// W20: a peer that does not answer is given up after the close timeout.
+#[test]
+fn closing_does_not_wait_for_ever() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send((matches!(result, Err(Error::Lost)), ws.is_closed_cleanly())).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1000);
+        assert_eq!(reports.next(), (true, false));
+        client.expect_end();
+        drop(client);
+        server.finish();
+    });
+}
+
+/// A peer that goes on sending is no more patient company than one that is silent.
+#[test]
+fn closing_does_not_wait_for_ever_while_the_peer_floods() {
+    let flood = frame(BINARY, &[0; 100]).repeat(100);
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send(matches!(result, Err(Error::Lost))).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        let mut writer = client.stream.try_clone().unwrap();
+        thread::scope(|scope| {
+            // Ends when the socket is shut down below.
+            scope.spawn(|| while writer.write_all(&flood).is_ok() {});
+            client.expect_close(1000);
+            assert!(reports.next(), "the handler goes on");
+            client.stream.shutdown(Shutdown::Both).unwrap();
+        });
+        drop(client);
+        server.finish();
+    });
+}
+
+/// The same when the close frame is another thread's, and nothing tells the reader of it.
+#[test]
+fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+            let sender = ws.sender();
+            thread::spawn(move || sender.close(CloseCode::NORMAL, "").unwrap());
+            report.send(matches!(ws.recv().await, Err(Error::Lost))).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1000);
+        assert!(reports.next());
+        client.expect_end();
+        drop(client);
+        server.finish();
+    });
+}
+
+#[test]
+fn aborting_resets() {
+    on_every_engine(|setup| {
+        let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
+            if ws.recv().await?.is_some() {
+                ws.abort();
+            }
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"go");
+        client.expect_reset();
+        server.finish();
+    });
+}
+
+/// W21: the peer's close is an orderly end.
+#[test]
+fn the_close_of_the_peer_is_the_end_of_the_messages() {
+    let table = [
+        (close_frame(4000, "bye"), Some((4000, "bye"))),
+        (close_frame(1001, ""), Some((1001, ""))),
+        (frame(CLOSE, b""), None),
+    ];
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            let (first, second) = (ws.recv().await, ws.recv().await);
+            let ends = matches!((first, second), (Ok(None), Ok(None)));
+            let frame = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
+            report.send((ends, ws.is_closed_cleanly(), frame)).unwrap();
+            Ok(())
+        });
+        for (bytes, expected) in &table {
+            let mut client = Client::open(server.address);
+            client.write(bytes);
+            let expected = expected.map(|(code, reason)| (code, reason.to_owned()));
+            assert_eq!(reports.next(), (true, true, expected));
+            assert_eq!(frame(CLOSE, &client.next().expect("the answer").payload), *bytes);
+            client.expect_end();
+        }
+        server.finish();
+    });
+}
+
+/// W21: an end without a close frame is an error, and a reset another.
+#[test]
+fn the_loss_of_the_peer_is_an_error() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            ws.send("unread").await?;
+            let result = ws.recv().await;
+            report.send((result, ws.is_closed_cleanly())).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT, b"unread");
+        client.finish_writing();
+        let (result, clean) = reports.next();
+        assert!(matches!(result, Err(Error::Lost)) && !clean, "{result:?}");
+        client.expect_end();
+
+        let client = Client::open(server.address);
+        // To close a socket with unread input is to reset the connection.
+        client.stream.peek(&mut [0]).unwrap();
+        drop(client);
+        let (result, clean) = reports.next();
+        assert!(matches!(result, Err(Error::Closed(CloseCause::Reset))) && !clean, "{result:?}");
+        server.finish();
+    });
+}
+
+/// W23.
+#[test]
+fn nothing_is_sent_after_the_close_frame() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            let sender = ws.sender();
+            sender.send("first").await?;
+            sender.close(CloseCode::NORMAL, "ebb")?;
+            let results = [
+                sender.send("after").await,
+                sender.try_send("after"),
+                sender.send_text("after").await,
+                sender.send_binary(&[0; 10_000]).await,
+                sender.ping(b""),
+                sender.pong(b""),
+                sender.close(CloseCode::NORMAL, ""),
+                ws.send("after").await,
+            ];
+            report.send(results).unwrap();
+            assert!(sender.is_closed());
+            assert!(ws.recv().await?.is_none());
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT, b"first");
+        assert_eq!(client.expect_close(1000), "ebb");
+        for result in reports.next() {
+            assert!(matches!(result, Err(Error::Usage(UsageError::CloseSent))), "{result:?}");
+        }
+        client.send(PING, b"no pong is due");
+        client.write(&close_frame(1000, "flow"));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// W22: 1004 to 1006 and 1015 are never sent, nor is a reason too long.
+#[test]
+fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+                report.send(ws.close(CloseCode::new(code), "").await).unwrap();
+                report.send(ws.sender().close(CloseCode::new(code), "")).unwrap();
+            }
+            report.send(ws.close(CloseCode::NORMAL, &"r".repeat(124)).await).unwrap();
+            ws.send("still open").await?;
+            ws.close(CloseCode::NORMAL, &"r".repeat(123)).await
+        });
+        let mut client = Client::open(server.address);
+        for _ in 0..17 {
+            let result = reports.next();
+            let refused = matches!(
+                result,
+                Err(Error::Usage(UsageError::CloseCodeNotSendable { .. } | UsageError::CloseReasonTooLong { .. }))
+            );
+            assert!(refused, "{result:?}");
+        }
+        client.expect(TEXT, b"still open");
+        assert_eq!(client.expect_close(1000), "r".repeat(123));
+        client.write(&close_frame(1000, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// Both close before either has the other's close frame.
+#[test]
+fn close_frames_may_cross() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            assert!(ws.recv().await?.is_some());
+            let result = ws.close(CloseCode::new(4001), "ours").await;
+            let frame = ws.close_frame().map(|frame| frame.code().value());
+            report.send((result.is_ok(), ws.is_closed_cleanly(), frame)).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.write(&[frame(TEXT, b"close now"), close_frame(4002, "theirs")].concat());
+        assert_eq!(client.expect_close(4001), "ours", "and no echo of the other");
+        client.expect_end();
+        assert_eq!(reports.next(), (true, true, Some(4002)));
+        server.finish();
+    });
+}
+
+/// What was accepted before the close frame arrives before it, even when the peer begins to read only after the
+/// handler has given up waiting for its answer.
+#[test]
+fn a_close_frame_waits_behind_a_large_message() {
+    let large = pattern(12 << 20);
+    on_every_engine(|setup| {
+        let message = large.clone();
+        let (server, reports) = reporting(setup, impatient(), move |mut ws, report| {
+            let message = message.clone();
+            async move {
+                ws.send(message).await?;
+                let result = ws.close(CloseCode::NORMAL, "").await;
+                report.send(matches!(result, Err(Error::Lost))).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        assert!(reports.next());
+        client.expect(BINARY, &large);
+        client.expect_close(1000);
+        client.expect_end();
+        drop(client);
+        server.finish();
+    });
+}
+
+/// RFC 6455 section 1.4: data after a close frame is discarded.
+#[test]
+fn data_after_the_close_frame_of_the_peer_is_ignored() {
+    on_every_engine(|setup| {
+        let server = TestServer::echo(setup);
+        let mut client = Client::open(server.address);
+        let rest = [frame(TEXT, b"ignored"), frame(PING, b"ignored"), b"\xff\xff\xff".to_vec(), vec![0; 1 << 20]];
+        client.write(&[frame(TEXT, b"before"), close_frame(1000, ""), rest.concat()].concat());
+        client.expect(TEXT, b"before");
+        client.expect_close(1000);
+        client.expect_end();
+        drop(client);
+        server.finish();
+    });
+}
+
+/// A WebSocket may outlive its handler's own future: whoever has it closes it.
+#[test]
+fn a_web_socket_may_be_handed_to_a_thread() {
+    on_every_engine(|setup| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let gate = passed.clone();
+            async move {
+                thread::spawn(move || {
+                    block_on(async move {
+                        gate.pass().await;
+                        while let Some(message) = ws.recv().await? {
+                            ws.send(message).await?;
+                        }
+                        Ok::<(), Error>(())
+                    })
+                });
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"who is there?");
+        gate.open();
+        client.expect(TEXT, b"who is there?");
+        client.close();
+        server.finish();
+    });
+}

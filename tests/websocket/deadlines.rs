@@ -1,0 +1,152 @@
+//! Deadlines and timeouts, on every engine.
+//!
+//! Bug 4 is behind all of them: deadlines that are accepted and ignored. A test whose subject is the passing of time
+//! has one connection on every setup at once, so that it passes only once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tidegate::engine::CloseCause;
+use tidegate::http::HttpConfig;
+use tidegate::prelude::*;
+use tidegate::websocket::Error;
+
+use crate::handler::reports;
+use crate::support::client::{Client, PING, PONG, TEXT, close_frame, frame};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+/// Long enough that a busy machine does not stall a client for as long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
+    thread::scope(|scope| {
+        for setup in setups() {
+            let test = &test;
+            thread::Builder::new().name(setup.name.to_owned()).spawn_scoped(scope, move || test(&setup)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_read_deadline_leaves_the_connection_usable() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let deadline = Instant::now() + SHORT;
+                ws.set_read_deadline(Some(deadline));
+                let result = ws.recv().await;
+                report.send((matches!(result, Err(Error::ReadDeadline)), Instant::now() >= deadline)).unwrap();
+                // A deadline that has passed does not keep what has arrived.
+                ws.send("say something").await?;
+                ws.set_read_deadline(None);
+                echo(ws).await
+            }
+        });
+        let mut client = Client::open(server.address);
+        assert_eq!(reports.next(), (true, true));
+        client.expect(TEXT, b"say something");
+        client.check_echo(TEXT, b"something");
+        client.close();
+        server.finish();
+    });
+}
+
+#[test]
+fn a_silent_peer_is_told_1001() {
+    let mut config = WebSocketConfig::default();
+    config.idle_timeout = Some(SHORT);
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, config.clone(), move |ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let result = echo(ws).await;
+                report.send(matches!(result, Err(Error::Idle))).unwrap();
+                result
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1001);
+        assert!(reports.next());
+        client.write(&close_frame(1001, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+#[test]
+fn any_frame_keeps_a_connection_from_being_idle() {
+    let mut config = WebSocketConfig::default();
+    config.idle_timeout = Some(IDLE_TIMEOUT);
+    on_every_engine_at_once(|setup| {
+        let server = TestServer::serve(setup, config.clone(), echo);
+        let mut client = Client::open(server.address);
+        let end = Instant::now() + 2 * IDLE_TIMEOUT;
+        while Instant::now() < end {
+            client.send(PING, b"here");
+            client.expect(PONG, b"here");
+        }
+        client.expect_close(1001);
+        client.write(&close_frame(1001, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+#[test]
+fn a_write_deadline_ends_a_connection_that_does_not_read() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.set_write_deadline(Some(Instant::now() + SHORT));
+                let result = loop {
+                    if let Err(error) = ws.send(vec![0; 1 << 20]).await {
+                        break error;
+                    }
+                };
+                report.send(result).unwrap();
+                Ok(())
+            }
+        });
+        let client = Client::open(server.address);
+        let error = reports.next();
+        assert!(matches!(error, Error::Closed(CloseCause::WriteDeadline)), "{error:?}");
+        client.expect_reset();
+        server.finish();
+    });
+}
+
+/// The timeouts of HTTP are not those of the protocol that took the connection over.
+#[test]
+fn timeouts_of_http_end_with_http() {
+    on_every_engine_at_once(|setup| {
+        let http = HttpConfig {
+            header_timeout: 2 * SHORT,
+            keep_alive_timeout: 2 * SHORT,
+            content_timeout: 2 * SHORT,
+            write_timeout: 2 * SHORT,
+            handler_timeout: Some(2 * SHORT),
+            ..HttpConfig::default()
+        };
+        let app = Router::new().get("/ws", websocket::upgrade(echo));
+        let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
+        let running = builder.start().unwrap();
+        let address = running.local_addr().unwrap();
+        let (mut silent, mut busy) = (Client::open(address), Client::open(address));
+        let end = Instant::now() + 6 * SHORT;
+        while Instant::now() < end {
+            busy.write(&frame(TEXT, b"busy"));
+            busy.expect(TEXT, b"busy");
+        }
+        silent.check_echo(TEXT, b"no longer silent");
+        silent.close();
+        busy.close();
+        TestServer { running, address }.finish();
+    });
+}

@@ -1,0 +1,254 @@
+//! Messages and control frames in both directions.
+
+use std::thread;
+
+use tidegate::engine::block_on;
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, UsageError};
+
+use crate::handler::reports;
+use crate::support::client::{BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, frame, pattern};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
+
+const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
+
+/// Echoes from the receive buffer.
+async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+    let sender = ws.sender();
+    while let Some(message) = ws.recv_ref().await? {
+        match message {
+            MessageRef::Text(text) => sender.send_text(text).await?,
+            MessageRef::Binary(bytes) => sender.send_binary(bytes).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Calls `test` with a client of an echo server that receives owned messages, and of one that borrows them.
+fn against_both_echoes(test: impl Fn(&mut Client)) {
+    on_every_engine(|setup: &Setup| {
+        let owned = TestServer::echo(setup);
+        let borrowed = TestServer::serve(setup, WebSocketConfig::default(), echo_borrowed);
+        for server in [owned, borrowed] {
+            let mut client = Client::open(server.address);
+            test(&mut client);
+            client.close();
+            server.finish();
+        }
+    });
+}
+
+/// Bug 11: messages over the receive buffer's size hang, large echoes are truncated.
+#[test]
+fn messages_of_every_size_come_back() {
+    let large = pattern(5_000_000);
+    let text = MULTILINGUAL.repeat(20_000);
+    against_both_echoes(|client| {
+        for len in [0, 1, 125, 126, 127, 4_095, 4_096, 4_097, 65_535, 65_536, 300_000, large.len()] {
+            client.check_echo(BINARY, &large[..len]);
+        }
+        client.check_echo(TEXT, b"");
+        client.check_echo(TEXT, MULTILINGUAL.as_bytes());
+        client.check_echo(TEXT, text.as_bytes());
+    });
+}
+
+#[test]
+fn messages_in_one_segment_come_back_in_order() {
+    let messages: Vec<_> = (0..200).map(|number| format!("{number} {}", "x".repeat(number))).collect();
+    let bytes: Vec<u8> = messages.iter().flat_map(|message| frame(TEXT, message.as_bytes())).collect();
+    against_both_echoes(|client| {
+        client.write(&bytes);
+        for message in &messages {
+            client.expect(TEXT, message.as_bytes());
+        }
+    });
+}
+
+/// A conversation whose every byte is a segment of its own: text with two pings inside.
+#[test]
+fn frames_may_arrive_byte_by_byte() {
+    let text = MULTILINGUAL.as_bytes();
+    let bytes = [
+        frame(TEXT - FIN, &text[..13]),
+        frame(PING, b""),
+        frame(CONTINUATION - FIN, &text[13..14]),
+        frame(PING, b"inside"),
+        frame(CONTINUATION, &text[14..]),
+    ];
+    against_both_echoes(|client| {
+        for byte in bytes.concat() {
+            client.write(&[byte]);
+        }
+        client.expect(PONG, b"");
+        client.expect(PONG, b"inside");
+        client.expect(TEXT, text);
+    });
+}
+
+/// Bugs 12 and 14: quadratic work on fragments, or a bound on their number.
+#[test]
+fn a_message_may_have_any_number_of_fragments() {
+    let text = MULTILINGUAL.repeat(1_700);
+    assert!(text.len() > 1 << 16);
+    let mut bytes = frame(TEXT - FIN, b"");
+    for byte in text.as_bytes() {
+        bytes.extend(frame(CONTINUATION - FIN, &[*byte]));
+    }
+    bytes.extend(frame(CONTINUATION, b""));
+    against_both_echoes(|client| {
+        client.write(&bytes);
+        client.expect(TEXT, text.as_bytes());
+    });
+}
+
+#[test]
+fn a_ping_between_fragments_is_answered_at_once() {
+    against_both_echoes(|client| {
+        client.send(BINARY - FIN, b"one ");
+        client.send(PING, b"now");
+        client.expect(PONG, b"now");
+        client.send(CONTINUATION - FIN, b"two ");
+        client.send(PONG, b"nobody asked");
+        client.send(CONTINUATION, b"three");
+        client.expect(BINARY, b"one two three");
+    });
+}
+
+/// Bug 11: half-close treated as disconnect.
+#[test]
+fn echoes_still_arrive_after_a_half_close() {
+    let large = pattern(3_000_000);
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let result = echo(ws).await;
+                report.send(matches!(result, Err(Error::Lost))).unwrap();
+                result
+            }
+        });
+        let mut client = Client::open(server.address);
+        let mut writer = client.stream.try_clone().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                use std::io::Write;
+                writer.write_all(&frame(BINARY, &large)).unwrap();
+                writer.write_all(&frame(TEXT, b"the last")).unwrap();
+                writer.shutdown(std::net::Shutdown::Write).unwrap();
+            });
+            client.expect(BINARY, &large);
+        });
+        client.expect(TEXT, b"the last");
+        assert!(reports.next(), "the end without a close frame is reported after all messages");
+        drop(client);
+        server.finish();
+    });
+}
+
+/// W10: a message that lies whole in a chunk is lent where it lies.
+#[test]
+fn borrowed_messages_are_not_copied() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                while let Some(message) = ws.recv_ref().await? {
+                    let bytes = message.as_bytes();
+                    report.send((bytes.as_ptr().addr(), bytes.to_vec())).unwrap();
+                }
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        let (first, second) = (frame(BINARY, b"first"), frame(TEXT, b"second"));
+        client.write(&[&first[..], &second].concat());
+        let (first_at, first_bytes) = reports.next();
+        let (second_at, second_bytes) = reports.next();
+        assert_eq!((&first_bytes[..], &second_bytes[..]), (&b"first"[..], &b"second"[..]));
+        assert_eq!(second_at - first_at, first.len(), "as far apart as they were sent");
+        client.close();
+        server.finish();
+    });
+}
+
+/// W13: every message whole, those of one thread in order.
+#[test]
+fn threads_share_a_sender() {
+    const THREADS: usize = 4;
+    const MESSAGES: usize = 300;
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            report.send(ws.sender()).unwrap();
+            async move {
+                assert!(ws.recv().await?.is_none());
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        let sender = reports.next();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let sender = sender.clone();
+                thread::spawn(move || {
+                    for number in 0..MESSAGES {
+                        let message = Vec::from(tagged(thread, number));
+                        block_on(sender.send(message)).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut next = [0; THREADS];
+        for _ in 0..THREADS * MESSAGES {
+            let frame = client.next().expect("a message");
+            let thread = usize::from(frame.payload[0]);
+            assert!(frame.first == BINARY && frame.payload == tagged(thread, next[thread]), "{frame:?}");
+            next[thread] += 1;
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        client.close();
+        assert!(block_on(sender.send("too late")).is_err());
+        server.finish();
+    });
+}
+
+/// A message that tells its thread and number, of a length that depends on both: some are copied, some shared.
+fn tagged(thread: usize, number: usize) -> Vec<u8> {
+    let mut bytes = vec![thread as u8];
+    bytes.extend((number as u32).to_be_bytes());
+    bytes.resize(5 + (number * 67 + thread) % 10_000, number as u8);
+    bytes
+}
+
+/// W14: control frames carry at most 125 bytes.
+#[test]
+fn servers_ping_and_pong() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.ping(&[b'i'; 125])?;
+                report.send(ws.ping(&[0; 126])).unwrap();
+                report.send(ws.pong(&[0; 126])).unwrap();
+                ws.pong(b"")?;
+                echo(ws).await
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect(PING, &[b'i'; 125]);
+        client.expect(PONG, b"");
+        for _ in 0..2 {
+            let result = reports.next();
+            let expected = matches!(result, Err(Error::Usage(UsageError::ControlTooLong { payload_bytes: 126 })));
+            assert!(expected, "{result:?}");
+        }
+        client.send(PONG, &[b'i'; 125]);
+        client.check_echo(TEXT, b"still open");
+        client.close();
+        server.finish();
+    });
+}
