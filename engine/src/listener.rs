@@ -84,6 +84,8 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
             let share = || {
                 let socket = socket.try_clone()?;
                 socket.set_nonblocking(false)?;
+                // It listens already; this sets the length of its queue.
+                socket.listen(options.backlog as i32)?;
                 Listener::from_socket(socket, options)
             };
             (0..workers).map(|_| share()).collect::<io::Result<_>>().map_err(|e| Error::listen("inherited socket", e))

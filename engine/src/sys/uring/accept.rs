@@ -20,8 +20,8 @@ use crate::listener::Listener;
 use crate::sync::Mutex;
 use crate::sys::{Accepted, Event};
 
-/// Free slots below which a multishot accept gives way to single ones: more than the kernel's queue of completed
-/// connections (`listen` backlog) can hand over in one go.
+/// What a listener adds to the free slots below which multishot accepts give way to single ones: more than its queue of
+/// completed connections (`listen` backlog) can hand over in one go.
 fn margin(listener: &Listener) -> usize {
     listener.backlog() + listener.backlog() / 4
 }
@@ -69,7 +69,7 @@ pub(super) struct Arriving {
 impl UringDriver {
     /// Arms accepting on one listener unless it is armed or closed; false if no slot is free.
     pub(super) fn submit_accept(&mut self, listener: usize) -> bool {
-        let free = self.capabilities.connections_max - self.used;
+        let (free, margin) = (self.free_slots(), self.margin());
         let direct = self.features.direct_descriptors;
         let acceptor = &mut self.acceptors[listener];
         let Some(socket) = acceptor.listener.as_ref().filter(|_| acceptor.armed.is_none()) else { return true };
@@ -77,7 +77,7 @@ impl UringDriver {
             return false;
         }
         let fd = types::Fd(socket.as_raw_fd());
-        let multi = self.features.multishot_accept && free > acceptor.margin;
+        let multi = self.features.multishot_accept && free > margin;
         acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
         // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
         let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
@@ -104,6 +104,28 @@ impl UringDriver {
         }
     }
 
+    /// Slots that are neither in use nor promised to an armed single accept.
+    fn free_slots(&self) -> usize {
+        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(Armed::Single)).count();
+        self.capabilities.connections_max.saturating_sub(self.used + promised)
+    }
+
+    /// What all listeners together can hand over in one go.
+    fn margin(&self) -> usize {
+        self.acceptors.iter().map(|acceptor| acceptor.margin).sum()
+    }
+
+    fn end_multishots_in_time(&mut self) {
+        if self.free_slots() > self.margin() {
+            return;
+        }
+        for listener in 0..self.acceptors.len() {
+            if self.acceptors[listener].armed == Some(Armed::Multi) {
+                self.cancel_accept(listener, Armed::Ending);
+            }
+        }
+    }
+
     fn cancel_accept(&mut self, listener: usize, until: Armed) {
         self.acceptors[listener].armed = Some(until);
         self.cancel(Token::plain(Op::Accept, listener as u32));
@@ -113,13 +135,9 @@ impl UringDriver {
         let (listener, result) = (token.key.index as usize, completion.result());
         if result >= 0 {
             self.open_slot(listener, result, events);
+            self.end_multishots_in_time();
         }
         if cqueue::more(completion.flags()) {
-            let free = self.capabilities.connections_max - self.used;
-            let acceptor = &self.acceptors[listener];
-            if acceptor.armed == Some(Armed::Multi) && free <= acceptor.margin {
-                self.cancel_accept(listener, Armed::Ending);
-            }
             return;
         }
         let acceptor = &mut self.acceptors[listener];
@@ -210,17 +228,21 @@ impl UringDriver {
 
     /// Reports a connection once its addresses are known.
     pub(super) fn finish_accept(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
         let Some(arriving) = slot.arriving() else { return };
         let looked_up = arriving.addresses.lock().take();
-        if looked_up.is_none() && !arriving.peer_known {
-            return;
+        match looked_up {
+            None if !arriving.peer_known => return,
+            // No descriptor to lend: the ring itself can still say who the peer is.
+            Some(Err(_)) if !arriving.peer_known && direct => return self.submit_peer_name(key),
+            _ => {}
         }
         let Some(arriving) = slot.take_arriving() else { return };
         let bound = self.acceptors[arriving.listener].address;
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,
-            // EMFILE, or a peer that has gone: served with what is known.
+            // A peer that has gone already.
             Some(Err(_)) => (unknown_like(bound), bound),
             None if bound == Address::Unix => (Address::Unix, Address::Unix),
             None => {

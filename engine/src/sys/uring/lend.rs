@@ -48,13 +48,32 @@ impl UringDriver {
 
     /// Sends FIN. The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.
     pub(super) fn start_shutdown(&mut self, key: ConnKey) {
-        if self.features.direct_descriptors {
-            // Fails only if the peer has reset the connection, which its receive reports.
-            self.lend(key, Box::new(|socket| drop(socket.and_then(|socket| socket.shutdown(Shutdown::Write)))));
-            return;
-        }
+        let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
         slot.shutting_down = true;
+        if !direct {
+            return self.submit_shutdown(key);
+        }
+        let entry = opcode::FixedFdInstall::new(types::Fixed(slot.fd as u32), 0).build();
+        // SAFETY: names no memory; the slot is not closed before this has completed.
+        unsafe { self.push(Token::new(Op::InstallToShutDown, key), entry) };
+    }
+
+    pub(super) fn on_install_to_shut_down(&mut self, key: ConnKey, result: i32) {
+        if result < 0 {
+            // The process has no descriptor to spare.
+            return self.submit_shutdown(key);
+        }
+        // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
+        let lent = unsafe { OwnedFd::from_raw_fd(result) };
+        // Fails only if the peer has reset the connection, which its receive reports.
+        let _ = SockRef::from(&lent).shutdown(Shutdown::Write);
+        drop(lent);
+        self.on_shutdown(key);
+    }
+
+    fn submit_shutdown(&mut self, key: ConnKey) {
+        let Some(slot) = self.slot(key) else { return };
         let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
         // SAFETY: names no memory; the slot is not closed before this has completed.
         unsafe { self.push(Token::new(Op::Shutdown, key), entry) };

@@ -168,6 +168,7 @@ impl UringDriver {
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
+            Op::InstallToShutDown => self.on_install_to_shut_down(token.key, completion.result()),
             Op::Close => self.on_close(token.key, events),
             Op::Ignore | Op::Wake => {}
         }

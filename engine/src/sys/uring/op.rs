@@ -30,6 +30,8 @@ pub(super) enum Op {
     Shutdown = 6,
     Install = 7,
     Close = 8,
+    /// An install for the sake of a shutdown.
+    InstallToShutDown = 9,
 }
 
 impl Op {
@@ -44,6 +46,7 @@ impl Op {
             6 => Self::Shutdown,
             7 => Self::Install,
             8 => Self::Close,
+            9 => Self::InstallToShutDown,
             _ => return None,
         })
     }
