@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod flow;
+mod limits;
 mod outbound;
 mod shutdown;
 mod stream;

@@ -70,15 +70,21 @@ fn handlers_that_never_end_are_told_then_forced() {
 #[test]
 fn work_in_hand_is_finished() {
     on_every_engine(|setup| {
-        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+        let ready = Progress::<u32>::default();
+        let count = ready.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
             assert!(!connection.is_draining());
-            std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
-            assert!(connection.is_draining());
-            // The rest of the request is still on its way.
-            assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"rest");
-            connection.sender().send(pattern(300_000)).await.unwrap();
+            count.update(|count| *count += 1);
+            async move {
+                std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
+                assert!(connection.is_draining());
+                // The rest of the request is still on its way.
+                assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"rest");
+                connection.sender().send(pattern(300_000)).await.unwrap();
+            }
         });
         let mut clients = connect_all(&running, address, 8);
+        ready.wait("the handlers", |count| (*count == 8).then_some(()));
         let handle = running.handle();
         handle.begin_shutdown(patient());
         for client in &mut clients {
@@ -151,7 +157,8 @@ fn a_spread_tells_connections_one_after_the_other() {
         shutdown.spread = SPREAD;
         began.update(|began| *began = Some(Instant::now()));
         running.handle().begin_shutdown(shutdown);
-        let times = told.wait("all to be told", |told| (told.len() == 10).then(|| told.clone()));
+        let mut times = told.wait("all to be told", |told| (told.len() == 10).then(|| told.clone()));
+        times.sort();
         // The n-th of ten is told when n tenths of the spread have passed, and not before.
         for (number, at) in (1..).zip(&times) {
             assert!(*at + SPREAD / 10 >= SPREAD * number / 10, "{number} of 10 at {at:?}");
