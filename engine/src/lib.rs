@@ -15,6 +15,7 @@
 //! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
 //! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
 
+mod blocking;
 mod chunk;
 mod config;
 mod connection;
@@ -36,6 +37,7 @@ pub mod time;
 mod timer;
 mod worker;
 
+pub use blocking::{BlockingConnection, blocking};
 pub use chunk::Chunk;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
 pub use connection::{Connection, block_on};
