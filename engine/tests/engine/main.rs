@@ -7,6 +7,7 @@ mod deadlines;
 mod flow;
 mod limits;
 mod outbound;
+mod placement;
 mod shutdown;
 mod stream;
 mod support;
