@@ -4,8 +4,10 @@
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
 mod deadlines;
+mod fallback;
 mod flow;
 mod limits;
+mod listeners;
 mod outbound;
 mod placement;
 mod shutdown;

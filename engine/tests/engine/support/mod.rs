@@ -9,6 +9,7 @@ use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, 
 
 pub mod child;
 mod inbox;
+pub mod seccomp;
 
 pub use inbox::Inbox;
 

@@ -1,0 +1,213 @@
+//! What an engine can listen on: several addresses, both families, Unix sockets, inherited sockets, shared ports.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use tidegate_engine::{Address, Connection, Engine, Error};
+
+use crate::support::*;
+
+/// Answers with the peer's and the local address when the peer has nothing more to say.
+async fn say_addresses(mut connection: Connection) {
+    while let Ok(Some(_)) = connection.receive().await {}
+    let line = format!("{} {}", connection.peer_addr(), connection.local_addr());
+    connection.sender().send(line).await.unwrap();
+}
+
+/// The line that [`say_addresses`] answers.
+fn ask_addresses(mut client: TcpStream) -> String {
+    client.shutdown(Half::Write).unwrap();
+    String::from_utf8(read_all(&mut client)).unwrap()
+}
+
+/// A path for a socket, in a folder of its own, removed with it.
+struct SocketPath(PathBuf);
+
+impl SocketPath {
+    fn new(name: &str) -> Self {
+        let name = format!("tidegate-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name.replace('/', "-"));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder.join("socket"))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(self.0.parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_unix_socket_serves() {
+    on_every_engine(|setup| {
+        let path = SocketPath::new(&format!("serves-{}", setup.name));
+        let running = Engine::new(setup.config)
+            .listen_unix(path.path())
+            .unwrap()
+            .start(|mut connection: Connection| async move {
+                assert_eq!((connection.peer_addr(), connection.local_addr()), (Address::Unix, Address::Unix));
+                let mut bytes = Vec::new();
+                while let Ok(Some(chunk)) = connection.receive().await {
+                    bytes.extend_from_slice(&chunk);
+                }
+                connection.sender().send(bytes).await.unwrap();
+            })
+            .unwrap();
+        assert_eq!((running.local_addrs(), running.local_addr()), (&[Address::Unix][..], None));
+        let sent = pattern(300_000);
+        let mut clients: Vec<_> = (0..4).map(|_| UnixStream::connect(path.path()).unwrap()).collect();
+        for client in &mut clients {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(&sent).unwrap();
+            client.shutdown(Half::Write).unwrap();
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(client, &mut bytes).unwrap();
+            assert!(bytes == sent);
+        }
+        drop(clients);
+        finish(running);
+    });
+}
+
+#[test]
+fn a_unix_socket_that_exists_is_an_error_that_names_it() {
+    let path = SocketPath::new("exists");
+    let _first = UnixListener::bind(path.path()).unwrap();
+    let error = Engine::new(Default::default()).listen_unix(path.path()).unwrap_err();
+    assert!(matches!(error, Error::Listen { .. }));
+    assert!(error.to_string().contains(path.path().to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn an_inherited_listener_serves() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 2;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // As socket activation may hand it over.
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Clients that came before the engine did.
+        let mut early: Vec<_> = (0..4).map(|_| connect(address)).collect();
+        let running = Engine::new(setup.config).listen_inherited(listener).start(echo).unwrap();
+        assert_eq!(running.local_addr(), Some(address));
+        early.iter_mut().for_each(|client| check_echo(client, &pattern(5000)));
+        check_echo(&mut connect(address), b"late");
+        drop(early);
+        finish(running);
+    });
+}
+
+#[test]
+fn the_unspecified_ipv6_address_serves_ipv4_too() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        println!("not tested: this machine has no IPv6");
+        return;
+    }
+    on_every_engine(|setup| {
+        let running = Engine::new(setup.config).listen("[::]:0").unwrap().start(say_addresses).unwrap();
+        let port = running.local_addr().unwrap().port();
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            let client = connect(SocketAddr::new(ip, port));
+            let expected = format!("{} {}", client.local_addr().unwrap(), SocketAddr::new(ip, port));
+            assert_eq!(ask_addresses(client), expected, "IPv4 is shown as IPv4");
+        }
+        finish(running);
+    });
+}
+
+#[test]
+fn a_specific_ipv6_address_serves() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        println!("not tested: this machine has no IPv6");
+        return;
+    }
+    on_every_engine(|setup| {
+        let running = Engine::new(setup.config).listen("[::1]:0").unwrap().start(say_addresses).unwrap();
+        let address = running.local_addr().unwrap();
+        let client = connect(address);
+        let expected = format!("{} {address}", client.local_addr().unwrap());
+        assert_eq!(ask_addresses(client), expected);
+        finish(running);
+    });
+}
+
+/// Port 0 gives a free one, the same for all workers; several addresses are all served.
+#[test]
+fn several_addresses_are_served_on_the_ports_they_got() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 2;
+        let path = SocketPath::new(&format!("several-{}", setup.name));
+        let engine = Engine::new(setup.config).listen("127.0.0.1:0").unwrap().listen("127.0.0.2:0").unwrap();
+        let running = engine.listen_unix(path.path()).unwrap().start(say_addresses).unwrap();
+        let addresses = running.local_addrs().to_vec();
+        assert_eq!(addresses.len(), 3, "in the order they were asked for");
+        assert_eq!((running.local_addr(), addresses[2]), (addresses[0].ip(), Address::Unix));
+        for (address, ip) in addresses.iter().zip([[127, 0, 0, 1], [127, 0, 0, 2]]) {
+            let address = address.ip().unwrap();
+            assert!(address.ip() == IpAddr::from(ip) && address.port() != 0, "{address}");
+            assert!(running.summary().contains(&address.to_string()), "{}", running.summary());
+            for _ in 0..8 {
+                let client = connect(address);
+                let expected = format!("{} {address}", client.local_addr().unwrap());
+                assert_eq!(ask_addresses(client), expected);
+            }
+        }
+        let mut client = UnixStream::connect(path.path()).unwrap();
+        client.shutdown(Half::Write).unwrap();
+        assert_eq!(std::io::read_to_string(&mut client).unwrap(), "unix unix");
+        drop(client);
+        finish(running);
+    });
+}
+
+/// Workers share their port with each other, never with another engine.
+#[test]
+fn an_address_in_use_is_an_error_that_names_it() {
+    on_every_engine(|mut setup| {
+        for (workers, others) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+            setup.config.workers = workers;
+            let (running, address) = start(setup.config.clone(), echo);
+            setup.config.workers = others;
+            let error = Engine::new(setup.config.clone()).listen(address).unwrap().start(echo).unwrap_err();
+            assert!(matches!(error, Error::Listen { .. }), "{error}");
+            assert!(error.to_string().contains(&address.to_string()), "{error}");
+            // The first serves on.
+            check_echo(&mut connect(address), b"mine");
+            finish(running);
+        }
+    });
+}
+
+#[test]
+fn every_worker_gets_connections() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 3;
+        let (running, address) = start(setup.config, echo);
+        assert_eq!(running.stats().len(), 3);
+        let mut clients = Vec::new();
+        wait_until("each worker to have some", || {
+            assert!(clients.len() < 1000, "{:?}", running.stats());
+            clients.push(connect(address));
+            let client = clients.last_mut().unwrap();
+            check_echo(client, b"whose am I?");
+            running.stats().iter().all(|worker| worker.accepted_total > 0)
+        });
+        assert_eq!(total(&running).accepted_total, clients.len() as u64);
+        drop(clients);
+        finish(running);
+    });
+}
+
+#[test]
+fn an_engine_without_a_listener_does_not_start() {
+    assert!(matches!(Engine::new(Default::default()).start(echo), Err(Error::NoListener)));
+    let error = Engine::new(Default::default()).listen("no port").unwrap_err();
+    assert!(error.to_string().contains("no port"), "{error}");
+}
