@@ -26,6 +26,10 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "one block: text that was checked when it arrived is not checked again when it is read",
     ),
     (
+        "engine/tests/engine/support/seccomp.rs",
+        "a system-call filter, to show what happens where io_uring is forbidden",
+    ),
+    (
         "websocket/tests/protocol/memory.rs",
         "a global allocator that counts, to show that a claimed length allocates nothing",
     ),
