@@ -182,7 +182,8 @@ impl Connection {
     }
 
     /// Closes the connection with [`CloseCause::IdleTimeout`] when nothing was received for `timeout`. `None` (the
-    /// default) never does. Time during which receiving is paused for backpressure counts as activity.
+    /// default) never does. Time during which receiving is paused for backpressure counts as activity, and after the
+    /// peer's end of stream the timeout is over.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.link().set_idle(timeout);
     }

@@ -81,7 +81,8 @@ impl Conn {
             idle if matches!(self.receive, Receive::Paused | Receive::Starved | Receive::Cancelling) => {
                 now + u64::from(idle)
             }
-            idle if self.phase == Phase::Open => self.received_at + u64::from(idle),
+            // After the peer's end of stream there is nothing to wait for: what is left is the handler's.
+            idle if self.phase == Phase::Open && self.receive != Receive::Ended => self.received_at + u64::from(idle),
             _ => NEVER,
         }
     }

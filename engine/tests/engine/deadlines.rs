@@ -1,10 +1,10 @@
 //! Deadlines and sleeps: what each ends, what it leaves usable, and never before its time.
 
 use std::io::Write;
-use std::net::Shutdown as Half;
+use std::net::{Shutdown as Half, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError, block_on, time};
+use tidegate_engine::{CloseCause, Connection, ReceiveError, Running, SendError, block_on, time};
 
 use crate::support::*;
 
@@ -108,11 +108,14 @@ fn a_renewed_read_deadline_replaces_the_old_one() {
     });
 }
 
+/// How receiving ended, and how long after the connection began.
+type End = (Result<(), ReceiveError>, Duration);
+
 /// Starts an engine whose handler receives to the end and reports it with how long the connection lived.
 fn start_and_report(
     setup: Setup,
     prepare: impl Fn(&Connection) + Send + Sync + 'static,
-) -> (tidegate_engine::Running, std::net::SocketAddr, Report<(Result<(), ReceiveError>, Duration)>) {
+) -> (Running, SocketAddr, Report<End>) {
     let report = Report::default();
     let end = report.clone();
     let (running, address) = start(setup.config, move |mut connection: Connection| {
@@ -204,6 +207,24 @@ fn a_paused_connection_is_not_idle() {
         drop(client);
         wait_until("the end", || total(&running).connections == 0);
         assert_eq!((total(&running).closed_total, total(&running).failed_total), (1, 0));
+        finish(running);
+    });
+}
+
+/// A peer that has said all it has to say is not idle: it waits for the answer.
+#[test]
+fn a_peer_that_waits_for_its_answer_is_not_idle() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |mut connection: Connection| async move {
+            connection.set_idle_timeout(Some(SHORT));
+            while connection.receive().await.unwrap().is_some() {}
+            connection.timer().sleep(3 * SHORT).await;
+            connection.sender().send(&b"the answer"[..]).await.unwrap();
+        });
+        let mut client = connect(address);
+        client.shutdown(Half::Write).unwrap();
+        assert_eq!(read_all(&mut client), b"the answer");
+        drop(client);
         finish(running);
     });
 }
