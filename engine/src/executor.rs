@@ -33,7 +33,8 @@ struct Inbox {
     stopped: bool,
 }
 
-struct Local {
+/// The tasks that wait to run on their own thread.
+pub(crate) struct Local {
     owner: usize,
     runnables: VecDeque<Runnable>,
 }
@@ -179,6 +180,12 @@ impl Executor {
 
 fn next_local() -> Option<Runnable> {
     LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
+}
+
+/// Makes the present thread that of another executor, or of none, and back: for simulations of several threads on one.
+#[cfg(test)]
+pub(crate) fn swap_local(other: &mut Option<Local>) {
+    LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
 }
 
 impl Drop for Executor {

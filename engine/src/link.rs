@@ -68,7 +68,7 @@ pub(crate) struct Clock {
 }
 
 /// The granularity of every deadline: it passes at most this long after its time (plus the time a busy worker needs to
-/// come round), and never before.
+/// come round), and never before. A timeout, which counts from an event, may pass twice this long after its time.
 pub const TICK: Duration = Duration::from_millis(8);
 
 /// No deadline.
@@ -87,6 +87,11 @@ impl Clock {
         let ticks = (elapsed.as_millis() / TICK.as_millis()) as u64;
         self.ticks.store(ticks, Ordering::Relaxed);
         ticks
+    }
+
+    /// The tick at which `timeout` has passed, counted from some moment within the present tick.
+    pub(crate) fn after(&self, timeout: Duration) -> u64 {
+        self.now().saturating_add(1).saturating_add(Self::ticks_in(timeout))
     }
 
     /// The first tick at or after `deadline`.

@@ -138,7 +138,10 @@ mod tests {
     fn counted() -> (Arc<Signal>, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&wakes);
-        (Signal::new(move || drop(count.fetch_add(1, Ordering::SeqCst))), wakes)
+        let count_one = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
+        (Signal::new(count_one), wakes)
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::link::ConnKey;
 use crate::mailbox::Signal;
 use crate::outbound::SendBatch;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 pub(crate) mod threads;
 #[cfg(target_os = "linux")]
@@ -59,7 +59,7 @@ pub(crate) struct Accepted {
 pub(crate) enum Received {
     /// `len` bytes in receive buffer `buffer`; the worker passes it back through [`Driver::view`] and one of
     /// [`Driver::lease`] and [`Driver::recycle`].
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings lend buffers"))]
+    #[cfg_attr(not(any(test, target_os = "linux")), expect(dead_code, reason = "only rings lend buffers"))]
     Buffer {
         buffer: u16,
         len: u32,

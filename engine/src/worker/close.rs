@@ -6,7 +6,7 @@
 use super::{Phase, Receive, Worker};
 use crate::error::CloseCause;
 use crate::inbound::End;
-use crate::link::{Clock, CloseMode, ConnKey, NEVER};
+use crate::link::{CloseMode, ConnKey, NEVER};
 use crate::sys::Driver;
 
 impl<D: Driver> Worker<D> {
@@ -106,7 +106,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
-        let at = self.shared.clock.now().saturating_add(Clock::ticks_in(timeout));
+        let at = self.shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
         self.look_at_deadlines(key);
@@ -114,14 +114,13 @@ impl<D: Driver> Worker<D> {
 
     /// A closing connection made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let flush = Clock::ticks_in(self.config.flush_timeout);
-        let now = self.shared.clock.now();
+        let at = self.shared.clock.after(self.config.flush_timeout);
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER
         {
             // The armed timer finds the later time when it fires.
-            conn.close_at = now.saturating_add(flush);
+            conn.close_at = at;
         }
     }
 }

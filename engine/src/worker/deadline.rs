@@ -81,8 +81,11 @@ impl Conn {
             idle if matches!(self.receive, Receive::Paused | Receive::Starved | Receive::Cancelling) => {
                 now + u64::from(idle)
             }
-            // After the peer's end of stream there is nothing to wait for: what is left is the handler's.
-            idle if self.phase == Phase::Open && self.receive != Receive::Ended => self.received_at + u64::from(idle),
+            // After the peer's end of stream there is nothing to wait for: what is left is the handler's. Bytes came
+            // within the tick, so that it counts from the next.
+            idle if self.phase == Phase::Open && self.receive != Receive::Ended => {
+                self.received_at + 1 + u64::from(idle)
+            }
             _ => NEVER,
         }
     }

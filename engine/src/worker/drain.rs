@@ -66,23 +66,34 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Resets every connection if the shutdown's time is up.
-    pub(super) fn force_overdue(&mut self) {
+    /// A connection was accepted before its listener had closed: it takes part in the shutdown, if there is one.
+    pub(super) fn drain_late(&mut self, key: ConnKey) {
         let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
-        if self.drain.as_ref().is_some_and(|drain| clock.tick_of(drain.plan.deadline) <= now) {
-            self.force_all();
+        let Some(drain) = &mut self.drain else { return };
+        drain.open_at_start += 1;
+        if now >= clock.tick_of(drain.plan.deadline) {
+            return self.force(key);
         }
+        self.tell(key);
     }
 
     fn force_all(&mut self) {
         for index in 0..self.conns.len() {
-            let Some(key) = self.key_at(index) else { continue };
-            let ends = self.conn(key).is_some_and(|conn| conn.phase != Phase::Closing);
-            if let Some(drain) = self.drain.as_mut().filter(|_| ends) {
-                drain.forced += 1;
+            if let Some(key) = self.key_at(index) {
+                self.force(key);
             }
-            self.fail(key, CloseCause::Shutdown);
         }
+    }
+
+    /// Resets a connection, unless it is being closed already.
+    fn force(&mut self, key: ConnKey) {
+        if self.conn(key).is_none_or(|conn| conn.phase == Phase::Closing) {
+            return;
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.forced += 1;
+        }
+        self.fail(key, CloseCause::Shutdown);
     }
 
     /// Whether a shutdown has ended everything this worker had.

@@ -24,6 +24,8 @@ mod deadline;
 mod drain;
 mod receive;
 mod send;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 /// How the receiving side of a connection stands with the driver.
 ///
@@ -230,6 +232,8 @@ impl<D: Driver> Worker<D> {
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         signal.awake();
+        // What completed did so now, not before the sleep: timeouts count from here.
+        self.shared.clock.set(self.driver.elapsed());
         result
     }
 
@@ -283,14 +287,10 @@ impl<D: Driver> Worker<D> {
         self.shared.counters.connections.add(1);
         link.set_idle(self.config.idle_timeout);
         self.arm_receive(key);
-        if self.drain.is_some() {
-            self.tell(key);
-        }
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         handler.start(Connection::new(link));
-        // One that was on its way when the others were reset.
-        self.force_overdue();
+        self.drain_late(key);
     }
 
     fn arm_accept(&mut self, listener: usize) {

@@ -1,0 +1,174 @@
+//! Deadlines in fake time: each fires within a tick after its time, never before, and only when it should.
+
+use super::*;
+use crate::error::{CloseCause, SendError};
+use crate::link::TICK;
+use crate::sys::sim::Saw;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A peer that says nothing, reads nothing and never ends.
+fn silent() -> Script {
+    Script { ending: Ending::Silence, reads: false, ..talker(Vec::new()) }
+}
+
+/// Runs one connection, alone, until it has closed.
+fn run<H, F>(setup: Setup, script: Script, handler: H) -> Simulation
+where
+    H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let mut sim = Simulation::new(setup, handler);
+    sim.connect(script);
+    sim.run_until_closed(1);
+    sim.run_handlers_out();
+    sim
+}
+
+#[track_caller]
+fn assert_fired(at: Duration, due: Duration) {
+    assert!(at >= due, "{:?} early", due - at);
+    // Deadlines are rounded up to a tick, and so are the times they are counted from.
+    assert!(at <= due + 2 * TICK, "{:?} late", at - due);
+}
+
+fn end_of(sim: &Simulation) -> (Option<Result<(), ReceiveError>>, Duration) {
+    sim.stage.log_of(0, |log| (log.end, log.done_at.expect("the handler has ended")))
+}
+
+#[test]
+fn the_read_deadline_wakes_the_reader_and_the_connection_goes_on() {
+    for setup in Setup::calm().both_placements() {
+        let script = Script { starts_at: SECOND, ..talker(b"late".to_vec()) };
+        let script = Script { pace: 10 * SECOND, ..script };
+        let sim = run(setup, script, |mut connection, stage| async move {
+            // What the peer sends at once.
+            assert!(stage.receive(&mut connection).await.is_some());
+            let due = stage.now() + 3 * SECOND;
+            connection.set_read_deadline(Some(stage.instant(3 * SECOND)));
+            assert_eq!(connection.receive().await.unwrap_err(), ReceiveError::Deadline);
+            assert_fired(stage.now(), due);
+            connection.set_read_deadline(None);
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        assert_eq!(end_of(&sim).0, Some(Ok(())));
+        sim.finish(Shutdown::default());
+    }
+}
+
+#[test]
+fn the_write_deadline_ends_a_stuck_connection_whatever_its_handler_does() {
+    for setup in Setup::calm().both_placements() {
+        let sim = run(setup, silent(), |mut connection, stage| async move {
+            assert!(stage.send(&connection, pattern(90)).await);
+            connection.set_write_deadline(Some(stage.instant(2 * SECOND)));
+            let sent = connection.sender().send(pattern(90)).await;
+            assert_eq!(sent, Err(SendError::Closed(CloseCause::WriteDeadline)));
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteDeadline))));
+        assert_fired(at, 2 * SECOND);
+        sim.finish(Shutdown::default());
+    }
+}
+
+#[test]
+fn a_write_deadline_with_nothing_queued_does_nothing() {
+    let sim = run(
+        Setup::calm(),
+        Script { starts_at: Duration::ZERO, ..talker(Vec::new()) },
+        |connection, stage| async move {
+            connection.set_write_deadline(Some(stage.instant(SECOND)));
+            stage.sleep(&connection, 2 * SECOND).await;
+            assert!(stage.send(&connection, b"still open".to_vec()).await);
+        },
+    );
+    assert_eq!(sim.stats().closed_total, 1);
+    assert_eq!(sim.net.borrow().peers[0].saw, Saw::Fin);
+}
+
+/// The time that counts is that of the last bytes, which may have come after a long sleep of the worker.
+#[test]
+fn the_idle_timeout_counts_from_the_last_bytes() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.config.idle_timeout = Some(10 * SECOND);
+        let spoke_at = 9 * SECOND + TICK / 2;
+        let sim = run_with_word(setup, spoke_at, |mut connection, stage| async move {
+            while stage.receive(&mut connection).await.is_some() {}
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::IdleTimeout))));
+        assert_fired(at, spoke_at + 10 * SECOND);
+        sim.finish(Shutdown::default());
+    }
+}
+
+/// Runs one connection to its close, whose peer says one word at `spoke_at`, up to which the worker sleeps.
+fn run_with_word<H, F>(setup: Setup, spoke_at: Duration, handler: H) -> Simulation
+where
+    H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let mut sim = Simulation::new(setup, handler);
+    let peer = sim.connect(silent());
+    sim.run_until("its accept", |sim| sim.stats().accepted_total == 1);
+    sim.net.borrow_mut().say(peer, b"x", spoke_at);
+    sim.run_until_closed(1);
+    sim.run_handlers_out();
+    sim
+}
+
+#[test]
+fn the_lifetime_deadline_ends_a_busy_connection() {
+    for setup in Setup::calm().both_placements() {
+        let script = Script { pace: SECOND / 10, ..talker(pattern(60_000)) };
+        let sim = run(setup, script, |mut connection, stage| async move {
+            connection.set_lifetime_deadline(Some(stage.instant(5 * SECOND)));
+            while stage.receive(&mut connection).await.is_some() {}
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::Lifetime))));
+        assert_fired(at, 5 * SECOND);
+        sim.finish(Shutdown::default());
+    }
+}
+
+/// The handler drops its connection when the worker has slept for long: the flush timeout counts from the drop.
+#[test]
+fn the_flush_timeout_counts_from_the_close() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.config.flush_timeout = 3 * SECOND;
+        let spoke_at = 60 * SECOND + TICK / 2;
+        let sim = run_with_word(setup, spoke_at, |mut connection, stage| async move {
+            assert!(stage.receive(&mut connection).await.is_some());
+            append_all(&connection, 90);
+        });
+        let net = sim.net.borrow();
+        assert_eq!(net.peers[0].saw, Saw::Reset, "it did not take the bytes");
+        assert_fired(net.peers[0].saw_at, spoke_at + 3 * SECOND);
+    }
+}
+
+/// A peer that never answers our FIN is waited for, and then reset; it has all bytes by then.
+#[test]
+fn the_linger_timeout_counts_from_the_fin() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.config.linger_timeout = 5 * SECOND;
+        let script = Script { ending: Ending::Silence, ..talker(Vec::new()) };
+        let sim = run(setup, script, |connection, stage| async move {
+            stage.sleep(&connection, 30 * SECOND).await;
+            append_all(&connection, 50);
+        });
+        let net = sim.net.borrow();
+        assert_eq!(net.peers[0].received, pattern(50));
+        assert_fired(sim.now(), 35 * SECOND);
+    }
+}
+
+fn append_all(connection: &Connection, len: usize) {
+    connection.sender().append(|tail| tail.extend_from_slice(&pattern(len))).expect("the connection is open");
+}

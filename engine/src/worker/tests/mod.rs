@@ -1,0 +1,372 @@
+//! A whole worker on the simulated driver: one thread, fake time, every choice from a seed.
+//!
+//! [`Simulation`] puts a worker and its handlers together and ticks them; `properties` runs thousands of random
+//! scenarios, `deadlines` and `shutdown` exact ones.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use super::Worker;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::ReceiveError;
+use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
+use crate::inbound::InboundMarks;
+use crate::link::{Clock, Command, WorkerShared};
+use crate::mailbox::{Batch, Mailbox, Signal};
+use crate::outbound::OutboundMarks;
+use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
+use crate::spare::SpareBuffers;
+use crate::stats::{Counters, WorkerStats};
+use crate::sys::Driver;
+use crate::sys::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
+use crate::time::{Sleep, Timer};
+
+mod deadlines;
+mod properties;
+mod shutdown;
+
+/// Ticks of one run; far more than any scenario needs.
+const TICKS_MAX: usize = 200_000;
+
+/// How a simulation is put together.
+#[derive(Clone)]
+struct Setup {
+    sim: SimConfig,
+    /// Handlers run on the worker's thread; else on one beside it.
+    inline: bool,
+    inbound: InboundMarks,
+    outbound: OutboundMarks,
+    config: Config,
+}
+
+impl Setup {
+    /// Small buffers and marks, so that a few hundred bytes reach all of them.
+    fn new(seed: u64) -> Self {
+        Self {
+            sim: SimConfig {
+                seed,
+                calm: false,
+                receive_budget: true,
+                buffers: 8,
+                buffer_bytes: 16,
+                connections_max: 16,
+            },
+            inline: true,
+            inbound: InboundMarks { bytes_high: 64, bytes_low: 16, chunks_high: 12, chunks_low: 4 },
+            outbound: OutboundMarks { bytes_high: 100, bytes_low: 25 },
+            config: Config::default(),
+        }
+    }
+
+    /// Nothing is late or fails by chance.
+    fn calm() -> Self {
+        let mut setup = Self::new(0);
+        setup.sim.calm = true;
+        setup
+    }
+
+    fn both_placements(self) -> [Self; 2] {
+        [Self { inline: true, ..self.clone() }, Self { inline: false, ..self }]
+    }
+}
+
+/// What the handler of a connection saw and did.
+#[derive(Debug, Default)]
+struct Log {
+    started: bool,
+    received: Vec<u8>,
+    /// How receiving ended: `Ok` at the peer's end of stream.
+    end: Option<Result<(), ReceiveError>>,
+    /// Bytes that a sender took.
+    accepted: Vec<u8>,
+    /// A sender was told of a failure.
+    send_failed: bool,
+    done_at: Option<Duration>,
+}
+
+/// What handlers share with the test.
+#[derive(Clone)]
+struct Stage {
+    epoch: Instant,
+    clock: Arc<AtomicU64>,
+    logs: Arc<Mutex<Vec<Log>>>,
+}
+
+impl Stage {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// The instant that lies `after` the present one in the simulation's time.
+    fn instant(&self, after: Duration) -> Instant {
+        self.epoch + self.now() + after
+    }
+
+    async fn sleep(&self, connection: &Connection, duration: Duration) {
+        connection.timer().sleep_until(self.instant(duration)).await;
+    }
+
+    fn log<T>(&self, connection: &Connection, change: impl FnOnce(&mut Log) -> T) -> T {
+        self.log_of(Net::peer_of(connection.peer_addr()), change)
+    }
+
+    fn log_of<T>(&self, peer: usize, change: impl FnOnce(&mut Log) -> T) -> T {
+        let mut logs = self.logs.lock().expect("no test panics with it");
+        while logs.len() <= peer {
+            logs.push(Log::default());
+        }
+        change(&mut logs[peer])
+    }
+
+    /// Receives and logs; `None` once there is no more.
+    async fn receive(&self, connection: &mut Connection) -> Option<Vec<u8>> {
+        let result = connection.receive().await;
+        self.log(connection, |log| match result {
+            Ok(Some(chunk)) => {
+                log.received.extend_from_slice(&chunk);
+                Some(chunk.into_vec())
+            }
+            Ok(None) => {
+                log.end = Some(Ok(()));
+                None
+            }
+            Err(error) => {
+                log.end = Some(Err(error));
+                None
+            }
+        })
+    }
+
+    /// Sends and logs; false if the sender was told of a failure.
+    async fn send(&self, connection: &Connection, bytes: Vec<u8>) -> bool {
+        let sent = connection.sender().send(bytes.clone()).await;
+        self.log(connection, |log| match sent {
+            Ok(()) => log.accepted.extend_from_slice(&bytes),
+            Err(_) => log.send_failed = true,
+        });
+        sent.is_ok()
+    }
+
+    async fn echo(self, mut connection: Connection) {
+        while let Some(bytes) = self.receive(&mut connection).await {
+            if !self.send(&connection, bytes).await {
+                break;
+            }
+        }
+    }
+}
+
+/// The handlers' thread, stepped while the worker waits.
+struct HandlerThread {
+    executor: Executor,
+    /// The executor's tasks, while the present thread plays the worker's.
+    local: Option<Local>,
+    signal: Arc<Signal>,
+    parked: bool,
+    woken: Arc<AtomicBool>,
+}
+
+impl Neighbour for HandlerThread {
+    fn step(&mut self) -> bool {
+        if self.parked {
+            if !self.woken.swap(false, Ordering::SeqCst) {
+                return false;
+            }
+            self.signal.awake();
+            self.parked = false;
+        }
+        swap_local(&mut self.local);
+        let batch = Batch::begin();
+        let more = self.executor.turn();
+        drop(batch);
+        if !more {
+            self.signal.announce_sleep();
+            self.parked = self.executor.is_idle();
+            if !self.parked {
+                self.signal.awake();
+            }
+        }
+        swap_local(&mut self.local);
+        true
+    }
+}
+
+struct Simulation {
+    worker: Worker<SimDriver>,
+    net: Rc<RefCell<Net>>,
+    stage: Stage,
+    shared: Arc<WorkerShared>,
+    inbound_bytes_max: u32,
+}
+
+impl Simulation {
+    fn new<H, F>(setup: Setup, handler: H) -> Self
+    where
+        H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let net = Net::new(&setup.sim);
+        let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
+        let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
+        let shared = Arc::new(WorkerShared {
+            index: 0,
+            mailbox: Mailbox::new(driver.signal()),
+            clock: Clock::new(stage.epoch),
+            inbound: setup.inbound,
+            outbound: setup.outbound,
+            counters: Counters::default(),
+            spare: SpareBuffers::new(),
+        });
+        let staged = stage.clone();
+        let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+            let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());
+            let done = stage.clone();
+            stage.log_of(number, |log| log.started = true);
+            let future = handler(connection, stage);
+            queue.spawn(async move {
+                future.await;
+                let now = done.now();
+                done.log_of(number, |log| log.done_at = Some(now));
+            });
+        });
+        let (queue, inline) = if setup.inline {
+            let queue = RunQueue::new(driver.signal());
+            let executor = Executor::new(Arc::clone(&queue), start);
+            (queue, Some(executor))
+        } else {
+            let woken = Arc::new(AtomicBool::new(false));
+            let wake = Arc::clone(&woken);
+            let signal = Signal::new(move || wake.store(true, Ordering::SeqCst));
+            let queue = RunQueue::new(Arc::clone(&signal));
+            let executor = Executor::new(Arc::clone(&queue), start);
+            let mut local = None;
+            swap_local(&mut local);
+            driver.set_neighbour(HandlerThread { executor, local, signal, parked: false, woken });
+            (queue, None)
+        };
+        // One buffer beyond the mark: a receive ends with the buffer in which its budget is reached.
+        let bound = setup.inbound.bytes_high + setup.sim.buffer_bytes as u32;
+        let inbound_bytes_max = if setup.sim.receive_budget { bound } else { u32::MAX };
+        let worker = Worker::new(driver, Arc::clone(&shared), Arc::new(setup.config), 1, vec![queue], inline);
+        Self { worker, net, stage, shared, inbound_bytes_max }
+    }
+
+    fn connect(&self, script: Script) -> usize {
+        self.net.borrow_mut().connect(script)
+    }
+
+    fn now(&self) -> Duration {
+        self.net.borrow().now()
+    }
+
+    fn stats(&self) -> WorkerStats {
+        self.shared.counters.snapshot()
+    }
+
+    fn tick(&mut self) {
+        self.worker.tick().expect("the simulated driver does not fail");
+        for conn in self.worker.conns.iter().flatten() {
+            let bytes = conn.link.inbound.lock().bytes();
+            assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, over its bound");
+        }
+    }
+
+    fn run_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        for _ in 0..TICKS_MAX {
+            if done(self) {
+                return;
+            }
+            self.tick();
+        }
+        panic!("{what}: not after {TICKS_MAX} ticks");
+    }
+
+    /// Has the worker come round `after` the present time, if not before; until it is dropped.
+    fn alarm(&self, after: Duration) -> Pin<Box<Sleep>> {
+        let mut sleep = Box::pin(Timer::new(Arc::clone(&self.shared)).sleep_until(self.stage.instant(after)));
+        let pending = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        assert!(pending, "an alarm lies ahead");
+        sleep
+    }
+
+    /// Until every connection is closed that was expected.
+    fn run_until_closed(&mut self, connections: u64) {
+        self.run_until("every connection to close", |sim| {
+            let stats = sim.stats();
+            stats.accepted_total == connections && stats.connections == 0
+        });
+    }
+
+    fn plan(&self, shutdown: Shutdown) -> ShutdownPlan {
+        shutdown.plan(self.stage.instant(Duration::ZERO))
+    }
+
+    fn begin_shutdown(&self, shutdown: Shutdown) {
+        self.shared.mailbox.post(Command::Shutdown(self.plan(shutdown)));
+    }
+
+    /// Shuts down and checks that nothing is left: no connection, no operation, no drifting gauge.
+    fn finish(mut self, shutdown: Shutdown) -> ShutdownReport {
+        self.begin_shutdown(shutdown);
+        self.run_to_end()
+    }
+
+    /// As [`finish`](Self::finish), and what is on its way to the peers arrives.
+    fn finish_and_settle(&mut self, shutdown: Shutdown) {
+        self.begin_shutdown(shutdown);
+        self.run_to_end();
+        self.net.borrow_mut().settle();
+    }
+
+    fn run_to_end(&mut self) -> ShutdownReport {
+        self.run_until("the shutdown to end", |sim| sim.worker.is_finished());
+        self.worker.driver.assert_idle();
+        let stats = self.stats();
+        assert_eq!((stats.connections, stats.paused), (0, 0), "gauges of nothing");
+        assert_eq!(stats.closed_total + stats.failed_total, stats.accepted_total);
+        self.run_handlers_out();
+        self.worker.report()
+    }
+
+    /// The handlers of closed connections run to their ends.
+    fn run_handlers_out(&mut self) {
+        for _ in 0..TICKS_MAX {
+            let runs = match &mut self.worker.inline {
+                Some(executor) => executor.turn() || !executor.is_idle(),
+                None => self.worker.driver.step_neighbour(),
+            };
+            if !runs {
+                return;
+            }
+        }
+        panic!("handlers run for ever");
+    }
+}
+
+/// A peer that sends `sends` and then FIN, and reads everything.
+fn talker(sends: Vec<u8>) -> Script {
+    Script {
+        starts_at: Duration::ZERO,
+        sends,
+        ending: Ending::Fin,
+        window_bytes: 64,
+        reads: true,
+        pace: Duration::ZERO,
+    }
+}
+
+/// Bytes that differ from place to place.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+fn drain(timeout: Duration) -> Shutdown {
+    Shutdown { drain_timeout: timeout, ..Shutdown::default() }
+}

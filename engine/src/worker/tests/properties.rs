@@ -1,0 +1,223 @@
+//! Random scenarios: what must hold for every connection whatever the kernel, the peers and the handlers do.
+
+use super::*;
+use crate::error::CloseCause;
+use crate::sys::sim::{Peer, Saw};
+
+/// Scenarios of one run of the tests; `SEED=n` runs that one alone.
+const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };
+
+/// Peers never take longer to go on than this.
+const PACE_MAX: Duration = Duration::from_millis(50);
+
+/// What a connection's handler does.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Echo,
+    /// Echoes, and sleeps before each receive.
+    Slow(Duration),
+    /// Reads so many bytes, then sends so many and drops the connection at once.
+    DropEarly {
+        after: usize,
+        queues: usize,
+    },
+    /// Reads so many bytes, queues some and aborts.
+    Abort {
+        after: usize,
+    },
+    /// Sends so many bytes in random pieces, then FIN, and only then reads to the end.
+    Talk {
+        bytes: usize,
+    },
+}
+
+#[test]
+fn every_byte_arrives_or_a_failure_is_reported() {
+    if let Ok(seed) = std::env::var("SEED") {
+        return scenario(seed.parse().expect("SEED is a number"));
+    }
+    for seed in 0..SEEDS {
+        let told = TellSeed(seed);
+        scenario(seed);
+        std::mem::forget(told);
+    }
+}
+
+/// Says which seed failed, when dropped by a panic.
+struct TellSeed(u64);
+
+impl Drop for TellSeed {
+    fn drop(&mut self) {
+        eprintln!("the simulation failed; run it again with SEED={}", self.0);
+    }
+}
+
+fn scenario(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut setup = Setup::new(seed);
+    setup.inline = random.bool();
+    setup.sim.receive_budget = random.bool();
+    setup.sim.buffers = random.u16(1..=8);
+    setup.sim.connections_max = random.usize(1..=6);
+    setup.inbound.chunks_high = random.u32(5..=12);
+    setup.config.flush_timeout = Duration::from_millis(random.u64(200..=2000));
+    setup.config.linger_timeout = Duration::from_millis(random.u64(200..=2000));
+    let count = random.usize(1..=6);
+    let roles: Arc<Vec<Role>> = Arc::new((0..count).map(|_| random_role(&mut random)).collect());
+    let played = Arc::clone(&roles);
+    let mut sim = Simulation::new(setup, move |connection, stage| {
+        let role = played[Net::peer_of(connection.peer_addr())];
+        play(role, connection, stage)
+    });
+    for _ in 0..count {
+        sim.connect(random_script(&mut random));
+    }
+
+    // A connection that its peer keeps stuck never ends by itself; the shutdown resets it.
+    let patience = Duration::from_secs(20);
+    let mut at_rest = false;
+    let _alarm = sim.alarm(patience);
+    sim.run_until("the scenario to end", |sim| {
+        let stats = sim.stats();
+        at_rest = stats.accepted_total == count as u64 && stats.connections == 0;
+        at_rest || sim.now() >= patience
+    });
+    let forced_from = sim.now();
+    sim.begin_shutdown(drain(Duration::from_millis(random.u64(..=300))));
+    sim.run_to_end();
+    sim.net.borrow_mut().settle();
+
+    let net = sim.net.borrow();
+    let logs = sim.stage.logs.lock().expect("no test panics with it");
+    for (number, (log, peer)) in logs.iter().zip(&net.peers).enumerate() {
+        let about = format!("peer {number} ({:?}) with {:?} at {forced_from:?}", peer.script().ending, roles[number]);
+        check(log, peer, roles[number], at_rest, &about);
+    }
+}
+
+fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
+    let script = peer.script();
+    assert!(script.sends.starts_with(&log.received), "{about}: received what was not sent");
+    assert!(log.accepted.starts_with(&peer.received), "{about}: the peer got what was not sent");
+    match log.end {
+        Some(Ok(())) => {
+            assert!(peer.fin_sent, "{about}: end of stream without FIN");
+            assert!(log.received == script.sends, "{about}: bytes before the FIN were lost");
+        }
+        Some(Err(ReceiveError::Closed(CloseCause::Reset))) => assert!(peer.reset_sent, "{about}: no reset was sent"),
+        Some(Err(ReceiveError::Closed(CloseCause::Shutdown))) => assert!(!at_rest, "{about}: nothing was forced"),
+        Some(Err(error)) => panic!("{about}: receiving failed with {error}"),
+        None => {}
+    }
+    if log.send_failed {
+        assert!(peer.reset_sent || peer.saw == Saw::Reset, "{about}: a failure of nothing was reported");
+    }
+    if script.reads && peer.saw == Saw::Fin && !peer.reset_sent {
+        assert!(peer.received == log.accepted, "{about}: a gap before our FIN");
+    }
+    // A handler may still sleep when its worker has ended.
+    let asleep = matches!(role, Role::Slow(_));
+    assert!(log.done_at.is_some() || !log.started || asleep, "{about}: its handler hangs: {log:?}");
+}
+
+fn random_role(random: &mut fastrand::Rng) -> Role {
+    match random.u32(..6) {
+        0 | 1 => Role::Echo,
+        2 => Role::Slow(Duration::from_millis(random.u64(1..=200))),
+        3 => Role::DropEarly { after: random.usize(..200), queues: random.usize(..400) },
+        4 => Role::Abort { after: random.usize(..200) },
+        _ => Role::Talk { bytes: random.usize(..2000) },
+    }
+}
+
+fn random_script(random: &mut fastrand::Rng) -> Script {
+    let len = random.usize(..600);
+    Script {
+        starts_at: Duration::from_micros(random.u64(..30_000)),
+        sends: pattern(len),
+        ending: match random.u32(..8) {
+            0..=3 => Ending::Fin,
+            4 | 5 => Ending::FinAfterOurs,
+            6 => Ending::Reset { after: random.usize(..=len) },
+            _ => Ending::Silence,
+        },
+        window_bytes: random.usize(1..200),
+        reads: random.u32(..8) != 0,
+        pace: PACE_MAX.mul_f64(if random.bool() { 0.0 } else { random.f64() }),
+    }
+}
+
+async fn play(role: Role, mut connection: Connection, stage: Stage) {
+    match role {
+        Role::Echo => stage.echo(connection).await,
+        Role::Slow(pause) => loop {
+            stage.sleep(&connection, pause).await;
+            let Some(bytes) = stage.receive(&mut connection).await else { return };
+            if !stage.send(&connection, bytes).await {
+                return;
+            }
+        },
+        Role::DropEarly { after, queues } => {
+            read_some(&mut connection, &stage, after).await;
+            append(&connection, &stage, &pattern(queues));
+        }
+        Role::Abort { after } => {
+            read_some(&mut connection, &stage, after).await;
+            append(&connection, &stage, &pattern(50));
+            connection.abort();
+        }
+        Role::Talk { bytes } => {
+            for piece in pattern(bytes).chunks(37) {
+                if !stage.send(&connection, piece.to_vec()).await {
+                    return;
+                }
+            }
+            connection.sender().shutdown_write();
+            while stage.receive(&mut connection).await.is_some() {}
+        }
+    }
+}
+
+async fn read_some(connection: &mut Connection, stage: &Stage, bytes: usize) {
+    while stage.log(connection, |log| log.received.len()) < bytes {
+        if stage.receive(connection).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Queues regardless of the marks.
+fn append(connection: &Connection, stage: &Stage, bytes: &[u8]) {
+    let appended = connection.sender().append(|tail| tail.extend_from_slice(bytes));
+    stage.log(connection, |log| match appended {
+        Ok(()) => log.accepted.extend_from_slice(bytes),
+        Err(_) => log.send_failed = true,
+    });
+}
+
+/// One connection whose handler never reads does not keep the others from being served, however few buffers there are.
+#[test]
+fn a_stalled_connection_starves_nobody() {
+    for seed in 0..SEEDS / 10 + 1 {
+        for setup in Setup::new(seed).both_placements() {
+            let mut setup = setup;
+            setup.sim.buffers = 2;
+            setup.sim.receive_budget = seed % 2 == 0;
+            let mut sim = Simulation::new(setup, |connection, stage| async move {
+                if Net::peer_of(connection.peer_addr()) == 0 {
+                    stage.sleep(&connection, Duration::from_secs(3600)).await;
+                } else {
+                    stage.echo(connection).await;
+                }
+            });
+            for _ in 0..5 {
+                sim.connect(talker(pattern(500)));
+            }
+            sim.run_until("the others to be served", |sim| sim.stats().closed_total == 4);
+            sim.net.borrow_mut().settle();
+            assert!(sim.net.borrow().peers[1..].iter().all(|peer| peer.received == pattern(500)));
+            assert!(sim.now() < Duration::from_secs(60), "seed {seed}: they waited for the stalled one");
+            sim.finish(Shutdown::immediate());
+        }
+    }
+}

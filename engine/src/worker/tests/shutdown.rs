@@ -1,0 +1,105 @@
+//! Graceful shutdown: farewells, the drain deadline, late connections.
+
+use super::*;
+use crate::error::SendError;
+use crate::sys::sim::Saw;
+
+const SEEDS: u64 = if cfg!(miri) { 2 } else { 200 };
+
+/// The farewell comes after everything accepted and nothing comes after it, also while the handler is busy.
+#[test]
+fn the_farewell_is_the_last_thing_sent() {
+    for seed in 0..SEEDS {
+        let mut setup = Setup::new(seed);
+        setup.inline = seed % 2 == 0;
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            connection.set_farewell(b"bye");
+            let mut piece = 0u8;
+            while stage.send(&connection, vec![piece; 7]).await {
+                piece = piece.wrapping_add(1) % 90;
+                stage.sleep(&connection, Duration::from_millis(20)).await;
+            }
+            assert!(matches!(connection.sender().append(|_| ()), Err(SendError::Finished)), "nothing follows");
+            assert!(connection.is_draining());
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        for _ in 0..3 {
+            sim.connect(Script { ending: Ending::FinAfterOurs, ..talker(pattern(40)) });
+        }
+        // The handler drops at end of stream, but the peers wait for our FIN: the drain ends by the drop below.
+        let _alarm = sim.alarm(Duration::from_millis(seed + 1));
+        sim.run_until("its time", |sim| sim.now() > Duration::from_millis(seed));
+        sim.finish_and_settle(drain(Duration::from_secs(5)));
+        let logs = sim.stage.logs.lock().expect("no test panics with it");
+        for (log, peer) in logs.iter().zip(&sim.net.borrow().peers) {
+            let mut expected = log.accepted.clone();
+            if log.started {
+                expected.extend_from_slice(b"bye");
+            }
+            assert!(peer.saw == Saw::Reset || peer.received == expected, "seed {seed}: {:?}", peer.received);
+            assert!(expected.starts_with(&peer.received), "seed {seed}");
+        }
+    }
+}
+
+/// A handler that does not care is waited for until the drain's deadline; then its connection is reset.
+#[test]
+fn what_does_not_end_is_reset_at_the_deadline() {
+    for setup in Setup::calm().both_placements() {
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            while stage.receive(&mut connection).await.is_some() {}
+        });
+        for _ in 0..4 {
+            sim.connect(Script { ending: Ending::Silence, ..talker(pattern(10)) });
+        }
+        sim.run_until("all to be accepted", |sim| sim.stats().accepted_total == 4);
+        let began = sim.now();
+        sim.begin_shutdown(drain(Duration::from_secs(3)));
+        let report = sim.run_to_end();
+        assert_eq!((report.drained, report.forced), (0, 4));
+        let took = sim.now() - began;
+        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::link::TICK, "{took:?}");
+    }
+}
+
+#[test]
+fn connections_that_end_by_themselves_are_drained() {
+    for seed in 0..SEEDS {
+        let mut setup = Setup::new(seed);
+        setup.inline = seed % 2 == 0;
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
+            assert!(stage.send(&connection, b"done".to_vec()).await);
+        });
+        for _ in 0..5 {
+            sim.connect(Script { ending: Ending::FinAfterOurs, ..talker(pattern(100)) });
+        }
+        sim.run_until("all to be accepted", |sim| sim.stats().accepted_total == 5);
+        let mut shutdown = drain(Duration::from_secs(20));
+        shutdown.spread = Duration::from_secs(seed % 10);
+        sim.begin_shutdown(shutdown);
+        let report = sim.run_to_end();
+        assert_eq!((report.drained, report.forced), (5, 0), "seed {seed}");
+        sim.net.borrow_mut().settle();
+        let served = |peer: &crate::sys::sim::Peer| peer.received == b"done" && peer.saw == Saw::Fin;
+        assert!(sim.net.borrow().peers.iter().all(served), "seed {seed}");
+    }
+}
+
+/// A connection that is accepted while the listeners close does not outlive an immediate shutdown.
+#[test]
+fn a_late_connection_does_not_hold_up_the_end() {
+    for seed in 0..SEEDS {
+        let mut setup = Setup::new(seed);
+        setup.inline = seed % 2 == 0;
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            while stage.receive(&mut connection).await.is_some() {}
+        });
+        for _ in 0..4 {
+            sim.connect(Script { ending: Ending::Silence, ..talker(pattern(10)) });
+        }
+        sim.begin_shutdown(Shutdown::immediate());
+        let report = sim.run_to_end();
+        assert_eq!(report.drained + report.forced, sim.stats().accepted_total, "seed {seed}");
+    }
+}
