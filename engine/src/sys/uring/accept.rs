@@ -104,7 +104,8 @@ impl UringDriver {
         }
     }
 
-    /// Slots that are neither in use nor promised to an armed single accept.
+    /// Slots that are neither in use nor promised to an armed single accept: an accept without a slot would lose its
+    /// client. So in a full table each listener holds a slot for the next client of its own.
     fn free_slots(&self) -> usize {
         let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(Armed::Single)).count();
         self.capabilities.connections_max.saturating_sub(self.used + promised)
