@@ -133,7 +133,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`].
+    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`]. Wakes the
+    /// task that waits in [`Connection::poll_receive`], which finds [`is_finished`](Self::is_finished) true: a peer that
+    /// does not answer the last bytes is waited for by nobody but it.
     ///
     /// # Errors
     /// As [`send`](Self::send): of several callers exactly one succeeds.
@@ -147,6 +149,11 @@ impl Sender {
             schedule
         };
         self.link.tell(schedule);
+        // From now on the reader may have less patience; the locks are never held together.
+        let reader = self.link.inbound.lock().take_waker();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Ok(())
     }
 

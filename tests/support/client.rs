@@ -177,8 +177,8 @@ impl Client {
         String::from_utf8(frame.payload[2..].to_vec()).expect("a reason is UTF-8")
     }
 
-    /// The server sends no more, and ends with FIN, not with a reset.
-    pub fn expect_end(&mut self) {
+    /// The server sends no more, and ends with FIN, not with a reset. This side then ends too: a server waits for it.
+    pub fn expect_end(mut self) {
         let frame = self.next();
         assert!(frame.is_none(), "got {frame:?}, expected the end of the stream");
     }

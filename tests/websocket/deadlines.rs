@@ -18,7 +18,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 const SHORT: Duration = Duration::from_millis(100);
 
 /// Long enough that a busy machine does not stall a client for as long.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
     thread::scope(|scope| {

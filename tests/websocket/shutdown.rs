@@ -135,7 +135,7 @@ fn the_echo_example_says_1001_on_sigterm_and_ends_well() {
         let status = child.wait().unwrap();
         assert_eq!(status.code(), Some(0));
         let rest: Vec<_> = output.lines().map_while(Result::ok).collect();
-        assert_eq!(rest, ["shut down: 8 connections drained, 0 reset"]);
+        assert!(matches!(&rest[..], [line] if line.ends_with(" connections drained, 0 reset")), "{rest:?}");
     }
 }
 
