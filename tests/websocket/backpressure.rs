@@ -21,13 +21,16 @@ fn echo_with_sender(setup: &Setup) -> (TestServer, Client, Sender) {
     (server, client, sender)
 }
 
-/// Writes `frames` over and over until the server has stopped receiving and the kernel takes no more; how many whole
-/// ones were written, with the rest of the last, which is still to be written.
+/// Writes `frame` over and over until the server has stopped receiving and the kernel takes no more; how many were
+/// begun, with the rest of the last, which is still to be written.
 fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usize, &'f [u8]) {
     let start = std::time::Instant::now();
     client.stream.set_nonblocking(true).unwrap();
-    let (mut written, mut offset) = (0, 0);
+    let (mut begun, mut offset) = (0, frame.len());
     loop {
+        if offset == frame.len() {
+            (begun, offset) = (begun + 1, 0);
+        }
         match client.stream.write(&frame[offset..]) {
             Ok(len) => offset += len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -38,27 +41,24 @@ fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usiz
             }
             Err(error) => panic!("{error}"),
         }
-        if offset == frame.len() {
-            (written, offset) = (written + 1, 0);
-        }
         assert!(start.elapsed() < PATIENCE, "the server goes on receiving though nobody reads what it sends");
     }
     client.stream.set_nonblocking(false).unwrap();
-    (written, &frame[offset..])
+    (begun, &frame[offset..])
 }
 
 /// Floods with `sent` until nothing goes on, checks what the server holds, and reads as many `answer`s.
 fn check_flood(setup: &Setup, sent: (u8, &[u8]), answer: u8) {
     let (server, mut client, sender) = echo_with_sender(setup);
     let bytes = frame(sent.0, sent.1);
-    let (written, rest) = flood(&server, &mut client, &bytes);
+    let (begun, rest) = flood(&server, &mut client, &bytes);
     let high = setup.config.outbound.bytes_high;
     let queued = sender.queued_bytes();
     assert!(queued <= high + bytes.len(), "{queued} bytes are queued, though the mark is {high}");
     let mut writer = client.stream.try_clone().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || writer.write_all(rest).unwrap());
-        for _ in 0..written + usize::from(rest.len() < bytes.len()) {
+        for _ in 0..begun {
             client.expect(answer, sent.1);
         }
     });

@@ -104,8 +104,8 @@ fn a_write_deadline_ends_a_connection_that_does_not_read() {
         let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
             let report = report.clone();
             async move {
-                ws.set_write_deadline(Some(Instant::now() + SHORT));
                 let result = loop {
+                    ws.set_write_deadline(Some(Instant::now() + SHORT));
                     if let Err(error) = ws.send(vec![0; 1 << 20]).await {
                         break error;
                     }
