@@ -88,6 +88,12 @@ impl RunQueue {
         }
     }
 
+    /// Stopped, and all that came before has been taken: handlers whose connections a shutdown reset still learn it.
+    fn is_finished(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         let inbox = self.inbox.lock();
         inbox.connections.is_empty() && inbox.runnables.is_empty() && !inbox.stopped
@@ -171,7 +177,7 @@ impl Executor {
                 std::thread::park();
             }
             self.queue.signal.awake();
-            if self.queue.inbox.lock().stopped && !self.has_work() {
+            if self.queue.is_finished() && !self.has_work() {
                 return;
             }
         }
