@@ -157,7 +157,7 @@ impl Connection {
 
     /// The address the peer connected to.
     pub fn local_addr(&self) -> Address {
-        self.link().local
+        *self.link().local
     }
 
     /// From `deadline` on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while nothing is buffered.

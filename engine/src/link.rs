@@ -142,11 +142,12 @@ pub(crate) struct Link {
     pub(crate) deadlines: Deadlines,
     pub(crate) draining: AtomicBool,
     pub(crate) peer: Address,
-    pub(crate) local: Address,
+    /// Shared: the connections of a listener have few among them.
+    pub(crate) local: Arc<Address>,
 }
 
 impl Link {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Address) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<Address>) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,

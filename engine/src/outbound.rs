@@ -127,7 +127,7 @@ pub(crate) struct Outbound {
     /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
     flushing: bool,
     fin: bool,
-    wakers: Vec<Waker>,
+    wakers: Option<Box<Vec<Waker>>>,
     farewell: &'static [u8],
 }
 
@@ -152,7 +152,7 @@ impl Outbound {
             full: false,
             flushing: false,
             fin: false,
-            wakers: Vec::new(),
+            wakers: None,
             farewell: &[],
         }
     }
@@ -237,7 +237,7 @@ impl Outbound {
         self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        std::mem::take(&mut self.wakers)
+        self.take_wakers()
     }
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
@@ -291,13 +291,18 @@ impl Outbound {
         if low {
             self.full = false;
         }
-        if low || std::mem::take(&mut self.flushing) { std::mem::take(&mut self.wakers) } else { Vec::new() }
+        if low || std::mem::take(&mut self.flushing) { self.take_wakers() } else { Vec::new() }
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
-            self.wakers.push(waker.clone());
+        let wakers = self.wakers.get_or_insert_default();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
         }
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        self.wakers.take().map_or_else(Vec::new, |wakers| *wakers)
     }
 
     fn schedule(&mut self) -> Schedule {

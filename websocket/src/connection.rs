@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use tidegate_engine::{Address, Connection};
 
+use crate::attend::give_back;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::failure::Error;
-use crate::home::Home;
+use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
 use crate::sender::{SendMessage, Sender};
 use crate::session::Session;
@@ -74,11 +75,7 @@ impl WebSocket {
     /// A WebSocket on a connection whose opening handshake is done, for servers that make it themselves; the bytes that
     /// came after it must still be in the connection. [`upgrade`](crate::upgrade) does all of this.
     pub fn new(connection: Connection, config: Arc<WebSocketConfig>) -> Self {
-        Self::at_home(connection, config, Arc::new(Home::default()))
-    }
-
-    pub(crate) fn at_home(connection: Connection, config: Arc<WebSocketConfig>, home: Arc<Home>) -> Self {
-        Self { session: Some(Box::new(Session::new(connection, config, home))) }
+        Self { session: Some(Box::new(Session::new(connection, config))) }
     }
 
     fn session_mut(&mut self) -> &mut Session {
@@ -120,7 +117,7 @@ impl WebSocket {
                     }
                 }))
             }
-            Some(Event::Assembled { message, .. }) => Ok(Some(match &**session.assembled.insert(Box::new(message)) {
+            Some(Event::Assembled { message, .. }) => Ok(Some(match session.lend(message) {
                 Message::Text(text) => MessageRef::Text(text),
                 Message::Binary(bytes) => MessageRef::Binary(bytes),
             })),
@@ -133,7 +130,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
-        self.session().sender.send(message)
+        SendMessage::new(self.session().outlet(), message.into())
     }
 
     /// Queues a text message from borrowed text, waiting for space.
@@ -141,7 +138,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
-        self.session().sender.send_text(text).await
+        self.session().outlet().send_frame(&Frame::text(text), text.len()).await
     }
 
     /// Queues a binary message from borrowed bytes, waiting for space.
@@ -149,7 +146,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.session().sender.send_binary(payload).await
+        self.session().outlet().send_frame(&Frame::binary(payload), payload.len()).await
     }
 
     /// Queues a ping of at most 125 bytes.
@@ -157,7 +154,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.session().sender.ping(payload)
+        Ok(self.session().outlet().try_queue_control(&Frame::ping(payload)?)?)
     }
 
     /// Queues an unasked pong of at most 125 bytes.
@@ -165,7 +162,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.session().sender.pong(payload)
+        Ok(self.session().outlet().try_queue_control(&Frame::pong(payload)?)?)
     }
 
     /// Sends a close frame and waits for the peer's, for [`close_timeout`](WebSocketConfig::close_timeout) at most;
@@ -188,12 +185,12 @@ impl WebSocket {
 
     /// A sending half, for other tasks and threads.
     pub fn sender(&self) -> Sender {
-        self.session().sender.clone()
+        Sender::new(self.session().connection.sender().clone())
     }
 
     /// The peer's close frame, once it has come: `None` before, and if it carried no code (1005).
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.session().peer_close.as_deref()
+        self.session().peer_close()
     }
 
     /// Whether close frames were exchanged in both directions.
@@ -238,8 +235,7 @@ impl WebSocket {
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            let home = Arc::clone(&session.home);
-            home.give_back(session);
+            give_back(session);
         }
     }
 }

@@ -39,6 +39,7 @@
 #![deny(unsafe_code)]
 
 mod assembler;
+mod attend;
 pub mod close;
 pub mod closing;
 mod config;
@@ -48,10 +49,10 @@ pub mod event;
 mod failure;
 pub mod frame;
 pub mod handshake;
-mod home;
 pub mod limits;
 pub mod mask;
 pub mod message;
+mod outlet;
 pub mod protocol;
 mod sender;
 mod session;

@@ -1,16 +1,16 @@
 //! The sending half: messages and control frames into the connection's outbound queue, from any thread.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tidegate_engine::{COPY_BYTES_MAX, SendError};
+use tidegate_engine::SendError;
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::failure::Error;
-use crate::frame::{Frame, encode_close};
-use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
+use crate::frame::Frame;
 use crate::message::Message;
+use crate::outlet::Outlet;
 
 /// Sends on one WebSocket: cloneable, usable from any thread.
 ///
@@ -41,7 +41,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
-        SendMessage { sender: self, message: Some(message.into()) }
+        SendMessage::new(self.outlet(), message.into())
     }
 
     /// Queues a message if there is space.
@@ -49,7 +49,7 @@ impl Sender {
     /// # Errors
     /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        Ok(self.try_queue(&message.into())?)
+        Ok(self.outlet().try_queue(&message.into())?)
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -57,7 +57,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
-        self.send_frame(&Frame::text(text), text.len()).await
+        self.outlet().send_frame(&Frame::text(text), text.len()).await
     }
 
     /// Waits for space, then queues a binary message from borrowed bytes.
@@ -65,7 +65,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
-        self.send_frame(&Frame::binary(payload), payload.len()).await
+        self.outlet().send_frame(&Frame::binary(payload), payload.len()).await
     }
 
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
@@ -73,7 +73,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); else as [`try_send`](Self::try_send).
     pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
-        self.control(&Frame::ping(payload)?)
+        Ok(self.outlet().try_queue_control(&Frame::ping(payload)?)?)
     }
 
     /// Queues a pong, at most 125 bytes. Pings are answered without this.
@@ -81,7 +81,7 @@ impl Sender {
     /// # Errors
     /// As [`ping`](Self::ping).
     pub fn pong(&self, payload: &[u8]) -> Result<(), Error> {
-        self.control(&Frame::pong(payload)?)
+        Ok(self.outlet().try_queue_control(&Frame::pong(payload)?)?)
     }
 
     /// Queues the close frame, the last frame of this side, and returns at once. The connection's reader completes the
@@ -91,7 +91,7 @@ impl Sender {
     /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame was queued before.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
-        Ok(self.queue_close(Some(&frame))?)
+        Ok(self.outlet().queue_close(Some(&frame))?)
     }
 
     /// Ends the connection at once, without a close frame: the peer sees a reset.
@@ -117,47 +117,8 @@ impl Sender {
         Ok(self.bytes.flush().await?)
     }
 
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), SendError>> {
-        self.bytes.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
-    }
-
-    async fn send_frame(&self, frame: &Frame<'_>, payload_len: usize) -> Result<(), Error> {
-        let queued = self.bytes.try_append(payload_len + FRAME_HEADER_BYTES_MAX, |out| frame.encode(None, out));
-        if self.wants_waiting(queued)? {
-            poll_fn(|cx| self.poll_ready(cx, payload_len)).await?;
-            self.bytes.append(|out| frame.encode(None, out))?;
-        }
-        Ok(())
-    }
-
-    /// Whether a queueing that was tried is to be waited for.
-    fn wants_waiting(&self, tried: Result<(), SendError>) -> Result<bool, Error> {
-        match tried {
-            Ok(()) => Ok(false),
-            Err(SendError::Full) => Ok(true),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Queues a message if there is space: small ones by copy, in one step; the payload of others by reference.
-    fn try_queue(&self, message: &Message) -> Result<(), SendError> {
-        let len = message.len() + FRAME_HEADER_BYTES_MAX;
-        let frame = Frame::message(message);
-        if message.len() <= COPY_BYTES_MAX {
-            return self.bytes.try_append(len, |out| frame.encode(None, out));
-        }
-        self.bytes.check_ready(len)?;
-        self.bytes.append_with(&frame.header(None), message.clone().into_bytes())
-    }
-
-    /// Queues the last frame of this side.
-    pub(crate) fn queue_close(&self, frame: Option<&CloseFrame>) -> Result<(), SendError> {
-        self.bytes.append_last(|out| encode_close(frame, None, out))
-    }
-
-    fn control(&self, frame: &Frame<'_>) -> Result<(), Error> {
-        let len = FRAME_HEADER_BYTES_MAX + CONTROL_PAYLOAD_BYTES_MAX;
-        Ok(self.bytes.try_append(len, |out| frame.encode(None, out))?)
+    fn outlet(&self) -> Outlet<'_> {
+        Outlet(&self.bytes)
     }
 }
 
@@ -166,8 +127,14 @@ impl Sender {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendMessage<'a> {
-    sender: &'a Sender,
+    outlet: Outlet<'a>,
     message: Option<Message>,
+}
+
+impl<'a> SendMessage<'a> {
+    pub(crate) fn new(outlet: Outlet<'a>, message: Message) -> Self {
+        Self { outlet, message: Some(message) }
+    }
 }
 
 impl Future for SendMessage<'_> {
@@ -177,9 +144,9 @@ impl Future for SendMessage<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
         loop {
-            match self.sender.try_queue(message) {
+            match self.outlet.try_queue(message) {
                 Ok(()) => break,
-                Err(SendError::Full) => match self.sender.poll_ready(cx, message.len()) {
+                Err(SendError::Full) => match self.outlet.poll_ready(cx, message.len()) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),

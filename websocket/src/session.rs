@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_engine::{Connection, ReceiveError};
+use tidegate_engine::{Connection, ReceiveError, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::closing::{Closing, Transport};
@@ -16,12 +16,11 @@ use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::failure::Error;
-use crate::frame::Role;
-use crate::home::Home;
+use crate::frame::{Frame, Role};
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::message::Message;
+use crate::outlet::Outlet;
 use crate::protocol::{Protocol, ProtocolConfig};
-use crate::sender::Sender;
 
 /// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
@@ -30,41 +29,41 @@ const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
-    pub(crate) sender: Sender,
-    pub(crate) home: Arc<Home>,
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
     pub(crate) idle_timeout_on: bool,
     /// Bytes of the connection's buffer that the last event has used and the next read drops.
     used: u32,
     config: Arc<WebSocketConfig>,
+    /// What an idle connection does not have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// The message last lent out that did not lie in the buffer.
-    pub(crate) assembled: Option<Box<Message>>,
+    assembled: Option<Message>,
     /// A pong that waits for space.
     pong: Option<Box<[u8]>>,
-    pub(crate) peer_close: Option<Box<CloseFrame>>,
+    peer_close: Option<CloseFrame>,
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, config: Arc<WebSocketConfig>, home: Arc<Home>) -> Self {
+    pub(crate) fn new(connection: Connection, config: Arc<WebSocketConfig>) -> Self {
         connection.set_farewell(GOING_AWAY);
         let mut protocol = ProtocolConfig::new(Role::Server);
         protocol.message_bytes_max = config.message_bytes_max;
-        let inner = Self {
-            sender: Sender::new(connection.sender().clone()),
+        let session = Self {
             connection,
-            home,
             protocol: Protocol::new(protocol),
             closing: Closing::new(Role::Server),
             idle_timeout_on: config.idle_timeout.is_some(),
             used: 0,
             config,
-            assembled: None,
-            pong: None,
-            peer_close: None,
+            rare: None,
         };
-        inner.renew_idle_timeout();
-        inner
+        session.renew_idle_timeout();
+        session
     }
 
     fn renew_idle_timeout(&self) {
@@ -75,10 +74,12 @@ impl Session {
 
     /// The next whole message; `None` once the closing handshake is over.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        self.assembled = None;
+        if self.rare.is_some() {
+            self.settle();
+        }
         self.connection.consume(std::mem::take(&mut self.used) as usize);
         loop {
-            if self.pong.is_some() && self.poll_pong(cx)?.is_pending() {
+            if self.rare.is_some() && self.poll_pong(cx).is_pending() {
                 return Poll::Pending;
             }
             if self.protocol.is_ended() {
@@ -115,7 +116,7 @@ impl Session {
             Some(Event::Ping(payload)) => {
                 // Kept apart from the buffer: the answer may have to wait for space, the buffer must go on.
                 let payload = Box::from(payload.bytes(self.connection.buffer()));
-                self.pong = Some(payload);
+                self.rare().pong = Some(payload);
             }
             Some(Event::Close(frame)) => self.on_close(frame),
             _ => {}
@@ -126,20 +127,50 @@ impl Session {
     }
 
     /// Answers a ping, when there is space: a peer that pings and never reads must not fill memory with pongs.
-    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.sender.poll_ready(cx, CONTROL_PAYLOAD_BYTES_MAX) {
-            Poll::Pending => return Poll::Pending,
-            // After our close frame no pong is due, and a failed connection reports itself when it is read.
-            Poll::Ready(Err(_)) => self.pong = None,
-            Poll::Ready(Ok(())) => {
-                if let Some(payload) = self.pong.take()
-                    && let Err(error) = self.sender.pong(&payload)
-                {
-                    log::trace!("no pong was sent: {error}");
-                }
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let outlet = Outlet(self.connection.sender());
+        let Some(pong) = self.rare.as_deref_mut().and_then(|rare| rare.pong.as_deref()) else { return Poll::Ready(()) };
+        while let Ok(frame) = Frame::pong(pong) {
+            match outlet.try_queue_control(&frame) {
+                Err(SendError::Full) => match outlet.poll_ready(cx, CONTROL_PAYLOAD_BYTES_MAX) {
+                    Poll::Pending => return Poll::Pending,
+                    // There is space again.
+                    Poll::Ready(_) => {}
+                },
+                // After our close frame no pong is due, and a failed connection reports itself when it is read.
+                _ => break,
             }
         }
-        Poll::Ready(Ok(()))
+        self.rare().pong = None;
+        self.settle();
+        Poll::Ready(())
+    }
+
+    pub(crate) fn outlet(&self) -> Outlet<'_> {
+        Outlet(self.connection.sender())
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Takes back the message that was lent out, and frees what an idle connection does not need.
+    fn settle(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.assembled = None;
+            if rare.pong.is_none() && rare.peer_close.is_none() {
+                self.rare = None;
+            }
+        }
+    }
+
+    /// Keeps a message until the next read.
+    pub(crate) fn lend(&mut self, message: Message) -> &Message {
+        self.rare().assembled.insert(message)
+    }
+
+    pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
+        self.rare.as_ref()?.peer_close.as_ref()
     }
 
     /// The peer's close frame came: echoes it, unless ours was sent before (RFC 6455 section 5.5.1).
@@ -149,12 +180,14 @@ impl Session {
         if self.closing.transport() == Transport::SendClose {
             self.send_close(frame.as_ref());
         }
-        self.peer_close = frame.map(Box::new);
+        if frame.is_some() {
+            self.rare().peer_close = frame;
+        }
     }
 
     fn send_close(&mut self, frame: Option<&CloseFrame>) {
         if self.closing.send_close().is_ok()
-            && let Err(error) = self.sender.queue_close(frame)
+            && let Err(error) = self.outlet().queue_close(frame)
         {
             // Another sender was first with a close frame, or the connection has failed: reading tells.
             log::trace!("no close frame was sent: {error}");
@@ -163,7 +196,7 @@ impl Session {
 
     /// The engine, or a sender elsewhere, may have queued a close frame of ours.
     fn notice_farewell(&mut self) {
-        if self.closing.transport() == Transport::Keep && self.sender.is_closed() {
+        if self.closing.transport() == Transport::Keep && self.connection.sender().is_finished() {
             let _ = self.closing.send_close();
             self.await_close();
         }

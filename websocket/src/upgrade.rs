@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use tidegate_engine::Connection;
 use tidegate_http::{Handler, Reply, Request, RequestHead, Response};
 
+use crate::attend::attend;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::connection::WebSocket;
 use crate::failure::Error;
 use crate::handshake::{Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin};
-use crate::home::Home;
 use crate::session::Session;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
@@ -147,36 +149,62 @@ fn refuse(error: RequestError) -> Response {
     response
 }
 
-/// Runs the handler on one WebSocket, and the closing handshake after it. The parts are boxed so that what an idle
-/// connection holds is the handler's own future and three pointers.
-fn serve<F, Fut>(
-    connection: Connection,
-    config: Arc<WebSocketConfig>,
-    handler: &F,
-) -> impl Future<Output = ()> + use<F, Fut>
+/// Starts the handler on one WebSocket.
+fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> Serving<Fut>
 where
     F: Fn(WebSocket) -> Fut,
-    Fut: Future<Output = Result<(), Error>>,
 {
-    let home = Arc::new(Home::attended());
-    let running = Box::pin(handler(WebSocket::at_home(connection, config, Arc::clone(&home))));
-    async move {
-        let result = running.await;
-        if let Some(session) = home.take() {
-            Box::pin(finish(session, result)).await;
+    // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
+    Serving { running: handler(WebSocket::new(connection, config)), finishing: None }
+}
+
+pin_project_lite::pin_project! {
+    /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
+    /// handler's future twice, for each of very many idle connections.
+    struct Serving<Fut> {
+        #[pin]
+        running: Fut,
+        finishing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    }
+}
+
+impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.finishing.is_none() {
+            let (polled, mut dropped) = attend(|| this.running.poll(cx));
+            let Poll::Ready(result) = polled else {
+                // Dropped in the middle of the handler's work: closed now, not when that is done.
+                dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
+                return Poll::Pending;
+            };
+            let code = closing_code(&result);
+            let Some(session) = dropped.pop() else { return Poll::Ready(()) };
+            dropped.into_iter().for_each(|session| session.close_and_forget(code));
+            *this.finishing = Some(Box::pin(finish(session, code)));
+        }
+        match this.finishing {
+            Some(finishing) => finishing.as_mut().poll(cx),
+            None => Poll::Ready(()),
         }
     }
 }
 
-/// Sends the close frame that the handler's result asks for, and waits for the peer's.
-async fn finish(mut session: Box<Session>, result: Result<(), Error>) {
-    let code = match &result {
+/// The close code for the handler's result.
+fn closing_code(result: &Result<(), Error>) -> CloseCode {
+    match result {
         Err(Error::Application(error)) => {
             log::warn!("a websocket handler failed: {error}");
             CloseCode::INTERNAL_ERROR
         }
         _ => CloseCode::NORMAL,
-    };
+    }
+}
+
+/// Sends the close frame, unless one was sent, and waits for the peer's.
+async fn finish(mut session: Box<Session>, code: CloseCode) {
     if let Err(error) = session.close(CloseFrame::new(code, "").ok().as_ref()).await {
         log::debug!("closing handshake: {error}");
     }

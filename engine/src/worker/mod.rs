@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::error::Address;
 use crate::executor::{Executor, RunQueue};
 use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
 use crate::mailbox::Batch;
@@ -94,6 +95,8 @@ pub(crate) struct Worker<D> {
     starved: VecDeque<ConnKey>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
+    /// Local addresses seen lately.
+    locals: Vec<Arc<Address>>,
     handlers: Vec<Arc<RunQueue>>,
     next_handler: usize,
     /// With inline placement, the handlers' executor.
@@ -134,6 +137,7 @@ impl<D: Driver> Worker<D> {
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             accept_paused: vec![false; listeners],
+            locals: Vec::new(),
             handlers,
             next_handler,
             inline,
@@ -267,7 +271,8 @@ impl<D: Driver> Worker<D> {
 
     fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
-        let link = Link::new(key, Arc::clone(&self.shared), accepted.peer, accepted.local);
+        let local = self.share_local(accepted.local);
+        let link = Link::new(key, Arc::clone(&self.shared), accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
@@ -291,6 +296,19 @@ impl<D: Driver> Worker<D> {
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         handler.start(Connection::new(link));
         self.drain_late(key);
+    }
+
+    /// The shared copy of a local address.
+    fn share_local(&mut self, local: Address) -> Arc<Address> {
+        if let Some(known) = self.locals.iter().find(|known| ***known == local) {
+            return Arc::clone(known);
+        }
+        if self.locals.len() == LOCAL_ADDRESSES_MAX {
+            self.locals.clear();
+        }
+        let local = Arc::new(local);
+        self.locals.push(Arc::clone(&local));
+        local
     }
 
     fn arm_accept(&mut self, listener: usize) {
@@ -322,6 +340,9 @@ impl<D: Driver> Worker<D> {
         }
     }
 }
+
+/// Local addresses a worker remembers to share: more than the interfaces of most hosts.
+const LOCAL_ADDRESSES_MAX: usize = 16;
 
 /// How long accepting pauses after a failure that time may mend (EMFILE, ENFILE, ENOMEM).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -56,6 +56,9 @@ impl Acceptor {
     }
 }
 
+/// The peer's address and the local one.
+type Addresses = io::Result<(Address, Address)>;
+
 /// A connection whose addresses are being looked up. It lies in its slot's box, because the kernel writes the peer's
 /// into it.
 pub(super) struct Arriving {
@@ -63,7 +66,7 @@ pub(super) struct Arriving {
     peer: SockAddrStorage,
     peer_known: bool,
     /// Filled by the task that runs on the lent socket; `None` until then.
-    addresses: Arc<Mutex<Option<io::Result<(Address, Address)>>>>,
+    addresses: Arc<Mutex<Option<Addresses>>>,
 }
 
 impl UringDriver {
