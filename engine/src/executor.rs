@@ -189,7 +189,7 @@ fn next_local() -> Option<Runnable> {
 }
 
 /// Makes the present thread that of another executor, or of none, and back: for simulations of several threads on one.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) fn swap_local(other: &mut Option<Local>) {
     LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
 }

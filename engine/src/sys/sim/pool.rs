@@ -61,9 +61,13 @@ impl Pool {
         self.buffers[number(received)] = Buffer::Free;
     }
 
-    pub(super) fn free_or_want(&mut self) -> usize {
+    /// The answer may be out of date at once: handlers on other threads give buffers back at any time.
+    pub(super) fn free_or_want(&mut self, luck: &mut Luck) -> usize {
         let free = self.free();
         self.wanted |= free == 0;
+        if luck.fault(2) {
+            self.step(luck, false);
+        }
         free
     }
 

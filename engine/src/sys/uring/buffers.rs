@@ -10,12 +10,12 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering, fence};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use io_uring::types::BufRingEntry;
 
-use crate::mailbox::{self, Signal};
+use crate::mailbox::{self, Announcement, Signal};
 
 /// Zeroed pages of its own, given back when dropped.
 struct Pages {
@@ -57,7 +57,7 @@ struct Pool {
     buffer_bytes: usize,
     returned: ArrayQueue<u16>,
     /// The worker has connections that wait for a buffer: a returned one is worth a wake.
-    wanted: AtomicBool,
+    wanted: Announcement,
     signal: Arc<Signal>,
 }
 
@@ -97,9 +97,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let pushed = self.pool.returned.push(self.buffer);
         debug_assert!(pushed.is_ok(), "the return queue holds every buffer");
-        // Pairs with the fence in `want`: either the worker sees the buffer or this thread sees the wish.
-        fence(Ordering::SeqCst);
-        if self.pool.wanted.load(Ordering::Relaxed) && self.pool.wanted.swap(false, Ordering::Relaxed) {
+        // Either the worker sees the buffer in `want` or this thread sees the wish.
+        if self.pool.wanted.take() {
             mailbox::notify(&self.pool.signal);
         }
     }
@@ -123,7 +122,7 @@ impl BufferRing {
             pages: Pages::new(usize::from(count) * buffer_bytes)?,
             buffer_bytes,
             returned: ArrayQueue::new(usize::from(count)),
-            wanted: AtomicBool::new(false),
+            wanted: Announcement::new(),
             signal,
         });
         let table = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
@@ -200,8 +199,7 @@ impl BufferRing {
 
     /// Notes that connections wait for buffers: the next returned lease wakes the worker.
     pub(super) fn want(&mut self) {
-        self.pool.wanted.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.pool.wanted.announce();
         self.publish();
     }
 
