@@ -39,11 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn options() -> Result<Options, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut options = Options {
-        addr: "127.0.0.1:9001".to_owned(),
-        config: Config::default(),
-        websocket: WebSocketConfig::default(),
-    };
+    let mut options =
+        Options { addr: "127.0.0.1:9001".to_owned(), config: Config::default(), websocket: WebSocketConfig::default() };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {

@@ -175,20 +175,20 @@ impl Connection {
         link.set_deadline(&link.deadlines.read, tick);
     }
 
-    /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`], whatever
+    /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever
     /// its handler is doing. `None` (the default) never does.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.sender.set_write_deadline(deadline);
     }
 
-    /// Closes the connection with [`CloseCause::IdleTimeout`] when nothing was received for `timeout`. `None` (the
+    /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing was received for `timeout`. `None` (the
     /// default) never does. Time during which receiving is paused for backpressure counts as activity, and after the
     /// peer's end of stream the timeout is over.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.link().set_idle(timeout);
     }
 
-    /// Closes the connection with [`CloseCause::Lifetime`] at `deadline`, whatever happens on it.
+    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, whatever happens on it.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
         let link = self.link();
         link.set_deadline(&link.deadlines.lifetime, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
@@ -211,7 +211,7 @@ impl Connection {
     }
 
     /// Sets what the engine itself queues as the last bytes of this connection when a graceful shutdown begins, even
-    /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`]. Empty for none.
+    /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`](crate::SendError::Finished). Empty for none.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
         let schedule = {
             let mut outbound = self.link().outbound.lock();

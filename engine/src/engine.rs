@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
-use crate::error::{Address, Error};
+use crate::error::{Address, ConfigError, Error};
 use crate::executor::{Executor, RunQueue, Start};
 use crate::link::{Clock, Command, WorkerShared};
 use crate::listener::{self, Binding, Listener, Options};
@@ -136,6 +136,12 @@ impl Starting {
         let options = Options { backlog: config.backlog, nodelay: config.nodelay };
         let mut listeners: Vec<Vec<Listener>> = (0..self.checked.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
+        if config.connections_max < bindings.len() {
+            let rule = "at least one for each address listened on";
+            return Err(
+                ConfigError { setting: "connections_max", value: config.connections_max.to_string(), rule }.into()
+            );
+        }
         for binding in bindings {
             let opened = listener::open(binding, self.checked.workers, options)?;
             addresses.extend(opened.first().map(Listener::address));

@@ -37,6 +37,7 @@ pub(crate) enum End {
 pub(crate) struct Inbound {
     // The first chunk lies here and the rest in the queue: an idle or prompt connection owns no queue memory.
     first: Option<Chunk>,
+    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     rest: Option<Box<VecDeque<Chunk>>>,
     bytes: u32,
     pauses: u32,

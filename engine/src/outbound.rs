@@ -114,6 +114,7 @@ pub(crate) enum SendState {
 pub(crate) struct Outbound {
     tail: Vec<u8>,
     /// What goes before the tail; an idle connection owns no queue.
+    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
     queued_bytes: usize,
     in_flight_bytes: usize,
@@ -127,6 +128,7 @@ pub(crate) struct Outbound {
     /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
     flushing: bool,
     fin: bool,
+    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     wakers: Option<Box<Vec<Waker>>>,
     farewell: &'static [u8],
 }
@@ -301,7 +303,9 @@ impl Outbound {
         }
     }
 
-    fn take_wakers(&mut self) -> Vec<Waker> {
+    /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
+    /// a peer that does not read must not keep its senders from hearing of it.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
         self.wakers.take().map_or_else(Vec::new, |wakers| *wakers)
     }
 

@@ -134,26 +134,24 @@ impl Sender {
     }
 
     /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`]. Wakes the
-    /// task that waits in [`Connection::poll_receive`], which finds [`is_finished`](Self::is_finished) true: a peer that
+    /// task that waits in [`Connection::poll_receive`](crate::Connection::poll_receive), which finds [`is_finished`](Self::is_finished) true: a peer that
     /// does not answer the last bytes is waited for by nobody but it.
     ///
     /// # Errors
     /// As [`send`](Self::send): of several callers exactly one succeeds.
     pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
+        let (schedule, waiting) = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
             // The append schedules; finishing adds nothing to tell.
             let schedule = outbound.append(&self.link.worker.spare, encode);
             let _ = outbound.finish(false);
-            schedule
+            (schedule, outbound.take_wakers())
         };
         self.link.tell(schedule);
         // From now on the reader may have less patience; the locks are never held together.
         let reader = self.link.inbound.lock().take_waker();
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
 
@@ -186,8 +184,12 @@ impl Sender {
     /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
     /// [`SendError::Finished`].
     pub fn shutdown_write(&self) {
-        let schedule = self.link.outbound.lock().finish(true);
+        let (schedule, waiting) = {
+            let mut outbound = self.link.outbound.lock();
+            (outbound.finish(true), outbound.take_wakers())
+        };
         self.link.tell(schedule);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
@@ -195,7 +197,7 @@ impl Sender {
         self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// See [`Connection::set_write_deadline`].
+    /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let link = &self.link;
         link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));

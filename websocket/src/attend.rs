@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use crate::close::CloseCode;
 use crate::session::Session;
 
-#[expect(clippy::vec_box, reason = "sessions are boxed all their lives")]
 type Sessions = Vec<Box<Session>>;
 
 thread_local! {

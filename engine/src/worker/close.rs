@@ -3,6 +3,8 @@
 //! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent; so a connection
 //! that ends in order first reads the peer's input to its end, and drops it.
 
+use std::task::Waker;
+
 use super::{Phase, Receive, Worker};
 use crate::error::CloseCause;
 use crate::inbound::End;
@@ -24,8 +26,13 @@ impl<D: Driver> Worker<D> {
             return;
         }
         conn.phase = Phase::Flushing;
-        let _ = conn.link.outbound.lock().finish(true);
+        let waiting = {
+            let mut outbound = conn.link.outbound.lock();
+            let _ = outbound.finish(true);
+            outbound.take_wakers()
+        };
         let paused = conn.receive == Receive::Paused;
+        waiting.into_iter().for_each(Waker::wake);
         self.uncount_pause(key);
         if paused {
             self.arm_receive(key);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::{Drain, Due, Phase, Worker};
@@ -52,15 +53,16 @@ impl<D: Driver> Worker<D> {
         Some(self.conns.get(index)?.as_ref()?.link.key)
     }
 
-    /// Says the connection's farewell and wakes its handler.
+    /// Says the connection's farewell and wakes its handler, be it reading or waiting to send.
     pub(super) fn tell(&mut self, key: ConnKey) {
         let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
         link.draining.store(true, Ordering::Release);
-        let schedule = link.outbound.lock().say_farewell(&self.shared.spare);
-        let waker = link.inbound.lock().take_waker();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let (schedule, waiting) = {
+            let mut outbound = link.outbound.lock();
+            (outbound.say_farewell(&self.shared.spare), outbound.take_wakers())
+        };
+        let reader = link.inbound.lock().take_waker();
+        waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::Tell {
             self.flush(key);
         }

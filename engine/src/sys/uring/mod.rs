@@ -64,9 +64,9 @@ pub(crate) struct UringDriver {
     linger_reset: Box<libc::linger>,
 }
 
-/// Whether a ring can be had at all.
+/// Whether a ring of this size can be had here.
 pub(crate) fn check(config: &UringConfig) -> io::Result<()> {
-    Ring::new(&UringConfig { submission_entries: 4, completion_entries: 8, ..config.clone() }).map(drop)
+    Ring::new(config).map(drop)
 }
 
 impl UringDriver {
