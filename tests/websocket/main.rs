@@ -8,6 +8,7 @@ mod closing;
 mod deadlines;
 mod handler;
 mod handshake;
+mod memory;
 mod messages;
 mod shutdown;
 mod violations;

@@ -1,5 +1,7 @@
 //! Messages and control frames in both directions.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::thread;
 
 use tidegate::engine::block_on;
@@ -7,7 +9,7 @@ use tidegate::prelude::*;
 use tidegate::websocket::{Error, UsageError};
 
 use crate::handler::reports;
-use crate::support::client::{BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, frame, pattern};
+use crate::support::client::{BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
@@ -24,12 +26,22 @@ async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls `test` with a client of an echo server that receives owned messages, and of one that borrows them.
-fn against_both_echoes(test: impl Fn(&mut Client)) {
+/// Gives every read up that does not succeed at once, and begins another at the next wake.
+async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(message) = poll_fn(|cx| pin!(ws.recv()).poll(cx)).await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Calls `test` with a client of an echo server that receives owned messages, of one that borrows them, and of one that
+/// gives reads up.
+fn against_every_echo(test: impl Fn(&mut Client)) {
     on_every_engine(|setup: &Setup| {
         let owned = TestServer::echo(setup);
         let borrowed = TestServer::serve(setup, WebSocketConfig::default(), echo_borrowed);
-        for server in [owned, borrowed] {
+        let impatient = TestServer::serve(setup, WebSocketConfig::default(), echo_impatiently);
+        for server in [owned, borrowed, impatient] {
             let mut client = Client::open(server.address);
             test(&mut client);
             client.close();
@@ -43,7 +55,7 @@ fn against_both_echoes(test: impl Fn(&mut Client)) {
 fn messages_of_every_size_come_back() {
     let large = pattern(5_000_000);
     let text = MULTILINGUAL.repeat(20_000);
-    against_both_echoes(|client| {
+    against_every_echo(|client| {
         for len in [0, 1, 125, 126, 127, 4_095, 4_096, 4_097, 65_535, 65_536, 300_000, large.len()] {
             client.check_echo(BINARY, &large[..len]);
         }
@@ -57,7 +69,7 @@ fn messages_of_every_size_come_back() {
 fn messages_in_one_segment_come_back_in_order() {
     let messages: Vec<_> = (0..200).map(|number| format!("{number} {}", "x".repeat(number))).collect();
     let bytes: Vec<u8> = messages.iter().flat_map(|message| frame(TEXT, message.as_bytes())).collect();
-    against_both_echoes(|client| {
+    against_every_echo(|client| {
         client.write(&bytes);
         for message in &messages {
             client.expect(TEXT, message.as_bytes());
@@ -76,7 +88,7 @@ fn frames_may_arrive_byte_by_byte() {
         frame(PING, b"inside"),
         frame(CONTINUATION, &text[14..]),
     ];
-    against_both_echoes(|client| {
+    against_every_echo(|client| {
         for byte in bytes.concat() {
             client.write(&[byte]);
         }
@@ -96,7 +108,7 @@ fn a_message_may_have_any_number_of_fragments() {
         bytes.extend(frame(CONTINUATION - FIN, &[*byte]));
     }
     bytes.extend(frame(CONTINUATION, b""));
-    against_both_echoes(|client| {
+    against_every_echo(|client| {
         client.write(&bytes);
         client.expect(TEXT, text.as_bytes());
     });
@@ -104,7 +116,7 @@ fn a_message_may_have_any_number_of_fragments() {
 
 #[test]
 fn a_ping_between_fragments_is_answered_at_once() {
-    against_both_echoes(|client| {
+    against_every_echo(|client| {
         client.send(BINARY - FIN, b"one ");
         client.send(PING, b"now");
         client.expect(PONG, b"now");
@@ -174,7 +186,7 @@ fn borrowed_messages_are_not_copied() {
     });
 }
 
-/// W13: every message whole, those of one thread in order.
+/// W13: every message whole, those of one thread in order, and nothing after the close frame.
 #[test]
 fn threads_share_a_sender() {
     const THREADS: usize = 4;
@@ -195,8 +207,7 @@ fn threads_share_a_sender() {
                 let sender = sender.clone();
                 thread::spawn(move || {
                     for number in 0..MESSAGES {
-                        let message = Vec::from(tagged(thread, number));
-                        block_on(sender.send(message)).unwrap();
+                        block_on(sender.send(tagged(thread, number))).unwrap();
                     }
                 })
             })
@@ -209,8 +220,12 @@ fn threads_share_a_sender() {
             next[thread] += 1;
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        client.close();
-        assert!(block_on(sender.send("too late")).is_err());
+        sender.close(CloseCode::NORMAL, "").unwrap();
+        let late = thread::spawn(move || block_on(sender.send("too late"))).join().unwrap();
+        assert!(matches!(late, Err(Error::Usage(UsageError::CloseSent))), "{late:?}");
+        client.expect_close(1000);
+        client.write(&close_frame(1000, ""));
+        client.expect_end();
         server.finish();
     });
 }

@@ -1,0 +1,111 @@
+//! What the server holds in memory, counted at the allocator, in a process where nothing else runs.
+
+use std::alloc::System;
+use std::process::Command;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tidegate::prelude::*;
+use tidegate::websocket::Error;
+
+use crate::handler::{received_bytes, wait_until};
+use crate::support::client::{BINARY, Client, TEXT, header, pattern};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Bytes allocated and not freed.
+fn held_bytes() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// What may differ for other reasons than the one under test: the buffers of a few threads.
+const SLACK_BYTES: usize = 256 * 1024;
+
+/// Runs `body`, the whole of the test `name`, in a process of its own: this program again, with this one test.
+fn alone(name: &str, body: impl FnOnce()) {
+    const ALONE: &str = "TIDEGATE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program).args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+    let sender = ws.sender();
+    while let Some(message) = ws.recv_ref().await? {
+        sender.send_binary(message.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Bugs 10 and 13: a large message pins its memory until the connection closes.
+#[test]
+fn a_large_message_leaves_nothing_behind() {
+    alone("memory::a_large_message_leaves_nothing_behind", || {
+        let large = pattern(16 << 20);
+        on_every_engine(|setup: &Setup| {
+            let owned = TestServer::echo(setup);
+            let borrowed = TestServer::serve(setup, WebSocketConfig::default(), echo_borrowed);
+            for server in [owned, borrowed] {
+                let mut client = Client::open(server.address);
+                client.check_echo(BINARY, b"before");
+                let before = held_bytes();
+                client.check_echo(BINARY, &large);
+                client.check_echo(BINARY, b"after");
+                wait_until("the memory of the message", || held_bytes() < before + SLACK_BYTES);
+                client.close();
+                server.finish();
+            }
+        });
+    });
+}
+
+/// W30.
+#[test]
+fn a_claimed_length_allocates_nothing() {
+    alone("memory::a_claimed_length_allocates_nothing", || {
+        let mut config = WebSocketConfig::default();
+        config.message_bytes_max = u64::MAX;
+        on_every_engine(|setup| {
+            let server = TestServer::serve(setup, config.clone(), echo);
+            let mut client = Client::open(server.address);
+            client.check_echo(TEXT, b"before");
+            let (allocated, received) = (ALLOCATOR.stats().bytes_allocated, received_bytes(&server));
+            let claim = [header(BINARY, 1 << 62), vec![0; 1000]].concat();
+            client.write(&claim);
+            wait_until("the claim", || received_bytes(&server) - received == claim.len() as u64);
+            client.finish_writing();
+            client.expect_end();
+            let allocated = ALLOCATOR.stats().bytes_allocated - allocated;
+            assert!(allocated < SLACK_BYTES, "{allocated} bytes were allocated");
+            server.finish();
+        });
+    });
+}
+
+/// Bug 13, an eager buffer per connection: what an idle connection costs on io_uring, its task included, in a build
+/// that is not optimised.
+#[test]
+fn an_idle_connection_costs_less_than_a_kilobyte() {
+    const CONNECTIONS: usize = 512;
+    const IDLE_BYTES_MAX: usize = 1024;
+    alone("memory::an_idle_connection_costs_less_than_a_kilobyte", || {
+        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
+            println!("on {}", setup.name);
+            let server = TestServer::echo(setup);
+            let mut clients = Vec::with_capacity(CONNECTIONS);
+            clients.push(Client::open(server.address));
+            let before = held_bytes();
+            clients.extend((1..CONNECTIONS).map(|_| Client::open(server.address)));
+            wait_until("the memory of HTTP", || held_bytes() < before + CONNECTIONS * IDLE_BYTES_MAX);
+            clients[0].check_echo(TEXT, b"all are served");
+            clients.into_iter().for_each(Client::close);
+            server.finish();
+        }
+    });
+}
