@@ -15,17 +15,32 @@ pub(super) struct Ring {
     features: Vec<&'static str>,
 }
 
+/// Flags to try, the best first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SetUp {
+    /// `Deferred` and no indirection array (6.6).
+    Lean,
+    /// Completions are delivered when the worker asks for them, and to it alone (6.1).
+    Deferred,
+    /// Completions are delivered when the worker enters the kernel anyway (5.19).
+    Cooperative,
+    /// No flags (5.11 for what is checked below).
+    Plain,
+}
+
 impl Ring {
-    /// Sets the ring up with the best flags the kernel grants (DEFER_TASKRUN since 6.1, NO_SQARRAY since 6.6).
+    /// Sets the ring up with the best flags the kernel grants.
     ///
     /// # Errors
     /// What `io_uring_setup(2)` answered to the plainest flags: EPERM where it is forbidden, ENOSYS where it is
     /// missing, ENOMEM where the locked-memory limit is too low.
     pub(super) fn new(config: &UringConfig) -> io::Result<Self> {
-        let attempts: [(bool, bool); 3] = [(config.defer_taskrun, true), (config.defer_taskrun, false), (false, false)];
         let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
-        for (defer_taskrun, no_sqarray) in attempts {
-            match Self::with_flags(config, defer_taskrun, no_sqarray) {
+        for setup in [SetUp::Lean, SetUp::Deferred, SetUp::Cooperative, SetUp::Plain] {
+            if !config.defer_taskrun && matches!(setup, SetUp::Lean | SetUp::Deferred) {
+                continue;
+            }
+            match Self::set_up(config, setup) {
                 Ok(ring) => return Ok(ring),
                 // Only an unknown flag is worth another attempt.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
@@ -35,17 +50,21 @@ impl Ring {
         Err(last)
     }
 
-    fn with_flags(config: &UringConfig, defer_taskrun: bool, no_sqarray: bool) -> io::Result<Self> {
+    fn set_up(config: &UringConfig, setup: SetUp) -> io::Result<Self> {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(config.completion_entries).setup_submit_all().dontfork();
+        builder.setup_cqsize(config.completion_entries).dontfork();
         let mut features = Vec::new();
-        if defer_taskrun {
-            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-            features.push("defer-taskrun");
-        } else {
-            builder.setup_coop_taskrun().setup_taskrun_flag();
+        match setup {
+            SetUp::Lean | SetUp::Deferred => {
+                builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+                features.push("defer-taskrun");
+            }
+            SetUp::Cooperative => {
+                builder.setup_submit_all().setup_coop_taskrun().setup_taskrun_flag();
+            }
+            SetUp::Plain => {}
         }
-        if no_sqarray {
+        if setup == SetUp::Lean {
             builder.setup_no_sqarray();
             features.push("no-sqarray");
         }
