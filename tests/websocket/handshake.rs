@@ -171,6 +171,7 @@ fn content_is_never_read_as_frames() {
         assert_eq!(response.status, 400, "{response:?}");
         client.write(b"GET /plain HTTP/1.1\r\nHost: example.com\r\n\r\n");
         assert_eq!(client.http_response().body, "plain", "the connection is still HTTP");
+        drop(client);
         server.finish();
     });
 }
