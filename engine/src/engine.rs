@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -301,6 +302,7 @@ impl WorkerSetup {
             outbound: self.checked.outbound,
             counters: Counters::default(),
             spare: SpareBuffers::new(),
+            ended: AtomicBool::new(false),
         });
         time::enter(&shared);
         let capabilities = driver.capabilities().clone();
@@ -481,7 +483,7 @@ impl Handle {
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         let plan = shutdown.plan(Instant::now());
         for worker in &self.workers {
-            worker.mailbox.post(Command::Shutdown(plan));
+            worker.post(Command::Shutdown(plan));
         }
     }
 

@@ -59,6 +59,38 @@ pub(crate) struct WorkerShared {
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
     pub(crate) spare: SpareBuffers,
+    /// The worker has ended: who posts a command answers it.
+    pub(crate) ended: AtomicBool,
+}
+
+impl WorkerShared {
+    /// Asks the worker for something; once it has ended, answers what can be answered without it.
+    pub(crate) fn post(&self, command: Command) {
+        self.mailbox.post(command);
+        // The mailbox's lock orders this after the worker's last look, or that look after the command.
+        if self.ended.load(Ordering::Relaxed) {
+            self.answer_all();
+        }
+    }
+
+    /// The worker has taken its last look.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.answer_all();
+    }
+
+    /// Answers commands that no worker will take: nobody may wait for ever.
+    fn answer_all(&self) {
+        let mut commands = Vec::new();
+        self.mailbox.take(&mut commands);
+        for command in commands {
+            match command {
+                Command::Sleep(entry) => entry.fire(),
+                Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The worker's time in ticks, advanced once a worker tick; readable from every thread.
@@ -161,7 +193,7 @@ impl Link {
     }
 
     pub(crate) fn post(&self, command: Command) {
-        self.worker.mailbox.post(command);
+        self.worker.post(command);
     }
 
     /// Tells the worker about queued bytes, if it does not know.

@@ -34,6 +34,20 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
+    /// Cuts a segment after [`BATCH_BYTES_MAX`] bytes and returns what follows, if anything does.
+    fn split(&mut self) -> Option<Self> {
+        if self.as_slice().len() <= BATCH_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = match std::mem::replace(self, Self::Owned(Vec::new())) {
+            Self::Owned(bytes) => Bytes::from(bytes),
+            Self::Shared(bytes) => bytes,
+        };
+        let rest = bytes.split_off(BATCH_BYTES_MAX);
+        *self = Self::Shared(bytes);
+        Some(Self::Shared(rest))
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
@@ -269,12 +283,14 @@ impl Outbound {
             return None;
         }
         self.scheduled = true;
-        let batch = if self.segments.is_none() {
+        // A large tail becomes segments, so that it leaves in steps too.
+        let batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
             SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: VecDeque::new(), offset: 0 }
         } else {
             self.seal_tail();
             let mut segments = self.segments.take()?;
-            let later = segments.split_off(batch_len(&segments));
+            let count = cut_batch(&mut segments);
+            let later = segments.split_off(count);
             if !later.is_empty() {
                 self.segments = Some(Box::new(later));
             }
@@ -325,15 +341,19 @@ impl Outbound {
     }
 }
 
-/// How many of the queued segments make the next batch: at least one.
-fn batch_len(segments: &VecDeque<Segment>) -> usize {
-    let mut bytes = 0;
-    let within = segments.iter().take(BATCH_SEGMENTS_MAX).take_while(|segment| {
-        let fits = bytes < BATCH_BYTES_MAX;
+/// How many of the queued segments make the next batch, at least one; the last of them is cut if it is large.
+fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
+    let (mut count, mut bytes) = (0, 0);
+    while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {
+        let Some(segment) = segments.get_mut(count) else { break };
+        let rest = segment.split();
         bytes += segment.as_slice().len();
-        fits
-    });
-    within.count()
+        count += 1;
+        if let Some(rest) = rest {
+            segments.insert(count, rest);
+        }
+    }
+    count
 }
 
 #[cfg(test)]
@@ -384,6 +404,25 @@ mod tests {
             outbound.complete_batch(&MARKS);
         }
         assert_eq!(all, (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_large_payload_leaves_in_steps() {
+        let payload: Vec<u8> = (0..BATCH_BYTES_MAX * 3 + 7).map(|i| (i * 31 >> 8) as u8).collect();
+        for shared in [true, false] {
+            let mut outbound = Outbound::new();
+            let _ = match shared {
+                true => outbound.append_shared(b"head", Bytes::from(payload.clone())),
+                false => outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(&payload)),
+            };
+            let mut all = Vec::new();
+            while let Some(batch) = outbound.take_batch() {
+                assert!(batch.remaining() <= BATCH_BYTES_MAX + 4);
+                all.extend(contents(&batch));
+                outbound.complete_batch(&MARKS);
+            }
+            assert!(all.ends_with(&payload) && all.len() <= payload.len() + 4);
+        }
     }
 
     #[test]

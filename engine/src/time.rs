@@ -98,7 +98,7 @@ impl Future for Sleep {
         }
         if !self.posted {
             self.posted = true;
-            self.worker.mailbox.post(Command::Sleep(Arc::clone(&self.entry)));
+            self.worker.post(Command::Sleep(Arc::clone(&self.entry)));
         }
         Poll::Pending
     }
@@ -107,7 +107,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if self.posted && !self.entry.state.lock().fired {
-            self.worker.mailbox.post(Command::CancelSleep(Arc::clone(&self.entry)));
+            self.worker.post(Command::CancelSleep(Arc::clone(&self.entry)));
         }
     }
 }

@@ -85,6 +85,11 @@ impl<T> Wheel<T> {
         self.now = self.now.max(now);
     }
 
+    /// Takes every entry out, in no order.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        (0..self.entries.len() as u32).filter_map(|index| self.remove(TimerId(index))).collect()
+    }
+
     /// Empties the slots that `self.now` has just reached, from the top level down.
     fn cascade(&mut self, fired: &mut Vec<T>) {
         for level in (0..LEVELS).rev() {

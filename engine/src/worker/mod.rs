@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::error::Address;
+use crate::error::{Address, CloseCause};
 use crate::executor::{Executor, RunQueue};
+use crate::inbound::End;
 use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
 use crate::mailbox::Batch;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
@@ -338,6 +340,27 @@ impl<D: Driver> Worker<D> {
                 self.wheel.insert(again, Due::Accept(listener));
             }
         }
+    }
+}
+
+/// Whoever waits for this worker is answered: connections fail, sleeps end.
+impl<D> Drop for Worker<D> {
+    fn drop(&mut self) {
+        // After a shutdown there are no connections left; after a panic or the failure of a ring there are.
+        for conn in self.conns.iter().flatten() {
+            let mut wakers = conn.link.outbound.lock().close(CloseCause::Shutdown);
+            let mut inbound = conn.link.inbound.lock();
+            inbound.finish(End::Failed(CloseCause::Shutdown));
+            wakers.extend(inbound.take_waker());
+            drop(inbound);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        for due in self.wheel.drain() {
+            if let Due::Sleep(entry) = due {
+                entry.fire();
+            }
+        }
+        self.shared.end();
     }
 }
 

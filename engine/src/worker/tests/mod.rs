@@ -216,6 +216,7 @@ impl Simulation {
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
         let shared = Arc::new(WorkerShared {
+            ended: std::sync::atomic::AtomicBool::new(false),
             index: 0,
             mailbox: Mailbox::new(driver.signal()),
             clock: Clock::new(stage.epoch),
