@@ -1,5 +1,6 @@
 //! The closing handshake, from either side, and the ends that are none.
 
+use std::future::Ready;
 use std::io::Write;
 use std::net::Shutdown;
 use std::sync::mpsc::Sender;
@@ -59,6 +60,49 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
     });
 }
 
+/// A panic before there is a future is a handler's panic too.
+#[test]
+fn a_handler_that_panics_at_once_closes_with_1011() {
+    on_every_engine(|setup| {
+        fn refuse(ws: WebSocket) -> Ready<Result<(), Error>> {
+            panic!("as it was told: {:?}", ws.peer_addr())
+        }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), refuse);
+        for _ in 0..2 {
+            let mut client = Client::open(server.address);
+            client.expect_close(1011);
+            client.write(&close_frame(1011, ""));
+            client.expect_end();
+        }
+        server.finish();
+    });
+}
+
+/// Whoever drops a WebSocket is done with it, whatever else there is to do.
+#[test]
+fn a_web_socket_that_is_dropped_is_closed_at_once() {
+    on_every_engine(|setup| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let gate = passed.clone();
+            async move {
+                ws.recv().await?;
+                drop(ws);
+                gate.pass().await;
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"drop it");
+        client.expect_close(1000);
+        client.write(&close_frame(1000, ""));
+        client.expect_end();
+        gate.open();
+        server.finish();
+    });
+}
+
 /// W20: `close` waits for the peer's close frame; what comes before it is dropped.
 #[test]
 fn closing_waits_for_the_answer() {
@@ -100,7 +144,7 @@ fn closing_does_not_wait_for_ever() {
 /// A peer that goes on sending is no more patient company than one that is silent.
 #[test]
 fn closing_does_not_wait_for_ever_while_the_peer_floods() {
-    let flood = frame(BINARY, &[0; 100]).repeat(100);
+    let flood = [frame(BINARY, &[0; 100]), frame(PING, b"")].concat().repeat(100);
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
             let result = ws.close(CloseCode::NORMAL, "").await;
