@@ -23,7 +23,7 @@ fn echo_with_sender(setup: &Setup) -> (TestServer, Client, Sender) {
 
 /// Writes `frame` over and over until the server has stopped receiving and the kernel takes no more; how many were
 /// begun, with the rest of the last, which is still to be written.
-fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usize, &'f [u8]) {
+pub fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usize, &'f [u8]) {
     let start = std::time::Instant::now();
     client.stream.set_nonblocking(true).unwrap();
     let (mut begun, mut offset) = (0, frame.len());

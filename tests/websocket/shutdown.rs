@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
+use crate::backpressure::flood;
 use crate::handler::{Gate, reports};
-use crate::support::client::{Client, PING, TEXT, close_frame};
+use crate::support::client::{CLOSE, Client, PING, PONG, TEXT, close_frame, frame};
 use crate::support::servers::{TestServer, on_every_engine};
 
 #[test]
@@ -104,6 +105,33 @@ fn peers_that_do_not_read_are_told_too() {
         client.expect_end();
         let report = server.running.join();
         assert_eq!(report.forced, 0);
+    });
+}
+
+/// A read that waits to answer a ping is woken like a handler that waits to send.
+#[test]
+fn peers_that_ping_and_do_not_read_are_told_too() {
+    on_every_engine(|setup| {
+        let server = TestServer::echo(setup);
+        let mut client = Client::open(server.address);
+        let ping = frame(PING, &[0; 125]);
+        let (begun, rest) = flood(&server, &mut client, &ping);
+        server.running.handle().begin_shutdown(Shutdown::default());
+        client.write(rest);
+        client.write(&close_frame(1001, ""));
+        let mut pongs = 0;
+        let last = loop {
+            let frame = client.next().expect("a frame");
+            if frame.first != PONG {
+                break frame;
+            }
+            pongs += 1;
+        };
+        assert!(pongs <= begun, "{pongs} pongs for {begun} pings");
+        assert_eq!((last.first, &last.payload[..]), (CLOSE, &1001_u16.to_be_bytes()[..]));
+        client.expect_end();
+        let report = server.running.join();
+        assert_eq!((report.drained, report.forced), (1, 0));
     });
 }
 
