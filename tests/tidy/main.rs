@@ -17,14 +17,8 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Where `unsafe` may stand, as a file or, with a slash at its end, a folder, and why.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
-    (
-        "engine/src/sys/",
-        "system calls and memory shared with the kernel",
-    ),
-    (
-        "websocket/src/utf8.rs",
-        "one block: text that was checked when it arrived is not checked again when it is read",
-    ),
+    ("engine/src/sys/", "system calls and memory shared with the kernel"),
+    ("websocket/src/utf8.rs", "one block: text that was checked when it arrived is not checked again when it is read"),
     (
         "engine/tests/engine/support/seccomp.rs",
         "a system-call filter, to show what happens where io_uring is forbidden",
@@ -33,44 +27,27 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "websocket/tests/protocol/memory.rs",
         "a global allocator that counts, to show that a claimed length allocates nothing",
     ),
-    (
-        "benches/",
-        "the raw limits it measures are written against the kernel's interface; never published",
-    ),
+    ("benches/", "the raw limits it measures are written against the kernel's interface; never published"),
 ];
 
 /// Which of our crates each crate may depend on: engine, then http, then websocket, then the facade.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("engine/Cargo.toml", &[]),
     ("http/Cargo.toml", &["tidegate-engine"]),
-    (
-        "websocket/Cargo.toml",
-        &["tidegate-engine", "tidegate-http"],
-    ),
-    (
-        "Cargo.toml",
-        &["tidegate-engine", "tidegate-http", "tidegate-websocket"],
-    ),
+    ("websocket/Cargo.toml", &["tidegate-engine", "tidegate-http"]),
+    ("Cargo.toml", &["tidegate-engine", "tidegate-http", "tidegate-websocket"]),
 ];
 
 #[test]
 fn the_checkout_is_tidy() {
     let files = Files::of_the_checkout();
-    assert!(
-        files.iter().any(|file| file.path == "engine/src/lib.rs"),
-        "the walk does not find the sources"
-    );
+    assert!(files.iter().any(|file| file.path == "engine/src/lib.rs"), "the walk does not find the sources");
     let mut complaints = Vec::new();
     for file in files.iter() {
         complaints.extend(check(file));
     }
     complaints.extend(rules::needless_exceptions(&files));
-    assert!(
-        complaints.is_empty(),
-        "{} complaints:\n{}",
-        complaints.len(),
-        complaints.join("\n")
-    );
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 /// Every rule that applies to `file`.

@@ -33,10 +33,7 @@ pub fn length(file: &Text) -> Vec<String> {
     if lines <= SOURCE_LINES_MAX || file.is_test() || is_listed(LONG_FILES, &file.path) {
         return Vec::new();
     }
-    vec![file.complain(
-        lines,
-        &format!("more than {SOURCE_LINES_MAX} lines: does it hold two things?"),
-    )]
+    vec![file.complain(lines, &format!("more than {SOURCE_LINES_MAX} lines: does it hold two things?"))]
 }
 
 pub fn file_name(file: &Text) -> Vec<String> {
@@ -84,10 +81,7 @@ pub fn words(file: &Text) -> Vec<String> {
     });
     for (number, line) in (1..).zip(file.code()) {
         if has_word_start(&line, "get_") && line.contains("fn get_") {
-            found.push(file.complain(
-                number,
-                "a getter is named after what it gives, without `get_`",
-            ));
+            found.push(file.complain(number, "a getter is named after what it gives, without `get_`"));
         }
     }
     found
@@ -132,9 +126,8 @@ pub fn machine_paths(file: &Text) -> Vec<String> {
 
 pub fn registry_hosts(file: &Text) -> Vec<String> {
     complaints(file, |line| {
-        line.contains(concat!("\"resol", "ved\"")).then(|| {
-            "the address of a registry: install with --omit-lockfile-registry-resolved".to_owned()
-        })
+        line.contains(concat!("\"resol", "ved\""))
+            .then(|| "the address of a registry: install with --omit-lockfile-registry-resolved".to_owned())
     })
 }
 
@@ -167,9 +160,7 @@ pub fn manifest(file: &Text) -> Vec<String> {
 /// Entries of the lists of exceptions that nothing needs any more.
 pub fn needless_exceptions(files: &Files) -> Vec<String> {
     let long = LONG_FILES.iter().filter(|(path, _)| {
-        !files
-            .iter()
-            .any(|file| file.path == *path && file.content.lines().count() > SOURCE_LINES_MAX)
+        !files.iter().any(|file| file.path == *path && file.content.lines().count() > SOURCE_LINES_MAX)
     });
     let places = UNSAFE_PLACES.iter().filter(|place| {
         !files.iter().any(|file| {
@@ -178,33 +169,25 @@ pub fn needless_exceptions(files: &Files) -> Vec<String> {
                 && file.code().iter().any(|line| has_word(line, "unsafe"))
         })
     });
-    long.chain(places)
-        .map(|(path, _)| format!("{path}: needs no exception any more"))
-        .collect()
+    long.chain(places).map(|(path, _)| format!("{path}: needs no exception any more")).collect()
 }
 
 fn is_listed(list: &[(&str, &str)], path: &str) -> bool {
-    list.iter()
-        .any(|(place, _)| path == *place || place.ends_with('/') && path.starts_with(place))
+    list.iter().any(|(place, _)| path == *place || place.ends_with('/') && path.starts_with(place))
 }
 
 fn complaints(file: &Text, rule: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    file.lines()
-        .filter_map(|(number, line)| Some(file.complain(number, &rule(line)?)))
-        .collect()
+    file.lines().filter_map(|(number, line)| Some(file.complain(number, &rule(line)?))).collect()
 }
 
 /// Does a word of `line` start with `start`? In `snake_case`, each part is a word.
 fn has_word_start(line: &str, start: &str) -> bool {
-    line.match_indices(start)
-        .any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
+    line.match_indices(start).any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
 }
 
 fn has_word(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(word_character)
-            && !line[at + word.len()..].starts_with(word_character)
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(word_character) && !line[at + word.len()..].starts_with(word_character))
 }
 
 #[cfg(test)]
@@ -212,10 +195,7 @@ mod tests {
     use super::*;
 
     fn text(path: &str, content: &str) -> Text {
-        Text {
-            path: path.to_owned(),
-            content: content.to_owned(),
-        }
+        Text { path: path.to_owned(), content: content.to_owned() }
     }
 
     /// The rule complains about the first content and not about the second.
@@ -240,26 +220,14 @@ mod tests {
     #[test]
     fn what_is_left_behind() {
         for left in LEFT_BEHIND {
-            tells_apart(
-                left_behind,
-                "a.rs",
-                &format!(" {left}"),
-                "// to do: nothing",
-            );
+            tells_apart(left_behind, "a.rs", &format!(" {left}"), "// to do: nothing");
         }
     }
 
     #[test]
     fn commented_out_code() {
-        let prose =
-            "// A frame that fits (see above) is sent; the rest waits.\n/// let a = 1;\n//! use b;";
-        for code in [
-            "// let a = b;",
-            "//     call(b);",
-            "// if a {",
-            "// }",
-            "// #[test]",
-        ] {
+        let prose = "// A frame that fits (see above) is sent; the rest waits.\n/// let a = 1;\n//! use b;";
+        for code in ["// let a = b;", "//     call(b);", "// if a {", "// }", "// #[test]"] {
             tells_apart(commented_out, "a.rs", code, prose);
         }
     }
@@ -267,12 +235,7 @@ mod tests {
     #[test]
     fn our_words() {
         let good = "struct Sharpened; // a worker, harder";
-        for bad in [
-            "struct Reactor;",
-            "// each shard",
-            "let my_shard = 1;",
-            "fn get_a() {}",
-        ] {
+        for bad in ["struct Reactor;", "// each shard", "let my_shard = 1;", "fn get_a() {}"] {
             tells_apart(words, "engine/src/a.rs", bad, good);
         }
     }
@@ -302,12 +265,7 @@ mod tests {
     #[test]
     fn addresses_of_a_registry() {
         let bad = concat!("\"resol", "ved\": \"https://registry.example/a.tgz\"");
-        tells_apart(
-            registry_hosts,
-            "package-lock.json",
-            bad,
-            "\"integrity\": \"a\"",
-        );
+        tells_apart(registry_hosts, "package-lock.json", bad, "\"integrity\": \"a\"");
     }
 
     #[test]

@@ -56,10 +56,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<Text>) {
         .collect();
     entries.sort_by_key(|entry| entry.file_name());
     for entry in entries {
-        let name = entry
-            .file_name()
-            .into_string()
-            .expect("file names are UTF-8");
+        let name = entry.file_name().into_string().expect("file names are UTF-8");
         let path = format!("{prefix}{name}");
         let kind = entry.file_type().expect("an entry has a type");
         if kind.is_dir() {
@@ -85,9 +82,7 @@ fn blank(source: &str) -> String {
             '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), ' '),
             '/' if rest.starts_with("/*") => (block_comment(rest), ' '),
             '"' => (string(rest), '"'),
-            'r' if !out.ends_with(word_character) || out.ends_with('b') => {
-                (raw_string(rest).unwrap_or(0), '"')
-            }
+            'r' if !out.ends_with(word_character) || out.ends_with('b') => (raw_string(rest).unwrap_or(0), '"'),
             '\'' => (character(rest), '"'),
             _ => (0, ' '),
         };
