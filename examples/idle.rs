@@ -8,23 +8,9 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-use socket2::{Domain, Socket, Type};
+use support::clients::{CLIENTS_PER_PROCESS, Clients, Outcome, client};
 use support::{memory, open_files_max};
 use tidegate::prelude::*;
-
-/// Clients of one address, and so of one process: connecting gets slow above.
-const CLIENTS_PER_PROCESS: usize = 8_000;
-const HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// A masked ping with the payload `tide`, and the pong to it.
-const PING: &[u8] = &[0x89, 0x84, 0, 0, 0, 0, b't', b'i', b'd', b'e'];
-const PONG: &[u8] = &[0x8a, 0x04, b't', b'i', b'd', b'e'];
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -74,11 +60,8 @@ fn measure(connections: usize, config: Config) -> Outcome<()> {
         process.expect("answered")?;
     }
     report("after each answered a ping", open, before);
-    for process in &mut clients {
-        process.ask("end")?;
-    }
-    for mut process in clients {
-        process.child.wait()?;
+    for process in clients {
+        process.end()?;
     }
     let ended = running.shutdown(Shutdown::default());
     println!("shut down: {} drained, {} reset", ended.drained, ended.forced);
@@ -90,74 +73,4 @@ fn report(when: &str, connections: u64, before: support::Memory) {
     let user = now.user.saturating_sub(before.user) / connections.max(1);
     let kernel = now.kernel.saturating_sub(before.kernel) / connections.max(1);
     println!("{connections} WebSockets {when}: {user} user bytes each, {kernel} kernel bytes each (both ends)");
-}
-
-/// One child process and the pipes to it.
-struct Clients {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Clients {
-    fn start(address: SocketAddr, number: usize, count: usize) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["client", &address.to_string(), &number.to_string(), &count.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let commands = child.stdin.take().ok_or("no pipe")?;
-        let answers = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-        Ok(Self { child, commands, answers })
-    }
-
-    fn ask(&mut self, command: &str) -> Outcome<()> {
-        Ok(writeln!(self.commands, "{command}")?)
-    }
-
-    fn expect(&mut self, answer: &str) -> Outcome<()> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        if line.trim() == answer { Ok(()) } else { Err(format!("a client said {line:?} instead of {answer:?}").into()) }
-    }
-}
-
-/// The child: opens its connections and does what it is asked on standard input.
-fn client(server: SocketAddr, number: u8, count: usize) -> Outcome<()> {
-    let source = SocketAddr::from((Ipv4Addr::new(127, 1, number, 1), 0));
-    let mut streams = (0..count).map(|_| open(server, source)).collect::<Outcome<Vec<_>>>()?;
-    println!("connected");
-    for command in std::io::stdin().lines() {
-        if command? != "ping" {
-            break;
-        }
-        for stream in &mut streams {
-            stream.write_all(PING)?;
-        }
-        for stream in &mut streams {
-            let mut pong = [0; PONG.len()];
-            stream.read_exact(&mut pong)?;
-            if pong != PONG {
-                return Err("something else than the pong came".into());
-            }
-        }
-        println!("answered");
-    }
-    Ok(())
-}
-
-fn open(server: SocketAddr, source: SocketAddr) -> Outcome<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&source.into())?;
-    socket.connect(&server.into())?;
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
-    let mut stream = TcpStream::from(socket);
-    stream.write_all(HANDSHAKE)?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0; 1];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    if head.starts_with(b"HTTP/1.1 101 ") { Ok(stream) } else { Err("the handshake was refused".into()) }
 }

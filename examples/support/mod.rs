@@ -1,4 +1,6 @@
-//! What the system says about this process: memory and limits, from /proc.
+//! What the examples share: what the system says about this process, from /proc, and clients in other processes.
+
+pub mod clients;
 
 use std::fs::read_to_string;
 
