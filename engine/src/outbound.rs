@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_large_payload_leaves_in_steps() {
-        let payload: Vec<u8> = (0..BATCH_BYTES_MAX * 3 + 7).map(|i| (i * 31 >> 8) as u8).collect();
+        let payload: Vec<u8> = (0..BATCH_BYTES_MAX * 3 + 7).map(|i| ((i * 31) >> 8) as u8).collect();
         for shared in [true, false] {
             let mut outbound = Outbound::new();
             let _ = match shared {
