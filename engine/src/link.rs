@@ -166,13 +166,16 @@ impl Deadlines {
 }
 
 /// The shared state of one connection.
+///
+/// In the order of use, so that a message touches few cache lines.
+#[repr(C)]
 pub(crate) struct Link {
     pub(crate) key: ConnKey,
     pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Mutex<Inbound>,
     pub(crate) outbound: Mutex<Outbound>,
-    pub(crate) deadlines: Deadlines,
     pub(crate) draining: AtomicBool,
+    pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared: the connections of a listener have few among them.
     pub(crate) local: Arc<Address>,
