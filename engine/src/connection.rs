@@ -181,6 +181,16 @@ impl Connection {
         self.sender.set_write_deadline(deadline);
     }
 
+    /// Closes the connection with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline) when its peer takes
+    /// nothing of what is queued for `timeout`. `None` (the default) never does. Set once, it holds for every send, and
+    /// costs nothing while nothing is queued. It is apart from [`set_write_deadline`](Self::set_write_deadline).
+    ///
+    /// Progress is seen when a batch of queued bytes (under 512 KiB) is all in the kernel's hands, so a peer must take
+    /// that much in `timeout`.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.link().set_stall(timeout);
+    }
+
     /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing was received for `timeout`. `None` (the
     /// default) never does. Time during which receiving is paused for backpressure counts as activity, and after the
     /// peer's end of stream the timeout is over.

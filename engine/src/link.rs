@@ -149,6 +149,8 @@ pub(crate) struct Deadlines {
     pub(crate) lifetime: AtomicU64,
     /// Ticks; 0 for none.
     pub(crate) idle: AtomicU32,
+    /// Ticks a send may take; 0 for ever.
+    pub(crate) stall: AtomicU32,
     /// The tick at which the worker will next look at this connection's deadlines.
     pub(crate) armed: AtomicU64,
 }
@@ -160,6 +162,7 @@ impl Deadlines {
             write: AtomicU64::new(NEVER),
             lifetime: AtomicU64::new(NEVER),
             idle: AtomicU32::new(0),
+            stall: AtomicU32::new(0),
             armed: AtomicU64::new(NEVER),
         }
     }
@@ -216,8 +219,16 @@ impl Link {
         self.tell_deadline(tick);
     }
 
+    pub(crate) fn set_stall(&self, timeout: Option<Duration>) {
+        self.deadlines.stall.store(timeout_ticks(timeout), Ordering::SeqCst);
+        // The worker reads it when a send begins. One that has begun already began under the queue's lock.
+        if self.outbound.lock().bytes() > 0 {
+            self.post(Command::Deadline(self.key));
+        }
+    }
+
     pub(crate) fn set_idle(&self, timeout: Option<Duration>) {
-        let ticks = timeout.map_or(0, |timeout| Clock::ticks_in(timeout).clamp(1, u64::from(u32::MAX)) as u32);
+        let ticks = timeout_ticks(timeout);
         self.deadlines.idle.store(ticks, Ordering::SeqCst);
         if ticks != 0 {
             self.tell_deadline(self.worker.clock.now().saturating_add(u64::from(ticks)));
@@ -229,4 +240,9 @@ impl Link {
             self.post(Command::Deadline(self.key));
         }
     }
+}
+
+/// A timeout as it is stored: 0 for none.
+fn timeout_ticks(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |timeout| Clock::ticks_in(timeout).clamp(1, u64::from(u32::MAX)) as u32)
 }

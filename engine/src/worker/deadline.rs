@@ -18,6 +18,7 @@ impl<D: Driver> Worker<D> {
         if conn.phase == Phase::Closing {
             return;
         }
+        conn.follow_stall_timeout(now);
         if let Some(cause) = conn.overdue(now) {
             return self.fail(key, cause);
         }
@@ -44,7 +45,8 @@ impl Conn {
     /// Why this connection is to end now, if it is.
     fn overdue(&mut self, now: u64) -> Option<CloseCause> {
         if self.close_at <= now {
-            return Some(CloseCause::Dropped);
+            let stalled = self.phase == Phase::Open;
+            return Some(if stalled { CloseCause::WriteDeadline } else { CloseCause::Dropped });
         }
         let deadlines = &self.link.deadlines;
         if deadlines.lifetime.load(Ordering::SeqCst) <= now {
@@ -62,6 +64,29 @@ impl Conn {
             return Some(CloseCause::IdleTimeout);
         }
         None
+    }
+
+    /// A send begins: gives it its time, and says whether the armed timer comes too late for that.
+    pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
+        let stall = self.link.deadlines.stall.load(Ordering::SeqCst);
+        if stall == 0 || self.phase != Phase::Open {
+            return false;
+        }
+        // Some moment within this tick: it counts from the next.
+        self.close_at = now + 1 + u64::from(stall);
+        self.close_at < self.link.deadlines.armed.load(Ordering::SeqCst)
+    }
+
+    /// The timeout may have been set, or taken back, while a send was in flight.
+    fn follow_stall_timeout(&mut self, now: u64) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        if self.link.deadlines.stall.load(Ordering::SeqCst) == 0 {
+            self.close_at = NEVER;
+        } else if self.sending && self.close_at == NEVER {
+            self.begin_stall_timeout(now);
+        }
     }
 
     fn wake_reader_if_overdue(&self, now: u64) {

@@ -73,7 +73,8 @@ struct Conn {
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
-    /// Tick at which a closing connection is reset.
+    /// Tick at which the connection is reset: a closing one that does not come to its end, an open one whose send in
+    /// flight makes no progress.
     close_at: u64,
 }
 

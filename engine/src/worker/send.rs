@@ -2,7 +2,7 @@
 
 use super::{Phase, Worker};
 use crate::error::CloseCause;
-use crate::link::ConnKey;
+use crate::link::{ConnKey, NEVER};
 use crate::sys::Driver;
 
 impl<D: Driver> Worker<D> {
@@ -21,8 +21,12 @@ impl<D: Driver> Worker<D> {
         match batch {
             Some(batch) => {
                 conn.sending = true;
+                let due = conn.begin_stall_timeout(self.shared.clock.now());
                 self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
                 self.driver.send(key, batch);
+                if due {
+                    self.look_at_deadlines(key);
+                }
             }
             None => self.after_flush(key, fin),
         }
@@ -32,6 +36,9 @@ impl<D: Driver> Worker<D> {
         let marks = self.shared.outbound;
         let Some(conn) = self.conn(key) else { return };
         conn.sending = false;
+        if conn.phase == Phase::Open {
+            conn.close_at = NEVER;
+        }
         if let Err(errno) = result {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }

@@ -88,6 +88,63 @@ fn a_write_deadline_with_nothing_queued_does_nothing() {
     assert_eq!(sim.net.borrow().peers[0].saw, Saw::Fin);
 }
 
+/// The peer takes some bytes every second: slow, but never stuck.
+#[test]
+fn the_write_timeout_is_renewed_by_progress() {
+    for setup in Setup::calm().both_placements() {
+        let script = Script { pace: SECOND, ending: Ending::FinAfterOurs, ..talker(Vec::new()) };
+        let sim = run(setup, script, |connection, stage| async move {
+            connection.set_write_timeout(Some(5 * SECOND));
+            for _ in 0..20 {
+                assert!(stage.send(&connection, pattern(90)).await, "closed at {:?}", stage.now());
+            }
+            assert_eq!(connection.sender().flush().await, Ok(()));
+            assert!(stage.now() > 10 * SECOND, "too fast to show anything");
+            // With nothing queued there is nothing to wait for.
+            stage.sleep(&connection, 60 * SECOND).await;
+            assert!(stage.send(&connection, pattern(10)).await);
+        });
+        assert_eq!(sim.net.borrow().peers[0].received.len(), 20 * 90 + 10);
+        sim.finish(Shutdown::default());
+    }
+}
+
+#[test]
+fn the_write_timeout_ends_a_stuck_connection() {
+    for setup in Setup::calm().both_placements() {
+        let sim = run(setup, silent(), |mut connection, stage| async move {
+            connection.set_write_timeout(Some(2 * SECOND));
+            stage.sleep(&connection, 10 * SECOND).await;
+            assert!(stage.send(&connection, pattern(90)).await);
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteDeadline))));
+        assert_fired(at, 12 * SECOND);
+        sim.finish(Shutdown::default());
+    }
+}
+
+#[test]
+fn the_write_timeout_may_change_while_a_send_is_in_flight() {
+    for setup in Setup::calm().both_placements() {
+        let sim = run(setup, silent(), |mut connection, stage| async move {
+            assert!(stage.send(&connection, pattern(90)).await);
+            stage.sleep(&connection, SECOND).await;
+            connection.set_write_timeout(Some(2 * SECOND));
+            stage.sleep(&connection, SECOND).await;
+            connection.set_write_timeout(None);
+            stage.sleep(&connection, 60 * SECOND).await;
+            connection.set_write_timeout(Some(3 * SECOND));
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteDeadline))));
+        assert_fired(at, 65 * SECOND);
+        sim.finish(Shutdown::default());
+    }
+}
+
 /// The time that counts is that of the last bytes, which may have come after a long sleep of the worker.
 #[test]
 fn the_idle_timeout_counts_from_the_last_bytes() {
