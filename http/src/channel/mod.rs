@@ -201,10 +201,9 @@ impl State {
                 _ if self.request == 0 || self.protocol.is_in_head() => Armed::Head,
                 _ => Armed::KeepAlive,
             };
-            if self.is_over(waiting) {
-                return Poll::Ready(None);
-            }
             match self.poll_receive(waiting, cx) {
+                // Looked at after the waker is set: a shutdown that begins later wakes, one that began before is seen.
+                Poll::Pending if self.is_over(waiting) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
