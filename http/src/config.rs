@@ -28,8 +28,8 @@ pub struct HttpConfig {
     /// How long content that is being read may make no progress. Beyond: [`BodyError`](crate::BodyError), which is 408
     /// as a response. Default 30 s.
     pub content_timeout: Duration,
-    /// How long a response, or a piece of one, may wait for the peer to make space in the outbound queue. Beyond:
-    /// closed. Default 30 s.
+    /// How long the peer may take nothing of what is sent to it. Beyond: closed. It is renewed with every batch that
+    /// has left (under 512 KiB), and does not hold for a protocol that took over. Default 30 s.
     pub write_timeout: Duration,
     /// How long a handler may take to give its response, not counting the response's content. Beyond: 503, and the
     /// handler's future is dropped. Default: for ever.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate_engine::{EngineKind, Running, Shutdown};
 use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, ready};
 
@@ -116,6 +117,31 @@ fn a_peer_that_takes_nothing_is_given_up() {
         );
         let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
         let (running, mut stream) = start_with(kind, app, config);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        drop(stream);
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+/// The whole response is in the connection's queue at once: nobody waits for space in it.
+#[test]
+fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
+    /// More than the kernel takes for a peer that does not read.
+    static LARGE: [u8; 64 << 20] = [b'x'; 64 << 20];
+    struct Watched {
+        _guard: Guard,
+    }
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &LARGE
+        }
+    }
+    for kind in KINDS {
+        let (tell, told) = mpsc::channel();
+        let watched = move |_| Response::bytes(Bytes::from_owner(Watched { _guard: Guard(tell.clone()) }));
+        let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let (running, mut stream) = start_with(kind, Router::new().get("/", ready(watched)), config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
         drop(stream);

@@ -39,8 +39,6 @@ struct State {
     /// Received and not consumed; never empty.
     chunk: Option<Chunk>,
     armed: Armed,
-    /// Whether the write deadline of the connection is set.
-    waits_for_space: bool,
     /// The number of the request under way, from 1.
     request: u64,
     /// Why the content of the request under way cannot be read on.
@@ -71,12 +69,12 @@ enum Input {
 impl Channel {
     pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Channel {
         let protocol = Protocol::new(limits).with_server(config.server.clone());
+        connection.set_write_timeout(Some(config.write_timeout));
         Channel(RefCell::new(State {
             connection: Some(connection),
             protocol,
             chunk: None,
             armed: Armed::Nothing,
-            waits_for_space: false,
             request: 0,
             failure: None,
             trailers: None,
@@ -101,22 +99,12 @@ impl Channel {
         self.0.borrow_mut().poll_lost(cx)
     }
 
-    /// Waits for space for a piece of this size, for the write timeout at most.
+    /// Waits for space for a piece of this size. A peer that takes nothing is given up by the write timeout.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Lost>> {
-        let mut state = self.0.borrow_mut();
-        let Some(sender) = state.sender() else {
-            return Poll::Ready(Err(Lost));
-        };
-        let polled = sender.poll_ready(cx, bytes);
-        // Set once for each wait, and taken back after it: a deadline left over would strike a later response.
-        let deadline = match (&polled, state.waits_for_space) {
-            (Poll::Pending, false) => Instant::now().checked_add(state.config.write_timeout),
-            (Poll::Ready(_), true) => None,
-            _ => return polled.map_err(|_| Lost),
-        };
-        sender.set_write_deadline(deadline);
-        state.waits_for_space = polled.is_pending();
-        polled.map_err(|_| Lost)
+        match self.0.borrow().sender() {
+            Some(sender) => sender.poll_ready(cx, bytes).map_err(|_| Lost),
+            None => Poll::Ready(Err(Lost)),
+        }
     }
 
     /// Makes the response under way the last one.

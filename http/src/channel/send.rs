@@ -74,6 +74,7 @@ impl Channel {
         let mut state = self.0.borrow_mut();
         let chunk = state.chunk.take();
         let mut connection = state.connection.take().ok_or(Lost)?;
+        connection.set_write_timeout(None);
         if let Some(chunk) = chunk {
             connection.unread(chunk);
         }
