@@ -52,12 +52,14 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
     encode_status_line(response.status(), out);
     let mut has_date = false;
     let mut has_server = false;
+    let mut has_upgrade = false;
     for (name, value) in response.fields() {
         if is_of_protocol(name) {
             continue;
         }
         has_date |= name == header::DATE;
         has_server |= name == header::SERVER;
+        has_upgrade |= name == header::UPGRADE;
         encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
     match protocol.length {
@@ -69,11 +71,14 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
         }
         LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.extend_from_slice(match protocol.connection {
-        ConnectionField::Absent => b"".as_slice(),
-        ConnectionField::KeepAlive => b"connection: keep-alive\r\n",
-        ConnectionField::Close => b"connection: close\r\n",
-        ConnectionField::Upgrade => b"connection: upgrade\r\n",
+    // RFC 9110, section 7.8: Upgrade comes with the connection option, in 426 as in 101.
+    out.extend_from_slice(match (protocol.connection, has_upgrade) {
+        (ConnectionField::Absent, false) => b"".as_slice(),
+        (ConnectionField::KeepAlive, false) => b"connection: keep-alive\r\n",
+        (ConnectionField::KeepAlive, true) => b"connection: keep-alive, upgrade\r\n",
+        (ConnectionField::Close, false) => b"connection: close\r\n",
+        (ConnectionField::Close, true) => b"connection: close, upgrade\r\n",
+        (ConnectionField::Absent, true) | (ConnectionField::Upgrade, _) => b"connection: upgrade\r\n",
     });
     if let (Some(server), false) = (protocol.server, has_server) {
         encode_field(b"server", server.as_bytes(), out);

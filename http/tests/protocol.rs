@@ -352,6 +352,21 @@ fn persistence() {
     assert_eq!(draining.advance(), Next::Close);
 }
 
+/// RFC 9110, section 7.8: a sender of Upgrade must send the connection option too.
+#[test]
+fn upgrade_is_announced_in_connection() {
+    let required = Response::new(StatusCode::UPGRADE_REQUIRED)
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"));
+    for (request, field) in [
+        (GET.to_owned(), "upgrade"),
+        (GET.replace("Host: a\r\n", "Host: a\r\nConnection: close\r\n"), "close, upgrade"),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_owned(), "keep-alive, upgrade"),
+    ] {
+        let (text, _) = respond(&request, &required, Some(5));
+        assert!(text.contains(&format!("\r\nupgrade: websocket\r\ncontent-length: 5\r\nconnection: {field}\r\n")), "{text}");
+    }
+}
+
 #[test]
 fn expect_continue() {
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
