@@ -16,7 +16,7 @@
 //! ```
 //!
 //! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file.
-//! Idle, it holds no heap memory.
+//! Idle, it holds no heap memory, but for the position in an empty line that some peers send after a request.
 
 use std::sync::Arc;
 
@@ -153,17 +153,19 @@ impl Protocol {
     /// # Errors
     /// It did so within a request.
     pub fn receive_end(&mut self) -> Result<(), RequestError> {
-        let complete = matches!(
-            self.reading,
-            Reading::Head(None) | Reading::Content(_, Reader::Nobody { .. }) | Reading::Complete | Reading::Ended
-        );
+        let complete = match &self.reading {
+            Reading::Head(_) => !self.is_in_head(),
+            Reading::Content(_, reader) => matches!(reader, Reader::Nobody { .. }),
+            Reading::Complete | Reading::Ended => true,
+        };
         self.end_reading();
         if complete { Ok(()) } else { Err(RequestError::Incomplete) }
     }
 
-    /// Whether part of a head was received: the time for the header timeout runs.
+    /// Whether part of a head was received: the time for the header timeout runs. The empty line that may come before
+    /// a head (RFC 9112, section 2.2) is no part of it.
     pub fn is_in_head(&self) -> bool {
-        matches!(self.reading, Reading::Head(Some(_)))
+        matches!(&self.reading, Reading::Head(Some(partial)) if !partial.scanner.is_blank())
     }
 
     /// Whether content of the request under way is still to come.

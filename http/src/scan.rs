@@ -44,6 +44,15 @@ impl HeadScanner {
         HeadScanner { section: Section::Fields(0), ..HeadScanner::default() }
     }
 
+    /// Whether nothing but an empty line was seen, or the beginning of one: no request has begun.
+    pub(crate) fn is_blank(&self) -> bool {
+        match self.section {
+            Section::Start => self.line_bytes == 0 || (self.line_bytes == 1 && self.last == b'\r'),
+            Section::AfterEmptyLine => self.line_bytes == 0,
+            Section::Fields(_) => false,
+        }
+    }
+
     /// Looks at the next piece. `Some(n)`: the head ends after `n` bytes of it.
     pub(crate) fn scan(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, RequestError> {
         let mut position = 0;

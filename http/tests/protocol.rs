@@ -455,6 +455,16 @@ fn the_end_of_the_stream() {
     partial.receive(b"GET").expect("so far");
     assert!(partial.is_in_head());
     assert_eq!(partial.receive_end(), Err(RequestError::Incomplete));
+    // An empty line after a request is no beginning of another.
+    for blank in ["\r", "\r\n"] {
+        let mut idle = Protocol::new(limits());
+        idle.receive(blank.as_bytes()).expect("so far");
+        assert!(!idle.is_in_head());
+        assert_eq!(idle.receive_end(), Ok(()));
+    }
+    let mut partial = Protocol::new(limits());
+    partial.receive(b"\r\n\r").expect("so far");
+    assert!(partial.is_in_head());
     // A peer may end its side after the request and still wait for the response.
     let mut waiting = received(GET);
     assert_eq!(waiting.receive_end(), Ok(()));
