@@ -77,6 +77,9 @@ struct Trailers {
     bytes: Vec<u8>,
 }
 
+/// Digits of a chunk-size: all that a u64 has. Leading zeros beyond would be work for nothing.
+const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+
 /// A chunk-size line not yet begun. Not having any digit is told by `line_bytes`.
 const LINE_START: ChunkState = ChunkState::Size { size: 0, line_bytes: 0 };
 
@@ -180,11 +183,11 @@ impl Chunked {
         limits: &Limits,
     ) -> Result<ChunkState, RequestError> {
         if let Some(digit) = (byte as char).to_digit(16) {
-            if line_bytes >= limits.chunk_line_bytes_max {
+            // RFC 9112, section 7.1: overflow must be anticipated. So few digits cannot.
+            if line_bytes >= limits.chunk_line_bytes_max.min(CHUNK_SIZE_DIGITS_MAX) {
                 return Err(RequestError::ChunkSize);
             }
-            // RFC 9112, section 7.1: overflow must be anticipated.
-            let size = size.checked_mul(16).ok_or(RequestError::ChunkSize)? + u64::from(digit);
+            let size = size << 4 | u64::from(digit);
             let line_bytes = line_bytes + 1;
             return Ok(ChunkState::Size { size, line_bytes });
         }

@@ -89,7 +89,8 @@ pub enum RequestError {
     /// The content is larger than the bound.
     #[error("the content is too large")]
     BodyTooLarge,
-    /// A chunk-size is missing, has a byte that is no hexadecimal digit, or overflows (RFC 9112, section 7.1).
+    /// A chunk-size is missing, has a byte that is no hexadecimal digit, or more than 16 digits (RFC 9112,
+    /// section 7.1).
     #[error("a chunk size is invalid")]
     ChunkSize,
     /// A chunk-size line or the sum of all chunk extensions is longer than the bound (RFC 9112, section 7.1.1).

@@ -223,6 +223,8 @@ fn refused_framing() {
     assert_eq!(refusal(&chunked("5\r\nhello0\r\n\r\n")), "400");
     assert_eq!(refusal(&chunked("fffffffffffffffff\r\n")), "400");
     assert_eq!(refusal(&chunked("ffffffffff\r\n")), "413");
+    assert_eq!(see(&chunked("0000000000000001\r\na\r\n0\r\n\r\n")), "POST / a|");
+    assert_eq!(refusal(&chunked("00000000000000001\r\n")), "400");
     assert_eq!(refusal("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), "400");
 }
 
@@ -355,15 +357,18 @@ fn persistence() {
 /// RFC 9110, section 7.8: a sender of Upgrade must send the connection option too.
 #[test]
 fn upgrade_is_announced_in_connection() {
-    let required = Response::new(StatusCode::UPGRADE_REQUIRED)
-        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let required =
+        Response::new(StatusCode::UPGRADE_REQUIRED).with_header(header::UPGRADE, HeaderValue::from_static("websocket"));
     for (request, field) in [
         (GET.to_owned(), "upgrade"),
         (GET.replace("Host: a\r\n", "Host: a\r\nConnection: close\r\n"), "close, upgrade"),
         ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_owned(), "keep-alive, upgrade"),
     ] {
         let (text, _) = respond(&request, &required, Some(5));
-        assert!(text.contains(&format!("\r\nupgrade: websocket\r\ncontent-length: 5\r\nconnection: {field}\r\n")), "{text}");
+        assert!(
+            text.contains(&format!("\r\nupgrade: websocket\r\ncontent-length: 5\r\nconnection: {field}\r\n")),
+            "{text}"
+        );
     }
 }
 
