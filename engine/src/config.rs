@@ -61,11 +61,10 @@ pub struct Config {
     pub backlog: usize,
     /// TCP_NODELAY on accepted sockets. Default: true.
     pub nodelay: bool,
-    /// How long a closing connection may go without progress in sending what is still queued before it is reset.
-    /// Default: 30 s.
+    /// How long a closing connection may take for each 256 KiB of what is still queued before it is reset. Default: 30 s.
     pub flush_timeout: Duration,
-    /// How long a closing connection, its FIN sent, waits for the peer's (its further input is dropped) before it is
-    /// reset. Default: 5 s.
+    /// How long a closing connection, its FIN sent, waits for the peer's, dropping its further input, before its socket is
+    /// closed all the same; the kernel then goes on delivering what was sent. Default: 5 s.
     pub linger_timeout: Duration,
     /// Idle timeout of every connection unless its handler sets another. Default: none.
     pub idle_timeout: Option<Duration>,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +18,7 @@ use socket2::SockRef;
 use crate::chunk::Chunk;
 use crate::error::{Address, ReceiveError};
 use crate::inbound::End;
-use crate::link::{Clock, CloseMode, Command, Link, NEVER};
+use crate::link::{CloseMode, Command, Link, NEVER};
 use crate::sender::Sender;
 use crate::sync::Mutex;
 use crate::sys::SocketTask;
@@ -64,12 +65,20 @@ impl Connection {
 
     /// The poll form of [`receive`](Self::receive). The task is woken for received bytes, the end of them, the read
     /// deadline and the start of a graceful shutdown.
+    ///
+    /// Gives way now and then: after several chunks in a row it is pending once although there are more, and has woken
+    /// the task, so that no peer keeps a thread from its other connections.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReceiveError>> {
         if let Some(chunk) = self.unread.take() {
             return Poll::Ready(Ok(Some(chunk)));
         }
         let link = &self.sender.link;
         let mut inbound = link.inbound.lock();
+        if inbound.is_turn_over() {
+            drop(inbound);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(chunk) = inbound.pop() {
             let resume = inbound.take_resume(&link.worker.inbound);
             drop(inbound);
@@ -167,12 +176,10 @@ impl Connection {
         link.set_deadline(&link.deadlines.read, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
     }
 
-    /// The same with a deadline `timeout` from now, by the worker's coarse clock: cheaper for renewing with each message.
+    /// The same with a deadline `timeout` from now.
     pub fn set_read_timeout(&self, timeout: Duration) {
         let link = self.link();
-        // The clock may be up to a tick behind: one more, so that the time is never cut short.
-        let tick = link.worker.clock.now().saturating_add(Clock::ticks_in(timeout)).saturating_add(1);
-        link.set_deadline(&link.deadlines.read, tick);
+        link.set_deadline(&link.deadlines.read, link.worker.clock.tick_from_now(timeout));
     }
 
     /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever
@@ -209,11 +216,12 @@ impl Connection {
         self.link().is_draining()
     }
 
-    /// Ready once a graceful shutdown has begun. Wakes the task that last polled this or
+    /// Ready once a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inbound = self.link().inbound.lock();
-        if self.is_draining() {
+        // A connection that has failed is told nothing any more.
+        if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
         }
         inbound.set_waker(cx.waker());
@@ -259,7 +267,9 @@ impl Connection {
         let slot = Arc::new(Mutex::new(Slot { answer: None, waker: None }));
         let fill = Arc::clone(&slot);
         let answer: SocketTask = Box::new(move |socket| {
-            let answer = socket.and_then(task);
+            // The worker and its other connections outlive a panic in the application's code.
+            let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
+                .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
             let mut slot = fill.lock();
             slot.answer = Some(answer);
             if let Some(waker) = slot.waker.take() {
@@ -338,5 +348,70 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             // A wake that came before the park makes it return at once.
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::inbound::InboundMarks;
+    use crate::link::{Clock, ConnKey, WorkerShared};
+    use crate::mailbox::{Mailbox, Signal};
+    use crate::outbound::OutboundMarks;
+    use crate::spare::SpareBuffers;
+    use crate::stats::Counters;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn connection() -> Connection {
+        let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let worker = Arc::new(WorkerShared {
+            index: 0,
+            mailbox: Mailbox::new(Signal::new(|| {})),
+            clock: Clock::new(Instant::now()),
+            inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
+            outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
+            counters: Counters::default(),
+            spare: SpareBuffers::new(),
+            ended: AtomicBool::new(false),
+        });
+        Connection::new(Link::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+    }
+
+    /// A peer that is always ahead of its reader must not keep the reader's thread.
+    #[test]
+    fn a_reader_that_never_waits_gives_way() {
+        let mut connection = connection();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        let (mut taken, mut gave_way) = (0, 0);
+        while taken < 100 {
+            connection.link().inbound.lock().push(Chunk::from(vec![0; 10]));
+            match connection.poll_receive(&mut cx) {
+                Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
+                Poll::Pending => {
+                    gave_way += 1;
+                    assert_eq!(wakes.0.load(Ordering::Relaxed), gave_way, "it comes back by itself");
+                }
+            }
+        }
+        assert_eq!(gave_way, (100 - 1) / 8);
+        // Giving way lost nothing: what was pushed meanwhile is there, and then the reader waits.
+        while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
+        let woken = wakes.0.load(Ordering::Relaxed);
+        assert!(connection.poll_receive(&mut cx).is_pending());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
     }
 }

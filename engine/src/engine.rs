@@ -3,25 +3,26 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::error::{Address, ConfigError, Error};
 use crate::executor::{Executor, RunQueue, Start};
-use crate::link::{Clock, Command, WorkerShared};
+use crate::link::{Clock, WorkerShared};
 use crate::listener::{self, Binding, Listener, Options};
 use crate::mailbox::{Mailbox, Signal};
+use crate::running::{Running, WorkerHandle};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::spare::SpareBuffers;
-use crate::stats::{Counters, WorkerStats};
+use crate::stats::Counters;
 use crate::sys::threads::ThreadsDriver;
 use crate::sys::{Capabilities, Driver};
 use crate::time;
@@ -114,9 +115,10 @@ struct Ready {
     handler: Option<HandlerThread>,
 }
 
-struct HandlerThread {
-    queue: Arc<RunQueue>,
-    ended: Receiver<()>,
+/// A handler thread's queue, and the news of its end.
+pub(crate) struct HandlerThread {
+    pub(crate) queue: Arc<RunQueue>,
+    pub(crate) ended: Receiver<()>,
 }
 
 /// The start, step by step.
@@ -152,7 +154,7 @@ impl Starting {
         }
         let mut handlers = match config.placement {
             HandlerPlacement::Threads(threads) => (0..threads)
-                .map(|number| spawn_handler_thread(&format!("tidegate-handler-{number}"), None, start))
+                .map(|number| spawn_handler_thread(&format!("tidegate-handler-{number}"), None, true, start))
                 .collect::<Result<Vec<_>, _>>()?,
             HandlerPlacement::SameCore | HandlerPlacement::Inline => Vec::new(),
         };
@@ -169,10 +171,15 @@ impl Starting {
                 start: Arc::clone(start),
                 queues: queues.clone(),
             };
-            let (thread, mut ready) = setup.spawn(listeners).inspect_err(|_| {
-                // The workers started so far are of no use alone.
-                running.begin_shutdown(Shutdown::immediate());
-            })?;
+            let (thread, mut ready) = match setup.spawn(listeners) {
+                Ok(started) => started,
+                Err(error) => {
+                    // What was started so far is of no use alone.
+                    running.handlers = handlers;
+                    running.shutdown(Shutdown::immediate());
+                    return Err(error);
+                }
+            };
             handlers.extend(ready.handler.take());
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
@@ -244,7 +251,7 @@ struct WorkerSetup {
     queues: Vec<Arc<RunQueue>>,
 }
 
-type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
+pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
 
 impl WorkerSetup {
     fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, Ready), Error> {
@@ -335,14 +342,19 @@ impl WorkerSetup {
             HandlerPlacement::SameCore => {
                 let core = self.checked.config.pin.then_some(self.index);
                 let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, core, &self.start).map_err(io::Error::other)?;
+                let thread = spawn_handler_thread(&name, core, false, &self.start).map_err(io::Error::other)?;
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
         })
     }
 }
 
-fn spawn_handler_thread(name: &str, core: Option<usize>, start: &Arc<Start>) -> Result<HandlerThread, Error> {
+fn spawn_handler_thread(
+    name: &str,
+    core: Option<usize>,
+    wakes_at_once: bool,
+    start: &Arc<Start>,
+) -> Result<HandlerThread, Error> {
     let (queue_out, queue_in) = channel();
     let (ended_out, ended) = channel();
     let start = Arc::clone(start);
@@ -354,7 +366,7 @@ fn spawn_handler_thread(name: &str, core: Option<usize>, start: &Arc<Start>) -> 
         let queue = RunQueue::new(Signal::new(move || current.unpark()));
         let executor = Executor::new(Arc::clone(&queue), start);
         let _ = queue_out.send(queue);
-        executor.run();
+        executor.run(wakes_at_once);
         drop(ended_out);
     };
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
@@ -369,132 +381,5 @@ fn pin(index: usize) {
         && !core_affinity::set_for_current(*core)
     {
         log::warn!("cannot pin a thread to core {}", core.id);
-    }
-}
-
-struct WorkerHandle {
-    thread: WorkerThread,
-    shared: Arc<WorkerShared>,
-    connections_max: usize,
-}
-
-/// An engine that serves. Dropping it leaves the engine serving; [`shutdown`](Self::shutdown) ends it.
-pub struct Running {
-    workers: Vec<WorkerHandle>,
-    handlers: Vec<HandlerThread>,
-    addresses: Vec<Address>,
-    summary: String,
-}
-
-/// How long [`Running::shutdown`] waits for handlers that are still running when every connection has ended.
-const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(1);
-
-impl Running {
-    /// One line for people: addresses, engine and kernel features in use, workers, placement, connections it can hold.
-    pub fn summary(&self) -> &str {
-        &self.summary
-    }
-
-    /// The addresses listened on, in the order they were asked for.
-    pub fn local_addrs(&self) -> &[Address] {
-        &self.addresses
-    }
-
-    /// The first TCP address listened on: the port chosen when 0 was asked for.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(Address::ip)
-    }
-
-    /// The counters of each worker.
-    pub fn stats(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(|worker| worker.shared.counters.snapshot()).collect()
-    }
-
-    /// A handle that begins a shutdown or reads the counters from elsewhere.
-    pub fn handle(&self) -> Handle {
-        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.shared)).collect() }
-    }
-
-    fn begin_shutdown(&self, shutdown: Shutdown) {
-        self.handle().begin_shutdown(shutdown);
-    }
-
-    /// Shuts down gracefully and waits for the end of it. See [`Shutdown`].
-    pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
-        self.begin_shutdown(shutdown);
-        self.join()
-    }
-
-    /// Waits until a shutdown, begun through a [`Handle`], has ended.
-    pub fn join(self) -> ShutdownReport {
-        let mut report = ShutdownReport::default();
-        for worker in self.workers {
-            match worker.thread.join() {
-                Ok(Ok(part)) => report.add(part),
-                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.shared.index),
-                Err(_) => log::error!("worker {} panicked", worker.shared.index),
-            }
-        }
-        let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
-        for handler in &self.handlers {
-            handler.queue.stop();
-        }
-        for handler in &self.handlers {
-            // Ends with an error when the thread drops its end, which is what is waited for.
-            let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        }
-        report
-    }
-
-    /// Serves until SIGINT or SIGTERM, then shuts down gracefully; a second signal resets what is left.
-    ///
-    /// # Errors
-    /// [`Error::Signal`] if the handlers cannot be installed; the engine then goes on serving.
-    pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;
-        let (handle, closer) = (self.handle(), signals.handle());
-        let watcher = thread::spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                handle.begin_shutdown(if count == 0 { shutdown } else { Shutdown::immediate() });
-            }
-        });
-        let report = self.join();
-        closer.close();
-        let _ = watcher.join();
-        Ok(report)
-    }
-}
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("summary", &self.summary).finish_non_exhaustive()
-    }
-}
-
-/// Reaches a running engine from anywhere.
-#[derive(Clone)]
-pub struct Handle {
-    workers: Vec<Arc<WorkerShared>>,
-}
-
-impl Handle {
-    /// Begins a shutdown; a second call may shorten the first, never lengthen it.
-    pub fn begin_shutdown(&self, shutdown: Shutdown) {
-        let plan = shutdown.plan(Instant::now());
-        for worker in &self.workers {
-            worker.post(Command::Shutdown(plan));
-        }
-    }
-
-    /// The counters of each worker.
-    pub fn stats(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(|worker| worker.counters.snapshot()).collect()
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.workers.len()).finish()
     }
 }

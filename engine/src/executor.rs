@@ -163,10 +163,11 @@ impl Executor {
         }
     }
 
-    /// The loop of a handler thread: runs until stopped.
-    pub(crate) fn run(mut self) {
+    /// The loop of a handler thread: runs until stopped. Wakes of other threads are collected for a turn where handlers
+    /// are prompt, and sent `at_once` where they may compute or block in the middle of it.
+    pub(crate) fn run(mut self, at_once: bool) {
         loop {
-            let batch = Batch::begin();
+            let batch = (!at_once).then(Batch::begin);
             let more = self.turn();
             drop(batch);
             if more {

@@ -15,6 +15,7 @@
 //! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
 //! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
 
+mod batch;
 mod blocking;
 mod chunk;
 mod config;
@@ -27,6 +28,7 @@ mod link;
 mod listener;
 mod mailbox;
 mod outbound;
+mod running;
 mod sender;
 mod shutdown;
 mod spare;
@@ -41,8 +43,9 @@ pub use blocking::{BlockingConnection, blocking};
 pub use chunk::Chunk;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
 pub use connection::{Connection, block_on};
-pub use engine::{Engine, Handle, Running};
+pub use engine::Engine;
 pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use running::{Handle, Running};
 pub use sender::{COPY_BYTES_MAX, Sender};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;

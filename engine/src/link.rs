@@ -121,6 +121,12 @@ impl Clock {
         ticks
     }
 
+    /// The tick at which `timeout` has passed from now on, asked on any thread: an idle worker's ticks stand still.
+    pub(crate) fn tick_from_now(&self, timeout: Duration) -> u64 {
+        let now = (self.epoch.elapsed().as_millis() / TICK.as_millis()) as u64;
+        now.max(self.now()).saturating_add(1).saturating_add(Self::ticks_in(timeout))
+    }
+
     /// The tick at which `timeout` has passed, counted from some moment within the present tick.
     pub(crate) fn after(&self, timeout: Duration) -> u64 {
         self.now().saturating_add(1).saturating_add(Self::ticks_in(timeout))

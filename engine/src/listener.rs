@@ -13,6 +13,7 @@ use crate::error::{Address, Error};
 pub(crate) struct Listener {
     socket: Socket,
     address: Address,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings plan with it"))]
     backlog: usize,
 }
 
@@ -84,6 +85,9 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
             let share = || {
                 let socket = socket.try_clone()?;
                 socket.set_nonblocking(false)?;
+                if socket.local_addr()?.as_socket().is_some() {
+                    socket.set_tcp_nodelay(options.nodelay)?;
+                }
                 // It listens already; this sets the length of its queue.
                 socket.listen(options.backlog as i32)?;
                 Listener::from_socket(socket, options)

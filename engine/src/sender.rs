@@ -119,6 +119,20 @@ impl Sender {
         Ok(())
     }
 
+    /// [`check_ready`](Self::check_ready) for both and [`append_with`](Self::append_with) in one step.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_space(head.len() + payload.len(), &self.link.worker.outbound)?;
+            enqueue(&mut outbound, &self.link.worker.spare, head, payload)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
     /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
     ///
     /// # Errors
@@ -203,9 +217,17 @@ impl Sender {
         link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
     }
 
+    /// Whether bytes may still be queued, space aside.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn check_open(&self) -> Result<(), SendError> {
+        self.link.outbound.lock().check_open()
+    }
+
     /// Whether the connection takes no more bytes: it is finished or closed.
     pub fn is_finished(&self) -> bool {
-        self.link.outbound.lock().check_open().is_err()
+        self.check_open().is_err()
     }
 
     /// Bytes accepted and not yet in the kernel's hands.

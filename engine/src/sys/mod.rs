@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::batch::SendBatch;
 use crate::chunk::Chunk;
 use crate::error::Address;
 use crate::link::ConnKey;
 use crate::mailbox::Signal;
-use crate::outbound::SendBatch;
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
@@ -72,7 +72,9 @@ pub(crate) enum Received {
 pub(crate) enum ReceiveEnd {
     Eof,
     /// No receive buffer was free. More bytes, or the end of stream, may be waiting.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings lend buffers"))]
     Starved,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings cancel"))]
     Cancelled,
     Failed(i32),
 }
@@ -112,7 +114,7 @@ pub(crate) trait Driver {
         None
     }
     fn shutdown_write(&mut self, key: ConnKey);
-    /// Closes the socket; with `reset`, at once and cancelling the send in flight.
+    /// Closes the socket, ending an armed receive without an event; with `reset`, at once and ending the send in flight.
     fn close(&mut self, key: ConnKey, reset: bool);
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);

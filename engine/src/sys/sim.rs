@@ -21,11 +21,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Accepted, Capabilities, Driver, Event, Received, SocketTask};
+use crate::batch::SendBatch;
 use crate::chunk::Chunk;
 use crate::error::Address;
 use crate::link::ConnKey;
 use crate::mailbox::Signal;
-use crate::outbound::SendBatch;
 
 mod peer;
 mod pool;

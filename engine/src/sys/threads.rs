@@ -16,18 +16,20 @@ use std::time::{Duration, Instant};
 use socket2::{SockAddr, SockRef, Socket, Type};
 
 use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
+use crate::batch::SendBatch;
 use crate::chunk::Chunk;
 use crate::error::Address;
 use crate::link::ConnKey;
 use crate::listener::Listener;
 use crate::mailbox::{Mailbox, Signal};
-use crate::outbound::SendBatch;
 
 /// The most that one read takes.
 const READ_BYTES_MAX: usize = 16 * 1024;
 /// How often a blocked write looks whether the connection is to be reset. Shutting the socket down would end the write
 /// at once, but with a FIN: the peer would take what it got for all there is.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
+/// Attempts to end a blocked accept, 5 ms apart: the first succeeds unless the listener cannot be reached at all.
+const UNBLOCK_ATTEMPTS_MAX: usize = 200;
 /// The threads only move bytes between a socket and the heap.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -111,8 +113,9 @@ impl ThreadsDriver {
         let (posts, gone) = (Arc::clone(&self.posts), Arc::clone(&exited));
         spawn("tidegate-accept", move || {
             accept_loop(index, &listener, &permitted, &posts);
-            gone.store(true, Ordering::Release);
-            posts.post(Post::AcceptExited);
+            if !gone.swap(true, Ordering::AcqRel) {
+                posts.post(Post::AcceptExited);
+            }
         })?;
         self.in_flight += 1;
         self.acceptors.push(Acceptor { permits: Some(permits), armed: false, exited, address });
@@ -154,6 +157,10 @@ impl ThreadsDriver {
                 match self.open(socket, &peer) {
                     Ok(accepted) => {
                         events.push(accepted);
+                        events.push(Event::AcceptEnded { listener, error: None });
+                    }
+                    // EINVAL and the like on one socket: its peer has gone, the listener is well.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         events.push(Event::AcceptEnded { listener, error: None });
                     }
                     Err(error) => events.push(Event::AcceptEnded { listener, error: Some(error) }),
@@ -262,7 +269,8 @@ impl Driver for ThreadsDriver {
                 continue;
             }
             let (exited, address) = (Arc::clone(&acceptor.exited), acceptor.address.clone());
-            let ended = spawn("tidegate-unblock", move || unblock_accept(&exited, address.as_ref()));
+            let posts = Arc::clone(&self.posts);
+            let ended = spawn("tidegate-unblock", move || unblock_accept(&exited, address.as_ref(), &posts));
             if let Err(error) = ended {
                 log::error!("cannot end a listener's thread: {error}");
             }
@@ -371,14 +379,24 @@ fn accept_loop(index: usize, listener: &Listener, permitted: &Receiver<()>, post
     }
 }
 
-/// Connects to the listener until its thread has noticed: there is no portable way to interrupt an accept.
-fn unblock_accept(exited: &AtomicBool, address: Option<&SockAddr>) {
-    let Some(target) = address.map(reachable) else { return };
-    while !exited.load(Ordering::Acquire) {
-        if let Ok(socket) = Socket::new(target.domain(), Type::STREAM, None) {
-            let _ = socket.connect_timeout(&target, Duration::from_millis(100));
+/// Connects to the listener until its thread has noticed: there is no portable way to interrupt an accept. A listener
+/// that cannot be reached (its path was removed) is given up, and its thread left behind.
+fn unblock_accept(exited: &AtomicBool, address: Option<&SockAddr>, posts: &Mailbox<Post>) {
+    let target = address.map(reachable);
+    for _ in 0..UNBLOCK_ATTEMPTS_MAX {
+        if exited.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(target) = &target
+            && let Ok(socket) = Socket::new(target.domain(), Type::STREAM, None)
+        {
+            let _ = socket.connect_timeout(target, Duration::from_millis(100));
         }
         thread::park_timeout(Duration::from_millis(5));
+    }
+    if !exited.swap(true, Ordering::AcqRel) {
+        log::warn!("a listener could not be reached to end it; its thread is left behind");
+        posts.post(Post::AcceptExited);
     }
 }
 

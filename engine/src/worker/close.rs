@@ -75,7 +75,7 @@ impl<D: Driver> Worker<D> {
         self.shut_with(key, true, cause);
     }
 
-    fn shut(&mut self, key: ConnKey, reset: bool) {
+    pub(super) fn shut(&mut self, key: ConnKey, reset: bool) {
         self.shut_with(key, reset, CloseCause::Dropped);
     }
 

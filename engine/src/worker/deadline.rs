@@ -18,6 +18,12 @@ impl<D: Driver> Worker<D> {
         if conn.phase == Phase::Closing {
             return;
         }
+        if conn.phase == Phase::Lingering && conn.close_at <= now {
+            // The peer keeps its side open. What we sent may still be on its way: closed, and not reset, so that the
+            // kernel goes on delivering it.
+            self.shared.counters.closed_total.add(1);
+            return self.shut(key, false);
+        }
         conn.follow_stall_timeout(now);
         if let Some(cause) = conn.overdue(now) {
             return self.fail(key, cause);

@@ -235,7 +235,9 @@ impl<D: Driver> Worker<D> {
     fn enter(&mut self) -> io::Result<()> {
         let signal = Arc::clone(self.shared.mailbox.signal());
         signal.announce_sleep();
-        let idle = self.shared.mailbox.is_empty() && self.inline.as_ref().is_none_or(Executor::is_idle);
+        // A buffer that came back since the last look serves a starved connection before any sleep.
+        let starving = !self.starved.is_empty() && self.driver.buffers_free() > 0;
+        let idle = !starving && self.shared.mailbox.is_empty() && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         signal.awake();

@@ -226,3 +226,23 @@ fn a_panicking_handler_closes_its_connection_and_no_other() {
         finish(running);
     });
 }
+
+/// The linger timeout ends the wait for the peer's FIN, not the delivery of what the kernel has taken.
+#[test]
+fn a_slow_reader_gets_everything_after_the_linger_timeout() {
+    on_every_engine(|mut setup| {
+        setup.config.linger_timeout = std::time::Duration::from_millis(20);
+        let (running, address) = start(setup.config, |connection: Connection| async move {
+            connection.with_socket(|socket| socket.set_send_buffer_size(1 << 20)).await.unwrap();
+            connection.sender().send(pattern(300_000)).await.unwrap();
+            connection.sender().flush().await.unwrap();
+        });
+        let mut client = connect(address);
+        wait_until("the server to be done with it", || {
+            running.stats().iter().any(|stats| stats.closed_total + stats.failed_total == 1)
+        });
+        assert!(read_all(&mut client) == pattern(300_000), "the end of the data was lost");
+        drop(client);
+        finish(running);
+    });
+}

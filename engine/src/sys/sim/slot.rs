@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::pool::Pool;
 use super::{Luck, Peer};
+use crate::batch::{BATCH_SEGMENTS_MAX, SendBatch};
 use crate::link::ConnKey;
-use crate::outbound::{BATCH_SEGMENTS_MAX, SendBatch};
 use crate::sys::{Event, ReceiveEnd, Received};
 
 const EPIPE: i32 = 32;
@@ -121,7 +121,7 @@ impl Slot {
 
     pub(super) fn close(&mut self, reset: bool, pool: &mut Pool) {
         assert!(reset || (self.batch.is_none() && self.sent.is_none()), "an orderly close under a send");
-        assert!(reset || !self.receiving, "an orderly close with a receive armed");
+        // An armed receive is cancelled with the close, and says nothing any more.
         self.state = SlotState::Closing { reset };
         self.armed = None;
         self.batch = None;

@@ -165,6 +165,12 @@ impl UringDriver {
         while self.slots.len() <= index as usize {
             self.slots.push(Slot::free());
         }
+        let former = &self.slots[index as usize];
+        if former.state == SlotState::Closing {
+            // The kernel reused the slot: its close is done, whatever the order in which that is told.
+            let former = ConnKey { index, generation: former.generation };
+            self.on_close(former, events);
+        }
         let slot = &mut self.slots[index as usize];
         debug_assert_eq!(slot.state, SlotState::Free, "the kernel reused a slot that is still open");
         slot.state = SlotState::Open;

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::{Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
+use crate::batch::SendBatch;
 use crate::chunk::Chunk;
 use crate::config::UringConfig;
 use crate::link::ConnKey;
 use crate::listener::Listener;
 use crate::mailbox::Signal;
-use crate::outbound::SendBatch;
 
 mod accept;
 pub(crate) mod buffers;
@@ -66,7 +66,10 @@ pub(crate) struct UringDriver {
 
 /// Whether a ring of this size can be had here.
 pub(crate) fn check(config: &UringConfig) -> io::Result<()> {
-    Ring::new(config).map(drop)
+    let config = config.clone();
+    // On a thread of its own: what the kernel does to end a ring interrupts the system calls of the thread that had it.
+    let checked = std::thread::Builder::new().spawn(move || Ring::new(&config).map(drop))?.join();
+    checked.unwrap_or_else(|_| Err(io::Error::other("the thread that tried a ring panicked")))
 }
 
 impl UringDriver {

@@ -73,9 +73,6 @@ impl Ring {
             // Before Linux 5.11 completions could be lost and waits had no timeout.
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
-        if uring.submitter().register_ring_fd().is_ok() {
-            features.push("registered-ring");
-        }
         Ok(Self { uring, features })
     }
 

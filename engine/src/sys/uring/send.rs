@@ -7,8 +7,8 @@ use io_uring::{opcode, types};
 use super::UringDriver;
 use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
+use crate::batch::{BATCH_SEGMENTS_MAX, SendBatch};
 use crate::link::ConnKey;
-use crate::outbound::{BATCH_SEGMENTS_MAX, SendBatch};
 use crate::sys::Event;
 
 /// Sends wait for the whole batch: a short result means that the connection failed under it, or a signal.

@@ -209,7 +209,7 @@ fn the_flush_timeout_counts_from_the_close() {
     }
 }
 
-/// A peer that never answers our FIN is waited for, and then reset; it has all bytes by then.
+/// A peer that never answers our FIN is waited for; then the socket is closed, and not reset: bytes may be on their way.
 #[test]
 fn the_linger_timeout_counts_from_the_fin() {
     for setup in Setup::calm().both_placements() {
