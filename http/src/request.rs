@@ -151,6 +151,9 @@ pub(crate) trait ContentSource {
 
     /// The trailer section, once the content is complete.
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
+
+    /// Nobody waits for the next piece any longer.
+    fn end_wait(&self, request: u64);
 }
 
 impl Body {
@@ -165,10 +168,12 @@ impl Body {
     /// # Errors
     /// See [`BodyError`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        poll_fn(|cx| self.poll_chunk(cx)).await
+        let wait = Wait(self);
+        poll_fn(|cx| wait.0.poll_chunk(cx)).await
     }
 
-    /// See [`chunk`](Body::chunk).
+    /// See [`chunk`](Body::chunk). The time the content may take counts from the first call that is pending to the
+    /// next that is ready.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match &mut self.source {
             Source::Empty => Poll::Ready(Ok(None)),
@@ -219,6 +224,17 @@ impl Body {
                 Some(piece) => collected.extend_from_slice(&piece),
                 None => return Ok(collected.freeze()),
             }
+        }
+    }
+}
+
+/// Waits for a piece of content. Given up, it takes the time for the piece with it.
+struct Wait<'a>(&'a mut Body);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Source::Connection { content, request } = &self.0.source {
+            content.end_wait(*request);
         }
     }
 }

@@ -1,15 +1,20 @@
 //! What happens to handlers and content when the peer or the request goes away.
 #![cfg(not(miri))]
 
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidegate_engine::time::sleep;
 use tidegate_engine::{EngineKind, Running, Shutdown};
-use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, ready};
+use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, RequestError, Response, Router, Server, ready};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -151,9 +156,6 @@ fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
 
 #[test]
 fn a_body_kept_beyond_its_request_reads_nothing_of_the_next() {
-    thread_local! {
-        static KEPT: std::cell::RefCell<Option<Body>> = const { std::cell::RefCell::new(None) };
-    }
     for kind in KINDS {
         let (tell, told) = mpsc::channel();
         let app = Router::new()
@@ -175,6 +177,90 @@ fn a_body_kept_beyond_its_request_reads_nothing_of_the_next() {
         let post = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
         stream.write_all((post("/keep") + &post("/use")).as_bytes()).expect("sent");
         assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Body>> = const { RefCell::new(None) };
+    static LET_GO: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Keeps the content of its request, and answers once the reader of that waits.
+async fn keep(req: Request) {
+    KEPT.set(Some(req.into_parts().1));
+    let mut asked = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        LET_GO.set(Some(cx.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn a_body_that_is_read_elsewhere_ends_with_its_request() {
+    for kind in KINDS {
+        let (tell, told) = mpsc::channel();
+        let (kept, is_kept) = mpsc::channel();
+        let app = Router::new()
+            .post("/keep", move |req: Request| {
+                kept.send(()).expect("the test waits");
+                keep(req)
+            })
+            .get("/read", move |_req: Request| {
+                let tell = tell.clone();
+                async move {
+                    let mut body = KEPT.take().expect("kept before");
+                    poll_fn(|cx| {
+                        let polled = body.poll_chunk(cx);
+                        if let (Poll::Pending, Some(waker)) = (&polled, LET_GO.take()) {
+                            waker.wake();
+                        }
+                        polled.map(|piece| tell.send(piece).expect("the test waits"))
+                    })
+                    .await;
+                    // The rest of the content is being thrown away now.
+                    tell.send(body.chunk().await).expect("the test waits");
+                }
+            });
+        let (running, mut keeping) = start(kind, app);
+        keeping.write_all(b"POST /keep HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n").expect("sent");
+        is_kept.recv_timeout(PATIENCE).expect("kept");
+        let mut reading = TcpStream::connect(running.local_addr().expect("an address")).expect("connects");
+        reading.write_all(b"GET /read HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+/// A handler that waits for content or something else, and for content again later, has the whole time again.
+#[test]
+fn a_wait_for_content_that_is_given_up_leaves_no_deadline() {
+    for kind in KINDS {
+        let (tell, told) = mpsc::channel();
+        let config = HttpConfig { content_timeout: Duration::from_millis(20), ..HttpConfig::default() };
+        let app = Router::new().post("/", move |mut req: Request| {
+            let tell = tell.clone();
+            async move {
+                let mut is_pending = async || {
+                    let mut chunk = pin!(req.body_mut().chunk());
+                    poll_fn(|cx| Poll::Ready(chunk.as_mut().poll(cx).is_pending())).await
+                };
+                assert!(is_pending().await);
+                sleep(Duration::from_millis(60)).await;
+                tell.send(is_pending().await).expect("the test waits");
+                let late = req.body_mut().chunk().await;
+                tell.send(late == Err(RequestError::Timeout.into())).expect("the test waits");
+            }
+        });
+        let (running, mut stream) = start_with(kind, app, config);
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n").expect("sent");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "the deadline of the first wait");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "no deadline for the second");
         running.shutdown(Shutdown::immediate());
     }
 }

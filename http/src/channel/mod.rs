@@ -9,7 +9,7 @@ mod send;
 
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -43,6 +43,8 @@ struct State {
     request: u64,
     /// Why the content of the request under way cannot be read on.
     failure: Option<BodyError>,
+    /// Whoever waits for content: not always the task of the connection.
+    reader: Option<Waker>,
     trailers: Option<Box<HeaderMap>>,
     config: Arc<HttpConfig>,
 }
@@ -77,13 +79,18 @@ impl Channel {
             armed: Armed::Nothing,
             request: 0,
             failure: None,
+            reader: None,
             trailers: None,
             config,
         }))
     }
 
-    /// The next request; `None` if there is none, and the channel is to be closed.
+    /// The next request; `None` if there is none, and the channel is to be closed. The one before is over.
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
+        let reader = self.0.borrow_mut().end_request();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         self.0.borrow_mut().poll_head(cx)
     }
 
@@ -117,6 +124,11 @@ impl Channel {
         let mut state = self.0.borrow_mut();
         state.chunk = None;
         state.connection = None;
+        let reader = state.end_request();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Resets the connection unless its end can be told from the end of the content.
@@ -158,6 +170,16 @@ impl ContentSource for Channel {
 
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>> {
         self.state_of(request)?.trailers.take()
+    }
+
+    fn end_wait(&self, request: u64) {
+        // Called from a drop, which may come at any time; the wait is then ended with the request.
+        if let Ok(mut state) = self.0.try_borrow_mut()
+            && state.request == request
+        {
+            state.reader = None;
+            state.end_wait();
+        }
     }
 }
 
@@ -224,7 +246,32 @@ impl State {
         Poll::Ready(None)
     }
 
+    /// A body that is still in somebody's hands reads nothing more: what is left is not its content. Gives who is to be
+    /// told.
+    fn end_request(&mut self) -> Option<Waker> {
+        self.failure.get_or_insert(BodyError::Finished);
+        self.end_wait();
+        self.reader.take()
+    }
+
+    /// Nobody waits for content any longer: the time for it does not run on.
+    fn end_wait(&mut self) {
+        if self.armed == Armed::Content && self.protocol.has_content() {
+            self.disarm();
+        }
+    }
+
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let polled = self.poll_piece(cx);
+        match (&mut self.reader, &polled) {
+            (Some(reader), Poll::Pending) => reader.clone_from(cx.waker()),
+            (reader, Poll::Pending) => *reader = Some(cx.waker().clone()),
+            (reader, Poll::Ready(_)) => *reader = None,
+        }
+        polled
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         if let Some(failure) = &self.failure {
             return Poll::Ready(Err(failure.clone()));
         }
