@@ -84,7 +84,9 @@ impl RequestHead {
     /// The value of the first field of this name as bytes.
     pub fn header_bytes(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         let name = name.as_ref().as_bytes();
-        self.fields().find(|field| field.0.as_bytes().eq_ignore_ascii_case(name)).map(|field| field.1)
+        let memory = self.memory();
+        let field = memory.fields.iter().find(|field| memory.slice(field.name).eq_ignore_ascii_case(name))?;
+        Some(memory.slice(field.value))
     }
 
     /// All fields in the order of their arrival: the name as it was written, and the value.
