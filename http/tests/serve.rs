@@ -341,7 +341,8 @@ fn timeouts() {
         header_timeout: short,
         keep_alive_timeout: short,
         content_timeout: short,
-        handler_timeout: Some(short),
+        // Above that of content, which a handler waits for.
+        handler_timeout: Some(2 * short),
         ..config()
     };
     on_each(&config, |address| {

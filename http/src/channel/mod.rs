@@ -10,7 +10,7 @@ mod send;
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -369,7 +369,7 @@ impl State {
                         Armed::Content => self.config.content_timeout,
                         Armed::Head | Armed::Nothing => self.config.header_timeout,
                     };
-                    connection.set_read_deadline(Instant::now().checked_add(timeout));
+                    connection.set_read_timeout(timeout);
                     self.armed = waiting;
                 }
                 Poll::Pending
