@@ -169,8 +169,7 @@ async fn send_whole(channel: &Channel, response: Response, content: Option<Bytes
         Ok(response) => (response, content.unwrap_or_default()),
         Err(replacement) => (replacement, Bytes::new()),
     };
-    poll_fn(|cx| channel.poll_ready(cx, content.len())).await?;
-    channel.send_whole(&response, content)
+    channel.send_whole(&response, content).await
 }
 
 async fn send_stream(channel: &Channel, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {

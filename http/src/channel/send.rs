@@ -2,20 +2,27 @@
 //!
 //! Encodes straight into the connection's queue where content is small, and queues large content by reference.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_engine::{COPY_BYTES_MAX, Connection, SendError, Sender};
 
 use super::{Channel, Lost, date_now};
-use crate::date::HttpDate;
 use crate::error::ResponseError;
 use crate::protocol::Protocol;
 use crate::response::Response;
 
 impl Channel {
-    /// Sends a whole response.
-    pub(crate) fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
-        self.send(|protocol, sender, date| {
+    /// Sends a whole response, once there is space for it.
+    pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
+        // A small one nearly always finds space, which is looked for and taken in one step.
+        if content.len() <= COPY_BYTES_MAX && self.try_send_small(response, &content)? {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
+        self.send(|protocol, sender| {
+            let date = date_now();
             if content.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.respond_whole(response, &content, date, out));
             }
@@ -29,9 +36,27 @@ impl Channel {
         })
     }
 
+    /// Sends a whole response if there is space for it, and says whether there was.
+    fn try_send_small(&self, response: &Response, content: &Bytes) -> Result<bool, Lost> {
+        self.send(|protocol, sender| {
+            let date = date_now();
+            let mut encoded = Ok(());
+            let sent = sender.try_append(head_bytes(response) + content.len(), |out| {
+                encoded = protocol.respond_whole(response, content, date, out);
+            });
+            if sent == Err(SendError::Full) {
+                return Ok(false);
+            }
+            sent?;
+            encoded?;
+            Ok(true)
+        })
+    }
+
     /// Sends the head of a response. Says whether its content is wanted.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
-        self.send(|protocol, sender, date| {
+        self.send(|protocol, sender| {
+            let date = date_now();
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
         })
@@ -39,7 +64,7 @@ impl Channel {
 
     /// Sends a piece of content.
     pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
-        self.send(|protocol, sender, _| {
+        self.send(|protocol, sender| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
             }
@@ -56,18 +81,20 @@ impl Channel {
 
     /// Ends the content.
     pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
-        self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
+        self.send(|protocol, sender| append(sender, |out| protocol.finish(trailers, out)))
     }
 
     /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
     /// protocol machine refuses.
     pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
-        let upgraded =
-            self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {
+        let upgraded = self.send(|protocol, sender| {
+            let date = date_now();
+            match append(sender, |out| protocol.upgrade(response, date, out)) {
                 Ok(()) => Ok(true),
                 Err(SendFailure::Response(_)) => Ok(false),
                 Err(failure) => Err(failure),
-            })?;
+            }
+        })?;
         if !upgraded {
             return Ok(None);
         }
@@ -81,17 +108,14 @@ impl Channel {
         Ok(Some(connection))
     }
 
-    fn send<T>(
-        &self,
-        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
-    ) -> Result<T, Lost> {
+    fn send<T>(&self, send: impl FnOnce(&mut Protocol, &Sender) -> Result<T, SendFailure>) -> Result<T, Lost> {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         let connection = state.connection.as_ref().ok_or(Lost)?;
         if connection.is_draining() {
             state.protocol.close_after_response();
         }
-        match send(&mut state.protocol, connection.sender(), date_now()) {
+        match send(&mut state.protocol, connection.sender()) {
             Ok(sent) => Ok(sent),
             Err(SendFailure::Connection) => Err(Lost),
             Err(SendFailure::Response(error)) => {
@@ -125,4 +149,13 @@ fn append(sender: &Sender, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Respo
     let mut encoded = Ok(());
     sender.append(|out| encoded = encode(out))?;
     Ok(encoded?)
+}
+
+/// What the fields of the protocol take in a head, with the status line; a long Server may take more.
+const PROTOCOL_HEAD_BYTES: usize = 256;
+
+/// About the length of a response head, rather more than less.
+fn head_bytes(response: &Response) -> usize {
+    let fields = response.fields().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    PROTOCOL_HEAD_BYTES + fields.sum::<usize>()
 }
