@@ -1,9 +1,32 @@
 //! Sending: one batch in flight for each connection, and the next as soon as it has left.
 
 use super::{Phase, Worker};
+use crate::batch::SendBatch;
 use crate::error::CloseCause;
 use crate::link::{ConnKey, NEVER};
+use crate::outbound::Outbound;
 use crate::sys::Driver;
+
+/// What is next for a queue whose last batch has left.
+enum Next {
+    Send(SendBatch),
+    /// Nothing is queued, and more may come.
+    Nothing,
+    /// Nothing is queued and nothing will be; a FIN may have been asked for.
+    Finished {
+        fin: bool,
+    },
+}
+
+impl Next {
+    fn of(outbound: &mut Outbound) -> Self {
+        match outbound.take_batch() {
+            Some(batch) => Self::Send(batch),
+            None if outbound.check_open().is_ok() => Self::Nothing,
+            None => Self::Finished { fin: outbound.take_fin() },
+        }
+    }
+}
 
 impl<D: Driver> Worker<D> {
     /// Something was queued: sends it, unless a send is in flight (whose completion looks again).
@@ -12,43 +35,51 @@ impl<D: Driver> Worker<D> {
         if conn.link.key != key || conn.sending || conn.phase == Phase::Closing {
             return;
         }
-        let (batch, fin) = {
-            let mut outbound = conn.link.outbound.lock();
-            let batch = outbound.take_batch();
-            let fin = batch.is_none() && outbound.take_fin();
-            (batch, fin)
-        };
-        match batch {
-            Some(batch) => {
-                conn.sending = true;
-                let due = conn.begin_stall_timeout(self.shared.clock.now());
-                self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
-                self.driver.send(key, batch);
-                if due {
-                    self.look_at_deadlines(key);
-                }
-            }
-            None => self.after_flush(key, fin),
-        }
+        let next = Next::of(&mut conn.link.outbound.lock());
+        self.proceed(key, next);
     }
 
     pub(super) fn on_sent(&mut self, key: ConnKey, result: Result<(), i32>) {
         let marks = self.shared.outbound;
         let Some(conn) = self.conn(key) else { return };
         conn.sending = false;
-        if conn.phase == Phase::Open {
+        let closing = conn.phase != Phase::Open;
+        if !closing {
             conn.close_at = NEVER;
         }
         if let Err(errno) = result {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
-        let wakers = conn.link.outbound.lock().complete_batch(&marks);
+        let (wakers, next) = {
+            let mut outbound = conn.link.outbound.lock();
+            (outbound.complete_batch(&marks), Next::of(&mut outbound))
+        };
         self.shared.counters.sends_total.add(1);
+        if closing {
+            self.renew_close_deadline(key);
+        }
+        self.proceed(key, next);
         for waker in wakers {
             waker.wake();
         }
-        self.renew_close_deadline(key);
-        self.flush(key);
+    }
+
+    fn proceed(&mut self, key: ConnKey, next: Next) {
+        match next {
+            Next::Nothing => {}
+            Next::Finished { fin } => self.after_flush(key, fin),
+            Next::Send(batch) => {
+                let now = self.shared.clock.now();
+                let Some(conn) = self.conn(key) else { return };
+                conn.sending = true;
+                let due = conn.begin_stall_timeout(now);
+                self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
+                self.driver.send(key, batch);
+                if due {
+                    self.look_at_deadlines(key);
+                }
+            }
+        }
     }
 
     /// The queue is empty: sends the FIN if it was asked for, and goes on closing.
