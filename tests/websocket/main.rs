@@ -6,6 +6,7 @@
 mod backpressure;
 mod closing;
 mod deadlines;
+mod examples;
 mod handler;
 mod handshake;
 mod memory;
