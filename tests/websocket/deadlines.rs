@@ -3,6 +3,7 @@
 //! Bug 4 is behind all of them: deadlines that are accepted and ignored. A test whose subject is the passing of time
 //! has one connection on every setup at once, so that it passes only once.
 
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,39 @@ fn a_write_deadline_ends_a_connection_that_does_not_read() {
         let error = reports.next();
         assert!(matches!(error, Error::Closed(CloseCause::WriteDeadline)), "{error:?}");
         client.expect_reset();
+        server.finish();
+    });
+}
+
+/// Neither a pong that waits for space nor a message does so for ever, and no handler has to see to it.
+#[test]
+fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
+    let mut config = WebSocketConfig::default();
+    config.write_timeout = Some(SHORT);
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let result = match ws.recv().await {
+                    Ok(Some(_)) => loop {
+                        if let Err(error) = ws.send(vec![0; 1 << 20]).await {
+                            break Err(error);
+                        }
+                    },
+                    other => other.map(drop),
+                };
+                report.send(result).unwrap();
+                Ok(())
+            }
+        });
+        for flood in [frame(PING, &[0; 125]).repeat(100), frame(TEXT, b"send something")] {
+            let mut client = Client::open(server.address);
+            while client.stream.write_all(&flood).is_ok() {}
+            let end = reports.next();
+            assert!(matches!(end, Err(Error::Closed(CloseCause::WriteDeadline))), "{end:?}");
+            drop(client);
+        }
         server.finish();
     });
 }

@@ -186,6 +186,30 @@ fn borrowed_messages_are_not_copied() {
     });
 }
 
+/// An owned message leaves nothing in the connection, read on or not.
+#[test]
+fn owned_messages_pin_no_receive_buffer() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                while ws.recv().await?.is_some() {
+                    report.send(ws.connection().inbound_bytes()).unwrap();
+                }
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        for (first, payload) in [(TEXT, &b"text"[..]), (BINARY, &[0; 1000])] {
+            client.send(first, payload);
+            assert_eq!(reports.next(), 0);
+        }
+        client.close();
+        server.finish();
+    });
+}
+
 /// W13: every message whole, those of one thread in order, and nothing after the close frame.
 #[test]
 fn threads_share_a_sender() {

@@ -19,6 +19,11 @@ pub struct WebSocketConfig {
     /// Nothing received for this long: close 1001, and the reader gets [`Error::Idle`](crate::Error::Idle). Any frame
     /// counts, pongs too. Default: none.
     pub idle_timeout: Option<Duration>,
+    /// A peer that takes nothing of what is queued for this long is given up: the connection is reset, and sends and
+    /// reads fail with [`Error::Closed`](crate::Error::Closed). It holds for pongs and close frames too, and costs
+    /// nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take that much
+    /// in it. Default: 30 s; `None` waits for ever.
+    pub write_timeout: Option<Duration>,
     /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
     pub close_timeout: Duration,
 }
@@ -28,6 +33,7 @@ impl Default for WebSocketConfig {
         Self {
             message_bytes_max: MESSAGE_BYTES_MAX_DEFAULT as u64,
             idle_timeout: None,
+            write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
         }
     }

@@ -25,7 +25,7 @@ use crate::session::Session;
 /// One WebSocket connection, of the server's role.
 ///
 /// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
-/// returns, the peer is sent close 1000 (1011 if it returned an application's error or panicked) and given
+/// returns, the peer is sent a close frame that says how (see [`upgrade`](crate::upgrade)) and given
 /// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
@@ -86,23 +86,27 @@ impl WebSocket {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
     }
 
-    /// The next message, owned: it pins no receive buffer. `None` is the orderly end: close frames were exchanged, and
-    /// [`close_frame`](Self::close_frame) tells the peer's.
+    /// The next message, owned: once it is returned, no receive buffer is pinned. `None` is the end of the messages: the
+    /// peer's close frame has come, and [`close_frame`](Self::close_frame) tells it. Every later read is `None` too.
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when the peer breaks a rule (it has been told by then), [`Error::Lost`] when it ends the
-    /// stream without a close frame, [`Error::ReadDeadline`], [`Error::Idle`], [`Error::Closed`].
+    /// The final ones, after which every read is `None`: [`Error::Protocol`] when the peer breaks a rule (it has been
+    /// told by then), [`Error::Lost`] when it ends the stream without a close frame or does not answer ours in time,
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from the
+    /// orderly end.
+    ///
+    /// [`Error::ReadDeadline`] leaves the WebSocket open; after [`Error::Idle`] reads go on to the peer's close frame.
     pub fn recv(&mut self) -> Recv<'_> {
         Recv { session: self.session_mut() }
     }
 
-    /// The next message, borrowed until the next read: a message that lies whole in one received chunk is not copied.
-    /// Otherwise as [`recv`](Self::recv).
+    /// The next message, borrowed until the next read: a message that lies whole in one received chunk is not copied, and
+    /// that chunk is pinned until then. Otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// As [`recv`](Self::recv), and as there `None` after a final one.
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
         let session = self.session_mut();
         let event = poll_fn(|cx| session.poll_message(cx)).await?;
@@ -193,7 +197,8 @@ impl WebSocket {
         self.session().peer_close()
     }
 
-    /// Whether close frames were exchanged in both directions.
+    /// Whether close frames were exchanged in both directions. False while the WebSocket is open, and after the peer broke
+    /// a rule, was lost, or could not be sent our close frame.
     pub fn is_closed_cleanly(&self) -> bool {
         self.session().closing.is_clean()
     }
@@ -205,10 +210,10 @@ impl WebSocket {
 
     /// From `deadline` on reads fail with [`Error::ReadDeadline`] while nothing comes; `None` waits for ever. The
     /// connection stays usable: set a later deadline and go on. It stands in place of the idle timeout.
+    ///
+    /// Ignored once a close frame has been sent: reads then end with [`close_timeout`](WebSocketConfig::close_timeout).
     pub fn set_read_deadline(&mut self, deadline: Option<Instant>) {
-        let session = self.session_mut();
-        session.idle_timeout_on = false;
-        session.connection.set_read_deadline(deadline);
+        self.session_mut().set_read_deadline(deadline);
     }
 
     /// If queued bytes have not left at `deadline` the connection is closed; `None` never does.
@@ -257,7 +262,9 @@ impl Future for Recv<'_> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(None)),
             Poll::Ready(Ok(Some(event))) => {
-                Poll::Ready(event.into_message(session.connection.buffer()).map_err(Error::from))
+                let message = event.into_message(session.connection.buffer()).map_err(Error::from);
+                session.release();
+                Poll::Ready(message)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }

@@ -30,7 +30,7 @@ pub enum Error {
     /// The connection failed under us.
     #[error("connection closed: {0}")]
     Closed(CloseCause),
-    /// A failure of the application's own: the connection is closed with 1011.
+    /// A failure of the application's own: returned by a handler, it closes with 1011.
     #[error(transparent)]
     Application(Box<dyn std::error::Error + Send + Sync>),
 }

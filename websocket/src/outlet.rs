@@ -27,8 +27,7 @@ impl Outlet<'_> {
         if message.len() <= COPY_BYTES_MAX {
             return self.try_queue_frame(&frame, message.len());
         }
-        self.0.check_ready(message.len() + FRAME_HEADER_BYTES_MAX)?;
-        self.0.append_with(&frame.header(None), message.clone().into_bytes())
+        self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
     }
 
     /// Waits for space, then queues a frame by copy.

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tidegate_engine::{Connection, ReceiveError, SendError};
 
@@ -31,7 +32,9 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
-    pub(crate) idle_timeout_on: bool,
+    idle_timeout_on: bool,
+    /// A final error has been reported.
+    over: bool,
     /// Bytes of the connection's buffer that the last event has used and the next read drops.
     used: u32,
     config: Arc<WebSocketConfig>,
@@ -43,7 +46,7 @@ pub(crate) struct Session {
 struct Rare {
     /// The message last lent out that did not lie in the buffer.
     assembled: Option<Message>,
-    /// A pong that waits for space.
+    /// The payload of a pong that waits for space.
     pong: Option<Box<[u8]>>,
     peer_close: Option<CloseFrame>,
 }
@@ -51,6 +54,7 @@ struct Rare {
 impl Session {
     pub(crate) fn new(connection: Connection, config: Arc<WebSocketConfig>) -> Self {
         connection.set_farewell(GOING_AWAY);
+        connection.set_write_timeout(config.write_timeout);
         let mut protocol = ProtocolConfig::new(Role::Server);
         protocol.message_bytes_max = config.message_bytes_max;
         let session = Self {
@@ -58,6 +62,7 @@ impl Session {
             protocol: Protocol::new(protocol),
             closing: Closing::new(Role::Server),
             idle_timeout_on: config.idle_timeout.is_some(),
+            over: false,
             used: 0,
             config,
             rare: None,
@@ -72,17 +77,31 @@ impl Session {
         }
     }
 
-    /// The next whole message; `None` once the closing handshake is over.
+    /// See [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline).
+    pub(crate) fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.notice_farewell();
+        if self.closing.transport() == Transport::Keep {
+            self.idle_timeout_on = false;
+            self.connection.set_read_deadline(deadline);
+        }
+    }
+
+    /// Drops the bytes of the last event: to be called once nothing of them is borrowed.
+    pub(crate) fn release(&mut self) {
+        self.connection.consume(std::mem::take(&mut self.used) as usize);
+    }
+
+    /// The next whole message; `None` once the closing handshake is over, or a final error has been reported.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         if self.rare.is_some() {
             self.settle();
         }
-        self.connection.consume(std::mem::take(&mut self.used) as usize);
+        self.release();
         loop {
             if self.rare.is_some() && self.poll_pong(cx).is_pending() {
                 return Poll::Pending;
             }
-            if self.protocol.is_ended() {
+            if self.over || self.protocol.is_ended() {
                 return Poll::Ready(Ok(None));
             }
             match self.connection.poll_fill(cx) {
@@ -114,9 +133,11 @@ impl Session {
                 return Ok(Some(event));
             }
             Some(Event::Ping(payload)) => {
-                // Kept apart from the buffer: the answer may have to wait for space, the buffer must go on.
-                let payload = Box::from(payload.bytes(self.connection.buffer()));
-                self.rare().pong = Some(payload);
+                let mut copy = [0; CONTROL_PAYLOAD_BYTES_MAX];
+                let payload = payload.bytes(self.connection.buffer());
+                let copy = &mut copy[..payload.len()];
+                copy.copy_from_slice(payload);
+                self.answer_ping(copy);
             }
             Some(Event::Close(frame)) => self.on_close(frame),
             _ => {}
@@ -126,7 +147,17 @@ impl Session {
         Ok(None)
     }
 
-    /// Answers a ping, when there is space: a peer that pings and never reads must not fill memory with pongs.
+    /// Answers a ping, or keeps the answer until there is space.
+    fn answer_ping(&mut self, payload: &[u8]) {
+        if let Ok(frame) = Frame::pong(payload)
+            && self.outlet().try_queue_control(&frame) == Err(SendError::Full)
+        {
+            self.rare().pong = Some(payload.into());
+        }
+    }
+
+    /// Queues the pong that waits for space: a peer that pings and never reads must not fill memory with pongs. Nothing
+    /// is received meanwhile; the write timeout ends the wait.
     fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let outlet = Outlet(self.connection.sender());
         let Some(pong) = self.rare.as_deref_mut().and_then(|rare| rare.pong.as_deref()) else { return Poll::Ready(()) };
@@ -186,20 +217,30 @@ impl Session {
     }
 
     fn send_close(&mut self, frame: Option<&CloseFrame>) {
+        let before = self.closing;
         if self.closing.send_close().is_ok()
-            && let Err(error) = self.outlet().queue_close(frame)
+            && let Err(SendError::Closed(cause)) = self.outlet().queue_close(frame)
         {
-            // Another sender was first with a close frame, or the connection has failed: reading tells.
-            log::trace!("no close frame was sent: {error}");
+            // Any other answer means that one is queued: by this call, or by a sender that was first.
+            log::trace!("no close frame was sent: {cause}");
+            self.closing = before;
+            self.closing.lose();
         }
     }
 
-    /// The engine, or a sender elsewhere, may have queued a close frame of ours.
+    /// The engine, or a sender elsewhere, may have queued a close frame of ours, or sending may have failed.
     fn notice_farewell(&mut self) {
-        if self.closing.transport() == Transport::Keep && self.connection.sender().is_finished() {
-            let _ = self.closing.send_close();
-            self.await_close();
+        if self.closing.transport() != Transport::Keep {
+            return;
         }
+        match self.connection.sender().check_open() {
+            Ok(()) => return,
+            Err(SendError::Closed(_)) => self.closing.lose(),
+            Err(_) => {
+                let _ = self.closing.send_close();
+            }
+        }
+        self.await_close();
     }
 
     /// From now on reading ends with the close timeout.
@@ -219,6 +260,7 @@ impl Session {
     }
 
     fn lose(&mut self) -> Error {
+        self.over = true;
         self.closing.lose();
         Error::Lost
     }
@@ -232,10 +274,11 @@ impl Session {
                 self.await_close();
                 Error::Idle
             }
-            ReceiveError::Deadline if self.closing.transport() == Transport::AwaitClose => self.lose(),
-            ReceiveError::Deadline => Error::ReadDeadline,
+            ReceiveError::Deadline if self.closing.transport() == Transport::Keep => Error::ReadDeadline,
+            // Our close frame was not answered in time, or could not be sent.
+            ReceiveError::Deadline => self.lose(),
             error => {
-                self.closing.lose();
+                self.lose();
                 Error::from(error)
             }
         }
@@ -247,7 +290,8 @@ impl Session {
         if self.closing.transport() == Transport::Keep {
             self.send_close(frame);
         }
-        if self.closing.transport() != Transport::AwaitClose {
+        // (Lost: our close frame could not be sent; reading tells why, unless it has.)
+        if !matches!(self.closing.transport(), Transport::AwaitClose | Transport::Close) {
             return Ok(());
         }
         self.await_close();
