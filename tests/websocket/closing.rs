@@ -1,18 +1,20 @@
 //! The closing handshake, from either side, and the ends that are none.
 
-use std::future::Ready;
+use std::future::{Ready, poll_fn};
 use std::io::Write;
 use std::net::Shutdown;
-use std::sync::mpsc::Sender;
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{self, Sender};
+use std::task::{Context, Poll, ready};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate::engine::{CloseCause, block_on};
 use tidegate::prelude::*;
 use tidegate::websocket::{Error, UsageError};
 
-use crate::handler::{Gate, Reports, reports};
-use crate::support::client::{BINARY, CLOSE, Client, PING, TEXT, close_frame, frame, pattern};
+use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
+use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
 /// Settings that give an unanswered close frame little time.
@@ -42,6 +44,12 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
             match ws.recv().await?.as_ref().and_then(Message::as_text) {
                 Some("return") => Ok(()),
                 Some("fail") => Err(Error::application("as it was told")),
+                Some("misuse") => ws.ping(&[0; 126]),
+                Some("overload") => Err(Error::Full),
+                Some("close") => {
+                    ws.sender().close(CloseCode::new(4000), "")?;
+                    ws.send("too late").await
+                }
                 Some("drop") => {
                     drop(ws);
                     Ok(())
@@ -49,13 +57,47 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
                 other => panic!("as it was told: {other:?}"),
             }
         });
-        for (command, code) in [("return", 1000), ("fail", 1011), ("drop", 1000), ("panic", 1011), ("return", 1000)] {
+        let table = [
+            ("return", 1000),
+            ("fail", 1011),
+            ("misuse", 1011),
+            ("overload", 1013),
+            ("close", 4000),
+            ("drop", 1000),
+            ("panic", 1011),
+            ("return", 1000),
+        ];
+        for (command, code) in table {
             let mut client = Client::open(server.address);
             client.send(TEXT, command.as_bytes());
             assert_eq!(client.expect_close(code), "", "{command}: nothing of the inside is told");
             client.write(&close_frame(code, ""));
             client.expect_end();
         }
+        server.finish();
+    });
+}
+
+/// A future need not drop what it holds when it completes.
+#[test]
+fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
+    struct Holding(WebSocket);
+    impl Future for Holding {
+        type Output = Result<(), Error>;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            let message = ready!(Pin::new(&mut self.0.recv()).poll(cx))?;
+            Poll::Ready(Err(Error::application(format!("as it was told: {message:?}"))))
+        }
+    }
+    on_every_engine(|setup| {
+        let server = TestServer::serve(setup, WebSocketConfig::default(), Holding);
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"fail");
+        client.expect_close(1011);
+        client.send(TEXT, b"the answer is waited for");
+        client.write(&close_frame(1011, ""));
+        client.expect_end();
         server.finish();
     });
 }
@@ -179,6 +221,96 @@ fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
         client.expect_close(1000);
         assert!(reports.next());
         client.expect_end();
+        server.finish();
+    });
+}
+
+/// A deadline to poll with must not cut short what the peer is given to answer.
+#[test]
+fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            ws.sender().close(CloseCode::NORMAL, "")?;
+            for _ in 0..2 {
+                ws.set_read_deadline(Some(Instant::now()));
+                let pending = poll_fn(|cx| Poll::Ready(pin!(ws.recv()).poll(cx).is_pending())).await;
+                // The deadline passes meanwhile.
+                ws.connection().timer().sleep(Duration::from_millis(50)).await;
+                report.send((pending, false)).unwrap();
+            }
+            let end = ws.recv().await;
+            report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1000);
+        assert_eq!([reports.next(), reports.next()], [(true, false); 2]);
+        client.write(&close_frame(1000, ""));
+        assert_eq!(reports.next(), (true, true));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// The peer's close frame came, ours cannot go: close frames were not exchanged.
+#[test]
+fn a_close_that_cannot_be_answered_is_not_clean() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let (lend, senders) = mpsc::channel();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let (gate, report, lend) = (passed.clone(), report.clone(), lend.clone());
+            async move {
+                ws.recv().await?;
+                ws.send("unread").await?;
+                lend.send(ws.sender()).unwrap();
+                gate.pass().await;
+                let end = ws.recv().await;
+                report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"go");
+        let sender = senders.recv_timeout(PATIENCE).unwrap();
+        let before = received_bytes(&server);
+        let farewell = close_frame(1000, "");
+        client.write(&farewell);
+        wait_until("the close frame", || received_bytes(&server) - before == farewell.len() as u64);
+        // To close a socket with unread input is to reset the connection.
+        assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
+        drop(client);
+        wait_until("the reset", || sender.is_closed());
+        gate.open();
+        assert_eq!(reports.next(), (true, false));
+        server.finish();
+    });
+}
+
+/// Whoever goes on reading after an error that was final is told that there is no more.
+#[test]
+fn nothing_follows_a_final_error() {
+    on_every_engine(|setup| {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+            let first = ws.recv().await;
+            let rest = matches!((ws.recv().await, ws.recv().await), (Ok(None), Ok(None)));
+            report.send((first, rest, ws.is_closed_cleanly())).unwrap();
+            Ok(())
+        });
+        let mut lost = Client::open(server.address);
+        lost.finish_writing();
+        let (first, rest, clean) = reports.next();
+        assert!(matches!(first, Err(Error::Lost)) && rest && !clean, "{first:?}, {rest}, {clean}");
+        lost.expect_end();
+
+        let mut wrong = Client::open(server.address);
+        wrong.send(0x83, b"opcode 3");
+        let (first, rest, clean) = reports.next();
+        assert!(matches!(first, Err(Error::Protocol(_))) && rest && !clean, "{first:?}, {rest}, {clean}");
+        wrong.expect_close(1002);
+        wrong.expect_end();
         server.finish();
     });
 }

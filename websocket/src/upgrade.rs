@@ -24,6 +24,15 @@ use crate::session::Session;
 /// Refused requests get the status and the text of their [`RequestError`]; pages of other origins get 403 (change that
 /// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
 ///
+/// When the handler is done and no close frame was sent, its result says which is:
+///
+/// | The handler | Close code |
+/// |---|---|
+/// | returned `Ok` | 1000 |
+/// | returned [`Error::Application`] or [`Error::Usage`], or panicked | 1011 |
+/// | returned [`Error::Full`] | 1013 |
+/// | returned another error: the peer's doing, or the connection's | 1000 |
+///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
 /// use tidegate_websocket::{WebSocket, upgrade};
@@ -155,26 +164,29 @@ where
     F: Fn(WebSocket) -> Fut,
 {
     // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
-    Serving { running: handler(WebSocket::new(connection, config)), finishing: None }
+    Serving::Running { handler: handler(WebSocket::new(connection, config)) }
 }
 
 pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
     /// handler's future twice, for each of very many idle connections.
-    struct Serving<Fut> {
-        #[pin]
-        running: Fut,
-        finishing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    #[project = ServingProjection]
+    enum Serving<Fut> {
+        Running {
+            #[pin]
+            handler: Fut,
+        },
+        Closing { handshake: Pin<Box<dyn Future<Output = ()>>> },
+        Ended,
     }
 }
 
 impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if this.finishing.is_none() {
-            let (polled, mut dropped) = attend(|| this.running.poll(cx));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let ServingProjection::Running { .. } = self.as_mut().project() {
+            let (polled, mut dropped) = attend(|| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped in the middle of the handler's work: closed now, not when that is done.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
@@ -183,22 +195,37 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
             let code = closing_code(&result);
             let Some(session) = dropped.pop() else { return Poll::Ready(()) };
             dropped.into_iter().for_each(|session| session.close_and_forget(code));
-            *this.finishing = Some(Box::pin(finish(session, code)));
+            self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
         }
-        match this.finishing {
-            Some(finishing) => finishing.as_mut().poll(cx),
-            None => Poll::Ready(()),
+        match self.project() {
+            ServingProjection::Closing { handshake } => handshake.as_mut().poll(cx),
+            ServingProjection::Running { .. } | ServingProjection::Ended => Poll::Ready(()),
         }
+    }
+}
+
+impl<Fut: Future<Output = Result<(), Error>>> Serving<Fut> {
+    /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
+    fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
+        let polled = handler.poll(cx);
+        if polled.is_ready() {
+            self.set(Self::Ended);
+        }
+        polled
     }
 }
 
 /// The close code for the handler's result.
 fn closing_code(result: &Result<(), Error>) -> CloseCode {
     match result {
-        Err(Error::Application(error)) => {
+        // The close frame that this error tells of was the last.
+        Err(error) if error.is_close_sent() => CloseCode::NORMAL,
+        Err(error @ (Error::Application(_) | Error::Usage(_))) => {
             log::warn!("a websocket handler failed: {error}");
             CloseCode::INTERNAL_ERROR
         }
+        Err(Error::Full) => CloseCode::TRY_AGAIN_LATER,
         _ => CloseCode::NORMAL,
     }
 }
