@@ -34,7 +34,9 @@
 //!
 //! # Invariants
 //! No input from the network panics. A peer's claim costs no memory: buffers follow what arrived, and nothing is held
-//! between messages. Each payload byte is unmasked and checked once, and copied only if its message came in pieces.
+//! between messages. Each payload byte is unmasked once, and copied only if its message came in pieces. Text is checked
+//! as it comes, so that a violation is known at its first byte; text that lies in the input is checked once more when it
+//! is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes.
 //! Every bound is named in [`limits`].
 #![deny(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! UTF-8: checked once, as it arrives, and never again (RFC 6455 sections 5.6 and 8.1).
+//! UTF-8, checked as it arrives (RFC 6455 sections 5.6 and 8.1).
 //!
 //! [`Utf8Validator`] checks bytes that come in pieces and fails at the first byte that cannot be part of UTF-8, even in
 //! the middle of a character. `TextBuffer` gathers pieces through it. [`Text`] is bytes that passed.
