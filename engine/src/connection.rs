@@ -231,12 +231,11 @@ impl Connection {
     /// Sets what the engine itself queues as the last bytes of this connection when a graceful shutdown begins, even
     /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`](crate::SendError::Finished). Empty for none.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = {
-            let mut outbound = self.link().outbound.lock();
+        let schedule = self.link().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was known still says it.
             self.is_draining().then(|| outbound.say_farewell(&self.link().worker.spare))
-        };
+        });
         if let Some(schedule) = schedule {
             self.link().tell(schedule);
         }

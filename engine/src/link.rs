@@ -184,6 +184,8 @@ pub(crate) struct Link {
     pub(crate) inbound: Mutex<Inbound>,
     pub(crate) outbound: Mutex<Outbound>,
     pub(crate) draining: AtomicBool,
+    /// The outbound queue takes no more: what readers look at instead of locking it.
+    finished: AtomicBool,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared: the connections of a listener have few among them.
@@ -199,6 +201,7 @@ impl Link {
             outbound: Mutex::new(Outbound::new()),
             deadlines: Deadlines::new(),
             draining: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             peer,
             local,
         })
@@ -213,6 +216,22 @@ impl Link {
         if schedule == Schedule::Tell {
             self.post(Command::Flush(self.key));
         }
+    }
+
+    /// Changes the outbound queue in a way that may end it: every such change, so that `finished` holds before anyone
+    /// is woken for it.
+    pub(crate) fn end_outbound<T>(&self, end: impl FnOnce(&mut Outbound) -> T) -> T {
+        let mut outbound = self.outbound.lock();
+        let answer = end(&mut outbound);
+        if outbound.check_open().is_err() {
+            self.finished.store(true, Ordering::Release);
+        }
+        answer
+    }
+
+    /// Whether the outbound queue takes no more bytes.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -154,14 +154,13 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send): of several callers exactly one succeeds.
     pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let (schedule, waiting) = {
-            let mut outbound = self.link.outbound.lock();
+        let (schedule, waiting) = self.link.end_outbound(|outbound| {
             outbound.check_open()?;
             // The append schedules; finishing adds nothing to tell.
             let schedule = outbound.append(&self.link.worker.spare, encode);
             let _ = outbound.finish(false);
-            (schedule, outbound.take_wakers())
-        };
+            Ok((schedule, outbound.take_wakers()))
+        })?;
         self.link.tell(schedule);
         // From now on the reader may have less patience; the locks are never held together.
         let reader = self.link.inbound.lock().take_waker();
@@ -198,10 +197,7 @@ impl Sender {
     /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
     /// [`SendError::Finished`].
     pub fn shutdown_write(&self) {
-        let (schedule, waiting) = {
-            let mut outbound = self.link.outbound.lock();
-            (outbound.finish(true), outbound.take_wakers())
-        };
+        let (schedule, waiting) = self.link.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
         self.link.tell(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -227,7 +223,7 @@ impl Sender {
 
     /// Whether the connection takes no more bytes: it is finished or closed.
     pub fn is_finished(&self) -> bool {
-        self.check_open().is_err()
+        self.link.is_finished()
     }
 
     /// Bytes accepted and not yet in the kernel's hands.

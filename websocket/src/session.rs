@@ -230,7 +230,7 @@ impl Session {
 
     /// The engine, or a sender elsewhere, may have queued a close frame of ours, or sending may have failed.
     fn notice_farewell(&mut self) {
-        if self.closing.transport() != Transport::Keep {
+        if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
             return;
         }
         match self.connection.sender().check_open() {

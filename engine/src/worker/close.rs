@@ -26,11 +26,10 @@ impl<D: Driver> Worker<D> {
             return;
         }
         conn.phase = Phase::Flushing;
-        let waiting = {
-            let mut outbound = conn.link.outbound.lock();
+        let waiting = conn.link.end_outbound(|outbound| {
             let _ = outbound.finish(true);
             outbound.take_wakers()
-        };
+        });
         let paused = conn.receive == Receive::Paused;
         waiting.into_iter().for_each(Waker::wake);
         self.uncount_pause(key);
@@ -83,7 +82,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         conn.phase = Phase::Closing;
         let timer = conn.timer.take();
-        let mut wakers = conn.link.outbound.lock().close(cause);
+        let mut wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
         {
             let mut inbound = conn.link.inbound.lock();
             inbound.finish(End::Failed(cause));

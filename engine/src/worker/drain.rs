@@ -57,10 +57,8 @@ impl<D: Driver> Worker<D> {
     pub(super) fn tell(&mut self, key: ConnKey) {
         let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
         link.draining.store(true, Ordering::Release);
-        let (schedule, waiting) = {
-            let mut outbound = link.outbound.lock();
-            (outbound.say_farewell(&self.shared.spare), outbound.take_wakers())
-        };
+        let (schedule, waiting) =
+            link.end_outbound(|outbound| (outbound.say_farewell(&self.shared.spare), outbound.take_wakers()));
         let reader = link.inbound.lock().take_waker();
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::Tell {

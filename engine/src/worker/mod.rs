@@ -351,7 +351,7 @@ impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
         // After a shutdown there are no connections left; after a panic or the failure of a ring there are.
         for conn in self.conns.iter().flatten() {
-            let mut wakers = conn.link.outbound.lock().close(CloseCause::Shutdown);
+            let mut wakers = conn.link.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
             let mut inbound = conn.link.inbound.lock();
             inbound.finish(End::Failed(CloseCause::Shutdown));
             wakers.extend(inbound.take_waker());

@@ -95,7 +95,7 @@ impl<D: Driver> Worker<D> {
     fn fail_sending(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
-        let wakers = conn.link.outbound.lock().close(cause);
+        let wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
         for waker in wakers {
             waker.wake();
         }

@@ -275,6 +275,8 @@ impl Simulation {
         self.worker.tick().expect("the simulated driver does not fail");
         for conn in self.worker.conns.iter().flatten() {
             let bytes = conn.link.inbound.lock().bytes();
+            let finished = conn.link.outbound.lock().check_open().is_err();
+            assert_eq!(conn.link.is_finished(), finished, "what readers see is what the queue says");
             assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, over its bound");
         }
     }
