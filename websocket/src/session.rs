@@ -246,7 +246,10 @@ impl Session {
     /// From now on reading ends with the close timeout.
     fn await_close(&mut self) {
         self.idle_timeout_on = false;
-        self.connection.set_read_timeout(self.config.close_timeout);
+        let timeout = self.config.close_timeout;
+        self.connection.set_read_timeout(timeout);
+        // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
+        self.connection.set_lifetime_deadline(Instant::now().checked_add(timeout.saturating_mul(2)));
     }
 
     /// The peer broke a rule: tells it which kind.
