@@ -233,14 +233,13 @@ impl<D: Driver> Worker<D> {
 
     /// Sleeps until something completes, is asked for or is due; or only looks, if there is work.
     fn enter(&mut self) -> io::Result<()> {
-        let signal = Arc::clone(self.shared.mailbox.signal());
-        signal.announce_sleep();
+        self.shared.mailbox.signal().announce_sleep();
         // A buffer that came back since the last look serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free() > 0;
         let idle = !starving && self.shared.mailbox.is_empty() && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
-        signal.awake();
+        self.shared.mailbox.signal().awake();
         // What completed did so now, not before the sleep: timeouts count from here.
         self.shared.clock.set(self.driver.elapsed());
         result
