@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::connection::Mismatch;
 use crate::handshake::HandshakeError;
+use crate::replies::Mismatch;
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,9 @@
 //! What a run measured, as one line of JSON and one line for people.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::cpu::Times;
-use crate::histogram::Histogram;
+use crate::measure::Measured;
 
 /// From this share of its core on, the client may be what limits the rate.
 const SATURATED: f64 = 0.97;
@@ -12,116 +11,121 @@ const SATURATED: f64 = 0.97;
 /// From this share of the time on, other work on the cores has spoilt the run.
 const DISTURBED: f64 = 0.03;
 
-/// The measured part of a run.
+/// The measured part of a run, and what its mode says besides.
 #[derive(Debug)]
 pub struct Report {
     /// What was run.
-    pub config: Config,
-    /// How long was measured.
-    pub wall: Duration,
-    /// Messages answered in that time.
-    pub messages: u64,
-    /// Messages of the schedule that were due and not even sent at the end.
-    pub overdue: u64,
-    /// What the client's thread got of the processor.
-    pub client: Times,
-    /// What the server's threads got, when its process was named.
-    pub server: Option<Times>,
-    /// Round trips in nanoseconds; in an open loop from the schedule.
-    pub latency: Histogram,
-    /// How late the open loop sent, in nanoseconds.
-    pub lag: Histogram,
+    pub mode: &'static str,
+    /// What is counted, in the singular.
+    pub unit: &'static str,
+    /// What was run, for people.
+    title: String,
+    /// How many connections.
+    pub connections: usize,
+    /// The numbers every mode has.
+    pub measured: Measured,
+    /// Further members of the JSON object: names and JSON values.
+    details: Vec<(&'static str, String)>,
+    /// Further remarks for people.
+    notes: Vec<String>,
 }
 
 impl Report {
-    /// Messages answered a second.
+    /// A report without details.
+    #[must_use]
+    pub fn new(mode: &'static str, unit: &'static str, title: String, connections: usize, measured: Measured) -> Self {
+        Self { mode, unit, title, connections, measured, details: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds a member to the JSON object; the value is JSON already.
+    pub fn detail(&mut self, name: &'static str, value: impl Display) {
+        self.details.push((name, value.to_string()));
+    }
+
+    /// Adds a remark for people.
+    pub fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
+    /// Messages, deliveries, requests or cycles a second.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        self.messages as f64 / self.wall.as_secs_f64()
+        self.measured.units as f64 / self.measured.wall.as_secs_f64()
     }
 
     /// The share of its core the client used.
     #[must_use]
     pub fn client_utilisation(&self) -> f64 {
-        self.client.busy.as_secs_f64() / self.wall.as_secs_f64()
+        self.measured.client.busy.as_secs_f64() / self.measured.wall.as_secs_f64()
+    }
+
+    /// Whether the client may be what limits the rate.
+    #[must_use]
+    pub fn is_client_bound(&self) -> bool {
+        self.client_utilisation() >= SATURATED
     }
 
     /// Cores the server used.
     #[must_use]
     pub fn server_utilisation(&self) -> Option<f64> {
-        self.server.map(|server| server.busy.as_secs_f64() / self.wall.as_secs_f64())
+        self.measured.server.map(|server| server.busy.as_secs_f64() / self.measured.wall.as_secs_f64())
     }
 
     /// The share of the time in which the client or the server was ready and something else had its core, whichever is
     /// larger. A quiet machine gives nearly 0.
     #[must_use]
     pub fn disturbance(&self) -> f64 {
-        let waited = self.server.map_or(Duration::ZERO, |server| server.waited).max(self.client.waited);
-        waited.as_secs_f64() / self.wall.as_secs_f64()
+        let server = self.measured.server.map_or(Duration::ZERO, |server| server.waited);
+        server.max(self.measured.client.waited).as_secs_f64() / self.measured.wall.as_secs_f64()
     }
 
     /// One JSON object without line breaks.
     #[must_use]
     pub fn json(&self) -> String {
-        let config = &self.config;
-        let rate = config.rate.map_or("null".to_owned(), |rate| format!("{rate:.1}"));
-        let quantiles: Vec<String> = QUANTILES
-            .iter()
-            .map(|(name, share)| format!("\"{name}_us\":{:.1}", micros(self.latency.quantile(*share))))
-            .collect();
         let optional = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
-        format!(
-            "{{\"protocol\":\"{}\",\"connections\":{},\"depth\":{},\"sliding\":{},\"size\":{},\"text\":{},\"rate\":{rate},\
-             \"seconds\":{:.3},\"messages\":{},\"messages_per_s\":{:.0},{},\"max_us\":{:.1},\
-             \"client_cpu_us\":{:.4},\"client_utilisation\":{:.3},\"server_cpu_us\":{},\"server_utilisation\":{},\
-             \"disturbance\":{:.3},\"overdue\":{},\"lag_p99_us\":{:.1}}}",
-            config.protocol,
-            config.connections,
-            config.depth,
-            config.sliding,
-            config.payload_bytes,
-            config.text,
-            self.wall.as_secs_f64(),
-            self.messages,
-            self.rate(),
-            quantiles.join(","),
-            micros(self.latency.max()),
-            self.per_message(self.client.busy),
-            self.client_utilisation(),
-            optional(self.server.map(|server| self.per_message(server.busy))),
-            optional(self.server_utilisation()),
-            self.disturbance(),
-            self.overdue,
-            micros(self.lag.quantile(0.99)),
-        )
+        let mut members = vec![
+            ("mode", format!("\"{}\"", self.mode)),
+            ("connections", self.connections.to_string()),
+            ("seconds", format!("{:.3}", self.measured.wall.as_secs_f64())),
+            ("rate_per_s", format!("{:.1}", self.rate())),
+        ];
+        for (name, share) in QUANTILES {
+            members.push((name, format!("{:.1}", micros(self.measured.latency.quantile(share)))));
+        }
+        members.extend([
+            ("max_us", format!("{:.1}", micros(self.measured.latency.max()))),
+            ("client_cpu_us", format!("{:.4}", self.per_unit(self.measured.client.busy))),
+            ("client_utilisation", format!("{:.3}", self.client_utilisation())),
+            ("client_bound", self.is_client_bound().to_string()),
+            ("server_cpu_us", optional(self.measured.server.map(|server| self.per_unit(server.busy)))),
+            ("server_utilisation", optional(self.server_utilisation())),
+            ("disturbance", format!("{:.3}", self.disturbance())),
+        ]);
+        let details = self.details.iter().map(|(name, value)| (*name, value.clone()));
+        let members: Vec<String> =
+            members.into_iter().chain(details).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
     }
 
     /// One line for people.
     #[must_use]
     pub fn human(&self) -> String {
-        let config = &self.config;
-        let mut line = format!(
-            "{} {} x {} B depth {}: {:.0} messages/s",
-            config.protocol,
-            config.connections,
-            config.payload_bytes,
-            config.depth,
-            self.rate()
-        );
-        for (name, share) in QUANTILES {
-            line += &format!(", {name} {:.0}", micros(self.latency.quantile(share)));
+        let mut line = format!("{}: {:.0} {}/s", self.title, self.rate(), plural(self.unit));
+        for (name, share) in QUANTILES.iter().filter(|(name, _)| !OLD_NAMES.contains(name)) {
+            let name = name.trim_end_matches("_us");
+            line += &format!(", {name} {:.0}", micros(self.measured.latency.quantile(*share)));
         }
-        line += &format!(", max {:.0} us", micros(self.latency.max()));
-        line += &format!("; client {:.3} us/message", self.per_message(self.client.busy));
-        if let Some(server) = self.server {
-            line += &format!(", server {:.3} us/message", self.per_message(server.busy));
+        line += &format!(", max {:.0} us", micros(self.measured.latency.max()));
+        line += &format!("; client {:.3} us/{}", self.per_unit(self.measured.client.busy), self.unit);
+        if let Some(server) = self.measured.server {
+            line += &format!(", server {:.3} us/{}", self.per_unit(server.busy), self.unit);
         }
-        if config.rate.is_some() {
-            line += &format!("; sent late p99 {:.0} us, {} overdue", micros(self.lag.quantile(0.99)), self.overdue);
+        for note in &self.notes {
+            line += "; ";
+            line += note;
         }
-        let utilisation = self.client_utilisation();
-        line += &format!("; client busy {:.0} %", utilisation * 100.0);
-        if utilisation >= SATURATED {
+        line += &format!("; client busy {:.0} %", self.client_utilisation() * 100.0);
+        if self.is_client_bound() {
             line += " (THE CLIENT MAY BE THE BOTTLENECK)";
         }
         if self.disturbance() >= DISTURBED {
@@ -130,16 +134,33 @@ impl Report {
         line
     }
 
-    /// Microseconds of processor time for each message; 0 without messages.
-    fn per_message(&self, time: Duration) -> f64 {
-        time.as_secs_f64() * 1e6 / self.messages.max(1) as f64
+    /// Microseconds of processor time for each unit; 0 without any.
+    fn per_unit(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.measured.units.max(1) as f64
     }
 }
 
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999), ("p99_99", 0.9999)];
+/// Names and shares; the last two have an older spelling besides.
+const QUANTILES: [(&str, f64); 7] = [
+    ("p50_us", 0.5),
+    ("p90_us", 0.9),
+    ("p99_us", 0.99),
+    ("p999_us", 0.999),
+    ("p9999_us", 0.9999),
+    (OLD_NAMES[0], 0.999),
+    (OLD_NAMES[1], 0.9999),
+];
 
-fn micros(nanos: u64) -> f64 {
+const OLD_NAMES: [&str; 2] = ["p99_9_us", "p99_99_us"];
+
+/// Nanoseconds as microseconds.
+#[must_use]
+pub fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1_000.0
+}
+
+fn plural(unit: &str) -> String {
+    unit.strip_suffix('y').map_or_else(|| format!("{unit}s"), |stem| format!("{stem}ies"))
 }
 
 /// The number under a name in a line written by [`Report::json`]; `None` for null or an absent name.
@@ -152,65 +173,68 @@ pub fn number(json: &str, name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::Protocol;
+    use crate::cpu::Times;
+    use crate::histogram::Histogram;
 
     fn report(busy: Duration) -> Report {
         let waited = Duration::from_millis(20);
         let mut latency = Histogram::default();
         latency.record(100_000, 2_000);
-        Report {
-            config: Config {
-                address: "127.0.0.1:80".parse().unwrap(),
-                protocol: Protocol::WebSocket,
-                path: "/ws".into(),
-                connections: 64,
-                depth: 2,
-                sliding: false,
-                rate: None,
-                payload_bytes: 64,
-                text: false,
-                stall: Duration::from_secs(10),
-                warmup: Duration::ZERO,
-                measured: Duration::from_secs(2),
-                server_pid: None,
-            },
+        let measured = Measured {
             wall: Duration::from_secs(2),
-            messages: 2_000,
-            overdue: 0,
+            units: 2_000,
             client: Times { busy, waited },
             server: Some(Times { busy: Duration::from_secs(1), waited: 4 * waited }),
             latency,
-            lag: Histogram::default(),
-        }
+        };
+        Report::new("broadcast", "delivery", "a title".to_owned(), 64, measured)
     }
 
     #[test]
     fn json_reads_back() {
-        let json = report(Duration::from_millis(500)).json();
-        assert!(!json.contains('\n'));
+        let mut report = report(Duration::from_millis(500));
+        report.detail("more", 7);
+        let json = report.json();
+        assert!(
+            !json.contains('\n') && json.contains("\"mode\":\"broadcast\"") && json.contains("\"client_bound\":false")
+        );
         let expected = [
             ("connections", 64.0),
-            ("messages_per_s", 1_000.0),
+            ("rate_per_s", 1_000.0),
+            ("p9999_us", 100.0),
             ("p99_99_us", 100.0),
             ("client_cpu_us", 250.0),
             ("client_utilisation", 0.25),
             ("server_cpu_us", 500.0),
             ("server_utilisation", 0.5),
             ("disturbance", 0.04),
+            ("more", 7.0),
         ];
         for (name, value) in expected {
             assert_eq!(number(&json, name), Some(value), "{name} in {json}");
         }
-        assert_eq!(number(&json, "rate"), None);
+        assert_eq!(number(&json, "mode"), None);
         assert_eq!(number(&json, "nothing"), None);
     }
 
     #[test]
     fn a_saturated_client_and_a_disturbed_run_are_named() {
-        assert!(report(Duration::from_secs(2)).human().contains("BOTTLENECK"));
+        let saturated = report(Duration::from_secs(2));
+        assert!(saturated.human().contains("BOTTLENECK") && saturated.json().contains("\"client_bound\":true"));
         let mut quiet = report(Duration::from_secs(1));
         assert!(!quiet.human().contains("BOTTLENECK") && quiet.human().contains("DISTURBED"));
-        quiet.server = None;
+        quiet.measured.server = None;
         assert!(!quiet.human().contains("DISTURBED"));
+    }
+
+    #[test]
+    fn people_read_plurals_and_notes() {
+        let mut report = report(Duration::from_secs(1));
+        report.note("a note".to_owned());
+        let line = report.human();
+        assert!(
+            line.starts_with("a title: 1000 deliveries/s, p50 100, p90 100") && line.contains("; a note; client busy")
+        );
+        assert_eq!(plural("message"), "messages");
     }
 }

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::requests::{Requests, STREAM_BYTES_MAX};
+
 /// The most messages in the cycle. Prime, so that losing a batch of a round size can't go unseen.
 const CYCLE_MESSAGES_MAX: usize = 251;
 
@@ -19,15 +21,15 @@ const CYCLE_MESSAGES_MIN: usize = 17;
 /// The size the cycle aims for, small enough to stay in the second-level cache with the receive buffers.
 const CYCLE_BYTES: usize = 128 * 1024;
 
-/// The largest prepared stream: a bound on what `--size` and `--depth` can ask for together.
-const STREAM_BYTES_MAX: usize = 1 << 30;
-
 /// Masks every request. Any fixed key costs the server the same as a random one.
 const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 
 /// FIN and the opcode of a binary or text message.
 const BINARY: u8 = 0x82;
 const TEXT: u8 = 0x81;
+
+/// FIN and the opcode of a close frame.
+pub const CLOSE: u8 = 0x88;
 
 /// What the server under test speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +77,9 @@ pub struct Messages {
 /// The prepared cycle.
 #[derive(Debug)]
 pub struct Script {
-    /// The cycle, and its beginning again for a window that starts near the end.
-    requests: Vec<u8>,
+    requests: Requests,
     replies: Vec<u8>,
-    request_bytes: usize,
     reply_bytes: usize,
-    messages: usize,
 }
 
 impl Script {
@@ -106,20 +105,14 @@ impl Script {
             replies.clone_from(&requests);
         }
         let reply_bytes = replies.len() / messages;
-        requests.extend_from_within(..shape.window_messages_max * request_bytes);
-        Some(Self { requests, replies, request_bytes, reply_bytes, messages })
+        let requests = Requests::new(requests, messages, shape.window_messages_max);
+        Some(Self { requests, replies, reply_bytes })
     }
 
     /// How many different messages there are.
     #[must_use]
     pub fn messages(&self) -> usize {
-        self.messages
-    }
-
-    /// Bytes of one request on the wire.
-    #[must_use]
-    pub fn request_bytes(&self) -> usize {
-        self.request_bytes
+        self.requests.count()
     }
 
     /// Bytes of one reply on the wire.
@@ -128,10 +121,10 @@ impl Script {
         self.reply_bytes
     }
 
-    /// `count` requests from the message `first` on, at most the window the script was made for.
+    /// The requests of the whole cycle.
     #[must_use]
-    pub fn requests(&self, first: usize, count: usize) -> &[u8] {
-        &self.requests[first * self.request_bytes..][..count * self.request_bytes]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// The replies to the whole cycle, in order.
@@ -175,6 +168,14 @@ pub fn append_frame(stream: &mut Vec<u8>, first: u8, key: Option<[u8; 4]>, paylo
     }
 }
 
+/// A client's close frame with code 1000.
+#[must_use]
+pub fn close_frame() -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_frame(&mut frame, CLOSE, Some(MASKING_KEY), &1000_u16.to_be_bytes());
+    frame
+}
+
 /// Pseudo-random bytes that depend on the message's number (splitmix64); in text, 64 printable characters.
 fn payload(number: u64, bytes: usize, text: bool) -> Vec<u8> {
     let mut state = number.wrapping_mul(0xd134_2543_de82_ef95);
@@ -206,9 +207,9 @@ mod tests {
         let sizes = [(0, 6, 2), (125, 131, 127), (126, 134, 130), (65_535, 65_543, 65_539), (65_536, 65_550, 65_546)];
         for (payload, request, reply) in sizes {
             let websocket = script(Protocol::WebSocket, payload, 1);
-            assert_eq!((websocket.request_bytes(), websocket.reply_bytes()), (request, reply), "{payload}");
+            assert_eq!((websocket.requests().request_bytes(), websocket.reply_bytes()), (request, reply), "{payload}");
             let tcp = script(Protocol::Tcp, payload, 1);
-            assert_eq!((tcp.request_bytes(), tcp.reply_bytes()), (request, request), "{payload}");
+            assert_eq!((tcp.requests().request_bytes(), tcp.reply_bytes()), (request, request), "{payload}");
         }
     }
 
@@ -226,7 +227,7 @@ mod tests {
     fn a_request_unmasked_is_its_reply() {
         for payload in [1, 64, 125, 126, 16_384, 70_000] {
             let script = script(Protocol::WebSocket, payload, 1);
-            let request = script.requests(3, 1);
+            let request = script.requests().window(3, 1);
             let reply = &script.replies()[3 * script.reply_bytes()..][..script.reply_bytes()];
             assert_eq!((request[0], reply[0]), (BINARY, BINARY));
             assert_eq!(request[1], reply[1] | 0x80);
@@ -238,10 +239,12 @@ mod tests {
     #[test]
     fn messages_differ_and_windows_wrap() {
         let script = script(Protocol::Tcp, 64, 16);
-        let all: std::collections::HashSet<&[u8]> = (0..script.messages()).map(|n| script.requests(n, 1)).collect();
+        let all: std::collections::HashSet<&[u8]> =
+            (0..script.messages()).map(|n| script.requests().window(n, 1)).collect();
         assert_eq!(all.len(), script.messages());
         let last = script.messages() - 1;
-        assert_eq!(script.requests(last, 16)[script.request_bytes()..], *script.requests(0, 15));
+        let requests = script.requests();
+        assert_eq!(requests.window(last, 16)[requests.request_bytes()..], *requests.window(0, 15));
     }
 
     #[test]
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn text_is_printable() {
         let text = Messages { protocol: Protocol::Tcp, payload_bytes: 500, text: true, window_messages_max: 1 };
-        assert_eq!(Script::new(&text).unwrap().requests(0, 1)[0], TEXT);
+        assert_eq!(Script::new(&text).unwrap().requests().window(0, 1)[0], TEXT);
         assert!(payload(9, 500, true).iter().all(u8::is_ascii_graphic));
     }
 

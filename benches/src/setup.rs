@@ -2,9 +2,8 @@
 
 use std::net::TcpStream;
 
-use crate::config::Config;
+use crate::config::Run;
 use crate::error::LoadError;
-use crate::script::Protocol;
 use crate::{handshake, socket};
 
 /// Receive buffers: enough for every connection to complete twice in a harvest, within this many.
@@ -19,28 +18,46 @@ const BUFFERS_BYTES_MAX: usize = 64 << 20;
 /// A connected stream and the bytes that followed its handshake.
 pub type Opened = (TcpStream, Vec<u8>);
 
-/// Opens every connection, one after the other.
+/// What happens on a connection before the run.
+#[derive(Debug, Clone, Copy)]
+pub enum Greeting<'a> {
+    /// Nothing: raw TCP, or HTTP.
+    None,
+    /// The WebSocket opening handshake for this request-target.
+    WebSocket(&'a str),
+}
+
+/// Opens `connections` connections to the run's address, one after the other.
 ///
 /// # Errors
 /// The first connection that could not be opened or upgraded, or that there can't be so many.
-pub fn open(config: &Config) -> Result<Vec<Opened>, LoadError> {
-    // Standard streams, the ring and little else besides the connections.
-    const OTHER_FILES: usize = 16;
-    let files = socket::raise_file_limit()?;
-    if config.connections + OTHER_FILES > files {
-        return Err(LoadError::TooManyConnections { connections: config.connections, files });
-    }
-    let host = config.address.to_string();
+pub fn open(run: &Run, connections: usize, greeting: Greeting<'_>) -> Result<Vec<Opened>, LoadError> {
+    require_files(connections)?;
+    let host = run.address.to_string();
     let open_one = |index| {
-        let mut stream = socket::connect(config.address, index).map_err(|error| LoadError::Connect { index, error })?;
-        let rest = match config.protocol {
-            Protocol::Tcp => Vec::new(),
-            Protocol::WebSocket => handshake::open(&mut stream, &host, &config.path, index as u64)
+        let mut stream = socket::connect(run.address, index).map_err(|error| LoadError::Connect { index, error })?;
+        let rest = match greeting {
+            Greeting::None => Vec::new(),
+            Greeting::WebSocket(path) => handshake::open(&mut stream, &host, path, index as u64)
                 .map_err(|error| LoadError::Handshake { index, error })?,
         };
         Ok((stream, rest))
     };
-    (0..config.connections).map(open_one).collect()
+    (0..connections).map(open_one).collect()
+}
+
+/// Makes room for so many connections in the limit of open files.
+///
+/// # Errors
+/// When there is not so much room.
+pub fn require_files(connections: usize) -> Result<(), LoadError> {
+    // Standard streams, the ring and little else besides the connections.
+    const OTHER_FILES: usize = 16;
+    let files = socket::raise_file_limit()?;
+    if connections + OTHER_FILES > files {
+        return Err(LoadError::TooManyConnections { connections, files });
+    }
+    Ok(())
 }
 
 /// How many receive buffers of which size suit so many connections that each get so many bytes at a time.

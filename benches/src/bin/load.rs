@@ -4,19 +4,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
-use tidegate_benches::config::Config;
+use tidegate_benches::config::Run;
+use tidegate_benches::cpu;
+use tidegate_benches::echo::Echo;
 use tidegate_benches::error::LoadError;
+use tidegate_benches::exchange::Pacing;
+use tidegate_benches::http::Http;
+use tidegate_benches::load::{self, Load};
 use tidegate_benches::script::Protocol;
-use tidegate_benches::{cpu, load};
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
-    Opt::value("protocol", "tcp|ws", "what the server speaks, ws"),
-    Opt::value("path", "PATH", "request-target of the handshake, /ws"),
+    Opt::value("mode", "echo|http", "what to do, echo"),
+    Opt::value("protocol", "tcp|ws", "echo: what the server speaks, ws"),
+    Opt::value("path", "PATH", "request-target; /ws, http: /plaintext"),
     Opt::value("connections", "N", "64"),
-    Opt::value("depth", "D", "messages outstanding on each connection, 1"),
-    Opt::switch("sliding", "one more message for each answer, instead of whole windows"),
-    Opt::value("rate", "MESSAGES_PER_S", "open loop: send on a schedule over all connections"),
+    Opt::value("depth", "D", "echo, http: outstanding on each connection, 1"),
+    Opt::switch("sliding", "echo, http: one more for each answer, instead of whole windows"),
+    Opt::value("rate", "UNITS_PER_S", "echo, http: open loop, send on a schedule over all connections"),
     Opt::value("size", "BYTES", "payload of each message, 64"),
     Opt::switch("text", "text messages of ASCII instead of binary ones"),
     Opt::value("seconds", "S", "how long to measure, 5"),
@@ -26,18 +31,33 @@ const OPTIONS: &[Opt] = &[
     Opt::value("server-pid", "PID", "report this process's processor time"),
 ];
 
+/// The options that only some modes have.
+const MODE_OPTIONS: &[(&str, &[&str])] = &[
+    ("protocol", &["echo"]),
+    ("depth", &["echo", "http"]),
+    ("sliding", &["echo", "http"]),
+    ("rate", &["echo", "http"]),
+    ("size", &["echo"]),
+    ("text", &["echo"]),
+];
+
 /// The longest measuring or warming up, in seconds.
 const SECONDS_MAX: f64 = 86_400.0;
 
+/// The largest payload.
+const PAYLOAD_BYTES_MAX: usize = 1 << 28;
+
+type Failure = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
-    let config = match configure() {
-        Ok(config) => config,
+    let load = match configure() {
+        Ok(load) => load,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(64);
         }
     };
-    match load::run(&config) {
+    match load::run(&load) {
         Ok(report) => {
             println!("{}", report.json());
             eprintln!("{}", report.human());
@@ -50,33 +70,55 @@ fn main() -> ExitCode {
     }
 }
 
-fn configure() -> Result<Config, Box<dyn std::error::Error>> {
+fn configure() -> Result<Load, Failure> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
     if let Some(core) = args.optional("core")? {
         cpu::pin(core)?;
     }
-    let rate: Option<f64> = args.optional("rate")?;
-    if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-        return Err("--rate must be above 0".into());
+    let mode = args.optional::<String>("mode")?.unwrap_or_else(|| "echo".into());
+    for (option, modes) in MODE_OPTIONS {
+        if args.has(option) && !modes.contains(&mode.as_str()) {
+            return Err(format!("--mode {mode} has no --{option}").into());
+        }
     }
-    if rate.is_some() && (args.has("depth") || args.has("sliding")) {
-        return Err("--rate makes an open loop, which has no --depth and does not slide".into());
+    let run = run(&args)?;
+    let path = |default: &str| args.optional("path").map(|path| path.unwrap_or_else(|| default.to_owned()));
+    match mode.as_str() {
+        "echo" => Ok(Load::Echo(Echo {
+            run,
+            protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
+            path: path("/ws")?,
+            pacing: pacing(&args)?,
+            payload_bytes: args.within("size", 64, [0, PAYLOAD_BYTES_MAX])?,
+            text: args.has("text"),
+        })),
+        "http" => Ok(Load::Http(Http { run, path: path("/plaintext")?, pacing: pacing(&args)? })),
+        _ => Err(format!("--mode {mode:?}: echo or http").into()),
     }
-    Ok(Config {
+}
+
+fn run(args: &Args) -> Result<Run, ArgsError> {
+    Ok(Run {
         address: args.required("addr")?,
-        protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
-        path: args.optional("path")?.unwrap_or_else(|| "/ws".into()),
         connections: args.within("connections", 64, [1, 1_000_000])?,
-        depth: args.within("depth", 1, [1, 100_000])?,
-        sliding: args.has("sliding"),
-        rate,
-        payload_bytes: args.within("size", 64, [0, 1 << 28])?,
-        text: args.has("text"),
-        stall: seconds(&args, "stall", 10.0)?,
-        warmup: seconds(&args, "warmup", 1.0)?,
-        measured: seconds(&args, "seconds", 5.0)?,
+        stall: seconds(args, "stall", 10.0)?,
+        warmup: seconds(args, "warmup", 1.0)?,
+        measured: seconds(args, "seconds", 5.0)?,
         server_pid: args.optional("server-pid")?,
     })
+}
+
+fn pacing(args: &Args) -> Result<Pacing, Failure> {
+    let depth = args.within("depth", 1, [1, 100_000])?;
+    match args.optional::<f64>("rate")? {
+        None if args.has("sliding") => Ok(Pacing::Sliding { depth }),
+        None => Ok(Pacing::Windows { depth }),
+        Some(rate) if !(rate > 0.0 && rate.is_finite()) => Err("--rate must be above 0".into()),
+        Some(_) if args.has("depth") || args.has("sliding") => {
+            Err("--rate makes an open loop, which has no --depth and does not slide".into())
+        }
+        Some(messages_per_s) => Ok(Pacing::Rate { messages_per_s }),
+    }
 }
 
 fn seconds(args: &Args, name: &'static str, default: f64) -> Result<Duration, ArgsError> {

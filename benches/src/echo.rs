@@ -1,0 +1,89 @@
+//! The echo mode: every message comes back, as plain bytes or as WebSocket messages.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::config::Run;
+use crate::error::LoadError;
+use crate::exchange::{Exchange, Outcome, Pacing};
+use crate::report::{Report, micros};
+use crate::script::{self, Messages, Protocol, Script};
+use crate::setup::{self, Greeting};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Echo {
+    /// Where, how many, how long.
+    pub run: Run,
+    /// What the server speaks.
+    pub protocol: Protocol,
+    /// The request-target of the opening handshake.
+    pub path: String,
+    /// When messages leave.
+    pub pacing: Pacing,
+    /// Payload bytes of each message.
+    pub payload_bytes: usize,
+    /// Text messages instead of binary ones.
+    pub text: bool,
+}
+
+/// Runs the load and reports on it.
+///
+/// # Errors
+/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+pub fn run(echo: &Echo) -> Result<Report, LoadError> {
+    let script = Script::new(&Messages {
+        protocol: echo.protocol,
+        payload_bytes: echo.payload_bytes,
+        text: echo.text,
+        window_messages_max: echo.pacing.window_messages_max() as usize,
+    })
+    .ok_or(LoadError::TooLarge)?;
+    let script: &'static Script = Box::leak(Box::new(script));
+    let greeting = match echo.protocol {
+        Protocol::Tcp => Greeting::None,
+        Protocol::WebSocket => Greeting::WebSocket(&echo.path),
+    };
+    let streams = setup::open(&echo.run, echo.run.connections, greeting)?;
+    let exchange = Exchange::new(&echo.run, echo.pacing, script.requests(), script, script.reply_bytes(), streams)?;
+    let (outcome, streams) = exchange.run()?;
+    if echo.protocol == Protocol::WebSocket {
+        say_goodbye(streams);
+    }
+    Ok(report(echo, outcome))
+}
+
+/// Sends a close frame as far as the sockets take it at once; nothing depends on it.
+pub fn say_goodbye(streams: impl IntoIterator<Item = TcpStream>) {
+    let frame = script::close_frame();
+    for mut stream in streams {
+        if stream.set_nonblocking(true).is_ok() {
+            let _ = stream.write(&frame);
+        }
+    }
+}
+
+fn report(echo: &Echo, outcome: Outcome) -> Report {
+    let (depth, sliding, rate) = match echo.pacing {
+        Pacing::Windows { depth } => (depth, false, None),
+        Pacing::Sliding { depth } => (depth, true, None),
+        Pacing::Rate { messages_per_s } => (1, false, Some(messages_per_s)),
+    };
+    let lag_micros = micros(outcome.lag.quantile(0.99));
+    let title = format!("echo {} {} x {} B depth {depth}", echo.protocol, echo.run.connections, echo.payload_bytes);
+    let mut report = Report::new("echo", "message", title, echo.run.connections, outcome.measured);
+    report.detail("protocol", format!("\"{}\"", echo.protocol));
+    report.detail("depth", depth);
+    report.detail("sliding", sliding);
+    report.detail("size", echo.payload_bytes);
+    report.detail("text", echo.text);
+    report.detail("rate", rate.map_or("null".to_owned(), |rate| format!("{rate:.1}")));
+    report.detail("messages", report.measured.units);
+    report.detail("messages_per_s", format!("{:.0}", report.rate()));
+    report.detail("overdue", outcome.overdue);
+    report.detail("lag_p99_us", format!("{lag_micros:.1}"));
+    if rate.is_some() {
+        report.note(format!("sent late p99 {lag_micros:.0} us, {} overdue", outcome.overdue));
+    }
+    report
+}

@@ -1,0 +1,51 @@
+//! The HTTP mode: windows of pipelined requests for one small response (RFC 9112 section 9.3.2).
+
+mod response;
+
+use crate::config::Run;
+use crate::error::LoadError;
+use crate::exchange::{Exchange, Pacing};
+use crate::report::Report;
+use crate::requests::Requests;
+use crate::setup::{self, Greeting};
+
+use response::{RESPONSE_BYTES, Responses};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where, how many, how long.
+    pub run: Run,
+    /// The request-target.
+    pub path: String,
+    /// When requests leave: windows of 1 are requests one after the other.
+    pub pacing: Pacing,
+}
+
+/// Runs the load and reports on it.
+///
+/// # Errors
+/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+pub fn run(http: &Http) -> Result<Report, LoadError> {
+    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", http.path, http.run.address);
+    let window_max = http.pacing.window_messages_max() as usize;
+    let requests = Requests::repeat(request.as_bytes(), window_max).ok_or(LoadError::TooLarge)?;
+    let requests: &'static Requests = Box::leak(Box::new(requests));
+    let streams = setup::open(&http.run, http.run.connections, Greeting::None)?;
+    let exchange = Exchange::new(&http.run, http.pacing, requests, Responses::default(), RESPONSE_BYTES, streams)?;
+    let (outcome, _) = exchange.run()?;
+
+    let (depth, sliding, rate) = match http.pacing {
+        Pacing::Windows { depth } => (depth, false, None),
+        Pacing::Sliding { depth } => (depth, true, None),
+        Pacing::Rate { messages_per_s } => (1, false, Some(messages_per_s)),
+    };
+    let title = format!("http {} {} depth {depth}", http.run.connections, http.path);
+    let mut report = Report::new("http", "request", title, http.run.connections, outcome.measured);
+    report.detail("depth", depth);
+    report.detail("sliding", sliding);
+    report.detail("rate", rate.map_or("null".to_owned(), |rate| format!("{rate:.1}")));
+    report.detail("requests", report.measured.units);
+    report.detail("overdue", outcome.overdue);
+    Ok(report)
+}

@@ -1,0 +1,235 @@
+//! Whether the responses are the ones asked for, to the last byte.
+//!
+//! The first response, and each that differs from the one before, is read by the rules: status, fields, framing, body.
+//! Then a response that equals the last one read is right too, so nearly all of them cost one comparison in the buffer
+//! they were received in; once a second the date changes and one response is read again.
+
+use std::mem;
+
+use crate::replies::{Mismatch, Replies, hexadecimal};
+
+/// The body of the response (the usual one of plain-text benchmarks).
+const BODY: &[u8] = b"Hello, World!";
+
+/// The longest response accepted.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024;
+
+/// About what one response takes, for the size of the receive buffers.
+pub const RESPONSE_BYTES: usize = 256;
+
+/// What is known of the responses.
+#[derive(Debug, Default)]
+pub struct Responses {
+    /// The last response read by the rules.
+    last: Vec<u8>,
+}
+
+/// How far one connection is.
+#[derive(Debug, Default)]
+pub struct Position {
+    /// The beginning of a response that is not complete.
+    partial: Vec<u8>,
+    responses: u64,
+}
+
+impl Replies for Responses {
+    type Position = Position;
+
+    fn begin(&self, _first: usize) -> Position {
+        Position::default()
+    }
+
+    fn receive(&mut self, position: &mut Position, outstanding: u32, bytes: &[u8]) -> Result<u32, Mismatch> {
+        let (completed, left) = if position.partial.is_empty() {
+            let (completed, used) = self.complete(position.responses, bytes)?;
+            position.partial.extend_from_slice(&bytes[used..]);
+            (completed, bytes.len() - used)
+        } else {
+            let mut partial = mem::take(&mut position.partial);
+            partial.extend_from_slice(bytes);
+            let (completed, used) = self.complete(position.responses, &partial)?;
+            partial.drain(..used);
+            position.partial = partial;
+            (completed, position.partial.len())
+        };
+        if completed > outstanding || completed == outstanding && left > 0 {
+            let unasked = completed.saturating_sub(outstanding) as usize;
+            return Err(Mismatch::Unsolicited { bytes: unasked * self.last.len() + left });
+        }
+        position.responses += u64::from(completed);
+        Ok(completed)
+    }
+}
+
+impl Responses {
+    /// How many responses the bytes begin with, and how many bytes those take.
+    fn complete(&mut self, responses: u64, bytes: &[u8]) -> Result<(u32, usize), Mismatch> {
+        let (mut completed, mut used) = (0, 0);
+        while used < bytes.len() {
+            let rest = &bytes[used..];
+            if !self.last.is_empty() && rest.starts_with(&self.last) {
+                used += self.last.len();
+            } else {
+                let read = read(rest);
+                let violation = |why| Mismatch::Violation { reply: responses + u64::from(completed), why };
+                let Some(length) = read.map_err(violation)? else { break };
+                self.last.clear();
+                self.last.extend_from_slice(&rest[..length]);
+                used += length;
+            }
+            completed += 1;
+        }
+        Ok((completed, used))
+    }
+}
+
+/// Reads one response by the rules and gives its length; `None` when it is not complete.
+fn read(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        if bytes.len() > RESPONSE_BYTES_MAX {
+            return Err(format!("a head of over {RESPONSE_BYTES_MAX} bytes"));
+        }
+        return Ok(None);
+    };
+    check_head(&bytes[..end])?;
+    let body = &bytes[end + 4..];
+    let length = body.len().min(BODY.len());
+    if body[..length] != BODY[..length] {
+        return Err(format!("expected the body {}, got {}", hexadecimal(BODY), hexadecimal(body)));
+    }
+    Ok((length == BODY.len()).then_some(end + 4 + length))
+}
+
+/// Checks the head, without its empty line.
+fn check_head(head: &[u8]) -> Result<(), String> {
+    let head = std::str::from_utf8(head).map_err(|_| "a head that is not text".to_owned())?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    if status.split(' ').take(2).ne(["HTTP/1.1", "200"]) {
+        return Err(format!("expected status 200, got {status:?}"));
+    }
+    let mut fields = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is no field"))?;
+        fields.push((name, value.trim_matches([' ', '\t'])));
+    }
+    let values = |name: &'static str| {
+        fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    };
+    if values("content-length").ne([BODY.len().to_string()]) || values("transfer-encoding").next().is_some() {
+        return Err(format!("expected one Content-Length of {} and no Transfer-Encoding in {head:?}", BODY.len()));
+    }
+    if !values("date").eq(values("date").filter(|value| is_date(value)).take(1)) || values("date").next().is_none() {
+        return Err(format!("expected one Date, an IMF-fixdate, in {head:?}"));
+    }
+    if values("server").next().is_none_or(str::is_empty) {
+        return Err(format!("no Server in {head:?}"));
+    }
+    if !values("content-type").next().is_some_and(|value| value.to_ascii_lowercase().starts_with("text/plain")) {
+        return Err(format!("no Content-Type of text/plain in {head:?}"));
+    }
+    if values("connection").any(|value| value.to_ascii_lowercase().contains("close")) {
+        return Err("the connection is to be closed".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether it looks like `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
+fn is_date(value: &str) -> bool {
+    const SHAPE: &[u8] = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
+    value.len() == SHAPE.len()
+        && value.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            b'A' => byte.is_ascii_uppercase(),
+            b'a' => byte.is_ascii_lowercase(),
+            other => byte == *other,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn response(date: &str) -> String {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\nServer: x\r\nContent-Length: 13\r\n\
+             Date: {date}\r\n\r\nHello, World!"
+        )
+    }
+
+    /// All the bytes in pieces, with so many responses awaited.
+    fn receive(outstanding: u32, bytes: &[u8], piece: usize) -> Result<u32, Mismatch> {
+        let mut responses = Responses::default();
+        let mut position = responses.begin(0);
+        let mut completed = 0;
+        for bytes in bytes.chunks(piece) {
+            completed += responses.receive(&mut position, outstanding - completed, bytes)?;
+        }
+        Ok(completed)
+    }
+
+    #[test]
+    fn right_responses_are_counted_however_they_are_cut() {
+        let stream = response(DATE).repeat(3) + &response("Mon, 07 Nov 1994 00:00:00 GMT").repeat(2);
+        for piece in 1..=stream.len() {
+            assert_eq!(receive(5, stream.as_bytes(), piece), Ok(5), "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_breaks_a_rule_is_found() {
+        let right = response(DATE);
+        let wrong = [
+            right.replace("200 OK", "404 Not Found"),
+            right.replace("HTTP/1.1", "HTTP/1.0"),
+            right.replace("Server: x\r\n", ""),
+            right.replace("Server: x", "Server:"),
+            right.replace("Date:", "Data:"),
+            right.replace("08:49", "08.49"),
+            right.replace("Date:", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate:"),
+            right.replace("Content-Length: 13\r\n", ""),
+            right.replace("13", "14"),
+            right.replace("Content-Length: 13", "Content-Length: 13\r\nContent-Length: 13"),
+            right.replace("Server", "Transfer-Encoding: chunked\r\nServer"),
+            right.replace("text/plain", "text/html"),
+            right.replace("Server", "Connection: close\r\nServer"),
+            right.replace("Server: x", "Server x"),
+            right.replace("World", "world"),
+        ];
+        for wrong in &wrong {
+            assert_ne!(*wrong, right);
+            let stream = right.clone() + wrong;
+            for piece in [1, 7, stream.len()] {
+                let error = receive(3, stream.as_bytes(), piece);
+                assert!(matches!(error, Err(Mismatch::Violation { reply: 1, .. })), "{error:?} for {wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_behind_a_known_response_is_compared() {
+        let right = response(DATE);
+        let body = right.len() - BODY.len();
+        for index in body..right.len() {
+            let mut wrong = right.clone().into_bytes();
+            wrong[index] ^= 1;
+            assert!(receive(2, &[right.as_bytes(), &wrong].concat(), usize::MAX).is_err(), "byte {index}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_nobody_asked_for_are_found() {
+        let two = response(DATE).repeat(2);
+        let one = two.len() / 2;
+        assert_eq!(receive(1, two.as_bytes(), usize::MAX), Err(Mismatch::Unsolicited { bytes: one }));
+        assert_eq!(receive(1, &two.as_bytes()[..one + 1], usize::MAX), Err(Mismatch::Unsolicited { bytes: 1 }));
+        assert_eq!(receive(0, &two.as_bytes()[..1], 1), Err(Mismatch::Unsolicited { bytes: 1 }));
+    }
+
+    #[test]
+    fn a_head_without_an_end_is_refused() {
+        assert!(receive(1, &[b'a'; RESPONSE_BYTES_MAX + 1], usize::MAX).is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! Runs the load generator against servers that answer rightly, wrongly, or not at all.
+
+mod echo;
+mod http;
+mod servers;

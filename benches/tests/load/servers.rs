@@ -1,0 +1,131 @@
+//! Servers on blocking sockets, each connection on a thread of its own, and the limit servers as processes.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use sha1::Digest as _;
+use tidegate_benches::config::Run;
+
+/// A short run.
+pub fn run(address: SocketAddr, connections: usize) -> Run {
+    Run {
+        address,
+        connections,
+        stall: Duration::from_secs(10),
+        warmup: Duration::from_millis(20),
+        measured: Duration::from_millis(100),
+        server_pid: None,
+    }
+}
+
+/// One of the limit servers, ended when dropped.
+pub struct Limit {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Limit {
+    pub fn start(program: &str, more: &[&str]) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut child = Command::new(program)
+            .args(["--addr", &address.to_string()])
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line}");
+        Self { child, address }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves each connection with `serve` on a thread of its own, for as long as the test runs.
+pub fn server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream?));
+        }
+    });
+    address
+}
+
+/// The lines of a request head, without the empty one; none at the end of the stream.
+pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(Vec::new());
+        }
+        if line == "\r\n" {
+            return Ok(lines);
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+}
+
+/// A WebSocket on the server's side.
+pub struct WebSocket {
+    pub reader: BufReader<TcpStream>,
+    pub stream: TcpStream,
+}
+
+impl WebSocket {
+    /// Answers the opening handshake.
+    pub fn accept(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let head = read_head(&mut reader)?;
+        let key = head.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key:")).unwrap_or_default();
+        let digest = sha1::Sha1::digest(key.trim().to_owned() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+        let mut stream = stream;
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )?;
+        Ok(Self { reader, stream })
+    }
+
+    /// Reads one frame of up to 125 bytes and gives it as the server's frame: unmasked.
+    pub fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut head = [0; 6];
+        self.reader.read_exact(&mut head)?;
+        let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+        self.reader.read_exact(&mut payload)?;
+        let unmasked = payload.iter().zip(head[2..].iter().cycle()).map(|(byte, key)| byte ^ key);
+        Ok([head[0], head[1] & 0x7f].into_iter().chain(unmasked).collect())
+    }
+}
+
+/// Echoes messages of up to 125 bytes, and the close frame; then it closes.
+pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
+    let mut websocket = WebSocket::accept(stream)?;
+    loop {
+        let frame = websocket.read()?;
+        websocket.stream.write_all(&frame)?;
+        if frame[0] == 0x88 {
+            return Ok(());
+        }
+    }
+}
