@@ -69,7 +69,31 @@ pub enum LoadError {
         /// For how many messages.
         messages: u64,
     },
+    /// No connection came through its life for as long as the run may stall.
+    #[error("stalled: {connections} connections, the first {first}; none got on for too long")]
+    StalledCycles {
+        /// How many are at it.
+        connections: usize,
+        /// What the first one waits for.
+        first: &'static str,
+    },
+    /// The server ended connection `index` before its life was over.
+    #[error("connection {index}: the server closed it {state}")]
+    ClosedEarly {
+        /// Which.
+        index: usize,
+        /// What the client waited for.
+        state: &'static str,
+    },
     /// The ring or the machine failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl LoadError {
+    /// Whether nothing went wrong except that nothing came.
+    #[must_use]
+    pub fn is_stall(&self) -> bool {
+        matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. })
+    }
 }

@@ -29,13 +29,48 @@ pub enum HandshakeError {
     Refused(String),
 }
 
+/// A request for the upgrade, and the answer it must get.
+#[derive(Debug, Clone)]
+pub struct Upgrade {
+    request: Vec<u8>,
+    accept: String,
+}
+
+impl Upgrade {
+    /// A request to `host` for `path`. `number` varies the key.
+    #[must_use]
+    pub fn new(host: &str, path: &str, number: u64) -> Self {
+        let key = key(number);
+        Self { request: request(host, path, &key).into_bytes(), accept: accept(&key) }
+    }
+
+    /// The request, to send as it is.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Looks for the response's head in what came first: gives how many bytes it takes, or `None` when it is not
+    /// complete.
+    ///
+    /// # Errors
+    /// When the head is too long or does not upgrade as asked.
+    pub fn read(&self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            check(&bytes[..end], &self.accept)?;
+            return Ok(Some(end + 4));
+        }
+        if bytes.len() > HEAD_BYTES_MAX { Err(HandshakeError::TooLong) } else { Ok(None) }
+    }
+}
+
 /// Asks for the upgrade, checks the response, and gives the bytes that followed it. `number` varies the key.
 ///
 /// # Errors
 /// What went wrong; the stream is of no use afterwards.
 pub fn open(stream: &mut (impl Read + Write), host: &str, path: &str, number: u64) -> Result<Vec<u8>, HandshakeError> {
-    let key = key(number);
-    stream.write_all(request(host, path, &key).as_bytes())?;
+    let upgrade = Upgrade::new(host, path, number);
+    stream.write_all(upgrade.request())?;
     let mut head = Vec::new();
     let mut block = [0; 4096];
     loop {
@@ -44,13 +79,8 @@ pub fn open(stream: &mut (impl Read + Write), host: &str, path: &str, number: u6
             return Err(HandshakeError::Closed);
         }
         head.extend_from_slice(&block[..length]);
-        if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let rest = head.split_off(end + 4);
-            check(&head[..end], &key)?;
-            return Ok(rest);
-        }
-        if head.len() > HEAD_BYTES_MAX {
-            return Err(HandshakeError::TooLong);
+        if let Some(end) = upgrade.read(&head)? {
+            return Ok(head.split_off(end));
         }
     }
 }
@@ -75,7 +105,7 @@ fn accept(key: &str) -> String {
 
 /// Checks the head, without its empty line, against RFC 6455 section 4.1: nothing was offered, so no extension and no
 /// subprotocol may be chosen.
-fn check(head: &[u8], key: &str) -> Result<(), HandshakeError> {
+fn check(head: &[u8], accept: &str) -> Result<(), HandshakeError> {
     let refuse = |why: String| Err(HandshakeError::Refused(why));
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
@@ -94,9 +124,8 @@ fn check(head: &[u8], key: &str) -> Result<(), HandshakeError> {
     if !options.any(|option| option.trim().eq_ignore_ascii_case("upgrade")) {
         return refuse("no upgrade in the connection field".into());
     }
-    let expected = accept(key);
-    if values("sec-websocket-accept").ne([expected.as_str()]) {
-        return refuse(format!("expected one Sec-WebSocket-Accept of {expected}"));
+    if values("sec-websocket-accept").ne([accept]) {
+        return refuse(format!("expected one Sec-WebSocket-Accept of {accept}"));
     }
     for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
         if let Some(value) = values(name).next() {
@@ -121,8 +150,8 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
         let fields = ["upgrade: WebSocket", "Connection: keep-alive, Upgrade", ACCEPT];
-        check(&head("HTTP/1.1 101 Switching Protocols", &fields), KEY).unwrap();
-        check(&head("HTTP/1.1 101", &fields), KEY).unwrap();
+        check(&head("HTTP/1.1 101 Switching Protocols", &fields), &accept(KEY)).unwrap();
+        check(&head("HTTP/1.1 101", &fields), &accept(KEY)).unwrap();
     }
 
     #[test]
@@ -139,7 +168,7 @@ mod tests {
             ("HTTP/1.1 101 Switching", &[upgrade, connection, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate"]),
         ];
         for (status, fields) in cases {
-            assert!(check(&head(status, fields), KEY).is_err(), "{status} {fields:?}");
+            assert!(check(&head(status, fields), &accept(KEY)).is_err(), "{status} {fields:?}");
         }
     }
 

@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod buffers;
+pub mod churn;
 pub mod config;
 pub mod cpu;
 pub mod echo;

@@ -1,5 +1,6 @@
 //! The load generator's modes.
 
+use crate::churn::{self, Churn};
 use crate::echo::{self, Echo};
 use crate::error::LoadError;
 use crate::http::{self, Http};
@@ -12,6 +13,8 @@ pub enum Load {
     Echo(Echo),
     /// Requests for one small response.
     Http(Http),
+    /// Connections opened, upgraded, used once and closed.
+    Churn(Churn),
 }
 
 /// Runs the load and reports on it.
@@ -22,5 +25,6 @@ pub fn run(load: &Load) -> Result<Report, LoadError> {
     match load {
         Load::Echo(echo) => echo::run(echo),
         Load::Http(http) => http::run(http),
+        Load::Churn(churn) => churn::run(churn),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +12,10 @@ const BACKLOG_MAX: i32 = 4096;
 
 /// Connections made from one loopback address: well below the 28,000 ports the kernel gives out for each.
 pub const CONNECTIONS_PER_SOURCE_MAX: usize = 8_000;
+
+/// Source addresses that short-lived connections take turns in: with 28,000 ports each, more than a minute of them at
+/// 20,000 a second, which is how long TIME_WAIT keeps one.
+const SOURCES_OF_CYCLES: u64 = 64;
 
 /// What the client's sockets use against congestion, of which there is none on loopback.
 const LIGHT_CONGESTION_CONTROL: &[u8] = b"reno";
@@ -49,6 +54,35 @@ pub fn connect(address: SocketAddr, index: usize) -> io::Result<TcpStream> {
     socket.set_read_timeout(Some(SETUP_TIMEOUT))?;
     socket.set_write_timeout(Some(SETUP_TIMEOUT))?;
     Ok(socket.into())
+}
+
+/// A socket that is not connected, for connecting to `address` the `cycle`th time. Cycles take turns
+/// in so many source addresses that ports are free again before their turn comes, whichever side closed first.
+///
+/// # Errors
+/// What `socket`, `setsockopt` or `bind` gives.
+pub fn unconnected(address: SocketAddr, cycle: u64) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let group = 1 + (cycle % SOURCES_OF_CYCLES) as usize;
+    if let Some(source) = source(address, group * CONNECTIONS_PER_SOURCE_MAX) {
+        // The port is chosen when connecting: by then the destination is known, and a port is only taken for it.
+        bind_address_without_port(&socket)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    let _ = socket.set_tcp_congestion(LIGHT_CONGESTION_CONTROL);
+    Ok(socket)
+}
+
+/// Lets `bind` leave the port open (`IP_BIND_ADDRESS_NO_PORT`).
+fn bind_address_without_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let (level, name) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+    let (value, length) = ((&raw const on).cast(), size_of_val(&on) as libc::socklen_t);
+    // SAFETY: the kernel reads one live integer of the length given.
+    if unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// The address to connect from: the kernel's choice for the first group and for anything but IPv4 loopback.

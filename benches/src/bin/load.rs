@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
+use tidegate_benches::churn::Churn;
 use tidegate_benches::config::Run;
 use tidegate_benches::cpu;
 use tidegate_benches::echo::Echo;
-use tidegate_benches::error::LoadError;
 use tidegate_benches::exchange::Pacing;
 use tidegate_benches::http::Http;
 use tidegate_benches::load::{self, Load};
@@ -15,7 +15,7 @@ use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
-    Opt::value("mode", "echo|http", "what to do, echo"),
+    Opt::value("mode", "MODE", "echo, http or churn; echo"),
     Opt::value("protocol", "tcp|ws", "echo: what the server speaks, ws"),
     Opt::value("path", "PATH", "request-target; /ws, http: /plaintext"),
     Opt::value("connections", "N", "64"),
@@ -37,8 +37,8 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("depth", &["echo", "http"]),
     ("sliding", &["echo", "http"]),
     ("rate", &["echo", "http"]),
-    ("size", &["echo"]),
-    ("text", &["echo"]),
+    ("size", &["echo", "churn"]),
+    ("text", &["echo", "churn"]),
 ];
 
 /// The longest measuring or warming up, in seconds.
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("load: {error}");
-            ExitCode::from(if matches!(error, LoadError::Stalled { .. }) { 2 } else { 1 })
+            ExitCode::from(if error.is_stall() { 2 } else { 1 })
         }
     }
 }
@@ -89,11 +89,17 @@ fn configure() -> Result<Load, Failure> {
             protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
             path: path("/ws")?,
             pacing: pacing(&args)?,
-            payload_bytes: args.within("size", 64, [0, PAYLOAD_BYTES_MAX])?,
+            payload_bytes: payload_bytes(&args)?,
             text: args.has("text"),
         })),
         "http" => Ok(Load::Http(Http { run, path: path("/plaintext")?, pacing: pacing(&args)? })),
-        _ => Err(format!("--mode {mode:?}: echo or http").into()),
+        "churn" => Ok(Load::Churn(Churn {
+            run,
+            path: path("/ws")?,
+            payload_bytes: payload_bytes(&args)?,
+            text: args.has("text"),
+        })),
+        _ => Err(format!("--mode {mode:?}: echo, http or churn").into()),
     }
 }
 
@@ -106,6 +112,10 @@ fn run(args: &Args) -> Result<Run, ArgsError> {
         measured: seconds(args, "seconds", 5.0)?,
         server_pid: args.optional("server-pid")?,
     })
+}
+
+fn payload_bytes(args: &Args) -> Result<usize, ArgsError> {
+    args.within("size", 64, [0, PAYLOAD_BYTES_MAX])
 }
 
 fn pacing(args: &Args) -> Result<Pacing, Failure> {
