@@ -1,8 +1,8 @@
 //! Shared parts of the Tidegate benchmarks: the programs in `src/bin` are thin shells over these modules.
 //!
 //! The servers that mark the limit (`raw-uring`, `raw-epoll`) and the load generator (`load`) use the kernel directly
-//! and none of the Tidegate crates, so what they measure does not move when Tidegate does. `compare` runs servers one
-//! after the other under the same load.
+//! and none of the Tidegate crates, so what they measure does not move when Tidegate does. `bench` runs the
+//! matrix of servers and cases and writes the report.
 //!
 //! Everything here is for measuring on one machine over loopback. It is not a client or a server library.
 
@@ -18,6 +18,7 @@ pub mod handshake;
 pub mod histogram;
 pub mod http;
 pub mod load;
+pub mod matrix;
 pub mod measure;
 pub mod replies;
 pub mod report;

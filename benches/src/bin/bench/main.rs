@@ -1,0 +1,190 @@
+//! Runs the matrix: every server under every case, in alternation; prints the tables, and writes the report.
+//!
+//! For each case every server is started, loaded and ended in turn, and the whole round is repeated (A B A B), so that
+//! a change of the machine's speed meets all of them. See the crate's README.
+
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use tidegate_benches::args::{Args, Opt};
+use tidegate_benches::matrix::bars::{judge, table as bars_table};
+use tidegate_benches::matrix::case::{CASES, Case};
+use tidegate_benches::matrix::conditions::Conditions;
+use tidegate_benches::matrix::measure::Bench;
+use tidegate_benches::matrix::page::summary;
+use tidegate_benches::matrix::results::{Outcome, Results, Run, UWEBSOCKETS};
+use tidegate_benches::matrix::server::Server;
+use tidegate_benches::matrix::table::{growth, of_case};
+
+const OPTIONS: &[Opt] = &[
+    Opt::value("only", "WORD,...", "cases: an id or its beginning, a kind such as http, or row1 to row9; all"),
+    Opt::value("server", "NAME,...", "servers, by name; all"),
+    Opt::list("add", "NAME=COMMAND", "one more server; {addr} in the command becomes HOST:PORT"),
+    Opt::value("uwebsockets", "COMMAND", "how to start uWebSockets; {addr} becomes HOST:PORT"),
+    Opt::value("rounds", "K", "runs of each server in each case, 3"),
+    Opt::value("seconds", "S", "how long to measure each run, 3"),
+    Opt::value("warmup", "S", "how long to run before, 1"),
+    Opt::value("stall", "S", "a run fails when nothing comes for this long, 10"),
+    Opt::switch("short", "1 round of 0.4 s after 0.2 s, and a stall after 5 s, where not said otherwise"),
+    Opt::value("budget", "S", "start no run after this long; what is left is shown as not run"),
+    Opt::value("server-core", "C", "where the servers run, 0"),
+    Opt::value("load-core", "C", "where the load runs, 1"),
+    Opt::value("report", "FOLDER", "write results.json, README.md and plots there"),
+    Opt::value("from", "FILE", "measure nothing: take the results of an earlier run"),
+    Opt::switch("list", "print the servers and the cases, and end"),
+    Opt::switch("verbose", "print each run"),
+];
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Whether every run of ours and of the limits succeeded. What a peer can't do is a finding.
+fn run() -> Result<bool, Failure> {
+    let args = Args::parse(env::args().skip(1), OPTIONS)?;
+    let results = match args.optional::<PathBuf>("from")? {
+        Some(file) => {
+            let results: Results = serde_json::from_str(&fs::read_to_string(&file)?)?;
+            for case in CASES.iter().filter(|case| results.has(case)) {
+                print_case(&results, case);
+            }
+            results
+        }
+        None => {
+            let servers = servers(&args)?;
+            let cases = cases(&args)?;
+            if args.has("list") {
+                servers.iter().for_each(|server| println!("server {}", server.entrant.name));
+                cases.iter().for_each(|case| println!("case {} (row {}): {}", case.id, case.row, case.title));
+                return Ok(true);
+            }
+            measure(&args, &servers, &cases)?
+        }
+    };
+    print_end(&results);
+    if let Some(folder) = args.optional::<PathBuf>("report")? {
+        report::write(&results, &folder)?;
+    }
+    Ok(results.own_failures().is_empty())
+}
+
+/// The limits and ours, uWebSockets, the peers, and what was added; of these, those that were asked for.
+fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
+    let programs = programs()?;
+    let mut servers = Server::own(&programs);
+    let command: Option<String> = args.optional("uwebsockets")?;
+    servers
+        .extend(command.map(|command| Server::by_command(UWEBSOCKETS, &command, "given by its command")).transpose()?);
+    match Server::peers(&programs) {
+        Ok(peers) => servers.extend(peers.into_iter().filter(|peer| {
+            // A command that was given goes before the program's own.
+            !(peer.entrant.name == UWEBSOCKETS && args.has("uwebsockets"))
+        })),
+        Err(why) => eprintln!("bench: without peers: {why}"),
+    }
+    if servers.iter().all(|server| server.entrant.name != UWEBSOCKETS) {
+        servers.push(Server::absent(UWEBSOCKETS, "not built; see benches/README.md"));
+    }
+    for text in args.all("add") {
+        let (name, command) = text.split_once('=').ok_or_else(|| format!("--add {text:?}: NAME=COMMAND"))?;
+        servers.push(Server::by_command(name, command, "added")?);
+    }
+    let Some(names) = args.optional::<String>("server")? else { return Ok(servers) };
+    let names: Vec<&str> = names.split(',').collect();
+    let known = |name: &&&str| servers.iter().any(|server| server.entrant.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        return Err(format!("--server {unknown}: no such server; --list names them").into());
+    }
+    servers.retain(|server| names.contains(&server.entrant.name.as_str()));
+    Ok(servers)
+}
+
+/// The folder of this program, where cargo puts the others too.
+fn programs() -> Result<PathBuf, Failure> {
+    Ok(env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
+/// The cases that were asked for.
+fn cases(args: &Args) -> Result<Vec<&'static Case>, Failure> {
+    let words: String = args.optional("only")?.unwrap_or_default();
+    let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
+    if let Some(unknown) = words.iter().find(|word| Case::meant_by(word).is_empty()) {
+        return Err(format!("--only {unknown}: no such case; --list names them").into());
+    }
+    let meant: Vec<&Case> = words.iter().flat_map(|word| Case::meant_by(word)).collect();
+    let asked = |case: &&Case| words.is_empty() || meant.iter().any(|meant| meant.id == case.id);
+    Ok(CASES.iter().filter(asked).collect())
+}
+
+fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<Results, Failure> {
+    let short = args.has("short");
+    let or_short = |usual: f64, shorter: f64| if short { shorter } else { usual };
+    let core_max = libc::CPU_SETSIZE as usize - 1;
+    let rounds: u32 = args.within("rounds", if short { 1 } else { 3 }, [1, 100])?;
+    let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
+    let bench = Bench {
+        load: programs()?.join("load"),
+        server_core: args.within("server-core", 0, [0, core_max])?,
+        load_core: args.within("load-core", 1, [0, core_max])?,
+        seconds: args.within("seconds", or_short(3.0, 0.4), [0.1, 3_600.0])?,
+        warmup: args.within("warmup", or_short(1.0, 0.2), [0.0, 3_600.0])?,
+        stall: args.within("stall", or_short(10.0, 5.0), [0.1, 3_600.0])?,
+    };
+    let deadline = Instant::now() + Duration::from_secs_f64(budget);
+    let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
+    let mut results = Results { conditions: Conditions::here(), servers: entrants, runs: Vec::new() };
+    for case in cases {
+        for round in 1..=rounds {
+            for server in servers {
+                let outcome = if Instant::now() < deadline {
+                    bench.measure(server, case)
+                } else {
+                    Some(Outcome::Cannot("not run: the time was up".into()))
+                };
+                let Some(outcome) = outcome else { continue };
+                if args.has("verbose") {
+                    eprintln!(
+                        "{} round {round}: {}: {}",
+                        case.id,
+                        server.entrant.name,
+                        serde_json::to_string(&outcome)?
+                    );
+                }
+                let (case, server) = (case.id.to_owned(), server.entrant.name.clone());
+                results.runs.push(Run { case, server, round, outcome });
+            }
+        }
+        print_case(&results, case);
+    }
+    Ok(results)
+}
+
+fn print_case(results: &Results, case: &Case) {
+    println!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
+}
+
+/// The conditions, the table over connections, and the aims.
+fn print_end(results: &Results) {
+    println!("\nServer time a message by connections, 64 B (row 9)\n{}", growth(results).text());
+    let judgements = judge(results);
+    println!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
+    for (name, value) in results.conditions.lines() {
+        println!("  {name}: {value}");
+    }
+    for run in results.own_failures() {
+        println!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
+    }
+}

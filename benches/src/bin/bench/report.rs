@@ -1,0 +1,44 @@
+//! Writes the report into a folder: the numbers, the page, the plots.
+
+use std::fs;
+use std::path::Path;
+
+use tidegate_benches::matrix::page::{Picture, page};
+use tidegate_benches::matrix::results::Results;
+
+/// Writes `results.json`, `README.md` and, where they are built in, the plots.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    fs::create_dir_all(folder)?;
+    let pictures = pictures(results, folder)?;
+    fs::write(folder.join("results.json"), json(results)?)?;
+    fs::write(folder.join("README.md"), page(results, &pictures, folder.join("notes.md").exists()))?;
+    println!("\nwritten: {}", folder.join("README.md").display());
+    Ok(())
+}
+
+/// The results with each server and each run on a line of its own.
+fn json(results: &Results) -> serde_json::Result<String> {
+    let lines = |items: Vec<String>| items.join(",\n  ");
+    let servers = results.servers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    let runs = results.runs.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    Ok(format!(
+        "{{\"conditions\": {},\n\"servers\": [\n  {}],\n\"runs\": [\n  {}]}}\n",
+        serde_json::to_string_pretty(&results.conditions)?,
+        lines(servers),
+        lines(runs)
+    ))
+}
+
+#[cfg(feature = "report")]
+fn pictures(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn std::error::Error>> {
+    tidegate_benches::matrix::plot::write_all(results, folder)
+}
+
+#[cfg(not(feature = "report"))]
+fn pictures(_: &Results, _: &Path) -> Result<Vec<Picture>, Box<dyn std::error::Error>> {
+    eprintln!("bench: without plots: build with --features report to have them");
+    Ok(Vec::new())
+}

@@ -1,0 +1,200 @@
+//! The loads of the matrix: one case for each line of the aims, in the order of the report.
+//!
+//! Owns the catalogue and the words that make the load generator run a case. Never measures.
+
+/// What a connection does in a case; each is a mode of the load generator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Messages that come back to who sent them.
+    Echo,
+    /// Messages of one publisher that go to every connection.
+    Broadcast,
+    /// `GET /plaintext`.
+    Http,
+    /// Connect, upgrade, one echo, closing handshake, close; again.
+    Churn,
+    /// Connections that do nothing: what they hold of memory.
+    Idle,
+}
+
+impl Kind {
+    /// The load generator's word for it, which is the peers' word too.
+    #[must_use]
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Broadcast => "broadcast",
+            Self::Http => "http",
+            Self::Churn => "churn",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// What its rates count.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Echo => "messages",
+            Self::Broadcast => "deliveries",
+            Self::Http => "requests",
+            Self::Churn => "cycles",
+            Self::Idle => "connections",
+        }
+    }
+}
+
+/// One load.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Names it on the command line, in results and in file names.
+    pub id: &'static str,
+    /// Names it for people.
+    pub title: &'static str,
+    /// The row of the aims it belongs to, 1 to 9.
+    pub row: u8,
+    /// What happens.
+    pub kind: Kind,
+    /// Payload bytes of a message; 0 where there are none.
+    pub size: u32,
+    /// Messages outstanding on a connection, or published at a time.
+    pub depth: u32,
+    /// How many connections.
+    pub connections: u32,
+    /// Receive buffers of the raw limit, their count and their bytes: a message in one buffer where that is not slower,
+    /// and no more buffers than are in use, which spares the caches.
+    pub raw_buffers: [u32; 2],
+    /// Whether only Tidegate is asked: others can't spread over the processes it takes.
+    pub ours_alone: bool,
+}
+
+/// Every case, in the order in which they are run.
+pub const CASES: &[Case] = &[
+    echo("echo-64", "64 B, 64 connections", 1, [64, 1, 64], [256, 4096]),
+    echo("echo-512", "64 B, 512 connections", 1, [64, 1, 512], [1024, 4096]),
+    echo("echo-512-deep", "64 B, 512 connections, 16 deep", 2, [64, 16, 512], [1024, 4096]),
+    echo("echo-16k", "16 KiB, 64 connections", 3, [16_384, 1, 64], [256, 32_768]),
+    echo("echo-256k", "256 KiB, 8 connections", 3, [262_144, 1, 8], [64, 65_536]),
+    echo("echo-1", "64 B, 1 connection", 4, [64, 1, 1], [16, 4096]),
+    broadcast("broadcast-64-1k", "64 B to 1,000, one at a time", [64, 1, 1_000]),
+    broadcast("broadcast-64-10k", "64 B to 10,000, one at a time", [64, 1, 10_000]),
+    broadcast("broadcast-1k-1k", "1 KiB to 1,000, one at a time", [1_024, 1, 1_000]),
+    broadcast("broadcast-1k-10k", "1 KiB to 10,000, one at a time", [1_024, 1, 10_000]),
+    broadcast("broadcast-64-1k-burst", "64 B to 1,000, bursts of 16", [64, 16, 1_000]),
+    broadcast("broadcast-64-10k-burst", "64 B to 10,000, bursts of 16", [64, 16, 10_000]),
+    broadcast("broadcast-1k-1k-burst", "1 KiB to 1,000, bursts of 16", [1_024, 16, 1_000]),
+    broadcast("broadcast-1k-10k-burst", "1 KiB to 10,000, bursts of 16", [1_024, 16, 10_000]),
+    other("http", "/plaintext, 64 connections", 6, Kind::Http, [1, 64]),
+    other("http-deep", "/plaintext, 64 connections, 16 deep", 6, Kind::Http, [16, 64]),
+    other("churn", "connect, upgrade, echo, close; 64 at a time", 7, Kind::Churn, [1, 64]),
+    other("idle-10k", "10,000 idle WebSockets", 8, Kind::Idle, [1, 10_000]),
+    Case { ours_alone: true, ..other("idle-100k", "100,000 idle WebSockets", 8, Kind::Idle, [1, 100_000]) },
+    echo("echo-4096", "64 B, 4,096 connections", 9, [64, 1, 4_096], [4096, 512]),
+    echo("echo-16000", "64 B, 16,000 connections", 9, [64, 1, 16_000], [16_384, 256]),
+];
+
+/// The cases of row 9: the same load on ever more connections.
+pub const GROWTH: [&str; 4] = ["echo-64", "echo-512", "echo-4096", "echo-16000"];
+
+const fn echo(id: &'static str, title: &'static str, row: u8, load: [u32; 3], raw_buffers: [u32; 2]) -> Case {
+    let [size, depth, connections] = load;
+    Case { id, title, row, kind: Kind::Echo, size, depth, connections, raw_buffers, ours_alone: false }
+}
+
+const fn broadcast(id: &'static str, title: &'static str, load: [u32; 3]) -> Case {
+    let [size, depth, connections] = load;
+    Case { size, ..other(id, title, 5, Kind::Broadcast, [depth, connections]) }
+}
+
+const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load: [u32; 2]) -> Case {
+    let [depth, connections] = load;
+    Case { id, title, row, kind, size: 0, depth, connections, raw_buffers: [0, 0], ours_alone: false }
+}
+
+impl Case {
+    /// The case of that id.
+    #[must_use]
+    pub fn named(id: &str) -> Option<&'static Self> {
+        CASES.iter().find(|case| case.id == id)
+    }
+
+    /// The cases a word of `--only` means: those of a kind, those of `row` and a row, the one of that id, or those whose
+    /// ids begin so.
+    #[must_use]
+    pub fn meant_by(word: &str) -> Vec<&'static Self> {
+        let choose = |is: &dyn Fn(&Self) -> bool| CASES.iter().filter(|case| is(case)).collect::<Vec<_>>();
+        let of_row = |case: &Self| format!("row{}", case.row) == word || word == "row9" && GROWTH.contains(&case.id);
+        let choices = [
+            choose(&|case| case.kind.mode() == word),
+            choose(&of_row),
+            choose(&|case| case.id == word),
+            choose(&|case| case.id.starts_with(word)),
+        ];
+        choices.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
+    }
+
+    /// The load generator's options that make it this load.
+    #[must_use]
+    pub fn load_words(&self) -> Vec<String> {
+        let mut words = vec![format!("--connections={}", self.connections)];
+        let mut option = |name: &str, value: &dyn ToString| words.push(format!("--{name}={}", value.to_string()));
+        match self.kind {
+            Kind::Echo => {
+                option("size", &self.size);
+                option("depth", &self.depth);
+                option("path", &"/ws");
+            }
+            Kind::Broadcast => {
+                option("mode", &"broadcast");
+                option("size", &self.size);
+                option("burst", &self.depth);
+                option("path", &"/hub");
+            }
+            Kind::Http => {
+                option("mode", &"http");
+                option("depth", &self.depth);
+                option("path", &"/plaintext");
+            }
+            Kind::Churn | Kind::Idle => {
+                option("mode", &self.kind.mode());
+                option("path", &"/ws");
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_distinct_and_every_row_has_a_case() {
+        for (at, case) in CASES.iter().enumerate() {
+            assert!(CASES[..at].iter().all(|earlier| earlier.id != case.id), "{}", case.id);
+        }
+        for row in 1..=9 {
+            assert!(CASES.iter().any(|case| case.row == row), "row {row}");
+        }
+        assert!(GROWTH.iter().all(|id| Case::named(id).is_some()));
+    }
+
+    #[test]
+    fn words_choose_cases() {
+        let chosen = |word| Case::meant_by(word).iter().map(|case| case.id).collect::<Vec<_>>();
+        assert_eq!(chosen("http"), ["http", "http-deep"]);
+        assert_eq!(chosen("row9"), GROWTH);
+        assert_eq!(chosen("row3"), ["echo-16k", "echo-256k"]);
+        assert_eq!(chosen("broadcast").len(), 8);
+        assert_eq!(chosen("echo-1"), ["echo-1"]);
+        assert_eq!(chosen("echo-16"), ["echo-16k", "echo-16000"]);
+        assert_eq!(chosen("nothing"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_case_says_what_the_load_is() {
+        let words = Case::named("broadcast-1k-10k-burst").unwrap().load_words();
+        for word in ["--mode=broadcast", "--size=1024", "--burst=16", "--connections=10000", "--path=/hub"] {
+            assert!(words.iter().any(|known| known == word), "{word} in {words:?}");
+        }
+    }
+}

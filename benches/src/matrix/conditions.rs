@@ -1,0 +1,186 @@
+//! What has to be said with any number: the machine, the versions, the options.
+//!
+//! Reads the system and never changes it. What can't be read is "unknown"; nothing here fails.
+
+use std::process::Command;
+use std::time::SystemTime;
+use std::{env, fs, thread};
+
+use serde::{Deserialize, Serialize};
+
+/// The workspace's manifest, for the profile everything was built with.
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
+
+/// The conditions of a measurement. Every field is a text for people.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Conditions {
+    /// When it began.
+    pub date: String,
+    /// Tidegate's version and commit.
+    pub tidegate: String,
+    /// The processor's name, how many cores, and whether they are virtual.
+    pub processor: String,
+    /// Memory of the machine.
+    pub memory: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The compiler.
+    pub rustc: String,
+    /// The build's profile and flags.
+    pub flags: String,
+    /// `net.ipv4.tcp_congestion_control`; the load generator itself uses reno.
+    pub congestion_control: String,
+    /// Files a process may open.
+    pub open_files: String,
+    /// Load averages before the first run: what else ran.
+    pub load_average: String,
+    /// What was typed.
+    pub command: String,
+}
+
+impl Conditions {
+    /// Those of this machine, now.
+    #[must_use]
+    pub fn here() -> Self {
+        Self {
+            date: httpdate::fmt_http_date(SystemTime::now()),
+            tidegate: tidegate(),
+            processor: processor(),
+            memory: memory(),
+            kernel: file("/proc/sys/kernel/osrelease"),
+            rustc: output("rustc", &["--version"]),
+            flags: flags(),
+            congestion_control: file("/proc/sys/net/ipv4/tcp_congestion_control"),
+            open_files: open_files(),
+            load_average: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            command: command(env::args()),
+        }
+    }
+
+    /// Names and values, in the order to print them.
+    #[must_use]
+    pub fn lines(&self) -> [(&'static str, &str); 11] {
+        [
+            ("Date", &self.date),
+            ("Tidegate", &self.tidegate),
+            ("Processor", &self.processor),
+            ("Memory", &self.memory),
+            ("Kernel", &self.kernel),
+            ("Compiler", &self.rustc),
+            ("Flags, for every server", &self.flags),
+            ("Congestion control", &self.congestion_control),
+            ("Open files a process", &self.open_files),
+            ("Load averages before", &self.load_average),
+            ("Command", &self.command),
+        ]
+    }
+}
+
+fn tidegate() -> String {
+    let commit = output("git", &["rev-parse", "--short=10", "HEAD"]);
+    let changes = output("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let changed = if changes.is_empty() || changes == UNKNOWN { "" } else { ", with changes" };
+    format!("{} at {commit}{changed}", env!("CARGO_PKG_VERSION"))
+}
+
+fn processor() -> String {
+    let text = file("/proc/cpuinfo");
+    let name = field(&text, "model name").unwrap_or(UNKNOWN);
+    let virtual_ = field(&text, "flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    format!("{name}, {cores} {} cores", if virtual_ { "virtual" } else { "real" })
+}
+
+fn memory() -> String {
+    let text = file("/proc/meminfo");
+    let kibibytes = field(&text, "MemTotal").and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
+    kibibytes.map_or(UNKNOWN.into(), |kibibytes| format!("{:.1} GiB", kibibytes / 1_048_576.0))
+}
+
+fn open_files() -> String {
+    let text = file("/proc/self/limits");
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_ascii_whitespace().nth(1)).unwrap_or(UNKNOWN).to_owned()
+}
+
+/// The release profile of the manifest this was built from, and what the environment added.
+fn flags() -> String {
+    let (_, after) = MANIFEST.split_once("[profile.release]\n").unwrap_or_default();
+    let settings: Vec<&str> = after.lines().take_while(|line| !line.is_empty() && !line.starts_with('[')).collect();
+    let more = env::var("RUSTFLAGS").unwrap_or_default();
+    let target = if more.is_empty() { "no RUSTFLAGS".to_owned() } else { format!("RUSTFLAGS {more}") };
+    format!("release profile, {}; {target}; the system's allocator", settings.join(", "))
+}
+
+/// The words typed, without the folders of this machine.
+fn command(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = words.map(|word| without_folders(&word)).collect();
+    words.join(" ")
+}
+
+/// The text with every absolute path of several parts in it cut down to its last one.
+#[must_use]
+pub fn without_folders(text: &str) -> String {
+    let split = |c: char| c == ' ' || c == '=' || c == '"' || c == '\'';
+    let short = |word: &str| match word.rsplit_once('/') {
+        Some((folder, name)) if folder.starts_with('/') => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(split) {
+        out += &short(&rest[..at]);
+        out += &rest[at..=at];
+        rest = &rest[at + 1..];
+    }
+    out + &short(rest)
+}
+
+const UNKNOWN: &str = "unknown";
+
+fn file(path: &str) -> String {
+    fs::read_to_string(path).map_or(UNKNOWN.into(), |text| text.trim().to_owned())
+}
+
+fn output(program: &str, words: &[&str]) -> String {
+    match Command::new(program).args(words).output() {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => UNKNOWN.into(),
+    }
+}
+
+/// The value after `name` and a colon in a file of `/proc`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_known_here_and_fits_on_a_line() {
+        for (name, value) in Conditions::here().lines() {
+            assert!(!value.is_empty() && !value.contains('\n'), "{name}: {value:?}");
+        }
+        assert!(flags().contains("lto"), "{}", flags());
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "model\t\t: 1\nmodel name\t: A Core\nflags : fpu hypervisor\n";
+        assert_eq!(field(text, "model name"), Some("A Core"));
+        assert_eq!(field(text, "model"), Some("1"));
+        assert_eq!(field(text, "absent"), None);
+    }
+
+    #[test]
+    fn folders_of_the_machine_are_left_out() {
+        let typed =
+            ["/opt/a/b/bench", "--server", "inline", "--uwebsockets=/opt/x/uws --port {addr}", "target/release/x"];
+        let shown = command(typed.iter().map(|word| (*word).to_owned()));
+        assert_eq!(shown, "bench --server inline --uwebsockets=uws --port {addr} target/release/x");
+        let other = "GET /ws 101, 3/4, \"/plaintext\"";
+        assert_eq!(without_folders(other), other);
+    }
+}

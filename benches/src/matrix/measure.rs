@@ -1,0 +1,105 @@
+//! One server under one case, once.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::matrix::case::{Case, Kind};
+use crate::matrix::conditions::without_folders;
+use crate::matrix::process::{Running, free_address, run_load};
+use crate::matrix::results::Outcome;
+use crate::matrix::server::{Part, Server};
+
+/// What setting up and ending a load may take beside what it is told to take.
+const LOAD_GRACE: Duration = Duration::from_secs(15);
+
+/// Connections made in a second at the very least, by the slowest server.
+const CONNECTIONS_PER_S_MIN: u32 = 1_000;
+
+/// How to run every cell.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// The load generator.
+    pub load: PathBuf,
+    /// Where the servers run.
+    pub server_core: usize,
+    /// Where the load runs.
+    pub load_core: usize,
+    /// How long to measure.
+    pub seconds: f64,
+    /// How long to run before.
+    pub warmup: f64,
+    /// Without any answer for this long, the run has failed.
+    pub stall: f64,
+}
+
+impl Bench {
+    /// Starts the server, loads it, and ends it; `None` when the server has no part in the case.
+    #[must_use]
+    pub fn measure(&self, server: &Server, case: &Case) -> Option<Outcome> {
+        match server.part(case) {
+            Part::None => None,
+            Part::Cannot(why) => Some(Outcome::Cannot(why)),
+            Part::Takes => Some(
+                self.run(server, case).map_or_else(|how| Outcome::Failed(without_folders(&how)), Outcome::Measured),
+            ),
+        }
+    }
+
+    fn run(&self, server: &Server, case: &Case) -> Result<Map<String, Value>, String> {
+        let address = free_address().map_err(|error| format!("no address is free: {error}"))?;
+        let mut running = Running::start(&server.words(case, &address.to_string()), address, self.server_core)?;
+        let mut command = Command::new(&self.load);
+        command.args(case.load_words());
+        let mut option = |name: &str, value: &dyn ToString| {
+            command.arg(format!("--{name}={}", value.to_string()));
+        };
+        option("addr", &address);
+        option("seconds", &self.seconds);
+        option("warmup", &self.warmup);
+        option("stall", &self.stall);
+        option("core", &self.load_core);
+        option("server-pid", &running.id());
+        if case.kind == Kind::Echo {
+            option("protocol", &server.protocol);
+        }
+        let report = run_load(&mut command, self.limit(case));
+        if let Some(status) = running.ended() {
+            return Err(format!("the server ended: {status}"));
+        }
+        let report = report?;
+        serde_json::from_str(&report).map_err(|error| format!("the load generator said {report:?}: {error}"))
+    }
+
+    /// The longest the load of a case may take.
+    fn limit(&self, case: &Case) -> Duration {
+        let told = Duration::from_secs_f64(self.seconds + self.warmup + self.stall);
+        told + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_run_is_an_outcome_and_no_end() {
+        let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 0.1, warmup: 0.0, stall: 1.0 };
+        let case = Case::named("echo-1").unwrap();
+        let absent = bench.measure(&Server::absent("a", "not built"), case);
+        assert!(matches!(absent, Some(Outcome::Cannot(why)) if why == "not built"));
+        let missing = Server::by_command("a", "no-such-program {addr}", "").unwrap();
+        assert!(matches!(bench.measure(&missing, case), Some(Outcome::Failed(how)) if how.contains("started")));
+        let ours_alone = Case::named("idle-100k").unwrap();
+        assert!(bench.measure(&missing, ours_alone).is_none());
+    }
+
+    #[test]
+    fn more_connections_may_take_longer() {
+        let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 1.0, warmup: 0.5, stall: 3.5 };
+        assert_eq!(bench.limit(Case::named("echo-64").unwrap()), Duration::from_secs(20));
+        assert_eq!(bench.limit(Case::named("idle-100k").unwrap()), Duration::from_secs(120));
+    }
+}

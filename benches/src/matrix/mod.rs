@@ -1,0 +1,17 @@
+//! The matrix: servers by cases, measured in alternation, and what is made of the numbers.
+//!
+//! `case` lists the loads, `server` the programs under test, `process` starts and ends them, `measure` runs one server
+//! under one load. `results` keeps every run and picks the best ones; `table`, `bars`, `page` and (with the feature
+//! `report`) `plot` only read results, so a report can be made again from a saved file without measuring.
+
+pub mod bars;
+pub mod case;
+pub mod conditions;
+pub mod measure;
+pub mod page;
+#[cfg(feature = "report")]
+pub mod plot;
+pub mod process;
+pub mod results;
+pub mod server;
+pub mod table;

@@ -1,0 +1,207 @@
+//! Starting, confining, awaiting and ending the processes of a measurement.
+//!
+//! Whatever is started here ends: with its handle, or with the thread that started it. A server that hangs or crashes
+//! costs its own cell and no more.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::socket;
+
+/// How long a server may take to listen, and to end after SIGTERM.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a process is asked whether it listens or has ended.
+const ASK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What is kept of what a process said when it failed.
+const COMPLAINT_BYTES_MAX: usize = 200;
+
+/// A loopback address nobody listens on. Each run gets another: the kernel ends a ring some time after its process,
+/// and until then the old listener keeps its port.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+/// A server process, ended when dropped.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Starts the command, which may use one core only, and waits until it accepts connections at the address.
+    ///
+    /// # Errors
+    /// When it can't be started, ends, or does not listen in time.
+    pub fn start(words: &[String], address: SocketAddr, core: usize) -> Result<Self, String> {
+        let mut command = Command::new(words.first().map_or("", String::as_str));
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = spawn(&mut command, Some(core)).map_err(|error| format!("can't be started: {error}"))?;
+        let mut running = Self { child };
+        running.wait_until_listening(address)?;
+        Ok(running)
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(status.to_string())
+    }
+
+    fn wait_until_listening(&mut self, address: SocketAddr) -> Result<(), String> {
+        let deadline = Instant::now() + SERVER_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                return Err(format!("ended before it listened: {status}"));
+            }
+            if TcpStream::connect_timeout(&address, SERVER_TIMEOUT).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(ASK_INTERVAL);
+        }
+        Err(format!("does not listen after {SERVER_TIMEOUT:?}"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // SAFETY: the child has not been waited for, so its identifier still names it and nothing else.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        if !ended_within(&mut self.child, SERVER_TIMEOUT) {
+            kill(&mut self.child);
+        }
+    }
+}
+
+/// Runs a load to its end, for at most `limit`; gives its standard output.
+///
+/// # Errors
+/// What it said when it failed, or that it took too long.
+pub fn run_load(command: &mut Command, limit: Duration) -> Result<String, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(command, None).map_err(|error| format!("the load generator can't be started: {error}"))?;
+    // It writes two lines at its end, which the pipes hold, so nothing has to read them meanwhile.
+    if !ended_within(&mut child, limit) {
+        kill(&mut child);
+        return Err(format!("no end after {} s", limit.as_secs()));
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).map_err(|error| error.to_string());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.trim().lines().last().unwrap_or_default().trim_start_matches("load: ").to_owned();
+    Err(if last.is_empty() { output.status.to_string() } else { shortened(last) })
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > COMPLAINT_BYTES_MAX {
+        let end = (0..=COMPLAINT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Starts a process in a group of its own that ends with this thread, on one core if one is named.
+fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<Child> {
+    command.process_group(0);
+    // SAFETY: the closure only makes system calls on its own stack, which is allowed between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            socket::raise_file_limit()?;
+            core.map_or(Ok(()), confine)
+        });
+    }
+    command.spawn()
+}
+
+/// Lets the calling process, and what it becomes, run on one core only.
+fn confine(core: usize) -> io::Result<()> {
+    // SAFETY: an all-zero set is a valid, empty one; the core is below CPU_SETSIZE; the kernel only reads the set.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Waits for the end of the process; whether it came in time.
+fn ended_within(child: &mut Child, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return true;
+        }
+        thread::sleep(ASK_INTERVAL);
+    }
+    false
+}
+
+/// Ends the process and those it started.
+fn kill(child: &mut Child) {
+    // SAFETY: the child leads a group of its own and has not been waited for, so the number names nothing else.
+    unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
+    let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_load_gives_its_output_or_its_last_complaint() {
+        let limit = Duration::from_secs(60);
+        assert_eq!(run_load(&mut shell("echo '{}'"), limit), Ok("{}\n".into()));
+        assert_eq!(run_load(&mut shell("echo a >&2; echo load: b >&2; exit 1"), limit), Err("b".into()));
+        assert!(run_load(&mut shell("exit 3"), limit).unwrap_err().contains('3'));
+        assert!(run_load(&mut Command::new("no-such-program"), limit).unwrap_err().contains("started"));
+    }
+
+    #[test]
+    fn a_load_that_hangs_is_ended_with_what_it_started() {
+        let how = run_load(&mut shell("sleep 1000 & sleep 1000"), Duration::from_millis(50));
+        assert_eq!(how, Err("no end after 0 s".into()));
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_told_from_one_that_listens() {
+        let words = ["sh", "-c", "exit 7"].map(str::to_owned);
+        let error = Running::start(&words, free_address().unwrap(), 0).err().unwrap();
+        assert!(error.contains("ended before it listened") && error.contains('7'), "{error}");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let words = ["sleep", "1000"].map(str::to_owned);
+        assert!(Running::start(&words, listener.local_addr().unwrap(), 0).unwrap().ended().is_none());
+    }
+
+    #[test]
+    fn complaints_are_cut_at_characters() {
+        assert_eq!(shortened("short".into()), "short");
+        let cut = shortened("é".repeat(COMPLAINT_BYTES_MAX));
+        assert!(cut.len() < COMPLAINT_BYTES_MAX + 4 && cut.ends_with('…'));
+    }
+}

@@ -1,0 +1,319 @@
+//! What was measured: every run of every server, under which conditions, and the best run of each.
+//!
+//! This is what `results.json` holds. Tables, verdicts and plots are made of it alone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::matrix::case::{Case, Kind};
+use crate::matrix::conditions::Conditions;
+
+/// The name of uWebSockets among the servers, to which ratios are taken.
+pub const UWEBSOCKETS: &str = "uwebsockets";
+
+/// The name of the raw io_uring echo, to which ratios are taken.
+pub const RAW: &str = "raw-uring";
+
+/// Tidegate's placements, each of which has to reach the aims.
+pub const OURS: [&str; 2] = ["inline", "same-core"];
+
+/// Everything a report is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Results {
+    /// Machine, versions, options.
+    pub conditions: Conditions,
+    /// Who took part.
+    pub servers: Vec<Entrant>,
+    /// Every run, in the order of running.
+    pub runs: Vec<Run>,
+}
+
+/// What kind of program a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// No protocol: the limit of the machine.
+    Limit,
+    /// Tidegate.
+    Ours,
+    /// Anything else.
+    Peer,
+}
+
+/// A server that took part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entrant {
+    /// Names it on the command line and in runs.
+    pub name: String,
+    /// Which kind it is.
+    pub group: Group,
+    /// Its version, where known.
+    pub version: String,
+    /// How it was set up and why.
+    pub setting: String,
+    /// Whether it has several threads on its one core, which wait for each other.
+    #[serde(default)]
+    pub several_threads: bool,
+}
+
+/// One server under one case, once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The case's id.
+    pub case: String,
+    /// The server's name.
+    pub server: String,
+    /// From 1.
+    pub round: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The load generator's report.
+    Measured(Map<String, Value>),
+    /// It was tried and failed, and this is how.
+    Failed(String),
+    /// It was not tried, and this is why.
+    Cannot(String),
+}
+
+/// The numbers of a run; absent ones were not measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// Messages, deliveries, requests or cycles a second.
+    pub rate: f64,
+    /// Server time for each of them, µs.
+    pub server_cpu_us: Option<f64>,
+    /// Share of its core the client used.
+    pub client_utilisation: Option<f64>,
+    /// Whether the client may be what limits the rate.
+    pub client_bound: bool,
+    /// Share of the time in which other work had a core that was wanted.
+    pub disturbance: Option<f64>,
+    /// p50, p90, p99, p99.9, p99.99 and the longest, µs.
+    pub latency_us: [Option<f64>; 6],
+    /// The server's memory for each idle connection.
+    pub user_bytes: Option<f64>,
+    /// The kernel's memory for each idle connection, both ends.
+    pub kernel_bytes: Option<f64>,
+}
+
+/// Names of [`Figures::latency_us`].
+pub const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
+
+/// What is shown of a server in a case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// The best of its runs, and how far the worst of them fell below it, as a share.
+    Best(Figures, f64),
+    /// No run succeeded: how the last one failed.
+    Failed(String),
+    /// It was not tried: why.
+    Cannot(String),
+}
+
+impl Cell {
+    /// The figures, if there are any.
+    #[must_use]
+    pub fn figures(&self) -> Option<&Figures> {
+        match self {
+            Self::Best(figures, _) => Some(figures),
+            Self::Failed(_) | Self::Cannot(_) => None,
+        }
+    }
+}
+
+impl Figures {
+    /// Takes the figures out of a report of the load generator.
+    #[must_use]
+    pub fn of(report: &Map<String, Value>) -> Self {
+        let number = |name: &str| report.get(name).and_then(Value::as_f64);
+        Self {
+            rate: number("rate_per_s").or_else(|| number("messages_per_s")).unwrap_or_default(),
+            server_cpu_us: number("server_cpu_us"),
+            client_utilisation: number("client_utilisation"),
+            client_bound: report.get("client_bound").and_then(Value::as_bool).unwrap_or_default(),
+            disturbance: number("disturbance"),
+            latency_us: [
+                number("p50_us"),
+                number("p90_us"),
+                number("p99_us"),
+                number("p999_us").or_else(|| number("p99_9_us")),
+                number("p9999_us").or_else(|| number("p99_99_us")),
+                number("max_us"),
+            ],
+            user_bytes: number("user_bytes_per_connection"),
+            kernel_bytes: number("kernel_bytes_per_connection_both_ends"),
+        }
+    }
+
+    /// How good the run was among those of the same server and case, more is better. Other work only takes away, so
+    /// the fastest run counts; of idle connections the cheapest.
+    fn merit(&self, kind: Kind) -> f64 {
+        if kind == Kind::Idle { -self.user_bytes.unwrap_or(f64::MAX) } else { self.rate }
+    }
+}
+
+impl Results {
+    /// What there is of a server in a case; `None` when it has no part in it.
+    #[must_use]
+    pub fn cell(&self, case: &Case, server: &str) -> Option<Cell> {
+        let outcomes = || self.runs.iter().filter(|run| run.case == case.id && run.server == server);
+        let measured = outcomes().filter_map(|run| match &run.outcome {
+            Outcome::Measured(report) => Some(Figures::of(report)),
+            Outcome::Failed(_) | Outcome::Cannot(_) => None,
+        });
+        let best = measured.clone().max_by(|a, b| a.merit(case.kind).total_cmp(&b.merit(case.kind)));
+        if let Some(best) = best {
+            let least = measured.map(|figures| figures.rate).fold(f64::INFINITY, f64::min);
+            let spread = if best.rate > 0.0 { 1.0 - least / best.rate } else { 0.0 };
+            return Some(Cell::Best(best, spread));
+        }
+        outcomes().next_back().map(|run| match &run.outcome {
+            Outcome::Cannot(why) => Cell::Cannot(why.clone()),
+            Outcome::Failed(how) => Cell::Failed(how.clone()),
+            Outcome::Measured(_) => unreachable!("a measured run has figures"),
+        })
+    }
+
+    /// The figures of a server in a case.
+    #[must_use]
+    pub fn figures(&self, case: &Case, server: &str) -> Option<Figures> {
+        self.cell(case, server)?.figures().copied()
+    }
+
+    /// The servers with a part in the case: limits, then the others by merit, then those without numbers.
+    #[must_use]
+    pub fn line_up(&self, case: &Case) -> Vec<(&Entrant, Cell)> {
+        let mut cells: Vec<(&Entrant, Cell)> =
+            self.servers.iter().filter_map(|server| Some((server, self.cell(case, &server.name)?))).collect();
+        let place = |(server, cell): &(&Entrant, Cell)| match cell.figures() {
+            Some(figures) if server.group == Group::Limit => (0, -figures.merit(case.kind)),
+            Some(figures) => (1, -figures.merit(case.kind)),
+            None => (2, 0.0),
+        };
+        cells.sort_by(|a, b| place(a).partial_cmp(&place(b)).unwrap_or(std::cmp::Ordering::Equal));
+        cells
+    }
+
+    /// The peers with figures in the case.
+    pub fn peers<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = (&'a str, Figures)> + 'a {
+        self.servers
+            .iter()
+            .filter(|server| server.group == Group::Peer)
+            .filter_map(|server| Some((server.name.as_str(), self.figures(case, &server.name)?)))
+    }
+
+    /// Whether the case was run at all.
+    #[must_use]
+    pub fn has(&self, case: &Case) -> bool {
+        self.runs.iter().any(|run| run.case == case.id)
+    }
+
+    /// Whether any of our servers or of the limits failed: that is a fault and not a finding.
+    #[must_use]
+    pub fn own_failures(&self) -> Vec<&Run> {
+        let own = |name: &str| self.servers.iter().any(|server| server.name == name && server.group != Group::Peer);
+        self.runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed(_)) && own(&run.server)).collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// Results to test with: each line is a case, a server, its group, a rate and server time, and whether the client
+    /// was the limit.
+    pub fn results(lines: &[(&str, &str, Group, f64, f64, bool)]) -> Results {
+        let mut results = Results { conditions: Conditions::default(), servers: Vec::new(), runs: Vec::new() };
+        for (case, server, group, rate, cpu, bound) in lines {
+            let report = serde_json::json!({"rate_per_s": rate, "server_cpu_us": cpu, "client_bound": bound,
+                "client_utilisation": 0.5, "disturbance": 0.001, "p50_us": 1e6 / rate, "p99_us": 2e6 / rate});
+            add(&mut results, case, server, *group, Outcome::Measured(report.as_object().unwrap().clone()));
+        }
+        results
+    }
+
+    /// Adds a run, and its server where it is new.
+    pub fn add(results: &mut Results, case: &str, server: &str, group: Group, outcome: Outcome) {
+        if results.servers.iter().all(|known| known.name != server) {
+            let (version, setting) = ("1.2.3".into(), "as it comes".into());
+            let name = server.into();
+            results.servers.push(Entrant { name, group, version, setting, several_threads: false });
+        }
+        let round = 1 + results.runs.iter().filter(|run| run.case == case && run.server == server).count() as u32;
+        results.runs.push(Run { case: case.into(), server: server.into(), round, outcome });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{add, results};
+    use super::*;
+
+    fn case(id: &str) -> &'static Case {
+        Case::named(id).unwrap()
+    }
+
+    #[test]
+    fn the_fastest_run_counts_with_all_its_figures() {
+        let results = results(&[
+            ("echo-64", "inline", Group::Ours, 100.0, 5.0, false),
+            ("echo-64", "inline", Group::Ours, 200.0, 4.0, true),
+            ("echo-64", "inline", Group::Ours, 150.0, 3.0, false),
+        ]);
+        let Some(Cell::Best(best, spread)) = results.cell(case("echo-64"), "inline") else { panic!("it was measured") };
+        assert_eq!((best.rate, best.server_cpu_us, best.client_bound, spread), (200.0, Some(4.0), true, 0.5));
+        assert_eq!(results.cell(case("echo-512"), "inline"), None);
+    }
+
+    #[test]
+    fn a_failed_run_does_not_hide_one_that_succeeded() {
+        let mut results = results(&[("churn", "axum", Group::Peer, 100.0, 5.0, false)]);
+        add(&mut results, "churn", "axum", Group::Peer, Outcome::Failed("reset".into()));
+        add(&mut results, "churn", "yawc", Group::Peer, Outcome::Failed("reset".into()));
+        assert_eq!(results.figures(case("churn"), "axum").unwrap().rate, 100.0);
+        assert_eq!(results.cell(case("churn"), "yawc"), Some(Cell::Failed("reset".into())));
+        assert!(results.own_failures().is_empty());
+        add(&mut results, "churn", "inline", Group::Ours, Outcome::Failed("wrong".into()));
+        assert_eq!(results.own_failures().len(), 1);
+    }
+
+    #[test]
+    fn limits_come_first_then_the_fastest_then_those_without_numbers() {
+        let mut results = results(&[
+            ("echo-64", "slow", Group::Peer, 100.0, 5.0, false),
+            ("echo-64", "raw-epoll", Group::Limit, 90.0, 5.0, false),
+            ("echo-64", "inline", Group::Ours, 200.0, 4.0, true),
+        ]);
+        add(&mut results, "echo-64", "none", Group::Peer, Outcome::Cannot("HTTP only".into()));
+        let names: Vec<&str> =
+            results.line_up(case("echo-64")).iter().map(|(server, _)| server.name.as_str()).collect();
+        assert_eq!(names, ["raw-epoll", "inline", "slow", "none"]);
+    }
+
+    #[test]
+    fn of_idle_connections_the_cheapest_run_counts() {
+        let mut results = results(&[]);
+        for bytes in [600.0, 500.0, 700.0] {
+            let report = serde_json::json!({"user_bytes_per_connection": bytes, "rate_per_s": bytes});
+            let outcome = Outcome::Measured(report.as_object().unwrap().clone());
+            add(&mut results, "idle-10k", "inline", Group::Ours, outcome);
+        }
+        assert_eq!(results.figures(case("idle-10k"), "inline").unwrap().user_bytes, Some(500.0));
+    }
+
+    #[test]
+    fn results_survive_being_saved() {
+        let mut before = results(&[("echo-64", "inline", Group::Ours, 200.0, 4.0, true)]);
+        add(&mut before, "echo-64", "none", Group::Peer, Outcome::Cannot("HTTP only".into()));
+        let after: Results = serde_json::from_str(&serde_json::to_string(&before).unwrap()).unwrap();
+        assert_eq!(after.line_up(case("echo-64")).len(), 2);
+        assert_eq!(after.cell(case("echo-64"), "inline"), before.cell(case("echo-64"), "inline"));
+        assert_eq!(after.cell(case("echo-64"), "none"), Some(Cell::Cannot("HTTP only".into())));
+    }
+}

@@ -1,0 +1,252 @@
+//! The programs under test and what each of them can do.
+//!
+//! Tidegate's placements are the echo example with other options; the limits and the peers are programs of this crate;
+//! uWebSockets is a command. Which cases a peer can do is what the peers' program itself says (`peers --list`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::matrix::case::{Case, Kind};
+use crate::matrix::results::{Entrant, Group, RAW};
+
+/// More connections than this are not asked of the std engine, which takes two threads for each.
+const STD_CONNECTIONS_MAX: u32 = 4_096;
+
+/// Workers of Tidegate for the case that holds more connections than one process has files.
+const IDLE_WORKERS: u32 = 6;
+
+/// A program under test.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Who it is.
+    pub entrant: Entrant,
+    /// `ws` or `tcp`.
+    pub protocol: &'static str,
+    /// Words of the command; `{addr}` and others stand for what [`Server::words`] fills in.
+    command: Vec<String>,
+    ability: Ability,
+}
+
+/// What a server can do.
+#[derive(Debug, Clone)]
+enum Ability {
+    /// Echoes bytes.
+    Bytes,
+    /// Tidegate on io_uring.
+    Everything,
+    /// Tidegate on std sockets.
+    Threads,
+    /// The modes it said it has, and why it lacks others.
+    Some { modes: Vec<String>, cannot: BTreeMap<String, String> },
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+/// Whether a server takes part in a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// It is measured.
+    Takes,
+    /// It is shown with this reason instead of numbers.
+    Cannot(String),
+    /// It is not shown.
+    None,
+}
+
+/// What `peers --list` says of a peer, one line of JSON each.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+    version: String,
+    cases: Vec<String>,
+    #[serde(default)]
+    setting: String,
+    #[serde(default)]
+    cannot: BTreeMap<String, String>,
+}
+
+impl Server {
+    /// The limits and Tidegate, as built into `programs`.
+    #[must_use]
+    pub fn own(programs: &Path) -> Vec<Self> {
+        let limit = |name: &str, options: &str| Self {
+            entrant: entrant(name, Group::Limit, "TCP echo, no protocol, no handler"),
+            protocol: "tcp",
+            command: words(programs, name, options),
+            ability: Ability::Bytes,
+        };
+        let ours = |name: &str, options: &str, setting: &str, ability| Self {
+            entrant: Entrant { several_threads: name != "inline", ..entrant(name, Group::Ours, setting) },
+            protocol: "ws",
+            command: words(programs, "examples/echo", options),
+            ability,
+        };
+        let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
+        vec![
+            limit(RAW, "--addr {addr} --buffers {buffers} --buffer-bytes {buffer-bytes}"),
+            limit("raw-epoll", "--addr {addr}"),
+            ours("inline", &format!("{uring} inline"), "handlers on the ring's thread", Ability::Everything),
+            ours("same-core", &format!("{uring} same-core"), "handlers beside it, same core", Ability::Everything),
+            ours("std", "--addr {addr} --workers 1 --engine std", "std sockets, the fallback", Ability::Threads),
+        ]
+    }
+
+    /// The peers of the program in `programs`, by its own list; an error says how to get it.
+    ///
+    /// # Errors
+    /// When the program is not there, or says what can't be read.
+    pub fn peers(programs: &Path) -> Result<Vec<Self>, String> {
+        let program = programs.join("peers");
+        let output = Command::new(&program).arg("--list").output().map_err(|error| {
+            format!("peers: {error}; build them with cargo build --release -p tidegate-benches --features peers")
+        })?;
+        Self::listed(&program, &String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// The peers of a list.
+    fn listed(program: &Path, list: &str) -> Result<Vec<Self>, String> {
+        let lines = list.lines().filter(|line| !line.trim().is_empty());
+        let peer = |line: &str| {
+            let listed: Listed =
+                serde_json::from_str(line).map_err(|error| format!("peers --list: {error}: {line}"))?;
+            let command = [&*program.to_string_lossy(), &listed.name, "--addr", "{addr}"].map(str::to_owned).into();
+            let Listed { name, version, cases: modes, setting, cannot } = listed;
+            let entrant = Entrant { name, group: Group::Peer, version, setting, several_threads: false };
+            Ok(Self { entrant, protocol: "ws", command, ability: Ability::Some { modes, cannot } })
+        };
+        lines.map(peer).collect()
+    }
+
+    /// A peer that is started by any command, with `{addr}` in it, and that can do everything.
+    ///
+    /// # Errors
+    /// When the command has no `{addr}`.
+    pub fn by_command(name: &str, command: &str, setting: &str) -> Result<Self, String> {
+        if !command.contains("{addr}") {
+            return Err(format!("{name}: the command {command:?} must contain {{addr}}"));
+        }
+        Ok(Self {
+            entrant: Entrant { version: String::new(), ..entrant(name, Group::Peer, setting) },
+            protocol: "ws",
+            command: command.split_ascii_whitespace().map(str::to_owned).collect(),
+            ability: Ability::Some {
+                modes: ["echo", "broadcast", "http", "churn", "idle"].map(str::to_owned).into(),
+                cannot: BTreeMap::new(),
+            },
+        })
+    }
+
+    /// A peer that is not there, shown in every case with the reason.
+    #[must_use]
+    pub fn absent(name: &str, why: &str) -> Self {
+        let entrant = Entrant { version: String::new(), ..entrant(name, Group::Peer, why) };
+        Self { entrant, protocol: "ws", command: Vec::new(), ability: Ability::Nothing(why.to_owned()) }
+    }
+
+    /// Whether the server takes part in the case.
+    #[must_use]
+    pub fn part(&self, case: &Case) -> Part {
+        let mode = case.kind.mode();
+        match &self.ability {
+            Ability::Bytes if case.kind != Kind::Echo => Part::None,
+            Ability::Bytes | Ability::Everything => Part::Takes,
+            Ability::Threads if case.ours_alone => Part::None,
+            Ability::Threads if case.connections > STD_CONNECTIONS_MAX => {
+                Part::Cannot("takes two threads a connection".into())
+            }
+            Ability::Threads => Part::Takes,
+            Ability::Some { .. } | Ability::Nothing(_) if case.ours_alone => Part::None,
+            Ability::Some { modes, .. } if modes.iter().any(|known| known == mode) => Part::Takes,
+            Ability::Some { cannot, .. } => cannot.get(mode).map_or(Part::None, |why| Part::Cannot(why.clone())),
+            Ability::Nothing(why) => Part::Cannot(why.clone()),
+        }
+    }
+
+    /// The command for one run.
+    #[must_use]
+    pub fn words(&self, case: &Case, address: &str) -> Vec<String> {
+        let [buffers, buffer_bytes] = case.raw_buffers;
+        let workers = if case.ours_alone { IDLE_WORKERS } else { 1 };
+        let fill = |word: &String| {
+            word.replace("{addr}", address)
+                .replace("{workers}", &workers.to_string())
+                .replace("{buffers}", &buffers.to_string())
+                .replace("{buffer-bytes}", &buffer_bytes.to_string())
+        };
+        let mut words: Vec<String> = self.command.iter().map(fill).collect();
+        if case.kind == Kind::Http && matches!(self.ability, Ability::Some { .. }) && self.is_of_the_peers_program() {
+            words.push("--http".into());
+        }
+        words
+    }
+
+    fn is_of_the_peers_program(&self) -> bool {
+        self.command.get(1).is_some_and(|word| *word == self.entrant.name)
+    }
+}
+
+fn entrant(name: &str, group: Group, setting: &str) -> Entrant {
+    let version = env!("CARGO_PKG_VERSION").into();
+    Entrant { name: name.into(), group, version, setting: setting.into(), several_threads: false }
+}
+
+fn words(programs: &Path, name: &str, options: &str) -> Vec<String> {
+    let program = programs.join(name).to_string_lossy().into_owned();
+    [program].into_iter().chain(options.split(' ').map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(id: &str) -> &'static Case {
+        Case::named(id).unwrap()
+    }
+
+    fn own(name: &str) -> Server {
+        Server::own(Path::new("bin")).into_iter().find(|server| server.entrant.name == name).unwrap()
+    }
+
+    #[test]
+    fn commands_are_filled_in_for_the_case() {
+        let words = own("raw-uring").words(case("echo-16k"), "127.0.0.1:9");
+        assert_eq!(words, ["bin/raw-uring", "--addr", "127.0.0.1:9", "--buffers", "256", "--buffer-bytes", "32768"]);
+        let workers = |id| own("inline").words(case(id), "127.0.0.1:9")[4].clone();
+        assert_eq!((workers("echo-64"), workers("idle-100k")), ("1".into(), "6".into()));
+    }
+
+    #[test]
+    fn limits_only_echo_and_the_std_engine_is_spared_very_many_connections() {
+        assert_eq!(own("raw-epoll").part(case("echo-16000")), Part::Takes);
+        assert_eq!(own("raw-epoll").part(case("http")), Part::None);
+        assert_eq!(own("std").part(case("echo-4096")), Part::Takes);
+        assert!(matches!(own("std").part(case("echo-16000")), Part::Cannot(_)));
+        assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
+    }
+
+    #[test]
+    fn peers_do_what_they_list() {
+        let list = r#"
+            {"name":"a","version":"1.0","cases":["echo","http"],"setting":"s","cannot":{"churn":"it hangs"}}
+            {"name":"b","version":"2.0","cases":["http"]}"#;
+        let peers = Server::listed(Path::new("bin/peers"), list).unwrap();
+        assert_eq!(peers[0].part(case("echo-1")), Part::Takes);
+        assert_eq!(peers[0].part(case("churn")), Part::Cannot("it hangs".into()));
+        assert_eq!(peers[0].part(case("idle-10k")), Part::None);
+        assert_eq!(peers[1].part(case("echo-1")), Part::None);
+        assert_eq!(peers[0].words(case("echo-1"), "h:1"), ["bin/peers", "a", "--addr", "h:1"]);
+        assert_eq!(peers[0].words(case("http"), "h:1"), ["bin/peers", "a", "--addr", "h:1", "--http"]);
+        assert!(Server::listed(Path::new("bin/peers"), "a 1.0").is_err());
+    }
+
+    #[test]
+    fn commands_of_others_name_the_address() {
+        let server = Server::by_command("other", "serve -l {addr}", "").unwrap();
+        assert_eq!(server.words(case("http"), "h:1"), ["serve", "-l", "h:1"]);
+        assert!(Server::by_command("other", "serve", "").is_err());
+        assert_eq!(Server::absent("other", "not built").part(case("http")), Part::Cannot("not built".into()));
+    }
+}

@@ -1,0 +1,277 @@
+//! Tables of results: one for each case, as text for a terminal and as Markdown.
+//!
+//! Every figure in them is computed from the results; a missing one is a dash, and a server without figures has its
+//! reason instead.
+
+use std::fmt::Write as _;
+
+use crate::matrix::case::{Case, GROWTH, Kind};
+use crate::matrix::results::{Cell, Entrant, Figures, Group, RAW, Results, UWEBSOCKETS};
+
+/// From this share of disturbed time on, a run's rate should not be quoted.
+pub const DISTURBED: f64 = 0.03;
+
+/// Headings and rows. A row that is shorter than the headings ends in a remark over the rest of its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    headings: Vec<String>,
+    rows: Vec<Vec<String>>,
+    /// Whether columns after the first hold words, which stand to the left, and not numbers.
+    words: bool,
+}
+
+impl Table {
+    /// A table of numbers, without rows.
+    #[must_use]
+    pub fn new(headings: &[&str]) -> Self {
+        let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+        Self { headings, rows: Vec::new(), words: false }
+    }
+
+    /// A table of words, without rows.
+    #[must_use]
+    pub fn of_words(headings: &[&str]) -> Self {
+        Self { words: true, ..Self::new(headings) }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    /// For a terminal: columns by spaces, the first to the left, and numbers to the right.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let full = self.rows.iter().filter(|row| row.len() == self.headings.len());
+        let widths: Vec<usize> = (0..self.headings.len())
+            .map(|at| full.clone().chain([&self.headings]).map(|row| row[at].chars().count()).max().unwrap_or(0))
+            .collect();
+        let first = self.rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0).max(widths[0]);
+        let mut out = String::new();
+        for row in [&self.headings].into_iter().chain(&self.rows) {
+            let _ = write!(out, "  {:<first$}", row[0]);
+            for (cell, width) in row[1..].iter().zip(&widths[1..]) {
+                let remark = row.len() < self.headings.len();
+                let _ = if remark {
+                    write!(out, "  {cell}")
+                } else if self.words {
+                    write!(out, "  {cell:<width$}")
+                } else {
+                    write!(out, "  {cell:>width$}")
+                };
+            }
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+        }
+        out
+    }
+
+    /// As Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut out = format!("| {} |\n|---|", self.headings.join(" | "));
+        out += &if self.words { "---|" } else { "---:|" }.repeat(self.headings.len() - 1);
+        out.push('\n');
+        for row in &self.rows {
+            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            let _ = writeln!(out, "| {} |{}", cells.join(" | "), " |".repeat(self.headings.len() - row.len()));
+        }
+        out
+    }
+}
+
+/// The servers in a case: rates, ratios, costs, latencies; of idle connections, memory.
+#[must_use]
+pub fn of_case(results: &Results, case: &Case) -> Table {
+    if case.kind == Kind::Idle {
+        return idle(results, case);
+    }
+    let with_limit = case.kind == Kind::Echo;
+    let unit = format!("{}/s", case.kind.unit());
+    let mut headings = vec!["", &unit];
+    headings.extend(with_limit.then_some("× raw"));
+    headings.extend(["× uWS", "server µs", "CPU × uWS", "p50 µs", "p99 µs", "p99.9 µs", "client busy", "disturbed"]);
+    let mut table = Table::new(&headings);
+    let raw = results.figures(case, RAW);
+    let uws = results.figures(case, UWEBSOCKETS);
+    for (server, cell) in results.line_up(case) {
+        let figures = match cell {
+            Cell::Best(figures, _) => figures,
+            Cell::Failed(how) => {
+                table.push(vec![label(server), format!("failed: {how}")]);
+                continue;
+            }
+            Cell::Cannot(why) => {
+                table.push(vec![label(server), format!("cannot: {why}")]);
+                continue;
+            }
+        };
+        let mut row = vec![label(server), grouped(figures.rate)];
+        if with_limit {
+            row.push(ratio(Some(figures.rate), raw.map(|raw| raw.rate)));
+        }
+        row.push(ratio(Some(figures.rate), uws.map(|uws| uws.rate)));
+        row.push(number(figures.server_cpu_us, significant));
+        row.push(ratio(figures.server_cpu_us, uws.and_then(|uws| uws.server_cpu_us)));
+        let [p50, _, p99, p999, ..] = figures.latency_us;
+        row.extend([p50, p99, p999].map(|time| number(time, significant)));
+        row.extend(busy(server, &figures));
+        table.push(row);
+    }
+    table
+}
+
+/// Row 9: server time a message over ever more connections, and how it grows from the first.
+#[must_use]
+pub fn growth(results: &Results) -> Table {
+    let cases: Vec<&Case> = GROWTH.iter().filter_map(|id| Case::named(id)).collect();
+    let mut headings: Vec<String> = vec![String::new()];
+    headings.extend(cases.iter().map(|case| format!("{} µs", grouped(f64::from(case.connections)))));
+    headings.extend(cases[1..].iter().map(|case| format!("{} growth", grouped(f64::from(case.connections)))));
+    let mut table = Table { headings, rows: Vec::new(), words: false };
+    for server in &results.servers {
+        let costs: Vec<Option<f64>> = cases
+            .iter()
+            .map(|case| results.figures(case, &server.name).and_then(|figures| figures.server_cpu_us))
+            .collect();
+        if costs.iter().all(Option::is_none) {
+            continue;
+        }
+        let mut row = vec![label(server)];
+        row.extend(costs.iter().map(|cost| number(*cost, significant)));
+        row.extend(costs[1..].iter().map(|cost| ratio(*cost, costs[0])));
+        table.push(row);
+    }
+    table
+}
+
+fn idle(results: &Results, case: &Case) -> Table {
+    let mut table = Table::new(&["", "user bytes each", "kernel bytes each, both ends"]);
+    for (server, cell) in results.line_up(case) {
+        table.push(match cell {
+            Cell::Best(figures, _) => {
+                vec![label(server), number(figures.user_bytes, grouped), number(figures.kernel_bytes, grouped)]
+            }
+            Cell::Failed(how) => vec![label(server), format!("failed: {how}")],
+            Cell::Cannot(why) => vec![label(server), format!("cannot: {why}")],
+        });
+    }
+    table
+}
+
+/// How busy the client was, marked when it may be the limit, and how disturbed the run was, marked when it was. Of a
+/// server whose own threads share a core nothing can be said: they wait for each other.
+fn busy(server: &Entrant, figures: &Figures) -> [String; 2] {
+    let percent = |share: Option<f64>, marked: bool| {
+        number(share, |share| format!("{:.0} %{}", share * 100.0, if marked { " *" } else { "" }))
+    };
+    let disturbance = figures.disturbance.filter(|_| !server.several_threads);
+    let disturbed = disturbance.is_some_and(|share| share > DISTURBED);
+    [percent(figures.client_utilisation, figures.client_bound), percent(disturbance, disturbed)]
+}
+
+/// How a server is called in tables: ours with the project's name.
+#[must_use]
+pub fn label(server: &Entrant) -> String {
+    if server.group == Group::Ours { format!("Tidegate {}", server.name) } else { server.name.clone() }
+}
+
+/// `value`, or a dash.
+#[must_use]
+pub fn number(value: Option<f64>, format: impl Fn(f64) -> String) -> String {
+    value.map_or("-".into(), format)
+}
+
+/// `a / b` with two decimals, or a dash.
+#[must_use]
+pub fn ratio(a: Option<f64>, b: Option<f64>) -> String {
+    match (a, b) {
+        (Some(a), Some(b)) if b > 0.0 => format!("{:.2}", a / b),
+        _ => "-".into(),
+    }
+}
+
+/// Three significant digits, or all before the decimal point.
+#[must_use]
+pub fn significant(value: f64) -> String {
+    match value.abs() {
+        size if size < 0.995 => format!("{value:.3}"),
+        size if size < 9.995 => format!("{value:.2}"),
+        size if size < 99.95 => format!("{value:.1}"),
+        _ => grouped(value),
+    }
+}
+
+/// A whole number in groups of three digits.
+#[must_use]
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut out = String::from(if value <= -0.5 { "-" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::results::Outcome;
+    use crate::matrix::results::samples::{add, results};
+
+    #[test]
+    fn ratios_are_to_the_limit_and_to_uwebsockets() {
+        let mut results = results(&[
+            ("echo-64", RAW, Group::Limit, 200_000.0, 4.0, true),
+            ("echo-64", UWEBSOCKETS, Group::Peer, 100_000.0, 8.0, false),
+            ("echo-64", "inline", Group::Ours, 150_000.0, 6.0, false),
+        ]);
+        add(&mut results, "echo-64", "none", Group::Peer, Outcome::Cannot("HTTP | only".into()));
+        let table = of_case(&results, Case::named("echo-64").unwrap());
+        assert_eq!(table.rows[0][..6], ["raw-uring", "200,000", "1.00", "2.00", "4.00", "0.50"]);
+        assert_eq!(table.rows[1][..6], ["Tidegate inline", "150,000", "0.75", "1.50", "6.00", "0.75"]);
+        assert_eq!(table.rows[3], ["none", "cannot: HTTP | only"]);
+        assert!(table.rows[0].contains(&"50 % *".to_owned()) && table.rows[1].contains(&"50 %".to_owned()));
+        let markdown = table.markdown();
+        assert!(markdown.contains("| none | cannot: HTTP \\| only | | | | |"), "{markdown}");
+        let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+        let counts: Vec<usize> = markdown.lines().map(bars).collect();
+        assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}\n{markdown}");
+    }
+
+    #[test]
+    fn without_the_servers_ratios_are_taken_to_there_are_dashes() {
+        let results = results(&[("http", "inline", Group::Ours, 150_000.0, 6.0, false)]);
+        let table = of_case(&results, Case::named("http").unwrap());
+        assert_eq!(table.rows[0][..5], ["Tidegate inline", "150,000", "-", "6.00", "-"]);
+    }
+
+    #[test]
+    fn growth_is_from_the_fewest_connections() {
+        let results = results(&[
+            ("echo-64", "inline", Group::Ours, 1.0, 4.0, false),
+            ("echo-4096", "inline", Group::Ours, 1.0, 6.0, false),
+        ]);
+        assert_eq!(growth(&results).rows, [["Tidegate inline", "4.00", "-", "6.00", "-", "-", "1.50", "-"]]);
+    }
+
+    #[test]
+    fn texts_line_up() {
+        let mut table = Table::new(&["", "a", "bb"]);
+        table.push(vec!["long name".into(), "1".into(), "22".into()]);
+        table.push(vec!["x".into(), "a remark of any length".into()]);
+        assert_eq!(table.text(), "             a  bb\n  long name  1  22\n  x          a remark of any length\n");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(
+            [0.0, 999.4, 1_000.0, 1_234_567.8, -1_500.0].map(grouped),
+            ["0", "999", "1,000", "1,234,568", "-1,500"]
+        );
+        assert_eq!([0.24, 3.6, 56.04, 1_234.0, 9.999].map(significant), ["0.240", "3.60", "56.0", "1,234", "10.0"]);
+    }
+}
