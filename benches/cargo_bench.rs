@@ -1,0 +1,69 @@
+//! What `cargo bench` runs: builds the servers and the tools, then the matrix at a short setting.
+//!
+//! Arguments after `--` go to the matrix (`cargo bench -- --only echo --rounds 5`; `--help` lists them). Without any, all of it has to
+//! end within 20 minutes of two cores, building included, so the matrix gets what time is left.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// How long `cargo bench` may take without arguments. What cargo took to build this program is not seen here.
+const TIME: Duration = Duration::from_secs(18 * 60);
+
+fn main() -> ExitCode {
+    let begun = Instant::now();
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    // Cargo says so when it benches; as a test there is nothing to do.
+    let benching = arguments.iter().any(|argument| argument == "--bench");
+    arguments.retain(|argument| argument != "--bench" && argument != "--short");
+    if !benching {
+        println!("the matrix runs under cargo bench");
+        return ExitCode::SUCCESS;
+    }
+    let Some(programs) = programs() else {
+        eprintln!("cargo bench: can't find the folder of the built programs");
+        return ExitCode::FAILURE;
+    };
+    let mut complete = true;
+    for step in BUILDS {
+        complete &= cargo(step);
+    }
+    let mut matrix = Command::new(programs.join("bench"));
+    matrix.current_dir(root()).arg("--short").args(&arguments);
+    if arguments.is_empty() {
+        matrix.arg(format!("--budget={}", TIME.saturating_sub(begun.elapsed()).as_secs()));
+    }
+    complete &= succeeds(&mut matrix);
+    println!("\ncargo bench took {} s after its own building", begun.elapsed().as_secs());
+    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What has to be built.
+const BUILDS: &[&str] = &["build --release --example echo", "build --release -p tidegate-benches --bins"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo puts programs of the release profile: this one is in its folder `deps`.
+fn programs() -> Option<PathBuf> {
+    Some(env::current_exe().ok()?.parent()?.parent()?.to_path_buf())
+}
+
+/// Runs cargo with the words of `step`; whether it succeeded.
+fn cargo(step: &str) -> bool {
+    println!("cargo {step}");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    succeeds(Command::new(cargo).current_dir(root()).args(step.split(' ')))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("cargo bench: {}: {error}", command.get_program().to_string_lossy());
+            false
+        }
+    }
+}
