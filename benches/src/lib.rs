@@ -7,6 +7,7 @@
 //! Everything here is for measuring on one machine over loopback. It is not a client or a server library.
 
 pub mod args;
+pub mod broadcast;
 pub mod buffers;
 pub mod churn;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The load generator's modes.
 
+use crate::broadcast::{self, Broadcast};
 use crate::churn::{self, Churn};
 use crate::echo::{self, Echo};
 use crate::error::LoadError;
@@ -11,6 +12,8 @@ use crate::report::Report;
 pub enum Load {
     /// Messages that come back.
     Echo(Echo),
+    /// Messages that every connection receives.
+    Broadcast(Broadcast),
     /// Requests for one small response.
     Http(Http),
     /// Connections opened, upgraded, used once and closed.
@@ -24,6 +27,7 @@ pub enum Load {
 pub fn run(load: &Load) -> Result<Report, LoadError> {
     match load {
         Load::Echo(echo) => echo::run(echo),
+        Load::Broadcast(broadcast) => broadcast::run(broadcast),
         Load::Http(http) => http::run(http),
         Load::Churn(churn) => churn::run(churn),
     }

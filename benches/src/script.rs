@@ -28,8 +28,9 @@ const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 const BINARY: u8 = 0x82;
 const TEXT: u8 = 0x81;
 
-/// FIN and the opcode of a close frame.
+/// FIN and the opcode of a close frame and of a ping.
 pub const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
 
 /// What the server under test speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +167,14 @@ pub fn append_frame(stream: &mut Vec<u8>, first: u8, key: Option<[u8; 4]>, paylo
             stream.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
         }
     }
+}
+
+/// A client's ping.
+#[must_use]
+pub fn ping_frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_frame(&mut frame, PING, Some(MASKING_KEY), payload);
+    frame
 }
 
 /// A client's close frame with code 1000.

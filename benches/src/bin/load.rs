@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
+use tidegate_benches::broadcast::Broadcast;
 use tidegate_benches::churn::Churn;
 use tidegate_benches::config::Run;
 use tidegate_benches::cpu;
@@ -15,13 +16,14 @@ use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
-    Opt::value("mode", "MODE", "echo, http or churn; echo"),
+    Opt::value("mode", "MODE", "echo, broadcast, http or churn; echo"),
     Opt::value("protocol", "tcp|ws", "echo: what the server speaks, ws"),
-    Opt::value("path", "PATH", "request-target; /ws, http: /plaintext"),
+    Opt::value("path", "PATH", "request-target; /ws, broadcast: /hub, http: /plaintext"),
     Opt::value("connections", "N", "64"),
     Opt::value("depth", "D", "echo, http: outstanding on each connection, 1"),
     Opt::switch("sliding", "echo, http: one more for each answer, instead of whole windows"),
     Opt::value("rate", "UNITS_PER_S", "echo, http: open loop, send on a schedule over all connections"),
+    Opt::value("burst", "B", "broadcast: messages published in one send, 1"),
     Opt::value("size", "BYTES", "payload of each message, 64"),
     Opt::switch("text", "text messages of ASCII instead of binary ones"),
     Opt::value("seconds", "S", "how long to measure, 5"),
@@ -37,8 +39,9 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("depth", &["echo", "http"]),
     ("sliding", &["echo", "http"]),
     ("rate", &["echo", "http"]),
-    ("size", &["echo", "churn"]),
-    ("text", &["echo", "churn"]),
+    ("burst", &["broadcast"]),
+    ("size", &["echo", "broadcast", "churn"]),
+    ("text", &["echo", "broadcast", "churn"]),
 ];
 
 /// The longest measuring or warming up, in seconds.
@@ -93,13 +96,20 @@ fn configure() -> Result<Load, Failure> {
             text: args.has("text"),
         })),
         "http" => Ok(Load::Http(Http { run, path: path("/plaintext")?, pacing: pacing(&args)? })),
+        "broadcast" => Ok(Load::Broadcast(Broadcast {
+            run,
+            path: path("/hub")?,
+            payload_bytes: payload_bytes(&args)?,
+            text: args.has("text"),
+            burst: args.within("burst", 1, [1, 100_000])?,
+        })),
         "churn" => Ok(Load::Churn(Churn {
             run,
             path: path("/ws")?,
             payload_bytes: payload_bytes(&args)?,
             text: args.has("text"),
         })),
-        _ => Err(format!("--mode {mode:?}: echo, http or churn").into()),
+        _ => Err(format!("--mode {mode:?}: echo, broadcast, http or churn").into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs the load generator against servers that answer rightly, wrongly, or not at all.
 
+mod broadcast;
 mod churn;
 mod echo;
 mod http;
