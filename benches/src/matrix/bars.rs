@@ -152,6 +152,9 @@ fn compare(ours: &Figures, theirs: &Figures, factor: Factor) -> (bool, String) {
     if ours.client_bound {
         text += ", client-bound";
     }
+    if ours.is_disturbed() || theirs.is_disturbed() {
+        text += ", disturbed";
+    }
     (faster || ours.client_bound && cheaper, text)
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::without_folders;
 use crate::matrix::process::{Running, free_address, run_load};
-use crate::matrix::results::Outcome;
+use crate::matrix::results::{BUSIEST_THREAD, Outcome};
 use crate::matrix::server::{Part, Server};
 
 /// What setting up and ending a load may take beside what it is told to take.
@@ -70,7 +70,10 @@ impl Bench {
             return Err(format!("the server ended: {status}"));
         }
         let report = report?;
-        serde_json::from_str(&report).map_err(|error| format!("the load generator said {report:?}: {error}"))
+        let mut report: Map<String, Value> =
+            serde_json::from_str(&report).map_err(|error| format!("the load generator said {report:?}: {error}"))?;
+        report.insert(BUSIEST_THREAD.into(), running.busiest_thread_share().into());
+        Ok(report)
     }
 
     /// The longest the load of a case may take.

@@ -89,6 +89,7 @@ fn row_section(results: &Results, row: u8, pictures: &[Picture]) -> String {
         let _ = write!(out, "\n**{}** (`{}`)\n\n{}", case.title, case.id, of_case(results, case).markdown());
     }
     if row == 9 {
+        out += "\nThe costs with fewer connections are those of row 1.\n";
         let _ = write!(out, "\n**Server time a message by connections, 64 B**\n\n{}", growth(results).markdown());
     }
     for picture in pictures.iter().filter(|picture| picture.row == row) {

@@ -7,8 +7,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::socket;
 
@@ -59,6 +59,19 @@ impl Running {
     pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(status.to_string())
+    }
+
+    /// The share of the process's time on the processor that its busiest thread had; `None` when it can't be read.
+    #[must_use]
+    pub fn busiest_thread_share(&self) -> Option<f64> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let busy = |thread: io::Result<fs::DirEntry>| {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<f64>().ok()
+        };
+        let busy: Vec<f64> = threads.filter_map(busy).collect();
+        let sum: f64 = busy.iter().sum();
+        (sum > 0.0).then(|| busy.iter().copied().fold(0.0, f64::max) / sum)
     }
 
     fn wait_until_listening(&mut self, address: SocketAddr) -> Result<(), String> {
@@ -195,7 +208,9 @@ mod tests {
         assert!(error.contains("ended before it listened") && error.contains('7'), "{error}");
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let words = ["sleep", "1000"].map(str::to_owned);
-        assert!(Running::start(&words, listener.local_addr().unwrap(), 0).unwrap().ended().is_none());
+        let mut running = Running::start(&words, listener.local_addr().unwrap(), 0).unwrap();
+        assert!(running.ended().is_none());
+        assert_eq!(running.busiest_thread_share(), Some(1.0), "it has one thread");
     }
 
     #[test]

@@ -51,9 +51,6 @@ pub struct Entrant {
     pub version: String,
     /// How it was set up and why.
     pub setting: String,
-    /// Whether it has several threads on its one core, which wait for each other.
-    #[serde(default)]
-    pub several_threads: bool,
 }
 
 /// One server under one case, once.
@@ -92,7 +89,8 @@ pub struct Figures {
     pub client_utilisation: Option<f64>,
     /// Whether the client may be what limits the rate.
     pub client_bound: bool,
-    /// Share of the time in which other work had a core that was wanted.
+    /// Share of the time in which other work had a core that was wanted; `None` also when the server's own threads share
+    /// its core, because they wait for each other.
     pub disturbance: Option<f64>,
     /// p50, p90, p99, p99.9, p99.99 and the longest, µs.
     pub latency_us: [Option<f64>; 6],
@@ -104,6 +102,15 @@ pub struct Figures {
 
 /// Names of [`Figures::latency_us`].
 pub const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
+
+/// The share of the server's processor time that its busiest thread had, as added to a report.
+pub const BUSIEST_THREAD: &str = "busiest_thread_share";
+
+/// From this share on, a server counts as one thread.
+const ONE_THREAD: f64 = 0.95;
+
+/// From this share of disturbed time on, a run's rate should not be quoted.
+const DISTURBED: f64 = 0.03;
 
 /// What is shown of a server in a case.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +144,8 @@ impl Figures {
             server_cpu_us: number("server_cpu_us"),
             client_utilisation: number("client_utilisation"),
             client_bound: report.get("client_bound").and_then(Value::as_bool).unwrap_or_default(),
-            disturbance: number("disturbance"),
+            disturbance: number("disturbance")
+                .filter(|_| number(BUSIEST_THREAD).is_none_or(|share| share > ONE_THREAD)),
             latency_us: [
                 number("p50_us"),
                 number("p90_us"),
@@ -149,6 +157,12 @@ impl Figures {
             user_bytes: number("user_bytes_per_connection"),
             kernel_bytes: number("kernel_bytes_per_connection_both_ends"),
         }
+    }
+
+    /// Whether other work took so much away that the rate should not be quoted.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.disturbance.is_some_and(|share| share > DISTURBED)
     }
 
     /// How good the run was among those of the same server and case, more is better. Other work only takes away, so
@@ -242,8 +256,7 @@ pub(crate) mod samples {
     pub fn add(results: &mut Results, case: &str, server: &str, group: Group, outcome: Outcome) {
         if results.servers.iter().all(|known| known.name != server) {
             let (version, setting) = ("1.2.3".into(), "as it comes".into());
-            let name = server.into();
-            results.servers.push(Entrant { name, group, version, setting, several_threads: false });
+            results.servers.push(Entrant { name: server.into(), group, version, setting });
         }
         let round = 1 + results.runs.iter().filter(|run| run.case == case && run.server == server).count() as u32;
         results.runs.push(Run { case: case.into(), server: server.into(), round, outcome });
@@ -305,6 +318,16 @@ mod tests {
             add(&mut results, "idle-10k", "inline", Group::Ours, outcome);
         }
         assert_eq!(results.figures(case("idle-10k"), "inline").unwrap().user_bytes, Some(500.0));
+    }
+
+    #[test]
+    fn threads_of_one_server_do_not_disturb_each_other() {
+        let with = |share: f64| {
+            let report = serde_json::json!({"rate_per_s": 1.0, "disturbance": 0.1, BUSIEST_THREAD: share});
+            Figures::of(report.as_object().unwrap())
+        };
+        assert!(with(1.0).is_disturbed());
+        assert_eq!(with(0.6).disturbance, None);
     }
 
     #[test]

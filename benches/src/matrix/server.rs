@@ -79,7 +79,7 @@ impl Server {
             ability: Ability::Bytes,
         };
         let ours = |name: &str, options: &str, setting: &str, ability| Self {
-            entrant: Entrant { several_threads: name != "inline", ..entrant(name, Group::Ours, setting) },
+            entrant: entrant(name, Group::Ours, setting),
             protocol: "ws",
             command: words(programs, "examples/echo", options),
             ability,
@@ -114,7 +114,7 @@ impl Server {
                 serde_json::from_str(line).map_err(|error| format!("peers --list: {error}: {line}"))?;
             let command = [&*program.to_string_lossy(), &listed.name, "--addr", "{addr}"].map(str::to_owned).into();
             let Listed { name, version, cases: modes, setting, cannot } = listed;
-            let entrant = Entrant { name, group: Group::Peer, version, setting, several_threads: false };
+            let entrant = Entrant { name, group: Group::Peer, version, setting };
             Ok(Self { entrant, protocol: "ws", command, ability: Ability::Some { modes, cannot } })
         };
         lines.map(peer).collect()
@@ -176,21 +176,13 @@ impl Server {
                 .replace("{buffers}", &buffers.to_string())
                 .replace("{buffer-bytes}", &buffer_bytes.to_string())
         };
-        let mut words: Vec<String> = self.command.iter().map(fill).collect();
-        if case.kind == Kind::Http && matches!(self.ability, Ability::Some { .. }) && self.is_of_the_peers_program() {
-            words.push("--http".into());
-        }
-        words
-    }
-
-    fn is_of_the_peers_program(&self) -> bool {
-        self.command.get(1).is_some_and(|word| *word == self.entrant.name)
+        self.command.iter().map(fill).collect()
     }
 }
 
 fn entrant(name: &str, group: Group, setting: &str) -> Entrant {
     let version = env!("CARGO_PKG_VERSION").into();
-    Entrant { name: name.into(), group, version, setting: setting.into(), several_threads: false }
+    Entrant { name: name.into(), group, version, setting: setting.into() }
 }
 
 fn words(programs: &Path, name: &str, options: &str) -> Vec<String> {
@@ -238,7 +230,6 @@ mod tests {
         assert_eq!(peers[0].part(case("idle-10k")), Part::None);
         assert_eq!(peers[1].part(case("echo-1")), Part::None);
         assert_eq!(peers[0].words(case("echo-1"), "h:1"), ["bin/peers", "a", "--addr", "h:1"]);
-        assert_eq!(peers[0].words(case("http"), "h:1"), ["bin/peers", "a", "--addr", "h:1", "--http"]);
         assert!(Server::listed(Path::new("bin/peers"), "a 1.0").is_err());
     }
 

@@ -8,9 +8,6 @@ use std::fmt::Write as _;
 use crate::matrix::case::{Case, GROWTH, Kind};
 use crate::matrix::results::{Cell, Entrant, Figures, Group, RAW, Results, UWEBSOCKETS};
 
-/// From this share of disturbed time on, a run's rate should not be quoted.
-pub const DISTURBED: f64 = 0.03;
-
 /// Headings and rows. A row that is shorter than the headings ends in a remark over the rest of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -46,7 +43,7 @@ impl Table {
         let widths: Vec<usize> = (0..self.headings.len())
             .map(|at| full.clone().chain([&self.headings]).map(|row| row[at].chars().count()).max().unwrap_or(0))
             .collect();
-        let first = self.rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0).max(widths[0]);
+        let first = widths[0];
         let mut out = String::new();
         for row in [&self.headings].into_iter().chain(&self.rows) {
             let _ = write!(out, "  {:<first$}", row[0]);
@@ -97,14 +94,7 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
     for (server, cell) in results.line_up(case) {
         let figures = match cell {
             Cell::Best(figures, _) => figures,
-            Cell::Failed(how) => {
-                table.push(vec![label(server), format!("failed: {how}")]);
-                continue;
-            }
-            Cell::Cannot(why) => {
-                table.push(vec![label(server), format!("cannot: {why}")]);
-                continue;
-            }
+            Cell::Failed(_) | Cell::Cannot(_) => continue,
         };
         let mut row = vec![label(server), grouped(figures.rate)];
         if with_limit {
@@ -115,10 +105,28 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
         row.push(ratio(figures.server_cpu_us, uws.and_then(|uws| uws.server_cpu_us)));
         let [p50, _, p99, p999, ..] = figures.latency_us;
         row.extend([p50, p99, p999].map(|time| number(time, significant)));
-        row.extend(busy(server, &figures));
+        row.extend(busy(&figures));
         table.push(row);
     }
+    without_figures(results, case, &mut table);
     table
+}
+
+/// A row for each reason not to have figures, with the servers that have it.
+fn without_figures(results: &Results, case: &Case, table: &mut Table) {
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for (server, cell) in results.line_up(case) {
+        let reason = match cell {
+            Cell::Best(..) => continue,
+            Cell::Failed(how) => format!("failed: {how}"),
+            Cell::Cannot(why) => format!("cannot: {why}"),
+        };
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, servers)) => servers.push(label(server)),
+            None => reasons.push((reason, vec![label(server)])),
+        }
+    }
+    table.rows.extend(reasons.into_iter().map(|(reason, servers)| vec![servers.join(", "), reason]));
 }
 
 /// Row 9: server time a message over ever more connections, and how it grows from the first.
@@ -126,8 +134,8 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
 pub fn growth(results: &Results) -> Table {
     let cases: Vec<&Case> = GROWTH.iter().filter_map(|id| Case::named(id)).collect();
     let mut headings: Vec<String> = vec![String::new()];
-    headings.extend(cases.iter().map(|case| format!("{} µs", grouped(f64::from(case.connections)))));
-    headings.extend(cases[1..].iter().map(|case| format!("{} growth", grouped(f64::from(case.connections)))));
+    headings.extend(cases.iter().map(|case| format!("µs at {}", grouped(f64::from(case.connections)))));
+    headings.extend(cases[1..].iter().map(|case| format!("growth to {}", grouped(f64::from(case.connections)))));
     let mut table = Table { headings, rows: Vec::new(), words: false };
     for server in &results.servers {
         let costs: Vec<Option<f64>> = cases
@@ -148,26 +156,22 @@ pub fn growth(results: &Results) -> Table {
 fn idle(results: &Results, case: &Case) -> Table {
     let mut table = Table::new(&["", "user bytes each", "kernel bytes each, both ends"]);
     for (server, cell) in results.line_up(case) {
-        table.push(match cell {
-            Cell::Best(figures, _) => {
-                vec![label(server), number(figures.user_bytes, grouped), number(figures.kernel_bytes, grouped)]
-            }
-            Cell::Failed(how) => vec![label(server), format!("failed: {how}")],
-            Cell::Cannot(why) => vec![label(server), format!("cannot: {why}")],
-        });
+        if let Cell::Best(figures, _) = cell {
+            let bytes = [figures.user_bytes, figures.kernel_bytes].map(|bytes| number(bytes, grouped));
+            table.push([label(server)].into_iter().chain(bytes).collect());
+        }
     }
+    without_figures(results, case, &mut table);
     table
 }
 
-/// How busy the client was, marked when it may be the limit, and how disturbed the run was, marked when it was. Of a
-/// server whose own threads share a core nothing can be said: they wait for each other.
-fn busy(server: &Entrant, figures: &Figures) -> [String; 2] {
+/// How busy the client was, marked when it may be the limit, and how disturbed the run was, marked when it was.
+fn busy(figures: &Figures) -> [String; 2] {
     let percent = |share: Option<f64>, marked: bool| {
         number(share, |share| format!("{:.0} %{}", share * 100.0, if marked { " *" } else { "" }))
     };
-    let disturbance = figures.disturbance.filter(|_| !server.several_threads);
-    let disturbed = disturbance.is_some_and(|share| share > DISTURBED);
-    [percent(figures.client_utilisation, figures.client_bound), percent(disturbance, disturbed)]
+    let disturbed = figures.is_disturbed();
+    [percent(figures.client_utilisation, figures.client_bound), percent(figures.disturbance, disturbed)]
 }
 
 /// How a server is called in tables: ours with the project's name.
@@ -229,14 +233,16 @@ mod tests {
             ("echo-64", UWEBSOCKETS, Group::Peer, 100_000.0, 8.0, false),
             ("echo-64", "inline", Group::Ours, 150_000.0, 6.0, false),
         ]);
-        add(&mut results, "echo-64", "none", Group::Peer, Outcome::Cannot("HTTP | only".into()));
+        for name in ["none", "neither"] {
+            add(&mut results, "echo-64", name, Group::Peer, Outcome::Cannot("HTTP | only".into()));
+        }
         let table = of_case(&results, Case::named("echo-64").unwrap());
         assert_eq!(table.rows[0][..6], ["raw-uring", "200,000", "1.00", "2.00", "4.00", "0.50"]);
         assert_eq!(table.rows[1][..6], ["Tidegate inline", "150,000", "0.75", "1.50", "6.00", "0.75"]);
-        assert_eq!(table.rows[3], ["none", "cannot: HTTP | only"]);
+        assert_eq!(table.rows[3], ["none, neither", "cannot: HTTP | only"]);
         assert!(table.rows[0].contains(&"50 % *".to_owned()) && table.rows[1].contains(&"50 %".to_owned()));
         let markdown = table.markdown();
-        assert!(markdown.contains("| none | cannot: HTTP \\| only | | | | |"), "{markdown}");
+        assert!(markdown.contains("| none, neither | cannot: HTTP \\| only | | | | |"), "{markdown}");
         let bars = |line: &str| line.replace("\\|", "").matches('|').count();
         let counts: Vec<usize> = markdown.lines().map(bars).collect();
         assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}\n{markdown}");
@@ -263,7 +269,15 @@ mod tests {
         let mut table = Table::new(&["", "a", "bb"]);
         table.push(vec!["long name".into(), "1".into(), "22".into()]);
         table.push(vec!["x".into(), "a remark of any length".into()]);
-        assert_eq!(table.text(), "             a  bb\n  long name  1  22\n  x          a remark of any length\n");
+        table.push(vec!["many, more, names".into(), "none".into()]);
+        let lines = [
+            "             a  bb",
+            "  long name  1  22",
+            "  x          a remark of any length",
+            "  many, more, names  none",
+            "",
+        ];
+        assert_eq!(table.text(), lines.join("\n"));
     }
 
     #[test]

@@ -178,7 +178,9 @@ fn print_case(results: &Results, case: &Case) {
 
 /// The conditions, the table over connections, and the aims.
 fn print_end(results: &Results) {
-    println!("\nServer time a message by connections, 64 B (row 9)\n{}", growth(results).text());
+    if CASES.iter().any(|case| case.row == 9 && results.has(case)) {
+        println!("\nServer time a message by connections, 64 B (row 9)\n{}", growth(results).text());
+    }
     let judgements = judge(results);
     println!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
     for (name, value) in results.conditions.lines() {

@@ -70,7 +70,8 @@ fn has_figures(results: &Results, case: &Case) -> bool {
 
 /// Rate, server time and latency of a case, or memory, a bar for each server.
 fn bars(results: &Results, case: &Case) -> Bars {
-    let line_up = results.line_up(case);
+    let mut line_up = results.line_up(case);
+    line_up.retain(|(_, cell)| !matches!(cell, Cell::Cannot(_)));
     let panel = |title: &str, value: fn(&Figures) -> Option<f64>, format: fn(f64) -> String| Panel {
         title: title.to_owned(),
         bars: line_up.iter().map(|(_, cell)| bar(cell, value, format)).collect(),
