@@ -112,6 +112,12 @@ pub struct UringConfig {
     pub receive_buffers: u16,
     /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
     pub receive_buffer_bytes: usize,
+    /// Large receive buffers of a worker, for connections that receive large messages: a power of two, 2 to 32,768, or
+    /// 0 for none. Their memory is taken as they are first used. Default: 64.
+    pub large_receive_buffers: u16,
+    /// Size of a large receive buffer, 64 B to 1 MiB; none are used if it is not above `receive_buffer_bytes`.
+    /// Default: 32 KiB.
+    pub large_receive_buffer_bytes: usize,
     /// Completions are delivered when the worker asks for them (6.1).
     pub defer_taskrun: bool,
     /// Accepted sockets live in the ring's file table, not in the process's.
@@ -165,6 +171,8 @@ impl Default for UringConfig {
             completion_entries: 16_384,
             receive_buffers: 512,
             receive_buffer_bytes: 4096,
+            large_receive_buffers: 64,
+            large_receive_buffer_bytes: 32 * 1024,
             defer_taskrun: true,
             direct_descriptors: true,
             multishot_accept: true,
@@ -234,7 +242,12 @@ impl UringConfig {
         let least = self.submission_entries + 1;
         within("uring.completion_entries", self.completion_entries, least, 65_536, "above uring.submission_entries")?;
         power_of_two("uring.receive_buffers", u32::from(self.receive_buffers), 2, 32_768)?;
-        within("uring.receive_buffer_bytes", self.receive_buffer_bytes, 64, 1 << 20, "64 bytes to 1 MiB")
+        within("uring.receive_buffer_bytes", self.receive_buffer_bytes, 64, 1 << 20, "64 bytes to 1 MiB")?;
+        if self.large_receive_buffers > 0 {
+            power_of_two("uring.large_receive_buffers", u32::from(self.large_receive_buffers), 2, 32_768)?;
+        }
+        let bytes = self.large_receive_buffer_bytes;
+        within("uring.large_receive_buffer_bytes", bytes, 64, 1 << 20, "64 bytes to 1 MiB")
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum Received {
     #[cfg_attr(not(any(test, target_os = "linux")), expect(dead_code, reason = "only rings lend buffers"))]
     Buffer {
         buffer: u16,
+        /// It is one of the large ones.
+        large: bool,
         len: u32,
     },
     Owned(Vec<u8>),

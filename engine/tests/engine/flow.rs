@@ -236,12 +236,46 @@ fn stalled_connections_do_not_stop_another() {
     });
 }
 
+/// Who sends much is received in large buffers, and what he sends afterwards too, whatever its size.
+#[test]
+fn large_buffers_serve_those_who_send_much() {
+    on_every_engine(|setup| {
+        let (provided, small_bytes) = (setup.provides_large_buffers(), setup.config.uring.receive_buffer_bytes);
+        let is_std = setup.is_std();
+        let largest = Progress::<usize>::default();
+        let seen = largest.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let seen = seen.clone();
+            async move {
+                while let Ok(Some(chunk)) = connection.receive().await {
+                    seen.update(|largest| *largest = chunk.len().max(*largest));
+                    connection.sender().send(chunk.into_vec()).await.unwrap();
+                }
+            }
+        });
+        let mut client = connect(address);
+        for _ in 0..2 {
+            check_echo(&mut client, &pattern(2_000_000));
+            for round in 0..200 {
+                check_echo(&mut client, &pattern(1 + 97 * round));
+            }
+        }
+        drop(client);
+        let largest = largest.wait("the end", |largest| Some(*largest));
+        assert_eq!(largest > small_bytes, provided || is_std, "chunks of up to {largest} bytes");
+        finish(running);
+    });
+}
+
 /// More active connections than receive buffers: each waits its turn, and nothing is lost or reordered.
 #[test]
 fn few_buffers_serve_many_connections() {
     for buffers in [2, 4] {
         on_every_engine(|mut setup| {
             setup.config.uring.receive_buffers = buffers;
+            if setup.provides_large_buffers() {
+                setup.config.uring.large_receive_buffers = buffers;
+            }
             let provided = setup.provides_buffers();
             let (running, address) = start(setup.config, echo);
             let bytes = numbered(200_000);
@@ -261,7 +295,11 @@ fn few_buffers_serve_many_connections() {
 fn hoarded_chunks_do_not_starve_another() {
     on_every_engine(|mut setup| {
         setup.config.uring.receive_buffers = 8;
-        let buffer_bytes = setup.config.uring.receive_buffer_bytes;
+        if setup.provides_large_buffers() {
+            setup.config.uring.large_receive_buffers = 8;
+        }
+        // Enough to be received in large buffers, too.
+        let hoard_bytes = 40 * setup.config.uring.receive_buffer_bytes;
         let (gate, hoarded) = (Inbox::<()>::default(), Progress::<Vec<Vec<Chunk>>>::default());
         let (wait, hoard) = (gate.clone(), hoarded.clone());
         let (running, address) = start(setup.config, move |mut connection: Connection| {
@@ -273,7 +311,7 @@ fn hoarded_chunks_do_not_starve_another() {
                     return echo(connection).await;
                 }
                 let mut chunks = vec![first];
-                while chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < 2 * buffer_bytes {
+                while chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < hoard_bytes {
                     chunks.extend(connection.receive().await.unwrap());
                 }
                 hoard.update(|hoard| hoard.push(chunks));
@@ -282,7 +320,7 @@ fn hoarded_chunks_do_not_starve_another() {
         });
         let mut clients: Vec<_> = (0..32).map(|_| connect(address)).collect();
         for client in &mut clients {
-            client.write_all(&vec![STALL; 2 * buffer_bytes]).unwrap();
+            client.write_all(&vec![STALL; hoard_bytes]).unwrap();
         }
         hoarded.wait("the hoarders", |hoard| (hoard.len() == 32).then_some(()));
         let mut lively = connect(address);

@@ -38,7 +38,7 @@ impl Pool {
         let number = self.buffers.iter().position(|buffer| matches!(buffer, Buffer::Free)).expect("a free buffer");
         let len = bytes.len() as u32;
         self.buffers[number] = Buffer::Filled(bytes);
-        Received::Buffer { buffer: number as u16, len }
+        Received::Buffer { buffer: number as u16, large: false, len }
     }
 
     pub(super) fn view(&self, received: &Received) -> &[u8] {

@@ -5,7 +5,7 @@
 //! so a completion can always be told from one of the slot's former connection by its generation.
 //!
 //! This module decides which operations run; `ring` submits and reaps, `op` packs identities, `raw` builds what the
-//! io-uring crate cannot, `buffers` owns the receive buffers, `slot` says what is in flight, `accept`, `send` and `lend`
+//! io-uring crate cannot, `buffers` owns the receive buffers, `receive` draws from them, `slot` says what is in flight, `accept`, `send` and `lend`
 //! hold those operations.
 
 use std::io;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
 
-use super::{Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
+use super::{Capabilities, Driver, Event, Received, SocketTask};
 use crate::batch::SendBatch;
 use crate::chunk::Chunk;
 use crate::config::UringConfig;
@@ -28,19 +28,18 @@ mod lend;
 mod op;
 mod probe;
 mod raw;
+mod receive;
 mod ring;
 mod send;
 mod slot;
 
 use accept::Acceptor;
-use buffers::BufferRing;
-use op::{Op, Token, next_generation, next_sequence};
+use op::{Op, Token, next_generation};
 use probe::Features;
+use receive::Buffers;
 use ring::{Ring, WakeFd};
 use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
-
-const BUFFER_GROUP: u16 = 0;
 
 pub(crate) struct UringDriver {
     ring: Ring,
@@ -49,8 +48,7 @@ pub(crate) struct UringDriver {
     epoch: Instant,
     signal: Arc<Signal>,
     wake: Arc<WakeFd>,
-    buffers: Option<BufferRing>,
-    buffer_bytes: usize,
+    buffers: Buffers,
     slots: Vec<Slot>,
     /// Slots in use, that is not `Free`.
     used: usize,
@@ -84,11 +82,8 @@ impl UringDriver {
         let wake = Arc::new(WakeFd::new()?);
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
-        let buffers = match config.provided_buffers {
-            true => provide_buffers(&ring, config, &signal)?,
-            false => None,
-        };
-        let features = probe::probe(&mut ring, config, buffers.is_some(), &signal)?;
+        let buffers = Buffers::new(&ring, config, &signal)?;
+        let features = probe::probe(&mut ring, config, buffers.are_provided(), &signal)?;
         let connections_max =
             if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
         let mut names = ring.features().to_vec();
@@ -103,7 +98,6 @@ impl UringDriver {
             signal,
             wake,
             buffers,
-            buffer_bytes: config.receive_buffer_bytes,
             slots: Vec::new(),
             used: 0,
             acceptors: listeners.into_iter().map(Acceptor::new).collect(),
@@ -167,65 +161,13 @@ impl UringDriver {
         match token.op {
             Op::Accept => self.on_accept(token, completion, events),
             Op::PeerName => self.on_peer_name(token.key, completion.result(), events),
-            Op::Receive => self.on_receive(token, completion, events),
+            Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
             Op::InstallToShutDown => self.on_install_to_shut_down(token.key, completion.result()),
             Op::Close => self.on_close(token.key, events),
             Op::Ignore | Op::Wake => {}
-        }
-    }
-
-    fn on_receive(&mut self, token: Token, completion: &cqueue::Entry, events: &mut Vec<Event>) {
-        let (result, more) = (completion.result(), cqueue::more(completion.flags()));
-        let buffer = cqueue::buffer_select(completion.flags());
-        if let (Some(_), Some(buffers)) = (buffer, &mut self.buffers) {
-            buffers.filled();
-        }
-        let key = token.key;
-        let current = self.slot(key).filter(|slot| slot.sequence == token.sequence && slot.receiving);
-        let Some(slot) = current else {
-            debug_assert!(false, "a receive of a slot's former connection outlived it");
-            if let (Some(buffer), Some(buffers)) = (buffer, &mut self.buffers) {
-                buffers.recycle(buffer);
-            }
-            return;
-        };
-        slot.receiving = more;
-        let ending = slot.state != SlotState::Open;
-        let data = match (result, buffer) {
-            (1.., Some(buffer)) => Some(Received::Buffer { buffer, len: result as u32 }),
-            (1.., None) => {
-                let mut plain = slot.take_plain();
-                plain.truncate(result as usize);
-                Some(Received::Owned(plain))
-            }
-            (_, Some(buffer)) => {
-                // No bytes came with it (the end of the stream, on some kernels).
-                if let Some(buffers) = &mut self.buffers {
-                    buffers.recycle(buffer);
-                }
-                None
-            }
-            _ => None,
-        };
-        match data {
-            Some(data) if ending => self.recycle(data),
-            Some(data) => events.push(Event::Received { key, data, more }),
-            None if !more && !ending => {
-                let end = match -result {
-                    0 => ReceiveEnd::Eof,
-                    libc::ENOBUFS => ReceiveEnd::Starved,
-                    libc::ECANCELED | libc::EINTR | libc::EAGAIN => ReceiveEnd::Cancelled,
-                    errno => ReceiveEnd::Failed(errno),
-                };
-                events.push(Event::ReceiveEnded { key, end });
-            }
-            None => {}
-        }
-        if !more {
-            self.advance_close(key);
         }
     }
 
@@ -256,20 +198,6 @@ impl UringDriver {
             self.free.push(key.index);
         }
         events.push(Event::Closed { key });
-    }
-}
-
-/// The receive buffers, registered as the group that receives draw from; `None` where the kernel has no such rings.
-fn provide_buffers(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Option<BufferRing>> {
-    let buffers = BufferRing::new(config.receive_buffers, config.receive_buffer_bytes, Arc::clone(signal))?;
-    let (table, count) = (buffers.table_address(), buffers.count());
-    // SAFETY: the table is kept by the driver, which drops it after its ring.
-    match unsafe { ring.submitter().register_buf_ring_with_flags(table, count, BUFFER_GROUP, 0) } {
-        Ok(()) => Ok(Some(buffers)),
-        Err(error) => {
-            log::info!("no provided-buffer rings (before Linux 5.19), receiving into plain buffers: {error}");
-            Ok(None)
-        }
     }
 }
 
@@ -312,36 +240,13 @@ impl Driver for UringDriver {
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        let (features, buffer_bytes) = (self.features, self.buffer_bytes);
-        let Some(slot) = self.slot(key) else { return };
-        debug_assert!(!slot.receiving && slot.state == SlotState::Open);
-        slot.receiving = true;
-        slot.sequence = next_sequence(slot.sequence);
-        let token = Token::new(Op::Receive, key).with_sequence(slot.sequence);
-        let fd = types::Fd(slot.fd);
-        let len = (budget.unwrap_or(u32::MAX) as usize).min(buffer_bytes) as u32;
-        let entry = match (features.provided_buffers, features.multishot_receive, budget) {
-            (true, true, Some(budget)) => raw::receive_multi_with_budget(fd, BUFFER_GROUP, budget),
-            (true, true, None) => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
-            (true, false, _) => opcode::Recv::new(fd, std::ptr::null_mut(), len)
-                .buf_group(BUFFER_GROUP)
-                .build()
-                .flags(squeue::Flags::BUFFER_SELECT),
-            (false, ..) => {
-                let plain = &mut slot.rare().plain;
-                *plain = vec![0; len as usize];
-                opcode::Recv::new(fd, plain.as_mut_ptr(), len).build()
-            }
-        };
-        // SAFETY: provided buffers live as long as the ring; a plain buffer stays in its slot, untouched, until the
-        // receive has completed. `raw::fixed` keeps the flags already set.
-        unsafe { self.push(token, entry) };
+        self.submit_receive(key, budget);
     }
 
     fn cancel_receive(&mut self, key: ConnKey) {
         let Some(slot) = self.slot(key) else { return };
         if slot.receiving {
-            let token = Token::new(Op::Receive, key).with_sequence(slot.sequence);
+            let token = slot.receive_token(key);
             self.cancel(token);
         }
     }
@@ -362,7 +267,7 @@ impl Driver for UringDriver {
         let linger: *const libc::linger = &*self.linger_reset;
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
-        let (fd, send, sequence, receiving) = (slot.fd, slot.send, slot.sequence, slot.receiving);
+        let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
         if reset {
             let len = size_of::<libc::linger>() as u32;
             let entry = opcode::SetSockOpt::new(
@@ -382,7 +287,7 @@ impl Driver for UringDriver {
             }
         }
         if receiving {
-            self.cancel(Token::new(Op::Receive, key).with_sequence(sequence));
+            self.cancel(receive);
         }
         self.advance_close(key);
     }
@@ -392,45 +297,23 @@ impl Driver for UringDriver {
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
-        match (received, &self.buffers) {
-            (Received::Owned(bytes), _) => bytes,
-            (Received::Buffer { buffer, len }, Some(buffers)) => buffers.view(*buffer, *len),
-            (Received::Buffer { .. }, None) => &[],
-        }
+        self.buffers.view(received)
     }
 
     fn lease(&mut self, received: Received) -> Chunk {
-        match (received, &mut self.buffers) {
-            (Received::Owned(bytes), _) => Chunk::from(bytes),
-            (Received::Buffer { buffer, len }, Some(buffers)) if buffers.is_plenty() => {
-                Chunk::leased(buffers.lease(buffer, len))
-            }
-            (received, _) => {
-                let chunk = Chunk::from(self.view(&received).to_vec());
-                self.recycle(received);
-                chunk
-            }
-        }
+        self.buffers.lease(received)
     }
 
     fn recycle(&mut self, received: Received) {
-        if let (Received::Buffer { buffer, .. }, Some(buffers)) = (received, &mut self.buffers) {
-            buffers.recycle(buffer);
-        }
+        self.buffers.recycle(received);
     }
 
     fn buffers_free(&mut self) -> usize {
-        let Some(buffers) = &mut self.buffers else { return usize::MAX };
-        if buffers.free() == 0 {
-            buffers.want();
-        }
-        buffers.free()
+        self.buffers.free_or_want()
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        if let Some(buffers) = &mut self.buffers {
-            buffers.publish();
-        }
+        self.buffers.publish();
         self.ring.enter(timeout)?;
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
@@ -455,9 +338,7 @@ impl Drop for UringDriver {
         // A worker ends its operations before it ends; this is the way out of a panic or a failed start. The kernel may
         // still write to receive buffers and read from batches, so both stay allocated.
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
-        if let Some(buffers) = &self.buffers {
-            buffers.leak();
-        }
+        self.buffers.leak();
         self.sends.leak();
         for slot in &mut self.slots {
             std::mem::forget(slot.take_plain());

@@ -32,6 +32,8 @@ pub(super) enum Op {
     Close = 8,
     /// An install for the sake of a shutdown.
     InstallToShutDown = 9,
+    /// A receive into large buffers.
+    ReceiveLarge = 10,
 }
 
 impl Op {
@@ -47,6 +49,7 @@ impl Op {
             7 => Self::Install,
             8 => Self::Close,
             9 => Self::InstallToShutDown,
+            10 => Self::ReceiveLarge,
             _ => return None,
         })
     }
@@ -117,6 +120,8 @@ mod tests {
             Op::Shutdown,
             Op::Install,
             Op::Close,
+            Op::InstallToShutDown,
+            Op::ReceiveLarge,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {

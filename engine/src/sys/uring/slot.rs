@@ -3,6 +3,7 @@
 use crate::sys::SocketTask;
 
 use super::accept::Arriving;
+use super::receive::Fill;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
@@ -21,6 +22,8 @@ pub(super) struct Slot {
     /// The peer's name is being looked up.
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
+    /// How the receives of late filled their buffers.
+    pub(super) fill: Fill,
     rare: Option<Box<Rare>>,
 }
 
@@ -58,6 +61,7 @@ impl Slot {
             receiving: false,
             naming: false,
             shutting_down: false,
+            fill: Fill::default(),
             rare: None,
         }
     }

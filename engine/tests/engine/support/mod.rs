@@ -33,6 +33,11 @@ impl Setup {
         !self.is_std() && self.config.uring.provided_buffers
     }
 
+    /// Whether there are large ones among them.
+    pub fn provides_large_buffers(&self) -> bool {
+        self.provides_buffers() && self.config.uring.large_receive_buffers > 0
+    }
+
     /// The most that may lie in an inbound buffer.
     ///
     /// With a budget a receive stops in the buffer in which the high mark is reached. Without, it is cancelled there,
@@ -41,15 +46,18 @@ impl Setup {
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
         let budget = uring.receive_budget || !uring.multishot_receive || !uring.provided_buffers;
-        let buffers = if budget || self.is_std() { 1 } else { usize::from(uring.receive_buffers) };
-        high + buffers * uring.receive_buffer_bytes
+        let (small, large) = (uring.receive_buffer_bytes, uring.large_receive_buffer_bytes);
+        if budget || self.is_std() {
+            return high + large.max(small);
+        }
+        high + usize::from(uring.receive_buffers) * small + usize::from(uring.large_receive_buffers) * large
     }
 }
 
 /// Every engine with every placement, and io_uring with each of its features turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
-    let table: [(&'static str, Change); 11] = [
+    let table: [(&'static str, Change); 12] = [
         ("uring/same-core", |_| {}),
         ("uring/inline", |c| c.placement = HandlerPlacement::Inline),
         ("uring/threads", |c| c.placement = HandlerPlacement::Threads(2)),
@@ -63,6 +71,7 @@ pub fn setups() -> Vec<Setup> {
             c.uring.multishot_accept = false;
         }),
         ("uring/plain-buffers", |c| c.uring.provided_buffers = false),
+        ("uring/small-buffers", |c| c.uring.large_receive_buffers = 0),
         ("uring/regular-descriptors", |c| c.uring.direct_descriptors = false),
         ("uring/no-defer", |c| c.uring.defer_taskrun = false),
         ("std/same-core", |c| c.engine = EngineKind::Std),
