@@ -1,7 +1,19 @@
 #!/usr/bin/env bash
-# clippy over every target and feature, then the documentation; a warning of either is an error.  usage: lint.sh
+# clippy over every target and feature, then the documentation; a warning of either is an error.  usage: lint.sh [--peers]
+#
+# The servers of others that we measure against are left out: they are some 250 crates. With --peers only they are checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo clippy --workspace --all-targets --all-features -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+if [[ "${1:-}" == --peers ]]; then
+    exec cargo clippy --package tidegate-benches --features peers --bin peers -- -D warnings
+fi
+
+# Every feature of the benches but the peers, from their manifest.
+features=$(sed -n '/^\[features\]/,/^\[[^f]/s/^\([a-z0-9_-]*\) = .*/\1/p' benches/Cargo.toml | { grep -v '^peer' || true; } | paste -sd, -)
+
+export RUSTDOCFLAGS="-D warnings"
+cargo clippy --workspace --exclude tidegate-benches --all-targets --all-features -- -D warnings
+cargo clippy --package tidegate-benches --all-targets --features "$features" -- -D warnings
+cargo doc --workspace --exclude tidegate-benches --all-features --no-deps
+cargo doc --package tidegate-benches --features "$features" --no-deps

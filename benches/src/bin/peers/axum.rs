@@ -1,0 +1,46 @@
+//! axum: its router, and its WebSocket extractor with the answers batched as its `Sink` allows.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::http::header::{CONTENT_TYPE, SERVER};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::broadcast;
+
+use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome, tokio_server};
+
+pub fn serve(address: SocketAddr) -> Outcome {
+    let app = Router::new()
+        .route("/plaintext", get(|| async { ([(SERVER, "axum"), (CONTENT_TYPE, "text/plain")], HELLO) }))
+        .route("/ws", get(echo))
+        .route("/hub", get(attend))
+        .with_state(tokio_server::hub());
+    tokio_server::run(async {
+        axum::serve(tokio_server::listen(address)?, app).await?;
+        Ok(())
+    })
+}
+
+async fn echo(upgrade: WebSocketUpgrade) -> impl IntoResponse {
+    sized(upgrade).on_upgrade(|ws| async {
+        // A peer that goes away ends the connection and nothing else.
+        let _ = tokio_server::echo(ws, is_data).await;
+    })
+}
+
+async fn attend(upgrade: WebSocketUpgrade, State(hub): State<broadcast::Sender<Message>>) -> impl IntoResponse {
+    sized(upgrade).on_upgrade(|ws| async {
+        let _ = tokio_server::attend(ws, hub, is_data).await;
+    })
+}
+
+fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX)
+}
+
+fn is_data(message: &Message) -> bool {
+    matches!(message, Message::Text(_) | Message::Binary(_))
+}

@@ -1,0 +1,171 @@
+//! Which peers there are, how each is set, and what each can't do.
+
+use std::net::SocketAddr;
+
+use crate::{
+    Outcome, actix, axum, fastwebsockets, hyper, may_minihttp, monoio, ntex, sockudo, tungstenite, xitca, yawc,
+};
+
+/// The lock file this program was built with; it says the versions.
+const LOCK: &str = include_str!("../../../../Cargo.lock");
+
+/// Cases of a server that does both WebSocket and HTTP.
+const ALL: &[&str] = &["echo", "broadcast", "http", "churn", "idle"];
+/// Cases of a server that does WebSocket alone.
+const WEBSOCKET: &[&str] = &["echo", "broadcast", "churn", "idle"];
+/// Cases of a server that does HTTP alone.
+const HTTP: &[&str] = &["http"];
+
+/// Why a peer has no case of HTTP.
+const NO_HTTP: (&str, &str) = ("http", "a WebSocket library: it has no HTTP responses of its own");
+/// Why a peer has no cases of WebSocket.
+const NO_WEBSOCKET: &[(&str, &str)] = &[
+    ("echo", "an HTTP server: it has no WebSocket of its own"),
+    ("broadcast", "an HTTP server: it has no WebSocket of its own"),
+    ("churn", "an HTTP server: it has no WebSocket of its own"),
+    ("idle", "an HTTP server: it has no WebSocket of its own"),
+];
+
+/// One server to measure against.
+pub struct Peer {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// The crate whose version counts.
+    package: &'static str,
+    /// What it can do.
+    cases: &'static [&'static str],
+    /// What was chosen, why, and where that is said.
+    setting: &'static str,
+    /// What it can't do, and why.
+    cannot: &'static [(&'static str, &'static str)],
+    /// Serves on an address until something is wrong.
+    pub serve: fn(SocketAddr) -> Outcome,
+}
+
+impl Peer {
+    /// The peer as one line of JSON.
+    pub fn json(&self) -> String {
+        let cannot: serde_json::Map<_, _> =
+            self.cannot.iter().map(|&(case, why)| (case.to_owned(), why.into())).collect();
+        serde_json::json!({
+            "name": self.name,
+            "version": version(self.package),
+            "cases": self.cases,
+            "setting": self.setting,
+            "cannot": cannot,
+        })
+        .to_string()
+    }
+}
+
+/// The newest version of `package` in the lock file: its entries stand in ascending order.
+fn version(package: &str) -> Option<&'static str> {
+    let head = format!("name = \"{package}\"\nversion = \"");
+    let (_, rest) = LOCK.rsplit_once(&head)?;
+    rest.split_once('"').map(|(version, _)| version)
+}
+
+/// All peers, in the order of the tables.
+pub const PEERS: &[Peer] = &[
+    Peer {
+        name: "fastwebsockets",
+        package: "fastwebsockets",
+        cases: WEBSOCKET,
+        setting: "hyper's upgrade, FragmentCollector, unconstrained tasks on tokio's current thread, as its echo example; \
+                  it has no batching, so each answer is one write; the hub is a tokio broadcast channel with the \
+                  halves of its unstable-split on two tasks",
+        cannot: &[NO_HTTP],
+        serve: fastwebsockets::serve,
+    },
+    Peer {
+        name: "tokio-tungstenite",
+        package: "tokio-tungstenite",
+        cases: WEBSOCKET,
+        setting: "batched: feed while messages are there, then flush, as the documentation of its write buffer advises; \
+                  default buffers of 128 KiB; tokio's current thread; the hub is a tokio broadcast channel",
+        cannot: &[NO_HTTP],
+        serve: tungstenite::serve,
+    },
+    Peer {
+        name: "axum",
+        package: "axum",
+        cases: ALL,
+        setting: "Router and WebSocketUpgrade, batched: feed while messages are there, then flush; tokio's current \
+                  thread; the hub is a tokio broadcast channel, as in its chat example",
+        cannot: &[],
+        serve: axum::serve,
+    },
+    Peer {
+        name: "actix-web",
+        package: "actix-web",
+        cases: ALL,
+        setting: "HttpServer with one worker and actix-ws, aggregated continuations; the hub sends to all sessions at \
+                  once, as in the chat example of actix-ws",
+        cannot: &[],
+        serve: actix::serve,
+    },
+    Peer {
+        name: "ntex",
+        package: "ntex",
+        cases: ALL,
+        setting: "io_uring (feature neon-uring), one worker, its HTTP service and WebSocket dispatcher below the web \
+                  layer; the hub encodes into each connection's write buffer",
+        cannot: &[],
+        serve: ntex::serve,
+    },
+    Peer {
+        name: "sockudo-ws",
+        package: "sockudo-ws",
+        cases: WEBSOCKET,
+        setting: "tokio's current thread, write coalescing (its default), feed and flush at the ends of batches as its \
+                  Config documents, no pings of its own; the hub is a tokio broadcast channel",
+        cannot: &[NO_HTTP],
+        serve: sockudo::serve,
+    },
+    Peer {
+        name: "yawc",
+        package: "yawc",
+        cases: WEBSOCKET,
+        setting: "hyper's upgrade, read buffer 128 KiB, backpressure boundary 64 KiB and batches flushed when nothing is \
+                  left to read, as the benchmark in its README; UTF-8 checked; the hub is a tokio broadcast channel",
+        cannot: &[NO_HTTP],
+        serve: yawc::serve,
+    },
+    Peer {
+        name: "monoio",
+        package: "monoio",
+        cases: &["echo", "churn", "idle"],
+        setting: "io_uring with monoio-tungstenite, which is written for monoio's owned buffers; one write for each \
+                  answer, as its echo example",
+        cannot: &[
+            NO_HTTP,
+            ("broadcast", "its WebSocket can't be split, and a read that is under way can't be given up without loss"),
+        ],
+        serve: monoio::serve,
+    },
+    Peer {
+        name: "may_minihttp",
+        package: "may_minihttp",
+        cases: HTTP,
+        setting: "one worker, stacks and pool as in its techempower example; it makes its own listener and sets no \
+                  TCP_NODELAY",
+        cannot: NO_WEBSOCKET,
+        serve: may_minihttp::serve,
+    },
+    Peer {
+        name: "hyper",
+        package: "hyper",
+        cases: HTTP,
+        setting: "http1 with pipeline_flush, a task for each connection on tokio's current thread",
+        cannot: NO_WEBSOCKET,
+        serve: hyper::serve,
+    },
+    Peer {
+        name: "xitca-web",
+        package: "xitca-web",
+        cases: HTTP,
+        setting: "io_uring (its feature io-uring), one worker thread, a low-level service, vectored writes off",
+        cannot: NO_WEBSOCKET,
+        serve: xitca::serve,
+    },
+];

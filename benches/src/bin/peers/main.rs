@@ -1,0 +1,85 @@
+//! The servers Tidegate is measured against, in one program so that they are linked once.
+//!
+//! Each peer is a module of its own, written the way its documentation writes such a server, at the setting that is said
+//! to be its fastest, on one thread. `catalogue` says which there are and what each can't do. All of them use the
+//! system's allocator and this workspace's release profile, and listen on a socket of our own making, from which
+//! accepted sockets inherit TCP_NODELAY; where a peer insists on its own listener, its setting says so.
+//!
+//! The routes are `/ws` (echo), `/hub` (each message goes to all connections of the hub) and `/plaintext` (HTTP).
+
+mod actix;
+mod axum;
+mod catalogue;
+mod fastwebsockets;
+mod hyper;
+mod may_minihttp;
+mod monoio;
+mod ntex;
+mod sockudo;
+mod tokio_server;
+mod tungstenite;
+mod xitca;
+mod yawc;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use tidegate_benches::args::{Args, Opt};
+use tidegate_benches::socket;
+
+/// What a server ends with; it only ends when something is wrong.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Largest message a WebSocket peer has to take, in bytes; the load generator sends no larger ones.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The body of `/plaintext`.
+const HELLO: &str = "Hello, World!";
+
+/// Exit code of a wrong command line.
+const USAGE: u8 = 64;
+
+const OPTIONS: &[Opt] = &[
+    Opt::value("addr", "HOST:PORT", "where to listen, 127.0.0.1:9001"),
+    Opt::switch("list", "print the peers as lines of JSON and end; takes no NAME"),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            error.downcast_ref::<Usage>().map_or(ExitCode::FAILURE, |_| ExitCode::from(USAGE))
+        }
+    }
+}
+
+/// The command line is wrong, or asks for help.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}\nusage: peers NAME [--addr HOST:PORT], or peers --list")]
+struct Usage(String);
+
+fn run() -> Outcome {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let name = words.first().is_some_and(|word| !word.starts_with("--")).then(|| words.remove(0));
+    let args = Args::parse(words, OPTIONS).map_err(|error| Usage(error.to_string()))?;
+    let Some(name) = name else {
+        if !args.has("list") {
+            return Err(Usage("which peer?".to_owned()).into());
+        }
+        catalogue::PEERS.iter().for_each(|peer| println!("{}", peer.json()));
+        return Ok(());
+    };
+    let peer = catalogue::PEERS.iter().find(|peer| peer.name == name).ok_or_else(|| Usage(unknown(&name)))?;
+    let address: SocketAddr = args
+        .optional("addr")
+        .map_err(|error| Usage(error.to_string()))?
+        .unwrap_or_else(|| ([127, 0, 0, 1], 9001).into());
+    socket::raise_file_limit()?;
+    (peer.serve)(address)
+}
+
+fn unknown(name: &str) -> String {
+    let names: Vec<&str> = catalogue::PEERS.iter().map(|peer| peer.name).collect();
+    format!("no peer is called {name:?}: there are {}", names.join(", "))
+}

@@ -1,0 +1,107 @@
+//! What the peers on tokio share: the accept loop, the batched echo and the hub.
+//!
+//! All of them run on tokio's current-thread runtime, a task for each connection.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use futures_util::future::{Either, select};
+use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use tidegate_benches::socket;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+
+use crate::Outcome;
+
+/// Messages the hub keeps for its slowest connection. The load generator publishes no burst before all have had the one
+/// before, so none is ever overtaken by this many.
+const HUB_MESSAGES_MAX: usize = 1024;
+
+/// A hub of messages that cost no copy to clone, as the chat examples of tokio and axum have it.
+pub fn hub<M: Clone>() -> broadcast::Sender<M> {
+    broadcast::Sender::new(HUB_MESSAGES_MAX)
+}
+
+/// Runs `server` on a runtime of this thread alone.
+pub fn run(server: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(server)
+}
+
+/// A listener on the runtime that this is called on.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = socket::listen(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Gives each accepted socket to `connection`, in a task of its own.
+pub fn serve<F, C>(address: SocketAddr, connection: F) -> Outcome
+where
+    F: Fn(TcpStream) -> C,
+    C: Future<Output = ()> + Send + 'static,
+{
+    run(async {
+        let listener = listen(address)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(connection(stream));
+        }
+    })
+}
+
+/// Echoes what `is_data` accepts: feeds the answers to all messages that are there, and flushes before it waits.
+pub async fn echo<W, M, E>(mut ws: W, is_data: fn(&M) -> bool) -> Result<(), E>
+where
+    W: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+{
+    while let Some(first) = ws.next().await {
+        let mut message = first?;
+        loop {
+            if is_data(&message) {
+                ws.feed(message).await?;
+            }
+            match ws.next().now_or_never() {
+                Some(Some(next)) => message = next?,
+                Some(None) => return Ok(()),
+                None => break,
+            }
+        }
+        ws.flush().await?;
+    }
+    Ok(())
+}
+
+/// Sends what arrives on any connection to all of them; messages that wait for this one leave in one flush.
+pub async fn attend<W, M, E>(mut ws: W, hub: broadcast::Sender<M>, is_data: fn(&M) -> bool) -> Result<(), E>
+where
+    W: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    M: Clone,
+{
+    let mut published = hub.subscribe();
+    loop {
+        let event = match select(ws.next(), std::pin::pin!(published.recv())).await {
+            Either::Left((arrived, _)) => Either::Left(arrived),
+            Either::Right((message, _)) => Either::Right(message),
+        };
+        match event {
+            Either::Left(Some(Ok(message))) if is_data(&message) => {
+                // It has a receiver: this connection's own.
+                let _ = hub.send(message);
+            }
+            Either::Left(Some(Ok(_))) => {}
+            Either::Left(Some(Err(error))) => return Err(error),
+            Either::Left(None) | Either::Right(Err(broadcast::error::RecvError::Closed)) => return Ok(()),
+            Either::Right(Err(broadcast::error::RecvError::Lagged(lost))) => {
+                eprintln!("peers: a connection of the hub lost {lost} messages");
+                return Ok(());
+            }
+            Either::Right(Ok(message)) => {
+                ws.feed(message).await?;
+                while let Ok(message) = published.try_recv() {
+                    ws.feed(message).await?;
+                }
+                ws.flush().await?;
+            }
+        }
+    }
+}

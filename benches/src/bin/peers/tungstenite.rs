@@ -1,0 +1,37 @@
+//! tokio-tungstenite, batched: answers are fed, and flushed when no message is left to read.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
+
+pub fn serve(address: SocketAddr) -> Outcome {
+    let hub = tokio_server::hub();
+    tokio_server::serve(address, |stream| {
+        let hub = hub.clone();
+        async move {
+            // A peer that goes away ends the connection and nothing else.
+            let _ = connection(stream, hub).await;
+        }
+    })
+}
+
+async fn connection(stream: TcpStream, hub: broadcast::Sender<Message>) -> Result<(), Error> {
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let mut is_hub = false;
+    // The type is the callback's, and tungstenite's.
+    #[allow(clippy::result_large_err)]
+    let look = |request: &Request, response: Response| {
+        is_hub = request.uri().path() == "/hub";
+        Ok(response)
+    };
+    let ws = tokio_tungstenite::accept_hdr_async_with_config(stream, look, Some(config)).await?;
+    let is_data = |message: &Message| message.is_text() || message.is_binary();
+    if is_hub { tokio_server::attend(ws, hub, is_data).await } else { tokio_server::echo(ws, is_data).await }
+}

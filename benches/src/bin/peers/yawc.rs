@@ -1,0 +1,59 @@
+//! yawc on hyper's upgrade, with the buffers and the batches of its own benchmark.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::sync::broadcast;
+use yawc::{Frame, OpCode, Options, WebSocket, WebSocketError};
+
+use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
+
+/// Read buffer of a connection, in bytes: what yawc's benchmark sets.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Queued bytes from which yawc writes before it takes more, in bytes: what its benchmark sets.
+const BACKPRESSURE_BYTES: usize = 64 * 1024;
+
+pub fn serve(address: SocketAddr) -> Outcome {
+    let hub = tokio_server::hub();
+    tokio_server::serve(address, |stream| {
+        let hub = hub.clone();
+        async move {
+            let service = service_fn(|request| accept(request, hub.clone()));
+            // A peer that goes away ends the connection and nothing else.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        }
+    })
+}
+
+async fn accept(
+    request: Request<Incoming>,
+    hub: broadcast::Sender<Frame>,
+) -> Result<Response<Empty<Bytes>>, WebSocketError> {
+    let is_hub = request.uri().path() == "/hub";
+    // The limit is exclusive.
+    let options = Options::default()
+        .without_compression()
+        .with_utf8()
+        .with_limits(MESSAGE_BYTES_MAX + 1, MESSAGE_BYTES_MAX + 1)
+        .with_read_buffer_capacity(READ_BUFFER_BYTES)
+        .with_backpressure_boundary(BACKPRESSURE_BYTES);
+    let (response, upgrade) = WebSocket::upgrade_with_options(request, options)?;
+    tokio::spawn(async move {
+        // Its stream ends where there was an error.
+        let ws = upgrade.await?.map(Ok::<_, WebSocketError>);
+        if is_hub { tokio_server::attend(ws, hub, is_data).await } else { tokio_server::echo(ws, is_data).await }
+    });
+    Ok(response)
+}
+
+fn is_data(frame: &Frame) -> bool {
+    matches!(frame.opcode(), OpCode::Text | OpCode::Binary)
+}
