@@ -9,12 +9,27 @@ const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpDate([u8; 29]);
+pub struct HttpDate {
+    /// The whole field line, as a response has it.
+    line: [u8; LINE_BYTES],
+}
+
+/// The length of the field line.
+const LINE_BYTES: usize = NAME_BYTES + VALUE_BYTES + 2;
+const NAME_BYTES: usize = b"date: ".len();
+const VALUE_BYTES: usize = 29;
 
 impl HttpDate {
+    const EPOCH: HttpDate = HttpDate { line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
+
     /// The bytes of the field value.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.line[NAME_BYTES..NAME_BYTES + VALUE_BYTES]
+    }
+
+    /// The field line with its name and CRLF.
+    pub(crate) fn line(&self) -> &[u8; LINE_BYTES] {
+        &self.line
     }
 }
 
@@ -35,7 +50,7 @@ pub struct DateCache {
 impl DateCache {
     /// A cache of the epoch.
     pub const fn new() -> DateCache {
-        DateCache { seconds: 0, date: HttpDate(*b"Thu, 01 Jan 1970 00:00:00 GMT") }
+        DateCache { seconds: 0, date: HttpDate::EPOCH }
     }
 
     /// The date of a time. Formats only if the second is another than at the call before.
@@ -43,8 +58,8 @@ impl DateCache {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().min(SECONDS_MAX));
         if seconds != self.seconds {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-            if let Ok(bytes) = text.into_bytes().try_into() {
-                self.date = HttpDate(bytes);
+            if text.len() == VALUE_BYTES {
+                self.date.line[NAME_BYTES..NAME_BYTES + VALUE_BYTES].copy_from_slice(text.as_bytes());
                 self.seconds = seconds;
             }
         }

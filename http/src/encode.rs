@@ -37,7 +37,7 @@ pub(crate) struct ProtocolFields<'a> {
     pub(crate) length: LengthField,
     pub(crate) connection: ConnectionField,
     /// A server with a clock must send it (RFC 9110, section 6.6.1).
-    pub(crate) date: HttpDate,
+    pub(crate) date: &'a HttpDate,
     /// The value of Server, if it is to be sent.
     pub(crate) server: Option<&'a HeaderValue>,
 }
@@ -48,31 +48,21 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Writes a response head with its empty line.
 pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
     // Enough for the common head; one growth instead of several.
-    out.reserve(192);
+    out.reserve(256);
     encode_status_line(response.status(), out);
-    let mut has_date = false;
-    let mut has_server = false;
-    let mut has_upgrade = false;
-    for (name, value) in response.fields() {
-        if is_of_protocol(name) {
-            continue;
-        }
-        has_date |= name == header::DATE;
-        has_server |= name == header::SERVER;
-        has_upgrade |= name == header::UPGRADE;
-        encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    if let Some(value) = response.content_type() {
+        out.extend_from_slice(b"content-type: ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
+    let own = encode_own_fields(response.own_fields(), out);
     match protocol.length {
         LengthField::Absent => {}
-        LengthField::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            encode_decimal(length, out);
-            out.extend_from_slice(b"\r\n");
-        }
+        LengthField::Length(length) => encode_length(length, out),
         LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     // RFC 9110, section 7.8: Upgrade comes with the connection option, in 426 as in 101.
-    out.extend_from_slice(match (protocol.connection, has_upgrade) {
+    out.extend_from_slice(match (protocol.connection, own.upgrade) {
         (ConnectionField::Absent, false) => b"".as_slice(),
         (ConnectionField::KeepAlive, false) => b"connection: keep-alive\r\n",
         (ConnectionField::KeepAlive, true) => b"connection: keep-alive, upgrade\r\n",
@@ -80,13 +70,37 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
         (ConnectionField::Close, true) => b"connection: close, upgrade\r\n",
         (ConnectionField::Absent, true) | (ConnectionField::Upgrade, _) => b"connection: upgrade\r\n",
     });
-    if let (Some(server), false) = (protocol.server, has_server) {
-        encode_field(b"server", server.as_bytes(), out);
+    if let (Some(server), false) = (protocol.server, own.server) {
+        out.extend_from_slice(b"server: ");
+        out.extend_from_slice(server.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
-    if !has_date {
-        encode_field(b"date", protocol.date.as_bytes(), out);
+    if !own.date {
+        out.extend_from_slice(protocol.date.line());
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Which fields the handler gave that the protocol machine would add otherwise.
+#[derive(Default)]
+struct OwnFields {
+    date: bool,
+    server: bool,
+    upgrade: bool,
+}
+
+fn encode_own_fields(fields: &[(HeaderName, HeaderValue)], out: &mut Vec<u8>) -> OwnFields {
+    let mut own = OwnFields::default();
+    for (name, value) in fields {
+        if is_of_protocol(name) {
+            continue;
+        }
+        own.date |= name == header::DATE;
+        own.server |= name == header::SERVER;
+        own.upgrade |= name == header::UPGRADE;
+        encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    own
 }
 
 /// Writes the line before chunk data of this length, which is not zero: zero would end the content.
@@ -141,19 +155,25 @@ fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn encode_decimal(value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut rest = value;
+/// Writes Content-Length, backwards into a place of its own: its digits are counted by being written.
+fn encode_length(length: u64, out: &mut Vec<u8>) {
+    const NAME: &[u8] = b"content-length: ";
+    const DIGITS_MAX: usize = 20;
+    let mut line = [0; NAME.len() + DIGITS_MAX + 2];
+    let mut start = line.len() - 2;
+    line[start..].copy_from_slice(b"\r\n");
+    let mut rest = length;
     loop {
         start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
+        line[start] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    out.extend_from_slice(&digits[start..]);
+    start -= NAME.len();
+    line[start..start + NAME.len()].copy_from_slice(NAME);
+    out.extend_from_slice(&line[start..]);
 }
 
 #[cfg(test)]
@@ -166,7 +186,7 @@ mod tests {
         let protocol = ProtocolFields {
             length,
             connection: ConnectionField::Absent,
-            date: DateCache::new().at(std::time::UNIX_EPOCH),
+            date: &DateCache::new().at(std::time::UNIX_EPOCH),
             server,
         };
         encode_head(response, &protocol, &mut out);
@@ -204,15 +224,15 @@ mod tests {
             (usize::MAX, "18446744073709551615", "ffffffffffffffff\r\n"),
         ] {
             let mut out = Vec::new();
-            encode_decimal(value as u64, &mut out);
-            assert_eq!(out, decimal.as_bytes());
+            encode_length(value as u64, &mut out);
+            assert_eq!(out, format!("content-length: {decimal}\r\n").as_bytes());
             out.clear();
             encode_chunk_size(value, &mut out);
             assert_eq!(out, hexadecimal.as_bytes());
         }
         let mut out = Vec::new();
-        encode_decimal(0, &mut out);
-        assert_eq!(out, b"0");
+        encode_length(0, &mut out);
+        assert_eq!(out, b"content-length: 0\r\n");
     }
 
     #[test]

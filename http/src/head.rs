@@ -1,4 +1,4 @@
-//! The head of one request: method, target, version and fields, in one owned copy of the bytes that were received.
+//! The head of one request: method, target, version and fields, in an owned copy of what was received.
 //!
 //! Owns the bytes and the positions of the parts in them, and the accessors. `parse` fills it, the router adds path
 //! parameters, handlers read it. It never validates: what `parse` let through is valid. A head is `Send` and `Sync`
@@ -23,7 +23,8 @@ const POOL_HEAD_BYTES_MAX: usize = 4096;
 /// As large as a pointer; its memory comes from a small pool of the thread it is made on.
 pub struct RequestHead(Option<Box<HeadMemory>>);
 
-/// What a head consists of. The positions are in `bytes`.
+/// What a head consists of. The positions of the target, its parts and the parameters are in `text`, those of the fields
+/// in `bytes`.
 #[derive(Default)]
 pub(crate) struct HeadMemory {
     pub(crate) method: Method,
@@ -33,6 +34,9 @@ pub(crate) struct HeadMemory {
     pub(crate) query: Option<Span>,
     pub(crate) upgrade: bool,
     pub(crate) fields: Vec<Field>,
+    /// The target, and what was added to it: valid text, so that the router need not look whether it is.
+    text: String,
+    /// The whole head.
     bytes: Vec<u8>,
     params: Vec<Param>,
     addresses: Option<Addresses>,
@@ -91,7 +95,10 @@ impl RequestHead {
 
     /// All fields in the order of their arrival: the name as it was written, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.memory().fields.iter().map(|field| (self.text(field.name), self.memory().slice(field.value)))
+        let memory = self.memory();
+        // Names are tokens, and so text; the fallback is never taken.
+        let name = |field: &Field| std::str::from_utf8(memory.slice(field.name)).unwrap_or_default();
+        memory.fields.iter().map(move |field| (name(field), memory.slice(field.value)))
     }
 
     /// All fields as an [`http::HeaderMap`], built at the first call. [`header`](RequestHead::header) is cheaper for
@@ -143,15 +150,15 @@ impl RequestHead {
     /// Adds a path parameter. The bytes join those of the head, which saves an allocation per parameter.
     pub(crate) fn push_param(&mut self, name: &str, value: &str) {
         let memory = self.memory_mut();
-        let name = memory.append(name.as_bytes());
-        let value = memory.append(value.as_bytes());
+        let name = memory.append_text(name);
+        let value = memory.append_text(value);
         memory.params.push(Param { name, value });
     }
 
     /// Adds a path parameter whose value is this part of the path.
     pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
         let memory = self.memory_mut();
-        let name = memory.append(name.as_bytes());
+        let name = memory.append_text(name);
         let value = Span::new(memory.path.start as usize + start, length);
         memory.params.push(Param { name, value });
     }
@@ -167,8 +174,8 @@ impl RequestHead {
     }
 
     fn text(&self, span: Span) -> &str {
-        // Names, targets and decoded parameters are text by construction; the fallback is never taken.
-        std::str::from_utf8(self.memory().slice(span)).unwrap_or_default()
+        let start = span.start as usize;
+        self.memory().text.get(start..start + span.length as usize).unwrap_or_default()
     }
 
     fn build_map(&self) -> HeaderMap {
@@ -225,20 +232,26 @@ struct Param {
 }
 
 thread_local! {
-    static POOL: RefCell<[Option<Box<HeadMemory>>; POOL_HEADS_MAX]> = const { RefCell::new([const { None }; POOL_HEADS_MAX]) };
+    #[expect(clippy::vec_box, reason = "heads own their memory by a pointer")]
+    static POOL: RefCell<Vec<Box<HeadMemory>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl HeadMemory {
     /// Empty memory, from the pool if it has some.
     pub(crate) fn take() -> Box<HeadMemory> {
-        let pooled = POOL.try_with(|pool| pool.borrow_mut().iter_mut().find_map(Option::take));
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
         pooled.ok().flatten().unwrap_or_default()
     }
 
-    /// Appends bytes and says where they are.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Span {
-        let span = Span::new(self.bytes.len(), bytes.len());
+    /// The bytes of the whole head.
+    pub(crate) fn set_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends text beside the target, or the target itself, and says where it is.
+    pub(crate) fn append_text(&mut self, text: &str) -> Span {
+        let span = Span::new(self.text.len(), text.len());
+        self.text.push_str(text);
         span
     }
 
@@ -252,10 +265,15 @@ impl HeadMemory {
         self.method = Method::GET;
         self.addresses = None;
         self.bytes.clear();
+        self.text.clear();
         self.fields.clear();
         self.params.clear();
-        self.map.take();
-        self.extensions.clear();
+        if self.map.get().is_some() {
+            self.map.take();
+        }
+        if !self.extensions.is_empty() {
+            self.extensions.clear();
+        }
     }
 }
 
@@ -270,14 +288,15 @@ impl Drop for RequestHead {
         let Some(mut memory) = self.0.take() else {
             return;
         };
-        if memory.bytes.capacity() > POOL_HEAD_BYTES_MAX {
+        if memory.bytes.capacity() + memory.text.capacity() > POOL_HEAD_BYTES_MAX {
             return;
         }
         memory.clear();
         // Fails only while the thread is ending, and then the memory is simply freed.
         let _ = POOL.try_with(|pool| {
-            if let Some(slot) = pool.borrow_mut().iter_mut().find(|slot| slot.is_none()) {
-                *slot = Some(memory);
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOL_HEADS_MAX {
+                pool.push(memory);
             }
         });
     }

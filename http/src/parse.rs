@@ -77,7 +77,7 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
     let conclusion = facts.conclude(version, limits)?;
 
     let mut memory = HeadMemory::take();
-    memory.append(bytes);
+    memory.set_bytes(bytes);
     let position = |part: &[u8]| Span::new(offset(bytes, part), part.len());
     let fields = lines.headers.iter();
     memory
@@ -85,14 +85,14 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
         .extend(fields.map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }));
     memory.method = method;
     memory.version = version;
-    memory.target = position(target.as_bytes());
+    memory.target = memory.append_text(target);
     memory.upgrade = conclusion.upgrade;
     place_target(&parts, offset(bytes, target.as_bytes()), &mut memory, &facts);
     let head = RequestHead::from(memory);
     Ok((head, conclusion, length))
 }
 
-/// Where the path and the query are in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
+/// Where the path and the query are in the target, which begins at `start` in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
 fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &FieldFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = memory.fields.get_mut(index)
@@ -100,10 +100,10 @@ fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &
         host.value = Span::new(start + authority.start, authority.len());
     }
     memory.path = match &target.path {
-        Path::Given(path) => Span::new(start + path.start, path.len()),
-        Path::Root => memory.append(b"/"),
+        Path::Given(path) => Span::new(path.start, path.len()),
+        Path::Root => memory.append_text("/"),
     };
-    memory.query = target.query.as_ref().map(|query| Span::new(start + query.start, query.len()));
+    memory.query = target.query.as_ref().map(|query| Span::new(query.start, query.len()));
 }
 
 /// The position of a part that was sliced out of `bytes`.

@@ -234,7 +234,7 @@ impl Protocol {
         let fields = ProtocolFields {
             length: field,
             connection: exchange.connection_field(self.persistence),
-            date,
+            date: &date,
             server: self.server.as_ref(),
         };
         encode_head(response, &fields, out);
@@ -353,7 +353,7 @@ impl Protocol {
         let fields = ProtocolFields {
             length: LengthField::Absent,
             connection: ConnectionField::Upgrade,
-            date,
+            date: &date,
             server: self.server.as_ref(),
         };
         encode_head(response, &fields, out);
@@ -471,7 +471,7 @@ impl Protocol {
 
     /// Whether the connection persists after this response is announced in its head, and must be known by then.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: Framing) {
-        let told = response.fields().any(|(name, value)| {
+        let told = response.own_fields().iter().any(|(name, value)| {
             *name == header::CONNECTION && list_items(value.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"close"))
         });
         // The peer may or may not send the content it was not asked for: what follows cannot be told.

@@ -151,6 +151,15 @@ impl Response {
             .chain(self.fields.iter().map(|(name, value)| (name, value)))
     }
 
+    pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
+        self.content_type.as_ref()
+    }
+
+    /// All fields but Content-Type.
+    pub(crate) fn own_fields(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.fields
+    }
+
     /// The content.
     pub fn body(&self) -> &ResponseBody {
         &self.body

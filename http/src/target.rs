@@ -65,21 +65,17 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
             None => (value, &[][..]),
         },
     };
-    host.iter().all(|&byte| is_name_byte(byte)) && is_port(port) && (!host.is_empty() || value.is_empty())
+    all_of(host, NAME) && is_port(port) && (!host.is_empty() || value.is_empty())
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
-    let question = target[start..].iter().position(|&byte| byte == b'?');
-    let path_end = question.map_or(target.len(), |offset| start + offset);
-    if !target[start..path_end].iter().all(|&byte| is_path_byte(byte)) {
-        return Err(RequestError::Target);
-    }
-    let query = question.map(|offset| start + offset + 1..target.len());
-    if let Some(query) = &query
-        && !target[query.clone()].iter().all(|&byte| is_query_byte(byte))
-    {
-        return Err(RequestError::Target);
-    }
+    // The first byte that is none of a path's is the question mark, or the target is refused.
+    let path_end = target[start..].iter().position(|&byte| !is_of(byte, PATH)).map_or(target.len(), |end| start + end);
+    let query = match target[path_end..] {
+        [] => None,
+        [b'?', ref query @ ..] if all_of(query, QUERY) => Some(path_end + 1..target.len()),
+        _ => return Err(RequestError::Target),
+    };
     Ok(Target { path: Path::Given(start..path_end), query, authority: None })
 }
 
@@ -119,19 +115,53 @@ fn is_port(port: &[u8]) -> bool {
             <= u32::from(u16::MAX)
 }
 
+/// The classes of bytes, each a bit in [`CLASSES`].
+const NAME: u8 = 1;
+const PATH: u8 = 2;
+const QUERY: u8 = 4;
+
+/// What each byte may be part of: one look tells.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let class = &mut classes[byte as usize];
+        if is_name_byte(byte) {
+            *class |= NAME;
+        }
+        if is_path_byte(byte) {
+            *class |= PATH;
+        }
+        if is_query_byte(byte) {
+            *class |= QUERY;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// Whether all bytes are of a class, without a branch for each.
+fn all_of(bytes: &[u8], class: u8) -> bool {
+    bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
+}
+
 /// RFC 3986, section 3.2.2: unreserved, sub-delims and percent signs. IPv4 is among them.
-fn is_name_byte(byte: u8) -> bool {
+const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
 /// What `http::Uri` holds in a path: RFC 3986 and the bytes browsers leave unencoded.
-fn is_path_byte(byte: u8) -> bool {
+const fn is_path_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
 }
 
 /// What `http::Uri` holds in a query. A fragment never is part of a target.
-fn is_query_byte(byte: u8) -> bool {
+const fn is_query_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
 }
 
