@@ -103,14 +103,17 @@ async fn exchange_all<H: Handler>(
 ) -> Result<Option<(Connection, Takeover)>, Lost> {
     while let Some(head) = poll_fn(|cx| channel.poll_head(cx)).await {
         let asks_upgrade = head.wants_upgrade();
-        let (number, has_content) = channel.request();
-        let body = match has_content {
-            true => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
-            false => Body::default(),
+        let body = match channel.request_with_content() {
+            Some(number) => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
+            None => Body::default(),
         };
-        let request = Request::new(head, body);
-        let mut response = answer(channel, handler, request, config).await?;
+        let mut response = match begin_answer(channel, handler, Request::new(head, body)) {
+            Reply::Ready(response) => response,
+            Reply::Pending(future) => answer(channel, future, config).await?,
+        };
         match response.take_body() {
+            // A small response nearly always finds space, which is looked for and taken in one step.
+            ResponseBody::Bytes(bytes) if is_final(&response) && channel.try_send_small(&response, &bytes)? => {}
             ResponseBody::Upgrade(takeover) => {
                 if let Some(connection) = channel.upgrade(&response)? {
                     return Ok(Some((connection, takeover)));
@@ -125,21 +128,18 @@ async fn exchange_all<H: Handler>(
     Ok(None)
 }
 
-/// Runs the handler, for the handler timeout at most, and as long as the peer is there.
-async fn answer<H: Handler>(
+/// Calls the handler.
+fn begin_answer<H: Handler>(channel: &Channel, handler: &H, request: Request) -> Reply {
+    catch_unwind(AssertUnwindSafe(|| handler.handle(request)))
+        .unwrap_or_else(|panic| Reply::Ready(panicked(channel, &*panic)))
+}
+
+/// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
+async fn answer(
     channel: &Channel,
-    handler: &H,
-    request: Request,
+    mut future: LocalBoxFuture<Response>,
     config: &HttpConfig,
 ) -> Result<Response, Lost> {
-    let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
-        Ok(reply) => reply,
-        Err(panic) => return Ok(panicked(channel, &*panic)),
-    };
-    let mut future = match reply {
-        Reply::Ready(response) => return Ok(response),
-        Reply::Pending(future) => future,
-    };
     let mut timeout = None;
     poll_fn(|cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -209,11 +209,15 @@ async fn send_stream(channel: &Channel, response: Response, mut stream: Box<dyn 
 
 /// A response that can be sent as a final one, or what to send instead.
 fn sendable(response: Response) -> Result<Response, Response> {
-    if response.status().is_informational() {
+    if !is_final(&response) {
         log::error!("a handler gave the informational status {}", response.status());
         return Err(Response::new(StatusCode::INTERNAL_SERVER_ERROR));
     }
     Ok(response)
+}
+
+fn is_final(response: &Response) -> bool {
+    !response.status().is_informational()
 }
 
 /// RFC 9110, section 15.5.22: 426 names the protocol in Upgrade.

@@ -41,11 +41,15 @@ struct State {
     armed: Armed,
     /// The number of the request under way, from 1.
     request: u64,
+    /// The request under way came with content, which somebody may be reading.
+    with_content: bool,
     /// Why the content of the request under way cannot be read on.
     failure: Option<BodyError>,
     /// Whoever waits for content: not always the task of the connection.
     reader: Option<Waker>,
     trailers: Option<Box<HeaderMap>>,
+    /// The date of responses, looked up once for what one chunk asks for.
+    date: Option<HttpDate>,
     config: Arc<HttpConfig>,
 }
 
@@ -78,40 +82,50 @@ impl Channel {
             chunk: None,
             armed: Armed::Nothing,
             request: 0,
+            with_content: false,
             failure: None,
             reader: None,
             trailers: None,
+            date: None,
             config,
         }))
     }
 
     /// The next request; `None` if there is none, and the channel is to be closed. The one before is over.
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
-        let reader = self.0.borrow_mut().end_request();
-        if let Some(reader) = reader {
+        let mut state = self.0.borrow_mut();
+        if let Some(reader) = state.end_request() {
+            drop(state);
             reader.wake();
+            state = self.0.borrow_mut();
         }
-        self.0.borrow_mut().poll_head(cx)
+        state.poll_head(cx)
     }
 
-    /// The number of the request under way, and whether content follows.
-    pub(crate) fn request(&self) -> (u64, bool) {
+    /// The number of the request under way, if it has content.
+    pub(crate) fn request_with_content(&self) -> Option<u64> {
         let state = self.0.borrow();
-        (state.request, state.protocol.has_content())
+        state.with_content.then_some(state.request)
     }
 
     /// Ready if the peer has reset the connection while nobody reads from it. Does not look while content is to be
     /// read: the reader sees it then.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<Lost> {
-        self.0.borrow_mut().poll_lost(cx)
+        let mut state = self.0.borrow_mut();
+        // The handler waits: by its answer, time will have passed.
+        state.date = None;
+        state.poll_lost(cx)
     }
 
     /// Waits for space for a piece of this size. A peer that takes nothing is given up by the write timeout.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Lost>> {
-        match self.0.borrow().sender() {
-            Some(sender) => sender.poll_ready(cx, bytes).map_err(|_| Lost),
-            None => Poll::Ready(Err(Lost)),
+        let mut state = self.0.borrow_mut();
+        let polled =
+            state.sender().map_or(Poll::Ready(Err(Lost)), |sender| sender.poll_ready(cx, bytes).map_err(|_| Lost));
+        if polled.is_pending() {
+            state.date = None;
         }
+        polled
     }
 
     /// Makes the response under way the last one.
@@ -198,8 +212,11 @@ impl State {
                 Ok(Some(Input::Head(head))) => {
                     self.disarm();
                     self.request += 1;
-                    self.failure = None;
-                    self.trailers = None;
+                    if self.protocol.has_content() {
+                        self.with_content = true;
+                        self.failure = None;
+                        self.trailers = None;
+                    }
                     return Poll::Ready(Some(head));
                 }
                 Ok(Some(Input::Nothing | Input::Piece(_))) => continue,
@@ -249,6 +266,9 @@ impl State {
     /// A body that is still in somebody's hands reads nothing more: what is left is not its content. Gives who is to be
     /// told.
     fn end_request(&mut self) -> Option<Waker> {
+        if !std::mem::take(&mut self.with_content) {
+            return None;
+        }
         self.failure.get_or_insert(BodyError::Finished);
         self.end_wait();
         self.reader.take()
@@ -361,6 +381,7 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Ok(false));
         };
+        self.date = None;
         match connection.poll_receive(cx) {
             Poll::Pending => {
                 if self.armed != waiting {

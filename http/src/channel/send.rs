@@ -9,6 +9,7 @@ use http::HeaderMap;
 use tidegate_engine::{COPY_BYTES_MAX, Connection, SendError, Sender};
 
 use super::{Channel, Lost, date_now};
+use crate::date::HttpDate;
 use crate::error::ResponseError;
 use crate::protocol::Protocol;
 use crate::response::Response;
@@ -16,13 +17,8 @@ use crate::response::Response;
 impl Channel {
     /// Sends a whole response, once there is space for it.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
-        // A small one nearly always finds space, which is looked for and taken in one step.
-        if content.len() <= COPY_BYTES_MAX && self.try_send_small(response, &content)? {
-            return Ok(());
-        }
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
-        self.send(|protocol, sender| {
-            let date = date_now();
+        self.send(|protocol, sender, date| {
             if content.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.respond_whole(response, &content, date, out));
             }
@@ -36,10 +32,12 @@ impl Channel {
         })
     }
 
-    /// Sends a whole response if there is space for it, and says whether there was.
-    fn try_send_small(&self, response: &Response, content: &Bytes) -> Result<bool, Lost> {
-        self.send(|protocol, sender| {
-            let date = date_now();
+    /// Sends a whole small response if there is space for it, and says whether both was so.
+    pub(crate) fn try_send_small(&self, response: &Response, content: &Bytes) -> Result<bool, Lost> {
+        if content.len() > COPY_BYTES_MAX {
+            return Ok(false);
+        }
+        self.send(|protocol, sender, date| {
             let mut encoded = Ok(());
             let sent = sender.try_append(head_bytes(response) + content.len(), |out| {
                 encoded = protocol.respond_whole(response, content, date, out);
@@ -55,8 +53,7 @@ impl Channel {
 
     /// Sends the head of a response. Says whether its content is wanted.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
-        self.send(|protocol, sender| {
-            let date = date_now();
+        self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
         })
@@ -64,7 +61,7 @@ impl Channel {
 
     /// Sends a piece of content.
     pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
-        self.send(|protocol, sender| {
+        self.send(|protocol, sender, _| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
             }
@@ -81,20 +78,18 @@ impl Channel {
 
     /// Ends the content.
     pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
-        self.send(|protocol, sender| append(sender, |out| protocol.finish(trailers, out)))
+        self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
     /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
     /// protocol machine refuses.
     pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
-        let upgraded = self.send(|protocol, sender| {
-            let date = date_now();
-            match append(sender, |out| protocol.upgrade(response, date, out)) {
+        let upgraded =
+            self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {
                 Ok(()) => Ok(true),
                 Err(SendFailure::Response(_)) => Ok(false),
                 Err(failure) => Err(failure),
-            }
-        })?;
+            })?;
         if !upgraded {
             return Ok(None);
         }
@@ -108,14 +103,18 @@ impl Channel {
         Ok(Some(connection))
     }
 
-    fn send<T>(&self, send: impl FnOnce(&mut Protocol, &Sender) -> Result<T, SendFailure>) -> Result<T, Lost> {
+    fn send<T>(
+        &self,
+        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
+    ) -> Result<T, Lost> {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         let connection = state.connection.as_ref().ok_or(Lost)?;
         if connection.is_draining() {
             state.protocol.close_after_response();
         }
-        match send(&mut state.protocol, connection.sender()) {
+        let date = *state.date.get_or_insert_with(date_now);
+        match send(&mut state.protocol, connection.sender(), date) {
             Ok(sent) => Ok(sent),
             Err(SendFailure::Connection) => Err(Lost),
             Err(SendFailure::Response(error)) => {
@@ -156,6 +155,6 @@ const PROTOCOL_HEAD_BYTES: usize = 256;
 
 /// About the length of a response head, rather more than less.
 fn head_bytes(response: &Response) -> usize {
-    let fields = response.fields().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    PROTOCOL_HEAD_BYTES + fields.sum::<usize>()
+    let fields = response.own_fields().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    PROTOCOL_HEAD_BYTES + response.content_type().map_or(0, |value| value.len()) + fields.sum::<usize>()
 }
