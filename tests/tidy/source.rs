@@ -65,6 +65,8 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<Text>) {
                 walk(&entry.path(), &format!("{path}/"), files);
             }
         } else if kind.is_file()
+            // In a linked working tree it is a file, and names a folder of the machine.
+            && name != ".git"
             && let Ok(content) = fs::read_to_string(entry.path())
         {
             // What is not UTF-8 is no text: a fuzzing corpus, an image.
