@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::spare;
+
 /// Segments a batch may hold, the bound of one vectored send (IOV_MAX is 1024; a short list keeps the kernel's copy of
 /// it on its stack).
 pub(crate) const BATCH_SEGMENTS_MAX: usize = 64;
@@ -46,23 +48,44 @@ impl Segment {
 pub(crate) struct SendBatch {
     /// Never empty; a single segment is the common case and needs no list.
     pub(crate) first: Segment,
-    pub(crate) rest: VecDeque<Segment>,
+    /// Never an empty list.
+    #[expect(clippy::box_collection, reason = "a batch is moved for each message, and rarely has more than one segment")]
+    pub(crate) rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
 }
 
 impl SendBatch {
+    /// A batch of `segments`, `None` of none.
+    pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
+        let first = segments.pop_front()?;
+        Some(Self { first, rest: (!segments.is_empty()).then_some(segments), offset: 0 })
+    }
+
     pub(crate) fn remaining(&self) -> usize {
-        self.first.as_slice().len() - self.offset + self.rest.iter().map(|s| s.as_slice().len()).sum::<usize>()
+        self.first.as_slice().len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
     }
 
     /// The unsent bytes in order.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest.iter().map(Segment::as_slice))
+        std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
+    }
+
+    fn rest(&self) -> impl Iterator<Item = &Segment> {
+        self.rest.iter().flat_map(|rest| rest.iter())
     }
 
     /// Notes that `sent` more bytes have left; true when all have.
-    pub(crate) fn advance(&mut self, mut sent: usize) -> bool {
+    #[inline]
+    pub(crate) fn advance(&mut self, sent: usize) -> bool {
+        if self.rest.is_none() && sent == self.first.as_slice().len() - self.offset {
+            self.offset += sent;
+            return true;
+        }
+        self.advance_in_part(sent)
+    }
+
+    fn advance_in_part(&mut self, mut sent: usize) -> bool {
         loop {
             let left = self.first.as_slice().len() - self.offset;
             if sent < left {
@@ -70,28 +93,25 @@ impl SendBatch {
                 return false;
             }
             sent -= left;
-            self.offset = 0;
-            match self.rest.pop_front() {
-                Some(next) => self.first = next,
-                None => {
-                    // Kept for `into_spent`.
-                    if let Segment::Owned(bytes) = &mut self.first {
-                        bytes.clear();
-                    } else {
-                        self.first = Segment::Owned(Vec::new());
-                    }
-                    return true;
-                }
+            let Some(rest) = &mut self.rest else {
+                self.offset += left;
+                return true;
+            };
+            let next = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
             }
+            self.offset = 0;
+            self.first = next.unwrap_or_else(|| Segment::Owned(Vec::new()));
         }
     }
+}
 
-    /// The memory of a batch that has left, to be filled again.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings give buffers back"))]
-    pub(crate) fn into_spent(self) -> Option<Vec<u8>> {
-        match self.first {
-            Segment::Owned(bytes) if bytes.capacity() > 0 => Some(bytes),
-            _ => None,
+/// The memory of a segment that has left serves the next one.
+impl Drop for SendBatch {
+    fn drop(&mut self) {
+        if let Segment::Owned(bytes) = &mut self.first {
+            spare::give(std::mem::take(bytes));
         }
     }
 }

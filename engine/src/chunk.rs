@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use crate::spare;
 #[cfg(target_os = "linux")]
 use crate::sys::uring::buffers::Lease;
 
@@ -47,11 +48,16 @@ impl Chunk {
     }
 
     /// The bytes as a vector; copies only if the chunk leases a receive buffer or was advanced.
-    pub fn into_vec(self) -> Vec<u8> {
-        match self.memory {
-            Memory::Owned(bytes) if self.start == 0 => bytes,
+    pub fn into_vec(mut self) -> Vec<u8> {
+        match &mut self.memory {
+            Memory::Owned(bytes) if self.start == 0 => std::mem::take(bytes),
             _ => self.to_vec(),
         }
+    }
+
+    /// A copy of received bytes, in memory that was used before if there is some.
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        Self { memory: Memory::Owned(spare::copy(bytes)), start: 0 }
     }
 
     /// Whether the bytes lie in a receive buffer that some ring waits to get back.
@@ -82,6 +88,14 @@ impl From<Vec<u8>> for Chunk {
     fn from(bytes: Vec<u8>) -> Self {
         assert!(u32::try_from(bytes.len()).is_ok(), "a chunk holds less than 4 GiB");
         Self { memory: Memory::Owned(bytes), start: 0 }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Memory::Owned(bytes) = &mut self.memory {
+            spare::give(std::mem::take(bytes));
+        }
     }
 }
 

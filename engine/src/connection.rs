@@ -43,11 +43,26 @@ use crate::time::Timer;
 pub struct Connection {
     sender: Sender,
     unread: Option<Chunk>,
+    /// Whose waker was left in the inbound buffer: the one that polled last.
+    waiting: WakerId,
+    /// Chunks taken since the reader last waited or gave way.
+    turn_chunks: u8,
+}
+
+/// Chunks a reader may take in a row before the other tasks of its thread get their turn: a peer that keeps the buffer
+/// from ever being empty must not keep the thread. Enough that giving way costs nothing beside the work on them.
+const TURN_CHUNKS_MAX: u8 = 8;
+
+/// What tells wakers apart without keeping one.
+type WakerId = (usize, usize);
+
+fn id_of(waker: &Waker) -> WakerId {
+    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
 }
 
 impl Connection {
     pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { sender: Sender { link }, unread: None }
+        Self { sender: Sender { link }, unread: None, waiting: (0, 0), turn_chunks: 0 }
     }
 
     fn link(&self) -> &Link {
@@ -73,14 +88,25 @@ impl Connection {
             return Poll::Ready(Ok(Some(chunk)));
         }
         let link = &self.sender.link;
+        if link.is_quiet() && self.waiting == id_of(cx.waker()) && !is_read_overdue(link) {
+            self.turn_chunks = 0;
+            return Poll::Pending;
+        }
         let mut inbound = link.inbound.lock();
-        if inbound.is_turn_over() {
+        if self.turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
+            self.turn_chunks = 0;
             drop(inbound);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if let Some(chunk) = inbound.pop() {
+            self.turn_chunks += 1;
             let resume = inbound.take_resume(&link.worker.inbound);
+            if inbound.is_empty() && inbound.end() == End::Open {
+                // It is likely to wait next: then it need not take the lock again to say so.
+                link.await_input(&mut inbound, cx.waker());
+                self.waiting = id_of(cx.waker());
+            }
             drop(inbound);
             if resume {
                 link.post(Command::Resume(link.key));
@@ -93,10 +119,12 @@ impl Connection {
             End::Open => {}
         }
         // Looked at with the lock held: the timer fires under it too, so its wake is not lost between the two.
-        if link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now() {
+        if is_read_overdue(link) {
             return Poll::Ready(Err(ReceiveError::Deadline));
         }
-        inbound.set_waker(cx.waker());
+        self.turn_chunks = 0;
+        link.await_input(&mut inbound, cx.waker());
+        self.waiting = id_of(cx.waker());
         Poll::Pending
     }
 
@@ -219,12 +247,13 @@ impl Connection {
     /// Ready once a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inbound = self.link().inbound.lock();
+        let mut inbound = self.sender.link.inbound.lock();
         // A connection that has failed is told nothing any more.
         if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
         }
         inbound.set_waker(cx.waker());
+        self.waiting = id_of(cx.waker());
         Poll::Pending
     }
 
@@ -234,7 +263,7 @@ impl Connection {
         let schedule = self.link().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was known still says it.
-            self.is_draining().then(|| outbound.say_farewell(&self.link().worker.spare))
+            self.is_draining().then(|| outbound.say_farewell())
         });
         if let Some(schedule) = schedule {
             self.link().tell(schedule);
@@ -311,6 +340,10 @@ impl Connection {
     }
 }
 
+fn is_read_overdue(link: &Link) -> bool {
+    link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now()
+}
+
 struct Slot<T> {
     answer: Option<io::Result<T>>,
     waker: Option<Waker>,
@@ -361,7 +394,6 @@ mod tests {
     use crate::link::{Clock, ConnKey, WorkerShared};
     use crate::mailbox::{Mailbox, Signal};
     use crate::outbound::OutboundMarks;
-    use crate::spare::SpareBuffers;
     use crate::stats::Counters;
 
     #[derive(Default)]
@@ -382,10 +414,49 @@ mod tests {
             inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
             outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
             counters: Counters::default(),
-            spare: SpareBuffers::new(),
             ended: AtomicBool::new(false),
         });
         Connection::new(Link::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+    }
+
+    /// What the worker does with a received chunk.
+    fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
+        let link = connection.link();
+        let mut inbound = link.inbound.lock();
+        inbound.push(Chunk::from(vec![0; bytes]));
+        link.take_reader(&mut inbound)
+    }
+
+    /// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
+    #[test]
+    fn a_quiet_reader_is_woken_where_it_polled_last() {
+        let mut connection = connection();
+        let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
+        let wakers = wakes.clone().map(Waker::from);
+        for round in 1..=3 {
+            for waker in [&wakers[0], &wakers[0], &wakers[1], &wakers[1]] {
+                assert!(connection.poll_receive(&mut Context::from_waker(waker)).is_pending());
+            }
+            arrive(&connection, 10).expect("the reader waits").wake();
+            assert_eq!(wakes[0].0.load(Ordering::Relaxed), 0, "it polled elsewhere since");
+            assert_eq!(wakes[1].0.load(Ordering::Relaxed), round);
+            assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
+        }
+        // With the last chunk taken it already waits: here for the end of the stream, without another poll.
+        let link = connection.link();
+        link.inbound.lock().finish(End::Eof);
+        link.take_reader(&mut link.inbound.lock()).expect("the reader waits").wake();
+        assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
+    }
+
+    #[test]
+    fn a_quiet_reader_sees_its_deadline() {
+        let mut connection = connection();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(connection.poll_receive(&mut cx).is_pending());
+        connection.set_read_deadline(Some(Instant::now()));
+        connection.link().worker.clock.set(Duration::from_secs(1));
+        assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
     }
 
     /// A peer that is always ahead of its reader must not keep the reader's thread.
@@ -397,7 +468,7 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let (mut taken, mut gave_way) = (0, 0);
         while taken < 100 {
-            connection.link().inbound.lock().push(Chunk::from(vec![0; 10]));
+            arrive(&connection, 10);
             match connection.poll_receive(&mut cx) {
                 Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
                 Poll::Pending => {

@@ -21,7 +21,6 @@ use crate::listener::{self, Binding, Listener, Options};
 use crate::mailbox::{Mailbox, Signal};
 use crate::running::{Running, WorkerHandle};
 use crate::shutdown::{Shutdown, ShutdownReport};
-use crate::spare::SpareBuffers;
 use crate::stats::Counters;
 use crate::sys::threads::ThreadsDriver;
 use crate::sys::{Capabilities, Driver};
@@ -308,7 +307,6 @@ impl WorkerSetup {
             inbound: self.checked.inbound,
             outbound: self.checked.outbound,
             counters: Counters::default(),
-            spare: SpareBuffers::new(),
             ended: AtomicBool::new(false),
         });
         time::enter(&shared);

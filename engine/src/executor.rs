@@ -13,7 +13,8 @@ use std::sync::Arc;
 use async_task::Runnable;
 
 use crate::connection::Connection;
-use crate::mailbox::{self, Batch, Signal};
+use crate::mailbox::{self, Signal};
+use crate::outbox::Turn;
 use crate::sync::Mutex;
 use crate::time;
 
@@ -167,9 +168,9 @@ impl Executor {
     /// are prompt, and sent `at_once` where they may compute or block in the middle of it.
     pub(crate) fn run(mut self, at_once: bool) {
         loop {
-            let batch = (!at_once).then(Batch::begin);
+            let turn = (!at_once).then(Turn::begin);
             let more = self.turn();
-            drop(batch);
+            drop(turn);
             if more {
                 continue;
             }

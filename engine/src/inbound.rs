@@ -19,10 +19,6 @@ pub(crate) struct InboundMarks {
     pub(crate) chunks_low: u32,
 }
 
-/// Chunks a reader may take in a row before the other tasks of its thread get their turn: a peer that keeps the buffer
-/// from ever being empty must not keep the thread. Enough that giving way costs nothing beside the work on them.
-const TURN_CHUNKS_MAX: u8 = 8;
-
 /// How the receiving side stands.
 ///
 /// ```text
@@ -46,8 +42,6 @@ pub(crate) struct Inbound {
     bytes: u32,
     pauses: u32,
     paused: bool,
-    /// Chunks taken since the reader last waited or gave way.
-    turn_chunks: u8,
     /// The handler is gone: what arrives now only drains the socket.
     discarding: bool,
     end: End,
@@ -62,7 +56,6 @@ impl Inbound {
             bytes: 0,
             pauses: 0,
             paused: false,
-            turn_chunks: 0,
             discarding: false,
             end: End::Open,
             waker: None,
@@ -123,11 +116,8 @@ impl Inbound {
         Some(chunk)
     }
 
-    /// Whether the reader is to give way before it takes another chunk; counts that one if not.
-    pub(crate) fn is_turn_over(&mut self) -> bool {
-        let over = self.first.is_some() && self.turn_chunks == TURN_CHUNKS_MAX;
-        self.turn_chunks = if over || self.first.is_none() { 0 } else { self.turn_chunks + 1 };
-        over
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     /// Ends the receiving side; the first end stands, and what was received before it stays readable.
@@ -223,24 +213,6 @@ mod tests {
         assert!(inbound.take_resume(&MARKS));
         assert!(!inbound.take_resume(&MARKS), "resumes once");
         assert_eq!(inbound.pauses(), 1);
-    }
-
-    #[test]
-    fn a_turn_is_over_after_so_many_chunks_without_a_wait() {
-        let mut inbound = Inbound::new();
-        for _ in 0..2 {
-            for _ in 0..TURN_CHUNKS_MAX + 1 {
-                inbound.push(chunk(1));
-            }
-            for _ in 0..TURN_CHUNKS_MAX {
-                assert!(!inbound.is_turn_over());
-                inbound.pop();
-            }
-            assert!(inbound.is_turn_over(), "there is another chunk");
-            assert!(!inbound.is_turn_over(), "a new turn");
-            inbound.pop();
-            assert!(!inbound.is_turn_over(), "the reader waits: a new turn");
-        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod link;
 mod listener;
 mod mailbox;
 mod outbound;
+mod outbox;
 mod running;
 mod sender;
 mod shutdown;

@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::error::{Address, CloseCause};
 use crate::inbound::{Inbound, InboundMarks};
 use crate::mailbox::Mailbox;
+use crate::outbox;
 use crate::outbound::{Outbound, OutboundMarks, Schedule};
 use crate::shutdown::ShutdownPlan;
-use crate::spare::SpareBuffers;
 use crate::stats::Counters;
 use crate::sync::Mutex;
 use crate::sys::SocketTask;
@@ -58,7 +59,6 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
-    pub(crate) spare: SpareBuffers,
     /// The worker has ended: who posts a command answers it.
     pub(crate) ended: AtomicBool,
 }
@@ -67,6 +67,16 @@ impl WorkerShared {
     /// Asks the worker for something; once it has ended, answers what can be answered without it.
     pub(crate) fn post(&self, command: Command) {
         self.mailbox.post(command);
+        self.look_whether_ended();
+    }
+
+    /// [`post`](Self::post) for each of `commands`, which are moved out.
+    pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
+        self.mailbox.post_all(commands);
+        self.look_whether_ended();
+    }
+
+    fn look_whether_ended(&self) {
         // The mailbox's lock orders this after the worker's last look, or that look after the command.
         if self.ended.load(Ordering::Relaxed) {
             self.answer_all();
@@ -183,6 +193,9 @@ pub(crate) struct Link {
     pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Mutex<Inbound>,
     pub(crate) outbound: Mutex<Outbound>,
+    /// The reader waits: it has found the inbound buffer empty and open and left its waker, and nothing has happened
+    /// since. Written under the inbound lock; lets the reader be pending once more without taking it.
+    quiet: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more: what readers look at instead of locking it.
     finished: AtomicBool,
@@ -200,6 +213,7 @@ impl Link {
             inbound: Mutex::new(Inbound::new()),
             outbound: Mutex::new(Outbound::new()),
             deadlines: Deadlines::new(),
+            quiet: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             peer,
@@ -208,7 +222,7 @@ impl Link {
     }
 
     pub(crate) fn post(&self, command: Command) {
-        self.worker.post(command);
+        outbox::post(&self.worker, command);
     }
 
     /// Tells the worker about queued bytes, if it does not know.
@@ -227,6 +241,23 @@ impl Link {
             self.finished.store(true, Ordering::Release);
         }
         answer
+    }
+
+    /// Leaves the reader's waker in the buffer, which must be empty and open.
+    pub(crate) fn await_input(&self, inbound: &mut Inbound, waker: &Waker) {
+        inbound.set_waker(waker);
+        self.quiet.store(true, Ordering::Release);
+    }
+
+    /// The reader's waker, if it waits: to be woken once the lock is released.
+    pub(crate) fn take_reader(&self, inbound: &mut Inbound) -> Option<Waker> {
+        self.quiet.store(false, Ordering::Release);
+        inbound.take_waker()
+    }
+
+    /// Whether nothing has happened since the reader left its waker.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire)
     }
 
     /// Whether the outbound queue takes no more bytes.

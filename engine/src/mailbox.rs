@@ -88,6 +88,18 @@ impl<T> Mailbox<T> {
         notify(&self.signal);
     }
 
+    /// Queues everything in `items`, which is left empty, as [`post`](Self::post) does one.
+    pub(crate) fn post_all(&self, items: &mut Vec<T>) {
+        let mut queued = self.items.lock();
+        if queued.is_empty() {
+            std::mem::swap(&mut *queued, items);
+        } else {
+            queued.append(items);
+        }
+        drop(queued);
+        notify(&self.signal);
+    }
+
     /// Moves everything queued into `into`, which must be empty: the two vectors change places.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 
 use crate::batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::error::{CloseCause, SendError};
-use crate::spare::SpareBuffers;
+use crate::spare;
 
 /// The water marks of an outbound queue, checked: low < high.
 #[derive(Clone, Copy, Debug)]
@@ -141,9 +141,9 @@ impl Outbound {
         Ok(())
     }
 
-    pub(crate) fn append(&mut self, spare: &SpareBuffers, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
         if self.tail.capacity() == 0 {
-            self.tail = spare.take();
+            self.tail = spare::take();
         }
         let before = self.tail.len();
         let mut appending = Appending { tail: &mut self.tail, before, done: false };
@@ -191,13 +191,13 @@ impl Outbound {
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
-    pub(crate) fn say_farewell(&mut self, spare: &SpareBuffers) -> Schedule {
+    pub(crate) fn say_farewell(&mut self) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
         if farewell.is_empty() || self.state != SendState::Open {
             return Schedule::Known;
         }
         self.state = SendState::Finished;
-        self.append(spare, |tail| tail.extend_from_slice(farewell))
+        self.append(|tail| tail.extend_from_slice(farewell))
     }
 
     /// True once, when everything queued has been sent and a FIN was asked for.
@@ -215,7 +215,7 @@ impl Outbound {
         self.scheduled = true;
         // A large tail becomes segments, so that it leaves in steps too.
         let batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
-            SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: VecDeque::new(), offset: 0 }
+            SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: None, offset: 0 }
         } else {
             self.seal_tail();
             let mut segments = self.segments.take()?;
@@ -224,7 +224,7 @@ impl Outbound {
             if !later.is_empty() {
                 self.segments = Some(Box::new(later));
             }
-            SendBatch { first: segments.pop_front()?, rest: *segments, offset: 0 }
+            SendBatch::of(segments)?
         };
         self.in_flight_bytes = batch.remaining();
         self.queued_bytes -= self.in_flight_bytes;
@@ -285,25 +285,25 @@ mod tests {
     #[test]
     fn small_writes_leave_in_one_segment() {
         let mut outbound = Outbound::new();
-        assert_eq!(outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
-        assert_eq!(outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(b"cd")), Schedule::Known);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::Known);
         let batch = outbound.take_batch().unwrap();
-        assert!(batch.rest.is_empty());
+        assert!(batch.rest.is_none());
         assert_eq!(contents(&batch), b"abcd");
     }
 
     #[test]
     fn a_panicking_encoder_leaves_nothing() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'a'));
+        let _ = outbound.append(|tail| tail.push(b'a'));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = outbound.append(&SpareBuffers::new(), |tail| {
+            let _ = outbound.append(|tail| {
                 tail.extend_from_slice(b"half");
                 panic!("as the test asked for");
             });
         }));
         assert!(panicked.is_err());
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'b'));
+        let _ = outbound.append(|tail| tail.push(b'b'));
         assert_eq!(outbound.bytes(), 2);
         assert_eq!(contents(&outbound.take_batch().unwrap()), b"ab");
     }
@@ -311,9 +311,9 @@ mod tests {
     #[test]
     fn order_holds_across_copied_and_shared_payloads() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'1'));
+        let _ = outbound.append(|tail| tail.push(b'1'));
         let _ = outbound.append_shared(b"2", Bytes::from_static(b"33"));
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(b'4'));
+        let _ = outbound.append(|tail| tail.push(b'4'));
         let mut batch = outbound.take_batch().unwrap();
         assert_eq!(contents(&batch), b"12334");
         for _ in 0..4 {
@@ -345,7 +345,7 @@ mod tests {
             let mut outbound = Outbound::new();
             let _ = match shared {
                 true => outbound.append_shared(b"head", Bytes::from(payload.clone())),
-                false => outbound.append(&SpareBuffers::new(), |tail| tail.extend_from_slice(&payload)),
+                false => outbound.append(|tail| tail.extend_from_slice(&payload)),
             };
             let mut all = Vec::new();
             while let Some(batch) = outbound.take_batch() {
@@ -361,7 +361,7 @@ mod tests {
     fn space_is_bounded_but_a_large_message_passes_alone() {
         let mut outbound = Outbound::new();
         assert_eq!(outbound.check_space(1000, &MARKS), Ok(()));
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(1000, 0));
+        let _ = outbound.append(|tail| tail.resize(1000, 0));
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full));
         let _batch = outbound.take_batch().unwrap();
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "in flight still counts");
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_full_queue_opens_at_the_low_mark() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(90, 0));
+        let _ = outbound.append(|tail| tail.resize(90, 0));
         assert_eq!(outbound.check_space(20, &MARKS), Err(SendError::Full));
         assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "refused until the low mark");
     }
@@ -380,10 +380,10 @@ mod tests {
     #[test]
     fn a_flush_waits_for_what_was_queued_before_it_alone() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(100, 0));
+        let _ = outbound.append(|tail| tail.resize(100, 0));
         let end = outbound.accepted_end();
         let _batch = outbound.take_batch().unwrap();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.resize(100, 0));
+        let _ = outbound.append(|tail| tail.resize(100, 0));
         assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(false));
         assert_eq!(outbound.complete_batch(&MARKS).len(), 1, "woken above the low mark too");
         assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(true));
@@ -394,7 +394,7 @@ mod tests {
     fn nothing_follows_the_last_bytes() {
         let mut outbound = Outbound::new();
         outbound.set_farewell(b"bye");
-        let _ = outbound.say_farewell(&SpareBuffers::new());
+        let _ = outbound.say_farewell();
         assert_eq!(outbound.check_open(), Err(SendError::Finished));
         assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
     }
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn fin_waits_for_the_queue() {
         let mut outbound = Outbound::new();
-        let _ = outbound.append(&SpareBuffers::new(), |tail| tail.push(1));
+        let _ = outbound.append(|tail| tail.push(1));
         let _ = outbound.finish(true);
         assert!(!outbound.take_fin());
         outbound.take_batch().unwrap();

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use crate::error::{CloseCause, SendError};
 use crate::link::{CloseMode, Command, Link, NEVER};
 use crate::outbound::{Outbound, Schedule};
-use crate::spare::SpareBuffers;
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
@@ -59,7 +58,7 @@ impl Sender {
                 }
                 return Err(error);
             }
-            enqueue(&mut outbound, &self.link.worker.spare, &[], bytes.clone())
+            enqueue(&mut outbound, &[], bytes.clone())
         };
         self.link.tell(schedule);
         Ok(())
@@ -97,7 +96,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_space(len, &self.link.worker.outbound)?;
-            outbound.append(&self.link.worker.spare, encode)
+            outbound.append(encode)
         };
         self.link.tell(schedule);
         Ok(())
@@ -113,7 +112,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
-            outbound.append(&self.link.worker.spare, encode)
+            outbound.append(encode)
         };
         self.link.tell(schedule);
         Ok(())
@@ -127,7 +126,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_space(head.len() + payload.len(), &self.link.worker.outbound)?;
-            enqueue(&mut outbound, &self.link.worker.spare, head, payload)
+            enqueue(&mut outbound, head, payload)
         };
         self.link.tell(schedule);
         Ok(())
@@ -141,7 +140,7 @@ impl Sender {
         let schedule = {
             let mut outbound = self.link.outbound.lock();
             outbound.check_open()?;
-            enqueue(&mut outbound, &self.link.worker.spare, head, payload)
+            enqueue(&mut outbound, head, payload)
         };
         self.link.tell(schedule);
         Ok(())
@@ -157,13 +156,13 @@ impl Sender {
         let (schedule, waiting) = self.link.end_outbound(|outbound| {
             outbound.check_open()?;
             // The append schedules; finishing adds nothing to tell.
-            let schedule = outbound.append(&self.link.worker.spare, encode);
+            let schedule = outbound.append(encode);
             let _ = outbound.finish(false);
             Ok((schedule, outbound.take_wakers()))
         })?;
         self.link.tell(schedule);
         // From now on the reader may have less patience; the locks are never held together.
-        let reader = self.link.inbound.lock().take_waker();
+        let reader = self.link.take_reader(&mut self.link.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
@@ -242,11 +241,11 @@ impl fmt::Debug for Sender {
 pub const COPY_BYTES_MAX: usize = 4096;
 
 /// Queues `head` by copy and `payload` by whichever way costs less.
-fn enqueue(outbound: &mut Outbound, spare: &SpareBuffers, head: &[u8], payload: Bytes) -> Schedule {
+fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
         return outbound.append_shared(head, payload);
     }
-    outbound.append(spare, |tail| {
+    outbound.append(|tail| {
         tail.reserve(head.len() + payload.len());
         tail.extend_from_slice(head);
         tail.extend_from_slice(&payload);

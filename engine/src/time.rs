@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::link::{Command, WorkerShared};
+use crate::outbox;
 use crate::sync::Mutex;
 use crate::timer::TimerId;
 
@@ -98,7 +99,7 @@ impl Future for Sleep {
         }
         if !self.posted {
             self.posted = true;
-            self.worker.post(Command::Sleep(Arc::clone(&self.entry)));
+            outbox::post(&self.worker, Command::Sleep(Arc::clone(&self.entry)));
         }
         Poll::Pending
     }
@@ -107,7 +108,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if self.posted && !self.entry.state.lock().fired {
-            self.worker.post(Command::CancelSleep(Arc::clone(&self.entry)));
+            outbox::post(&self.worker, Command::CancelSleep(Arc::clone(&self.entry)));
         }
     }
 }

@@ -111,10 +111,6 @@ pub(crate) trait Driver {
     fn cancel_receive(&mut self, key: ConnKey);
 
     fn send(&mut self, key: ConnKey, batch: SendBatch);
-    /// The memory of a batch that has left, to be filled again, if the driver keeps it.
-    fn take_spent(&mut self) -> Option<Vec<u8>> {
-        None
-    }
     fn shutdown_write(&mut self, key: ConnKey);
     /// Closes the socket, ending an armed receive without an event; with `reset`, at once and ending the send in flight.
     fn close(&mut self, key: ConnKey, reset: bool);

@@ -349,10 +349,6 @@ impl Driver for SimDriver {
         self.open_slot(key, "send").send(batch);
     }
 
-    fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.slots.iter_mut().find_map(Slot::take_spent)
-    }
-
     fn shutdown_write(&mut self, key: ConnKey) {
         let net = Rc::clone(&self.net);
         let slot = self.open_slot(key, "shutdown_write");

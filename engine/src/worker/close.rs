@@ -86,7 +86,7 @@ impl<D: Driver> Worker<D> {
         {
             let mut inbound = conn.link.inbound.lock();
             inbound.finish(End::Failed(cause));
-            wakers.extend(inbound.take_waker());
+            wakers.extend(conn.link.take_reader(&mut inbound));
         }
         if let Some(timer) = timer {
             self.wheel.remove(timer);

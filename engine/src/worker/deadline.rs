@@ -99,7 +99,7 @@ impl Conn {
         if self.link.deadlines.read.load(Ordering::SeqCst) > now {
             return;
         }
-        let waker = self.link.inbound.lock().take_waker();
+        let waker = self.link.take_reader(&mut self.link.inbound.lock());
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -16,7 +16,7 @@ use crate::error::{Address, CloseCause};
 use crate::executor::{Executor, RunQueue};
 use crate::inbound::End;
 use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
-use crate::mailbox::Batch;
+use crate::outbox::Turn;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 use crate::sys::{Accepted, Driver, Event};
 use crate::time::SleepEntry;
@@ -168,21 +168,21 @@ impl<D: Driver> Worker<D> {
 
     /// One round: what others ask for, what is due, what completed, then the handlers it woke.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
-        let batch = Batch::begin();
+        let turn = Turn::begin();
         self.take_commands();
         self.expire_timers();
         self.rearm_starved();
-        drop(batch);
+        drop(turn);
 
         self.enter()?;
 
-        let batch = Batch::begin();
+        let turn = Turn::begin();
         self.harvest();
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
         self.shared.counters.ticks_total.add(1);
-        drop(batch);
+        drop(turn);
         Ok(())
     }
 
@@ -263,9 +263,6 @@ impl<D: Driver> Worker<D> {
             }
         }
         self.events = events;
-        while let Some(spent) = self.driver.take_spent() {
-            self.shared.spare.give(spent);
-        }
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -353,7 +350,7 @@ impl<D> Drop for Worker<D> {
             let mut wakers = conn.link.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
             let mut inbound = conn.link.inbound.lock();
             inbound.finish(End::Failed(CloseCause::Shutdown));
-            wakers.extend(inbound.take_waker());
+            wakers.extend(conn.link.take_reader(&mut inbound));
             drop(inbound);
             wakers.into_iter().for_each(Waker::wake);
         }

@@ -7,8 +7,8 @@ use crate::inbound::End;
 use crate::link::ConnKey;
 use crate::sys::{Driver, ReceiveEnd, Received};
 
-/// Received buffers of at least this size move to handler threads by lease; smaller ones are copied, which costs less
-/// than the way back for the buffer (measured: copying is within noise up to 4 KiB).
+/// Received buffers of at least this size move to handlers by lease; smaller ones are copied into a spare buffer, which
+/// costs less than the way back for a lease (measured: copying is within noise up to 4 KiB).
 const LEASE_BYTES_MIN: usize = 4096;
 
 impl<D: Driver> Worker<D> {
@@ -41,7 +41,6 @@ impl<D: Driver> Worker<D> {
     }
 
     pub(super) fn on_received(&mut self, key: ConnKey, data: Received, more: bool) {
-        let inline = self.inline.is_some();
         let (now, marks) = (self.shared.clock.now(), self.shared.inbound);
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
             return self.driver.recycle(data);
@@ -54,13 +53,11 @@ impl<D: Driver> Worker<D> {
         conn.received_at = now;
 
         let mut inbound = conn.link.inbound.lock();
-        // A handler on this thread takes a small chunk at once, unless earlier ones wait for it already.
-        let lease = len >= LEASE_BYTES_MIN || (inline && inbound.chunks() == 0);
-        if lease {
+        if len >= LEASE_BYTES_MIN {
             inbound.push(self.driver.lease(data));
         } else {
             if !inbound.try_extend_last(bytes) {
-                inbound.push(Chunk::from(bytes.to_vec()));
+                inbound.push(Chunk::copied(bytes));
             }
             self.driver.recycle(data);
         }
@@ -69,7 +66,7 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let waker = inbound.take_waker();
+        let waker = conn.link.take_reader(&mut inbound);
         drop(inbound);
 
         if newly_paused {
@@ -127,7 +124,7 @@ impl<D: Driver> Worker<D> {
                 let waker = {
                     let mut inbound = conn.link.inbound.lock();
                     inbound.finish(End::Eof);
-                    inbound.take_waker()
+                    conn.link.take_reader(&mut inbound)
                 };
                 if let Some(waker) = waker {
                     waker.wake();

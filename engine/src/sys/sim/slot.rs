@@ -47,7 +47,6 @@ pub(super) struct Slot {
     batch: Option<SendBatch>,
     sent: Option<Result<(), i32>>,
     /// The memory of the last batch that has left.
-    spent: Option<Vec<u8>>,
     fin: bool,
     /// The peer's reset was reported; it is reported once.
     reset_seen: bool,
@@ -65,7 +64,6 @@ impl Slot {
             receiving: false,
             batch: None,
             sent: None,
-            spent: None,
             fin: false,
             reset_seen: false,
         }
@@ -104,10 +102,6 @@ impl Slot {
         assert!(batch.remaining() > 0, "an empty send");
         assert!(batch.slices().count() <= BATCH_SEGMENTS_MAX);
         self.batch = Some(batch);
-    }
-
-    pub(super) fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.spent.take()
     }
 
     pub(super) fn shutdown_write(&mut self, peers: &mut [Peer]) {
@@ -227,7 +221,7 @@ impl Slot {
             piece -= part;
         }
         if batch.advance(moved) {
-            self.spent = self.batch.take().and_then(SendBatch::into_spent);
+            self.batch = None;
             self.sent = Some(Ok(()));
         }
         true

@@ -255,10 +255,6 @@ impl Driver for UringDriver {
         self.start_send(key, batch);
     }
 
-    fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.sends.take_spent()
-    }
-
     fn shutdown_write(&mut self, key: ConnKey) {
         self.start_shutdown(key);
     }

@@ -19,8 +19,6 @@ const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 pub(super) struct Sends {
     entries: Vec<InFlight>,
     free: Vec<u32>,
-    /// Buffers of batches that have left.
-    spent: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -45,13 +43,9 @@ impl Sends {
         number
     }
 
-    pub(super) fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.spent.pop()
-    }
-
     /// Frees the number of a batch that has left or failed.
     fn remove(&mut self, number: u32) {
-        self.spent.extend(self.entries[number as usize].batch.take().and_then(SendBatch::into_spent));
+        self.entries[number as usize].batch = None;
         self.free.push(number);
     }
 
@@ -76,7 +70,7 @@ impl UringDriver {
     fn submit_send(&mut self, key: ConnKey, number: u32) {
         let fd = types::Fd(self.slots[key.index as usize].fd);
         let InFlight { batch: Some(batch), vector } = &mut self.sends.entries[number as usize] else { return };
-        let entry = if batch.rest.is_empty() {
+        let entry = if batch.rest.is_none() {
             let bytes = &batch.first.as_slice()[batch.offset..];
             opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(FLAGS).build()
         } else {

@@ -19,10 +19,10 @@ use crate::error::ReceiveError;
 use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
 use crate::inbound::InboundMarks;
 use crate::link::{Clock, Command, WorkerShared};
-use crate::mailbox::{Batch, Mailbox, Signal};
+use crate::mailbox::{Mailbox, Signal};
+use crate::outbox::Turn;
 use crate::outbound::OutboundMarks;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
-use crate::spare::SpareBuffers;
 use crate::stats::{Counters, WorkerStats};
 use crate::sys::Driver;
 use crate::sys::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
@@ -183,9 +183,9 @@ impl Neighbour for HandlerThread {
             self.parked = false;
         }
         swap_local(&mut self.local);
-        let batch = Batch::begin();
+        let turn = Turn::begin();
         let more = self.executor.turn();
-        drop(batch);
+        drop(turn);
         if !more {
             self.signal.announce_sleep();
             self.parked = self.executor.is_idle();
@@ -223,7 +223,6 @@ impl Simulation {
             inbound: setup.inbound,
             outbound: setup.outbound,
             counters: Counters::default(),
-            spare: SpareBuffers::new(),
         });
         let staged = stage.clone();
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
