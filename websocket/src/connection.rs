@@ -21,6 +21,7 @@ use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
 use crate::sender::{SendMessage, Sender};
 use crate::session::Session;
+use crate::utf8::check_utf8;
 
 /// One WebSocket connection, of the server's role.
 ///
@@ -109,6 +110,17 @@ impl WebSocket {
     /// As [`recv`](Self::recv), and as there `None` after a final one.
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
         let session = self.session_mut();
+        if let Some(plain) = poll_fn(|cx| session.poll_plain(cx)).await {
+            return match plain.kind {
+                MessageKind::Binary => Ok(Some(MessageRef::Binary(session.payload(plain)))),
+                // Checked before it is lent, because a session that lends cannot fail.
+                MessageKind::Text if check_utf8(session.payload(plain)).is_err() => Err(session.refuse_text()),
+                MessageKind::Text => match simdutf8::basic::from_utf8(session.payload(plain)) {
+                    Ok(text) => Ok(Some(MessageRef::Text(text))),
+                    Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
+                },
+            };
+        }
         let event = poll_fn(|cx| session.poll_message(cx)).await?;
         match event {
             Some(Event::InPlace { kind, range, .. }) => {
@@ -257,16 +269,6 @@ impl Future for Recv<'_> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let session = &mut *self.get_mut().session;
-        match session.poll_message(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(None)) => Poll::Ready(Ok(None)),
-            Poll::Ready(Ok(Some(event))) => {
-                let message = event.into_message(session.connection.buffer()).map_err(Error::from);
-                session.release();
-                Poll::Ready(message)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        }
+        self.get_mut().session.poll_owned(cx)
     }
 }

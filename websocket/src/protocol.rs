@@ -29,7 +29,7 @@ use crate::error::ProtocolError;
 use crate::event::{ControlPayload, Event, Progress};
 use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
-use crate::mask::apply_mask;
+use crate::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
 use crate::utf8::{Utf8Validator, check_utf8};
 
@@ -87,6 +87,14 @@ pub struct Protocol {
 
 // One of these exists for each of very many idle connections.
 const _: () = assert!(mem::size_of::<Protocol>() <= 96);
+
+/// A whole message in the input, unmasked; its payload ends where its frame does. If text, not checked yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    pub(crate) kind: MessageKind,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
 
 /// The data side of the diagram above.
 #[derive(Debug)]
@@ -164,6 +172,34 @@ impl Protocol {
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
         message + self.cut_control.as_ref().map_or(0, |_| mem::size_of::<CutPayload>())
+    }
+
+    /// The shortcut of the shortcut, for readers that look at the payload themselves: the input begins with a short frame
+    /// that is a whole message and breaks no rule but, perhaps, that text is UTF-8. `None`, and nothing touched, whenever
+    /// anything else is the case: [`receive`](Self::receive) then says what.
+    #[inline]
+    pub(crate) fn receive_plain(&mut self, input: &mut [u8]) -> Option<Plain> {
+        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
+        if !is_between || self.delivery != Delivery::Whole {
+            return None;
+        }
+        let (kind, masked, header_len, payload_len) = plain_header(input)?;
+        if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
+            return None;
+        }
+        let frame = input.get_mut(..header_len + payload_len)?;
+        let (header, payload) = frame.split_at_mut(header_len);
+        if masked {
+            apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
+        }
+        Some(Plain { kind, start: header_len as u32, end: (header_len + payload_len) as u32 })
+    }
+
+    /// The text that [`receive_plain`](Self::receive_plain) reported is none.
+    #[cold]
+    pub(crate) fn refuse_text(&mut self) -> ProtocolError {
+        self.end();
+        ProtocolError::InvalidUtf8
     }
 
     /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
@@ -360,6 +396,28 @@ impl Protocol {
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
         self.cut_control = None;
+    }
+}
+
+/// The header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload: kind,
+/// whether it is masked, its own length and the payload's. `None` for any other, and for a length that is not minimal.
+#[inline]
+fn plain_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
+    let [first, second, rest @ ..] = input else { return None };
+    let kind = match first {
+        0x81 => MessageKind::Text,
+        0x82 => MessageKind::Binary,
+        _ => return None,
+    };
+    let masked = second & 0x80 != 0;
+    let key_len = if masked { 4 } else { 0 };
+    match second & 0x7F {
+        len @ 0..=125 => Some((kind, masked, 2 + key_len, usize::from(len))),
+        126 => {
+            let len = u16::from_be_bytes(*rest.first_chunk()?);
+            (len > 125).then_some((kind, masked, 4 + key_len, usize::from(len)))
+        }
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tidegate_engine::{Connection, ReceiveError, SendError};
@@ -19,9 +19,10 @@ use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::{Frame, Role};
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 use crate::outlet::Outlet;
-use crate::protocol::{Protocol, ProtocolConfig};
+use crate::protocol::{Plain, Protocol, ProtocolConfig};
+use crate::utf8::Text;
 
 /// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
@@ -89,6 +90,78 @@ impl Session {
     /// Drops the bytes of the last event: to be called once nothing of them is borrowed.
     pub(crate) fn release(&mut self) {
         self.connection.consume(std::mem::take(&mut self.used) as usize);
+    }
+
+    /// The next whole message, owned, as [`poll_message`](Self::poll_message) reports it. Short messages that lie in the
+    /// buffer, nearly all, are read without an event.
+    #[inline]
+    pub(crate) fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        match self.poll_plain(cx) {
+            Poll::Ready(Some(plain)) => Poll::Ready(self.own(plain).map(Some)),
+            Poll::Ready(None) => self.poll_other(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// A short whole message that begins the buffer, left there until [`release`](Self::release). `None` when
+    /// [`poll_message`](Self::poll_message) has to look.
+    #[inline]
+    pub(crate) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Plain>> {
+        if self.rare.is_some() || self.over {
+            return Poll::Ready(None);
+        }
+        self.release();
+        if self.connection.buffer().is_empty() && !self.protocol.is_ended() {
+            match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(true)) => {}
+                // Both are said again when they are asked for again.
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => {
+                    self.notice_farewell();
+                    return Poll::Pending;
+                }
+            }
+        }
+        let plain = self.protocol.receive_plain(self.connection.buffer());
+        if let Some(plain) = plain {
+            self.used = plain.end;
+            self.renew_idle_timeout();
+        }
+        Poll::Ready(plain)
+    }
+
+    /// The payload of a plain message, which the next read drops.
+    #[inline]
+    pub(crate) fn payload(&mut self, plain: Plain) -> &[u8] {
+        &self.connection.buffer()[plain.start as usize..plain.end as usize]
+    }
+
+    #[inline]
+    fn own(&mut self, plain: Plain) -> Result<Message, Error> {
+        let payload = self.payload(plain);
+        let message = match plain.kind {
+            MessageKind::Binary => Message::from(payload),
+            MessageKind::Text => match Text::copy_from_utf8(payload) {
+                Ok(text) => Message::Text(text),
+                Err(_) => return Err(self.refuse_text()),
+            },
+        };
+        self.release();
+        Ok(message)
+    }
+
+    /// The peer sent text that is none: tells it.
+    #[cold]
+    pub(crate) fn refuse_text(&mut self) -> Error {
+        let error = self.protocol.refuse_text();
+        self.fail(error)
+    }
+
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        let Some(event) = ready!(self.poll_message(cx))? else { return Poll::Ready(Ok(None)) };
+        let message = event.into_message(self.connection.buffer()).map_err(Error::from);
+        self.release();
+        Poll::Ready(message)
     }
 
     /// The next whole message; `None` once the closing handshake is over, or a final error has been reported.
