@@ -49,7 +49,10 @@ pub(crate) struct SendBatch {
     /// Never empty; a single segment is the common case and needs no list.
     pub(crate) first: Segment,
     /// Never an empty list.
-    #[expect(clippy::box_collection, reason = "a batch is moved for each message, and rarely has more than one segment")]
+    #[expect(
+        clippy::box_collection,
+        reason = "a batch is moved for each message, and rarely has more than one segment"
+    )]
     pub(crate) rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,

@@ -57,8 +57,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn tell(&mut self, key: ConnKey) {
         let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
         link.draining.store(true, Ordering::Release);
-        let (schedule, waiting) =
-            link.end_outbound(|outbound| (outbound.say_farewell(), outbound.take_wakers()));
+        let (schedule, waiting) = link.end_outbound(|outbound| (outbound.say_farewell(), outbound.take_wakers()));
         let reader = link.take_reader(&mut link.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::Tell {
