@@ -26,6 +26,7 @@ const LEGEND: &str = "\
 Each server was started, loaded and ended in turn, and the whole round repeated; of each server the best run is shown, because other work
 on the machine only takes away. Every byte that came back was checked. Ratios are to raw io_uring (`raw-uring`: no protocol, no handler)
 and to uWebSockets (uWS) within this measurement. *Server µs* is processor time of all the server's threads for each unit of the rate.
+Latency is from the send to the reply; of a broadcast (*last*), from the publishing to the last subscriber's receipt.
 *Client busy* marked with `*` means that the load generator may be what limits the rate: then rates tie and server time says who is
 cheaper. *Disturbed* marked with `*` means that other work had a core that was wanted: do not quote such a rate. It can't be told (-) for a server with
 several threads on its core, which wait for each other.

@@ -12,8 +12,11 @@ use std::{fs, thread};
 
 use crate::socket;
 
-/// How long a server may take to listen, and to end after SIGTERM.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take to listen.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server without connections may take to end after SIGTERM; then it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a process is asked whether it listens or has ended.
 const ASK_INTERVAL: Duration = Duration::from_millis(10);
@@ -75,17 +78,17 @@ impl Running {
     }
 
     fn wait_until_listening(&mut self, address: SocketAddr) -> Result<(), String> {
-        let deadline = Instant::now() + SERVER_TIMEOUT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
                 return Err(format!("ended before it listened: {status}"));
             }
-            if TcpStream::connect_timeout(&address, SERVER_TIMEOUT).is_ok() {
+            if TcpStream::connect_timeout(&address, START_TIMEOUT).is_ok() {
                 return Ok(());
             }
             thread::sleep(ASK_INTERVAL);
         }
-        Err(format!("does not listen after {SERVER_TIMEOUT:?}"))
+        Err(format!("does not listen after {START_TIMEOUT:?}"))
     }
 }
 
@@ -96,7 +99,7 @@ impl Drop for Running {
         }
         // SAFETY: the child has not been waited for, so its identifier still names it and nothing else.
         unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
-        if !ended_within(&mut self.child, SERVER_TIMEOUT) {
+        if !ended_within(&mut self.child, END_TIMEOUT) {
             kill(&mut self.child);
         }
     }

@@ -87,7 +87,12 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
     let unit = format!("{}/s", case.kind.unit());
     let mut headings = vec!["", &unit];
     headings.extend(with_limit.then_some("× raw"));
-    headings.extend(["× uWS", "server µs", "CPU × uWS", "p50 µs", "p99 µs", "p99.9 µs", "client busy", "disturbed"]);
+    headings.extend(["× uWS", "server µs", "CPU × uWS"]);
+    headings.extend(match case.kind {
+        Kind::Broadcast => ["last p50 µs", "last p99 µs", "last p99.9 µs"],
+        _ => ["p50 µs", "p99 µs", "p99.9 µs"],
+    });
+    headings.extend(["client busy", "disturbed"]);
     let mut table = Table::new(&headings);
     let raw = results.figures(case, RAW);
     let uws = results.figures(case, UWEBSOCKETS);

@@ -88,8 +88,10 @@ fn bars(results: &Results, case: &Case) -> Bars {
                     text.push_str(" *");
                 }
             }
+            let latency_title =
+                if kind == Kind::Broadcast { "p99 to the last subscriber, µs" } else { "p99 latency, µs" };
             let cost = panel("server CPU each, µs", |figures| figures.server_cpu_us, significant);
-            vec![rate, cost, panel("p99 latency, µs", |figures| figures.latency_us[2], significant)]
+            vec![rate, cost, panel(latency_title, |figures| figures.latency_us[2], significant)]
         }
     };
     let names = line_up.iter().map(|(server, _)| (label(server), colour_of_bar(server))).collect();
