@@ -85,6 +85,14 @@ pub enum LoadError {
         /// What the client waited for.
         state: &'static str,
     },
+    /// A process that holds idle connections failed.
+    #[error("{why}")]
+    Holder {
+        /// What it said.
+        why: String,
+        /// Whether nothing came for too long.
+        stalled: bool,
+    },
     /// The ring or the machine failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -94,6 +102,6 @@ impl LoadError {
     /// Whether nothing went wrong except that nothing came.
     #[must_use]
     pub fn is_stall(&self) -> bool {
-        matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. })
+        matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. } | Self::Holder { stalled: true, .. })
     }
 }

@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod handshake;
 pub mod histogram;
 pub mod http;
+pub mod idle;
 pub mod load;
 pub mod matrix;
 pub mod measure;

@@ -5,6 +5,7 @@ use crate::churn::{self, Churn};
 use crate::echo::{self, Echo};
 use crate::error::LoadError;
 use crate::http::{self, Http};
+use crate::idle::{self, Idle};
 use crate::report::Report;
 
 /// What to run.
@@ -18,6 +19,8 @@ pub enum Load {
     Http(Http),
     /// Connections opened, upgraded, used once and closed.
     Churn(Churn),
+    /// Connections that are open and silent.
+    Idle(Idle),
 }
 
 /// Runs the load and reports on it.
@@ -30,5 +33,6 @@ pub fn run(load: &Load) -> Result<Report, LoadError> {
         Load::Broadcast(broadcast) => broadcast::run(broadcast),
         Load::Http(http) => http::run(http),
         Load::Churn(churn) => churn::run(churn),
+        Load::Idle(idle) => idle::run(idle),
     }
 }

@@ -116,12 +116,21 @@ impl Ring {
     /// # Errors
     /// What `io_uring_enter` gives, other than a timeout, an interruption or a shortage that passes.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.enter_for(1, timeout)
+    }
+
+    /// Submits what is queued and waits for at least `wanted` completions, or for `timeout`. Who knows that more than one
+    /// will come sleeps once for all of them.
+    ///
+    /// # Errors
+    /// Like [`enter`](Self::enter).
+    pub fn enter_for(&mut self, wanted: usize, timeout: Option<Duration>) -> io::Result<()> {
         self.submissions.sync();
         let entered = match timeout {
-            None => self.submitter.submit_and_wait(1),
+            None => self.submitter.submit_and_wait(wanted),
             Some(timeout) => {
                 let timeout = Timespec::from(timeout);
-                self.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+                self.submitter.submit_with_args(wanted, &SubmitArgs::new().timespec(&timeout))
             }
         };
         self.submissions.sync();

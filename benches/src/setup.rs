@@ -32,6 +32,19 @@ pub enum Greeting<'a> {
 /// # Errors
 /// The first connection that could not be opened or upgraded, or that there can't be so many.
 pub fn open(run: &Run, connections: usize, greeting: Greeting<'_>) -> Result<Vec<Opened>, LoadError> {
+    open_from(run, 0, connections, greeting)
+}
+
+/// Like [`open`] for the connections from number `first` on, which decides their source addresses.
+///
+/// # Errors
+/// Like [`open`].
+pub fn open_from(
+    run: &Run,
+    first: usize,
+    connections: usize,
+    greeting: Greeting<'_>,
+) -> Result<Vec<Opened>, LoadError> {
     require_files(connections)?;
     let host = run.address.to_string();
     let open_one = |index| {
@@ -43,7 +56,7 @@ pub fn open(run: &Run, connections: usize, greeting: Greeting<'_>) -> Result<Vec
         };
         Ok((stream, rest))
     };
-    (0..connections).map(open_one).collect()
+    (first..first + connections).map(open_one).collect()
 }
 
 /// Makes room for so many connections in the limit of open files.

@@ -11,13 +11,14 @@ use tidegate_benches::cpu;
 use tidegate_benches::echo::Echo;
 use tidegate_benches::exchange::Pacing;
 use tidegate_benches::http::Http;
+use tidegate_benches::idle::{self, Idle, holder};
 use tidegate_benches::load::{self, Load};
 use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
-    Opt::value("mode", "MODE", "echo, broadcast, http or churn; echo"),
-    Opt::value("protocol", "tcp|ws", "echo: what the server speaks, ws"),
+    Opt::value("mode", "MODE", "echo, broadcast, http, churn or idle; echo"),
+    Opt::value("protocol", "tcp|ws", "echo, idle: what the server speaks, ws"),
     Opt::value("path", "PATH", "request-target; /ws, broadcast: /hub, http: /plaintext"),
     Opt::value("connections", "N", "64"),
     Opt::value("depth", "D", "echo, http: outstanding on each connection, 1"),
@@ -26,26 +27,29 @@ const OPTIONS: &[Opt] = &[
     Opt::value("burst", "B", "broadcast: messages published in one send, 1"),
     Opt::value("size", "BYTES", "payload of each message, 64"),
     Opt::switch("text", "text messages of ASCII instead of binary ones"),
-    Opt::value("seconds", "S", "how long to measure, 5"),
+    Opt::value("seconds", "S", "how long to measure, 5; idle: to rest, 1"),
     Opt::value("warmup", "S", "how long to run before, 1"),
     Opt::value("stall", "S", "fail when nothing comes for this long, 10"),
     Opt::value("core", "C", "pin to this core; not pinned when absent"),
-    Opt::value("server-pid", "PID", "report this process's processor time"),
+    Opt::value("server-pid", "PID", "report this process's processor time; idle: and memory"),
 ];
 
 /// The options that only some modes have.
 const MODE_OPTIONS: &[(&str, &[&str])] = &[
-    ("protocol", &["echo"]),
+    ("protocol", &["echo", "idle"]),
     ("depth", &["echo", "http"]),
     ("sliding", &["echo", "http"]),
     ("rate", &["echo", "http"]),
     ("burst", &["broadcast"]),
-    ("size", &["echo", "broadcast", "churn"]),
+    ("size", &["echo", "broadcast", "churn", "idle"]),
     ("text", &["echo", "broadcast", "churn"]),
 ];
 
 /// The longest measuring or warming up, in seconds.
 const SECONDS_MAX: f64 = 86_400.0;
+
+/// How long idle connections rest.
+const IDLE_SECONDS: f64 = 1.0;
 
 /// The largest payload.
 const PAYLOAD_BYTES_MAX: usize = 1 << 28;
@@ -53,6 +57,13 @@ const PAYLOAD_BYTES_MAX: usize = 1 << 28;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, arguments @ ..] = &words[..]
+        && first == idle::HOLDER
+    {
+        let held = holder::Holding::parse(arguments).is_some_and(|holding| holder::run(&holding));
+        return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let load = match configure() {
         Ok(load) => load,
         Err(error) => {
@@ -109,7 +120,14 @@ fn configure() -> Result<Load, Failure> {
             payload_bytes: payload_bytes(&args)?,
             text: args.has("text"),
         })),
-        _ => Err(format!("--mode {mode:?}: echo, broadcast, http or churn").into()),
+        "idle" => Ok(Load::Idle(Idle {
+            run: Run { measured: seconds(&args, "seconds", IDLE_SECONDS)?, ..run },
+            protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
+            path: path("/ws")?,
+            payload_bytes: payload_bytes(&args)?,
+            program: std::env::current_exe()?,
+        })),
+        _ => Err(format!("--mode {mode:?}: echo, broadcast, http, churn or idle").into()),
     }
 }
 

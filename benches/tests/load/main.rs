@@ -4,4 +4,5 @@ mod broadcast;
 mod churn;
 mod echo;
 mod http;
+mod idle;
 mod servers;

@@ -1,0 +1,105 @@
+//! What a process and the kernel hold in memory, from /proc.
+
+use std::{fs, io};
+
+/// Kernel memory of the whole system, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// Slab objects: sockets, files, their inodes, armed operations.
+    pub slab: u64,
+    /// What the kernel keeps for each core.
+    pub percpu: u64,
+    /// What TCP accounts to its sockets' buffers.
+    pub sockets: u64,
+    /// Stacks of threads in the kernel.
+    pub stacks: u64,
+    /// Page tables.
+    pub page_tables: u64,
+}
+
+impl Kernel {
+    /// What is held now.
+    ///
+    /// # Errors
+    /// When /proc does not tell.
+    pub fn now() -> io::Result<Self> {
+        let memory = fs::read_to_string("/proc/meminfo")?;
+        let sockets = fs::read_to_string("/proc/net/sockstat")?;
+        let field = |name| kibibytes(&memory, name).ok_or_else(|| missing(name));
+        Ok(Self {
+            slab: field("Slab:")?,
+            percpu: field("Percpu:")?,
+            sockets: socket_pages(&sockets).ok_or_else(|| missing("TCP mem"))? * page_bytes(),
+            stacks: field("KernelStack:")?,
+            page_tables: field("PageTables:")?,
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.slab + self.percpu + self.sockets + self.stacks + self.page_tables
+    }
+}
+
+/// The process's own share of anonymous memory (heap, stacks, buffers), in bytes.
+///
+/// # Errors
+/// When the process is gone or may not be looked at.
+pub fn user(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
+}
+
+/// The value in bytes of a `Name:  123 kB` line.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+/// The pages that sockstat says all TCP sockets hold.
+fn socket_pages(sockstat: &str) -> Option<u64> {
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_whitespace();
+    words.find(|word| *word == "mem")?;
+    words.next()?.parse().ok()
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: sysconf only looks up a number.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
+fn missing(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc says nothing about {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "Pss:      1000 kB\nPss_Anon:  300 kB\nSlab:  7 kB\n";
+        assert_eq!(kibibytes(text, "Pss_Anon:"), Some(300 * 1024));
+        assert_eq!(kibibytes(text, "Slab:"), Some(7 * 1024));
+        assert_eq!(kibibytes(text, "Percpu:"), None);
+    }
+
+    #[test]
+    fn socket_memory_is_the_number_behind_its_name() {
+        let text = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 9 alloc 3 mem 296\nUDP: inuse 0 mem 2\n";
+        assert_eq!(socket_pages(text), Some(296));
+        assert_eq!(socket_pages("UDP: inuse 0 mem 2"), None);
+    }
+
+    #[test]
+    fn memory_taken_shows() {
+        let before = user(std::process::id()).unwrap();
+        let taken = std::hint::black_box(vec![1_u8; 8 << 20]);
+        assert!(user(std::process::id()).unwrap() >= before + taken.len() as u64 / 2);
+        assert!(Kernel::now().unwrap().total() > 0);
+        assert!(user(u32::MAX).is_err());
+    }
+}
