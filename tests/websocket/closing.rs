@@ -200,7 +200,8 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
             scope.spawn(|| while writer.write_all(&flood).is_ok() {});
             client.expect_close(1000);
             assert!(reports.next(), "the handler goes on");
-            client.stream.shutdown(Shutdown::Both).unwrap();
+            // The server may have reset the connection by now.
+            let _ = client.stream.shutdown(Shutdown::Both);
         });
         drop(client);
         server.finish();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tidegate_engine::{Connection, ReceiveError, SendError};
+use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::closing::{Closing, Transport};
@@ -353,6 +353,8 @@ impl Session {
             ReceiveError::Deadline if self.closing.transport() == Transport::Keep => Error::ReadDeadline,
             // Our close frame was not answered in time, or could not be sent.
             ReceiveError::Deadline => self.lose(),
+            // It went on sending, so that the read deadline was never looked at.
+            ReceiveError::Closed(CloseCause::Lifetime) if self.closing.transport() != Transport::Keep => self.lose(),
             error => {
                 self.lose();
                 Error::from(error)
