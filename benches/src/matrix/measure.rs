@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::without_folders;
 use crate::matrix::process::{Running, free_address, run_load};
-use crate::matrix::results::{BUSIEST_THREAD, Outcome};
+use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome};
 use crate::matrix::server::{Part, Server};
 
 /// What setting up and ending a load may take beside what it is told to take.
@@ -69,9 +69,7 @@ impl Bench {
         if let Some(status) = running.ended() {
             return Err(format!("the server ended: {status}"));
         }
-        let report = report?;
-        let mut report: Map<String, Value> =
-            serde_json::from_str(&report).map_err(|error| format!("the load generator said {report:?}: {error}"))?;
+        let mut report = read(&report?, case)?;
         report.insert(BUSIEST_THREAD.into(), running.busiest_thread_share().into());
         Ok(report)
     }
@@ -81,6 +79,16 @@ impl Bench {
         let told = Duration::from_secs_f64(self.seconds + self.warmup + self.stall);
         told + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
     }
+}
+
+/// The report of the load generator, if it counted anything.
+fn read(report: &str, case: &Case) -> Result<Map<String, Value>, String> {
+    let report: Map<String, Value> =
+        serde_json::from_str(report).map_err(|error| format!("the load generator said {report:?}: {error}"))?;
+    if case.kind != Kind::Idle && Figures::of(&report).rate <= 0.0 {
+        return Err(format!("no {} were finished in the time", case.kind.unit()));
+    }
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -97,6 +105,14 @@ mod tests {
         assert!(matches!(bench.measure(&missing, case), Some(Outcome::Failed(how)) if how.contains("started")));
         let ours_alone = Case::named("idle-100k").unwrap();
         assert!(bench.measure(&missing, ours_alone).is_none());
+    }
+
+    #[test]
+    fn a_run_that_finished_nothing_failed() {
+        let report = |text: &str| read(text, Case::named("churn").unwrap());
+        assert_eq!(report(r#"{"rate_per_s":0.0}"#).unwrap_err(), "no cycles were finished in the time");
+        assert!(report(r#"{"rate_per_s":1.5}"#).is_ok());
+        assert!(report("nothing").unwrap_err().contains("nothing"));
     }
 
     #[test]
