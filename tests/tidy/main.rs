@@ -19,6 +19,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/sys/", "system calls and memory shared with the kernel"),
     ("websocket/src/utf8.rs", "one block: text that was checked when it arrived is not checked again when it is read"),
+    ("websocket/src/mask.rs", "one block: code compiled for vectors that the processor was seen to have"),
     (
         "engine/tests/engine/support/seccomp.rs",
         "a system-call filter, to show what happens where io_uring is forbidden",
