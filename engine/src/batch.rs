@@ -60,6 +60,7 @@ pub(crate) struct SendBatch {
 
 impl SendBatch {
     /// A batch of `segments`, `None` of none.
+    #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
     pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
         let first = segments.pop_front()?;
         Some(Self { first, rest: (!segments.is_empty()).then_some(segments), offset: 0 })

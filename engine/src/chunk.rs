@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use bytes::{Buf, Bytes};
+
 use crate::spare;
 #[cfg(target_os = "linux")]
 use crate::sys::uring::buffers::Lease;
@@ -58,6 +60,26 @@ impl Chunk {
     /// A copy of received bytes, in memory that was used before if there is some.
     pub(crate) fn copied(bytes: &[u8]) -> Self {
         Self { memory: Memory::Owned(spare::copy(bytes)), start: 0 }
+    }
+
+    /// The bytes, shared; nothing is copied. As long as any of them are held so is all of the chunk's memory.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        let mut bytes = match std::mem::replace(&mut self.memory, Memory::Owned(Vec::new())) {
+            Memory::Owned(bytes) => Bytes::from(bytes),
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => Bytes::from_owner(lease),
+        };
+        bytes.advance(self.start as usize);
+        bytes
+    }
+
+    /// Bytes of memory that the chunk keeps from other uses.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.memory {
+            Memory::Owned(bytes) => bytes.capacity(),
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => lease.held_bytes(),
+        }
     }
 
     /// Whether the bytes lie in a receive buffer that some ring waits to get back.

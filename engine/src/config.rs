@@ -113,7 +113,7 @@ pub struct UringConfig {
     /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
     pub receive_buffer_bytes: usize,
     /// Large receive buffers of a worker, for connections that receive large messages: a power of two, 2 to 32,768, or
-    /// 0 for none. Their memory is taken as they are first used. Default: 64.
+    /// 0 for none. Their memory is taken as they are first used. Default: 128.
     pub large_receive_buffers: u16,
     /// Size of a large receive buffer, 64 B to 1 MiB; none are used if it is not above `receive_buffer_bytes`.
     /// Default: 32 KiB.
@@ -171,7 +171,7 @@ impl Default for UringConfig {
             completion_entries: 16_384,
             receive_buffers: 512,
             receive_buffer_bytes: 4096,
-            large_receive_buffers: 64,
+            large_receive_buffers: 128,
             large_receive_buffer_bytes: 32 * 1024,
             defer_taskrun: true,
             direct_descriptors: true,

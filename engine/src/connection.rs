@@ -7,12 +7,14 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use socket2::SockRef;
 
 use crate::chunk::Chunk;
@@ -163,6 +165,26 @@ impl Connection {
             }
         } else {
             assert_eq!(count, 0, "cannot consume {count} bytes of an empty buffer");
+        }
+    }
+
+    /// Takes `range` of [`buffer`](Self::buffer), and drops what is before it. The bytes are copied, unless they end the
+    /// buffer and make up at least half of the memory below it: what is taken never keeps more than twice its size. Such
+    /// memory may be a receive buffer; a worker never lends out all of them.
+    ///
+    /// # Panics
+    /// If `range` is not inside the buffer: a bug of the caller.
+    pub fn take_bytes(&mut self, range: Range<usize>) -> Bytes {
+        match self.unread.take_if(|chunk| range.end == chunk.len() && 2 * range.len() >= chunk.held_bytes()) {
+            Some(mut chunk) => {
+                chunk.advance(range.start);
+                chunk.into_bytes()
+            }
+            None => {
+                let bytes = Bytes::copy_from_slice(&self.buffer()[range.clone()]);
+                self.consume(range.end);
+                bytes
+            }
         }
     }
 
@@ -384,104 +406,4 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::net::SocketAddr;
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
-    use std::task::Wake;
-
-    use super::*;
-    use crate::inbound::InboundMarks;
-    use crate::link::{Clock, ConnKey, WorkerShared};
-    use crate::mailbox::{Mailbox, Signal};
-    use crate::outbound::OutboundMarks;
-    use crate::stats::Counters;
-
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn connection() -> Connection {
-        let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
-        let worker = Arc::new(WorkerShared {
-            index: 0,
-            mailbox: Mailbox::new(Signal::new(|| {})),
-            clock: Clock::new(Instant::now()),
-            inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
-            outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
-            counters: Counters::default(),
-            ended: AtomicBool::new(false),
-        });
-        Connection::new(Link::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
-    }
-
-    /// What the worker does with a received chunk.
-    fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
-        let link = connection.link();
-        let mut inbound = link.inbound.lock();
-        inbound.push(Chunk::from(vec![0; bytes]));
-        link.take_reader(&mut inbound)
-    }
-
-    /// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
-    #[test]
-    fn a_quiet_reader_is_woken_where_it_polled_last() {
-        let mut connection = connection();
-        let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
-        let wakers = wakes.clone().map(Waker::from);
-        for round in 1..=3 {
-            for waker in [&wakers[0], &wakers[0], &wakers[1], &wakers[1]] {
-                assert!(connection.poll_receive(&mut Context::from_waker(waker)).is_pending());
-            }
-            arrive(&connection, 10).expect("the reader waits").wake();
-            assert_eq!(wakes[0].0.load(Ordering::Relaxed), 0, "it polled elsewhere since");
-            assert_eq!(wakes[1].0.load(Ordering::Relaxed), round);
-            assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
-        }
-        // With the last chunk taken it already waits: here for the end of the stream, without another poll.
-        let link = connection.link();
-        link.inbound.lock().finish(End::Eof);
-        link.take_reader(&mut link.inbound.lock()).expect("the reader waits").wake();
-        assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
-    }
-
-    #[test]
-    fn a_quiet_reader_sees_its_deadline() {
-        let mut connection = connection();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(connection.poll_receive(&mut cx).is_pending());
-        connection.set_read_deadline(Some(Instant::now()));
-        connection.link().worker.clock.set(Duration::from_secs(1));
-        assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
-    }
-
-    /// A peer that is always ahead of its reader must not keep the reader's thread.
-    #[test]
-    fn a_reader_that_never_waits_gives_way() {
-        let mut connection = connection();
-        let wakes = Arc::new(Wakes::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut cx = Context::from_waker(&waker);
-        let (mut taken, mut gave_way) = (0, 0);
-        while taken < 100 {
-            arrive(&connection, 10);
-            match connection.poll_receive(&mut cx) {
-                Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
-                Poll::Pending => {
-                    gave_way += 1;
-                    assert_eq!(wakes.0.load(Ordering::Relaxed), gave_way, "it comes back by itself");
-                }
-            }
-        }
-        assert_eq!(gave_way, (100 - 1) / 8);
-        // Giving way lost nothing: what was pushed meanwhile is there, and then the reader waits.
-        while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
-        let woken = wakes.0.load(Ordering::Relaxed);
-        assert!(connection.poll_receive(&mut cx).is_pending());
-        assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
-    }
-}
+mod tests;

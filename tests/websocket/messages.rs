@@ -210,6 +210,43 @@ fn owned_messages_pin_no_receive_buffer() {
     });
 }
 
+/// Bug 13: messages that are kept take no receive buffers from those who read on, and nobody's bytes change under them.
+#[test]
+fn kept_messages_stay_as_they_were() {
+    const MESSAGES: usize = 200;
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let mut kept = Vec::new();
+                while let Some(message) = ws.recv().await? {
+                    ws.send(message.clone()).await?;
+                    kept.push(message);
+                }
+                report.send(kept).unwrap();
+                Ok(())
+            }
+        });
+        let payload = |round: usize| pattern(1 + (round * 2711) % 50_000);
+        let mut clients = [Client::open(server.address), Client::open(server.address)];
+        for round in 0..MESSAGES {
+            for client in &mut clients {
+                client.check_echo(BINARY, &payload(round));
+            }
+        }
+        clients.map(|mut client| client.close());
+        for _ in 0..2 {
+            let kept: Vec<_> = reports.next();
+            assert_eq!(kept.len(), MESSAGES);
+            for (round, message) in kept.iter().enumerate() {
+                assert!(message.as_bytes() == payload(round), "message {round}");
+            }
+        }
+        server.finish();
+    });
+}
+
 /// W13: every message whole, those of one thread in order, and nothing after the close frame.
 #[test]
 fn threads_share_a_sender() {

@@ -24,6 +24,10 @@ use crate::outlet::Outlet;
 use crate::protocol::{Plain, Protocol, ProtocolConfig};
 use crate::utf8::Text;
 
+/// Payloads from this size on keep the memory they were received in, if they fill at least half of it; smaller ones
+/// are copied, which costs less.
+const TAKE_BYTES_MIN: usize = 2048;
+
 /// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
 
@@ -139,6 +143,9 @@ impl Session {
     #[inline]
     fn own(&mut self, plain: Plain) -> Result<Message, Error> {
         let payload = self.payload(plain);
+        if payload.len() >= TAKE_BYTES_MIN {
+            return self.take(plain);
+        }
         let message = match plain.kind {
             MessageKind::Binary => Message::from(payload),
             MessageKind::Text => match Text::copy_from_utf8(payload) {
@@ -148,6 +155,19 @@ impl Session {
         };
         self.release();
         Ok(message)
+    }
+
+    /// The same for a payload that is worth more than what taking its memory over costs.
+    fn take(&mut self, plain: Plain) -> Result<Message, Error> {
+        self.used = 0;
+        let payload = self.connection.take_bytes(plain.start as usize..plain.end as usize);
+        match plain.kind {
+            MessageKind::Binary => Ok(Message::Binary(payload)),
+            MessageKind::Text => match Text::from_utf8(payload) {
+                Ok(text) => Ok(Message::Text(text)),
+                Err(_) => Err(self.refuse_text()),
+            },
+        }
     }
 
     /// The peer sent text that is none: tells it.

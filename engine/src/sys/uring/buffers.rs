@@ -76,6 +76,19 @@ pub(crate) struct Lease {
     len: u32,
 }
 
+impl Lease {
+    /// The size of the buffer.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.pool.buffer_bytes
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for Lease {
     type Target = [u8];
 
@@ -142,10 +155,10 @@ impl BufferRing {
         self.count
     }
 
-    /// Whether more than half of the buffers are free: only then may filled ones leave by lease, so that chunks held
+    /// Whether more than one of `share` buffers is free: only then may filled ones leave by lease, so that chunks held
     /// by stalled handlers can never take the last buffers from those that run.
-    pub(super) fn is_plenty(&self) -> bool {
-        self.free * 2 > usize::from(self.count)
+    pub(super) fn is_plenty(&self, share: usize) -> bool {
+        self.free * share > usize::from(self.count)
     }
 
     pub(super) fn free(&self) -> usize {

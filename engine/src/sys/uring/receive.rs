@@ -31,6 +31,10 @@ const REMEMBERED_CHUNKS_MAX: u8 = 64;
 /// A connection leaves the large buffers when so many chunks that fit a small one come for each that does not.
 const SHORT_CHUNKS_PER_FULL: u8 = 4;
 
+/// One of so many buffers is not lent out. Copying a large chunk costs more, and nothing waits for a large buffer.
+const SMALL_KEPT_SHARE: usize = 2;
+const LARGE_KEPT_SHARE: usize = 4;
+
 /// How the receives of late filled their buffers, and so which ones the next receive draws from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fill {
@@ -120,7 +124,9 @@ impl Buffers {
             Received::Buffer { buffer, large, len } => (buffer, large, len),
         };
         match self.group(large) {
-            Some(group) if group.is_plenty() => Chunk::leased(group.lease(buffer, len)),
+            Some(group) if group.is_plenty(if large { LARGE_KEPT_SHARE } else { SMALL_KEPT_SHARE }) => {
+                Chunk::leased(group.lease(buffer, len))
+            }
             _ => {
                 let chunk = Chunk::from(self.view(&received).to_vec());
                 self.recycle(received);

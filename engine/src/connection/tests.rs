@@ -1,0 +1,123 @@
+//! Reading, waiting and giving way, with the worker played by the test.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::Wake;
+
+use super::*;
+use crate::inbound::InboundMarks;
+use crate::link::{Clock, ConnKey, WorkerShared};
+use crate::mailbox::{Mailbox, Signal};
+use crate::outbound::OutboundMarks;
+use crate::stats::Counters;
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn connection() -> Connection {
+    let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let worker = Arc::new(WorkerShared {
+        index: 0,
+        mailbox: Mailbox::new(Signal::new(|| {})),
+        clock: Clock::new(Instant::now()),
+        inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
+        outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
+        counters: Counters::default(),
+        ended: AtomicBool::new(false),
+    });
+    Connection::new(Link::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+}
+
+/// What the worker does with a received chunk.
+fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
+    let link = connection.link();
+    let mut inbound = link.inbound.lock();
+    inbound.push(Chunk::from(vec![0; bytes]));
+    link.take_reader(&mut inbound)
+}
+
+/// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
+#[test]
+fn a_quiet_reader_is_woken_where_it_polled_last() {
+    let mut connection = connection();
+    let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
+    let wakers = wakes.clone().map(Waker::from);
+    for round in 1..=3 {
+        for waker in [&wakers[0], &wakers[0], &wakers[1], &wakers[1]] {
+            assert!(connection.poll_receive(&mut Context::from_waker(waker)).is_pending());
+        }
+        arrive(&connection, 10).expect("the reader waits").wake();
+        assert_eq!(wakes[0].0.load(Ordering::Relaxed), 0, "it polled elsewhere since");
+        assert_eq!(wakes[1].0.load(Ordering::Relaxed), round);
+        assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
+    }
+    // With the last chunk taken it already waits: here for the end of the stream, without another poll.
+    let link = connection.link();
+    link.inbound.lock().finish(End::Eof);
+    link.take_reader(&mut link.inbound.lock()).expect("the reader waits").wake();
+    assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
+}
+
+#[test]
+fn a_quiet_reader_sees_its_deadline() {
+    let mut connection = connection();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connection.poll_receive(&mut cx).is_pending());
+    connection.set_read_deadline(Some(Instant::now()));
+    connection.link().worker.clock.set(Duration::from_secs(1));
+    assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
+}
+
+#[test]
+fn taken_bytes_keep_at_most_twice_their_size() {
+    let mut connection = connection();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut take = |bytes: &[u8], range: Range<usize>| {
+        connection.unread(Chunk::from(bytes.to_vec()));
+        assert!(connection.poll_fill(&mut cx).is_ready());
+        let address = connection.buffer()[range.clone()].as_ptr();
+        let taken = connection.take_bytes(range.clone());
+        assert_eq!(taken, bytes[range.clone()]);
+        assert_eq!(connection.buffer(), &bytes[range.end..]);
+        connection.consume(bytes.len() - range.end);
+        taken.as_ptr() == address
+    };
+    let bytes: Vec<u8> = (0..100).collect();
+    assert!(take(&bytes, 0..100));
+    assert!(take(&bytes, 50..100));
+    assert!(!take(&bytes, 51..100), "most of the memory would be of no use");
+    assert!(!take(&bytes, 0..99), "the rest is still to be read");
+    assert!(!take(&bytes, 100..100));
+}
+
+/// A peer that is always ahead of its reader must not keep the reader's thread.
+#[test]
+fn a_reader_that_never_waits_gives_way() {
+    let mut connection = connection();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    let (mut taken, mut gave_way) = (0, 0);
+    while taken < 100 {
+        arrive(&connection, 10);
+        match connection.poll_receive(&mut cx) {
+            Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
+            Poll::Pending => {
+                gave_way += 1;
+                assert_eq!(wakes.0.load(Ordering::Relaxed), gave_way, "it comes back by itself");
+            }
+        }
+    }
+    assert_eq!(gave_way, (100 - 1) / 8);
+    // Giving way lost nothing: what was pushed meanwhile is there, and then the reader waits.
+    while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
+    let woken = wakes.0.load(Ordering::Relaxed);
+    assert!(connection.poll_receive(&mut cx).is_pending());
+    assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
+}
