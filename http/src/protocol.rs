@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
 
 use crate::body::{ContentDecoder, Found};
@@ -32,12 +32,12 @@ use crate::encode::{
 use crate::error::{RequestError, ResponseError};
 use crate::event::{Event, Next, Progress};
 use crate::exchange::{Exchange, Expectation, Framing, Persistence, Upgradability, frame_response};
-use crate::framing::{Conclusion, list_items};
+use crate::framing::Conclusion;
 use crate::head::RequestHead;
 use crate::limits::Limits;
 use crate::parse::{parse_ahead, parse_head};
 use crate::response::Response;
-use crate::scan::HeadScanner;
+use crate::scan::{HeadScanner, PartialHead};
 
 /// HTTP/1.1 of one connection, the server's side, without I/O: bytes in, events and bytes out.
 ///
@@ -90,12 +90,6 @@ enum Reader {
     Nobody {
         drained_bytes: u64,
     },
-}
-
-#[derive(Debug, Default)]
-struct PartialHead {
-    scanner: HeadScanner,
-    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,8 +312,11 @@ impl Protocol {
         out: &mut Vec<u8>,
     ) -> Result<(), ResponseError> {
         self.respond(response, Some(content.len() as u64), date, out)?;
-        self.content(content, out)?;
-        self.finish(None, out)
+        if self.wants_content() {
+            out.extend_from_slice(content);
+        }
+        self.writing = Writing::Complete;
+        Ok(())
     }
 
     /// Answers a refused request, unless an answer was begun. The connection closes afterwards.
@@ -392,6 +389,19 @@ impl Protocol {
             }
             Reading::Ended => Next::Close,
         }
+    }
+
+    /// [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step, for the common case: the exchange
+    /// before is complete, and the next head lies whole in the input. Otherwise `None`, and nothing has changed.
+    pub(crate) fn receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
+        let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
+            (&self.reading, &self.writing, self.persistence)
+        else {
+            return None;
+        };
+        let (head, conclusion, length) = parse_ahead(input, &self.limits)?;
+        self.begin_exchange(&head, &conclusion);
+        Some((head, length))
     }
 
     fn receive_head(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
@@ -471,16 +481,13 @@ impl Protocol {
 
     /// Whether the connection persists after this response is announced in its head, and must be known by then.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: Framing) {
-        let told = response.own_fields().iter().any(|(name, value)| {
-            *name == header::CONNECTION && list_items(value.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"close"))
-        });
         // The peer may or may not send the content it was not asked for: what follows cannot be told.
         let undecided = exchange.expectation == Expectation::Pending;
         let too_much = match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),
             _ => false,
         };
-        if told || undecided || too_much || framing == Framing::UntilClose {
+        if response.asks_to_close() || undecided || too_much || framing == Framing::UntilClose {
             self.persistence = Persistence::Closing;
         }
     }

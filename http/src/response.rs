@@ -14,6 +14,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use tidegate_engine::Connection;
 
 use crate::error::BodyError;
+use crate::framing::list_items;
 use crate::stream::{ContentStream, ContentWriter, Produced, StreamError};
 use crate::upgrade::Takeover;
 
@@ -158,6 +159,14 @@ impl Response {
     /// All fields but Content-Type.
     pub(crate) fn own_fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.fields
+    }
+
+    /// Whether the handler set the connection option `close`.
+    pub(crate) fn asks_to_close(&self) -> bool {
+        let is_close = |item: &[u8]| item.eq_ignore_ascii_case(b"close");
+        self.fields
+            .iter()
+            .any(|(name, value)| *name == header::CONNECTION && list_items(value.as_bytes()).any(is_close))
     }
 
     /// The content.

@@ -38,6 +38,9 @@ use crate::response::Response;
 #[derive(Default)]
 pub struct Router {
     tree: matchit::Router<usize>,
+    /// The routes without parameters, each path with its place in `routes`, by the length of the path and then in order.
+    /// They go before those with parameters, so one that is found here is the one the tree would find.
+    fixed: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
     fallback: Option<Box<dyn Handler>>,
     /// Fallbacks of nested routers with their prefixes, the longest first.
@@ -164,15 +167,37 @@ impl Router {
             if let Err(error) = self.tree.insert(translate(path), index) {
                 panic!("route {path:?}: {error}");
             }
+            if !path.contains("/:") && !path.contains("/*") {
+                self.add_fixed(path, index);
+            }
             self.routes.push(Route { path: path.to_owned(), methods: Vec::new(), any: None });
             index
         });
         &mut self.routes[index]
     }
 
+    /// The route without parameters whose path this is.
+    fn find_fixed(&self, path: &str) -> Option<&Route> {
+        let alike = self.fixed.get(path.len())?;
+        let place = alike.binary_search_by(|(fixed, _)| fixed.as_str().cmp(path)).ok()?;
+        self.routes.get(alike[place].1)
+    }
+
+    fn add_fixed(&mut self, path: &str, index: usize) {
+        if self.fixed.len() <= path.len() {
+            self.fixed.resize_with(path.len() + 1, Vec::new);
+        }
+        let alike = &mut self.fixed[path.len()];
+        let place = alike.partition_point(|(fixed, _)| fixed.as_str() < path);
+        alike.insert(place, (path.to_owned(), index));
+    }
+
     /// The route of a path. The parameters are added to the request.
     fn find(&self, request: &mut Request) -> Result<Option<&Route>, InvalidParam> {
         let path = request.path();
+        if let Some(route) = self.find_fixed(path) {
+            return Ok(Some(route));
+        }
         let Ok(found) = self.tree.at(path) else {
             return Ok(None);
         };

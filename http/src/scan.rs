@@ -27,6 +27,13 @@ pub(crate) struct HeadScanner {
     method_bytes: usize,
 }
 
+/// A head that came in pieces, as far as it came.
+#[derive(Debug, Default)]
+pub(crate) struct PartialHead {
+    pub(crate) scanner: HeadScanner,
+    pub(crate) bytes: Vec<u8>,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Section {
     /// Nothing but perhaps the first byte of an empty line.

@@ -60,12 +60,14 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
                 _ => return false,
             }
         }
-        _ => match value.iter().position(|&byte| byte == b':') {
-            Some(colon) => (&value[..colon], &value[colon + 1..]),
-            None => (value, &[][..]),
+        // The first byte that is none of a name's is the colon before the port, or the value is invalid.
+        _ => match value.iter().position(|&byte| !is_of(byte, NAME)) {
+            Some(colon) if value[colon] == b':' => (&value[..colon], &value[colon + 1..]),
+            Some(_) => return false,
+            None => return true,
         },
     };
-    all_of(host, NAME) && is_port(port) && (!host.is_empty() || value.is_empty())
+    is_port(port) && !host.is_empty()
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {

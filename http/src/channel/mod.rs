@@ -204,21 +204,21 @@ impl State {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
         loop {
+            if let Some(chunk) = &mut self.chunk
+                && let Some((head, length)) = self.protocol.receive_next(chunk)
+            {
+                chunk.advance(length);
+                if chunk.is_empty() {
+                    self.chunk = None;
+                }
+                return Poll::Ready(Some(self.begin_request(head)));
+            }
             let next = self.protocol.advance();
             if matches!(next, Next::Close | Next::Respond) {
                 return Poll::Ready(None);
             }
             match self.consume() {
-                Ok(Some(Input::Head(head))) => {
-                    self.disarm();
-                    self.request += 1;
-                    if self.protocol.has_content() {
-                        self.with_content = true;
-                        self.failure = None;
-                        self.trailers = None;
-                    }
-                    return Poll::Ready(Some(head));
-                }
+                Ok(Some(Input::Head(head))) => return Poll::Ready(Some(self.begin_request(head))),
                 Ok(Some(Input::Nothing | Input::Piece(_))) => continue,
                 Ok(None) => {}
                 Err(error) => return self.refuse(error),
@@ -244,6 +244,20 @@ impl State {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
             }
         }
+    }
+
+    fn begin_request(&mut self, mut head: RequestHead) -> RequestHead {
+        self.disarm();
+        self.request += 1;
+        if self.protocol.has_content() {
+            self.with_content = true;
+            self.failure = None;
+            self.trailers = None;
+        }
+        if let Some(connection) = &self.connection {
+            head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
+        }
+        head
     }
 
     /// Whether a graceful shutdown ends the wait: nothing of another request was received.
@@ -351,12 +365,7 @@ impl State {
         let whole = progress.consumed == chunk.len();
         let input = match progress.event {
             None => Input::Nothing,
-            Some(Event::Head(mut head)) => {
-                if let Some(connection) = &self.connection {
-                    head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
-                }
-                Input::Head(head)
-            }
+            Some(Event::Head(head)) => Input::Head(head),
             Some(Event::Content(range)) if whole && range == (0..chunk.len()) => {
                 // Nothing but content: moved, not copied, where the chunk owns its memory.
                 let chunk = self.chunk.take();
