@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, SERVER};
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, rt, web};
@@ -29,6 +30,8 @@ pub fn serve(address: SocketAddr) -> Outcome {
             .route("/ws", web::get().to(echo))
             .route("/hub", web::get().to(attend))
     });
+    // Without it, a WebSocket that has closed waits for its peer's FIN, for up to a second.
+    let server = server.client_disconnect_timeout(Duration::ZERO);
     let server = server.workers(1).max_connections(CONNECTIONS_MAX).disable_signals().listen(listener)?;
     rt::System::new().block_on(server.run())?;
     Ok(())

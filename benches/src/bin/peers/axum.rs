@@ -1,4 +1,5 @@
-//! axum: its router, and its WebSocket extractor with the answers batched as its `Sink` allows.
+//! axum: its router on hyper itself, as its example `serve-with-hyper` has it, because `axum::serve` can not flush
+//! pipelined responses together; its WebSocket extractor with the answers batched as its `Sink` allows.
 
 use std::net::SocketAddr;
 
@@ -8,6 +9,9 @@ use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::sync::broadcast;
 
 use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome, tokio_server};
@@ -18,15 +22,18 @@ pub fn serve(address: SocketAddr) -> Outcome {
         .route("/ws", get(echo))
         .route("/hub", get(attend))
         .with_state(tokio_server::hub());
-    tokio_server::run(async {
-        axum::serve(tokio_server::listen(address)?, app).await?;
-        Ok(())
+    tokio_server::serve(address, |stream| {
+        let service = TowerToHyperService::new(app.clone());
+        async {
+            let connection = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service);
+            // A peer that goes away ends the connection and nothing else.
+            let _ = connection.with_upgrades().await;
+        }
     })
 }
 
 async fn echo(upgrade: WebSocketUpgrade) -> impl IntoResponse {
     sized(upgrade).on_upgrade(|ws| async {
-        // A peer that goes away ends the connection and nothing else.
         let _ = tokio_server::echo(ws, is_data).await;
     })
 }
@@ -38,7 +45,10 @@ async fn attend(upgrade: WebSocketUpgrade, State(hub): State<broadcast::Sender<M
 }
 
 fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-    upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX)
+    upgrade
+        .read_buffer_size(tokio_server::TUNGSTENITE_READ_BUFFER_BYTES)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
 }
 
 fn is_data(message: &Message) -> bool {

@@ -76,7 +76,15 @@ async fn attend(request: Request, io: Io, codec: h1::Codec, hub: Hub) -> io::Res
         hub.borrow_mut().push(member.clone());
     }
     let members = is_hub.then(|| hub.clone());
-    let messages = fn_service(move |item| Ready::Ok::<_, io::Error>(answer(item, members.as_ref())));
+    let socket = member.clone();
+    let messages = fn_service(move |item| {
+        if matches!(item, DispatchItem::Item(Frame::Close(_))) {
+            // After the answer, as the web layer has it.
+            let socket = socket.clone();
+            rt::spawn(async move { socket.close() });
+        }
+        Ready::Ok::<_, io::Error>(answer(item, members.as_ref()))
+    });
     let ended = Dispatcher::new(io.seal(), Codec::new().max_size(MESSAGE_BYTES_MAX), messages).await;
     hub.borrow_mut().retain(|other| *other != member);
     ended.map_err(|error| io::Error::other(format!("{error:?}")))

@@ -17,18 +17,22 @@ use crate::Outcome;
 /// before, so none is ever overtaken by this many.
 const HUB_MESSAGES_MAX: usize = 1024;
 
+/// Read buffer of a connection of tungstenite's, in bytes: what its documentation gives for many connections. It clears
+/// the buffer before each read, and with the default of 128 KiB that is most of the work of a short message.
+pub const TUNGSTENITE_READ_BUFFER_BYTES: usize = 4 * 1024;
+
 /// A hub of messages that cost no copy to clone, as the chat examples of tokio and axum have it.
 pub fn hub<M: Clone>() -> broadcast::Sender<M> {
     broadcast::Sender::new(HUB_MESSAGES_MAX)
 }
 
 /// Runs `server` on a runtime of this thread alone.
-pub fn run(server: impl Future<Output = Outcome>) -> Outcome {
+fn run(server: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(server)
 }
 
 /// A listener on the runtime that this is called on.
-pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let listener = socket::listen(address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)

@@ -22,8 +22,10 @@ pub fn serve(address: SocketAddr) -> Outcome {
 }
 
 async fn connection(stream: TcpStream, hub: broadcast::Sender<Message>) -> Result<(), Error> {
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(tokio_server::TUNGSTENITE_READ_BUFFER_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let mut is_hub = false;
     // The type is the callback's, and tungstenite's.
     #[allow(clippy::result_large_err)]
