@@ -70,6 +70,8 @@ fn respond(request: &Request) -> Response {
 async fn attend(request: Request, io: Io, codec: h1::Codec, hub: Hub) -> io::Result<()> {
     let response = handshake(request.head()).map_err(io::Error::other)?.message_body(());
     io.encode((response, BodySize::None).into(), &codec).map_err(io::Error::other)?;
+    // The time that the request's head had, which would end the WebSocket.
+    io.stop_timer();
     let is_hub = request.path() == "/hub";
     let member = io.get_ref();
     if is_hub {
