@@ -9,6 +9,10 @@ use crate::{handshake, socket};
 /// Receive buffers: enough for every connection to complete twice in a harvest, within this many.
 const BUFFERS: [usize; 2] = [64, 4096];
 
+/// Of the largest size, fewer: they are written and compared over and over and so stay in the second-level cache. A receive
+/// that finds none is armed again a turn later, which costs little beside so many bytes.
+const LARGE_BUFFERS: [usize; 2] = [8, 32];
+
 /// The size of a receive buffer follows the window's replies, within these bytes.
 const BUFFER_BYTES: [usize; 2] = [4096, 65_536];
 
@@ -77,8 +81,12 @@ pub fn require_files(connections: usize) -> Result<(), LoadError> {
 #[must_use]
 pub fn buffer_plan(connections: usize, window_bytes: usize) -> (u16, u32) {
     let bytes = window_bytes.next_power_of_two().clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);
-    let most = (BUFFERS_BYTES_MAX / bytes).clamp(BUFFERS[0], BUFFERS[1]);
-    let count = (connections * 2).next_power_of_two().clamp(BUFFERS[0], most);
+    let count = if bytes < BUFFER_BYTES[1] {
+        let most = (BUFFERS_BYTES_MAX / bytes).clamp(BUFFERS[0], BUFFERS[1]);
+        (connections * 2).next_power_of_two().clamp(BUFFERS[0], most)
+    } else {
+        connections.next_power_of_two().clamp(LARGE_BUFFERS[0], LARGE_BUFFERS[1])
+    };
     (count as u16, bytes as u32)
 }
 
@@ -91,7 +99,9 @@ mod tests {
         assert_eq!(buffer_plan(1, 66), (64, 4096));
         assert_eq!(buffer_plan(512, 16 * 66), (1024, 4096));
         assert_eq!(buffer_plan(64, 16_388), (128, 32_768));
-        assert_eq!(buffer_plan(20_000, 1 << 24), (1024, 65_536));
+        assert_eq!(buffer_plan(1, 1 << 24), (8, 65_536));
+        assert_eq!(buffer_plan(20_000, 1 << 24), (32, 65_536));
+        assert_eq!(buffer_plan(20_000, 32_768), (2048, 32_768));
         assert_eq!(buffer_plan(20_000, 66), (4096, 4096));
     }
 }
