@@ -15,6 +15,10 @@ use crate::matrix::server::{Part, Server};
 /// What setting up and ending a load may take beside what it is told to take.
 const LOAD_GRACE: Duration = Duration::from_secs(15);
 
+/// The shortest time to measure is a second for so many connections: a round of all of them takes a while, and a run has
+/// to see several.
+const CONNECTIONS_PER_MEASURED_S: u32 = 10_000;
+
 /// Connections made in a second at the very least, by the slowest server.
 const CONNECTIONS_PER_S_MIN: u32 = 1_000;
 
@@ -57,8 +61,9 @@ impl Bench {
             command.arg(format!("--{name}={}", value.to_string()));
         };
         option("addr", &address);
-        option("seconds", &self.seconds);
-        option("warmup", &self.warmup);
+        let [seconds, warmup] = self.times(case);
+        option("seconds", &seconds);
+        option("warmup", &warmup);
         option("stall", &self.stall);
         option("core", &self.load_core);
         option("server-pid", &running.id());
@@ -74,9 +79,19 @@ impl Bench {
         Ok(report)
     }
 
+    /// How long to measure a case, and to run before, in seconds.
+    fn times(&self, case: &Case) -> [f64; 2] {
+        let least = f64::from(case.connections) / f64::from(CONNECTIONS_PER_MEASURED_S);
+        match case.kind {
+            Kind::Echo | Kind::Broadcast => [self.seconds.max(least), self.warmup.max(least / 2.0)],
+            Kind::Http | Kind::Churn | Kind::Idle => [self.seconds, self.warmup],
+        }
+    }
+
     /// The longest the load of a case may take.
     fn limit(&self, case: &Case) -> Duration {
-        let told = Duration::from_secs_f64(self.seconds + self.warmup + self.stall);
+        let [seconds, warmup] = self.times(case);
+        let told = Duration::from_secs_f64(seconds + warmup + self.stall);
         told + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
     }
 }
@@ -119,6 +134,8 @@ mod tests {
     fn more_connections_may_take_longer() {
         let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 1.0, warmup: 0.5, stall: 3.5 };
         assert_eq!(bench.limit(Case::named("echo-64").unwrap()), Duration::from_secs(20));
+        assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);
+        assert_eq!(bench.times(Case::named("echo-16000").unwrap()), [1.6, 0.8]);
         assert_eq!(bench.limit(Case::named("idle-100k").unwrap()), Duration::from_secs(120));
     }
 }

@@ -13,7 +13,7 @@ use crate::matrix::case::{Case, Kind};
 use crate::matrix::results::{Entrant, Group, RAW};
 
 /// More connections than this are not asked of the std engine, which takes two threads for each.
-const STD_CONNECTIONS_MAX: u32 = 4_096;
+const STD_CONNECTIONS_MAX: u32 = 1_024;
 
 /// Workers of Tidegate for the case that holds more connections than one process has files.
 const IDLE_WORKERS: u32 = 6;
@@ -214,7 +214,7 @@ mod tests {
     fn limits_only_echo_and_the_std_engine_is_spared_very_many_connections() {
         assert_eq!(own("raw-epoll").part(case("echo-16000")), Part::Takes);
         assert_eq!(own("raw-epoll").part(case("http")), Part::None);
-        assert_eq!(own("std").part(case("echo-4096")), Part::Takes);
+        assert_eq!(own("std").part(case("echo-512")), Part::Takes);
         assert!(matches!(own("std").part(case("echo-16000")), Part::Cannot(_)));
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
     }
