@@ -164,6 +164,8 @@ fn kind_of(cause: CloseCause) -> io::ErrorKind {
         CloseCause::Reset => io::ErrorKind::ConnectionReset,
         CloseCause::Io(kind) => kind,
         CloseCause::WriteDeadline | CloseCause::IdleTimeout | CloseCause::Lifetime => io::ErrorKind::TimedOut,
-        CloseCause::Aborted | CloseCause::Shutdown | CloseCause::Dropped => io::ErrorKind::ConnectionAborted,
+        CloseCause::Aborted | CloseCause::Shutdown | CloseCause::Dropped | CloseCause::TooSlow => {
+            io::ErrorKind::ConnectionAborted
+        }
     }
 }

@@ -25,6 +25,9 @@ pub enum CloseCause {
     /// The application called `abort`.
     #[error("the connection was aborted by the application")]
     Aborted,
+    /// Its outbound queue was full when a message for many came, and [`SlowPolicy::Abort`](crate::SlowPolicy::Abort) held.
+    #[error("the peer took less than was published to it")]
+    TooSlow,
     /// The engine's shutdown deadline passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
     Shutdown,

@@ -23,6 +23,7 @@ mod connection;
 mod engine;
 mod error;
 mod executor;
+mod fanout;
 mod inbound;
 mod link;
 mod listener;
@@ -46,6 +47,9 @@ pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundCo
 pub use connection::{Connection, block_on};
 pub use engine::Engine;
 pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use fanout::{
+    Delivered, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowPolicy,
+};
 pub use running::{Handle, Running};
 pub use sender::{COPY_BYTES_MAX, Sender};
 pub use shutdown::{Shutdown, ShutdownReport};

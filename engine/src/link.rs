@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::error::{Address, CloseCause};
+use crate::fanout::Lane;
 use crate::inbound::{Inbound, InboundMarks};
 use crate::mailbox::Mailbox;
 use crate::outbound::{Outbound, OutboundMarks, Schedule};
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Socket(ConnKey, SocketTask),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
+    /// A fan-out that rested has something for members of this worker.
+    FanOut(Arc<Lane>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }
@@ -96,6 +99,7 @@ impl WorkerShared {
         for command in commands {
             match command {
                 Command::Sleep(entry) => entry.fire(),
+                Command::FanOut(lane) => lane.abandon(),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 
 use crate::batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::error::{CloseCause, SendError};
+use crate::sender::COPY_BYTES_MAX;
 use crate::spare;
 
 /// The water marks of an outbound queue, checked: low < high.
@@ -80,6 +81,13 @@ impl Drop for Appending<'_> {
 pub(crate) enum Schedule {
     Tell,
     Known,
+}
+
+/// What became of bytes that were offered.
+pub(crate) enum Offered {
+    /// Nothing was queued and no send is in flight: this is the send to start.
+    Batch(SendBatch),
+    Queued(Schedule),
 }
 
 impl Outbound {
@@ -163,6 +171,31 @@ impl Outbound {
             self.segments.get_or_insert_default().push_back(Segment::Shared(payload));
         }
         self.schedule()
+    }
+
+    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or alone.
+    /// A connection with nothing queued sends them from where they are.
+    pub(crate) fn offer(
+        &mut self,
+        shared: &Bytes,
+        bytes_max: usize,
+        marks: &OutboundMarks,
+    ) -> Result<Offered, SendError> {
+        let bytes = self.bytes();
+        self.check_space(shared.len(), marks)?;
+        if bytes != 0 && bytes + shared.len() > bytes_max {
+            return Err(SendError::Full);
+        }
+        if bytes == 0 && !self.scheduled && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
+            self.scheduled = true;
+            self.in_flight_bytes = shared.len();
+            let first = Segment::Shared(shared.clone());
+            return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0 }));
+        }
+        Ok(Offered::Queued(match shared.len() {
+            ..=COPY_BYTES_MAX => self.append(|tail| tail.extend_from_slice(shared)),
+            _ => self.append_shared(&[], shared.clone()),
+        }))
     }
 
     /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.

@@ -25,6 +25,7 @@ use crate::timer::{TimerId, Wheel};
 mod close;
 mod deadline;
 mod drain;
+mod fanout;
 mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
@@ -96,6 +97,8 @@ pub(crate) struct Worker<D> {
     open: usize,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
+    /// Fan-outs that have something for members of this worker.
+    walks: VecDeque<fanout::Walk>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Local addresses seen lately.
@@ -139,6 +142,7 @@ impl<D: Driver> Worker<D> {
             open: 0,
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
+            walks: VecDeque::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -172,6 +176,7 @@ impl<D: Driver> Worker<D> {
         self.take_commands();
         self.expire_timers();
         self.rearm_starved();
+        self.step_walks();
         drop(turn);
 
         self.enter()?;
@@ -205,6 +210,7 @@ impl<D: Driver> Worker<D> {
                         self.wheel.remove(timer);
                     }
                 }
+                Command::FanOut(lane) => self.begin_walk(lane),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -236,7 +242,8 @@ impl<D: Driver> Worker<D> {
         self.shared.mailbox.signal().announce_sleep();
         // A buffer that came back since the last look serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free() > 0;
-        let idle = !starving && self.shared.mailbox.is_empty() && self.inline.as_ref().is_none_or(Executor::is_idle);
+        let resting = self.walks.is_empty() && self.shared.mailbox.is_empty();
+        let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         self.shared.mailbox.signal().awake();
@@ -359,6 +366,7 @@ impl<D> Drop for Worker<D> {
                 entry.fire();
             }
         }
+        std::mem::take(&mut self.walks).into_iter().for_each(fanout::Walk::abandon);
         self.shared.end();
     }
 }

@@ -8,7 +8,7 @@ use crate::outbound::Outbound;
 use crate::sys::Driver;
 
 /// What is next for a queue whose last batch has left.
-enum Next {
+pub(super) enum Next {
     Send(SendBatch),
     /// Nothing is queued, and more may come.
     Nothing,
@@ -64,7 +64,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn proceed(&mut self, key: ConnKey, next: Next) {
+    pub(super) fn proceed(&mut self, key: ConnKey, next: Next) {
         match next {
             Next::Nothing => {}
             Next::Finished { fin } => self.after_flush(key, fin),

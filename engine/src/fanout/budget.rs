@@ -1,0 +1,167 @@
+//! The bound on what was published and is still on its way to the members.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::PublishError;
+use crate::sync::Mutex;
+
+/// Bounds the bytes published and not yet handed to every member, over all the [`FanOut`](super::FanOut)s it is given to,
+/// and tells when nothing is on its way any more. Cloning it gives another handle of the same.
+///
+/// Publishing never waits for a slow member, only for the workers to come round: the bound is reached by publishers that
+/// are faster than the workers. A message larger than the bound passes alone.
+#[derive(Clone, Debug)]
+pub struct PublishBudget {
+    bytes_max: usize,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: usize,
+    messages: usize,
+    closed: bool,
+    /// Those who wait for space or for the end of what is on its way.
+    wakers: Vec<Waker>,
+}
+
+impl PublishBudget {
+    /// At most `bytes_max` bytes on their way at once.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, state: Arc::default() }
+    }
+
+    /// Ready when `len` more bytes may be published.
+    ///
+    /// # Errors
+    /// [`PublishError::Closed`] after [`close`](Self::close).
+    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), PublishError>> {
+        let mut state = self.state.lock();
+        match state.check(len, self.bytes_max) {
+            Err(PublishError::Full) => {
+                state.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
+    }
+
+    /// From now on every publishing is refused; what is on its way goes on.
+    pub fn close(&self) {
+        let wakers = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Ready when nothing is on its way: every message published so far was handed to each of its members.
+    pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.messages == 0 {
+            return Poll::Ready(());
+        }
+        state.add_waker(cx.waker());
+        Poll::Pending
+    }
+
+    /// Bytes on their way.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    pub(super) fn take(&self, len: usize) -> Result<Share, PublishError> {
+        let mut state = self.state.lock();
+        state.check(len, self.bytes_max)?;
+        state.bytes += len;
+        state.messages += 1;
+        Ok(Share { budget: self.clone(), len })
+    }
+}
+
+impl State {
+    fn check(&self, len: usize, bytes_max: usize) -> Result<(), PublishError> {
+        if self.closed {
+            return Err(PublishError::Closed);
+        }
+        if self.messages > 0 && self.bytes + len > bytes_max {
+            return Err(PublishError::Full);
+        }
+        Ok(())
+    }
+
+    fn add_waker(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+}
+
+/// What one message takes of the budget until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: PublishBudget,
+    len: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let wakers = {
+            let mut state = self.budget.state.lock();
+            state.bytes -= self.len;
+            state.messages -= 1;
+            // In steps: woken for each message, a waiting publisher would run once for each.
+            if state.messages > 0 && state.bytes > self.budget.bytes_max / 2 {
+                return;
+            }
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_given_back_when_it_is_dropped() {
+        let budget = PublishBudget::new(100);
+        let first = budget.take(60).unwrap();
+        assert_eq!(budget.take(41).unwrap_err(), PublishError::Full);
+        let second = budget.take(40).unwrap();
+        assert_eq!(budget.bytes(), 100);
+        drop(first);
+        drop(second);
+        assert_eq!(budget.bytes(), 0);
+        assert!(budget.poll_drained(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn a_large_message_passes_alone() {
+        let budget = PublishBudget::new(100);
+        let large = budget.take(1000).unwrap();
+        assert_eq!(budget.take(1).unwrap_err(), PublishError::Full);
+        drop(large);
+        assert!(budget.take(1).is_ok());
+    }
+
+    #[test]
+    fn nothing_follows_the_close() {
+        let budget = PublishBudget::new(100);
+        let last = budget.take(1).unwrap();
+        budget.close();
+        assert_eq!(budget.take(1).unwrap_err(), PublishError::Closed);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(budget.poll_drained(&mut cx).is_pending());
+        drop(last);
+        assert!(budget.poll_drained(&mut cx).is_ready());
+    }
+}

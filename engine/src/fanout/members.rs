@@ -1,0 +1,334 @@
+//! The members that one worker serves, and the walk over them.
+//!
+//! The walk goes in rounds. A round takes what is pending (small messages are joined into one buffer, so that a burst
+//! leaves with one send for each member) and hands it to member after member, in slices between which the worker does
+//! its other work. Who joins or leaves meanwhile changes nothing for the round: a member gets exactly the messages that
+//! were published between its joining and its leaving.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+
+use super::lane::{Lane, Op};
+use super::publication::Publication;
+use super::receipt::Delivered;
+use super::{JoinOptions, MemberId, SlowPolicy};
+use crate::error::SendError;
+use crate::link::Link;
+use crate::sender::COPY_BYTES_MAX;
+
+/// Names one membership for ever.
+pub(super) type Serial = u64;
+
+/// Bytes joined into one buffer at most: what a member's socket takes at once.
+const ROUND_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages of one round at most, so that its accounts stay small.
+const ROUND_MESSAGES_MAX: usize = 1024;
+
+/// Whether a membership still counts.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    ended: AtomicBool,
+}
+
+impl Presence {
+    /// The member has left or was removed, whichever comes first.
+    pub(super) fn end(&self, lane: &Lane) {
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            lane.present.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// One connection in one fan-out.
+pub(super) struct Member {
+    pub(super) link: Arc<Link>,
+    pub(super) id: MemberId,
+    pub(super) serial: Serial,
+    pub(super) options: JoinOptions,
+    pub(super) presence: Arc<Presence>,
+    /// Numbers of the first message that it gets, and of the first that it does not.
+    from: u64,
+    to: u64,
+}
+
+impl Member {
+    pub(super) fn new(link: Arc<Link>, id: MemberId, serial: Serial, options: JoinOptions) -> Self {
+        Self { link, id, serial, options, presence: Arc::default(), from: 0, to: u64::MAX }
+    }
+}
+
+/// What the worker does for its members.
+pub(crate) trait HandOver {
+    /// Queues `bytes` for a connection, or says why not.
+    fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
+    /// Ends a connection at once.
+    fn abort(&mut self, link: &Arc<Link>);
+    /// Queues the last bytes of a connection, whatever its mark.
+    fn finish(&mut self, link: &Arc<Link>, last: &[u8]);
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Members {
+    members: Vec<Member>,
+    places: HashMap<Serial, usize>,
+    /// To be removed once they have got what they are to get.
+    leaving: Vec<Serial>,
+    pending: VecDeque<Arc<Publication>>,
+    /// The number of the next message to be published.
+    next: u64,
+    round: Option<Round>,
+    ops: Vec<Op>,
+}
+
+struct Round {
+    publications: Vec<Arc<Publication>>,
+    /// All of them in one buffer, and where each ends.
+    bytes: Bytes,
+    ends: Vec<usize>,
+    /// Number of the first.
+    first: u64,
+    /// Members that one of them is not for.
+    excepted: Vec<MemberId>,
+    selective: bool,
+    /// The next member, and the first that joined too late.
+    at: usize,
+    until: usize,
+    /// Members that got the whole round.
+    whole: usize,
+    parts: Vec<Delivered>,
+}
+
+impl Members {
+    /// Goes on for `budget` members at most, and takes what it used from it; false once there is nothing to do, and the
+    /// lane rests.
+    pub(crate) fn walk(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
+        loop {
+            if self.round.is_none() && !self.begin_round(lane) {
+                return false;
+            }
+            while let Some(index) = self.round.as_mut().and_then(Round::next) {
+                if *budget == 0 {
+                    return true;
+                }
+                *budget -= 1;
+                self.serve(index, lane, worker);
+                if let Some(round) = &mut self.round {
+                    round.at += 1;
+                }
+            }
+            self.end_round(lane);
+        }
+    }
+
+    /// Takes what the lane was asked for and makes a round of what is to be published; false if that is nothing.
+    fn begin_round(&mut self, lane: &Lane) -> bool {
+        let mut ops = std::mem::take(&mut self.ops);
+        let more = if self.pending.is_empty() {
+            lane.inbox.take_or_rest(&mut ops)
+        } else {
+            lane.inbox.take(&mut ops);
+            true
+        };
+        for op in ops.drain(..) {
+            self.accept(op, lane);
+        }
+        self.ops = ops;
+        if !more {
+            return false;
+        }
+        let count = joinable(&self.pending);
+        let first = self.next - self.pending.len() as u64;
+        let publications: Vec<_> = self.pending.drain(..count).collect();
+        self.round = Some(Round::new(publications, first, self.members.len()));
+        true
+    }
+
+    fn accept(&mut self, op: Op, lane: &Lane) {
+        match op {
+            Op::Join(mut member) => {
+                member.from = self.next;
+                self.places.insert(member.serial, self.members.len());
+                self.members.push(member);
+            }
+            Op::Leave(serial) => {
+                let Some(place) = self.places.get(&serial) else { return };
+                let member = &mut self.members[*place];
+                member.to = member.to.min(self.next);
+                self.leaving.push(serial);
+                if self.pending.is_empty() {
+                    self.remove_leavers(lane);
+                }
+            }
+            Op::Publish(publication) => {
+                self.pending.push_back(publication);
+                self.next += 1;
+            }
+        }
+    }
+
+    /// Hands the round to one member.
+    fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
+        let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
+        let bytes_max = member.options.queue_bytes_max;
+        if round.is_whole_for(member) {
+            match worker.hand_over(&member.link, &round.bytes, bytes_max) {
+                Ok(()) => return round.whole += 1,
+                // Some of it may have space.
+                Err(SendError::Full) if round.publications.len() > 1 => {}
+                Err(error) => {
+                    if !round.refused(0, member, error, worker) {
+                        self.leave_now(index, lane);
+                    }
+                    return;
+                }
+            }
+        }
+        for number in 0..round.publications.len() {
+            if !round.is_for(number, member) {
+                continue;
+            }
+            match worker.hand_over(&member.link, &round.message(number), bytes_max) {
+                Ok(()) => round.part(number).count += 1,
+                Err(error) => {
+                    if !round.refused(number, member, error, worker) {
+                        return self.leave_now(index, lane);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The member gets nothing more.
+    fn leave_now(&mut self, index: usize, lane: &Lane) {
+        let member = &mut self.members[index];
+        member.to = 0;
+        member.presence.end(lane);
+        self.leaving.push(member.serial);
+    }
+
+    fn end_round(&mut self, lane: &Lane) {
+        let Some(round) = self.round.take() else { return };
+        self.remove_leavers(lane);
+        round.report();
+    }
+
+    /// Removes those who leave and have got everything. Never during a round: members change places.
+    fn remove_leavers(&mut self, lane: &Lane) {
+        let done = self.next - self.pending.len() as u64;
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|serial| {
+            let Some(&place) = self.places.get(serial) else { return false };
+            if self.members[place].to > done {
+                return true;
+            }
+            self.members[place].presence.end(lane);
+            self.members.swap_remove(place);
+            self.places.remove(serial);
+            if let Some(moved) = self.members.get(place) {
+                self.places.insert(moved.serial, place);
+            }
+            false
+        });
+        self.leaving = leaving;
+    }
+}
+
+/// How many of the pending messages make a round: small ones together, a large or a selective one alone.
+fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
+    let alone = |publication: &Publication| {
+        publication.publish.bytes.len() > COPY_BYTES_MAX || publication.publish.only.is_some()
+    };
+    let mut bytes = 0;
+    let joined = pending.iter().take(ROUND_MESSAGES_MAX).take_while(|publication| {
+        bytes += publication.publish.bytes.len();
+        bytes <= ROUND_BYTES_MAX && !alone(publication)
+    });
+    joined.count().max(1).min(pending.len())
+}
+
+impl Round {
+    fn new(publications: Vec<Arc<Publication>>, first: u64, until: usize) -> Self {
+        let mut ends = Vec::with_capacity(publications.len());
+        let bytes = if let [one] = &publications[..] {
+            ends.push(one.publish.bytes.len());
+            one.publish.bytes.clone()
+        } else {
+            let mut joined = BytesMut::with_capacity(publications.iter().map(|one| one.publish.bytes.len()).sum());
+            for publication in &publications {
+                joined.extend_from_slice(&publication.publish.bytes);
+                ends.push(joined.len());
+            }
+            joined.freeze()
+        };
+        let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
+        excepted.sort_unstable();
+        let selective = publications.iter().any(|one| one.publish.only.is_some());
+        let parts = Vec::new();
+        Self { publications, bytes, ends, first, excepted, selective, at: 0, until, whole: 0, parts }
+    }
+
+    fn next(&mut self) -> Option<usize> {
+        (self.at < self.until).then_some(self.at)
+    }
+
+    fn is_whole_for(&self, member: &Member) -> bool {
+        member.from <= self.first
+            && member.to >= self.first + self.publications.len() as u64
+            && !self.selective
+            && (self.excepted.is_empty() || self.excepted.binary_search(&member.id).is_err())
+    }
+
+    fn is_for(&self, number: usize, member: &Member) -> bool {
+        (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member.id)
+    }
+
+    fn message(&self, number: usize) -> Bytes {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.bytes.slice(start..self.ends[number])
+    }
+
+    fn part(&mut self, number: usize) -> &mut Delivered {
+        if self.parts.is_empty() {
+            self.parts.resize(self.publications.len(), Delivered::default());
+        }
+        &mut self.parts[number]
+    }
+
+    /// A member did not get a message; false if it gets none of those that follow either.
+    fn refused(&mut self, number: usize, member: &Member, error: SendError, worker: &mut impl HandOver) -> bool {
+        if error == SendError::Full {
+            match &member.options.slow {
+                SlowPolicy::Drop => {
+                    self.part(number).fail(error);
+                    return true;
+                }
+                SlowPolicy::Remove => {}
+                SlowPolicy::Abort => worker.abort(&member.link),
+                SlowPolicy::Finish(last) => worker.finish(&member.link, last),
+            }
+        }
+        for number in number..self.publications.len() {
+            if self.is_for(number, member) {
+                self.part(number).fail(error);
+            }
+        }
+        false
+    }
+
+    fn report(self) {
+        for (number, publication) in self.publications.iter().enumerate() {
+            let mut part = self.parts.get(number).copied().unwrap_or_default();
+            part.count += self.whole;
+            publication.count(part);
+        }
+    }
+}

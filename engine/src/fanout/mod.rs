@@ -1,0 +1,262 @@
+//! One message to many connections.
+//!
+//! A [`FanOut`] has members, each a connection of some worker. Publishing hands a message over once to each worker that
+//! has members, however many they are; the worker hands it to their outbound queues. All of them send from one shared
+//! buffer. `lane` is the way to one worker, `members` its walk over the members; `budget` and `receipt` are what a
+//! publisher sees of the way.
+//!
+//! ```text
+//! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one a tick)
+//!        └──▶ lane of worker 1: inbox ──▶ round ──▶ member, member …
+//! ```
+//!
+//! Messages that come while a round is under way wait together and are the next round: small ones joined into one
+//! buffer, which leaves with one send for each member. Nothing ever waits for a slow member: when its queue is full, its
+//! [`SlowPolicy`] says what becomes of it.
+
+mod budget;
+mod lane;
+mod members;
+mod publication;
+mod receipt;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::link::Command;
+use crate::mailbox;
+use crate::sender::Sender;
+use crate::sync::Mutex;
+
+pub use budget::PublishBudget;
+pub(crate) use lane::Lane;
+use lane::Op;
+pub(crate) use members::{HandOver, Members};
+use members::{Member, Presence, Serial};
+use publication::Publication;
+pub use publication::Publish;
+use receipt::Counting;
+pub use receipt::{Delivered, Receipt};
+
+/// What publishing can fail with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// More is on its way than the [`PublishBudget`] allows.
+    #[error("too much is on its way to the members already: wait for it, or publish less")]
+    Full,
+    /// [`PublishBudget::close`] was called.
+    #[error("closed: nothing more can be published")]
+    Closed,
+}
+
+/// Names a member towards publishers, over all the fan-outs it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(u64);
+
+impl MemberId {
+    /// A name that nobody has.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What becomes of a member whose outbound queue has no space for a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlowPolicy {
+    /// It does not get the message, and stays.
+    Drop,
+    /// It is a member no more; its connection goes on.
+    Remove,
+    /// Its connection is ended at once: what is queued is dropped and the peer sees a reset. What is queued could not
+    /// leave in any case.
+    #[default]
+    Abort,
+    /// These are its connection's last bytes, after what is queued; it is a member no more.
+    Finish(Bytes),
+}
+
+/// How a connection takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinOptions {
+    /// What becomes of it when its outbound queue is full. Default: its connection is ended.
+    pub slow: SlowPolicy,
+    /// Bytes that may be queued for it before it counts as slow; a larger message passes alone. Default: no bound but its
+    /// connection's own, [`OutboundConfig`](crate::OutboundConfig)'s high mark, which holds in any case.
+    pub queue_bytes_max: usize,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        Self { slow: SlowPolicy::default(), queue_bytes_max: usize::MAX }
+    }
+}
+
+/// Connections that get the same messages, whichever worker serves them. Cloning it gives another handle of the same;
+/// usable from any thread.
+///
+/// Every member gets the messages in one order, the order of publishing, and each member exactly those that were
+/// published between its joining and its leaving. Handing over is like a [`Sender::try_send`] to each: a member whose
+/// queue is full is not waited for.
+///
+/// ```no_run
+/// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
+///
+/// /// Everybody gets what anybody sends.
+/// async fn chat(mut connection: Connection, everybody: FanOut) {
+///     let _member = everybody.join(connection.sender(), MemberId::next(), JoinOptions::default());
+///     while let Ok(Some(chunk)) = connection.receive().await {
+///         if everybody.publish(Publish::new(chunk.into_vec())).is_err() {
+///             break;
+///         }
+///     }
+/// }
+///
+/// let everybody = FanOut::new(PublishBudget::new(8 << 20));
+/// ```
+#[derive(Clone)]
+pub struct FanOut {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    budget: PublishBudget,
+    /// One for each worker that had a member. Held while something is put into all of them, so that all have it in the
+    /// same order.
+    lanes: Mutex<Vec<Arc<Lane>>>,
+}
+
+impl FanOut {
+    /// Without members; what is published counts on `budget`.
+    pub fn new(budget: PublishBudget) -> Self {
+        Self { shared: Arc::new(Shared { budget, lanes: Mutex::new(Vec::new()) }) }
+    }
+
+    /// The budget it was made with.
+    pub fn budget(&self) -> &PublishBudget {
+        &self.shared.budget
+    }
+
+    /// Makes a connection a member until the [`Membership`] is dropped: it gets every message published from now on. A
+    /// connection that joins twice is two members.
+    pub fn join(&self, sender: &Sender, id: MemberId, options: JoinOptions) -> Membership {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let member = Member::new(Arc::clone(&sender.link), id, serial, options);
+        let presence = Arc::clone(&member.presence);
+        let (lane, tell) = {
+            let mut lanes = self.shared.lanes.lock();
+            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.link.worker)) {
+                Some(lane) => Arc::clone(lane),
+                None => {
+                    let lane = Lane::new(Arc::clone(&sender.link.worker));
+                    lanes.push(Arc::clone(&lane));
+                    lane
+                }
+            };
+            lane.present.fetch_add(1, Ordering::Relaxed);
+            let tell = lane.ask(Op::Join(member));
+            (lane, tell)
+        };
+        if tell {
+            tell_worker(&lane);
+        }
+        Membership { lane, serial, presence }
+    }
+
+    /// Publishes without asking what becomes of it.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] while more is on its way than the budget allows: wait with
+    /// [`PublishBudget::poll_ready`]. [`PublishError::Closed`] once the budget is closed.
+    pub fn publish(&self, publish: Publish) -> Result<(), PublishError> {
+        self.send(publish, None)
+    }
+
+    /// Publishes, and tells what became of it: the [`Receipt`] is complete when every member has got the message or was
+    /// found not to take it.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_counted(&self, publish: Publish) -> Result<Receipt, PublishError> {
+        let (counting, receipt) = Counting::new();
+        self.send(publish, Some(counting))?;
+        Ok(receipt)
+    }
+
+    /// Members now.
+    pub fn len(&self) -> usize {
+        self.shared.lanes.lock().iter().map(|lane| lane.present()).sum()
+    }
+
+    /// Whether there is no member now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn send(&self, publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
+        let share = self.shared.budget.take(publish.bytes.len())?;
+        let publication = Arc::new(Publication::new(publish, share, counting));
+        let mut resting = Vec::new();
+        for lane in &*self.shared.lanes.lock() {
+            if lane.present() == 0 {
+                continue;
+            }
+            if lane.ask(Op::Publish(Arc::clone(&publication))) {
+                resting.push(Arc::clone(lane));
+            } else {
+                // Who told the worker may have put the wake off to the end of its turn: ours must not wait for that.
+                mailbox::notify(lane.worker.mailbox.signal());
+            }
+        }
+        resting.iter().for_each(tell_worker);
+        Ok(())
+    }
+}
+
+fn tell_worker(lane: &Arc<Lane>) {
+    lane.worker.post(Command::FanOut(Arc::clone(lane)));
+}
+
+impl fmt::Debug for FanOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FanOut").field("members", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A connection's part in a [`FanOut`]. Dropping it leaves: what is published later is not for it.
+#[must_use = "dropping it leaves"]
+pub struct Membership {
+    lane: Arc<Lane>,
+    serial: Serial,
+    presence: Arc<Presence>,
+}
+
+impl Membership {
+    /// Whether it gets what is published: false once the fan-out has removed it, because its connection has ended or it
+    /// was slow.
+    pub fn is_member(&self) -> bool {
+        !self.presence.has_ended()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.presence.end(&self.lane);
+        if self.lane.ask(Op::Leave(self.serial)) {
+            tell_worker(&self.lane);
+        }
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").field("serial", &self.serial).field("is_member", &self.is_member()).finish()
+    }
+}

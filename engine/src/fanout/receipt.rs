@@ -1,0 +1,110 @@
+//! What became of a published message: filled in by the workers, complete when the last of them is done with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::SendError;
+use crate::sync::Mutex;
+
+/// What became of one published message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// Members whose outbound queue took it: what a successful [`Sender::send`](crate::Sender::send) to each would have
+    /// said.
+    pub count: usize,
+    /// Members that it is kept for until their queue has space, where a newer one may take its place
+    /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest) and
+    /// [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
+    pub kept: usize,
+    /// Why the first of the others did not get it.
+    pub first_error: Option<SendError>,
+}
+
+impl Delivered {
+    pub(super) fn fail(&mut self, error: SendError) {
+        self.first_error.get_or_insert(error);
+    }
+
+    fn add(&mut self, part: Self) {
+        self.count += part.count;
+        self.kept += part.kept;
+        if let Some(error) = part.first_error {
+            self.fail(error);
+        }
+    }
+}
+
+/// Waits for what became of a published message. Dropping it changes nothing for the message.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited; use `publish` where nobody asks"]
+pub struct Receipt(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    delivered: Delivered,
+    done: bool,
+    waker: Option<Waker>,
+}
+
+impl Future for Receipt {
+    type Output = Delivered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
+        let mut state = self.0.lock();
+        if state.done {
+            return Poll::Ready(state.delivered);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The workers' side of a [`Receipt`], which is complete when this is dropped: with the message, by the last worker that
+/// had to do with it, whether it came to hand it over or ended before.
+#[derive(Debug)]
+pub(super) struct Counting(Arc<Mutex<State>>);
+
+impl Counting {
+    pub(super) fn new() -> (Self, Receipt) {
+        let state = Arc::new(Mutex::new(State::default()));
+        (Self(Arc::clone(&state)), Receipt(state))
+    }
+
+    pub(super) fn add(&self, part: Delivered) {
+        self.0.lock().delivered.add(part);
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.done = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_all_workers_are_added_up() {
+        let (counting, mut receipt) = Counting::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        counting.add(Delivered { count: 2, kept: 1, first_error: None });
+        assert!(Pin::new(&mut receipt).poll(&mut cx).is_pending());
+        counting.add(Delivered { count: 3, kept: 0, first_error: Some(SendError::Full) });
+        counting.add(Delivered { count: 0, kept: 0, first_error: Some(SendError::Finished) });
+        drop(counting);
+        let all = Delivered { count: 5, kept: 1, first_error: Some(SendError::Full) };
+        assert_eq!(Pin::new(&mut receipt).poll(&mut cx), Poll::Ready(all));
+    }
+}

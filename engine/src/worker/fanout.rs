@@ -1,0 +1,80 @@
+//! Fan-outs: the worker's walk over the members of those that have something for them, a slice of it each tick.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Worker;
+use super::send::Next;
+use crate::error::{CloseCause, SendError};
+use crate::fanout::{HandOver, Lane, Members};
+use crate::link::Link;
+use crate::outbound::{Offered, Schedule};
+use crate::sender::Sender;
+use crate::sys::Driver;
+
+/// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
+/// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's
+/// caches when its sends complete.
+const TICK_MEMBERS_MAX: usize = 256;
+
+/// A fan-out that has something for members of this worker.
+pub(super) struct Walk {
+    lane: Arc<Lane>,
+    members: Box<Members>,
+}
+
+impl<D: Driver> Worker<D> {
+    /// A fan-out that rested has something to do.
+    pub(super) fn begin_walk(&mut self, lane: Arc<Lane>) {
+        let members = lane.take_members();
+        self.walks.push_back(Walk { lane, members });
+    }
+
+    /// Goes on with each fan-out in turn, as far as a tick may.
+    pub(super) fn step_walks(&mut self) {
+        let mut budget = TICK_MEMBERS_MAX;
+        for _ in 0..self.walks.len() {
+            let Some(mut walk) = self.walks.pop_front() else { return };
+            let more = walk.members.walk(&walk.lane, &mut budget, self);
+            if more {
+                self.walks.push_back(walk);
+            } else {
+                walk.lane.give_members(walk.members);
+            }
+            if budget == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// The worker ends: nobody may wait for what it will not do.
+    pub(super) fn abandon(self) {
+        let Self { lane, members } = self;
+        drop(members);
+        lane.abandon();
+    }
+}
+
+impl<D: Driver> HandOver for Worker<D> {
+    fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
+        let offered = link.outbound.lock().offer(bytes, bytes_max, &self.shared.outbound)?;
+        match offered {
+            Offered::Batch(batch) => self.proceed(link.key, Next::Send(batch)),
+            Offered::Queued(Schedule::Tell) => self.flush(link.key),
+            Offered::Queued(Schedule::Known) => {}
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, link: &Arc<Link>) {
+        self.fail(link.key, CloseCause::TooSlow);
+    }
+
+    fn finish(&mut self, link: &Arc<Link>, last: &[u8]) {
+        // An error means that other last bytes were first, or that the connection is closed: it ends in any case.
+        let _ = Sender { link: Arc::clone(link) }.append_last(|tail| tail.extend_from_slice(last));
+    }
+}
