@@ -1,4 +1,5 @@
-//! Echoes: WebSocket messages on `/ws`, bodies on `POST /echo`; `/plaintext` for benchmarks.
+//! Echoes: WebSocket messages on `/ws`, bodies on `POST /echo`; `/plaintext` for benchmarks. On `/hub`, and with `--hub` on
+//! `/ws`, every message goes to all WebSockets of that path, its sender included.
 //!
 //! ```text
 //! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core
@@ -7,12 +8,14 @@
 
 use std::time::Duration;
 
+use tidegate::http::Handler;
 use tidegate::prelude::*;
 
 struct Options {
     addr: String,
     config: Config,
     websocket: WebSocketConfig,
+    hub: bool,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,8 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .get("/", |_req: Request| async { Response::text("Tidegate echo: WebSocket on /ws, POST on /echo\n") })
         .get("/plaintext", ready(|_req| Response::text("Hello, World!")))
-        .get("/ws", echo.config(options.websocket))
+        .get("/hub", to_all(options.websocket.clone()))
         .post("/echo", |mut req: Request| async move { req.bytes().await.map(Response::bytes) });
+    let app = match options.hub {
+        true => app.get("/ws", to_all(options.websocket)),
+        false => app.get("/ws", echo.config(options.websocket)),
+    };
 
     let running = Server::builder(app).bind(&options.addr)?.config(options.config).start()?;
     println!("listening on {}", running.summary());
@@ -37,10 +44,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// A hub of its own: each message goes to all of its WebSockets.
+fn to_all(config: WebSocketConfig) -> impl Handler {
+    let hub: Hub = Hub::default();
+    let handler = move |mut ws: WebSocket| {
+        let hub = hub.clone();
+        async move {
+            let _member = hub.register(&ws)?;
+            while let Some(message) = ws.recv().await? {
+                hub.broadcast(message).queue().await?;
+            }
+            Ok(())
+        }
+    };
+    websocket::upgrade(handler).config(config)
+}
+
 fn options() -> Result<Options, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut options =
-        Options { addr: "127.0.0.1:9001".to_owned(), config: Config::default(), websocket: WebSocketConfig::default() };
+    let addr = "127.0.0.1:9001".to_owned();
+    let mut options = Options { addr, config: Config::default(), websocket: WebSocketConfig::default(), hub: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -52,6 +75,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("idle-timeout") => {
                 options.websocket.idle_timeout = Some(Duration::from_secs_f64(parser.value()?.parse()?));
             }
+            Long("hub") => options.hub = true,
             other => return Err(other.unexpected()),
         }
     }

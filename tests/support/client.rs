@@ -107,6 +107,11 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::of(stream)
+    }
+
+    /// Another client of a connection on which everything received so far was taken.
+    pub fn of(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new(), taken: 0 }
     }
 

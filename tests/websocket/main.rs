@@ -9,6 +9,7 @@ mod deadlines;
 mod examples;
 mod handler;
 mod handshake;
+mod hub;
 mod memory;
 mod messages;
 mod shutdown;

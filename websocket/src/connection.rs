@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
+use crate::prepared::PreparedMessage;
 use crate::sender::{SendMessage, Sender};
 use crate::session::Session;
 use crate::utf8::check_utf8;
@@ -147,6 +148,14 @@ impl WebSocket {
     /// As [`Sender::send`].
     pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
         SendMessage::new(self.session().outlet(), message.into())
+    }
+
+    /// Queues a message that was encoded before, waiting for space.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
+        Ok(self.session().connection.sender().send(message.plain().clone()).await?)
     }
 
     /// Queues a text message from borrowed text, waiting for space.

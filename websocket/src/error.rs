@@ -141,6 +141,17 @@ pub enum UsageError {
         opcode: Opcode,
     },
 
+    /// An opcode that begins no message where one is needed: messages are text or binary (RFC 6455 section 5.6).
+    #[error("a {opcode} frame is not a message: use text or binary")]
+    NotData {
+        /// The opcode asked for.
+        opcode: Opcode,
+    },
+
+    /// A text message that is not UTF-8 (RFC 6455 section 5.6).
+    #[error("a text message must be UTF-8: send other bytes as binary")]
+    NotUtf8,
+
     /// A close code that must not be on the wire: 1004-1006, 1015, or one outside the ranges of
     /// RFC 6455 section 7.4.
     #[error("the close code {code} must not be sent")]

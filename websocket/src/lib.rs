@@ -51,10 +51,12 @@ pub mod event;
 mod failure;
 pub mod frame;
 pub mod handshake;
+pub mod hub;
 pub mod limits;
 pub mod mask;
 pub mod message;
 mod outlet;
+mod prepared;
 pub mod protocol;
 mod sender;
 mod session;
@@ -72,8 +74,10 @@ pub use frame::{
     Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
     Role, encode_close,
 };
+pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind};
+pub use prepared::PreparedMessage;
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use sender::{SendMessage, Sender};
 pub use upgrade::{Upgrade, upgrade};

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use tidegate_engine::SendError;
 
 use crate::close::{CloseCode, CloseFrame};
+use crate::connection::WebSocket;
 use crate::failure::Error;
 use crate::frame::Frame;
 use crate::message::Message;
 use crate::outlet::Outlet;
+use crate::prepared::PreparedMessage;
 
 /// Sends on one WebSocket: cloneable, usable from any thread.
 ///
@@ -50,6 +52,22 @@ impl Sender {
     /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
         Ok(self.outlet().try_queue(&message.into())?)
+    }
+
+    /// Waits for space, then queues a message that was encoded before.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
+        Ok(self.bytes.send(message.plain().clone()).await?)
+    }
+
+    /// Queues a message that was encoded before, if there is space.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
+        Ok(self.bytes.try_send(message.plain().clone())?)
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -117,8 +135,24 @@ impl Sender {
         Ok(self.bytes.flush().await?)
     }
 
+    pub(crate) fn bytes(&self) -> &tidegate_engine::Sender {
+        &self.bytes
+    }
+
     fn outlet(&self) -> Outlet<'_> {
         Outlet(&self.bytes)
+    }
+}
+
+impl From<&WebSocket> for Sender {
+    fn from(ws: &WebSocket) -> Self {
+        ws.sender()
+    }
+}
+
+impl From<&Sender> for Sender {
+    fn from(sender: &Sender) -> Self {
+        sender.clone()
     }
 }
 

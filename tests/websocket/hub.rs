@@ -1,0 +1,417 @@
+//! Hubs: who gets what, in which order, and what becomes of those who do not take it.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use tidegate::engine::block_on;
+use tidegate::prelude::*;
+use tidegate::websocket::{Delivered, Error, HubConfig, HubError, MemberConfig, PreparedMessage, Sender, SlowPolicy};
+
+use crate::handler::{reports, wait_until};
+use crate::support::client::{BINARY, Client, PATIENCE, TEXT, close_frame, pattern};
+use crate::support::servers::{Setup, TestServer, on_every_engine};
+
+/// What a member carries: the number of its connection, in the order of registering.
+type Numbered = Hub<usize>;
+
+/// A server whose WebSockets are members of a hub; what they send goes to all. A text "panic" panics.
+struct HubServer {
+    server: TestServer,
+    hub: Numbered,
+    registered: Receiver<Sender>,
+    ended: Receiver<Result<(), Error>>,
+}
+
+impl HubServer {
+    fn start(setup: &Setup, config: HubConfig, websocket: WebSocketConfig) -> Self {
+        let hub = Numbered::new(config);
+        let (registered_out, registered) = channel();
+        let (ended_out, ended) = channel();
+        let members = hub.clone();
+        let next = Arc::new(AtomicUsize::new(0));
+        let server = TestServer::serve(setup, websocket, move |mut ws: WebSocket| {
+            let (hub, registered, ended) = (members.clone(), registered_out.clone(), ended_out.clone());
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let member = hub.register_with(&ws, number, MemberConfig::default())?;
+                let _ = registered.send(ws.sender());
+                let result = relay(&mut ws, member.hub()).await;
+                drop(member);
+                let failed = result.is_err();
+                let _ = ended.send(result);
+                if failed { Err(Error::Full) } else { Ok(()) }
+            }
+        });
+        Self { server, hub, registered, ended }
+    }
+
+    /// A client whose server side is registered.
+    fn join(&self) -> Client {
+        self.join_with_sender().0
+    }
+
+    fn join_with_sender(&self) -> (Client, Sender) {
+        let client = Client::open(self.server.address);
+        let sender = self.registered.recv_timeout(PATIENCE).expect("the handler registers");
+        (client, sender)
+    }
+
+    fn broadcast(&self, message: impl Into<PreparedMessage>) -> Delivered {
+        block_on(self.hub.broadcast(message)).unwrap()
+    }
+
+    fn finish(self) {
+        self.server.finish();
+    }
+}
+
+async fn relay(ws: &mut WebSocket, hub: &Numbered) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        assert_ne!(message.as_text(), Some("panic"), "as the test asked for");
+        hub.broadcast(message).queue().await?;
+    }
+    Ok(())
+}
+
+fn start(setup: &Setup) -> HubServer {
+    HubServer::start(setup, HubConfig::default(), WebSocketConfig::default())
+}
+
+/// Everybody gets everything, in one and the same order, which keeps that of each sender.
+#[test]
+fn every_member_gets_every_message_in_one_order() {
+    const CLIENTS: usize = 8;
+    const MESSAGES: usize = 200;
+    on_every_engine(|setup| {
+        let mut setup = setup.clone();
+        setup.config.workers = 2;
+        let server = start(&setup);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| server.join()).collect();
+        let orders: Vec<Vec<Vec<u8>>> = thread::scope(|scope| {
+            let readers: Vec<_> = (0..)
+                .zip(clients)
+                .map(|(number, mut client)| {
+                    let mut writer = Client::of(client.stream.try_clone().unwrap());
+                    scope.spawn(move || {
+                        for message in 0..MESSAGES as u32 {
+                            let payload = [&[number][..], &message.to_be_bytes(), &pattern(message as usize)].concat();
+                            writer.send(BINARY, &payload);
+                        }
+                    });
+                    scope.spawn(move || {
+                        let next = |client: &mut Client| client.next().expect("a message").payload;
+                        let order = (0..CLIENTS * MESSAGES).map(|_| next(&mut client)).collect();
+                        client.close();
+                        order
+                    })
+                })
+                .collect();
+            readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+        });
+        assert!(orders.windows(2).all(|pair| pair[0] == pair[1]), "members saw different orders");
+        for sender in 0..CLIENTS as u8 {
+            let own: Vec<_> = orders[0].iter().filter(|message| message[0] == sender).collect();
+            assert_eq!(own.len(), MESSAGES);
+            for (number, message) in (0_u32..).zip(own) {
+                assert_eq!(message[1..5], number.to_be_bytes());
+                assert_eq!(message[5..], pattern(number as usize));
+            }
+        }
+        server.finish();
+    });
+}
+
+#[test]
+fn the_count_is_of_those_who_get_it() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let delivered = server.broadcast("nobody is there");
+        assert!(delivered.count == 0 && delivered.first_error.is_none());
+        let mut clients: Vec<_> = (0..5).map(|_| server.join()).collect();
+        assert_eq!(server.hub.len(), 5);
+        let delivered = server.broadcast("to five");
+        assert!(delivered.count == 5 && delivered.first_error.is_none());
+        clients.iter_mut().for_each(|client| client.expect(TEXT, b"to five"));
+        clients.pop().unwrap().close();
+        wait_until("the handler to leave", || server.hub.len() == 4);
+        assert_eq!(server.broadcast(vec![1; 100_000]).count, 4);
+        clients.iter_mut().for_each(|client| client.expect(BINARY, &[1; 100_000]));
+        clients.into_iter().for_each(Client::close);
+        server.finish();
+    });
+}
+
+/// A member that has ended its sending is told of as the first error, and is a member no more.
+#[test]
+fn a_member_that_is_closing_gets_nothing_more() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let (mut client, sender) = server.join_with_sender();
+        sender.close(CloseCode::NORMAL, "").unwrap();
+        let delivered = server.broadcast("too late");
+        assert_eq!(delivered.count, 0);
+        assert!(delivered.first_error.is_some_and(|error| error.is_close_sent()));
+        assert!(server.hub.is_empty());
+        client.expect_close(1000);
+        client.write(&close_frame(1000, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+#[test]
+fn filters_and_exceptions_choose() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let mut clients: Vec<_> = (0..6).map(|_| server.join()).collect();
+        let even = server.hub.broadcast_filter("even", |number| number % 2 == 0);
+        assert_eq!(block_on(even).unwrap().count, 3);
+        let prepared = PreparedMessage::new("all");
+        assert_eq!(block_on(server.hub.broadcast_prepared(&prepared)).unwrap().count, 6);
+        for (number, client) in clients.iter_mut().enumerate() {
+            if number % 2 == 0 {
+                client.expect(TEXT, b"even");
+            }
+            client.expect(TEXT, b"all");
+        }
+        clients.into_iter().for_each(Client::close);
+        server.finish();
+    });
+}
+
+/// Bug 9: a peer that never reads delays a whole broadcast.
+#[test]
+fn a_peer_that_never_reads_delays_nobody() {
+    const MESSAGES: u32 = 400;
+    let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
+    for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Close, SlowPolicy::Disconnect] {
+        on_every_engine(|setup| {
+            let mut config = HubConfig::default();
+            config.slow = slow;
+            let server = HubServer::start(setup, config, WebSocketConfig::default());
+            let (stalled, its_sender) = server.join_with_sender();
+            let mut reader = server.join();
+            let mut full = 0;
+            for number in 0..MESSAGES {
+                let delivered = server.broadcast(message(number));
+                assert!(delivered.count >= 1, "the one who reads gets every message");
+                full += u32::from(matches!(delivered.first_error, Some(Error::Full)));
+                reader.expect(BINARY, &message(number));
+                assert!(its_sender.queued_bytes() <= setup.config.outbound.bytes_high + 60_000);
+            }
+            check_stalled(&server, slow, full, stalled);
+            reader.close();
+            server.finish();
+        });
+    }
+}
+
+/// What became of the peer that did not read, and what it finds when it does.
+fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: Client) {
+    let mut numbers = Vec::new();
+    let mut read_messages = |stalled: &mut Client, until: usize| {
+        while numbers.len() < until {
+            let frame = stalled.next().expect("a message");
+            if frame.first != BINARY {
+                assert_eq!(frame.payload, 1013_u16.to_be_bytes());
+                return;
+            }
+            numbers.push(u32::from_be_bytes(frame.payload[..4].try_into().unwrap()));
+        }
+    };
+    match slow {
+        SlowPolicy::Drop => {
+            assert!(full > 1 && server.hub.len() == 2);
+            read_messages(&mut stalled, 400 - full as usize);
+            end(stalled);
+        }
+        SlowPolicy::Remove => {
+            assert!(full == 1 && server.hub.len() == 1);
+            stalled.write(&close_frame(1000, ""));
+            while let Some(frame) = stalled.next() {
+                assert!(frame.first == BINARY || frame.payload == 1000_u16.to_be_bytes());
+            }
+        }
+        SlowPolicy::Close => {
+            assert!(full == 1 && server.hub.len() == 1);
+            let result = server.ended.recv_timeout(PATIENCE).unwrap();
+            assert!(matches!(result, Err(Error::Closed(tidegate::engine::CloseCause::TooSlow))), "{result:?}");
+            stalled.expect_reset();
+        }
+        _ => {
+            assert!(full == 1 && server.hub.len() == 1);
+            read_messages(&mut stalled, usize::MAX);
+            stalled.write(&close_frame(1013, ""));
+            stalled.expect_end();
+        }
+    }
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    if slow == SlowPolicy::Disconnect {
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "nothing before the close is lost");
+    }
+}
+
+/// A member's policy and bound stand in place of the hub's.
+#[test]
+fn members_may_have_settings_of_their_own() {
+    on_every_engine(|setup| {
+        let hub: Hub = Hub::default();
+        let (report, registrations) = reports();
+        let members = hub.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let (hub, report) = (members.clone(), report.clone());
+            async move {
+                let mut config = MemberConfig::default();
+                config.slow = Some(SlowPolicy::Remove);
+                config.queue_bytes_max = Some(1000);
+                report.send(hub.register_with(&ws, (), config)?).unwrap();
+                while ws.recv().await?.is_some() {}
+                Ok(())
+            }
+        });
+        let client = Client::open(server.address);
+        let registration = registrations.next();
+        let start = std::time::Instant::now();
+        while registration.is_member() {
+            block_on(hub.broadcast(vec![0; 100_000])).unwrap();
+            assert!(start.elapsed() < PATIENCE, "it is removed in the end");
+        }
+        let delivered = block_on(hub.broadcast("nobody")).unwrap();
+        assert!(delivered.count == 0 && delivered.first_error.is_none() && hub.is_empty());
+        drop(client);
+        server.running.shutdown(Shutdown::default());
+    });
+}
+
+#[test]
+fn a_panic_unregisters() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let mut reader = server.join();
+        let mut panics = server.join();
+        panics.send(TEXT, b"panic");
+        panics.expect_close(1011);
+        wait_until("the member to leave", || server.hub.len() == 1);
+        assert_eq!(server.broadcast("after it").count, 1);
+        reader.expect(TEXT, b"after it");
+        panics.write(&close_frame(1011, ""));
+        panics.expect_end();
+        reader.close();
+        server.finish();
+    });
+}
+
+/// `close` refuses what is new, and returns when what was sent before has been handed over.
+#[test]
+fn closing_drains_what_is_on_its_way() {
+    const MESSAGES: u32 = 500;
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let mut clients: Vec<_> = (0..4).map(|_| server.join()).collect();
+        for number in 0..MESSAGES {
+            block_on(server.hub.broadcast(number.to_be_bytes().to_vec()).queue()).unwrap();
+        }
+        block_on(server.hub.close());
+        assert!(matches!(server.hub.broadcast("late").try_queue(), Err(HubError::Closed)));
+        assert!(matches!(block_on(server.hub.broadcast("late")), Err(HubError::Closed)));
+        for client in &mut clients {
+            for number in 0..MESSAGES {
+                client.expect(BINARY, &number.to_be_bytes());
+            }
+        }
+        clients.into_iter().for_each(Client::close);
+        server.finish();
+    });
+}
+
+/// From plain threads and from tokio tasks, while members come and go: each gets an unbroken run of every publisher's
+/// messages from the moment it is registered.
+#[test]
+fn anybody_publishes_while_members_come_and_go() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let (hub, enough) = (&server.hub, &AtomicBool::new(false));
+        let is_over = || enough.load(Ordering::Relaxed);
+        thread::scope(|scope| {
+            let mut stays = server.join();
+            scope.spawn(move || {
+                for number in (0..).take_while(|_| !is_over()) {
+                    block_on(hub.broadcast(numbered(0, number)).queue()).unwrap();
+                }
+                block_on(hub.broadcast("over").queue()).unwrap();
+            });
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    for number in (0..).take_while(|_| !is_over()) {
+                        hub.broadcast(numbered(1, number)).await.unwrap();
+                    }
+                    hub.broadcast("over").await.unwrap();
+                });
+            });
+            let stays = scope.spawn(move || {
+                let (mut last, mut over) = ([None; 2], 0);
+                while over < 2 {
+                    match stays.next().expect("a message") {
+                        frame if frame.first == TEXT => over += 1,
+                        frame => follows(&mut last, &frame.payload),
+                    }
+                }
+                stays.close();
+            });
+            for _ in 0..20 {
+                let mut visitor = server.join();
+                let mut last = [None; 2];
+                for _ in 0..20 {
+                    follows(&mut last, &visitor.next().expect("a message").payload);
+                }
+                end(visitor);
+            }
+            enough.store(true, Ordering::Relaxed);
+            stays.join().unwrap();
+        });
+        server.finish();
+    });
+}
+
+/// A message is the one after the last of its publisher, if there was one.
+fn follows(last: &mut [Option<u32>; 2], payload: &[u8]) {
+    let number = u32::from_be_bytes(payload[1..5].try_into().unwrap());
+    let last = &mut last[usize::from(payload[0])];
+    assert!(last.is_none_or(|last| number == last + 1), "{number} after {last:?}");
+    *last = Some(number);
+}
+
+fn numbered(publisher: u8, number: u32) -> Vec<u8> {
+    [&[publisher][..], &number.to_be_bytes()].concat()
+}
+
+/// Closes, whatever comes before the answer.
+fn end(mut client: Client) {
+    client.write(&close_frame(1000, ""));
+    while let Some(frame) = client.next() {
+        assert!(frame.first == BINARY || frame.payload == 1000_u16.to_be_bytes(), "{frame:?}");
+    }
+}
+
+/// A hub outlives the server of its members: nobody waits for workers that have ended.
+#[test]
+fn a_hub_answers_after_its_server_has_ended() {
+    on_every_engine(|setup| {
+        let server = start(setup);
+        let (mut client, sender) = server.join_with_sender();
+        let registration = server.hub.register_with(&sender, 7, MemberConfig::default()).unwrap();
+        let hub = server.hub.clone();
+        server.server.running.shutdown(Shutdown::immediate());
+        let delivered = block_on(hub.broadcast("is anybody there"));
+        assert_eq!(delivered.unwrap().count, 0);
+        block_on(hub.close());
+        drop(registration);
+        let mut byte = [0];
+        let kind = std::io::Read::read(&mut client.stream, &mut byte).map_err(|error| error.kind());
+        assert!(!matches!(kind, Err(ErrorKind::WouldBlock)), "the connection is over");
+    });
+}

@@ -1,0 +1,94 @@
+//! A message on its way to the members of a hub.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tidegate_engine::{FanOut, Publish, PublishError, Receipt};
+
+use super::{HubError, Registration};
+use crate::failure::Error;
+
+/// What became of a broadcast message.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// Members that were sent it: their outbound queues took it whole.
+    pub count: usize,
+    /// Why the first of the others was not: [`Error::Full`] for a slow one, whatever became of it then.
+    pub first_error: Option<Error>,
+}
+
+/// A message to be sent to members of a hub.
+///
+/// Awaited, it is sent and answers with what became of it, once every member has got it or was found not to take it.
+/// [`queue`](Self::queue) and [`try_queue`](Self::try_queue) send it and do not ask: the way for very many messages,
+/// because those that are queued together leave together.
+#[derive(Debug)]
+#[must_use = "nothing is sent unless it is awaited or queued"]
+pub struct Broadcast {
+    members: FanOut,
+    publish: Publish,
+    receipt: Option<Receipt>,
+}
+
+impl Broadcast {
+    pub(super) fn new(members: FanOut, publish: Publish) -> Self {
+        Self { members, publish, receipt: None }
+    }
+
+    /// Not to this member: its sender, mostly.
+    pub fn except<T>(mut self, member: &Registration<T>) -> Self {
+        self.publish = self.publish.except(member.id());
+        self
+    }
+
+    /// Waits until the hub has space for the message, then sends it without waiting for what becomes of it.
+    ///
+    /// # Errors
+    /// [`HubError::Closed`].
+    pub async fn queue(self) -> Result<(), HubError> {
+        loop {
+            match self.members.publish(self.publish.clone()) {
+                Err(PublishError::Full) => poll_fn(|cx| self.poll_ready(cx)).await?,
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    /// Sends the message if the hub has space for it, without asking what becomes of it.
+    ///
+    /// # Errors
+    /// [`HubError::Full`] above [`HubConfig::pending_bytes_max`](super::HubConfig::pending_bytes_max),
+    /// [`HubError::Closed`].
+    pub fn try_queue(self) -> Result<(), HubError> {
+        Ok(self.members.publish(self.publish)?)
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+        self.members.budget().poll_ready(cx, self.publish.bytes().len())
+    }
+}
+
+impl Future for Broadcast {
+    type Output = Result<Delivered, HubError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(receipt) = &mut self.receipt {
+                return Pin::new(receipt).poll(cx).map(|delivered| {
+                    let first_error = delivered.first_error.map(Error::from);
+                    Ok(Delivered { count: delivered.count, first_error })
+                });
+            }
+            match self.members.publish_counted(self.publish.clone()) {
+                Ok(receipt) => self.receipt = Some(receipt),
+                Err(PublishError::Full) => match self.poll_ready(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(ready) => ready?,
+                },
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
