@@ -235,7 +235,7 @@ fn kept_messages_stay_as_they_were() {
                 client.check_echo(BINARY, &payload(round));
             }
         }
-        clients.map(|mut client| client.close());
+        clients.into_iter().for_each(Client::close);
         for _ in 0..2 {
             let kept: Vec<_> = reports.next();
             assert_eq!(kept.len(), MESSAGES);
