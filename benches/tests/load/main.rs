@@ -5,4 +5,5 @@ mod churn;
 mod echo;
 mod http;
 mod idle;
+mod program;
 mod servers;

@@ -1,0 +1,92 @@
+//! The program itself: its exit codes and what it writes where.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use tidegate_benches::report;
+
+use crate::servers::{WebSocket, server, websocket_echo};
+
+fn load(address: SocketAddr, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(["--addr", &address.to_string(), "--seconds", "0.1", "--warmup", "0.02"]).args(words);
+    command.output().unwrap()
+}
+
+/// The exit code, and whether nothing was written to standard output.
+fn fails(address: SocketAddr, words: &[&str]) -> (Option<i32>, bool) {
+    let output = load(address, words);
+    assert!(!output.stderr.is_empty(), "{words:?} failed without a word");
+    (output.status.code(), output.stdout.is_empty())
+}
+
+#[test]
+fn a_right_server_gives_one_line_of_json_with_the_keys_of_every_mode() {
+    const KEYS: [&str; 13] = [
+        "connections",
+        "seconds",
+        "rate_per_s",
+        "p50_us",
+        "p90_us",
+        "p99_us",
+        "p999_us",
+        "p9999_us",
+        "max_us",
+        "client_cpu_us",
+        "client_utilisation",
+        "server_cpu_us",
+        "disturbance",
+    ];
+    let pid = std::process::id().to_string();
+    for mode in ["echo", "churn", "idle"] {
+        let words = ["--mode", mode, "--connections", "4", "--server-pid", &pid];
+        let output = load(server(websocket_echo), &words);
+        assert!(output.status.success(), "{mode}: {}", String::from_utf8_lossy(&output.stderr));
+        let json = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((json.lines().count(), output.stderr.iter().filter(|byte| **byte == b'\n').count()), (1, 1));
+        assert!(json.starts_with(&format!("{{\"mode\":\"{mode}\",")) && json.contains("\"client_bound\":"), "{json}");
+        for key in KEYS {
+            assert!(report::number(&json, key).is_some(), "{mode}: no {key} in {json}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_server_is_1_and_a_silent_one_is_2_in_every_mode() {
+    let closes = server(|mut stream| stream.read(&mut [0; 10]).map(drop));
+    for mode in ["echo", "broadcast", "http", "churn", "idle"] {
+        assert_eq!(fails(closes, &["--mode", mode, "--connections", "2"]), (Some(1), true), "{mode}");
+    }
+    let upgrades = server(|stream| {
+        let mut websocket = WebSocket::accept(stream)?;
+        let mut pong = websocket.read()?;
+        if pong[0] == 0x89 {
+            pong[0] = 0x8a;
+            websocket.stream.write_all(&pong)?;
+        }
+        io::copy(&mut websocket.reader, &mut io::sink()).map(drop)
+    });
+    let hears = server(|mut stream| io::copy(&mut stream, &mut io::sink()).map(drop));
+    let silent =
+        [("echo", upgrades), ("broadcast", upgrades), ("churn", upgrades), ("idle", upgrades), ("http", hears)];
+    for (mode, address) in silent {
+        let words = ["--mode", mode, "--connections", "2", "--stall", "0.2"];
+        assert_eq!(fails(address, &words), (Some(2), true), "{mode}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_64() {
+    let address = ([127, 0, 0, 1], 9).into();
+    let mistakes: [&[&str]; 5] = [
+        &["--mode", "wash"],
+        &["--mode", "http", "--size", "3"],
+        &["--mode", "churn", "--depth", "3"],
+        &["--burst", "3"],
+        &["--rate", "10", "--sliding"],
+    ];
+    for words in mistakes {
+        assert_eq!(fails(address, words), (Some(64), true), "{words:?}");
+    }
+}
