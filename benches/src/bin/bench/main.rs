@@ -17,7 +17,7 @@ use tidegate_benches::matrix::conditions::Conditions;
 use tidegate_benches::matrix::measure::Bench;
 use tidegate_benches::matrix::page::summary;
 use tidegate_benches::matrix::results::{Outcome, Results, Run, UWEBSOCKETS};
-use tidegate_benches::matrix::server::Server;
+use tidegate_benches::matrix::server::{Part, Server};
 use tidegate_benches::matrix::table::{growth, of_case};
 
 const OPTIONS: &[Opt] = &[
@@ -129,47 +129,49 @@ fn cases(args: &Args) -> Result<Vec<&'static Case>, Failure> {
     Ok(CASES.iter().filter(asked).collect())
 }
 
+/// Runs everything, and keeps what there is after each case when a report was asked for.
 fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<Results, Failure> {
-    let short = args.has("short");
-    let or_short = |usual: f64, shorter: f64| if short { shorter } else { usual };
-    let core_max = libc::CPU_SETSIZE as usize - 1;
-    let rounds: u32 = args.within("rounds", if short { 1 } else { 3 }, [1, 100])?;
+    let bench = bench(args)?;
+    let rounds: u32 = args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?;
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
-    let bench = Bench {
+    let folder: Option<PathBuf> = args.optional("report")?;
+    let deadline = Instant::now() + Duration::from_secs_f64(budget);
+    let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
+    let mut results = Results { conditions: Conditions::here(), servers: entrants, runs: Vec::new() };
+    for case in cases {
+        for (round, server) in (1..=rounds).flat_map(|round| servers.iter().map(move |server| (round, server))) {
+            let outcome = if Instant::now() >= deadline && server.part(case) == Part::Takes {
+                Some(Outcome::Cannot("not run: the time was up".into()))
+            } else {
+                bench.measure(server, case)
+            };
+            let Some(outcome) = outcome else { continue };
+            let (case, server) = (case.id.to_owned(), server.entrant.name.clone());
+            if args.has("verbose") {
+                eprintln!("{case} round {round}: {server}: {}", serde_json::to_string(&outcome)?);
+            }
+            results.runs.push(Run { case, server, round, outcome });
+        }
+        print_case(&results, case);
+        if let Some(folder) = &folder {
+            report::save(&results, folder)?;
+        }
+    }
+    Ok(results)
+}
+
+/// How to run each cell.
+fn bench(args: &Args) -> Result<Bench, Failure> {
+    let or_short = |usual: f64, shorter: f64| if args.has("short") { shorter } else { usual };
+    let core_max = libc::CPU_SETSIZE as usize - 1;
+    Ok(Bench {
         load: programs()?.join("load"),
         server_core: args.within("server-core", 0, [0, core_max])?,
         load_core: args.within("load-core", 1, [0, core_max])?,
         seconds: args.within("seconds", or_short(3.0, 0.4), [0.1, 3_600.0])?,
         warmup: args.within("warmup", or_short(1.0, 0.2), [0.0, 3_600.0])?,
         stall: args.within("stall", or_short(10.0, 5.0), [0.1, 3_600.0])?,
-    };
-    let deadline = Instant::now() + Duration::from_secs_f64(budget);
-    let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
-    let mut results = Results { conditions: Conditions::here(), servers: entrants, runs: Vec::new() };
-    for case in cases {
-        for round in 1..=rounds {
-            for server in servers {
-                let outcome = if Instant::now() < deadline {
-                    bench.measure(server, case)
-                } else {
-                    Some(Outcome::Cannot("not run: the time was up".into()))
-                };
-                let Some(outcome) = outcome else { continue };
-                if args.has("verbose") {
-                    eprintln!(
-                        "{} round {round}: {}: {}",
-                        case.id,
-                        server.entrant.name,
-                        serde_json::to_string(&outcome)?
-                    );
-                }
-                let (case, server) = (case.id.to_owned(), server.entrant.name.clone());
-                results.runs.push(Run { case, server, round, outcome });
-            }
-        }
-        print_case(&results, case);
-    }
-    Ok(results)
+    })
 }
 
 fn print_case(results: &Results, case: &Case) {

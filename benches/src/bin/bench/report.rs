@@ -11,12 +11,20 @@ use tidegate_benches::matrix::results::Results;
 /// # Errors
 /// When a file can't be written.
 pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    fs::create_dir_all(folder)?;
+    save(results, folder)?;
     let pictures = pictures(results, folder)?;
-    fs::write(folder.join("results.json"), json(results)?)?;
     fs::write(folder.join("README.md"), page(results, &pictures, folder.join("notes.md").exists()))?;
     println!("\nwritten: {}", folder.join("README.md").display());
     Ok(())
+}
+
+/// Writes `results.json` alone: what has been measured so far is not lost when the rest is.
+///
+/// # Errors
+/// When it can't be written.
+pub fn save(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    fs::create_dir_all(folder)?;
+    Ok(fs::write(folder.join("results.json"), json(results)?)?)
 }
 
 /// The results with each server and each run on a line of its own.
