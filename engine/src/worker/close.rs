@@ -3,6 +3,7 @@
 //! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent; so a connection
 //! that ends in order first reads the peer's input to its end, and drops it.
 
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Phase, Receive, Worker};
@@ -115,7 +116,10 @@ impl<D: Driver> Worker<D> {
         let at = self.shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
-        self.look_at_deadlines(key);
+        // A timer that fires before finds the new time.
+        if at < conn.link.deadlines.armed.load(Ordering::SeqCst) {
+            self.look_at_deadlines(key);
+        }
     }
 
     /// A closing connection made progress in sending.
