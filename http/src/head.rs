@@ -93,6 +93,20 @@ impl RequestHead {
         Some(memory.slice(field.value))
     }
 
+    /// The values of all fields of this name in the order of their arrival. Names are compared without case.
+    ///
+    /// ```
+    /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\n\r\n";
+    /// let request = tidegate_http::Request::parse(head, "")?;
+    /// assert!(request.values("ACCEPT").eq([b"b", b"c"]));
+    /// # Ok::<(), tidegate_http::RequestError>(())
+    /// ```
+    pub fn values<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        let (memory, name) = (self.memory(), name.as_bytes());
+        let alike = move |field: &&Field| memory.slice(field.name).eq_ignore_ascii_case(name);
+        memory.fields.iter().filter(alike).map(|field| memory.slice(field.value))
+    }
+
     /// All fields in the order of their arrival: the name as it was written, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let memory = self.memory();

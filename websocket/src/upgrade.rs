@@ -111,8 +111,8 @@ impl<F> Upgrade<F> {
 
     fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
         match &self.origin {
-            OriginPolicy::SameOrigin => check_same_origin(head.headers(), Scheme::Http),
-            OriginPolicy::AllowList(origins) => origins.check(head.headers()),
+            OriginPolicy::SameOrigin => check_same_origin(head, Scheme::Http),
+            OriginPolicy::AllowList(origins) => origins.check(head),
             OriginPolicy::Check(check) if check(head) => Ok(()),
             OriginPolicy::Check(_) => Err(OriginError::NotAllowed),
         }
@@ -126,7 +126,7 @@ where
 {
     fn handle(&self, request: Request) -> Reply {
         let head = request.head();
-        let offer = Offer::parse(head.method(), head.version(), head.headers())
+        let offer = Offer::parse(head.method(), head.version(), head)
             .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(RequestError::from));
         let offer = match offer {
             Ok(offer) => offer,

@@ -146,7 +146,7 @@ impl ClientHandshake {
             return Err(ResponseError::HttpVersion);
         }
         match field::once(headers, &UPGRADE) {
-            Once::Value(value) if value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket") => {}
+            Once::Value(value) if value.trim_ascii().eq_ignore_ascii_case(b"websocket") => {}
             _ => return Err(ResponseError::Upgrade),
         }
         if !field::contains_token(headers, &CONNECTION, "upgrade") {
@@ -155,7 +155,7 @@ impl ClientHandshake {
         match field::once(headers, &SEC_WEBSOCKET_ACCEPT) {
             Once::Missing => return Err(ResponseError::MissingAccept),
             Once::Repeated => return Err(ResponseError::RepeatedAccept),
-            Once::Value(value) if value.as_bytes().trim_ascii() != self.nonce.accept_key().as_bytes() => {
+            Once::Value(value) if value.trim_ascii() != self.nonce.accept_key().as_bytes() => {
                 return Err(ResponseError::WrongAccept);
             }
             Once::Value(_) => {}
@@ -169,7 +169,7 @@ impl ClientHandshake {
         let chosen = match field::once(headers, &SEC_WEBSOCKET_PROTOCOL) {
             Once::Missing => return Ok(None),
             Once::Repeated => return Err(ResponseError::RepeatedSubprotocol),
-            Once::Value(value) => value.as_bytes().trim_ascii(),
+            Once::Value(value) => value.trim_ascii(),
         };
         match self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen) {
             Some(offered) => Ok(Some(offered.clone())),

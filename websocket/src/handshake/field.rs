@@ -1,31 +1,50 @@
 //! Header fields that are comma-separated lists, over one line or several (RFC 9110 section 5.6.1).
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+use tidegate_http::RequestHead;
+
+/// The fields of a request or a response, wherever they are kept: in an [`http::HeaderMap`], or in a
+/// [`RequestHead`] as they were received, which spares making a map of them.
+pub trait Fields {
+    /// The values of all fields of this name, in order.
+    fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]>;
+}
+
+impl Fields for HeaderMap {
+    fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
+        self.get_all(name).iter().map(|value| value.as_bytes())
+    }
+}
+
+impl Fields for RequestHead {
+    fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
+        RequestHead::values(self, name.as_str())
+    }
+}
 
 /// The elements of a list field, over all of its lines, without the empty ones.
-pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+pub(super) fn list<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
+    fields
+        .values(name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|element| !element.is_empty())
 }
 
 /// Does the list field contain this token, in any case?
-pub(super) fn contains_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+pub(super) fn contains_token<F: Fields>(fields: &F, name: &HeaderName, token: &str) -> bool {
+    list(fields, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// How often a field occurs that must occur once.
-pub(super) enum Once<'h> {
+pub(super) enum Once<'f> {
     Missing,
-    Value(&'h HeaderValue),
+    Value(&'f [u8]),
     Repeated,
 }
 
-pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Once<'h> {
-    let mut values = headers.get_all(name).iter();
+pub(super) fn once<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> Once<'f> {
+    let mut values = fields.values(name);
     match (values.next(), values.next()) {
         (None, _) => Once::Missing,
         (Some(value), None) => Once::Value(value),

@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 sections 1.3, 4 and 11.3), both roles, without I/O.
 //!
-//! It works on the `http` crate's types, so any HTTP layer can use it. [`Offer`] is a client's request that passed every
+//! It works on the `http` crate's types, so any HTTP layer can use it, and on [`RequestHead`](tidegate_http::RequestHead). [`Offer`] is a client's request that passed every
 //! check, [`Acceptance`] the server's answer to it; [`ClientHandshake`] builds a request and checks the response.
 //! [`Origin`] and [`OriginAllowList`] decide which pages may connect.
 //!
@@ -16,6 +16,7 @@ mod server;
 
 pub use client::{ClientHandshake, Established};
 pub use error::{RequestError, ResponseError, UriError};
+pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
 pub use origin::{Origin, OriginAllowList, OriginError, Scheme, check_same_origin};
 pub use server::{Acceptance, Offer, is_websocket_request};

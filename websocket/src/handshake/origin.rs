@@ -5,11 +5,11 @@
 
 use std::net::Ipv6Addr;
 
+use http::HeaderName;
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
-use super::field::{self, Once};
+use super::field::{self, Fields, Once};
 
 /// How the request came, as the browser sees it: behind a proxy that ends TLS, HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ impl Origin {
 ///
 /// # Errors
 /// [`OriginError`].
-pub fn check_same_origin(headers: &HeaderMap, scheme: Scheme) -> Result<(), OriginError> {
+pub fn check_same_origin(headers: &impl Fields, scheme: Scheme) -> Result<(), OriginError> {
     let Some(origin) = origin_of(headers)? else {
         return match scheme {
             Scheme::Http => Ok(()),
@@ -148,26 +148,27 @@ impl OriginAllowList {
     ///
     /// # Errors
     /// [`OriginError`].
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginError> {
+    pub fn check(&self, headers: &impl Fields) -> Result<(), OriginError> {
         let origin = origin_of(headers)?.ok_or(OriginError::Missing)?;
         if self.origins.contains(&origin) { Ok(()) } else { Err(OriginError::NotAllowed) }
     }
 }
 
-fn origin_of(headers: &HeaderMap) -> Result<Option<Origin>, OriginError> {
+fn origin_of(headers: &impl Fields) -> Result<Option<Origin>, OriginError> {
     match once_str(headers, &ORIGIN)? {
         None => Ok(None),
         Some(value) => Origin::parse(value).map(Some).ok_or(OriginError::Invalid),
     }
 }
 
-fn once_str<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, OriginError> {
+fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option<&'h str>, OriginError> {
     match field::once(headers, name) {
         Once::Missing => Ok(None),
         Once::Repeated => Err(OriginError::Repeated),
-        Once::Value(value) => match value.to_str() {
-            Ok(value) => Ok(Some(value.trim_ascii())),
-            Err(_) => Err(OriginError::Invalid),
+        // Neither a host nor an origin has anything but ASCII.
+        Once::Value(value) => match std::str::from_utf8(value) {
+            Ok(value) if value.is_ascii() => Ok(Some(value.trim_ascii())),
+            _ => Err(OriginError::Invalid),
         },
     }
 }
@@ -189,7 +190,7 @@ fn split_host(authority: &str) -> Option<(Host, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -6,18 +6,18 @@ use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::VERSION;
 use super::error::RequestError;
-use super::field::{self, Once};
+use super::field::{self, Fields, Once};
 use super::key::{AcceptKey, Nonce};
 
 /// Does this request want a WebSocket, rightly or not? It does if `Upgrade` lists `websocket` or it has a
 /// `Sec-WebSocket-Key`, which serves nothing else. Other requests are for the next handler.
 #[must_use]
-pub fn is_websocket_request(headers: &HeaderMap) -> bool {
-    field::contains_token(headers, &UPGRADE, "websocket") || headers.contains_key(SEC_WEBSOCKET_KEY)
+pub fn is_websocket_request(headers: &impl Fields) -> bool {
+    field::contains_token(headers, &UPGRADE, "websocket") || headers.values(&SEC_WEBSOCKET_KEY).next().is_some()
 }
 
 /// A client's request to open a WebSocket, checked.
@@ -48,7 +48,7 @@ pub fn is_websocket_request(headers: &HeaderMap) -> bool {
 pub struct Offer<'h> {
     nonce: Nonce,
     subprotocols: Vec<&'h str>,
-    headers: &'h HeaderMap,
+    extensions: Vec<&'h [u8]>,
 }
 
 impl<'h> Offer<'h> {
@@ -56,7 +56,7 @@ impl<'h> Offer<'h> {
     ///
     /// # Errors
     /// [`RequestError`], every variant but that of the origin.
-    pub fn parse(method: &Method, version: Version, headers: &'h HeaderMap) -> Result<Self, RequestError> {
+    pub fn parse(method: &Method, version: Version, headers: &'h impl Fields) -> Result<Self, RequestError> {
         if method != Method::GET {
             return Err(RequestError::Method);
         }
@@ -78,7 +78,8 @@ impl<'h> Offer<'h> {
         check_version(headers)?;
         let nonce = parse_key(headers)?;
         let subprotocols = parse_subprotocols(headers)?;
-        Ok(Self { nonce, subprotocols, headers })
+        let extensions = headers.values(&SEC_WEBSOCKET_EXTENSIONS).collect();
+        Ok(Self { nonce, subprotocols, extensions })
     }
 
     /// The subprotocols the client speaks, in its order of preference.
@@ -88,8 +89,8 @@ impl<'h> Offer<'h> {
     }
 
     /// The lines of `Sec-WebSocket-Extensions`, unparsed.
-    pub fn extensions(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter()
+    pub fn extensions(&self) -> impl Iterator<Item = &'h [u8]> {
+        self.extensions.iter().copied()
     }
 
     /// Accepts the offer, with the first of the server's `preferences` that the client speaks, or with no subprotocol
@@ -139,24 +140,24 @@ impl<'h> Acceptance<'h> {
     }
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), RequestError> {
+fn check_version(headers: &impl Fields) -> Result<(), RequestError> {
     match field::once(headers, &SEC_WEBSOCKET_VERSION) {
         Once::Missing => Err(RequestError::MissingVersion),
         Once::Repeated => Err(RequestError::RepeatedVersion),
-        Once::Value(value) if value.as_bytes().trim_ascii() == VERSION.as_bytes() => Ok(()),
+        Once::Value(value) if value.trim_ascii() == VERSION.as_bytes() => Ok(()),
         Once::Value(_) => Err(RequestError::UnsupportedVersion),
     }
 }
 
-fn parse_key(headers: &HeaderMap) -> Result<Nonce, RequestError> {
+fn parse_key(headers: &impl Fields) -> Result<Nonce, RequestError> {
     match field::once(headers, &SEC_WEBSOCKET_KEY) {
         Once::Missing => Err(RequestError::MissingKey),
         Once::Repeated => Err(RequestError::RepeatedKey),
-        Once::Value(value) => Nonce::parse(value.as_bytes().trim_ascii()).ok_or(RequestError::InvalidKey),
+        Once::Value(value) => Nonce::parse(value.trim_ascii()).ok_or(RequestError::InvalidKey),
     }
 }
 
-fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<&str>, RequestError> {
+fn parse_subprotocols(headers: &impl Fields) -> Result<Vec<&str>, RequestError> {
     let mut subprotocols = Vec::new();
     for element in field::list(headers, &SEC_WEBSOCKET_PROTOCOL) {
         let name = field::token(element).ok_or(RequestError::InvalidSubprotocol)?;
