@@ -3,13 +3,12 @@
 //!
 //! Owned by [`Protocol`](crate::protocol::Protocol) while there is such a message or frame and dropped with it: nothing stays
 //! allocated between messages. The size limit is the caller's. Memory follows what arrived, never what was claimed:
-//! at most twice the bytes received so far.
-
-use bytes::Bytes;
+//! at most twice the bytes received so far, unless memory of an earlier message is there to be used again.
 
 use crate::error::ProtocolError;
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::message::{Message, MessageKind};
+use crate::spare;
 use crate::utf8::TextBuffer;
 
 /// A message in the making; holds no heap until the first byte.
@@ -50,7 +49,7 @@ impl Assembler {
     pub(crate) fn finish(self) -> Result<Message, ProtocolError> {
         match self {
             Self::Text(text) => text.finish().map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8),
-            Self::Binary(bytes) => Ok(Message::Binary(Bytes::from(bytes))),
+            Self::Binary(bytes) => Ok(Message::Binary(spare::into_bytes(bytes))),
         }
     }
 
@@ -102,6 +101,12 @@ impl CutPayload {
 pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
     let needed = buffer.len().saturating_add(arriving_bytes);
     if needed <= buffer.capacity() {
+        return;
+    }
+    if let (0, Some(expected)) = (buffer.len(), expected_bytes)
+        && let Some(kept) = usize::try_from(expected).ok().and_then(|more| spare::take(needed.saturating_add(more)))
+    {
+        *buffer = kept;
         return;
     }
     let doubled = needed.saturating_mul(2);

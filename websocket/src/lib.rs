@@ -60,6 +60,7 @@ mod prepared;
 pub mod protocol;
 mod sender;
 mod session;
+mod spare;
 mod upgrade;
 pub mod utf8;
 

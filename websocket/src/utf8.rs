@@ -14,6 +14,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::assembler::reserve_for_arrival;
+use crate::spare;
 
 /// The bytes are not UTF-8, or, at the end of a text, stop inside a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -287,7 +288,7 @@ impl TextBuffer {
         if !self.validator.is_complete() {
             return Err(InvalidUtf8);
         }
-        Ok(Text(Bytes::from(self.bytes)))
+        Ok(Text(spare::into_bytes(self.bytes)))
     }
 
     pub(crate) fn len(&self) -> usize {
