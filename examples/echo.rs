@@ -22,8 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = options()?;
     let echo = websocket::upgrade(|mut ws: WebSocket| async move {
-        while let Some(message) = ws.recv().await? {
-            ws.send(message).await?;
+        let sender = ws.sender();
+        while let Some(message) = ws.recv_ref().await? {
+            sender.send_ref(message).await?;
         }
         Ok(())
     });

@@ -31,5 +31,5 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub mod prelude {
     pub use crate::engine::{Config, EngineKind, HandlerPlacement, Shutdown};
     pub use crate::http::{IntoResponse, Request, Response, Router, Server, ready};
-    pub use crate::websocket::{self, CloseCode, Hub, Message, MessageRef, WebSocket, WebSocketConfig};
+    pub use crate::websocket::{self, CloseCode, Hub, Message, MessageRef, PayloadRef, WebSocket, WebSocketConfig};
 }

@@ -44,6 +44,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If `count` is greater than the chunk's length: a bug of the caller, never of the peer.
+    #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "cannot advance {count} bytes in a chunk of {}", self.len());
         self.start += count as u32;
@@ -124,6 +125,7 @@ impl Drop for Chunk {
 impl Deref for Chunk {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         let bytes: &[u8] = match &self.memory {
             Memory::Owned(bytes) => bytes,
@@ -135,6 +137,7 @@ impl Deref for Chunk {
 }
 
 impl DerefMut for Chunk {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         let bytes: &mut [u8] = match &mut self.memory {
             Memory::Owned(bytes) => bytes,

@@ -149,6 +149,7 @@ impl Connection {
 
     /// The bytes received and not yet consumed that lie together: all of one chunk, empty before
     /// [`poll_fill`](Self::poll_fill).
+    #[inline]
     pub fn buffer(&mut self) -> &mut [u8] {
         self.unread.as_deref_mut().unwrap_or_default()
     }
@@ -157,14 +158,15 @@ impl Connection {
     ///
     /// # Panics
     /// If `count` is greater than the buffer's length: a bug of the caller.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
-        if let Some(chunk) = &mut self.unread {
-            chunk.advance(count);
-            if chunk.is_empty() {
-                self.unread = None;
+        match &mut self.unread {
+            Some(chunk) if count < chunk.len() => chunk.advance(count),
+            unread => {
+                let len = unread.as_ref().map_or(0, |chunk| chunk.len());
+                assert!(count == len, "cannot consume {count} bytes of a buffer of {len}");
+                *unread = None;
             }
-        } else {
-            assert_eq!(count, 0, "cannot consume {count} bytes of an empty buffer");
         }
     }
 

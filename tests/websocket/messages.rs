@@ -18,9 +18,9 @@ const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
 async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
-        match message {
-            MessageRef::Text(text) => sender.send_text(text).await?,
-            MessageRef::Binary(bytes) => sender.send_binary(bytes).await?,
+        match message.payload() {
+            PayloadRef::Text(text) => sender.send_text(text).await?,
+            PayloadRef::Binary(bytes) => sender.send_binary(bytes).await?,
         }
     }
     Ok(())

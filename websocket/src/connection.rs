@@ -3,10 +3,10 @@
 //! The interface alone: what it does is in `session` (reading, closing) and `sender`. It is one pointer in size, because
 //! a handler's future holds it, perhaps twice, for each of very many idle connections.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tidegate_engine::{Address, Connection};
@@ -18,8 +18,9 @@ use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::Frame;
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::PreparedMessage;
+use crate::protocol::Plain;
 use crate::sender::{SendMessage, Sender};
 use crate::session::Session;
 use crate::utf8::check_utf8;
@@ -44,33 +45,6 @@ use crate::utf8::check_utf8;
 #[derive(Debug)]
 pub struct WebSocket {
     session: Option<Box<Session>>,
-}
-
-/// A received message, borrowed from the connection until its next read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageRef<'a> {
-    /// Text.
-    Text(&'a str),
-    /// Bytes of any content.
-    Binary(&'a [u8]),
-}
-
-impl MessageRef<'_> {
-    /// The payload of either kind.
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
-
-    /// An owned copy, which pins no receive buffer.
-    pub fn to_message(&self) -> Message {
-        match *self {
-            Self::Text(text) => Message::from(text),
-            Self::Binary(bytes) => Message::from(bytes),
-        }
-    }
 }
 
 impl WebSocket {
@@ -109,37 +83,8 @@ impl WebSocket {
     ///
     /// # Errors
     /// As [`recv`](Self::recv), and as there `None` after a final one.
-    pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
-        let session = self.session_mut();
-        if let Some(plain) = poll_fn(|cx| session.poll_plain(cx)).await {
-            return match plain.kind {
-                MessageKind::Binary => Ok(Some(MessageRef::Binary(session.payload(plain)))),
-                // Checked before it is lent, because a session that lends cannot fail.
-                MessageKind::Text if check_utf8(session.payload(plain)).is_err() => Err(session.refuse_text()),
-                MessageKind::Text => match simdutf8::basic::from_utf8(session.payload(plain)) {
-                    Ok(text) => Ok(Some(MessageRef::Text(text))),
-                    Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
-                },
-            };
-        }
-        let event = poll_fn(|cx| session.poll_message(cx)).await?;
-        match event {
-            Some(Event::InPlace { kind, range, .. }) => {
-                let bytes = &session.connection.buffer()[range];
-                Ok(Some(match kind {
-                    MessageKind::Binary => MessageRef::Binary(bytes),
-                    // Checked when it was received; nothing but this check can tie that to these bytes.
-                    MessageKind::Text => {
-                        MessageRef::Text(simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::InvalidUtf8)?)
-                    }
-                }))
-            }
-            Some(Event::Assembled { message, .. }) => Ok(Some(match session.lend(message) {
-                Message::Text(text) => MessageRef::Text(text),
-                Message::Binary(bytes) => MessageRef::Binary(bytes),
-            })),
-            _ => Ok(None),
-        }
+    pub fn recv_ref(&mut self) -> RecvRef<'_> {
+        RecvRef { session: self.session.as_deref_mut() }
     }
 
     /// Waits for space in the outbound queue, then queues a message.
@@ -279,5 +224,63 @@ impl Future for Recv<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().session.poll_owned(cx)
+    }
+}
+
+/// The future of [`WebSocket::recv_ref`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvRef<'a> {
+    /// Taken by the read that completes, which lends from it.
+    session: Option<&'a mut Session>,
+}
+
+impl<'a> Future for RecvRef<'a> {
+    type Output = Result<Option<MessageRef<'a>>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
+        let Some(plain) = ready!(session.poll_plain(cx)) else { return self.poll_other(cx) };
+        let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        Poll::Ready(match plain.kind {
+            MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(plain)))),
+            MessageKind::Text => lend_text(session, plain),
+        })
+    }
+}
+
+/// Lends the text if it is that. Looked at before it is lent, because a session that lends cannot be told to fail.
+#[inline]
+fn lend_text(session: &mut Session, plain: Plain) -> Result<Option<MessageRef<'_>>, Error> {
+    if check_utf8(session.payload(plain)).is_err() {
+        return Err(session.refuse_text());
+    }
+    match simdutf8::basic::from_utf8(session.payload(plain)) {
+        Ok(text) => Ok(Some(MessageRef::text(text))),
+        Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
+    }
+}
+
+impl<'a> RecvRef<'a> {
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MessageRef<'a>>, Error>> {
+        let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
+        let event = ready!(session.poll_message(cx));
+        let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        Poll::Ready(match event? {
+            Some(Event::InPlace { kind, range, .. }) => {
+                let bytes = &session.connection.buffer()[range];
+                match kind {
+                    MessageKind::Binary => Ok(Some(MessageRef::binary(bytes))),
+                    // Checked when it was received; nothing but this check can tie that to these bytes.
+                    MessageKind::Text => match simdutf8::basic::from_utf8(bytes) {
+                        Ok(text) => Ok(Some(MessageRef::text(text))),
+                        Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
+                    },
+                }
+            }
+            Some(Event::Assembled { message, .. }) => Ok(Some(MessageRef::from(session.lend(message)))),
+            _ => Ok(None),
+        })
     }
 }

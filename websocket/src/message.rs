@@ -110,6 +110,106 @@ impl From<&[u8]> for Message {
     }
 }
 
+/// A message that is lent: borrowed from the connection that received it, until its next read.
+///
+/// ```
+/// use tidegate_websocket::{Message, MessageRef, PayloadRef};
+/// let message = Message::from("hello");
+/// match MessageRef::from(&message).payload() {
+///     PayloadRef::Text(text) => assert_eq!(text, "hello"),
+///     PayloadRef::Binary(bytes) => panic!("{bytes:?} are not text"),
+/// }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MessageRef<'a> {
+    payload: PayloadRef<'a>,
+    /// The message that was put together from pieces: it can be shared where others must be copied.
+    whole: Option<&'a Message>,
+}
+
+/// The payload of a [`MessageRef`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadRef<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes of any content.
+    Binary(&'a [u8]),
+}
+
+impl<'a> MessageRef<'a> {
+    pub(crate) const fn text(text: &'a str) -> Self {
+        Self { payload: PayloadRef::Text(text), whole: None }
+    }
+
+    pub(crate) const fn binary(bytes: &'a [u8]) -> Self {
+        Self { payload: PayloadRef::Binary(bytes), whole: None }
+    }
+
+    /// Text or bytes, to be matched.
+    #[must_use]
+    pub const fn payload(&self) -> PayloadRef<'a> {
+        self.payload
+    }
+
+    /// Text or binary.
+    #[must_use]
+    #[inline]
+    pub const fn kind(&self) -> MessageKind {
+        match self.payload {
+            PayloadRef::Text(_) => MessageKind::Text,
+            PayloadRef::Binary(_) => MessageKind::Binary,
+        }
+    }
+
+    /// The payload of either kind.
+    #[must_use]
+    #[inline]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        match self.payload {
+            PayloadRef::Text(text) => text.as_bytes(),
+            PayloadRef::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text of a text message.
+    #[must_use]
+    pub const fn as_text(&self) -> Option<&'a str> {
+        match self.payload {
+            PayloadRef::Text(text) => Some(text),
+            PayloadRef::Binary(_) => None,
+        }
+    }
+
+    /// The message, owned: copied if it lies in a receive buffer, shared if it had to be put together.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        match (self.whole, self.payload) {
+            (Some(message), _) => message.clone(),
+            (None, PayloadRef::Text(text)) => Message::from(text),
+            (None, PayloadRef::Binary(bytes)) => Message::from(bytes),
+        }
+    }
+}
+
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        let payload = match message {
+            Message::Text(text) => PayloadRef::Text(text),
+            Message::Binary(bytes) => PayloadRef::Binary(bytes),
+        };
+        Self { payload, whole: Some(message) }
+    }
+}
+
+/// Of the same kind and with the same payload.
+impl PartialEq for MessageRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.payload == other.payload
+    }
+}
+
+impl Eq for MessageRef<'_> {}
+
 /// The two kinds of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {

@@ -1,7 +1,7 @@
 //! Frames into a connection's outbound queue: what [`Sender`](crate::Sender) and the session share, borrowed from either.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tidegate_engine::{COPY_BYTES_MAX, SendError, Sender};
 
@@ -9,7 +9,7 @@ use crate::close::CloseFrame;
 use crate::failure::Error;
 use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 
 /// A way into the queue of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,26 @@ impl Outlet<'_> {
         self.0.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
     }
 
+    fn check_ready(self, payload_len: usize) -> Result<(), SendError> {
+        self.0.check_ready(payload_len + FRAME_HEADER_BYTES_MAX)
+    }
+
+    /// Queues what `try_queue` queues, as soon as a message of this payload may be.
+    #[inline]
+    pub(crate) fn poll_queue(
+        self,
+        cx: &mut Context<'_>,
+        payload_len: usize,
+        try_queue: impl Fn(Self) -> Result<(), SendError>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            match try_queue(self) {
+                Err(SendError::Full) => ready!(self.poll_ready(cx, payload_len))?,
+                queued => return Poll::Ready(queued.map_err(Error::from)),
+            }
+        }
+    }
+
     /// Queues a message if there is space: small ones by copy, in one step; the payload of others by reference.
     pub(crate) fn try_queue(self, message: &Message) -> Result<(), SendError> {
         let frame = Frame::message(message);
@@ -28,6 +48,17 @@ impl Outlet<'_> {
             return self.try_queue_frame(&frame, message.len());
         }
         self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
+    }
+
+    /// The same for a lent message.
+    #[inline]
+    pub(crate) fn try_queue_ref(self, message: &MessageRef<'_>) -> Result<(), SendError> {
+        let payload_len = message.as_bytes().len();
+        if payload_len <= COPY_BYTES_MAX {
+            return self.try_queue_frame(&Frame::borrowed(message), payload_len);
+        }
+        self.check_ready(payload_len)?;
+        self.try_queue(&message.to_message())
     }
 
     /// Waits for space, then queues a frame by copy.
@@ -50,7 +81,8 @@ impl Outlet<'_> {
         self.0.append_last(|out| encode_close(frame, None, out))
     }
 
-    fn try_queue_frame(self, frame: &Frame<'_>, payload_len: usize) -> Result<(), SendError> {
+    #[inline]
+    pub(crate) fn try_queue_frame(self, frame: &Frame<'_>, payload_len: usize) -> Result<(), SendError> {
         self.0.try_append(payload_len + FRAME_HEADER_BYTES_MAX, |out| frame.encode(None, out))
     }
 }

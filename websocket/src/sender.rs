@@ -2,15 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use tidegate_engine::SendError;
+use std::task::{Context, Poll, ready};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::connection::WebSocket;
 use crate::failure::Error;
 use crate::frame::Frame;
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::outlet::Outlet;
 use crate::prepared::PreparedMessage;
 
@@ -68,6 +66,25 @@ impl Sender {
     /// As [`try_send`](Self::try_send).
     pub fn try_send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
         Ok(self.bytes.try_send(message.plain().clone())?)
+    }
+
+    /// Waits for space, then queues a borrowed message: one that was received, without owning it first.
+    ///
+    /// ```no_run
+    /// # use tidegate_websocket::{Error, WebSocket};
+    /// # async fn example(mut ws: WebSocket) -> Result<(), Error> {
+    /// let sender = ws.sender();
+    /// while let Some(message) = ws.recv_ref().await? {
+    ///     sender.send_ref(message).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_ref<'a>(&'a self, message: MessageRef<'a>) -> SendRef<'a> {
+        SendRef { outlet: self.outlet(), message }
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -154,6 +171,23 @@ impl From<&Sender> for Sender {
     fn from(sender: &Sender) -> Self {
         sender.clone()
     }
+
+/// The future of [`Sender::send_ref`]. Dropped before it completes, it has queued nothing.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct SendRef<'a> {
+    outlet: Outlet<'a>,
+    message: MessageRef<'a>,
+}
+
+impl Future for SendRef<'_> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let message = &self.message;
+        self.outlet.poll_queue(cx, message.as_bytes().len(), |outlet| outlet.try_queue_ref(message))
+    }
 }
 
 /// The future of [`Sender::send`] and [`WebSocket::send`](crate::WebSocket::send). Dropped before it completes, it has
@@ -177,17 +211,7 @@ impl Future for SendMessage<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
-        loop {
-            match self.outlet.try_queue(message) {
-                Ok(()) => break,
-                Err(SendError::Full) => match self.outlet.poll_ready(cx, message.len()) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                },
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
+        ready!(self.outlet.poll_queue(cx, message.len(), |outlet| outlet.try_queue(message)))?;
         self.message = None;
         Poll::Ready(Ok(()))
     }

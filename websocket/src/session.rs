@@ -76,6 +76,7 @@ impl Session {
         session
     }
 
+    #[inline]
     fn renew_idle_timeout(&self) {
         if let (true, Some(timeout)) = (self.idle_timeout_on, self.config.idle_timeout) {
             self.connection.set_read_timeout(timeout);
@@ -93,7 +94,9 @@ impl Session {
 
     /// Drops the bytes of the last event: to be called once nothing of them is borrowed.
     pub(crate) fn release(&mut self) {
-        self.connection.consume(std::mem::take(&mut self.used) as usize);
+        if self.used > 0 {
+            self.connection.consume(std::mem::take(&mut self.used) as usize);
+        }
     }
 
     /// The next whole message, owned, as [`poll_message`](Self::poll_message) reports it. Short messages that lie in the

@@ -35,13 +35,36 @@ impl<D: Driver> Worker<D> {
         if conn.link.key != key || conn.sending || conn.phase == Phase::Closing {
             return;
         }
-        let next = Next::of(&mut conn.link.outbound.lock());
-        self.proceed(key, next);
+        let mut outbound = conn.link.outbound.lock();
+        match outbound.take_batch() {
+            Some(batch) => {
+                drop(outbound);
+                self.send(key, batch);
+            }
+            None => {
+                let next = Next::of(&mut outbound);
+                drop(outbound);
+                self.proceed(key, next);
+            }
+        }
+    }
+
+    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+        let now = self.shared.clock.now();
+        let Some(conn) = self.conn(key) else { return };
+        conn.sending = true;
+        let due = conn.begin_stall_timeout(now);
+        self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
+        self.driver.send(key, batch);
+        if due {
+            self.look_at_deadlines(key);
+        }
     }
 
     pub(super) fn on_sent(&mut self, key: ConnKey, result: Result<(), i32>) {
         let marks = self.shared.outbound;
-        let Some(conn) = self.conn(key) else { return };
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        debug_assert_eq!(conn.link.key, key);
         conn.sending = false;
         let closing = conn.phase != Phase::Open;
         if !closing {
@@ -68,17 +91,7 @@ impl<D: Driver> Worker<D> {
         match next {
             Next::Nothing => {}
             Next::Finished { fin } => self.after_flush(key, fin),
-            Next::Send(batch) => {
-                let now = self.shared.clock.now();
-                let Some(conn) = self.conn(key) else { return };
-                conn.sending = true;
-                let due = conn.begin_stall_timeout(now);
-                self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
-                self.driver.send(key, batch);
-                if due {
-                    self.look_at_deadlines(key);
-                }
-            }
+            Next::Send(batch) => self.send(key, batch),
         }
     }
 

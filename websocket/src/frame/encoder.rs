@@ -6,9 +6,9 @@
 use super::{FrameHeader, HeaderBytes, Opcode, ReservedBits};
 use crate::close::CloseFrame;
 use crate::error::UsageError;
-use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::mask::{MaskingKey, apply_mask};
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, MessageRef};
 
 /// A frame to send, over a borrowed payload.
 ///
@@ -57,6 +57,12 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub fn message(message: &'a Message) -> Self {
+        Self::new(message.kind().opcode(), message.as_bytes())
+    }
+
+    /// A lent message in one frame.
+    #[inline]
+    pub(crate) fn borrowed(message: &'a MessageRef<'a>) -> Self {
         Self::new(message.kind().opcode(), message.as_bytes())
     }
 
@@ -117,9 +123,15 @@ impl<'a> Frame<'a> {
     /// Appends header and payload to `out`, masked if there is a key.
     #[inline]
     pub fn encode(&self, masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
-        let header = self.header(masking_key);
-        out.reserve(header.len() + self.payload.len());
-        out.extend_from_slice(&header);
+        out.reserve(FRAME_HEADER_BYTES_MAX + self.payload.len());
+        if self.payload.len() <= 125 && masking_key.is_none() {
+            // The frame of most messages, without the way over a header that may be longer.
+            let Self { fin, reserved_bits, opcode, payload } = *self;
+            let header = FrameHeader { fin, reserved_bits, opcode, masking_key, payload_len: payload.len() as u64 };
+            out.extend_from_slice(&[header.first_byte(), payload.len() as u8]);
+            return out.extend_from_slice(self.payload);
+        }
+        out.extend_from_slice(&self.header(masking_key));
         let start = out.len();
         out.extend_from_slice(self.payload);
         if let Some(key) = masking_key {

@@ -84,8 +84,7 @@ impl FrameHeader {
     #[inline]
     pub fn encode(&self) -> HeaderBytes {
         let mut bytes = [0; FRAME_HEADER_BYTES_MAX];
-        let fin = if self.fin { FIN } else { 0 };
-        bytes[0] = fin | self.reserved_bits.0 | self.opcode.bits();
+        bytes[0] = self.first_byte();
         let mut len = match self.payload_len {
             0..=125 => {
                 bytes[1] = self.payload_len as u8;
@@ -108,6 +107,15 @@ impl FrameHeader {
             len += 4;
         }
         HeaderBytes { bytes, len: len as u8 }
+    }
+}
+
+impl FrameHeader {
+    /// FIN, the reserved bits and the opcode.
+    #[inline]
+    pub(super) const fn first_byte(&self) -> u8 {
+        let fin = if self.fin { FIN } else { 0 };
+        fin | self.reserved_bits.0 | self.opcode.bits()
     }
 }
 
