@@ -7,20 +7,33 @@
 
 use std::cell::RefCell;
 
-/// Buffers a thread keeps at most: one for each send of a busy tick.
-const SPARE_BUFFERS_MAX: usize = 512;
+/// Bytes a thread keeps at most, by capacity: some hundred small messages of a busy tick. A thread to which buffers
+/// only come keeps no more.
+const SPARE_BYTES_TOTAL_MAX: usize = 128 * 1024;
 /// A larger buffer is freed: one large message must not stay in memory.
 const SPARE_BYTES_MAX: usize = 8 * 1024;
 /// A buffer that could hold less is not worth the way.
 const SPARE_BYTES_MIN: usize = 64;
 
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// The sum of their capacities.
+    bytes: usize,
+}
+
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { buffers: Vec::new(), bytes: 0 }) };
 }
 
 /// An empty buffer, with capacity if one was spare.
 pub(crate) fn take() -> Vec<u8> {
-    SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    let taken = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        let buffer = spare.buffers.pop()?;
+        spare.bytes -= buffer.capacity();
+        Some(buffer)
+    });
+    taken.ok().flatten().unwrap_or_default()
 }
 
 /// A copy of `bytes` in a spare buffer.
@@ -39,8 +52,9 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
     // An error means that the thread is ending: the buffer is freed.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        if spare.len() < SPARE_BUFFERS_MAX {
-            spare.push(buffer);
+        if spare.bytes + buffer.capacity() <= SPARE_BYTES_TOTAL_MAX {
+            spare.bytes += buffer.capacity();
+            spare.buffers.push(buffer);
         }
     });
 }
@@ -68,10 +82,10 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_so_many_and_no_more() {
-        for _ in 0..SPARE_BUFFERS_MAX + 1 {
-            give(vec![0; SPARE_BYTES_MIN]);
+        for _ in 0..SPARE_BYTES_TOTAL_MAX / SPARE_BYTES_MAX + 1 {
+            give(vec![0; SPARE_BYTES_MAX]);
         }
         let kept = std::iter::from_fn(|| Some(take()).filter(|buffer| buffer.capacity() > 0)).count();
-        assert_eq!(kept, SPARE_BUFFERS_MAX);
+        assert_eq!(kept, SPARE_BYTES_TOTAL_MAX / SPARE_BYTES_MAX);
     }
 }
