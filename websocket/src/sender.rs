@@ -171,6 +171,7 @@ impl From<&Sender> for Sender {
     fn from(sender: &Sender) -> Self {
         sender.clone()
     }
+}
 
 /// The future of [`Sender::send_ref`]. Dropped before it completes, it has queued nothing.
 #[derive(Debug)]
