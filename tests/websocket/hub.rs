@@ -8,10 +8,12 @@ use std::thread;
 
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::websocket::{Delivered, Error, HubConfig, HubError, MemberConfig, PreparedMessage, Sender, SlowPolicy};
+use tidegate::websocket::{
+    Delivered, Error, HubConfig, HubError, MemberConfig, PreparedMessage, Registration, Sender, SlowPolicy,
+};
 
 use crate::handler::{reports, wait_until};
-use crate::support::client::{BINARY, Client, PATIENCE, TEXT, close_frame, pattern};
+use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, TEXT, close_frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
 /// What a member carries: the number of its connection, in the order of registering.
@@ -393,7 +395,7 @@ fn numbered(publisher: u8, number: u32) -> Vec<u8> {
 fn end(mut client: Client) {
     client.write(&close_frame(1000, ""));
     while let Some(frame) = client.next() {
-        assert!(frame.first == BINARY || frame.payload == 1000_u16.to_be_bytes(), "{frame:?}");
+        assert!(frame.first != CLOSE || frame.payload == 1000_u16.to_be_bytes(), "{frame:?}");
     }
 }
 
@@ -413,5 +415,124 @@ fn a_hub_answers_after_its_server_has_ended() {
         let mut byte = [0];
         let kind = std::io::Read::read(&mut client.stream, &mut byte).map_err(|error| error.kind());
         assert!(!matches!(kind, Err(ErrorKind::WouldBlock)), "the connection is over");
+    });
+}
+
+/// A hub whose members the test itself keeps, each with its client.
+fn members(setup: &Setup, count: usize) -> (HubServer, Vec<(Client, Registration<usize>)>) {
+    let server = start(setup);
+    let join = |number| {
+        let (client, sender) = server.join_with_sender();
+        let registration = server.hub.register_with(&sender, number, MemberConfig::default()).unwrap();
+        (client, registration)
+    };
+    let members = (0..count).map(join).collect();
+    (server, members)
+}
+
+#[test]
+fn rooms_reach_those_who_are_in_them() {
+    on_every_engine(|setup| {
+        let (server, mut members) = members(setup, 4);
+        for (_, member) in &members[..3] {
+            assert_eq!(member.join("news"), Ok(true));
+        }
+        assert_eq!(members[0].1.join("news"), Ok(false), "it is in it already");
+        members[3].1.join("other").unwrap();
+        assert_eq!((server.hub.room_len("news"), server.hub.room_len("none")), (3, 0));
+
+        assert_eq!(block_on(server.hub.publish("news", "to three")).unwrap().count, 3);
+        assert_eq!(block_on(members[1].1.publish("news", "to the others")).unwrap().count, 2);
+        assert_eq!(block_on(server.hub.publish("none", "to nobody")).unwrap().count, 0);
+        assert!(members[0].1.leave("news") && !members[0].1.leave("news"));
+        assert_eq!(block_on(server.hub.publish("news", "to two")).unwrap().count, 2);
+        block_on(server.hub.broadcast_filter("the end", |_| true)).unwrap();
+        for (number, (client, _)) in members.iter_mut().enumerate() {
+            let rooms = [
+                &["to three", "to the others"][..],
+                &["to three", "to two"],
+                &["to three", "to the others", "to two"],
+                &[],
+            ];
+            for expected in rooms[number] {
+                client.expect(TEXT, expected.as_bytes());
+            }
+            client.expect(TEXT, b"the end");
+        }
+        let (clients, registrations): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        drop(registrations);
+        assert!(server.hub.rooms().is_empty(), "rooms end with the last who leaves");
+        for client in clients {
+            // Registered twice, by its handler and by the test.
+            end(client);
+        }
+        server.finish();
+    });
+}
+
+#[test]
+fn a_member_may_be_in_so_many_rooms() {
+    on_every_engine(|setup| {
+        let mut config = HubConfig::default();
+        config.rooms_max = 2;
+        let server = HubServer::start(setup, config, WebSocketConfig::default());
+        let (client, sender) = server.join_with_sender();
+        let member = server.hub.register_with(&sender, 0, MemberConfig::default()).unwrap();
+        assert_eq!((member.join("a"), member.join("b")), (Ok(true), Ok(true)));
+        assert_eq!(member.join("c"), Err(HubError::TooManyRooms));
+        assert!(member.leave("a"));
+        assert_eq!(member.join("c"), Ok(true));
+        let mut rooms: Vec<_> = member.rooms().iter().map(ToString::to_string).collect();
+        rooms.sort();
+        assert_eq!(rooms, ["b", "c"]);
+        drop(member);
+        client.close();
+        server.finish();
+    });
+}
+
+/// A member gets exactly what is published between its joining and its leaving, while another thread publishes all the
+/// time: it publishes itself before and after, and the order of the room says what lay between.
+#[test]
+fn joining_and_leaving_keep_to_the_order_of_the_room() {
+    on_every_engine(|setup| {
+        let (server, mut members) = members(setup, 3);
+        let (stays, _) = members.pop().unwrap();
+        let (mut visitor_client, visitor) = members.pop().unwrap();
+        let (_idle, resident) = members.pop().unwrap();
+        let (hub, enough) = (&server.hub, &AtomicBool::new(false));
+        resident.join("room").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in (0..).take_while(|_: &u32| !enough.load(Ordering::Relaxed)) {
+                    block_on(hub.publish("room", numbered(0, number)).queue()).unwrap();
+                }
+            });
+            for round in 0..50_u32 {
+                let send = |what: &str| block_on(hub.publish("room", format!("{what} {round}")).queue()).unwrap();
+                send("before");
+                assert_eq!(visitor.join("room"), Ok(true));
+                send("first");
+                send("last");
+                assert!(visitor.leave("room"));
+                send("after");
+            }
+            enough.store(true, Ordering::Relaxed);
+        });
+        visitor.join("room").unwrap();
+        block_on(hub.publish("room", "over")).unwrap();
+        let mut texts = Vec::new();
+        loop {
+            let frame = visitor_client.next().expect("a message");
+            match frame.first {
+                TEXT if frame.payload == b"over" => break,
+                TEXT => texts.push(String::from_utf8(frame.payload).unwrap()),
+                _ => {}
+            }
+        }
+        let expected = (0..50).flat_map(|round| [format!("first {round}"), format!("last {round}")]);
+        assert_eq!(texts, expected.collect::<Vec<_>>());
+        drop((resident, visitor, stays, visitor_client));
+        server.server.running.shutdown(Shutdown::default());
     });
 }

@@ -2,10 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_engine::{FanOut, Publish, PublishError, Receipt};
 
+use super::rooms::Rooms;
 use super::{HubError, Registration};
 use crate::failure::Error;
 
@@ -27,14 +29,30 @@ pub struct Delivered {
 #[derive(Debug)]
 #[must_use = "nothing is sent unless it is awaited or queued"]
 pub struct Broadcast {
-    members: FanOut,
+    to: Target,
     publish: Publish,
     receipt: Option<Receipt>,
 }
 
+/// Whom a message is for, of those who are members when it is sent.
+#[derive(Debug)]
+pub(super) enum Target {
+    Hub(FanOut),
+    Room(Arc<Rooms>, Box<str>),
+}
+
+impl Target {
+    fn members(&self) -> FanOut {
+        match self {
+            Self::Hub(members) => members.clone(),
+            Self::Room(rooms, name) => rooms.find(name),
+        }
+    }
+}
+
 impl Broadcast {
-    pub(super) fn new(members: FanOut, publish: Publish) -> Self {
-        Self { members, publish, receipt: None }
+    pub(super) fn new(to: Target, publish: Publish) -> Self {
+        Self { to, publish, receipt: None }
     }
 
     /// Not to this member: its sender, mostly.
@@ -49,7 +67,7 @@ impl Broadcast {
     /// [`HubError::Closed`].
     pub async fn queue(self) -> Result<(), HubError> {
         loop {
-            match self.members.publish(self.publish.clone()) {
+            match self.to.members().publish(self.publish.clone()) {
                 Err(PublishError::Full) => poll_fn(|cx| self.poll_ready(cx)).await?,
                 answer => return Ok(answer?),
             }
@@ -62,11 +80,11 @@ impl Broadcast {
     /// [`HubError::Full`] above [`HubConfig::pending_bytes_max`](super::HubConfig::pending_bytes_max),
     /// [`HubError::Closed`].
     pub fn try_queue(self) -> Result<(), HubError> {
-        Ok(self.members.publish(self.publish)?)
+        Ok(self.to.members().publish(self.publish)?)
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
-        self.members.budget().poll_ready(cx, self.publish.bytes().len())
+        self.to.members().budget().poll_ready(cx, self.publish.bytes().len())
     }
 }
 
@@ -81,7 +99,7 @@ impl Future for Broadcast {
                     Ok(Delivered { count: delivered.count, first_error })
                 });
             }
-            match self.members.publish_counted(self.publish.clone()) {
+            match self.to.members().publish_counted(self.publish.clone()) {
                 Ok(receipt) => self.receipt = Some(receipt),
                 Err(PublishError::Full) => match self.poll_ready(cx) {
                     Poll::Pending => return Poll::Pending,

@@ -2,11 +2,12 @@
 //!
 //! A hub is a register of connections over the engine's [`FanOut`]: a message is encoded once, handed over once to each
 //! worker that serves a member, and leaves from one shared buffer. `registration` is a connection's part in it,
-//! `broadcast` a message on its way.
+//! `rooms` are its parts under names, `broadcast` is a message on its way.
 
 mod broadcast;
 mod policy;
 mod registration;
+mod rooms;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,9 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
 
+use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
+use rooms::Rooms;
 
 use crate::failure::Error;
 use crate::prepared::PreparedMessage;
@@ -31,6 +34,9 @@ pub enum HubError {
     /// [`Broadcast::try_queue`] says so; the others wait).
     #[error("the hub has too much on its way: wait for it with `queue`, or publish less")]
     Full,
+    /// The member is in [`HubConfig::rooms_max`] rooms.
+    #[error("the member is in as many rooms as the hub allows: leave one, or raise `rooms_max`")]
+    TooManyRooms,
     /// The hub was closed.
     #[error("the hub is closed: nothing can be sent through it and nobody can be registered")]
     Closed,
@@ -49,7 +55,7 @@ impl From<HubError> for Error {
     fn from(error: HubError) -> Self {
         match error {
             HubError::Full => Self::Full,
-            HubError::Closed => Self::application(error),
+            error => Self::application(error),
         }
     }
 }
@@ -94,6 +100,7 @@ pub struct Hub<T = ()> {
 struct Shared<T> {
     config: HubConfig,
     everyone: FanOut,
+    rooms: Arc<Rooms>,
     /// What members carry.
     register: Mutex<HashMap<MemberId, Arc<T>>>,
 }
@@ -101,8 +108,9 @@ struct Shared<T> {
 impl<T> Hub<T> {
     /// A hub without members.
     pub fn new(config: HubConfig) -> Self {
-        let everyone = FanOut::new(PublishBudget::new(config.pending_bytes_max));
-        Self { shared: Arc::new(Shared { config, everyone, register: Mutex::default() }) }
+        let budget = PublishBudget::new(config.pending_bytes_max);
+        let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
+        Self { shared: Arc::new(Shared { config, everyone, rooms, register: Mutex::default() }) }
     }
 
     /// Makes a WebSocket a member until the [`Registration`] is dropped; it carries `T`'s default.
@@ -143,7 +151,7 @@ impl<T> Hub<T> {
     /// # }
     /// ```
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Broadcast {
-        Broadcast::new(self.shared.everyone.clone(), Publish::new(message.into().plain().clone()))
+        Broadcast::new(Target::Hub(self.shared.everyone.clone()), Publish::new(message.into().plain().clone()))
     }
 
     /// A message that was encoded before, for every member: nothing is encoded or copied again.
@@ -162,7 +170,35 @@ impl<T> Hub<T> {
         let members: Vec<_> = self.register_lock().iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
         let publish = Publish::new(message.into().plain().clone()).only(chosen);
-        Broadcast::new(self.shared.everyone.clone(), publish)
+        Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
+    }
+
+    /// A message for the members that are in a room ([`Registration::join`]); for nobody if there is none of this name.
+    /// Who else is in the hub makes no difference to what it costs.
+    ///
+    /// ```
+    /// # use tidegate_websocket::{Hub, HubError, Registration};
+    /// # async fn example(hub: Hub, member: Registration) -> Result<(), HubError> {
+    /// member.join("news")?;
+    /// hub.publish("news", "to all who read news").await?;
+    /// hub.publish("news", "to all but the member itself").except(&member).queue().await?;
+    /// member.leave("news");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
+        let room = Target::Room(Arc::clone(&self.shared.rooms), room.into());
+        Broadcast::new(room, Publish::new(message.into().plain().clone()))
+    }
+
+    /// Members that are in a room now.
+    pub fn room_len(&self, room: &str) -> usize {
+        self.shared.rooms.find(room).len()
+    }
+
+    /// The names of the rooms that somebody is in, in no order.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        self.shared.rooms.names()
     }
 
     /// Members now. One that was removed because its connection ended or was slow is none, although its

@@ -42,11 +42,13 @@ pub struct HubConfig {
     /// Bytes of messages sent and not yet handed to every member, over the whole hub. Default: 8 MiB. A larger message
     /// passes alone.
     pub pending_bytes_max: usize,
+    /// Rooms that one member may be in. Default: 1024.
+    pub rooms_max: usize,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: None, pending_bytes_max: 8 << 20 }
+        Self { slow: SlowPolicy::default(), queue_bytes_max: None, pending_bytes_max: 8 << 20, rooms_max: 1024 }
     }
 }
 

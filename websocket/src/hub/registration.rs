@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_engine::{MemberId, Membership};
+use tidegate_engine::{JoinOptions, MemberId, Membership};
 
-use super::{Hub, MemberConfig};
+use super::rooms::Entered;
+use super::{Broadcast, Hub, HubError, MemberConfig};
+use crate::prepared::PreparedMessage;
 use crate::sender::Sender;
 
 /// A WebSocket's part in a [`Hub`]. Dropping it unregisters: also when a handler's future is dropped or panics.
@@ -15,6 +17,9 @@ pub struct Registration<T = ()> {
     id: MemberId,
     data: Arc<T>,
     everyone: Membership,
+    sender: Sender,
+    options: JoinOptions,
+    rooms: Entered,
 }
 
 impl<T> Registration<T> {
@@ -22,8 +27,8 @@ impl<T> Registration<T> {
         let id = MemberId::next();
         let options = config.join_options(&hub.shared.config);
         hub.register_lock().insert(id, Arc::clone(&data));
-        let everyone = hub.shared.everyone.join(sender.bytes(), id, options);
-        Self { hub, id, data, everyone }
+        let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
+        Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
     }
 
     /// The hub.
@@ -42,6 +47,35 @@ impl<T> Registration<T> {
         self.everyone.is_member()
     }
 
+    /// Joins a room of the hub, which is made if there is none of this name: every message published to it from now on is
+    /// for this member too. False if it was in the room already.
+    ///
+    /// # Errors
+    /// [`HubError::TooManyRooms`] if it is in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
+    pub fn join(&self, room: &str) -> Result<bool, HubError> {
+        let shared = &self.hub.shared;
+        if shared.everyone.budget().is_closed() {
+            return Err(HubError::Closed);
+        }
+        let join = || (self.sender.bytes().clone(), self.id, self.options.clone());
+        self.rooms.enter(&shared.rooms, room, shared.config.rooms_max, join).ok_or(HubError::TooManyRooms)
+    }
+
+    /// Leaves a room: what is published to it from now on is not for this member. False if it was not in it.
+    pub fn leave(&self, room: &str) -> bool {
+        self.rooms.leave(&self.hub.shared.rooms, room)
+    }
+
+    /// The rooms it is in, in no order.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        self.rooms.names()
+    }
+
+    /// A message for the others in a room.
+    pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
+        self.hub.publish(room, message).except(self)
+    }
+
     pub(super) fn id(&self) -> MemberId {
         self.id
     }
@@ -49,6 +83,7 @@ impl<T> Registration<T> {
 
 impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
+        self.rooms.leave_all(&self.hub.shared.rooms);
         self.hub.register_lock().remove(&self.id);
     }
 }
