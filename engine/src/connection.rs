@@ -177,17 +177,19 @@ impl Connection {
     /// # Panics
     /// If `range` is not inside the buffer: a bug of the caller.
     pub fn take_bytes(&mut self, range: Range<usize>) -> Bytes {
-        match self.unread.take_if(|chunk| range.end == chunk.len() && 2 * range.len() >= chunk.held_bytes()) {
-            Some(mut chunk) => {
-                chunk.advance(range.start);
-                chunk.into_bytes()
-            }
-            None => {
-                let bytes = Bytes::copy_from_slice(&self.buffer()[range.clone()]);
-                self.consume(range.end);
-                bytes
-            }
-        }
+        self.try_take_bytes(range.clone()).unwrap_or_else(|| {
+            let bytes = Bytes::copy_from_slice(&self.buffer()[range.clone()]);
+            self.consume(range.end);
+            bytes
+        })
+    }
+
+    /// As [`take_bytes`](Self::take_bytes), but does nothing where those would be copied.
+    pub fn try_take_bytes(&mut self, range: Range<usize>) -> Option<Bytes> {
+        let takes = |chunk: &mut Chunk| range.end == chunk.len() && 2 * range.len() >= chunk.held_bytes();
+        let mut chunk = self.unread.take_if(takes)?;
+        chunk.advance(range.start);
+        Some(chunk.into_bytes())
     }
 
     /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. This is how a protocol hands

@@ -219,8 +219,20 @@ fn kept_messages_stay_as_they_were() {
         let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
             let report = report.clone();
             async move {
-                let mut kept = Vec::new();
-                while let Some(message) = ws.recv().await? {
+                let (sender, mut kept) = (ws.sender(), Vec::new());
+                loop {
+                    let next = match kept.len() % 2 {
+                        0 => ws.recv().await?,
+                        _ => match ws.recv_ref().await? {
+                            Some(message) => {
+                                sender.send_ref(message).await?;
+                                kept.push(message.to_message());
+                                continue;
+                            }
+                            None => None,
+                        },
+                    };
+                    let Some(message) = next else { break };
                     ws.send(message.clone()).await?;
                     kept.push(message);
                 }

@@ -29,7 +29,7 @@ fn check_fails(server: &TestServer, name: &str, bytes: &[u8], code: u16) {
 /// destroys, or with the end of the server.
 #[test]
 fn violations_are_answered_with_a_close_frame_that_arrives() {
-    let table: [(&str, Vec<u8>, u16); 20] = [
+    let table: [(&str, Vec<u8>, u16); 21] = [
         ("unmasked frame", b"\x82\x01x".to_vec(), 1002),
         ("16-bit length for 125 bytes", [&b"\x82\xfe\0\x7d\0\0\0\0"[..], &[0; 125]].concat(), 1002),
         ("64-bit length for 65,535 bytes", b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0".to_vec(), 1002),
@@ -49,6 +49,7 @@ fn violations_are_answered_with_a_close_frame_that_arrives() {
         ("text that ends inside a character", frame(TEXT, b"\xe2\x82"), 1007),
         // Seen before the frame is whole.
         ("long text that begins badly", [header(TEXT, 3 << 20), b"\x37\xfa\x21\x3d\xff".to_vec()].concat(), 1007),
+        ("long text that ends badly", frame(TEXT, &[&[b'a'; 12_000][..], b"\xc3"].concat()), 1007),
         ("close reason that is not UTF-8", frame(CLOSE, b"\x03\xe8\xff"), 1007),
         ("close payload of one byte", frame(CLOSE, b"\x03"), 1002),
     ];

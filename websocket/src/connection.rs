@@ -79,7 +79,8 @@ impl WebSocket {
     }
 
     /// The next message, borrowed until the next read: a message that lies whole in one received chunk is not copied, and
-    /// that chunk is pinned until then. Otherwise as [`recv`](Self::recv).
+    /// that chunk is pinned until then. One of more than 4 KiB that fills most of its chunk can also be shared without a copy
+    /// ([`Sender::send_ref`], [`MessageRef::to_message`]); that takes a small allocation. Otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
     /// As [`recv`](Self::recv), and as there `None` after a final one.
@@ -243,6 +244,9 @@ impl<'a> Future for RecvRef<'a> {
         let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
         let Some(plain) = ready!(session.poll_plain(cx)) else { return self.poll_other(cx) };
         let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        if let Some(message) = session.share(plain) {
+            return Poll::Ready(message.map(|message| Some(MessageRef::from(session.lend(message)))));
+        }
         Poll::Ready(match plain.kind {
             MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(plain)))),
             MessageKind::Text => lend_text(session, plain),

@@ -123,7 +123,7 @@ impl From<&[u8]> for Message {
 #[derive(Debug, Clone, Copy)]
 pub struct MessageRef<'a> {
     payload: PayloadRef<'a>,
-    /// The message that was put together from pieces: it can be shared where others must be copied.
+    /// The message in memory of its own: put together from pieces, or long. It can be shared where others must be copied.
     whole: Option<&'a Message>,
 }
 
@@ -180,7 +180,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The message, owned: copied if it lies in a receive buffer, shared if it had to be put together.
+    /// The message, owned: shared if it was put together from pieces or takes up most of its receive buffer, else copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match (self.whole, self.payload) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
+use bytes::Bytes;
+use tidegate_engine::{COPY_BYTES_MAX, CloseCause, Connection, ReceiveError, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::closing::{Closing, Transport};
@@ -114,6 +115,9 @@ impl Session {
     /// [`poll_message`](Self::poll_message) has to look.
     #[inline]
     pub(crate) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Plain>> {
+        if self.rare.is_some() {
+            self.settle();
+        }
         if self.rare.is_some() || self.over {
             return Poll::Ready(None);
         }
@@ -164,7 +168,23 @@ impl Session {
     fn take(&mut self, plain: Plain) -> Result<Message, Error> {
         self.used = 0;
         let payload = self.connection.take_bytes(plain.start as usize..plain.end as usize);
-        match plain.kind {
+        self.whole(plain.kind, payload)
+    }
+
+    /// A plain message in the memory it was received in, so that it can be sent on without a copy; `None` for a short one,
+    /// and where it would have to be copied now.
+    #[inline]
+    pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<Message, Error>> {
+        if plain.end as usize <= COPY_BYTES_MAX {
+            return None;
+        }
+        let payload = self.connection.try_take_bytes(plain.start as usize..plain.end as usize)?;
+        self.used = 0;
+        Some(self.whole(plain.kind, payload))
+    }
+
+    fn whole(&mut self, kind: MessageKind, payload: Bytes) -> Result<Message, Error> {
+        match kind {
             MessageKind::Binary => Ok(Message::Binary(payload)),
             MessageKind::Text => match Text::from_utf8(payload) {
                 Ok(text) => Ok(Message::Text(text)),
