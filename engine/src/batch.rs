@@ -56,6 +56,9 @@ pub(crate) struct SendBatch {
     pub(crate) rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
+    /// The FIN follows these bytes at once, so that they may wait for it: one segment carries both.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the std driver's FIN goes by itself"))]
+    pub(crate) awaits_fin: bool,
 }
 
 impl SendBatch {
@@ -63,7 +66,8 @@ impl SendBatch {
     #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
     pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
         let first = segments.pop_front()?;
-        Some(Self { first, rest: (!segments.is_empty()).then_some(segments), offset: 0 })
+        let rest = (!segments.is_empty()).then_some(segments);
+        Some(Self { first, rest, offset: 0, awaits_fin: false })
     }
 
     pub(crate) fn remaining(&self) -> usize {

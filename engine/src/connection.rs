@@ -379,6 +379,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let link = self.link();
         link.inbound.lock().discard();
+        link.outbound.lock().expect_end();
         link.post(Command::Close(link.key, CloseMode::Orderly));
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Outbound {
     /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
     flushing: bool,
     fin: bool,
+    /// The connection was dropped: the worker is told in the same turn to send the FIN after what is queued.
+    ending: bool,
     farewell: &'static [u8],
 }
 
@@ -103,6 +105,7 @@ impl Outbound {
             full: false,
             flushing: false,
             fin: false,
+            ending: false,
             wakers: None,
             farewell: &[],
         }
@@ -190,7 +193,7 @@ impl Outbound {
             self.scheduled = true;
             self.in_flight_bytes = shared.len();
             let first = Segment::Shared(shared.clone());
-            return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0 }));
+            return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
         }
         Ok(Offered::Queued(match shared.len() {
             ..=COPY_BYTES_MAX => self.append(|tail| tail.extend_from_slice(shared)),
@@ -205,6 +208,11 @@ impl Outbound {
         }
         self.fin |= fin;
         self.schedule()
+    }
+
+    /// The worker is about to be told that the connection ends in order, with a FIN after what is queued.
+    pub(crate) fn expect_end(&mut self) {
+        self.ending = true;
     }
 
     /// The connection failed: drops the queue and answers everyone who waits.
@@ -247,8 +255,9 @@ impl Outbound {
         }
         self.scheduled = true;
         // A large tail becomes segments, so that it leaves in steps too.
-        let batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
-            SendBatch { first: Segment::Owned(std::mem::take(&mut self.tail)), rest: None, offset: 0 }
+        let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
+            let first = Segment::Owned(std::mem::take(&mut self.tail));
+            SendBatch { first, rest: None, offset: 0, awaits_fin: false }
         } else {
             self.seal_tail();
             let mut segments = self.segments.take()?;
@@ -261,6 +270,7 @@ impl Outbound {
         };
         self.in_flight_bytes = batch.remaining();
         self.queued_bytes -= self.in_flight_bytes;
+        batch.awaits_fin = self.ending && self.queued_bytes == 0;
         Some(batch)
     }
 
@@ -313,6 +323,21 @@ mod tests {
 
     fn contents(batch: &SendBatch) -> Vec<u8> {
         batch.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn only_the_last_bytes_before_the_end_wait_for_the_fin() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.extend_from_slice(b"more may come"));
+        assert!(!outbound.take_batch().unwrap().awaits_fin);
+        outbound.complete_batch(&MARKS);
+        for _ in 0..=BATCH_SEGMENTS_MAX {
+            let _ = outbound.append_shared(&[], Bytes::from_static(b"shared"));
+        }
+        outbound.expect_end();
+        assert!(!outbound.take_batch().unwrap().awaits_fin, "something is queued behind it");
+        outbound.complete_batch(&MARKS);
+        assert!(outbound.take_batch().unwrap().awaits_fin);
     }
 
     #[test]

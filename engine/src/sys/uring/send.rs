@@ -14,6 +14,11 @@ use crate::sys::Event;
 /// Sends wait for the whole batch: a short result means that the connection failed under it, or a signal.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
+/// The last bytes wait in the kernel for the FIN that follows at once (or the close), and leave in one segment with it.
+fn flags(batch: &SendBatch) -> i32 {
+    if batch.awaits_fin { FLAGS | libc::MSG_MORE } else { FLAGS }
+}
+
 /// Batches in flight, by number.
 #[derive(Default)]
 pub(super) struct Sends {
@@ -70,11 +75,12 @@ impl UringDriver {
     fn submit_send(&mut self, key: ConnKey, number: u32) {
         let fd = types::Fd(self.slots[key.index as usize].fd);
         let InFlight { batch: Some(batch), vector } = &mut self.sends.entries[number as usize] else { return };
+        let flags = flags(batch);
         let entry = if batch.rest.is_none() {
             let bytes = &batch.first.as_slice()[batch.offset..];
-            opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(FLAGS).build()
+            opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(flags).build()
         } else {
-            opcode::SendMsg::new(fd, fill(vector, batch)).flags(FLAGS as u32).build()
+            opcode::SendMsg::new(fd, fill(vector, batch)).flags(flags as u32).build()
         };
         // SAFETY: the batch, and the boxed list of a vectored send, stay untouched in `self.sends` until the completion
         // is reaped; moving the table's entries does not move the heap memory the kernel was given.
