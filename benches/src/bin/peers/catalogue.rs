@@ -67,6 +67,17 @@ fn version(package: &str) -> Option<&'static str> {
 
 /// All peers, in the order of the tables.
 pub const PEERS: &[Peer] = &[
+    #[cfg(feature = "peers-uwebsockets")]
+    Peer {
+        name: "uwebsockets",
+        package: "libuwebsockets-sys",
+        cases: ALL,
+        setting: "the uWebSockets that libuwebsockets-sys brings, built as that crate does (GCC, -O3 -flto, libuv) and \
+                  called through its C interface; no TLS in use, no compression; the hub is a topic; it makes its own \
+                  listener and sets TCP_NODELAY itself",
+        cannot: &[],
+        serve: crate::uwebsockets::serve,
+    },
     Peer {
         name: "fastwebsockets",
         package: "fastwebsockets",

@@ -18,6 +18,8 @@ mod ntex;
 mod sockudo;
 mod tokio_server;
 mod tungstenite;
+#[cfg(feature = "peers-uwebsockets")]
+mod uwebsockets;
 mod xitca;
 mod yawc;
 

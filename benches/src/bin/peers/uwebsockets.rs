@@ -1,0 +1,134 @@
+//! uWebSockets, as its C interface gives it: one thread, libuv, no TLS in use, no compression, topics for the hub.
+//!
+//! The functions of the interface are called with what they gave to the thread that runs the application, and with
+//! bytes they copy before they return. They call every handler that a behaviour has without looking whether there is
+//! one, so all are set.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::net::SocketAddr;
+use std::ptr;
+
+use libuwebsockets_sys as uws;
+
+use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
+
+/// The first argument of every function: no TLS.
+const PLAIN: c_int = 0;
+
+/// What all connections of the hub subscribe to.
+const TOPIC: &CStr = c"hub";
+
+/// Above this uWebSockets drops what it should send, so it has room for windows of the largest messages.
+const BACKPRESSURE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+
+pub fn serve(address: SocketAddr) -> Outcome {
+    let host = CString::new(address.ip().to_string())?;
+    let config = uws::uws_app_listen_config_t { port: c_int::from(address.port()), host: host.as_ptr(), options: 0 };
+    let mut listening = false;
+    // SAFETY: options of nulls and zeros are what the C interface documents as none.
+    let app = unsafe { uws::uws_create_app(PLAIN, std::mem::zeroed()) };
+    let echoing = behaviour(opened_nothing, echo)?;
+    let publishing = behaviour(subscribe, publish)?;
+    // SAFETY: the application lives until the process ends; its handlers get it as their user data. `host` and
+    // `listening` live until `uws_app_run` has returned, and are used only before.
+    unsafe {
+        uws::uws_ws(PLAIN, app, c"/ws".as_ptr(), echoing, app.cast());
+        uws::uws_ws(PLAIN, app, c"/hub".as_ptr(), publishing, app.cast());
+        uws::uws_app_get(PLAIN, app, c"/plaintext".as_ptr(), Some(respond), app.cast());
+        uws::uws_app_listen_with_config(PLAIN, app, config, Some(listened), ptr::from_mut(&mut listening).cast());
+    }
+    // The handler is called before the function returns.
+    if !listening {
+        return Err(format!("cannot listen on {address}").into());
+    }
+    // SAFETY: as above; the loop is this thread's.
+    unsafe { uws::uws_app_run(PLAIN, app) };
+    Err("its loop has ended".into())
+}
+
+type Opened = unsafe extern "C" fn(*mut uws::uws_websocket_t, *mut c_void);
+type Received = unsafe extern "C" fn(*mut uws::uws_websocket_t, *const c_char, usize, uws::uws_opcode_t, *mut c_void);
+
+/// No compression, no timeouts, no pings, and these handlers.
+fn behaviour(opened: Opened, received: Received) -> Result<uws::uws_socket_behavior_t, std::num::TryFromIntError> {
+    Ok(uws::uws_socket_behavior_t {
+        compression: uws::uws_compress_options_t_DISABLED,
+        maxPayloadLength: MESSAGE_BYTES_MAX.try_into()?,
+        idleTimeout: 0,
+        maxBackpressure: BACKPRESSURE_BYTES_MAX.try_into()?,
+        closeOnBackpressureLimit: false,
+        resetIdleTimeoutOnSend: false,
+        sendPingsAutomatically: false,
+        maxLifetime: 0,
+        upgrade: None,
+        open: Some(opened),
+        message: Some(received),
+        drain: Some(opened_nothing),
+        ping: Some(heard),
+        pong: Some(heard),
+        close: Some(closed),
+        subscription: None,
+    })
+}
+
+unsafe extern "C" fn listened(
+    socket: *mut uws::us_listen_socket_t,
+    _: uws::uws_app_listen_config_t,
+    listening: *mut c_void,
+) {
+    // SAFETY: it is the flag of `serve`, which waits for this call.
+    unsafe { *listening.cast::<bool>() = !socket.is_null() };
+}
+
+unsafe extern "C" fn echo(
+    ws: *mut uws::uws_websocket_t,
+    message: *const c_char,
+    length: usize,
+    opcode: uws::uws_opcode_t,
+    _: *mut c_void,
+) {
+    // SAFETY: the connection and the message are live during this call.
+    unsafe { uws::uws_ws_send(PLAIN, ws, message, length, opcode) };
+}
+
+unsafe extern "C" fn subscribe(ws: *mut uws::uws_websocket_t, _: *mut c_void) {
+    // SAFETY: the connection is live during this call.
+    unsafe { uws::uws_ws_subscribe(PLAIN, ws, TOPIC.as_ptr(), TOPIC.count_bytes()) };
+}
+
+unsafe extern "C" fn publish(
+    _: *mut uws::uws_websocket_t,
+    message: *const c_char,
+    length: usize,
+    opcode: uws::uws_opcode_t,
+    app: *mut c_void,
+) {
+    // SAFETY: the user data of this route is the application; the message is live during this call.
+    unsafe { uws::uws_publish(PLAIN, app.cast(), TOPIC.as_ptr(), TOPIC.count_bytes(), message, length, opcode, false) };
+}
+
+unsafe extern "C" fn respond(response: *mut uws::uws_res_t, _: *mut uws::uws_req_t, _: *mut c_void) {
+    let field = |name: &str, value: &str| {
+        // SAFETY: the response is live during the call of `respond`, and the texts as long as they say.
+        unsafe {
+            uws::uws_res_write_header(
+                PLAIN,
+                response,
+                name.as_ptr().cast(),
+                name.len(),
+                value.as_ptr().cast(),
+                value.len(),
+            )
+        };
+    };
+    field("Server", "uWebSockets");
+    field("Content-Type", "text/plain");
+    // SAFETY: as above; the response is not used after.
+    unsafe { uws::uws_res_end(PLAIN, response, HELLO.as_ptr().cast(), HELLO.len(), false) };
+}
+
+unsafe extern "C" fn opened_nothing(_: *mut uws::uws_websocket_t, _: *mut c_void) {}
+
+unsafe extern "C" fn heard(_: *mut uws::uws_websocket_t, _: *const c_char, _: usize, _: *mut c_void) {}
+
+unsafe extern "C" fn closed(_: *mut uws::uws_websocket_t, _: c_int, _: *const c_char, _: usize, _: *mut c_void) {}
