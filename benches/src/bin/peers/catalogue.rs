@@ -177,7 +177,7 @@ pub const PEERS: &[Peer] = &[
         name: "xitca-web",
         package: "xitca-web",
         cases: HTTP,
-        setting: "io_uring (its feature io-uring), one worker thread, a low-level service, vectored writes off",
+        setting: "io_uring (its feature io-uring), one worker thread, a low-level service, vectored writes off, which it advises for small bodies",
         cannot: NO_WEBSOCKET,
         serve: xitca::serve,
     },

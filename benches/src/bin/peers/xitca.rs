@@ -1,4 +1,4 @@
-//! xitca-web on io_uring, with its low-level services and vectored writes off, as in its own benchmarks.
+//! xitca-web on io_uring, with a low-level service, and with vectored writes off, as it advises for small bodies.
 
 use std::net::SocketAddr;
 
