@@ -78,7 +78,9 @@ impl RunQueue {
         let mut runnable = Some(runnable);
         let local = LOCAL.try_with(|local| match &mut *local.borrow_mut() {
             Some(local) if local.owner == self.id() => {
-                local.runnables.extend(runnable.take());
+                if let Some(runnable) = runnable.take() {
+                    local.runnables.push_back(runnable);
+                }
                 true
             }
             _ => false,

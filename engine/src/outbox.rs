@@ -27,15 +27,17 @@ pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
     let mut command = Some(command);
     let other = OUTBOX.try_with(|outbox| {
         let mut outbox = outbox.borrow_mut();
-        if outbox.turns == 0 {
-            return None;
+        let mut other = None;
+        if !outbox.worker.as_ref().is_some_and(|known| Arc::ptr_eq(known, worker)) {
+            if outbox.turns == 0 {
+                return None;
+            }
+            other = outbox.take();
+            outbox.worker = Some(Arc::clone(worker));
         }
-        let other = match &outbox.worker {
-            Some(known) if Arc::ptr_eq(known, worker) => None,
-            _ => outbox.take(),
-        };
-        outbox.worker.get_or_insert_with(|| Arc::clone(worker));
-        outbox.commands.extend(command.take());
+        if let Some(command) = command.take() {
+            outbox.commands.push(command);
+        }
         other
     });
     if let Ok(Some((other, commands))) = other {

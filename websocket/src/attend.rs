@@ -5,7 +5,7 @@
 //! polls the handler it *attends*: sessions that are dropped meanwhile are kept for it. Elsewhere a dropped session is
 //! closed at once. (A place of return in each session would cost every idle connection a heap block.)
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::close::CloseCode;
 use crate::session::Session;
@@ -13,48 +13,67 @@ use crate::session::Session;
 type Sessions = Vec<Box<Session>>;
 
 thread_local! {
-    /// The sessions dropped while a handler is being polled on this thread; `None` while none is.
-    static DROPPED: RefCell<Option<Sessions>> = const { RefCell::new(None) };
+    /// Whether a handler is being polled on this thread.
+    static ATTENDED: Cell<bool> = const { Cell::new(false) };
+    /// The sessions dropped meanwhile.
+    static DROPPED: RefCell<Sessions> = const { RefCell::new(Vec::new()) };
 }
 
 /// Polls a handler and returns the sessions it dropped meanwhile.
+#[inline]
 pub(crate) fn attend<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
-    /// Ends the attendance, however the poll ends.
-    struct Attendance {
-        outer: Option<Sessions>,
-    }
-
-    impl Attendance {
-        fn end(&mut self) -> Sessions {
-            DROPPED.with(|dropped| dropped.replace(self.outer.take())).unwrap_or_default()
-        }
-    }
-
-    impl Drop for Attendance {
-        fn drop(&mut self) {
-            for session in self.end() {
-                session.close_and_forget(CloseCode::INTERNAL_ERROR);
-            }
-        }
-    }
-
-    let mut attendance = Attendance { outer: DROPPED.with(|dropped| dropped.replace(Some(Vec::new()))) };
+    let mut attendance = Attendance::begin();
     let result = poll();
     let sessions = attendance.end();
+    attendance.restore();
     std::mem::forget(attendance);
     (result, sessions)
+}
+
+/// Ends the attendance, however the poll ends.
+struct Attendance {
+    /// Another handler is being polled around this one; its sessions are kept apart.
+    outer: Option<Sessions>,
+}
+
+impl Attendance {
+    #[inline]
+    fn begin() -> Self {
+        let outer = ATTENDED.replace(true).then(|| DROPPED.take());
+        Self { outer }
+    }
+
+    #[inline]
+    fn end(&self) -> Sessions {
+        ATTENDED.set(self.outer.is_some());
+        DROPPED.with_borrow_mut(|dropped| if dropped.is_empty() { Vec::new() } else { std::mem::take(dropped) })
+    }
+}
+
+impl Attendance {
+    #[inline]
+    fn restore(&mut self) {
+        if let Some(outer) = self.outer.take() {
+            DROPPED.set(outer);
+        }
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        for session in self.end() {
+            session.close_and_forget(CloseCode::INTERNAL_ERROR);
+        }
+        self.restore();
+    }
 }
 
 /// A WebSocket was dropped.
 pub(crate) fn give_back(session: Box<Session>) {
     let mut session = Some(session);
-    if !std::thread::panicking() {
-        // An error means that the thread is ending: nobody attends.
-        let _ = DROPPED.try_with(|dropped| {
-            if let Some(sessions) = &mut *dropped.borrow_mut() {
-                sessions.extend(session.take());
-            }
-        });
+    // (An error means that the thread is ending: nobody attends.)
+    if !std::thread::panicking() && ATTENDED.try_with(Cell::get) == Ok(true) {
+        let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().extend(session.take()));
     }
     if let Some(session) = session {
         let code = if std::thread::panicking() { CloseCode::INTERNAL_ERROR } else { CloseCode::NORMAL };
