@@ -96,7 +96,10 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
         Err(why) => eprintln!("bench: without peers: {why}"),
     }
     if servers.iter().all(|server| server.entrant.name != UWEBSOCKETS) {
-        servers.push(Server::absent(UWEBSOCKETS, "no crate builds it; --uwebsockets COMMAND starts one"));
+        servers.push(Server::absent(
+            UWEBSOCKETS,
+            "not built (feature peers-uwebsockets, see benches/peers.md), and no --uwebsockets COMMAND",
+        ));
     }
     for text in args.all("add") {
         let (name, command) = text.split_once('=').ok_or_else(|| format!("--add {text:?}: NAME=COMMAND"))?;
