@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
 use tidegate::engine::block_on;
@@ -335,20 +335,26 @@ fn closing_drains_what_is_on_its_way() {
 fn anybody_publishes_while_members_come_and_go() {
     on_every_engine(|setup| {
         let server = start(setup);
-        let (hub, enough) = (&server.hub, &AtomicBool::new(false));
-        let is_over = || enough.load(Ordering::Relaxed);
+        let hub = &server.hub;
+        let enough = Arc::new(AtomicBool::new(false));
         thread::scope(|scope| {
+            // Set by a panic too, for the threads to end.
+            let enough = SetOnDrop(enough);
             let mut stays = server.join();
+            // The publishers are never far ahead of the member that stays: none counts as slow.
+            let ((ahead_0, read_0), (ahead_1, read_1)) = (sync_channel(64), sync_channel(64));
+            let over = Arc::clone(&enough.0);
             scope.spawn(move || {
-                for number in (0..).take_while(|_| !is_over()) {
+                for number in (0..).take_while(|_| ahead_0.send(()).is_ok() && !over.load(Ordering::Relaxed)) {
                     block_on(hub.broadcast(numbered(0, number)).queue()).unwrap();
                 }
                 block_on(hub.broadcast("over").queue()).unwrap();
             });
+            let over = Arc::clone(&enough.0);
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(async {
-                    for number in (0..).take_while(|_| !is_over()) {
+                    for number in (0..).take_while(|_| ahead_1.send(()).is_ok() && !over.load(Ordering::Relaxed)) {
                         hub.broadcast(numbered(1, number)).await.unwrap();
                     }
                     hub.broadcast("over").await.unwrap();
@@ -359,7 +365,10 @@ fn anybody_publishes_while_members_come_and_go() {
                 while over < 2 {
                     match stays.next().expect("a message") {
                         frame if frame.first == TEXT => over += 1,
-                        frame => follows(&mut last, &frame.payload),
+                        frame => {
+                            follows(&mut last, &frame.payload);
+                            let _ = [&read_0, &read_1][usize::from(frame.payload[0])].recv();
+                        }
                     }
                 }
                 stays.close();
@@ -372,11 +381,19 @@ fn anybody_publishes_while_members_come_and_go() {
                 }
                 end(visitor);
             }
-            enough.store(true, Ordering::Relaxed);
+            drop(enough);
             stays.join().unwrap();
         });
         server.finish();
     });
+}
+
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A message is the one after the last of its publisher, if there was one.
@@ -499,17 +516,22 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
         let (server, mut members) = members(setup, 3);
         let (stays, _) = members.pop().unwrap();
         let (mut visitor_client, visitor) = members.pop().unwrap();
-        let (_idle, resident) = members.pop().unwrap();
-        let (hub, enough) = (&server.hub, &AtomicBool::new(false));
+        let (idle, resident) = members.pop().unwrap();
+        let hub = &server.hub;
         resident.join("room").unwrap();
         thread::scope(|scope| {
+            let (start, started) = channel();
             scope.spawn(move || {
-                for number in (0..).take_while(|_: &u32| !enough.load(Ordering::Relaxed)) {
+                for number in started {
                     block_on(hub.publish("room", numbered(0, number)).queue()).unwrap();
                 }
             });
             for round in 0..50_u32 {
-                let send = |what: &str| block_on(hub.publish("room", format!("{what} {round}")).queue()).unwrap();
+                let send = |what: &str| {
+                    // So many messages of the other thread come before, after or beside this one.
+                    (0..10).for_each(|number| start.send(number).unwrap());
+                    block_on(hub.publish("room", format!("{what} {round}")).queue()).unwrap();
+                };
                 send("before");
                 assert_eq!(visitor.join("room"), Ok(true));
                 send("first");
@@ -517,7 +539,7 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
                 assert!(visitor.leave("room"));
                 send("after");
             }
-            enough.store(true, Ordering::Relaxed);
+            drop(start);
         });
         visitor.join("room").unwrap();
         block_on(hub.publish("room", "over")).unwrap();
@@ -532,7 +554,65 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
         }
         let expected = (0..50).flat_map(|round| [format!("first {round}"), format!("last {round}")]);
         assert_eq!(texts, expected.collect::<Vec<_>>());
-        drop((resident, visitor, stays, visitor_client));
-        server.server.running.shutdown(Shutdown::default());
+        drop((resident, visitor));
+        [stays, visitor_client, idle].into_iter().for_each(end);
+        server.finish();
     });
+}
+
+/// A peer that does not read for a while finds the newest messages at the end, in order, and with keys the newest of
+/// each; one that reads has missed nothing.
+#[test]
+fn slow_members_may_get_the_newest_messages() {
+    const MESSAGES: u32 = 300;
+    const KEYS: u32 = 4;
+    let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
+    for slow in [SlowPolicy::DropOldest { kept_max: 3 }, SlowPolicy::ConflateByKey { kept_max: 100 }] {
+        on_every_engine(|setup| {
+            let mut config = HubConfig::default();
+            config.slow = slow;
+            config.queue_bytes_max = Some(400_000);
+            let server = HubServer::start(setup, config, WebSocketConfig::default());
+            let mut stalled = server.join();
+            let mut reader = server.join();
+            let (mut kept, mut errors) = (0, 0);
+            for number in 0..MESSAGES {
+                let broadcast = server.hub.broadcast(message(number)).key((number % KEYS).to_be_bytes().to_vec());
+                let delivered = block_on(broadcast).unwrap();
+                assert_eq!(delivered.count + delivered.kept, 2);
+                kept += delivered.kept as u32;
+                errors += usize::from(delivered.first_error.is_some());
+                reader.expect(BINARY, &message(number));
+            }
+            assert!(kept > 100 && errors == 0, "{kept} were kept");
+            block_on(server.hub.broadcast("the last")).unwrap();
+            reader.expect(TEXT, b"the last");
+            let mut numbers = Vec::new();
+            loop {
+                let frame = stalled.next().expect("a message");
+                if frame.first == TEXT {
+                    break assert_eq!(frame.payload, b"the last");
+                }
+                numbers.push(u32::from_be_bytes(frame.payload[..4].try_into().unwrap()));
+                assert!(frame.payload[4..] == pattern(50_000));
+            }
+            assert!(numbers.len() < MESSAGES as usize - 50, "{} came all the same", numbers.len());
+            if matches!(slow, SlowPolicy::DropOldest { .. }) {
+                assert!(numbers.is_sorted() && numbers.ends_with(&[MESSAGES - 2, MESSAGES - 1]), "{numbers:?}");
+            }
+            for key in 0..KEYS {
+                let of_key: Vec<_> = numbers.iter().filter(|number| **number % KEYS == key).collect();
+                assert!(of_key.is_sorted(), "{numbers:?}");
+                let newest = MESSAGES - KEYS + key;
+                let has_newest = of_key.last().is_some_and(|last| **last == newest);
+                assert!(has_newest || matches!(slow, SlowPolicy::DropOldest { .. }), "{numbers:?}");
+            }
+            block_on(server.hub.broadcast("again")).unwrap();
+            stalled.expect(TEXT, b"again");
+            reader.expect(TEXT, b"again");
+            stalled.close();
+            reader.close();
+            server.finish();
+        });
+    }
 }

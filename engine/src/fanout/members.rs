@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
+use super::kept::Key;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
 use super::receipt::Delivered;
-use super::{JoinOptions, MemberId, SlowPolicy};
+use super::{JoinOptions, KeptBounds, MemberId, SlowPolicy};
 use crate::error::SendError;
 use crate::link::Link;
 use crate::sender::COPY_BYTES_MAX;
@@ -69,6 +70,10 @@ impl Member {
 pub(crate) trait HandOver {
     /// Queues `bytes` for a connection, or says why not.
     fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
+    /// Whether something is kept for a connection.
+    fn has_kept(&self, link: &Link) -> bool;
+    /// Keeps `bytes` for a connection until its queue has space.
+    fn keep(&mut self, link: &Arc<Link>, bytes: Bytes, key: Option<Key>, bounds: KeptBounds);
     /// Ends a connection at once.
     fn abort(&mut self, link: &Arc<Link>);
     /// Queues the last bytes of a connection, whatever its mark.
@@ -179,7 +184,9 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.options.queue_bytes_max;
-        if round.is_whole_for(member) {
+        // What is kept goes first.
+        let behind = member.options.slow.kept_max().is_some() && worker.has_kept(&member.link);
+        if !behind && round.is_whole_for(member) {
             match worker.hand_over(&member.link, &round.bytes, bytes_max) {
                 Ok(()) => return round.whole += 1,
                 // Some of it may have space.
@@ -196,7 +203,11 @@ impl Members {
             if !round.is_for(number, member) {
                 continue;
             }
-            match worker.hand_over(&member.link, &round.message(number), bytes_max) {
+            let handed_over = match behind {
+                true => Err(SendError::Full),
+                false => worker.hand_over(&member.link, &round.message(number), bytes_max),
+            };
+            match handed_over {
                 Ok(()) => round.part(number).count += 1,
                 Err(error) => {
                     if !round.refused(number, member, error, worker) {
@@ -311,6 +322,10 @@ impl Round {
                     self.part(number).fail(error);
                     return true;
                 }
+                SlowPolicy::DropOldest { kept_max } | SlowPolicy::Conflate { kept_max } => {
+                    self.keep(number, *kept_max, member, worker);
+                    return true;
+                }
                 SlowPolicy::Remove => {}
                 SlowPolicy::Abort => worker.abort(&member.link),
                 SlowPolicy::Finish(last) => worker.finish(&member.link, last),
@@ -322,6 +337,18 @@ impl Round {
             }
         }
         false
+    }
+
+    fn keep(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
+        let queue_bytes_max = member.options.queue_bytes_max;
+        let bytes_max = queue_bytes_max.min(member.link.worker.outbound.bytes_high);
+        // The message's own bytes: a part of the round's buffer would keep all of that.
+        let publish = &self.publications[number].publish;
+        let conflate = matches!(member.options.slow, SlowPolicy::Conflate { .. });
+        let key = publish.key.clone().filter(|_| conflate).map(|key| (member.serial, key));
+        let bounds = KeptBounds { messages_max, bytes_max, queue_bytes_max };
+        worker.keep(&member.link, publish.bytes.clone(), key, bounds);
+        self.part(number).kept += 1;
     }
 
     fn report(self) {

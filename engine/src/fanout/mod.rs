@@ -15,6 +15,7 @@
 //! [`SlowPolicy`] says what becomes of it.
 
 mod budget;
+mod kept;
 mod lane;
 mod members;
 mod publication;
@@ -32,6 +33,7 @@ use crate::sender::Sender;
 use crate::sync::Mutex;
 
 pub use budget::PublishBudget;
+pub(crate) use kept::{Kept, KeptBounds, Key};
 pub(crate) use lane::Lane;
 use lane::Op;
 pub(crate) use members::{HandOver, Members};
@@ -77,8 +79,30 @@ pub enum SlowPolicy {
     /// leave in any case.
     #[default]
     Abort,
+    /// The message is kept for it until its queue has space, with at most this many others, and with no more bytes than
+    /// may be queued for it: beyond that the oldest kept goes lost.
+    DropOldest {
+        /// Messages kept at most; at least one is.
+        kept_max: usize,
+    },
+    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](Publish::key) takes the place of the one kept with
+    /// the same key: the member gets the newest of each.
+    Conflate {
+        /// Messages kept at most; at least one is.
+        kept_max: usize,
+    },
     /// These are its connection's last bytes, after what is queued; it is a member no more.
     Finish(Bytes),
+}
+
+impl SlowPolicy {
+    /// Messages that are kept for a slow member, if any are.
+    fn kept_max(&self) -> Option<usize> {
+        match self {
+            Self::DropOldest { kept_max } | Self::Conflate { kept_max } => Some(*kept_max),
+            _ => None,
+        }
+    }
 }
 
 /// How a connection takes part.

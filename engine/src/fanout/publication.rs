@@ -22,12 +22,13 @@ pub struct Publish {
     pub(super) bytes: Bytes,
     pub(super) except: Option<MemberId>,
     pub(super) only: Option<Arc<HashSet<MemberId>>>,
+    pub(super) key: Option<Bytes>,
 }
 
 impl Publish {
     /// For all members. The bytes are shared, not copied for each.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), except: None, only: None }
+        Self { bytes: bytes.into(), except: None, only: None, key: None }
     }
 
     /// Not for this one.
@@ -41,6 +42,14 @@ impl Publish {
     #[must_use]
     pub fn only(mut self, members: HashSet<MemberId>) -> Self {
         self.only = Some(Arc::new(members));
+        self
+    }
+
+    /// What it is about: a newer message of the same key may replace it where it is still kept for a slow member
+    /// ([`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
         self
     }
 

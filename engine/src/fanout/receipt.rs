@@ -15,7 +15,8 @@ pub struct Delivered {
     /// Members whose outbound queue took it: what a successful [`Sender::send`](crate::Sender::send) to each would have
     /// said.
     pub count: usize,
-    /// Members that it is kept for until their queue has space, where a newer one may take its place.
+    /// Members that it is kept for until their queue has space, where a newer one may take its place
+    /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest), [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
     pub kept: usize,
     /// Why the first of the others did not get it.
     pub first_error: Option<SendError>,

@@ -103,6 +103,9 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.conns[key.index as usize] = None;
+        if !self.kept.is_empty() {
+            self.kept.remove(&key);
+        }
         self.open -= 1;
         self.shared.counters.connections.sub(1);
         for listener in 0..self.accept_paused.len() {

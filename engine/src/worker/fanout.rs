@@ -1,14 +1,15 @@
 //! Fan-outs: the worker's walk over the members of those that have something for them, a slice of it each tick.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::Worker;
 use super::send::Next;
 use crate::error::{CloseCause, SendError};
-use crate::fanout::{HandOver, Lane, Members};
-use crate::link::Link;
+use crate::fanout::{HandOver, Kept, KeptBounds, Key, Lane, Members};
+use crate::link::{ConnKey, Link};
 use crate::outbound::{Offered, Schedule};
 use crate::sender::Sender;
 use crate::sys::Driver;
@@ -47,6 +48,23 @@ impl<D: Driver> Worker<D> {
             }
         }
     }
+
+    /// A send has ended that something waited for: hands over what is kept for its connection, as far as there is space.
+    pub(super) fn hand_over_kept(&mut self, key: ConnKey) {
+        let Some((link, mut kept)) = self.kept.remove(&key) else { return };
+        while let Some((bytes, bytes_max)) = kept.first() {
+            match self.hand_over(&link, &bytes, bytes_max) {
+                Ok(()) => kept.take_first(),
+                Err(SendError::Full) => {
+                    link.outbound.lock().await_batch(Waker::noop());
+                    self.kept.insert(key, (link, kept));
+                    return;
+                }
+                // Nothing can follow: what is kept is dropped.
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 impl Walk {
@@ -67,6 +85,19 @@ impl<D: Driver> HandOver for Worker<D> {
             Offered::Queued(Schedule::Known) => {}
         }
         Ok(())
+    }
+
+    fn has_kept(&self, link: &Link) -> bool {
+        self.kept.contains_key(&link.key)
+    }
+
+    fn keep(&mut self, link: &Arc<Link>, bytes: Bytes, key: Option<Key>, bounds: KeptBounds) {
+        // The queue is full, so a send is under way: whoever waits for its end has it look here.
+        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| {
+            link.outbound.lock().await_batch(Waker::noop());
+            (Arc::clone(link), Kept::default())
+        });
+        kept.keep(bytes, key, bounds);
     }
 
     fn abort(&mut self, link: &Arc<Link>) {

@@ -4,7 +4,7 @@
 //! runs the handlers. Nothing on the data path is shared between workers. `receive`, `send`, `close` and `drain` hold
 //! what the worker does to a connection; this file holds the tick and who owns what.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{Address, CloseCause};
 use crate::executor::{Executor, RunQueue};
+use crate::fanout::Kept;
 use crate::inbound::End;
 use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
 use crate::outbox::Turn;
@@ -99,6 +100,8 @@ pub(crate) struct Worker<D> {
     starved: VecDeque<ConnKey>,
     /// Fan-outs that have something for members of this worker.
     walks: VecDeque<fanout::Walk>,
+    /// What is kept for slow members of fan-outs.
+    kept: HashMap<ConnKey, (Arc<Link>, Kept)>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Local addresses seen lately.
@@ -143,6 +146,7 @@ impl<D: Driver> Worker<D> {
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             walks: VecDeque::new(),
+            kept: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,

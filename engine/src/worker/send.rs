@@ -1,5 +1,7 @@
 //! Sending: one batch in flight for each connection, and the next as soon as it has left.
 
+use std::task::Waker;
+
 use super::{Phase, Worker};
 use crate::batch::SendBatch;
 use crate::error::CloseCause;
@@ -82,8 +84,9 @@ impl<D: Driver> Worker<D> {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
-        for waker in wakers {
-            waker.wake();
+        if !wakers.is_empty() {
+            self.hand_over_kept(key);
+            wakers.into_iter().for_each(Waker::wake);
         }
     }
 

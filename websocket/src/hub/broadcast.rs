@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tidegate_engine::{FanOut, Publish, PublishError, Receipt};
 
 use super::rooms::Rooms;
@@ -17,6 +18,10 @@ use crate::failure::Error;
 pub struct Delivered {
     /// Members that were sent it: their outbound queues took it whole.
     pub count: usize,
+    /// Slow members that it is kept for until they have space, unless a newer one takes its place
+    /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
+    /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
+    pub kept: usize,
     /// Why the first of the others was not: [`Error::Full`] for a slow one, whatever became of it then.
     pub first_error: Option<Error>,
 }
@@ -61,6 +66,20 @@ impl Broadcast {
         self
     }
 
+    /// What the message is about, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey); members that keep
+    /// up get every message all the same.
+    ///
+    /// ```
+    /// # use tidegate_websocket::{Hub, HubError};
+    /// # fn example(hub: &Hub) -> Result<(), HubError> {
+    /// hub.broadcast("EURUSD 1.0831").key("EURUSD").try_queue()
+    /// # }
+    /// ```
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.publish = self.publish.key(key);
+        self
+    }
+
     /// Waits until the hub has space for the message, then sends it without waiting for what becomes of it.
     ///
     /// # Errors
@@ -96,7 +115,7 @@ impl Future for Broadcast {
             if let Some(receipt) = &mut self.receipt {
                 return Pin::new(receipt).poll(cx).map(|delivered| {
                     let first_error = delivered.first_error.map(Error::from);
-                    Ok(Delivered { count: delivered.count, first_error })
+                    Ok(Delivered { count: delivered.count, kept: delivered.kept, first_error })
                 });
             }
             match self.to.members().publish_counted(self.publish.clone()) {

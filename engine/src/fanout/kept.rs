@@ -1,0 +1,132 @@
+//! Messages kept for connections whose outbound queue has no space for them.
+//!
+//! A slow member that is to have the newest messages, not all of them, gets them from here as its queue empties: the
+//! oldest goes first, and goes lost when there are too many; a newer message may take the place of an older one of its
+//! key.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::members::Serial;
+
+/// What is kept for one connection.
+#[derive(Default)]
+pub(crate) struct Kept {
+    messages: VecDeque<Message>,
+    /// How many were taken from the front in all: places count from the first that was ever kept.
+    taken: u64,
+    places: HashMap<Key, u64>,
+    bytes: usize,
+}
+
+/// What a message is about, and the membership it came by: other fan-outs may mean something else by the same name.
+pub(crate) type Key = (Serial, Bytes);
+
+struct Message {
+    bytes: Bytes,
+    key: Option<Key>,
+    queue_bytes_max: usize,
+}
+
+/// The bounds of what is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptBounds {
+    pub(crate) messages_max: usize,
+    pub(crate) bytes_max: usize,
+    /// Bytes that may be queued when a message leaves from here.
+    pub(crate) queue_bytes_max: usize,
+}
+
+impl Kept {
+    /// Keeps a message: in the place of an older one of its key, or as the newest.
+    pub(crate) fn keep(&mut self, bytes: Bytes, key: Option<Key>, bounds: KeptBounds) {
+        let place = key.as_ref().and_then(|key| self.places.get(key));
+        if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
+            self.bytes = self.bytes - older.bytes.len() + bytes.len();
+            older.bytes = bytes;
+        } else {
+            if let Some(key) = &key {
+                self.places.insert(key.clone(), self.taken + self.messages.len() as u64);
+            }
+            self.bytes += bytes.len();
+            self.messages.push_back(Message { bytes, key, queue_bytes_max: bounds.queue_bytes_max });
+        }
+        while self.messages.len() > bounds.messages_max.max(1)
+            || self.bytes > bounds.bytes_max && self.messages.len() > 1
+        {
+            self.take_first();
+        }
+    }
+
+    /// The oldest, and the bytes that may be queued with it.
+    pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
+        self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
+    }
+
+    pub(crate) fn take_first(&mut self) {
+        let Some(message) = self.messages.pop_front() else { return };
+        self.taken += 1;
+        self.bytes -= message.bytes.len();
+        if let Some(key) = message.key {
+            self.places.remove(&key);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const BOUNDS: KeptBounds = KeptBounds { messages_max: 3, bytes_max: 10, queue_bytes_max: 100 };
+
+    fn contents(kept: &mut Kept) -> Vec<Bytes> {
+        std::iter::from_fn(|| {
+            let first = kept.first();
+            kept.take_first();
+            first.map(|(bytes, _)| bytes)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_oldest_goes_lost() {
+        let mut kept = Kept::default();
+        for message in ["1", "2", "3", "4"] {
+            kept.keep(message.into(), None, BOUNDS);
+        }
+        assert_eq!(contents(&mut kept), ["2", "3", "4"]);
+        kept.keep("12345".into(), None, BOUNDS);
+        kept.keep("678901".into(), None, BOUNDS);
+        assert_eq!(contents(&mut kept), ["678901"], "bytes are bounded too");
+        kept.keep("a large one is kept alone".into(), None, BOUNDS);
+        assert_eq!(contents(&mut kept).len(), 1);
+    }
+
+    #[test]
+    fn a_newer_message_takes_the_place_of_its_key() {
+        let mut kept = Kept::default();
+        let key = |key: &'static str| Some((0, Bytes::from(key)));
+        kept.keep("a1".into(), key("a"), BOUNDS);
+        kept.keep("b1".into(), key("b"), BOUNDS);
+        kept.keep("a2".into(), key("a"), BOUNDS);
+        assert_eq!(kept.first(), Some(("a2".into(), 100)));
+        kept.take_first();
+        kept.keep("a3".into(), key("a"), BOUNDS);
+        kept.keep("b2".into(), key("b"), BOUNDS);
+        kept.keep("c1".into(), key("c"), BOUNDS);
+        assert_eq!(contents(&mut kept), ["b2", "a3", "c1"]);
+        assert!(kept.places.is_empty() && kept.bytes == 0);
+    }
+
+    #[test]
+    fn a_key_holds_within_its_fan_out() {
+        let mut kept = Kept::default();
+        for (serial, message) in [(1, "a"), (2, "b")] {
+            kept.keep(message.into(), Some((serial, Bytes::from("key"))), BOUNDS);
+        }
+        assert_eq!(kept.messages.len(), 2);
+        kept.keep("c".into(), Some((2, Bytes::from("key"))), BOUNDS);
+        assert_eq!(kept.messages.len(), 2);
+    }
+}
