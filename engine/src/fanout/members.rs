@@ -137,15 +137,17 @@ impl Members {
     /// Takes what the lane was asked for and makes a round of what is to be published; false if that is nothing.
     fn begin_round(&mut self, lane: &Lane) -> bool {
         let mut ops = std::mem::take(&mut self.ops);
-        let more = if self.pending.is_empty() {
-            lane.inbox.take_or_rest(&mut ops)
-        } else {
-            lane.inbox.take(&mut ops);
-            true
+        lane.inbox.take(&mut ops);
+        // Who only joins or leaves makes no round.
+        let more = loop {
+            ops.drain(..).for_each(|op| self.accept(op, lane));
+            if !self.pending.is_empty() {
+                break true;
+            }
+            if !lane.inbox.take_or_rest(&mut ops) {
+                break false;
+            }
         };
-        for op in ops.drain(..) {
-            self.accept(op, lane);
-        }
         self.ops = ops;
         if !more {
             return false;
@@ -263,7 +265,7 @@ fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
         bytes += publication.publish.bytes.len();
         bytes <= ROUND_BYTES_MAX && !alone(publication)
     });
-    joined.count().max(1).min(pending.len())
+    joined.count().max(1)
 }
 
 impl Round {

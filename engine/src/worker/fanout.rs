@@ -17,7 +17,7 @@ use crate::sys::Driver;
 /// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
 /// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's
 /// caches when its sends complete.
-const TICK_MEMBERS_MAX: usize = 256;
+pub(super) const TICK_MEMBERS_MAX: usize = 256;
 
 /// A fan-out that has something for members of this worker.
 pub(super) struct Walk {

@@ -1,7 +1,7 @@
 //! A whole worker on the simulated driver: one thread, fake time, every choice from a seed.
 //!
 //! [`Simulation`] puts a worker and its handlers together and ticks them; `properties` runs thousands of random
-//! scenarios, `deadlines` and `shutdown` exact ones.
+//! scenarios, `deadlines` and `shutdown` exact ones, `fanout` some of both.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -29,6 +29,7 @@ use crate::sys::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
 use crate::time::{Sleep, Timer};
 
 mod deadlines;
+mod fanout;
 mod properties;
 mod shutdown;
 

@@ -1,0 +1,237 @@
+//! Fan-outs: slices and bursts, and in random scenarios who gets what, in which order, and what is counted.
+
+use std::task::Poll;
+
+use super::*;
+use crate::fanout::{Delivered, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowPolicy};
+use crate::link::TICK;
+use crate::worker::fanout::TICK_MEMBERS_MAX;
+
+const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };
+
+fn fan_out() -> FanOut {
+    FanOut::new(PublishBudget::new(1 << 20))
+}
+
+/// A peer that reads everything and says nothing by itself.
+fn listener() -> Script {
+    Script { ending: Ending::Silence, ..talker(Vec::new()) }
+}
+
+/// So many connections that echo, each a member.
+fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
+    setup.sim.connections_max = count;
+    let shared = everybody.clone();
+    let mut sim = Simulation::new(setup, move |connection, stage| {
+        let member = shared.join(connection.sender(), MemberId::next(), JoinOptions::default());
+        async move {
+            stage.echo(connection).await;
+            drop(member);
+        }
+    });
+    (0..count).for_each(|_| _ = sim.connect(listener()));
+    sim.run_until("all to join", |_| everybody.len() == count);
+    sim
+}
+
+impl Simulation {
+    /// Whether the worker has nothing more to do for fan-outs, and nothing to send.
+    fn is_at_rest(&self) -> bool {
+        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.link.outbound.lock().bytes() == 0);
+        self.worker.walks.is_empty() && self.worker.kept.is_empty() && sent()
+    }
+
+    /// One round that ends although nothing may be there to wait for.
+    fn tick_shortly(&mut self) {
+        let alarm = self.alarm(TICK);
+        self.tick();
+        drop(alarm);
+    }
+
+    fn all_got(&self, bytes: usize) -> bool {
+        self.net.borrow().peers.iter().all(|peer| peer.received.len() >= bytes)
+    }
+}
+
+#[test]
+fn between_the_slices_of_a_walk_others_are_served() {
+    const MEMBERS: usize = TICK_MEMBERS_MAX * 7 / 2;
+    for setup in Setup::calm().both_placements() {
+        let everybody = fan_out();
+        let mut sim = members(setup, MEMBERS, &everybody);
+        everybody.publish(Publish::new(&b"for all"[..])).unwrap();
+        // The last in the walk speaks while it is under way.
+        sim.net.borrow_mut().say(MEMBERS - 1, b"echo, ", Duration::ZERO);
+        let mut sends = 0;
+        sim.run_until("all to get it", |sim| {
+            let before = std::mem::replace(&mut sends, sim.stats().sends_total);
+            assert!(sends - before <= TICK_MEMBERS_MAX as u64 + 1, "a slice is bounded");
+            sim.all_got(7)
+        });
+        sim.run_until("the rest", Simulation::is_at_rest);
+        assert_eq!(sim.net.borrow().peers[MEMBERS - 1].received, b"echo, for all");
+        sim.finish(drain(Duration::ZERO));
+    }
+}
+
+#[test]
+fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
+    const MEMBERS: usize = TICK_MEMBERS_MAX * 5 / 2;
+    for setup in Setup::calm().both_placements() {
+        let everybody = fan_out();
+        let mut sim = members(setup, MEMBERS, &everybody);
+        sim.tick_shortly();
+        assert!(sim.worker.walks.is_empty(), "nobody walks for those who join");
+        everybody.publish(Publish::new(&b"first"[..])).unwrap();
+        sim.tick();
+        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        for number in 0..16 {
+            everybody.publish(Publish::new(vec![number])).unwrap();
+        }
+        sim.run_until("all to get them", |sim| sim.all_got(5 + 16));
+        let expected: Vec<u8> = b"first".iter().copied().chain(0..16).collect();
+        assert!(sim.net.borrow().peers.iter().all(|peer| peer.received == expected));
+        sim.run_until("the rest", Simulation::is_at_rest);
+        assert_eq!(sim.stats().sends_total, 2 * MEMBERS as u64);
+        sim.finish(drain(Duration::ZERO));
+    }
+}
+
+type Handler = Pin<Box<dyn Future<Output = ()>>>;
+
+const KEYS: u8 = 2;
+const LAST: &[u8] = b"bye!";
+
+/// A fan-out of each policy; member `n` is in number `n % POLICIES.len()`.
+fn policies() -> Vec<SlowPolicy> {
+    vec![
+        SlowPolicy::Drop,
+        SlowPolicy::Remove,
+        SlowPolicy::Finish(LAST.into()),
+        SlowPolicy::DropOldest { kept_max: 3 },
+        SlowPolicy::Conflate { kept_max: KEYS.into() },
+    ]
+}
+
+#[test]
+fn members_get_what_is_counted_in_order_and_the_newest_where_that_is_kept() {
+    if let Ok(seed) = std::env::var("SEED") {
+        return scenario(seed.parse().expect("SEED is a number"));
+    }
+    for seed in 0..SEEDS {
+        println!("SEED={seed}");
+        scenario(seed);
+    }
+}
+
+struct Published {
+    receipts: Vec<Receipt>,
+    count: usize,
+    kept: usize,
+}
+
+impl Published {
+    /// Adds up what has become known.
+    fn is_done(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.receipts.retain_mut(|receipt| match Pin::new(receipt).poll(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(Delivered { count, kept, .. }) => {
+                self.count += count;
+                self.kept += kept;
+                false
+            }
+        });
+        self.receipts.is_empty()
+    }
+}
+
+fn scenario(seed: u64) {
+    const MEMBERS: usize = 20;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut setup = Setup::new(seed);
+    setup.inline = random.bool();
+    setup.sim.connections_max = MEMBERS;
+    let fan_outs: Vec<_> = policies().iter().map(|_| fan_out()).collect();
+    let mut sim = Simulation::new(setup, comes_and_goes(fan_outs.clone()));
+    for _ in 0..MEMBERS {
+        let (window_bytes, pace) = (random.usize(4..=64), Duration::from_millis(random.u64(0..=20)));
+        sim.connect(Script { window_bytes, pace, ..listener() });
+    }
+    let joined = || fan_outs.iter().map(FanOut::len).sum::<usize>();
+    sim.run_until("all to join", |_| joined() == MEMBERS);
+
+    let mut published: Vec<_> =
+        fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, kept: 0 }).collect();
+    // The odd ones leave and come back.
+    let wanderers: Vec<_> = (0..MEMBERS).filter(|number| number % 2 == 1).collect();
+    let messages = random.u16(1..=200);
+    for number in 0..messages {
+        let key = random.u8(..KEYS);
+        for (fan_out, published) in fan_outs.iter().zip(&mut published) {
+            let [high, low] = number.to_be_bytes();
+            let publish = Publish::new(vec![high, low, key, b'.']).key(vec![key]);
+            published.receipts.push(fan_out.publish_counted(publish).unwrap());
+        }
+        if random.u8(..20) == 0 {
+            let now = sim.now();
+            sim.net.borrow_mut().say(wanderers[random.usize(..wanderers.len())], b"x", now);
+        }
+        (0..random.usize(..4)).for_each(|_| sim.tick_shortly());
+    }
+    for _ in 0..TICKS_MAX {
+        if published.iter_mut().all(Published::is_done) && sim.is_at_rest() {
+            break;
+        }
+        sim.tick_shortly();
+    }
+    sim.net.borrow_mut().settle();
+    assert!(sim.is_at_rest() && published.iter().all(|published| published.receipts.is_empty()));
+    check(&sim.net.borrow(), &published, messages - 1);
+    sim.finish(drain(Duration::ZERO));
+}
+
+/// A handler that joins the fan-out of its number; each byte it receives has it leave, or join again.
+fn comes_and_goes(fan_outs: Vec<FanOut>) -> impl Fn(Connection, Stage) -> Handler + Send + Sync + 'static {
+    move |mut connection, stage| {
+        let number = Net::peer_of(connection.peer_addr()) % fan_outs.len();
+        let fan_out = fan_outs[number].clone();
+        let options = JoinOptions { slow: policies().swap_remove(number), ..JoinOptions::default() };
+        Box::pin(async move {
+            let join = |connection: &Connection| fan_out.join(connection.sender(), MemberId::next(), options.clone());
+            let mut member = Some(join(&connection));
+            while let Some(bytes) = stage.receive(&mut connection).await {
+                for _ in bytes {
+                    member = if member.take().is_none() { Some(join(&connection)) } else { None };
+                }
+            }
+        })
+    }
+}
+
+fn check(net: &Net, published: &[Published], last: u16) {
+    for (number, (policy, published)) in policies().iter().zip(published).enumerate() {
+        let mut messages = 0;
+        for (peer, seen) in net.peers.iter().enumerate().skip(number).step_by(policies().len()) {
+            let bytes = seen.received.strip_suffix(LAST).unwrap_or(&seen.received);
+            let got: Vec<_> = bytes.chunks(4).map(|m| (u16::from_be_bytes([m[0], m[1]]), m[2])).collect();
+            messages += got.len();
+            let in_order = |key: Option<u8>| {
+                let mut numbers =
+                    got.iter().filter(|(_, of)| key.is_none_or(|key| key == *of)).map(|(number, _)| *number);
+                let mut before = None;
+                numbers.all(|number| before.replace(number).is_none_or(|before| before < number))
+            };
+            let stayed = peer % 2 == 0;
+            match policy {
+                SlowPolicy::Conflate { .. } => assert!((0..KEYS).all(|key| in_order(Some(key))), "{got:?}"),
+                _ => assert!(in_order(None), "{got:?}"),
+            }
+            if stayed && published.kept > 0 {
+                assert!(got.iter().any(|(number, _)| *number == last), "the newest is kept: {got:?}");
+            }
+        }
+        assert!(messages >= published.count && messages <= published.count + published.kept);
+        assert!(published.kept == 0 || matches!(policy, SlowPolicy::DropOldest { .. } | SlowPolicy::Conflate { .. }));
+    }
+}
