@@ -39,6 +39,7 @@ mod sync;
 mod sys;
 pub mod time;
 mod timer;
+mod wakers;
 mod worker;
 
 pub use blocking::{BlockingConnection, blocking};

@@ -13,6 +13,7 @@ use crate::batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::error::{CloseCause, SendError};
 use crate::sender::COPY_BYTES_MAX;
 use crate::spare;
+use crate::wakers::Wakers;
 
 /// The water marks of an outbound queue, checked: low < high.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +48,7 @@ pub(crate) struct Outbound {
     /// What goes before the tail; an idle connection owns no queue.
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
-    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
-    wakers: Option<Box<Vec<Waker>>>,
+    wakers: Wakers,
     state: SendState,
     /// The worker knows that there is something to send, or will look when the send in flight completes.
     scheduled: bool,
@@ -106,7 +106,7 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
-            wakers: None,
+            wakers: Wakers::default(),
             farewell: &[],
         }
     }
@@ -229,7 +229,16 @@ impl Outbound {
         self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        self.take_wakers()
+        self.wakers.take_all()
+    }
+
+    /// Wakes `waker` when the connection is closed; false if it is.
+    pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
+        if matches!(self.state, SendState::Closed(_)) {
+            return false;
+        }
+        self.wakers.add_at_close(waker);
+        true
     }
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
@@ -291,16 +300,13 @@ impl Outbound {
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
-        let wakers = self.wakers.get_or_insert_default();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        self.wakers.add(waker);
     }
 
     /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
     /// a peer that does not read must not keep its senders from hearing of it.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.wakers.take().map_or_else(Vec::new, |wakers| *wakers)
+        self.wakers.take()
     }
 
     fn schedule(&mut self) -> Schedule {

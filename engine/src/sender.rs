@@ -206,6 +206,17 @@ impl Sender {
         self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
+    /// Wakes `waker` once the connection is closed, and at once if it is; each call adds one, until then.
+    ///
+    /// Closed is a connection that failed, was aborted, or has ended in order: then everything has been sent, and the peer's
+    /// FIN has come or was waited for long enough.
+    pub fn wake_when_closed(&self, waker: &Waker) {
+        let waits = self.link.outbound.lock().wake_at_close(waker);
+        if !waits {
+            waker.wake_by_ref();
+        }
+    }
+
     /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let link = &self.link;
