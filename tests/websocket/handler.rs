@@ -22,6 +22,11 @@ impl<T> Reports<T> {
     pub fn next(&self) -> T {
         self.0.recv_timeout(PATIENCE).expect("a report from the handler")
     }
+
+    /// Whether nothing more can come, and nothing has.
+    pub fn is_over(&self) -> bool {
+        matches!(self.0.try_recv(), Err(mpsc::TryRecvError::Disconnected))
+    }
 }
 
 /// What handlers wait at until the test opens it.

@@ -9,6 +9,7 @@ mod deadlines;
 mod examples;
 mod handler;
 mod handshake;
+mod hooks;
 mod hub;
 mod memory;
 mod messages;

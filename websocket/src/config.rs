@@ -1,7 +1,9 @@
 //! The settings of WebSocket connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::extras::Extras;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 
 /// How the connections of an [`upgrade`](crate::upgrade) are served. One copy is shared by all of them.
@@ -26,6 +28,8 @@ pub struct WebSocketConfig {
     pub write_timeout: Option<Duration>,
     /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
     pub close_timeout: Duration,
+    /// What one connection has of its own; then this copy is that connection's alone.
+    pub(crate) extras: Option<Arc<Extras>>,
 }
 
 impl Default for WebSocketConfig {
@@ -35,6 +39,7 @@ impl Default for WebSocketConfig {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
+            extras: None,
         }
     }
 }

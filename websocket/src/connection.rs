@@ -3,6 +3,7 @@
 //! The interface alone: what it does is in `session` (reading, closing) and `sender`. It is one pointer in size, because
 //! a handler's future holds it, perhaps twice, for each of very many idle connections.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,14 +11,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tidegate_engine::{Address, Connection};
+use tidegate_http::RequestHead;
 
 use crate::attend::give_back;
 use crate::close::{CloseCode, CloseFrame};
+use crate::closed::Closed;
 use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::Frame;
+use crate::locals::Locals;
 use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::PreparedMessage;
 use crate::protocol::Plain;
@@ -147,6 +151,10 @@ impl WebSocket {
         self.session_mut().close(Some(&frame)).await
     }
 
+    pub(crate) async fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        self.session_mut().close(frame).await
+    }
+
     /// Ends the connection at once, without a close frame: the peer sees a reset.
     pub fn abort(mut self) {
         if let Some(session) = self.session.take() {
@@ -196,6 +204,29 @@ impl WebSocket {
     /// The address the peer connected to.
     pub fn local_addr(&self) -> Address {
         self.session().connection.local_addr()
+    }
+
+    /// The head of the request that was upgraded, with its path parameters, query and fields: for the connection's whole
+    /// life, where [`keep_request`](crate::Upgrade::keep_request) asked for it; else `None`.
+    pub fn request(&self) -> Option<&RequestHead> {
+        self.session().extras()?.request.as_ref()
+    }
+
+    /// What the application keeps with this connection, among it what [`authorize`](crate::Upgrade::authorize) gave.
+    /// The first call costs about 500 bytes for as long as the connection lives; connections without locals have none
+    /// of that.
+    pub fn locals(&mut self) -> Locals {
+        self.session_mut().extras_mut().locals.clone()
+    }
+
+    /// The value of this type that is kept with this connection.
+    pub fn local<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.session().extras()?.locals.get()
+    }
+
+    /// Completes when the connection has ended: for tasks and threads that help it. Costs as [`locals`](Self::locals).
+    pub fn closed(&mut self) -> Closed {
+        self.session_mut().closed()
     }
 
     /// The connection below: its addresses, timers, socket options and queue depths.

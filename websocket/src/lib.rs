@@ -43,28 +43,34 @@
 mod assembler;
 mod attend;
 pub mod close;
+mod closed;
 pub mod closing;
 mod config;
 mod connection;
 pub mod error;
 pub mod event;
+mod extras;
 mod failure;
 pub mod frame;
 pub mod handshake;
+mod hooks;
 pub mod hub;
 pub mod limits;
+mod locals;
 pub mod mask;
 pub mod message;
 mod outlet;
 mod prepared;
 pub mod protocol;
 mod sender;
+mod serving;
 mod session;
 mod spare;
 mod upgrade;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
+pub use closed::Closed;
 pub use closing::{Closing, ClosingState, Transport};
 pub use config::WebSocketConfig;
 pub use connection::{Recv, RecvRef, WebSocket};
@@ -75,7 +81,9 @@ pub use frame::{
     Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
     Role, encode_close,
 };
+pub use hooks::{Disconnected, Refusal};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
+pub use locals::Locals;
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use prepared::PreparedMessage;

@@ -13,10 +13,12 @@ use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, CloseCause, Connection, ReceiveError, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
+use crate::closed::Closed;
 use crate::closing::{Closing, Transport};
 use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::event::Event;
+use crate::extras::{Extras, extras_of};
 use crate::failure::Error;
 use crate::frame::{Frame, Role};
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
@@ -316,6 +318,19 @@ impl Session {
         self.rare().assembled.insert(message)
     }
 
+    /// What most connections have none of.
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.config.extras.as_deref()
+    }
+
+    pub(crate) fn extras_mut(&mut self) -> &Extras {
+        extras_of(&mut self.config)
+    }
+
+    pub(crate) fn closed(&mut self) -> Closed {
+        extras_of(&mut self.config).closed.closed(self.connection.sender())
+    }
+
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
         self.rare.as_ref()?.peer_close.as_ref()
     }
@@ -324,6 +339,9 @@ impl Session {
     fn on_close(&mut self, frame: Option<CloseFrame>) {
         self.notice_farewell();
         self.closing.receive_close();
+        if let Some(extras) = self.extras() {
+            extras.note_close(frame.as_ref());
+        }
         if self.closing.transport() == Transport::SendClose {
             self.send_close(frame.as_ref());
         }
@@ -381,6 +399,9 @@ impl Session {
     fn lose(&mut self) -> Error {
         self.over = true;
         self.closing.lose();
+        if let Some(extras) = self.extras() {
+            extras.closed.end();
+        }
         Error::Lost
     }
 

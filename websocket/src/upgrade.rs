@@ -1,23 +1,24 @@
 //! The opening handshake as an HTTP handler: checks the request, answers 101, and runs the WebSocket handler.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use tidegate_engine::Connection;
-use tidegate_http::{Handler, Reply, Request, RequestHead, Response};
+use http::{HeaderValue, StatusCode};
+use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response};
 
-use crate::attend::attend;
-use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::connection::WebSocket;
+use crate::extras::{Extras, with_extras};
 use crate::failure::Error;
-use crate::handshake::{Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin};
-use crate::session::Session;
+use crate::handshake::{
+    AcceptKey, Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin, is_websocket_request,
+};
+use crate::hooks::{Authorized, Disconnected, Hooks, Refusal, authorize_in_time};
+use crate::serving::{serve, serve_hooked};
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
@@ -60,6 +61,10 @@ where
         config: Arc::new(WebSocketConfig::default()),
         subprotocols: Vec::new(),
         origin: OriginPolicy::SameOrigin,
+        scheme: Scheme::Http,
+        hooks: Arc::default(),
+        skip: Skip::default(),
+        next: None,
     }
 }
 
@@ -69,14 +74,31 @@ pub struct Upgrade<F> {
     config: Arc<WebSocketConfig>,
     subprotocols: Vec<String>,
     origin: OriginPolicy,
+    scheme: Scheme,
+    hooks: Arc<Hooks>,
+    skip: Skip,
+    next: Option<Box<dyn Handler>>,
 }
 
-type OriginCheck = dyn Fn(&RequestHead) -> bool + Send + Sync;
+type Check = dyn Fn(&RequestHead) -> bool + Send + Sync;
+
+/// Requests that are none of ours.
+#[derive(Default)]
+struct Skip {
+    paths: Vec<String>,
+    check: Option<Box<Check>>,
+}
+
+impl Skip {
+    fn skips(&self, head: &RequestHead) -> bool {
+        self.paths.iter().any(|path| path == head.path()) || self.check.as_ref().is_some_and(|check| check(head))
+    }
+}
 
 enum OriginPolicy {
     SameOrigin,
     AllowList(OriginAllowList),
-    Check(Box<OriginCheck>),
+    Check(Box<Check>),
 }
 
 impl<F> Upgrade<F> {
@@ -95,6 +117,14 @@ impl<F> Upgrade<F> {
         self
     }
 
+    /// How clients reach the server, as browsers see it: [`Scheme::Https`] behind a proxy that ends TLS. The same-origin rule
+    /// then compares with that scheme and its default port, and refuses requests without an origin. Default: plain.
+    #[must_use]
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
     /// Replaces the same-origin rule wholly: `true` lets the request pass.
     #[must_use]
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
@@ -109,9 +139,147 @@ impl<F> Upgrade<F> {
         self
     }
 
+    /// Keeps the head of the request, with its path parameters, query and fields, for the connection's whole life: see
+    /// [`WebSocket::request`]. It costs its size and about 500 bytes a connection; without this nothing of it is kept.
+    ///
+    /// ```
+    /// use tidegate_websocket::{WebSocket, upgrade};
+    ///
+    /// let room = upgrade(|mut ws: WebSocket| async move {
+    ///     let room = ws.request().and_then(|head| head.param("room")).unwrap_or("lobby").to_owned();
+    ///     ws.send(format!("you are in {room}")).await
+    /// })
+    /// .keep_request();
+    /// ```
+    #[must_use]
+    pub fn keep_request(mut self) -> Self {
+        self.hooks_mut().keep_request = true;
+        self
+    }
+
+    /// Asks `authorize` about every request that passed all other checks, before the 101. It sees the whole head and may
+    /// take its time, up to [`handshake_timeout`](Self::handshake_timeout). What it gives is kept with the connection, to
+    /// be read with [`WebSocket::local`]; an error is the response, whatever it is, and no WebSocket is opened.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tidegate_http::RequestHead;
+    /// use tidegate_websocket::{WebSocket, upgrade};
+    ///
+    /// struct User(String);
+    ///
+    /// let chat = upgrade(|mut ws: WebSocket| async move {
+    ///     let user = ws.local::<User>().map_or_else(String::new, |user| user.0.clone());
+    ///     ws.send(format!("Hello, {user}")).await
+    /// })
+    /// .authorize(async |head: &RequestHead| match head.header("authorization") {
+    ///     Some(token) => Ok(User(token.to_owned())),
+    ///     None => Err((StatusCode::UNAUTHORIZED, "who are you?\n")),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn authorize<A, T, E>(mut self, authorize: A) -> Self
+    where
+        A: AsyncFn(&RequestHead) -> Result<T, E> + Send + Sync + 'static,
+        T: Any + Send + Sync,
+        E: IntoResponse + 'static,
+    {
+        self.hooks_mut().authorize = Some(Arc::new(Authorized::new(authorize)));
+        self
+    }
+
+    /// How long [`authorize`](Self::authorize) may take; a request it does not answer in time gets 503. Default: 10 s.
+    /// (How long the request's head may take to arrive is `HttpConfig::header_timeout`.)
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.hooks_mut().handshake_timeout = timeout;
+        self
+    }
+
+    /// Runs `connect` on every WebSocket after the 101, before its handler. With an error the WebSocket is closed, with
+    /// the error's code, and has not connected: the handler does not run.
+    ///
+    /// ```
+    /// use tidegate_websocket::{CloseCode, Refusal, WebSocket, upgrade};
+    ///
+    /// let chat = upgrade(|mut ws: WebSocket| async move { ws.send("welcome").await }).on_connect(async |ws| {
+    ///     match ws.peer_addr().ip() {
+    ///         Some(address) if address.ip().is_loopback() => Ok(()),
+    ///         _ => Err(Refusal::new(CloseCode::new(4001), "not from here")),
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_connect<C>(mut self, connect: C) -> Self
+    where
+        C: AsyncFn(&mut WebSocket) -> Result<(), Refusal> + Send + Sync + 'static,
+    {
+        self.hooks_mut().connect = Some(Box::new(connect));
+        self
+    }
+
+    /// Runs `disconnect` exactly once for every WebSocket that connected, after its handler and its closing handshake:
+    /// also after a panic, an abort, the loss of the peer, and a shutdown. It runs on the handler's thread, or where else the
+    /// WebSocket is dropped if the handler gave it away, and must not block; if it panics, that is logged and all.
+    ///
+    /// ```
+    /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
+    ///
+    /// let chat = upgrade(|mut ws: WebSocket| async move { ws.send("welcome").await })
+    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(), ended.close_code()));
+    /// ```
+    #[must_use]
+    pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks_mut().disconnect = Some(Box::new(disconnect));
+        self
+    }
+
+    /// Answers what is no request for a WebSocket, and what is [skipped](Self::skip): a page, mostly. Without it the
+    /// former is refused as a bad handshake, and the latter with 404.
+    ///
+    /// ```
+    /// use tidegate_http::{Request, Response, Router};
+    /// use tidegate_websocket::{WebSocket, upgrade};
+    ///
+    /// let echo = upgrade(|mut ws: WebSocket| async move { ws.send("hello").await });
+    /// let page = |_request: Request| async { Response::text("open a WebSocket here") };
+    /// let app = Router::new().get("/", echo.or_else(page));
+    /// ```
+    #[must_use]
+    pub fn or_else(mut self, next: impl Handler) -> Self {
+        self.next = Some(Box::new(next));
+        self
+    }
+
+    /// Leaves requests for which `skip` is true to the [next handler](Self::or_else).
+    #[must_use]
+    pub fn skip(mut self, skip: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
+        self.skip.check = Some(Box::new(skip));
+        self
+    }
+
+    /// Leaves requests for these paths, as they are written in the request, to the [next handler](Self::or_else).
+    #[must_use]
+    pub fn skip_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.skip.paths = paths.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn hooks_mut(&mut self) -> &mut Hooks {
+        Arc::get_mut(&mut self.hooks).expect("hooks are shared only while serving")
+    }
+
+    /// Answers a request that is none of ours.
+    fn pass_on(&self, request: Request) -> Reply {
+        match &self.next {
+            Some(next) => next.handle(request),
+            None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
+        }
+    }
+
     fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
         match &self.origin {
-            OriginPolicy::SameOrigin => check_same_origin(head, Scheme::Http),
+            OriginPolicy::SameOrigin => check_same_origin(head, self.scheme),
             OriginPolicy::AllowList(origins) => origins.check(head),
             OriginPolicy::Check(check) if check(head) => Ok(()),
             OriginPolicy::Check(_) => Err(OriginError::NotAllowed),
@@ -126,6 +294,9 @@ where
 {
     fn handle(&self, request: Request) -> Reply {
         let head = request.head();
+        if self.skip.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
+            return self.pass_on(request);
+        }
         let offer = Offer::parse(head.method(), head.version(), head)
             .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(RequestError::from));
         let offer = match offer {
@@ -133,16 +304,74 @@ where
             Err(error) => return Reply::Ready(refuse(error)),
         };
         let acceptance = offer.accept(&self.subprotocols);
-        let (handler, config) = (Arc::clone(&self.handler), Arc::clone(&self.config));
-        let mut response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
+        let subprotocol = acceptance.subprotocol().and_then(|name| HeaderValue::from_str(name).ok());
+        let opening = Opening {
+            accept_key: acceptance.accept_key(),
+            subprotocol,
+            handler: Arc::clone(&self.handler),
+            config: Arc::clone(&self.config),
+        };
+        if self.hooks.is_empty() {
+            return Reply::Ready(opening.plain());
+        }
+        let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
+        let Some(authorize) = hooks.authorize.clone() else {
+            return Reply::Ready(opening.hooked(hooks, head, Extras::default()));
+        };
+        Reply::Pending(Box::pin(async move {
+            let extras = Extras::default();
+            match authorize_in_time(&*authorize, &head, &extras.locals, hooks.handshake_timeout).await {
+                Ok(()) => opening.hooked(hooks, head, extras),
+                Err(response) => response,
+            }
+        }))
+    }
+}
+
+/// A handshake that passed the checks.
+struct Opening<F> {
+    accept_key: AcceptKey,
+    subprotocol: Option<HeaderValue>,
+    handler: Arc<F>,
+    config: Arc<WebSocketConfig>,
+}
+
+impl<F, Fut> Opening<F>
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    /// The 101 of a connection that has nothing of its own.
+    fn plain(self) -> Response {
+        let Self { accept_key, subprotocol, handler, config } = self;
+        let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
             serve(connection, config, &*handler)
         });
-        response.set_header(SEC_WEBSOCKET_ACCEPT, acceptance.accept_key().into());
-        if let Some(value) = acceptance.subprotocol().and_then(|name| HeaderValue::from_str(name).ok()) {
-            response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
-        }
-        Reply::Ready(response)
+        with_acceptance(response, accept_key, subprotocol)
     }
+
+    /// The 101 of one that has.
+    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut extras: Extras) -> Response {
+        let Self { accept_key, subprotocol, handler, config } = self;
+        extras.request = hooks.keep_request.then_some(head);
+        let extras = Arc::new(extras);
+        let config = with_extras(&config, Arc::clone(&extras));
+        let protocol = HeaderValue::from_static("websocket");
+        let response = if hooks.is_lasting() {
+            Response::upgrade(protocol, move |connection| serve_hooked(connection, config, extras, handler, hooks))
+        } else {
+            Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
+        };
+        with_acceptance(response, accept_key, subprotocol)
+    }
+}
+
+fn with_acceptance(mut response: Response, accept_key: AcceptKey, subprotocol: Option<HeaderValue>) -> Response {
+    response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
+    if let Some(value) = subprotocol {
+        response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    response
 }
 
 /// The response that tells a client what is wrong with its request.
@@ -156,85 +385,6 @@ fn refuse(error: RequestError) -> Response {
         }
     }
     response
-}
-
-/// Starts the handler on one WebSocket.
-fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> Serving<Fut>
-where
-    F: Fn(WebSocket) -> Fut,
-{
-    // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
-    Serving::Running { handler: handler(WebSocket::new(connection, config)) }
-}
-
-pin_project_lite::pin_project! {
-    /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
-    /// handler's future twice, for each of very many idle connections.
-    #[project = ServingProjection]
-    enum Serving<Fut> {
-        Running {
-            #[pin]
-            handler: Fut,
-        },
-        Closing { handshake: Pin<Box<dyn Future<Output = ()>>> },
-        Ended,
-    }
-}
-
-impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let ServingProjection::Running { .. } = self.as_mut().project() {
-            let (polled, mut dropped) = attend(|| self.as_mut().poll_handler(cx));
-            let Poll::Ready(result) = polled else {
-                // Dropped in the middle of the handler's work: closed now, not when that is done.
-                dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
-                return Poll::Pending;
-            };
-            let code = closing_code(&result);
-            let Some(session) = dropped.pop() else { return Poll::Ready(()) };
-            dropped.into_iter().for_each(|session| session.close_and_forget(code));
-            self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
-        }
-        match self.project() {
-            ServingProjection::Closing { handshake } => handshake.as_mut().poll(cx),
-            ServingProjection::Running { .. } | ServingProjection::Ended => Poll::Ready(()),
-        }
-    }
-}
-
-impl<Fut: Future<Output = Result<(), Error>>> Serving<Fut> {
-    /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
-    fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
-        let polled = handler.poll(cx);
-        if polled.is_ready() {
-            self.set(Self::Ended);
-        }
-        polled
-    }
-}
-
-/// The close code for the handler's result.
-fn closing_code(result: &Result<(), Error>) -> CloseCode {
-    match result {
-        // The close frame that this error tells of was the last.
-        Err(error) if error.is_close_sent() => CloseCode::NORMAL,
-        Err(error @ (Error::Application(_) | Error::Usage(_))) => {
-            log::warn!("a websocket handler failed: {error}");
-            CloseCode::INTERNAL_ERROR
-        }
-        Err(Error::Full) => CloseCode::TRY_AGAIN_LATER,
-        _ => CloseCode::NORMAL,
-    }
-}
-
-/// Sends the close frame, unless one was sent, and waits for the peer's.
-async fn finish(mut session: Box<Session>, code: CloseCode) {
-    if let Err(error) = session.close(CloseFrame::new(code, "").ok().as_ref()).await {
-        log::debug!("closing handshake: {error}");
-    }
 }
 
 impl<F> fmt::Debug for Upgrade<F> {

@@ -1,0 +1,315 @@
+//! What applications hang around their WebSockets: before the 101, after it, and at the end.
+
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use tidegate::engine::block_on;
+use tidegate::http::{HttpConfig, RequestHead};
+use tidegate::prelude::*;
+use tidegate::websocket::{Closed, Disconnected, Error, Locals, Refusal, upgrade};
+
+use crate::handler::{Gate, reports};
+use crate::support::client::{Client, HANDSHAKE, PATIENCE, TEXT, close_frame};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
+
+struct User(String);
+
+/// The response to [`HANDSHAKE`] with another target and one more field.
+fn ask(server: &TestServer, target: &str, field: &str) -> (Client, u16, String) {
+    let mut client = Client::connect(server.address);
+    let request = HANDSHAKE.replace("GET /ws", &format!("GET {target}"));
+    client.write(request.replacen("\r\n", &format!("\r\n{field}\r\n"), 1).as_bytes());
+    let response = client.http_response();
+    (client, response.status, response.body)
+}
+
+/// W4.
+#[test]
+fn authorizing_answers_anything_or_attaches_what_it_found() {
+    on_every_engine(|setup| {
+        let greet = upgrade(|mut ws: WebSocket| async move {
+            let user = ws.local::<User>().expect("a user was attached");
+            ws.send(format!("hello {}", user.0)).await?;
+            echo(ws).await
+        });
+        let greet =
+            greet.authorize(async |head: &RequestHead| match head.header("authorization") {
+                // It may wait for others.
+                Some(name) => {
+                    tidegate::engine::time::sleep(Duration::from_millis(1)).await;
+                    Ok(User(format!("{name} of {}", head.param("room").unwrap_or_default())))
+                }
+                None => Err(Response::text(head.query().unwrap_or_default().to_owned())
+                    .with_status(http::StatusCode::UNAUTHORIZED)),
+            });
+        let server = TestServer::start(setup, Router::new().get("/ws/:room", greet));
+        let (mut client, status, body) = ask(&server, "/ws/blue?who=you", "X-Nothing: 1");
+        assert_eq!((status, body.as_str()), (401, "who=you"));
+        client.write(HANDSHAKE.replace("GET /ws", "GET /nowhere").as_bytes());
+        assert_eq!(client.http_response().status, 404, "the connection is still HTTP");
+        let (mut client, status, _) = ask(&server, "/ws/blue", "Authorization: Ada");
+        assert_eq!(status, 101);
+        client.expect(TEXT, b"hello Ada of blue");
+        client.check_echo(TEXT, b"and on");
+        client.close();
+        server.finish();
+    });
+}
+
+/// W8.
+#[test]
+fn authorizing_too_slowly_is_answered_with_503() {
+    on_every_engine(|setup| {
+        let never = upgrade(echo)
+            .authorize(async |_head: &RequestHead| {
+                Gate::default().pass().await;
+                Ok::<_, Response>(())
+            })
+            .handshake_timeout(Duration::from_millis(20));
+        let server = TestServer::start(setup, Router::new().get("/ws", never));
+        let (client, status, _) = ask(&server, "/ws", "X-Nothing: 1");
+        assert_eq!(status, 503);
+        drop(client);
+        server.finish();
+    });
+}
+
+/// W8: slowly is how attackers send their handshakes.
+#[test]
+fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
+    on_every_engine(|setup| {
+        let app = Router::new().get("/ws", upgrade(echo));
+        let http = HttpConfig { header_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
+        let running = builder.start().unwrap();
+        let mut client = Client::connect(running.local_addr().unwrap());
+        client.write(&HANDSHAKE.as_bytes()[..HANDSHAKE.len() - 1]);
+        assert_eq!(client.http_response().status, 408);
+        drop(client);
+        assert_eq!(running.shutdown(Shutdown::default()).forced, 0);
+    });
+}
+
+/// W5.
+#[test]
+fn a_refusal_after_the_handshake_closes_with_the_applications_code() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let refuse = upgrade(|ws: WebSocket| echo(ws))
+            .keep_request()
+            .on_connect(async |ws: &mut WebSocket| {
+                ws.send("a moment").await?;
+                match ws.request().and_then(|head| head.query()) {
+                    Some("code") => Err(Refusal::new(CloseCode::new(4123), "not today")),
+                    Some("error") => Err(std::io::Error::other("secret").into()),
+                    _ => Ok(()),
+                }
+            })
+            .on_disconnect(move |_: &Disconnected<'_>| report.send(()).unwrap());
+        let server = TestServer::start(setup, Router::new().get("/ws", refuse));
+        for (target, code, reason) in [("/ws?code", 4123, "not today"), ("/ws?error", 1008, "")] {
+            let (mut client, status, _) = ask(&server, target, "X-Nothing: 1");
+            assert_eq!(status, 101);
+            client.expect(TEXT, b"a moment");
+            assert_eq!(client.expect_close(code), reason);
+            client.write(&close_frame(code, ""));
+            client.expect_end();
+        }
+        let (mut client, _, _) = ask(&server, "/ws", "X-Nothing: 1");
+        client.expect(TEXT, b"a moment");
+        client.check_echo(TEXT, b"welcome");
+        client.close();
+        reports.next();
+        server.finish();
+        assert!(reports.is_over(), "those who were refused have not connected");
+    });
+}
+
+/// What an `on_disconnect` hook was told.
+#[derive(Debug, PartialEq)]
+struct Told {
+    query: String,
+    code: u16,
+    panicked: bool,
+}
+
+/// A server whose WebSockets do what the query of their request says.
+fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
+    let (tell, told) = channel();
+    let handler = upgrade(|mut ws: WebSocket| async move {
+        let query = ws.request().and_then(|head| head.query()).unwrap_or_default().to_owned();
+        ws.locals().insert(query.clone());
+        ws.send("ready").await?;
+        ws.recv().await?;
+        match query.as_str() {
+            "panic" => panic!("as the test asked for"),
+            "abort" => ws.abort(),
+            "drop" => drop(ws),
+            "error" => return Err(Error::application("as the test asked for")),
+            _ => return echo(ws).await,
+        }
+        Ok(())
+    });
+    let handler = handler.keep_request().on_disconnect(move |ended: &Disconnected<'_>| {
+        let query = ended.locals().get::<String>().expect("the handler kept it");
+        assert_eq!(ended.request().and_then(|head| head.query()), Some(query.as_str()));
+        let code = ended.close_code().value();
+        tell.send(Told { query: (*query).clone(), code, panicked: ended.panicked() }).unwrap();
+        assert_ne!(*query, "panic", "a hook that panics while its handler does");
+    });
+    (TestServer::start(setup, Router::new().get("/ws", handler)), told)
+}
+
+/// W5: after returns, errors, panics, aborts, losses and a shutdown.
+#[test]
+fn every_connection_that_connected_disconnects_once() {
+    on_every_engine(|setup| {
+        let (server, told) = told_server(setup);
+        let ends = [("panic", 1006), ("abort", 1006), ("drop", 1006), ("error", 1011), ("close", 4000), ("lost", 1006)];
+        for (query, code) in ends {
+            let (mut client, _, _) = ask(&server, &format!("/ws?{query}"), "X-Nothing: 1");
+            client.expect(TEXT, b"ready");
+            match query {
+                "close" => client.write(&close_frame(4000, "")),
+                "lost" => {
+                    client.finish_writing();
+                }
+                _ => client.send(TEXT, b"go on"),
+            }
+            if query == "error" {
+                client.expect_close(1011);
+                client.write(&close_frame(1011, ""));
+            }
+            let end = told.recv_timeout(PATIENCE).expect("the hook is told");
+            assert_eq!(end, Told { query: query.to_owned(), code, panicked: query == "panic" });
+            drop(client);
+        }
+        let (mut client, _, _) = ask(&server, "/ws?shutdown", "X-Nothing: 1");
+        client.expect(TEXT, b"ready");
+        let mut shutdown = Shutdown::default();
+        shutdown.drain_timeout = Duration::ZERO;
+        server.running.shutdown(shutdown);
+        assert_eq!(told.recv_timeout(PATIENCE).expect("the hook is told").query, "shutdown");
+        assert!(told.recv_timeout(PATIENCE).is_err(), "each is told once, and the server is gone");
+    });
+}
+
+/// W5: whoever was given the WebSocket is connected as long as it has it.
+#[test]
+fn a_web_socket_that_was_given_away_disconnects_when_it_is_dropped() {
+    on_every_engine(|setup| {
+        let (tell, told) = channel();
+        let handler = upgrade(move |ws: WebSocket| async move {
+            thread::spawn(move || block_on(echo(ws)));
+            Ok(())
+        });
+        let handler = handler.on_disconnect(move |ended: &Disconnected<'_>| {
+            tell.send((ended.close_code().value(), ended.panicked())).unwrap();
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let mut client = Client::open(server.address);
+        client.check_echo(TEXT, b"by a thread");
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        client.close();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((1000, false)));
+        server.finish();
+    });
+}
+
+/// W7.
+#[test]
+fn what_is_skipped_and_what_is_no_handshake_go_to_the_next_handler() {
+    on_every_engine(|setup| {
+        let page = |_request: Request| async { Response::text("page") };
+        let handler = upgrade(echo).or_else(page).skip(|head| head.query() == Some("skip")).skip_paths(["/ws/skipped"]);
+        let bare = upgrade(echo).skip_paths(["/bare"]);
+        let app = Router::new().get("/ws/:name", handler).get("/bare", bare);
+        let server = TestServer::start(setup, app);
+        for target in ["/ws/skipped", "/ws/other?skip"] {
+            let (_client, status, body) = ask(&server, target, "X-Nothing: 1");
+            assert_eq!((status, body.as_str()), (200, "page"), "{target}");
+        }
+        let (_client, status, _) = ask(&server, "/bare", "X-Nothing: 1");
+        assert_eq!(status, 404);
+        let mut client = Client::connect(server.address);
+        client.write(b"GET /ws/other HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        assert_eq!(client.http_response().body, "page");
+        drop(client);
+        let (client, status, _) = ask(&server, "/ws/other", "X-Nothing: 1");
+        assert_eq!(status, 101);
+        client.close();
+        server.finish();
+    });
+}
+
+/// W6, W56, W57.
+#[test]
+fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let handler = upgrade(move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let (locals, closed) = (ws.locals(), ws.closed());
+                locals.insert(0_u32);
+                report.send((locals.clone(), closed)).unwrap();
+                while let Some(message) = ws.recv().await? {
+                    let head = ws.request().expect("it is kept");
+                    let name = message.as_text().unwrap_or_default();
+                    let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
+                    let count = locals.get::<u32>().map_or(0, |count| *count);
+                    ws.send(format!("{answer} {count}")).await?;
+                }
+                Ok(())
+            }
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws/:room", handler.keep_request()));
+        let (mut client, _, _) = ask(&server, "/ws/blue%20one?a=b", "X-Color: red");
+        let (locals, closed): (Locals, _) = reports.next();
+        for (number, (name, value)) in [("room", "blue one"), ("x-color", "red"), ("", "a=b")].into_iter().enumerate() {
+            locals.insert(number as u32);
+            client.send(TEXT, name.as_bytes());
+            client.expect(TEXT, format!("{value} {number}").as_bytes());
+        }
+        assert!(!closed.is_closed());
+        client.close();
+        block_on(closed.clone());
+        assert!(closed.is_closed());
+        server.finish();
+    });
+}
+
+/// W57: a handler that does not read learns nothing of its peer; those who wait for the end do.
+#[test]
+fn the_end_is_told_whatever_the_handler_does() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let (report, gate) = (report.clone(), passed.clone());
+            async move {
+                let closed: Closed = ws.closed();
+                drop(closed.clone());
+                ws.recv().await?;
+                ws.send("unread").await?;
+                report.send((closed.clone(), ws.closed())).unwrap();
+                gate.pass().await;
+                assert!(closed.is_closed());
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"go");
+        let (first, second) = reports.next();
+        assert!(!first.is_closed() && !second.is_closed());
+        // To close a socket with unread input is to reset the connection.
+        assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
+        drop(client);
+        block_on(first);
+        block_on(second);
+        gate.open();
+        server.finish();
+    });
+}

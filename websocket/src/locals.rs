@@ -1,0 +1,85 @@
+//! Values an application keeps with a connection, found by their type.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+/// What an application keeps with one connection: at most one value of each type. A clone is another handle of the same
+/// values, usable from any thread and even after the connection has ended.
+///
+/// ```
+/// use tidegate_websocket::{Error, WebSocket};
+///
+/// struct Name(String);
+///
+/// async fn handler(mut ws: WebSocket) -> Result<(), Error> {
+///     let locals = ws.locals();
+///     locals.insert(Name("anonymous".to_owned()));
+///     while let Some(message) = ws.recv().await? {
+///         if let Some(text) = message.as_text() {
+///             locals.insert(Name(text.to_owned()));
+///         }
+///     }
+///     println!("{} has left", locals.get::<Name>().map_or_else(String::new, |name| name.0.clone()));
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Locals {
+    values: Arc<Mutex<Values>>,
+}
+
+impl Locals {
+    /// Keeps a value; the one of its type that was kept before, if any.
+    pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
+        self.insert_shared(Arc::new(value))
+    }
+
+    /// The same for a value that is shared already.
+    pub fn insert_shared<T: Any + Send + Sync>(&self, value: Arc<T>) -> Option<Arc<T>> {
+        self.lock().insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
+    }
+
+    /// The value of this type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let value = self.lock().get(&TypeId::of::<T>()).map(Arc::clone);
+        value.and_then(|value| value.downcast().ok())
+    }
+
+    /// Takes the value of this type out.
+    pub fn remove<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.lock().remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Values> {
+        // Every change is one step: a panic leaves no half of one.
+        self.values.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl fmt::Debug for Locals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locals").field("values", &self.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_value_of_each_type() {
+        let locals = Locals::default();
+        assert_eq!(locals.insert(1_u8), None);
+        assert_eq!(locals.clone().insert(2_u8), Some(Arc::new(1)));
+        locals.insert("text");
+        assert_eq!(locals.get::<u8>(), Some(Arc::new(2)));
+        assert_eq!(locals.get::<&str>(), Some(Arc::new("text")));
+        assert_eq!(locals.get::<u16>(), None);
+        assert_eq!(locals.remove::<u8>(), Some(Arc::new(2)));
+        assert_eq!(locals.get::<u8>(), None);
+    }
+}
