@@ -61,6 +61,12 @@ pub struct Config {
     pub backlog: usize,
     /// TCP_NODELAY on accepted sockets. Default: true.
     pub nodelay: bool,
+    /// The kernel's receive buffer of accepted sockets, in bytes: `SO_RCVBUF`, 1 to 2,147,483,647. The kernel keeps it
+    /// within bounds of its own, and counts its bookkeeping to it. Default: the system's, which grows as it is needed.
+    pub socket_receive_buffer_bytes: Option<u32>,
+    /// The same for sending: `SO_SNDBUF`. What fits in it has left as far as the outbound queue and its timeouts are
+    /// concerned. Default: the system's.
+    pub socket_send_buffer_bytes: Option<u32>,
     /// How long a closing connection may take for each 256 KiB of what is still queued before it is reset. Default: 30 s.
     pub flush_timeout: Duration,
     /// How long a closing connection, its FIN sent, waits for the peer's, dropping its further input, before its socket is
@@ -144,6 +150,8 @@ impl Default for Config {
             connections_max: 65_536,
             backlog: 1024,
             nodelay: true,
+            socket_receive_buffer_bytes: None,
+            socket_send_buffer_bytes: None,
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
@@ -200,6 +208,12 @@ impl Config {
         }
         within("connections_max", self.connections_max, 1, 1 << 24, "1 to 16,777,216")?;
         within("backlog", self.backlog, 1, 65_535, "1 to 65,535")?;
+        for (setting, bytes) in [
+            ("socket_receive_buffer_bytes", self.socket_receive_buffer_bytes),
+            ("socket_send_buffer_bytes", self.socket_send_buffer_bytes),
+        ] {
+            within(setting, bytes.unwrap_or(1), 1, i32::MAX as u32, "1 to 2,147,483,647 bytes")?;
+        }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
         self.uring.check()?;
@@ -290,11 +304,13 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 11] = [
+        let table: [(&str, Change); 13] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
             ("backlog", |c| c.backlog = 0),
+            ("socket_receive_buffer_bytes", |c| c.socket_receive_buffer_bytes = Some(0)),
+            ("socket_send_buffer_bytes", |c| c.socket_send_buffer_bytes = Some(u32::MAX)),
             ("inbound.chunks_max", |c| c.inbound.chunks_max = 1),
             ("inbound.high_percent", |c| c.inbound.high_percent = 101),
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),

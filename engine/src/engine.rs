@@ -135,7 +135,12 @@ impl Starting {
 
     fn start(self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         let config = &self.checked.config;
-        let options = Options { backlog: config.backlog, nodelay: config.nodelay };
+        let options = Options {
+            backlog: config.backlog,
+            nodelay: config.nodelay,
+            receive_buffer_bytes: config.socket_receive_buffer_bytes,
+            send_buffer_bytes: config.socket_send_buffer_bytes,
+        };
         let mut listeners: Vec<Vec<Listener>> = (0..self.checked.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         if config.connections_max < bindings.len() {

@@ -30,6 +30,24 @@ pub(crate) enum Binding {
 pub(crate) struct Options {
     pub(crate) backlog: usize,
     pub(crate) nodelay: bool,
+    pub(crate) receive_buffer_bytes: Option<u32>,
+    pub(crate) send_buffer_bytes: Option<u32>,
+}
+
+impl Options {
+    /// Before the socket listens: the window scale is agreed on while a connection is being made.
+    fn apply(self, socket: &Socket, tcp: bool) -> io::Result<()> {
+        if tcp {
+            socket.set_tcp_nodelay(self.nodelay)?;
+        }
+        if let Some(bytes) = self.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes as usize)?;
+        }
+        if let Some(bytes) = self.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes as usize)?;
+        }
+        Ok(())
+    }
 }
 
 impl Listener {
@@ -85,9 +103,7 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
             let share = || {
                 let socket = socket.try_clone()?;
                 socket.set_nonblocking(false)?;
-                if socket.local_addr()?.as_socket().is_some() {
-                    socket.set_tcp_nodelay(options.nodelay)?;
-                }
+                options.apply(&socket, socket.local_addr()?.as_socket().is_some())?;
                 // It listens already; this sets the length of its queue.
                 socket.listen(options.backlog as i32)?;
                 Listener::from_socket(socket, options)
@@ -126,7 +142,7 @@ fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<S
         // [::] takes IPv4 connections too, whatever the system's default is.
         socket.set_only_v6(false)?;
     }
-    socket.set_tcp_nodelay(options.nodelay)?;
+    options.apply(&socket, true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

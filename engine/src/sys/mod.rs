@@ -24,9 +24,20 @@ use crate::mailbox::Signal;
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
+#[cfg(target_os = "linux")]
+mod tcp_info;
 pub(crate) mod threads;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
+
+#[cfg(target_os = "linux")]
+pub(crate) use tcp_info::read as tcp_info;
+
+/// See [`Connection::tcp_info`](crate::Connection::tcp_info).
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn tcp_info(_socket: &SockRef<'_>) -> io::Result<crate::tcp::TcpInfo> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// A task to be run on a connection's socket, or told why it cannot be.
 pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;

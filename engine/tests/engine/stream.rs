@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
+use std::time::Duration;
 
+use socket2::SockRef;
 use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 
 use crate::support::*;
@@ -114,7 +116,7 @@ fn a_peers_reset_is_reported_after_its_data() {
         });
         let mut client = connect(address);
         client.write_all(b"12345").unwrap();
-        socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
         wait_until("the bytes to arrive", || running.stats()[0].received_bytes_total == 5);
         drop(client);
         assert_eq!(seen.wait("the reset", |seen| *seen), (5, ReceiveError::Closed(CloseCause::Reset)));
@@ -191,13 +193,28 @@ fn addresses_are_known_to_the_end() {
 
 #[test]
 fn socket_options_and_tcp_state_are_reachable() {
-    on_every_engine(|setup| {
+    on_every_engine(|mut setup| {
+        (setup.config.socket_receive_buffer_bytes, setup.config.socket_send_buffer_bytes) =
+            (Some(20_000), Some(30_000));
         let (running, address) = start(setup.config, |mut connection: Connection| async move {
             let nodelay = connection.with_socket(|socket| socket.tcp_nodelay()).await.unwrap();
             assert!(nodelay, "inherited from the listener");
             connection.with_socket(|socket| socket.set_tcp_nodelay(false)).await.unwrap();
             assert!(!connection.with_socket(|socket| socket.tcp_nodelay()).await.unwrap());
+            let sizes = |socket: SockRef<'_>| Ok((socket.recv_buffer_size()?, socket.send_buffer_size()?));
+            let (receive, send) = connection.with_socket(sizes).await.unwrap();
+            // Linux doubles what it is asked for, for its bookkeeping.
+            let around = |bytes: usize| bytes..=2 * bytes;
+            assert!(around(20_000).contains(&receive) && around(30_000).contains(&send), "{receive}, {send}");
             let _ = connection.receive().await;
+            let info = connection.tcp_info().await;
+            if cfg!(target_os = "linux") {
+                let info = info.unwrap();
+                assert!(info.congestion_window_segments > 0 && info.segment_bytes > 0, "{info:?}");
+                assert!(info.round_trip > Duration::ZERO && info.retransmission_timeout > info.round_trip, "{info:?}");
+            } else {
+                assert_eq!(info.unwrap_err().kind(), ErrorKind::Unsupported);
+            }
             connection.sender().send(&b"done"[..]).await.unwrap();
         });
         let mut client = connect(address);
@@ -231,7 +248,7 @@ fn a_panicking_handler_closes_its_connection_and_no_other() {
 #[test]
 fn a_slow_reader_gets_everything_after_the_linger_timeout() {
     on_every_engine(|mut setup| {
-        setup.config.linger_timeout = std::time::Duration::from_millis(20);
+        setup.config.linger_timeout = Duration::from_millis(20);
         let (running, address) = start(setup.config, |connection: Connection| async move {
             connection.with_socket(|socket| socket.set_send_buffer_size(1 << 20)).await.unwrap();
             connection.sender().send(pattern(300_000)).await.unwrap();
