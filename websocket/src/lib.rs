@@ -67,6 +67,7 @@ mod serving;
 mod session;
 mod spare;
 mod upgrade;
+mod users;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
@@ -90,4 +91,5 @@ pub use prepared::PreparedMessage;
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use sender::{SendMessage, SendRef, Sender};
 pub use upgrade::{Upgrade, upgrade};
+pub use users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};
