@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+mod hold;
 mod inbound;
 mod link;
 mod listener;
@@ -52,6 +53,7 @@ pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError
 pub use fanout::{
     Delivered, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowPolicy,
 };
+pub use hold::Hold;
 pub use running::{Handle, Running};
 pub use sender::{COPY_BYTES_MAX, Sender};
 pub use shutdown::{Shutdown, ShutdownReport};

@@ -4,6 +4,8 @@
 //! takes everything queued as one [`SendBatch`], and takes the next only when that has completed: bytes accepted here
 //! leave in order, or the connection is reported closed.
 
+mod hold;
+
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -11,7 +13,6 @@ use bytes::{Buf, Bytes};
 
 use crate::batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::error::{CloseCause, SendError};
-use crate::sender::COPY_BYTES_MAX;
 use crate::spare;
 use crate::wakers::Wakers;
 
@@ -25,13 +26,17 @@ pub(crate) struct OutboundMarks {
 /// How the sending side stands.
 ///
 /// ```text
-///          append_last, shutdown_write
-///   Open ──────────────────────────────▶ Finished ── queue empty ──▶ (FIN, if asked for)
-///     └──────────── failure ──────────▶ Closed ◀── failure ─┘
+///        hold, release
+///   Open ◀───────────▶ Held
+///     └────────┬────────┘
+///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if asked for)
+///   any state ── failure ──▶ Closed
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendState {
     Open,
+    /// One sender has the queue to itself for a while: the others wait.
+    Held,
     Finished,
     Closed(CloseCause),
 }
@@ -140,7 +145,7 @@ impl Outbound {
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
         match self.state {
-            SendState::Open => Ok(()),
+            SendState::Open | SendState::Held => Ok(()),
             SendState::Finished => Err(SendError::Finished),
             SendState::Closed(cause) => Err(SendError::Closed(cause)),
         }
@@ -148,7 +153,14 @@ impl Outbound {
 
     /// Whether `len` more bytes may be queued: within the high mark, or alone.
     pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
-        self.check_open()?;
+        if self.state != SendState::Open {
+            return Err(self.refusal());
+        }
+        self.check_room(len, marks)
+    }
+
+    #[inline]
+    fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes();
         if bytes != 0 && (self.full || bytes + len > marks.bytes_high) {
             self.full = true;
@@ -190,7 +202,9 @@ impl Outbound {
         marks: &OutboundMarks,
     ) -> Result<Offered, SendError> {
         let bytes = self.bytes();
-        self.check_space(shared.len(), marks)?;
+        if let Err(error) = self.check_space(shared.len(), marks) {
+            return if self.state == SendState::Held { self.defer(shared, bytes_max, marks) } else { Err(error) };
+        }
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
         }
@@ -200,16 +214,13 @@ impl Outbound {
             let first = Segment::Shared(shared.clone());
             return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
         }
-        Ok(Offered::Queued(match shared.len() {
-            ..=COPY_BYTES_MAX => self.append(|tail| tail.extend_from_slice(shared)),
-            _ => self.append_shared(&[], shared.clone()),
-        }))
+        Ok(Offered::Queued(self.append_either(shared)))
     }
 
     /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.
     pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
-        if self.state == SendState::Open {
-            self.state = SendState::Finished;
+        if self.check_open().is_ok() {
+            self.end(SendState::Finished);
         }
         self.fin |= fin;
         self.schedule()
@@ -223,7 +234,7 @@ impl Outbound {
     /// The connection failed: drops the queue and answers everyone who waits.
     pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
         if !matches!(self.state, SendState::Closed(_)) {
-            self.state = SendState::Closed(cause);
+            self.end(SendState::Closed(cause));
         }
         self.tail = Vec::new();
         self.segments = None;
@@ -248,10 +259,10 @@ impl Outbound {
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
     pub(crate) fn say_farewell(&mut self) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
-        if farewell.is_empty() || self.state != SendState::Open {
+        if farewell.is_empty() || self.check_open().is_err() {
             return Schedule::Known;
         }
-        self.state = SendState::Finished;
+        self.end(SendState::Finished);
         self.append(|tail| tail.extend_from_slice(farewell))
     }
 

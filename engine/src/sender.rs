@@ -252,7 +252,7 @@ impl fmt::Debug for Sender {
 pub const COPY_BYTES_MAX: usize = 4096;
 
 /// Queues `head` by copy and `payload` by whichever way costs less.
-fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
         return outbound.append_shared(head, payload);
     }

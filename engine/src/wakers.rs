@@ -1,6 +1,9 @@
-//! Who waits for something to happen to an outbound queue.
+//! Who and what waits for something to happen to an outbound queue.
 
+use std::collections::VecDeque;
 use std::task::Waker;
+
+use bytes::Bytes;
 
 /// Those who wait; one pointer in each of very many idle connections, for whom nobody waits.
 #[derive(Default)]
@@ -12,6 +15,9 @@ struct Lists {
     waiting: Vec<Waker>,
     /// For the end of the connection alone.
     at_close: Vec<Waker>,
+    /// For the end of a hold: bytes from the worker itself, in order, because a worker waits for nobody.
+    deferred: VecDeque<Bytes>,
+    deferred_bytes: usize,
 }
 
 impl Wakers {
@@ -31,9 +37,28 @@ impl Wakers {
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         match &mut self.0 {
             None => Vec::new(),
-            Some(lists) if !lists.at_close.is_empty() => std::mem::take(&mut lists.waiting),
+            Some(lists) if !lists.at_close.is_empty() || !lists.deferred.is_empty() => {
+                std::mem::take(&mut lists.waiting)
+            }
             Some(_) => self.0.take().map_or_else(Vec::new, |lists| lists.waiting),
         }
+    }
+
+    /// Keeps bytes for the end of the hold.
+    pub(crate) fn defer(&mut self, bytes: Bytes) {
+        let lists = self.0.get_or_insert_default();
+        lists.deferred_bytes += bytes.len();
+        lists.deferred.push_back(bytes);
+    }
+
+    pub(crate) fn deferred_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |lists| lists.deferred_bytes)
+    }
+
+    pub(crate) fn take_deferred(&mut self) -> VecDeque<Bytes> {
+        let Some(lists) = &mut self.0 else { return VecDeque::new() };
+        lists.deferred_bytes = 0;
+        std::mem::take(&mut lists.deferred)
     }
 
     /// All who wait: nothing will happen any more.
