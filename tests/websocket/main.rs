@@ -14,6 +14,7 @@ mod hub;
 mod memory;
 mod messages;
 mod shutdown;
+mod streams;
 mod users;
 mod violations;
 

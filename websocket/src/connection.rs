@@ -58,11 +58,11 @@ impl WebSocket {
         Self { session: Some(Box::new(Session::new(connection, config))) }
     }
 
-    fn session_mut(&mut self) -> &mut Session {
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
         self.session.as_mut().expect("a WebSocket has its session until it is dropped")
     }
 
-    fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
     }
 

@@ -21,6 +21,9 @@ pub enum Error {
     /// The peer ended the stream without a close frame (RFC 6455 section 7.1.5 calls this 1006).
     #[error("the peer ended the connection without a close frame")]
     Lost,
+    /// The connection ended, in order or not, inside a message that was being read in pieces.
+    #[error("the connection ended before the message did: what was read of it is not the whole")]
+    Incomplete,
     /// Nothing was received before the read deadline. The connection is usable.
     #[error("nothing was received before the read deadline")]
     ReadDeadline,

@@ -11,6 +11,9 @@ use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
 
+/// Bytes of the longest control frame that a server sends, and more.
+const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
+
 /// A way into the queue of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outlet<'a>(pub(crate) &'a Sender);
@@ -71,9 +74,17 @@ impl Outlet<'_> {
         }
     }
 
-    /// Queues a control frame if there is space.
+    /// Queues a control frame if there is space. It may stand between the frames of a message that is being streamed.
     pub(crate) fn try_queue_control(self, frame: &Frame<'_>) -> Result<(), SendError> {
-        self.try_queue_frame(frame, CONTROL_PAYLOAD_BYTES_MAX)
+        match self.try_queue_frame(frame, CONTROL_PAYLOAD_BYTES_MAX) {
+            Err(SendError::Full) => self.0.try_append_between(CONTROL_BYTES_MAX, |out| frame.encode(None, out)),
+            queued => queued,
+        }
+    }
+
+    /// Ready when a control frame may be queued.
+    pub(crate) fn poll_ready_control(self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.0.poll_ready_between(cx, CONTROL_BYTES_MAX)
     }
 
     /// Queues the last frame of this side, whatever the mark.

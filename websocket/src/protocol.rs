@@ -18,6 +18,8 @@
 //! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
 //! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
 
+mod delivery;
+
 use std::mem;
 use std::ops::Range;
 
@@ -103,9 +105,15 @@ enum Incoming {
     Between,
     /// A message is being gathered.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
-    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the
-    /// payload of its frames, counting all that the last header claims.
-    Streaming { kind: MessageKind, validator: Utf8Validator, begun: bool, frames_bytes: u64 },
+    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the payload of its frames,
+    /// counting all that the last header claims; the reserved bits are those of the first.
+    Streaming {
+        kind: MessageKind,
+        validator: Utf8Validator,
+        begun: bool,
+        frames_bytes: u64,
+        reserved_bits: ReservedBits,
+    },
     /// The peer closed or broke a rule: whatever comes is ignored.
     Ended,
 }
@@ -140,11 +148,6 @@ impl Protocol {
             self.end();
         }
         received
-    }
-
-    /// How messages that begin from now on are reported. One that is open goes on as it began.
-    pub const fn set_delivery(&mut self, delivery: Delivery) {
-        self.delivery = delivery;
     }
 
     /// The limit for every frame header from now on.
@@ -297,7 +300,8 @@ impl Protocol {
         self.incoming = match self.delivery {
             Delivery::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
             Delivery::Pieces => {
-                Incoming::Streaming { kind, validator: Utf8Validator::new(), begun: false, frames_bytes: 0 }
+                let validator = Utf8Validator::new();
+                Incoming::Streaming { kind, validator, begun: false, frames_bytes: 0, reserved_bits }
             }
         };
     }

@@ -4,6 +4,8 @@
 //! [`WebSocket`](crate::WebSocket) while the handler has one, and by the task around the handler for the closing
 //! handshake after it. Control frames are answered as they come, whichever read finds them.
 
+mod pieces;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,6 +28,8 @@ use crate::message::{Message, MessageKind};
 use crate::outlet::Outlet;
 use crate::protocol::{Plain, Protocol, ProtocolConfig};
 use crate::utf8::Text;
+
+pub(crate) use pieces::{MessagePiece, PiecePayload};
 
 /// Payloads from this size on keep the memory they were received in, if they fill at least half of it; smaller ones
 /// are copied, which costs less.
@@ -209,8 +213,19 @@ impl Session {
         Poll::Ready(message)
     }
 
-    /// The next whole message; `None` once the closing handshake is over, or a final error has been reported.
+    /// The next whole message; `None` once the closing handshake is over, or a final error has been reported. What is
+    /// left of a message whose first pieces were handed out is dropped.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        loop {
+            match ready!(self.poll_event(cx)) {
+                Ok(Some(Event::Piece { .. })) => {}
+                event => return Poll::Ready(event),
+            }
+        }
+    }
+
+    /// The next message or piece of one.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         if self.rare.is_some() {
             self.settle();
         }
@@ -245,7 +260,7 @@ impl Session {
             Err(error) => return Err(self.fail(error)),
         };
         match progress.event {
-            Some(event @ (Event::InPlace { .. } | Event::Assembled { .. })) => {
+            Some(event @ (Event::InPlace { .. } | Event::Assembled { .. } | Event::Piece { .. })) => {
                 self.used = progress.consumed as u32;
                 self.renew_idle_timeout();
                 return Ok(Some(event));
@@ -281,7 +296,7 @@ impl Session {
         let Some(pong) = self.rare.as_deref_mut().and_then(|rare| rare.pong.as_deref()) else { return Poll::Ready(()) };
         while let Ok(frame) = Frame::pong(pong) {
             match outlet.try_queue_control(&frame) {
-                Err(SendError::Full) => match outlet.poll_ready(cx, CONTROL_PAYLOAD_BYTES_MAX) {
+                Err(SendError::Full) => match outlet.poll_ready_control(cx) {
                     Poll::Pending => return Poll::Pending,
                     // There is space again.
                     Poll::Ready(_) => {}

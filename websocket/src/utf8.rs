@@ -250,21 +250,27 @@ impl Expecting {
 }
 
 /// Where the last character of `bytes` starts if its lead byte promises more bytes than there are, else the length.
-fn cut_character_start(bytes: &[u8]) -> usize {
+pub(crate) fn cut_character_start(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
-        let character_len = match byte {
-            0x80..=0xBF => continue,
-            0xC0..=0xDF => 2,
-            0xE0..=0xEF => 3,
-            0xF0..=0xFF => 4,
-            _ => 1,
-        };
-        if character_len > back + 1 {
+        if matches!(byte, 0x80..=0xBF) {
+            continue;
+        }
+        if character_len(*byte) > back + 1 {
             return bytes.len() - back - 1;
         }
         break;
     }
     bytes.len()
+}
+
+/// Bytes of the character that begins with `lead`.
+pub(crate) const fn character_len(lead: u8) -> usize {
+    match lead {
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xFF => 4,
+        _ => 1,
+    }
 }
 
 /// A text being gathered from pieces, checked as they come; holds no heap until the first byte.

@@ -84,6 +84,14 @@ impl FrameDecoder {
         matches!(self.state, State::Between)
     }
 
+    /// Bytes of the data frame that is open which are still to come; 0 when none is.
+    pub(crate) fn remaining_data_bytes(&self) -> u64 {
+        match &self.state {
+            State::Payload { header, remaining_bytes } if !header.opcode.is_control() => *remaining_bytes,
+            _ => 0,
+        }
+    }
+
     /// Decodes until the next piece or the end of `input`, unmasking the piece in place. Call again with what is left
     /// of the input; after an error the decoder is of no more use.
     ///

@@ -179,8 +179,23 @@ impl MessageEncoder {
 
     /// Appends a piece to `out` as a frame without FIN.
     pub fn write(&mut self, piece: &[u8], masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
-        Frame::new(self.opcode, piece).not_final().encode(masking_key, out);
+        self.next(piece).not_final().encode(masking_key, out);
+        self.advance();
+    }
+
+    /// The next frame, with FIN.
+    pub(crate) const fn next<'a>(&self, piece: &'a [u8]) -> Frame<'a> {
+        Frame::new(self.opcode, piece)
+    }
+
+    /// The next frame was sent.
+    pub(crate) const fn advance(&mut self) {
         self.opcode = Opcode::Continuation;
+    }
+
+    /// Whether a frame was sent.
+    pub(crate) const fn is_begun(&self) -> bool {
+        matches!(self.opcode, Opcode::Continuation)
     }
 
     /// Appends the last piece, which may be empty, to `out` as the frame with FIN.

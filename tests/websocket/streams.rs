@@ -1,0 +1,479 @@
+//! W12: messages that are read and sent in pieces.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::thread;
+
+use tidegate::engine::block_on;
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, MessageKind, ProtocolError, RecvStream, UsageError};
+
+use crate::handler::{Gate, reports};
+use crate::support::client::{
+    BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame, header, pattern,
+};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
+
+const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
+
+/// All of a message, put together; the pieces of text are text, and none is empty.
+async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
+    let kind = message.kind();
+    let (mut text, mut bytes) = (String::new(), Vec::new());
+    while let Some(piece) = message.next().await? {
+        match piece {
+            PayloadRef::Text(piece) => {
+                assert!(kind == MessageKind::Text && !piece.is_empty());
+                text.push_str(piece);
+            }
+            PayloadRef::Binary(piece) => {
+                assert!(kind == MessageKind::Binary && !piece.is_empty());
+                bytes.extend_from_slice(piece);
+            }
+        }
+    }
+    assert!(message.next().await?.is_none(), "the end stays the end");
+    Ok(if kind == MessageKind::Text { text.into() } else { bytes.into() })
+}
+
+async fn echo_gathered(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(mut message) = ws.recv_stream().await? {
+        let message = gather(&mut message).await?;
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Polls once.
+async fn once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Waits for the wake that an earlier poll asked for.
+async fn wake() {
+    let mut woken = false;
+    poll_fn(|_| if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+/// Gives every read up that does not succeed at once, and begins one of the other kind at the next wake.
+async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
+    loop {
+        match once(ws.recv_stream()).await {
+            Poll::Ready(message) => match message? {
+                Some(mut message) => {
+                    let message = gather(&mut message).await?;
+                    ws.send(message).await?;
+                    continue;
+                }
+                None => return Ok(()),
+            },
+            Poll::Pending => wake().await,
+        }
+        match once(ws.recv()).await {
+            Poll::Ready(message) => match message? {
+                Some(message) => ws.send(message).await?,
+                None => return Ok(()),
+            },
+            Poll::Pending => wake().await,
+        }
+    }
+}
+
+/// Sends every message back while it comes, by frames of its own.
+async fn echo_streaming(mut ws: WebSocket) -> Result<(), Error> {
+    let sender = ws.sender();
+    while let Some(mut message) = ws.recv_stream().await? {
+        let mut echo = sender.send_stream(message.kind()).await?;
+        while let Some(piece) = message.next().await? {
+            match piece {
+                PayloadRef::Text(piece) => echo.write(piece.as_bytes()).await?,
+                PayloadRef::Binary(piece) => echo.write(piece).await?,
+            }
+        }
+        echo.finish().await?;
+    }
+    Ok(())
+}
+
+fn serve<F, Fut>(setup: &Setup, handler: F) -> TestServer
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    TestServer::serve(setup, WebSocketConfig::default(), handler)
+}
+
+/// The next message, whatever its frames, checked to begin as what it is; pongs are no part of it.
+fn next_message(client: &mut Client) -> (u8, Vec<u8>) {
+    let (mut kind, mut payload) = (None, Vec::new());
+    loop {
+        let frame = client.next().expect("a frame before the end of the stream");
+        match frame.first & 0x0F {
+            0 => assert!(kind.is_some(), "nothing to continue: {frame:?}"),
+            1 | 2 => assert!(kind.replace(frame.first | FIN).is_none(), "a message inside another: {frame:?}"),
+            _ => panic!("{frame:?} inside a message"),
+        }
+        payload.extend(frame.payload);
+        if frame.first & FIN != 0 {
+            return (kind.unwrap(), payload);
+        }
+    }
+}
+
+/// Owned, borrowed and streamed reads agree, whatever the fragments and the segments.
+#[test]
+fn messages_read_in_pieces_are_what_was_sent() {
+    let large = pattern(3_000_000);
+    let text = MULTILINGUAL.repeat(2_000);
+    let fragments = [
+        frame(TEXT - FIN, b""),
+        frame(CONTINUATION - FIN, &MULTILINGUAL.as_bytes()[..13]),
+        frame(PING, b"inside"),
+        frame(CONTINUATION - FIN, b""),
+        frame(CONTINUATION - FIN, &MULTILINGUAL.as_bytes()[13..14]),
+        frame(CONTINUATION, &MULTILINGUAL.as_bytes()[14..]),
+        frame(BINARY, b"between"),
+        frame(BINARY - FIN, b"one "),
+        frame(CONTINUATION, b"two"),
+        frame(TEXT, b""),
+    ];
+    on_every_engine(|setup| {
+        for server in [serve(setup, echo_gathered), serve(setup, echo_impatiently)] {
+            let mut client = Client::open(server.address);
+            for byte in fragments.concat() {
+                client.write(&[byte]);
+            }
+            client.write(&fragments.concat());
+            for _ in 0..2 {
+                client.expect(PONG, b"inside");
+                client.expect(TEXT, MULTILINGUAL.as_bytes());
+                client.expect(BINARY, b"between");
+                client.expect(BINARY, b"one two");
+                client.expect(TEXT, b"");
+            }
+            client.check_echo(BINARY, &large);
+            client.check_echo(TEXT, text.as_bytes());
+            client.close();
+            server.finish();
+        }
+    });
+}
+
+#[test]
+fn pieces_come_before_the_end_of_the_message() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                while let Some(mut message) = ws.recv_stream().await? {
+                    while let Some(piece) = message.next().await? {
+                        report.send(matches!(piece, PayloadRef::Text(_))).unwrap();
+                    }
+                }
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        // One frame that is never whole before its pieces are: then one in two fragments, a ping between them.
+        client.write(&header(TEXT, 1 << 20));
+        for _ in 0..4 {
+            let same_masked = [0x37, 0xfa, 0x21, 0x3d].repeat(1 << 16);
+            client.write(&same_masked);
+            assert!(reports.next());
+        }
+        client.send(BINARY - FIN, b"one");
+        while reports.next() {}
+        client.send(PING, b"now");
+        client.expect(PONG, b"now");
+        client.send(CONTINUATION, b"two");
+        assert!(!reports.next());
+        client.close();
+        server.finish();
+    });
+}
+
+/// What is read no further is skipped, by whichever read comes next.
+#[test]
+fn the_rest_of_a_dropped_message_is_skipped() {
+    on_every_engine(|setup| {
+        let server = serve(setup, |mut ws: WebSocket| async move {
+            for round in 0.. {
+                let Some(mut message) = ws.recv_stream().await? else { break };
+                let begun = matches!(message.next().await?, Some(PayloadRef::Binary([b'a', ..])));
+                assert!(begun, "a piece of the message that is dropped");
+                let next = match round % 3 {
+                    0 => ws.recv().await?,
+                    1 => ws.recv_ref().await?.map(|message| message.to_message()),
+                    _ => match ws.recv_stream().await? {
+                        Some(mut message) => Some(gather(&mut message).await?),
+                        None => None,
+                    },
+                };
+                ws.send(next.expect("the message after it")).await?;
+            }
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        for round in 0_u8..6 {
+            client.send(BINARY - FIN, b"a");
+            client.send(PING, &[round]);
+            client.expect(PONG, &[round]);
+            client.send(CONTINUATION - FIN, &pattern(100_000));
+            client.send(CONTINUATION, b"its end");
+            let next = [b"the next ", &[b'0' + round][..]].concat();
+            client.send(TEXT, &next);
+            client.expect(TEXT, &next);
+        }
+        client.close();
+        server.finish();
+    });
+}
+
+/// The limit holds for all fragments together, and text fails at its first impossible byte.
+#[test]
+fn streamed_reads_know_the_rules() {
+    let mut config = WebSocketConfig::default();
+    config.message_bytes_max = 10;
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let result = async {
+                    while let Some(mut message) = ws.recv_stream().await? {
+                        gather(&mut message).await?;
+                    }
+                    Ok(())
+                };
+                report.send(result.await).unwrap();
+                Ok(())
+            }
+        });
+        let too_big = [frame(BINARY - FIN, &[0; 6]), frame(CONTINUATION - FIN, b""), frame(CONTINUATION, &[0; 5])];
+        let mut client = Client::open(server.address);
+        client.write(&too_big.concat());
+        client.expect_close(1009);
+        client.expect_end();
+        let end = reports.next();
+        assert!(matches!(end, Err(Error::Protocol(ProtocolError::MessageTooBig { message_bytes: 11, .. }))), "{end:?}");
+
+        let mut client = Client::open(server.address);
+        client.write(&[frame(TEXT - FIN, b"ok \xED"), header(CONTINUATION, 5), vec![0xA0 ^ 0x37]].concat());
+        client.expect_close(1007);
+        client.expect_end();
+        let end = reports.next();
+        assert!(matches!(end, Err(Error::Protocol(ProtocolError::InvalidUtf8))), "{end:?}");
+        server.finish();
+    });
+}
+
+/// Part of a message never looks like the whole.
+#[test]
+fn a_message_that_the_connection_cuts_is_incomplete() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let mut message = ws.recv_stream().await?.expect("a message begins");
+                let first = gather(&mut message).await;
+                let second = gather(&mut message).await;
+                report.send((first, second)).unwrap();
+                Ok(())
+            }
+        });
+        let mut closing = Client::open(server.address);
+        closing.send(TEXT - FIN, b"half");
+        closing.write(&close_frame(1000, ""));
+        let (first, second) = reports.next();
+        assert!(matches!((&first, &second), (Err(Error::Incomplete), Err(Error::Incomplete))), "{first:?} {second:?}");
+        closing.expect_close(1000);
+        closing.expect_end();
+        let mut lost = Client::open(server.address);
+        lost.send(TEXT - FIN, b"half");
+        lost.finish_writing();
+        let (first, second) = reports.next();
+        assert!(matches!((&first, &second), (Err(Error::Lost), Err(Error::Incomplete))), "{first:?} {second:?}");
+        drop(lost);
+        server.finish();
+    });
+}
+
+#[test]
+fn messages_are_sent_back_while_they_come() {
+    let large = pattern(5_000_000);
+    let text = MULTILINGUAL.repeat(20_000);
+    on_every_engine(|setup| {
+        let server = serve(setup, echo_streaming);
+        let mut client = Client::open(server.address);
+        for (first, payload) in [(BINARY, &large[..]), (TEXT, b""), (TEXT, text.as_bytes()), (BINARY, b"short")] {
+            let mut writer = client.stream.try_clone().unwrap();
+            thread::scope(|scope| {
+                scope.spawn(move || std::io::Write::write_all(&mut writer, &frame(first, payload)).unwrap());
+                let (kind, echo) = next_message(&mut client);
+                assert!(kind == first && echo == payload, "{} bytes came back", echo.len());
+            });
+        }
+        client.close();
+        server.finish();
+    });
+}
+
+/// Only control frames come between the pieces; what others send waits or follows.
+#[test]
+fn nothing_but_control_frames_comes_between_pieces() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let (go, hub) = (Gate::default(), Hub::<()>::default());
+        let (gate, members) = (go.clone(), hub.clone());
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let (report, gate, hub) = (report.clone(), gate.clone(), members.clone());
+            async move {
+                let _member = hub.register(&ws)?;
+                let mut message = ws.sender().send_stream(MessageKind::Text).await?;
+                message.write(b"one ").await?;
+                report.send(ws.sender()).unwrap();
+                assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
+                ws.ping(b"ours")?;
+                // Reads go on: they answer the peer's ping.
+                assert_eq!(ws.recv().await?, Some(Message::from("go on")));
+                gate.pass().await;
+                message.write_bytes(vec![b'-'; 10_000].into()).await?;
+                message.write(b"").await?;
+                message.finish().await?;
+                echo(ws).await
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT - FIN, b"one ");
+        let sender = reports.next();
+        client.expect(PING, b"ours");
+        client.send(PING, b"theirs");
+        client.expect(PONG, b"theirs");
+        client.send(TEXT, b"go on");
+        let delivered = block_on(hub.broadcast("from the hub")).unwrap();
+        assert_eq!(delivered.count, 1, "{delivered:?}");
+        let waiting = thread::spawn(move || {
+            let waits = block_on(once(sender.send("waits"))).is_pending();
+            let second = block_on(once(sender.send_stream(MessageKind::Binary))).is_pending();
+            go.open();
+            block_on(sender.send("from a thread")).unwrap();
+            (waits, second)
+        });
+        client.expect(CONTINUATION - FIN, &[b'-'; 10_000]);
+        client.expect(CONTINUATION, b"");
+        client.expect(TEXT, b"from the hub");
+        client.expect(TEXT, b"from a thread");
+        assert_eq!(waiting.join().unwrap(), (true, true));
+        client.check_echo(TEXT, b"and so on");
+        client.close();
+        server.finish();
+    });
+}
+
+/// A message that is not finished closes the connection; one that is not begun leaves no trace.
+#[test]
+fn a_part_of_a_message_is_never_taken_for_the_whole() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                drop(ws.send_stream(MessageKind::Binary).await?);
+                let mut message = ws.send_stream(MessageKind::Text).await?;
+                let refused = message.write(b"\xFF").await;
+                report.send(refused).unwrap();
+                message.write("é".as_bytes()).await?;
+                message.finish().await?;
+                let mut message = ws.send_stream(MessageKind::Text).await?;
+                message.write(b"cut: \xC3").await?;
+                report.send(message.finish().await).unwrap();
+                report.send(ws.send("too late").await).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT - FIN, "é".as_bytes());
+        client.expect(CONTINUATION, b"");
+        client.expect(TEXT - FIN, b"cut: \xC3");
+        client.expect_close(1011);
+        client.write(&close_frame(1011, ""));
+        client.expect_end();
+        for _ in 0..2 {
+            let result = reports.next();
+            assert!(matches!(result, Err(Error::Usage(UsageError::NotUtf8))), "{result:?}");
+        }
+        let result = reports.next();
+        assert!(matches!(result, Err(Error::Usage(UsageError::CloseSent))), "{result:?}");
+        server.finish();
+    });
+}
+
+/// The writer waits for a peer that does not read, and nothing of the message is lost meanwhile.
+#[test]
+fn a_streamed_message_is_bounded_by_the_queue() {
+    const PIECES: usize = 400;
+    let piece = pattern(50_000);
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let written = piece.clone();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let (report, piece) = (report.clone(), written.clone());
+            async move {
+                let sender = ws.sender();
+                let mut message = ws.send_stream(MessageKind::Binary).await?;
+                let mut queued_max = 0;
+                for number in 0..PIECES {
+                    if number % 2 == 0 {
+                        message.write(&piece).await?;
+                    } else {
+                        message.write_bytes(piece.clone().into()).await?;
+                    }
+                    queued_max = queued_max.max(sender.queued_bytes());
+                }
+                message.finish().await?;
+                report.send(queued_max).unwrap();
+                assert!(ws.recv().await?.is_none());
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        let (kind, payload) = next_message(&mut client);
+        assert!(kind == BINARY && payload == piece.repeat(PIECES), "{} bytes came", payload.len());
+        let queued_max = reports.next();
+        assert!(queued_max <= 1 << 20, "{queued_max} bytes were queued");
+        client.close();
+        server.finish();
+    });
+}
+
+/// The close frame of a shutdown waits for no message.
+#[test]
+fn a_shutdown_ends_a_message_that_is_being_sent() {
+    on_every_engine(|setup| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let gate = passed.clone();
+            async move {
+                let mut message = ws.send_stream(MessageKind::Text).await?;
+                message.write(b"begun").await?;
+                gate.pass().await;
+                let late = message.write(b"too late").await;
+                assert!(late.is_err_and(|error| error.is_close_sent()));
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT - FIN, b"begun");
+        server.running.handle().begin_shutdown(Shutdown::default());
+        client.expect_close(1001);
+        gate.open();
+        client.write(&close_frame(1001, ""));
+        client.expect_end();
+        assert_eq!(server.running.join().forced, 0);
+    });
+}

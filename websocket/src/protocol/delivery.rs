@@ -1,0 +1,81 @@
+//! Changing the form in which messages are reported while one is open.
+
+use super::{Delivery, Incoming, Protocol};
+use crate::assembler::Assembler;
+use crate::utf8::Utf8Validator;
+
+impl Protocol {
+    /// How messages are reported from now on. One that is open goes on as it began, unless nothing of its payload has come
+    /// yet: so whoever gives a read up before its message begins has changed nothing for the next.
+    pub fn set_delivery(&mut self, delivery: Delivery) {
+        self.delivery = delivery;
+        match (&self.incoming, delivery) {
+            (Incoming::Assembling { assembler, reserved_bits }, Delivery::Pieces) if assembler.len() == 0 => {
+                self.incoming = Incoming::Streaming {
+                    kind: assembler.kind(),
+                    validator: Utf8Validator::new(),
+                    begun: false,
+                    // What the frame that is open claims: all that was claimed so far and has not come.
+                    frames_bytes: self.frames.remaining_data_bytes(),
+                    reserved_bits: *reserved_bits,
+                };
+            }
+            (Incoming::Streaming { kind, begun: false, reserved_bits, .. }, Delivery::Whole) => {
+                let (assembler, reserved_bits) = (Assembler::new(*kind), *reserved_bits);
+                self.incoming = Incoming::Assembling { assembler, reserved_bits };
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::ProtocolError;
+    use crate::event::Event;
+    use crate::frame::{Frame, Role};
+    use crate::mask::MaskingKey;
+    use crate::message::Message;
+    use crate::protocol::{Delivery, Protocol, ProtocolConfig};
+
+    const KEY: Option<MaskingKey> = Some(MaskingKey::new([1, 2, 3, 4]));
+
+    fn encoded(frame: Frame<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame.encode(KEY, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_message_of_which_only_headers_came_is_reported_in_the_new_form() {
+        let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
+        protocol.set_delivery(Delivery::Pieces);
+        let mut head = encoded(Frame::text("").not_final());
+        assert_eq!(protocol.receive(&mut head).unwrap().event, None);
+        protocol.set_delivery(Delivery::Whole);
+        let mut rest = encoded(Frame::continuation(b"whole"));
+        let event = protocol.receive(&mut rest).unwrap().event.unwrap();
+        assert_eq!(event.into_message(&rest).unwrap(), Some(Message::from("whole")));
+
+        let mut head = encoded(Frame::text("").not_final());
+        assert_eq!(protocol.receive(&mut head).unwrap().event, None);
+        protocol.set_delivery(Delivery::Pieces);
+        let mut rest = encoded(Frame::continuation(b"in pieces"));
+        let event = protocol.receive(&mut rest).unwrap().event;
+        assert!(matches!(event, Some(Event::Piece { first: true, last: true, .. })), "{event:?}");
+    }
+
+    #[test]
+    fn the_limit_counts_what_was_claimed_before_the_change() {
+        let mut config = ProtocolConfig::new(Role::Server);
+        config.message_bytes_max = 10;
+        let mut protocol = Protocol::new(config);
+        let mut first = encoded(Frame::binary(&[0; 6]).not_final());
+        let (head, payload) = first.split_at_mut(6);
+        assert_eq!(protocol.receive(head).unwrap().event, None);
+        protocol.set_delivery(Delivery::Pieces);
+        assert!(protocol.receive(payload).unwrap().event.is_some());
+        let too_much = protocol.receive(&mut encoded(Frame::continuation(&[0; 5])));
+        assert!(matches!(too_much, Err(ProtocolError::MessageTooBig { message_bytes: 11, .. })), "{too_much:?}");
+    }
+}
