@@ -51,6 +51,7 @@ pub use event::{Event, Next, Progress};
 pub use handler::{Handler, Ready, Reply, ready};
 pub use head::RequestHead;
 pub use limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
+pub use pattern::percent_decode;
 pub use protocol::Protocol;
 pub use request::{Body, Request};
 pub use response::{IntoResponse, Response, ResponseBody};

@@ -42,9 +42,14 @@ pub(crate) fn translate(path: &str) -> String {
     translated
 }
 
-/// Decodes percent signs (RFC 3986, section 2.1). `None`: one is not followed by two hexadecimal digits, or the result
-/// is not UTF-8.
-pub(crate) fn percent_decode(text: &str) -> Option<String> {
+/// Decodes percent signs (RFC 3986, section 2.1), as the router does for parameters: for queries, and paths that come
+/// otherwise than by HTTP. `None`: one is not followed by two hexadecimal digits, or the result is not UTF-8.
+///
+/// ```
+/// assert_eq!(tidegate_http::percent_decode("a%20b").as_deref(), Some("a b"));
+/// assert_eq!(tidegate_http::percent_decode("100%"), None);
+/// ```
+pub fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

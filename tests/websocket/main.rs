@@ -15,6 +15,7 @@ mod memory;
 mod messages;
 mod shutdown;
 mod streams;
+mod text_routes;
 mod users;
 mod violations;
 

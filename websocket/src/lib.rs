@@ -68,6 +68,8 @@ mod sender;
 mod serving;
 mod session;
 mod spare;
+#[cfg(feature = "json")]
+mod text_routes;
 mod upgrade;
 mod users;
 pub mod utf8;
@@ -94,6 +96,8 @@ pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 pub use sender::{SendMessage, SendRef, Sender};
+#[cfg(feature = "json")]
+pub use text_routes::{IntoTextResponse, InvalidBody, RouteError, TextRequest, TextResponse, TextRoutes};
 pub use upgrade::{Upgrade, upgrade};
 pub use users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

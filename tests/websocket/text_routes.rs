@@ -1,0 +1,207 @@
+//! Requests as text messages, and their responses (W55).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, RouteError, TextRequest, TextResponse, TextRoutes, upgrade};
+
+use crate::support::client::{BINARY, Client, TEXT};
+use crate::support::servers::{Setup, TestServer, on_every_engine};
+
+fn routes(hub: Hub) -> Result<TextRoutes, RouteError> {
+    TextRoutes::new()
+        .get("/rooms/:room/:name", async |request: TextRequest| {
+            let params: Vec<_> = request.params().map(|(name, value)| format!("{name}={value}")).collect();
+            TextResponse::ok()
+                .with_body(&json!({"params": params, "query": request.query(), "method": request.method()}))
+        })?
+        .get("/rooms/all", async |_request: TextRequest| TextResponse::new(299, "almost"))?
+        .post("/sum", async |request: TextRequest| {
+            let numbers: Vec<i64> = request.body()?;
+            Ok(TextResponse::ok().with_body(&numbers.iter().sum::<i64>()))
+        })?
+        .put("/count", async |request: TextRequest| {
+            let count = request.locals().get::<u32>().map_or(1, |count| *count + 1);
+            request.locals().insert(count);
+            TextResponse::ok().with_body(&count)
+        })?
+        .delete("/nothing", async |_request: TextRequest| ())?
+        .route("PANIC", "/at/once", |_request: TextRequest| -> std::future::Ready<()> {
+            panic!("as the test asked for")
+        })?
+        .route("PANIC", "/later", async |_request: TextRequest| {
+            tidegate::engine::time::sleep(std::time::Duration::from_millis(1)).await;
+            if true {
+                panic!("as the test asked for");
+            }
+        })?
+        .post("/tell", async move |request: TextRequest| {
+            let queued = hub.broadcast(TextResponse::broadcast("news", request.body_json())).queue().await;
+            queued.map(|_| TextResponse::ok()).map_err(|_| TextResponse::new(503, "closed"))
+        })
+}
+
+fn serve(setup: &Setup) -> TestServer {
+    let hub = Hub::default();
+    let routes = Arc::new(routes(hub.clone()).expect("routes without mistakes"));
+    let handler = upgrade(move |mut ws: WebSocket| {
+        let (routes, hub) = (Arc::clone(&routes), hub.clone());
+        async move {
+            let _member = hub.register(&ws)?;
+            routes.serve(&mut ws).await
+        }
+    });
+    TestServer::start(setup, Router::new().get("/ws", handler))
+}
+
+fn next_json(client: &mut Client) -> Value {
+    let frame = client.next().expect("a response");
+    assert_eq!(frame.first, TEXT);
+    serde_json::from_slice(&frame.payload).expect("JSON")
+}
+
+fn ask(client: &mut Client, request: &Value) -> Value {
+    client.send(TEXT, request.to_string().as_bytes());
+    next_json(client)
+}
+
+#[test]
+fn requests_are_answered_by_their_routes() {
+    on_every_engine(|setup| {
+        let server = serve(setup);
+        let mut client = Client::open(server.address);
+        let found = ask(&mut client, &json!({"id": 3, "method": "GET", "target": "/rooms/blue%20one/all?a=%20"}));
+        let body = json!({"params": ["room=blue one", "name=all"], "query": "a=%20", "method": "GET"});
+        assert_eq!(found, json!({"id": 3, "code": 200, "message": "", "body": body}));
+        let table = [
+            (json!({"id": u64::MAX, "method": "GET", "target": "/rooms/all"}), 299, Value::Null),
+            (json!({"id": 1, "method": "POST", "target": "/sum", "body": [1, 2, -4]}), 200, json!(-1)),
+            (json!({"id": 1, "method": "PUT", "target": "/count", "other": "ignored"}), 200, json!(1)),
+            (json!({"id": 0, "method": "PUT", "target": "/count?again"}), 200, json!(2)),
+            (json!({"id": 9, "method": "DELETE", "target": "/nothing", "body": null}), 200, Value::Null),
+        ];
+        for (request, code, body) in table {
+            let response = ask(&mut client, &request);
+            assert_eq!((&response["id"], &response["code"]), (&request["id"], &json!(code)), "{request}");
+            assert_eq!(response["body"], body, "{request}");
+        }
+        client.close();
+        server.finish();
+    });
+}
+
+/// Wrong requests and failing handlers are answered, and the WebSocket goes on.
+#[test]
+fn what_goes_wrong_is_said_in_the_code() {
+    let get = |id: u64, target: &str| json!({"id": id, "method": "GET", "target": target}).to_string();
+    let table = [
+        (get(7, "/nowhere"), 7, 404),
+        (get(7, "rooms/all"), 7, 404),
+        (get(7, ""), 7, 404),
+        (get(7, "/rooms//x"), 7, 404),
+        (r#"{"id":7,"method":"POST","target":"/rooms/all"}"#.to_owned(), 7, 404),
+        (r#"{"id":7,"method":"get","target":"/rooms/all"}"#.to_owned(), 7, 404),
+        (r#"{"id":7,"method":"G T","target":"/rooms/all"}"#.to_owned(), 7, 404),
+        (get(8, "/rooms/%ff/x"), 8, 400),
+        (String::new(), 0, 400),
+        ("no JSON".to_owned(), 0, 400),
+        ("[1]".to_owned(), 0, 400),
+        (r#"{"id":7,"method":"GET","target":"#.to_owned(), 0, 400),
+        (r#"{"id":-1,"method":"GET","target":"/rooms/all"}"#.to_owned(), 0, 400),
+        (r#"{"id":5,"target":"/rooms/all"}"#.to_owned(), 5, 400),
+        ("[".repeat(100_000), 0, 400),
+        (r#"{"id":6,"method":"POST","target":"/sum","body":"text"}"#.to_owned(), 6, 400),
+        (
+            format!(r#"{{"id":6,"method":"POST","target":"/sum","body":{}1{}}}"#, "[".repeat(500), "]".repeat(500)),
+            6,
+            400,
+        ),
+        (r#"{"id":10,"method":"PANIC","target":"/at/once"}"#.to_owned(), 10, 500),
+        (r#"{"id":11,"method":"PANIC","target":"/later"}"#.to_owned(), 11, 500),
+    ];
+    on_every_engine(|setup| {
+        let server = serve(setup);
+        let mut client = Client::open(server.address);
+        for (request, id, code) in &table {
+            client.send(TEXT, request.as_bytes());
+            let response = next_json(&mut client);
+            let shown = &request[..request.len().min(100)];
+            assert_eq!((&response["id"], &response["code"]), (&json!(id), &json!(code)), "{shown}");
+            assert_eq!(response["body"], Value::Null, "{shown}");
+            let message = response["message"].as_str().expect("a text");
+            assert!(!message.is_empty() && !message.contains("as the test asked for"), "{message}");
+        }
+        client.send(BINARY, b"{}");
+        assert_eq!(next_json(&mut client)["code"], json!(400));
+        let after = ask(&mut client, &json!({"id": 1, "method": "GET", "target": "/rooms/all"}));
+        assert_eq!(after["code"], json!(299));
+        client.close();
+        server.finish();
+    });
+}
+
+#[test]
+fn subscribers_are_told_without_asking() {
+    on_every_engine(|setup| {
+        let server = serve(setup);
+        let (mut teller, mut other) = (Client::open(server.address), Client::open(server.address));
+        // Whoever has an answer is registered.
+        assert_eq!(ask(&mut other, &json!({"id": 1, "method": "DELETE", "target": "/nothing"}))["code"], json!(200));
+        let request = json!({"id": 2, "method": "POST", "target": "/tell", "body": "spring"});
+        teller.send(TEXT, request.to_string().as_bytes());
+        let news = json!({"id": 0, "code": 0, "message": "news", "body": "\"spring\""});
+        assert_eq!(next_json(&mut other), news);
+        let mut told = [next_json(&mut teller), next_json(&mut teller)];
+        told.sort_by_key(|response| response["id"].as_u64());
+        assert_eq!(told, [news, json!({"id": 2, "code": 200, "message": "", "body": null})]);
+        teller.close();
+        other.close();
+        server.finish();
+    });
+}
+
+/// For connections that receive other messages too: one request is answered at a time.
+#[test]
+fn commands_and_other_messages_may_be_mixed() {
+    on_every_engine(|setup| {
+        let routes = Arc::new(routes(Hub::default()).expect("routes without mistakes"));
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let routes = Arc::clone(&routes);
+            async move {
+                let locals = ws.locals();
+                while let Some(message) = ws.recv().await? {
+                    let answer = match message.as_text() {
+                        Some(text) => routes.answer(text, &locals).await.into(),
+                        None => message,
+                    };
+                    ws.send(answer).await?;
+                }
+                Ok::<_, Error>(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.check_echo(BINARY, b"echoed");
+        let response = ask(&mut client, &json!({"id": 1, "method": "PUT", "target": "/count"}));
+        assert_eq!(response["body"], json!(1));
+        client.close();
+        server.finish();
+    });
+}
+
+#[test]
+fn mistakes_in_routes_are_errors() {
+    let add =
+        |method: &str, target: &str| TextRoutes::new().route(method, target, async |_request: TextRequest| ()).err();
+    assert_eq!(add("G T", "/"), Some(RouteError::Method { method: "G T".to_owned() }));
+    assert_eq!(add("", "/"), Some(RouteError::Method { method: String::new() }));
+    for target in ["", "a", "/a?b", "/a b", "/:", "/:a-b"] {
+        assert!(matches!(add("GET", target), Some(RouteError::Target { .. })), "{target}");
+    }
+    let twice = RouteError::DuplicateParam { target: "/:a/:a".to_owned(), name: "a".to_owned() };
+    assert_eq!(add("GET", "/:a/:a"), Some(twice));
+    let routes = TextRoutes::new().get("/:a", async |_request: TextRequest| ()).unwrap();
+    let error = routes.get("/:b", async |_request: TextRequest| ()).err();
+    let twice = RouteError::DuplicateRoute { method: "GET".to_owned(), target: "/:b".to_owned() };
+    assert_eq!(error, Some(twice));
+}
