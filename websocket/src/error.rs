@@ -89,10 +89,15 @@ pub enum ProtocolError {
     #[error("the peer sent a text message that is not UTF-8")]
     InvalidUtf8,
 
+    /// A compressed message that is not in the deflate format (RFC 7692 section 7.2.2).
+    #[error("the peer sent a compressed message that cannot be inflated")]
+    InvalidDeflate,
+
     /// A message above the receiver's limit (RFC 6455 sections 7.4.1 and 10.4).
     #[error("the peer sent a message of at least {message_bytes} bytes, above the limit of {message_bytes_max}")]
     MessageTooBig {
-        /// Bytes of the message's frames so far, counting what the last header claims.
+        /// Bytes of the message's frames so far, counting what the last header claims; of a compressed message, bytes of
+        /// payload so far.
         message_bytes: u64,
         /// The limit in force.
         message_bytes_max: u64,
@@ -100,7 +105,8 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code of the close frame that answers this error: 1007 for text that is not UTF-8, 1009 for a message too
+    /// The code of the close frame that answers this error: 1007 for text that is not UTF-8 and what cannot be
+    /// inflated, 1009 for a message too
     /// big, 1002 for the rest (RFC 6455 section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
@@ -117,7 +123,7 @@ impl ProtocolError {
             | Self::ExpectedContinuation
             | Self::TruncatedCloseCode
             | Self::InvalidCloseCode { .. } => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidCloseReason | Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidCloseReason | Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
         }
     }
@@ -165,6 +171,20 @@ pub enum UsageError {
     CloseReasonTooLong {
         /// Bytes asked for.
         reason_bytes: usize,
+    },
+
+    /// A level of compression that does not exist.
+    #[error("there is no compression level {level}: use -2 to 9")]
+    CompressionLevel {
+        /// The level asked for.
+        level: i32,
+    },
+
+    /// A window that compressors do not have.
+    #[error("a window of {bits} bits cannot be had: use 9 to 15")]
+    WindowBits {
+        /// The bits asked for.
+        bits: u8,
     },
 
     /// A close frame has been sent: nothing may follow it (RFC 6455 section 5.5.1).

@@ -37,7 +37,7 @@ pub enum Event {
     },
     /// A whole message that came in several pieces.
     Assembled {
-        /// Reserved bits of its first frame, empty unless allowed.
+        /// Reserved bits of its first frame, empty unless allowed; without that of a compression that has been undone.
         reserved_bits: ReservedBits,
         /// The message.
         message: Message,
@@ -56,6 +56,22 @@ pub enum Event {
         /// Does the message end here?
         last: bool,
     },
+    /// A piece of a compressed message's payload, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces), checked
+    /// as other pieces are. It lies nowhere in the input; one piece of the input makes at most about a thousand times its
+    /// own bytes, and is never more than 1 KiB.
+    Inflated {
+        /// Text or binary.
+        kind: MessageKind,
+        /// The payload; may be empty in the last piece.
+        bytes: Bytes,
+        /// Does the message begin here?
+        first: bool,
+        /// Does the message end here?
+        last: bool,
+    },
+    /// A slice of a big compressed message has been inflated, and there is more in the input: a place to let others
+    /// work before [`receive`](crate::protocol::Protocol::receive) is called again. It may have consumed nothing.
+    Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),
     /// A pong, asked for or not (RFC 6455 section 5.5.3).

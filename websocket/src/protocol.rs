@@ -14,19 +14,21 @@
 //!                                                    close, or a broken rule, ends all: the rest is ignored
 //! ```
 //!
+//! What is compressed (RFC 7692) goes through `rare`, and comes out as if it had come in pieces.
+//!
 //! Called by the connection's owner for every chunk received. It sends nothing, knows no time and keeps no input: when
 //! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
 //! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
 
 mod delivery;
+mod rare;
 
 use std::mem;
 use std::ops::Range;
 
-use bytes::Bytes;
-
-use crate::assembler::{Assembler, CutPayload};
+use crate::assembler::Assembler;
 use crate::close::CloseFrame;
+use crate::deflate::DeflateParams;
 use crate::error::ProtocolError;
 use crate::event::{ControlPayload, Event, Progress};
 use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
@@ -34,6 +36,7 @@ use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
 use crate::utf8::{Utf8Validator, check_utf8};
+use rare::{Rare, inflater};
 
 /// How the peer's frames and messages are received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub struct ProtocolConfig {
     /// Bytes of payload a message may have over all of its frames; default 64 MiB
     /// ([`MESSAGE_BYTES_MAX_DEFAULT`]). More is answered with 1009.
     pub message_bytes_max: u64,
+    /// What the opening handshake agreed on about compression; default none. Then RSV1 is the mark of a compressed
+    /// message, and [`message_bytes_max`](Self::message_bytes_max) bounds what it is inflated to, as that is made.
+    pub deflate: Option<DeflateParams>,
 }
 
 impl ProtocolConfig {
@@ -51,7 +57,7 @@ impl ProtocolConfig {
     #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
-        Self { frames: FrameRules::new(role), message_bytes_max }
+        Self { frames: FrameRules::new(role), message_bytes_max, deflate: None }
     }
 }
 
@@ -83,8 +89,8 @@ pub struct Protocol {
     incoming: Incoming,
     delivery: Delivery,
     message_bytes_max: u64,
-    /// A control frame's payload that is cut; on the heap, because that is rare and idle connections are many.
-    cut_control: Option<Box<CutPayload>>,
+    /// On the heap, because it is rare and idle connections are many.
+    rare: Option<Box<Rare>>,
 }
 
 // One of these exists for each of very many idle connections.
@@ -119,15 +125,20 @@ enum Incoming {
 }
 
 impl Protocol {
-    /// The state after the opening handshake. Allocates nothing.
+    /// The state after the opening handshake. Allocates nothing, or little if the peer may compress.
     #[must_use]
-    pub const fn new(config: ProtocolConfig) -> Self {
+    pub fn new(config: ProtocolConfig) -> Self {
+        let mut frames = config.frames;
+        let rare = config.deflate.map(|params| {
+            frames.message_bits = frames.message_bits | ReservedBits::RSV1;
+            Box::new(Rare::inflating(params, frames.role))
+        });
         Self {
-            frames: FrameDecoder::new(config.frames),
+            frames: FrameDecoder::new(frames),
             incoming: Incoming::Between,
             delivery: Delivery::Whole,
             message_bytes_max: config.message_bytes_max,
-            cut_control: None,
+            rare,
         }
     }
 
@@ -167,14 +178,15 @@ impl Protocol {
         matches!(self.incoming, Incoming::Ended)
     }
 
-    /// Bytes of heap held for a message or a control frame that has not fully arrived.
+    /// Bytes of heap held: for a message or a control frame that has not fully arrived, and for the context of
+    /// compressed messages if that is kept between them.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let message = match &self.incoming {
             Incoming::Assembling { assembler, .. } => assembler.capacity(),
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
-        message + self.cut_control.as_ref().map_or(0, |_| mem::size_of::<CutPayload>())
+        message + self.rare.as_ref().map_or(0, |rare| rare.held_bytes())
     }
 
     /// The shortcut of the shortcut, for readers that look at the payload themselves: the input begins with a short frame
@@ -220,6 +232,9 @@ impl Protocol {
             return Ok(None);
         };
         let available = input.len() - header_len;
+        if self.is_compressed(header.reserved_bits) {
+            return Ok(None);
+        }
         if !header.fin || header.payload_len > available as u64 {
             return Ok(None);
         }
@@ -237,6 +252,9 @@ impl Protocol {
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
         let mut consumed = 0;
         while consumed < input.len() && !self.is_ended() {
+            if self.take_slice() {
+                return Ok(Progress { consumed, event: Some(Event::Inflating) });
+            }
             let event = self.step(input, &mut consumed)?;
             if event.is_some() {
                 return Ok(Progress { consumed, event });
@@ -249,7 +267,8 @@ impl Protocol {
     #[inline]
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
-        let decoded = self.frames.decode(&mut input[start..])?;
+        let end = input.len().min(start.saturating_add(self.input_bytes_max()));
+        let decoded = self.frames.decode(&mut input[start..end])?;
         *consumed += decoded.consumed;
         let Some(piece) = decoded.piece else {
             return Ok(None);
@@ -274,6 +293,9 @@ impl Protocol {
             (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             (_, None) => {}
         }
+        if let Some(inflater) = inflater(&mut self.rare) {
+            return inflater.begin_frame(header.payload_len, self.message_bytes_max);
+        }
         let message_bytes = match &mut self.incoming {
             // Every earlier frame is complete, so what is kept is all they claimed.
             Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
@@ -296,7 +318,11 @@ impl Protocol {
     }
 
     #[inline]
-    fn begin_message(&mut self, kind: MessageKind, reserved_bits: ReservedBits) {
+    fn begin_message(&mut self, kind: MessageKind, mut reserved_bits: ReservedBits) {
+        if self.is_compressed(reserved_bits) {
+            self.begin_inflating();
+            reserved_bits = reserved_bits.without(ReservedBits::RSV1);
+        }
         self.incoming = match self.delivery {
             Delivery::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
             Delivery::Pieces => {
@@ -310,6 +336,9 @@ impl Protocol {
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = piece.header.fin && piece.remaining_bytes == 0;
+        if inflater(&mut self.rare).is_some() {
+            return self.inflate_piece(&input[range], last);
+        }
         match &mut self.incoming {
             Incoming::Assembling { assembler, reserved_bits } => {
                 if last && assembler.len() == 0 {
@@ -361,17 +390,13 @@ impl Protocol {
         input: &[u8],
         range: Range<usize>,
     ) -> Result<Option<Event>, ProtocolError> {
-        if piece.remaining_bytes == 0 && self.cut_control.is_none() {
+        if piece.remaining_bytes == 0 && !self.is_control_cut() {
             return self.control_event(&piece.header, ControlPayload::InPlace(range), input);
         }
-        let cut = self.cut_control.get_or_insert_default();
-        cut.push(&input[range]);
-        if piece.remaining_bytes > 0 {
-            return Ok(None);
+        match self.gather_control(&input[range], piece.remaining_bytes) {
+            Some(payload) => self.control_event(&piece.header, ControlPayload::Assembled(payload), input),
+            None => Ok(None),
         }
-        let payload = Bytes::copy_from_slice(cut.bytes());
-        self.cut_control = None;
-        self.control_event(&piece.header, ControlPayload::Assembled(payload), input)
     }
 
     /// A whole control frame.
@@ -399,7 +424,7 @@ impl Protocol {
     /// Nothing more is taken, and nothing more is held.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
-        self.cut_control = None;
+        self.rare = None;
     }
 }
 

@@ -218,7 +218,7 @@ impl Session {
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
             match ready!(self.poll_event(cx)) {
-                Ok(Some(Event::Piece { .. })) => {}
+                Ok(Some(Event::Piece { .. } | Event::Inflated { .. })) => {}
                 event => return Poll::Ready(event),
             }
         }
@@ -246,8 +246,14 @@ impl Session {
                     return Poll::Pending;
                 }
             }
-            if let Some(event) = self.step()? {
-                return Poll::Ready(Ok(Some(event)));
+            match self.step()? {
+                // More of a big message is there: others first.
+                Some(Event::Inflating) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(event) => return Poll::Ready(Ok(Some(event))),
+                None => {}
             }
         }
     }
@@ -260,7 +266,10 @@ impl Session {
             Err(error) => return Err(self.fail(error)),
         };
         match progress.event {
-            Some(event @ (Event::InPlace { .. } | Event::Assembled { .. } | Event::Piece { .. })) => {
+            Some(
+                event
+                @ (Event::InPlace { .. } | Event::Assembled { .. } | Event::Piece { .. } | Event::Inflated { .. }),
+            ) => {
                 self.used = progress.consumed as u32;
                 self.renew_idle_timeout();
                 return Ok(Some(event));
@@ -273,6 +282,10 @@ impl Session {
                 self.answer_ping(copy);
             }
             Some(Event::Close(frame)) => self.on_close(frame),
+            Some(Event::Inflating) => {
+                self.connection.consume(progress.consumed);
+                return Ok(Some(Event::Inflating));
+            }
             _ => {}
         }
         self.renew_idle_timeout();

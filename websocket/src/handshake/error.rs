@@ -56,6 +56,10 @@ pub enum RequestError {
     /// `Sec-WebSocket-Protocol` lists something twice (RFC 6455 section 4.1).
     #[error("websocket: Sec-WebSocket-Protocol lists a subprotocol twice")]
     RepeatedSubprotocol,
+    /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1). Looked at only by servers that
+    /// speak an extension.
+    #[error("websocket: Sec-WebSocket-Extensions must list extensions with parameters")]
+    InvalidExtensions,
     /// The page's origin may not connect (RFC 6455 section 10.2).
     #[error("websocket: origin not allowed")]
     Origin(#[from] OriginError),
@@ -79,6 +83,7 @@ impl RequestError {
             | Self::RepeatedKey
             | Self::InvalidKey
             | Self::InvalidSubprotocol
+            | Self::InvalidExtensions
             | Self::RepeatedSubprotocol => StatusCode::BAD_REQUEST,
         }
     }
@@ -137,6 +142,9 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Extensions` names something we did not offer.
     #[error("the server chose an extension that was not offered")]
     UnrequestedExtension,
+    /// `Sec-WebSocket-Extensions` is malformed, or agrees to what was not offered (RFC 7692 section 7.1).
+    #[error("the server's Sec-WebSocket-Extensions do not answer the offer")]
+    InvalidExtensions,
 }
 
 /// Why a client cannot make a request of what the application gave (RFC 6455 sections 3 and 4.1).

@@ -9,6 +9,7 @@
 
 mod client;
 mod error;
+pub(crate) mod extension;
 mod field;
 mod key;
 mod origin;

@@ -25,7 +25,7 @@ pub(crate) struct MessagePiece {
 pub(crate) enum PiecePayload {
     /// In the connection's buffer, until the next read.
     InPlace(Range<usize>),
-    /// In memory of its own: it was gathered by a read that was given up.
+    /// In memory of its own: it was compressed, or gathered by a read that was given up.
     Owned(Bytes),
 }
 
@@ -37,7 +37,7 @@ impl Session {
         let polled = loop {
             match self.poll_event(cx) {
                 // Of a message that the application read no further.
-                Poll::Ready(Ok(Some(Event::Piece { first: false, .. }))) => {}
+                Poll::Ready(Ok(Some(Event::Piece { first: false, .. } | Event::Inflated { first: false, .. }))) => {}
                 polled => break polled,
             }
         };
@@ -66,6 +66,7 @@ impl Session {
 fn piece_of(event: Event) -> Option<MessagePiece> {
     Some(match event {
         Event::Piece { kind, range, last, .. } => MessagePiece { kind, payload: PiecePayload::InPlace(range), last },
+        Event::Inflated { kind, bytes, last, .. } => MessagePiece { kind, payload: PiecePayload::Owned(bytes), last },
         Event::InPlace { kind, range, .. } => MessagePiece { kind, payload: PiecePayload::InPlace(range), last: true },
         Event::Assembled { message, .. } => {
             MessagePiece { kind: message.kind(), payload: PiecePayload::Owned(message.into_bytes()), last: true }

@@ -83,7 +83,11 @@ fn feed_trailing(config: ProtocolConfig, input: &[u8], expected: &Outcome) {
 }
 
 fn is_between_frames(config: ProtocolConfig, input: &[u8]) -> bool {
-    let mut decoder = FrameDecoder::new(config.frames);
+    let mut rules = config.frames;
+    if config.deflate.is_some() {
+        rules.message_bits = rules.message_bits | ReservedBits::RSV1;
+    }
+    let mut decoder = FrameDecoder::new(rules);
     let mut input = input.to_vec();
     let mut start = 0;
     while start < input.len() {
@@ -120,7 +124,8 @@ fn feed_piece(
 ) -> Result<(), ProtocolError> {
     while !piece.is_empty() {
         let progress = protocol.receive(piece)?;
-        assert!(progress.consumed > 0 && progress.consumed <= piece.len());
+        assert!(progress.consumed > 0 || progress.event == Some(Event::Inflating));
+        assert!(progress.consumed <= piece.len());
         let is_done = progress.event.is_none();
         if let Some(event) = progress.event {
             seen.extend(see(event, piece, streamed));
@@ -138,20 +143,21 @@ fn see(event: Event, input: &[u8], streamed: &mut Option<Vec<u8>>) -> Option<See
         Event::Pong(payload) => Seen::Pong(bytes(payload)),
         Event::ReservedControl { opcode, payload, .. } => Seen::Reserved(opcode, bytes(payload)),
         Event::Close(close) => Seen::Close(close),
-        Event::Piece { kind, range, first, last, .. } => {
-            assert_eq!(first, streamed.is_none(), "first says that a message begins");
-            assert!(last || !range.is_empty(), "only a last piece may be empty");
-            streamed.get_or_insert_default().extend_from_slice(&input[range]);
-            if !last {
-                return None;
-            }
-            see_message(kind, &streamed.take()?)
-        }
+        Event::Piece { kind, range, first, last, .. } => see_piece(kind, &input[range], first, last, streamed)?,
+        Event::Inflated { kind, bytes, first, last } => see_piece(kind, &bytes, first, last, streamed)?,
+        Event::Inflating => return None,
         event => {
             let message = event.into_message(input).unwrap().unwrap();
             see_message(message.kind(), message.as_bytes())
         }
     })
+}
+
+fn see_piece(kind: MessageKind, piece: &[u8], first: bool, last: bool, streamed: &mut Option<Vec<u8>>) -> Option<Seen> {
+    assert_eq!(first, streamed.is_none(), "first says that a message begins");
+    assert!(last || !piece.is_empty(), "only a last piece may be empty");
+    streamed.get_or_insert_default().extend_from_slice(piece);
+    if last { Some(see_message(kind, &streamed.take()?)) } else { None }
 }
 
 fn see_message(kind: MessageKind, payload: &[u8]) -> Seen {

@@ -1,0 +1,148 @@
+//! Payload into compressed messages (RFC 7692 section 7.2.1).
+//!
+//! The codec is flate2's; for the one level that it has no word for, Huffman coding alone, it is flate2's own backend.
+
+use std::cell::Cell;
+
+use flate2::{Compress, Compression, FlushCompress};
+use zlib_rs::{DeflateFlush, Strategy};
+
+use super::{CompressionLevel, WindowBits};
+
+/// What ends a run of blocks that was flushed, and is not sent.
+const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
+
+/// Bytes that are made at a time.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// Bytes of a compressor's tables that do not depend on the window; measured, see the tests.
+const STATE_BYTES: usize = 249_000;
+/// Bytes for each byte of the window: twice the window itself, and two for each place in it.
+const BYTES_PER_WINDOW_BYTE: usize = 4;
+
+thread_local! {
+    /// Taken by whoever compresses on this thread.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The compressed message would not be smaller than its payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotSmaller;
+
+/// A compressor with its context.
+#[derive(Debug)]
+pub(crate) struct Deflater {
+    codec: Codec,
+    level: CompressionLevel,
+    window: WindowBits,
+}
+
+enum Codec {
+    General(Compress),
+    HuffmanOnly(zlib_rs::Deflate),
+}
+
+impl Deflater {
+    pub(crate) fn new(level: CompressionLevel, window: WindowBits) -> Self {
+        let codec = if level == CompressionLevel::HUFFMAN_ONLY {
+            let mut config = zlib_rs::DeflateConfig::new(level.value().max(1));
+            config.strategy = Strategy::HuffmanOnly;
+            // Below zero: without zlib's header.
+            config.window_bits = -i32::from(window.value());
+            Codec::HuffmanOnly(zlib_rs::Deflate::new_with_config(config))
+        } else {
+            let level = u32::try_from(level.value()).map_or(Compression::default(), Compression::new);
+            Codec::General(Compress::new_with_window_bits(level, false, window.value()))
+        };
+        Self { codec, level, window }
+    }
+
+    pub(crate) fn is_of(&self, level: CompressionLevel, window: WindowBits) -> bool {
+        (self.level, self.window) == (level, window)
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        deflater_bytes(self.window)
+    }
+
+    /// Forgets the context.
+    pub(crate) fn reset(&mut self) {
+        match &mut self.codec {
+            Codec::General(codec) => codec.reset(),
+            Codec::HuffmanOnly(codec) => codec.reset(),
+        }
+    }
+
+    /// Appends a whole message to `out`, unless it would not be smaller; then the context is to be reset.
+    pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotSmaller> {
+        self.push(payload, true, out, payload.len())
+    }
+
+    /// Appends what a piece of a message makes to `out`, which may have less than `bytes_max` in the end. After an error
+    /// the context is to be reset.
+    pub(crate) fn push(
+        &mut self,
+        mut piece: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(), NotSmaller> {
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let pushed = loop {
+            let Some((taken, made)) = self.codec.step(piece, &mut scratch, last) else { break Err(NotSmaller) };
+            piece = &piece[taken..];
+            // The tail may still come and go.
+            if out.len() + made >= bytes_max.saturating_add(TAIL.len()) {
+                break Err(NotSmaller);
+            }
+            out.extend_from_slice(&scratch[..made]);
+            if piece.is_empty() && made < scratch.len() {
+                break Ok(());
+            }
+        };
+        SCRATCH.set(scratch);
+        if pushed.is_ok() && last {
+            if !out.ends_with(TAIL) {
+                return Err(NotSmaller);
+            }
+            out.truncate(out.len() - TAIL.len());
+        }
+        pushed
+    }
+}
+
+impl Codec {
+    /// Bytes taken and bytes made; `None` if the codec fails, which it has no reason to.
+    fn step(&mut self, input: &[u8], output: &mut [u8], flush: bool) -> Option<(usize, usize)> {
+        match self {
+            Self::General(codec) => {
+                let (in_before, out_before) = (codec.total_in(), codec.total_out());
+                let flush = if flush { FlushCompress::Sync } else { FlushCompress::None };
+                codec.compress(input, output, flush).ok()?;
+                Some(((codec.total_in() - in_before) as usize, (codec.total_out() - out_before) as usize))
+            }
+            Self::HuffmanOnly(codec) => {
+                let (in_before, out_before) = (codec.total_in(), codec.total_out());
+                let flush = if flush { DeflateFlush::SyncFlush } else { DeflateFlush::NoFlush };
+                codec.compress(input, output, flush).ok()?;
+                Some(((codec.total_in() - in_before) as usize, (codec.total_out() - out_before) as usize))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::General(_) => "General",
+            Self::HuffmanOnly(_) => "HuffmanOnly",
+        })
+    }
+}
+
+/// Bytes that the state of a deflater takes.
+pub(crate) const fn deflater_bytes(window: WindowBits) -> usize {
+    STATE_BYTES + (BYTES_PER_WINDOW_BYTE << window.value())
+}

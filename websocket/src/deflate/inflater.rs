@@ -1,0 +1,164 @@
+//! Compressed messages into their payload (RFC 7692 section 7.2.2), a slice at a time.
+//!
+//! Owned by [`Protocol`](crate::Protocol), which bounds the payload as the slices come: no memory is taken for a message
+//! before it is known to keep to its limit. Holds the window and nothing of the message.
+
+use std::cell::Cell;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::{SLICE_BYTES, WindowBits};
+use crate::error::ProtocolError;
+
+/// What ends every compressed message and is not sent (RFC 7692 section 7.2.2).
+const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
+
+/// Bytes of payload that are made at a time: they stay in the processor's cache until they are where they belong.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// Bytes that the frames of a compressed message may have beyond its limit and an eighth of it: peers that flush often
+/// send more than the payload itself.
+const FRAMES_OVERHEAD_BYTES: u64 = 4096;
+
+/// Bytes that an inflater takes, with whatever window: the codec makes room for the largest. Measured, see the tests.
+pub(crate) const INFLATER_BYTES: usize = 47_700;
+
+thread_local! {
+    /// Taken by whoever inflates on this thread.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Some payload, and whether it is likely to be the message's last.
+pub(crate) struct Inflated<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) is_end: bool,
+}
+
+/// The peer's compressor, undone.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    state: Decompress,
+    window: WindowBits,
+    /// Something has come since the message began, or since a final block ended the stream inside of it: then what was
+    /// left out at its end is missed.
+    tail_missing: bool,
+    /// Bytes of the message's frames, counting all that the last header claims.
+    frames_bytes: u64,
+    /// Bytes of payload made of the message.
+    payload_bytes: u64,
+    /// The same since others last had their turn.
+    slice_bytes: usize,
+}
+
+impl Inflater {
+    pub(crate) fn new(window: WindowBits) -> Self {
+        let state = Decompress::new_with_window_bits(false, window.value());
+        Self { state, window, tail_missing: false, frames_bytes: 0, payload_bytes: 0, slice_bytes: 0 }
+    }
+
+    pub(crate) fn window(&self) -> WindowBits {
+        self.window
+    }
+
+    /// A message begins, after what the context holds.
+    pub(crate) fn begin_message(&mut self) {
+        (self.frames_bytes, self.payload_bytes, self.tail_missing) = (0, 0, false);
+    }
+
+    /// Forgets the context.
+    pub(crate) fn reset(&mut self) {
+        self.state.reset(false);
+    }
+
+    /// A frame of the message begins. Blocks can be empty, so the payload made of them is not all that must be bounded.
+    ///
+    /// # Errors
+    /// [`ProtocolError::MessageTooBig`] if the message's frames have more than the longest run of blocks that a message
+    /// of this limit needs.
+    pub(crate) fn begin_frame(&mut self, payload_len: u64, message_bytes_max: u64) -> Result<(), ProtocolError> {
+        self.frames_bytes = self.frames_bytes.saturating_add(payload_len);
+        let overhead = message_bytes_max / 8 + FRAMES_OVERHEAD_BYTES;
+        if self.frames_bytes > message_bytes_max.saturating_add(overhead) {
+            return Err(ProtocolError::MessageTooBig { message_bytes: self.frames_bytes, message_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Takes a piece of the message, and what was left out at its end if it is the last; `keep` is given all payload that
+    /// this makes, in order.
+    ///
+    /// # Errors
+    /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` is given what is too much, and
+    /// what `keep` says.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        message_bytes_max: u64,
+        keep: &mut impl FnMut(Inflated<'_>) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let mut keep_bounded = |message_bytes: u64, inflated: Inflated<'_>| {
+            if message_bytes > message_bytes_max {
+                return Err(ProtocolError::MessageTooBig { message_bytes, message_bytes_max });
+            }
+            keep(inflated)
+        };
+        let mut pushed = self.inflate(piece, last, &mut scratch, &mut keep_bounded);
+        if pushed.is_ok() && last && self.tail_missing {
+            pushed = self.inflate(TAIL, last, &mut scratch, &mut keep_bounded);
+        }
+        SCRATCH.set(scratch);
+        pushed
+    }
+
+    fn inflate(
+        &mut self,
+        mut input: &[u8],
+        last: bool,
+        scratch: &mut [u8],
+        keep: &mut impl FnMut(u64, Inflated<'_>) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        self.tail_missing |= !input.is_empty();
+        while !input.is_empty() {
+            // It may have taken all input and still have output, which a full scratch tells.
+            loop {
+                let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
+                let inflated = self.state.decompress(input, scratch, FlushDecompress::Sync);
+                let status = inflated.map_err(|_| ProtocolError::InvalidDeflate)?;
+                let taken = (self.state.total_in() - in_before) as usize;
+                let made = (self.state.total_out() - out_before) as usize;
+                input = &input[taken..];
+                self.payload_bytes += made as u64;
+                self.slice_bytes += made;
+                if made > 0 {
+                    let is_end = last && input.is_empty() && made < scratch.len();
+                    keep(self.payload_bytes, Inflated { bytes: &scratch[..made], is_end })?;
+                }
+                if status == Status::StreamEnd {
+                    // A final block (RFC 7692 section 7.2.3.4): what follows is a stream of its own.
+                    self.state.reset(false);
+                    self.tail_missing = !input.is_empty();
+                    break;
+                }
+                if made < scratch.len() {
+                    if taken == 0 && made == 0 && !input.is_empty() {
+                        return Err(ProtocolError::InvalidDeflate);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has enough been made that others should have a turn? Then it counts anew.
+    pub(crate) fn take_slice(&mut self) -> bool {
+        let is_full = self.slice_bytes >= SLICE_BYTES;
+        if is_full {
+            self.slice_bytes = 0;
+        }
+        is_full
+    }
+}

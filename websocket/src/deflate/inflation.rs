@@ -1,0 +1,72 @@
+//! What a connection holds to inflate its peer's messages, and when.
+
+use super::DeflateParams;
+use super::inflater::{INFLATER_BYTES, Inflater};
+use super::pool;
+use crate::frame::Role;
+
+/// A connection's inflating, once compression was negotiated.
+#[derive(Debug)]
+pub(crate) struct Inflation {
+    params: DeflateParams,
+    role: Role,
+    /// Is a compressed message open?
+    open: bool,
+    /// Held from the first compressed message on if the peer keeps its context, else while a compressed message is open.
+    inflater: Option<Box<Inflater>>,
+}
+
+impl Inflation {
+    pub(crate) const fn new(params: DeflateParams, role: Role) -> Self {
+        Self { params, role, open: false, inflater: None }
+    }
+
+    /// Is a compressed message open?
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The inflater of the compressed message that is open.
+    #[inline]
+    pub(crate) fn open(&mut self) -> Option<&mut Inflater> {
+        if self.open { self.inflater.as_deref_mut() } else { None }
+    }
+
+    pub(crate) fn begin_message(&mut self) {
+        self.open = true;
+        let inflater = self.inflater.get_or_insert_with(|| {
+            if self.params.peer_takeover(self.role) {
+                Box::new(Inflater::new(self.params.peer_window(self.role)))
+            } else {
+                pool::take_inflater()
+            }
+        });
+        inflater.begin_message();
+    }
+
+    pub(crate) fn end_message(&mut self) {
+        self.open = false;
+        if !self.params.peer_takeover(self.role) {
+            self.give_back();
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
+    }
+
+    fn give_back(&mut self) {
+        if let Some(inflater) = self.inflater.take() {
+            pool::give_inflater(inflater);
+        }
+    }
+}
+
+/// A message may be open when its connection ends.
+impl Drop for Inflation {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}

@@ -1,0 +1,254 @@
+//! The sending half: which messages are compressed, at which level, and with whose state.
+
+use std::mem;
+
+use super::deflater::Deflater;
+use super::pool;
+use super::{CompressionLevel, DeflateConfig, DeflateParams, WindowBits};
+use crate::frame::Role;
+
+/// Compresses the messages of one connection, as was agreed on (RFC 7692 section 7.2.1). What
+/// [`Protocol`](crate::Protocol) is for receiving.
+///
+/// Messages must be sent in the order in which they were compressed.
+///
+/// ```
+/// use tidegate_websocket::{DeflateConfig, Frame, MessageDeflater, ReservedBits, Role};
+/// let config = DeflateConfig::default();
+/// let offer = [&b"permessage-deflate"[..]];
+/// let agreement = config.accept(offer.into_iter())?.expect("an agreement");
+/// let mut deflater = MessageDeflater::new(&config, &agreement.params, Role::Server);
+///
+/// let payload = [b'x'; 1000];
+/// let (mut deflated, mut out) = (Vec::new(), Vec::new());
+/// let frame = match deflater.deflate(&payload, &mut deflated) {
+///     true => Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1),
+///     false => Frame::binary(&payload),
+/// };
+/// frame.encode(None, &mut out);
+/// assert!(out.len() < 20);
+/// # Ok::<(), tidegate_websocket::handshake::RequestError>(())
+/// ```
+#[derive(Debug)]
+pub struct MessageDeflater {
+    /// `None` if no compressor of ours keeps to the window that was agreed on.
+    window: Option<WindowBits>,
+    takeover: bool,
+    threshold_bytes: usize,
+    /// `None` while switched off.
+    level: Option<CompressionLevel>,
+    context: Context,
+}
+
+/// What earlier messages left for later ones to refer to.
+#[derive(Debug)]
+enum Context {
+    /// Nothing, or nothing yet.
+    Empty,
+    Kept(Box<Deflater>),
+    /// A message is being compressed with it.
+    Lent,
+}
+
+impl MessageDeflater {
+    /// Nothing compressed yet, and no state held.
+    #[must_use]
+    pub fn new(config: &DeflateConfig, params: &DeflateParams, role: Role) -> Self {
+        Self {
+            window: params.own_window(role),
+            takeover: params.own_takeover(role),
+            threshold_bytes: config.threshold_bytes,
+            level: Some(config.level),
+            context: Context::Empty,
+        }
+    }
+
+    /// Compresses a whole message into `out`, in place of what was there. False, and nothing in `out`, if the message is
+    /// to be sent as it is: because it is shorter than the threshold, would not become smaller, or nothing is
+    /// compressed now. If true it is to be sent with RSV1 on its first frame.
+    pub fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let Some(mut deflater) = self.lend(payload.len()) else { return false };
+        let is_smaller = deflater.deflate(payload, out).is_ok();
+        if !is_smaller {
+            out.clear();
+        }
+        self.take_back(deflater, is_smaller);
+        is_smaller
+    }
+
+    /// Changes the level for the messages to come; `None` switches compression off. The peer need not know: each message
+    /// says of itself whether it is compressed.
+    pub fn set_level(&mut self, level: Option<CompressionLevel>) {
+        self.level = level;
+    }
+
+    /// The level, unless compression is switched off.
+    #[must_use]
+    pub const fn level(&self) -> Option<CompressionLevel> {
+        self.level
+    }
+
+    /// Bytes of heap held for the context of later messages; 0 without context takeover and before the first message.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.context {
+            Context::Kept(deflater) => deflater.held_bytes(),
+            Context::Empty | Context::Lent => 0,
+        }
+    }
+
+    /// A compressor for a message of `payload_len` bytes, to be given back with [`take_back`](Self::take_back) or reported
+    /// as lost with [`forget`](Self::forget). `None` if the message is to be sent as it is; so is every message while the
+    /// context is lent.
+    pub(crate) fn lend(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
+        let (window, level) = (self.window?, self.level?);
+        if payload_len < self.threshold_bytes.max(1) || level.value() == 0 {
+            return None;
+        }
+        if !self.takeover {
+            return Some(pool::take_deflater(level, window));
+        }
+        match mem::replace(&mut self.context, Context::Lent) {
+            Context::Kept(deflater) if deflater.is_of(level, window) => Some(deflater),
+            Context::Kept(_) | Context::Empty => Some(Box::new(Deflater::new(level, window))),
+            Context::Lent => None,
+        }
+    }
+
+    /// Takes back what was lent. `is_sent` says that the message it was lent for is sent compressed: only then may later
+    /// messages refer to it.
+    pub(crate) fn take_back(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
+        if !self.takeover {
+            return pool::give_deflater(deflater);
+        }
+        if !is_sent {
+            deflater.reset();
+        }
+        self.context = Context::Kept(deflater);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::inflater::Inflater;
+    use crate::error::ProtocolError;
+
+    fn params(own_context_takeover: bool, line: &str) -> (DeflateConfig, DeflateParams) {
+        let config = DeflateConfig { own_context_takeover, ..DeflateConfig::default() };
+        (config, config.accept([line.as_bytes()].into_iter()).unwrap().unwrap().params)
+    }
+
+    fn inflate(inflater: &mut Inflater, deflated: &[u8]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        inflater.begin_message();
+        let mut keep = |inflated: crate::deflate::inflater::Inflated<'_>| {
+            payload.extend_from_slice(inflated.bytes);
+            Ok::<(), ProtocolError>(())
+        };
+        inflater.push(deflated, true, u64::MAX, &mut keep).unwrap();
+        payload
+    }
+
+    fn words(len: usize) -> Vec<u8> {
+        (0..len)
+            .flat_map(|number| format!("{} tide {} ", number % 7, number * 31 % 101).into_bytes())
+            .take(len)
+            .collect()
+    }
+
+    #[test]
+    fn every_level_and_window_is_undone_by_an_inflater_of_the_same_window() {
+        for level in -2..=9 {
+            for bits in 9..=15 {
+                for takeover in [false, true] {
+                    let line = format!("permessage-deflate; server_max_window_bits={bits}");
+                    let (mut config, params) = params(takeover, &line);
+                    config.level = CompressionLevel::new(level).unwrap();
+                    let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
+                    let mut inflater = Inflater::new(WindowBits::new(bits).unwrap());
+                    let mut deflated = Vec::new();
+                    for len in [0, 1, 127, 128, 129, 3000, 3000, 40_000] {
+                        let payload = words(len);
+                        let is_smaller = deflater.deflate(&payload, &mut deflated);
+                        assert_eq!(is_smaller, len >= 128 && level != 0, "{level}, {bits}, {len}");
+                        if is_smaller {
+                            assert!(deflated.len() < payload.len());
+                            assert_eq!(inflate(&mut inflater, &deflated), payload, "{level}, {bits}, {len}");
+                        }
+                        if !takeover {
+                            inflater.reset();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kept_context_makes_what_is_alike_smaller_and_changes_with_the_level() {
+        let payload = words(2000);
+        let mut deflated = Vec::new();
+        let mut lens = Vec::new();
+        for takeover in [false, true] {
+            let (config, params) = params(takeover, "permessage-deflate");
+            let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
+            let mut inflater = Inflater::new(WindowBits::MAX);
+            for level in [1, 1, 9, -2, 1] {
+                deflater.set_level(Some(CompressionLevel::new(level).unwrap()));
+                assert!(deflater.deflate(&payload, &mut deflated));
+                lens.push(deflated.len());
+                assert_eq!(inflate(&mut inflater, &deflated), payload);
+                if !takeover {
+                    inflater.reset();
+                }
+            }
+            deflater.set_level(None);
+            assert!(!deflater.deflate(&payload, &mut deflated) && deflated.is_empty());
+            assert_eq!(deflater.held_bytes() > 0, takeover);
+        }
+        assert_eq!(lens[0], lens[1], "without context each message is the first");
+        assert!(lens[6] * 4 < lens[5], "with it the second refers to the first");
+    }
+
+    #[test]
+    fn what_does_not_become_smaller_is_no_part_of_the_context() {
+        let (config, params) = params(true, "permessage-deflate");
+        let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
+        let mut inflater = Inflater::new(WindowBits::MAX);
+        let mut state = 1_u64;
+        let noise: Vec<u8> = (0..5000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let mut deflated = Vec::new();
+        for payload in [words(500), noise.clone(), [&noise[..3000], &words(900)].concat(), noise, words(500)] {
+            if deflater.deflate(&payload, &mut deflated) {
+                assert_eq!(inflate(&mut inflater, &deflated), payload);
+            }
+        }
+        assert!(deflater.deflate(&words(500), &mut deflated));
+    }
+
+    #[test]
+    fn a_window_of_eight_bits_is_kept_to_by_sending_messages_as_they_are() {
+        let config = DeflateConfig { own_context_takeover: true, peer_context_takeover: true, ..Default::default() };
+        let answer = http::HeaderValue::from_static("permessage-deflate; client_max_window_bits=8");
+        let params = config.check_response(Some(&answer)).unwrap().unwrap();
+        let mut deflater = MessageDeflater::new(&config, &params, Role::Client);
+        assert!(!deflater.deflate(&words(5000), &mut Vec::new()));
+    }
+
+    #[test]
+    fn while_the_context_is_lent_messages_go_as_they_are() {
+        let (config, params) = params(true, "permessage-deflate");
+        let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
+        let lent = deflater.lend(1000).unwrap();
+        assert!(deflater.lend(1000).is_none());
+        deflater.take_back(lent, false);
+        assert!(deflater.lend(1000).is_some());
+    }
+}
