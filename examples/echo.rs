@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let echo = websocket::upgrade(|mut ws: WebSocket| async move {
         let sender = ws.sender();
         while let Some(message) = ws.recv_ref().await? {
-            sender.send_ref(message).await?;
+            sender.send_ref(&message).await?;
         }
         Ok(())
     });

@@ -92,14 +92,21 @@ impl Inbound {
         extended
     }
 
+    /// Inlined, so that the chunk is written where it stays and not moved there at once, while it is still on its way to
+    /// the cache.
+    #[inline(always)]
     pub(crate) fn push(&mut self, chunk: Chunk) {
-        if self.discarding {
-            return;
+        if self.first.is_some() || self.discarding {
+            return self.push_behind(chunk);
         }
         self.bytes += chunk.len() as u32;
-        if self.first.is_none() {
-            self.first = Some(chunk);
-        } else {
+        self.first = Some(chunk);
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, chunk: Chunk) {
+        if !self.discarding {
+            self.bytes += chunk.len() as u32;
             self.rest.get_or_insert_default().push_back(chunk);
         }
     }

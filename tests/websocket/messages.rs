@@ -225,7 +225,7 @@ fn kept_messages_stay_as_they_were() {
                         0 => ws.recv().await?,
                         _ => match ws.recv_ref().await? {
                             Some(message) => {
-                                sender.send_ref(message).await?;
+                                sender.send_ref(&message).await?;
                                 kept.push(message.to_message());
                                 continue;
                             }

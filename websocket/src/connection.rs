@@ -18,7 +18,6 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::closed::Closed;
 use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
-use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::Frame;
 use crate::locals::Locals;
@@ -26,7 +25,7 @@ use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::PreparedMessage;
 use crate::protocol::Plain;
 use crate::sender::{SendMessage, Sender};
-use crate::session::Session;
+use crate::session::{Lent, Session};
 use crate::utf8::check_utf8;
 
 /// One WebSocket connection, of the server's role.
@@ -273,12 +272,21 @@ impl<'a> Future for RecvRef<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
-        let Some(plain) = ready!(session.poll_plain(cx)) else { return self.poll_other(cx) };
+        // Either way comes back in registers: a lent message that is returned through memory is waited for when it is used.
+        let plain = match ready!(session.poll_plain(cx)) {
+            Some(plain) => Some(plain),
+            None => match ready!(session.poll_lent(cx))? {
+                Lent::InPlace(plain) => Some(plain),
+                Lent::Assembled => None,
+                Lent::Nothing => return Poll::Ready(Ok(None)),
+            },
+        };
         let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        let Some(plain) = plain else { return Poll::Ready(Ok(session.lent().map(MessageRef::from))) };
         if let Some(message) = session.share(plain) {
             return Poll::Ready(message.map(|message| Some(MessageRef::from(session.lend(message)))));
         }
-        Poll::Ready(match plain.kind {
+        Poll::Ready(match plain.kind() {
             MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(plain)))),
             MessageKind::Text => lend_text(session, plain),
         })
@@ -294,28 +302,5 @@ fn lend_text(session: &mut Session, plain: Plain) -> Result<Option<MessageRef<'_
     match simdutf8::basic::from_utf8(session.payload(plain)) {
         Ok(text) => Ok(Some(MessageRef::text(text))),
         Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
-    }
-}
-
-impl<'a> RecvRef<'a> {
-    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MessageRef<'a>>, Error>> {
-        let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
-        let event = ready!(session.poll_message(cx));
-        let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
-        Poll::Ready(match event? {
-            Some(Event::InPlace { kind, range, .. }) => {
-                let bytes = &session.connection.buffer()[range];
-                match kind {
-                    MessageKind::Binary => Ok(Some(MessageRef::binary(bytes))),
-                    // Checked when it was received; nothing but this check can tie that to these bytes.
-                    MessageKind::Text => match simdutf8::basic::from_utf8(bytes) {
-                        Ok(text) => Ok(Some(MessageRef::text(text))),
-                        Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
-                    },
-                }
-            }
-            Some(Event::Assembled { message, .. }) => Ok(Some(MessageRef::from(session.lend(message)))),
-            _ => Ok(None),
-        })
     }
 }

@@ -75,7 +75,7 @@ impl Sender {
     /// # async fn example(mut ws: WebSocket) -> Result<(), Error> {
     /// let sender = ws.sender();
     /// while let Some(message) = ws.recv_ref().await? {
-    ///     sender.send_ref(message).await?;
+    ///     sender.send_ref(&message).await?;
     /// }
     /// # Ok(())
     /// # }
@@ -83,7 +83,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_ref<'a>(&'a self, message: MessageRef<'a>) -> SendRef<'a> {
+    pub fn send_ref<'a>(&'a self, message: &'a MessageRef<'a>) -> SendRef<'a> {
         SendRef { outlet: self.outlet(), message }
     }
 
@@ -178,7 +178,7 @@ impl From<&Sender> for Sender {
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendRef<'a> {
     outlet: Outlet<'a>,
-    message: MessageRef<'a>,
+    message: &'a MessageRef<'a>,
 }
 
 impl Future for SendRef<'_> {
@@ -186,7 +186,7 @@ impl Future for SendRef<'_> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let message = &self.message;
+        let message = self.message;
         self.outlet.poll_queue(cx, message.as_bytes().len(), |outlet| outlet.try_queue_ref(message))
     }
 }

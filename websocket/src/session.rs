@@ -54,6 +54,16 @@ pub(crate) struct Session {
     rare: Option<Box<Rare>>,
 }
 
+/// A message to lend.
+pub(crate) enum Lent {
+    /// In the buffer.
+    InPlace(Plain),
+    /// In memory of its own: [`Session::lent`].
+    Assembled,
+    /// There are no more.
+    Nothing,
+}
+
 #[derive(Debug, Default)]
 struct Rare {
     /// The message last lent out that did not lie in the buffer.
@@ -141,7 +151,7 @@ impl Session {
         }
         let plain = self.protocol.receive_plain(self.connection.buffer());
         if let Some(plain) = plain {
-            self.used = plain.end;
+            self.used = plain.end();
             self.renew_idle_timeout();
         }
         Poll::Ready(plain)
@@ -150,7 +160,7 @@ impl Session {
     /// The payload of a plain message, which the next read drops.
     #[inline]
     pub(crate) fn payload(&mut self, plain: Plain) -> &[u8] {
-        &self.connection.buffer()[plain.start as usize..plain.end as usize]
+        &self.connection.buffer()[plain.range()]
     }
 
     #[inline]
@@ -159,7 +169,7 @@ impl Session {
         if payload.len() >= TAKE_BYTES_MIN {
             return self.take(plain);
         }
-        let message = match plain.kind {
+        let message = match plain.kind() {
             MessageKind::Binary => Message::from(payload),
             MessageKind::Text => match Text::copy_from_utf8(payload) {
                 Ok(text) => Message::Text(text),
@@ -173,20 +183,20 @@ impl Session {
     /// The same for a payload that is worth more than what taking its memory over costs.
     fn take(&mut self, plain: Plain) -> Result<Message, Error> {
         self.used = 0;
-        let payload = self.connection.take_bytes(plain.start as usize..plain.end as usize);
-        self.whole(plain.kind, payload)
+        let payload = self.connection.take_bytes(plain.range());
+        self.whole(plain.kind(), payload)
     }
 
     /// A plain message in the memory it was received in, so that it can be sent on without a copy; `None` for a short one,
     /// and where it would have to be copied now.
     #[inline]
     pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<Message, Error>> {
-        if plain.end as usize <= COPY_BYTES_MAX {
+        if plain.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
-        let payload = self.connection.try_take_bytes(plain.start as usize..plain.end as usize)?;
+        let payload = self.connection.try_take_bytes(plain.range())?;
         self.used = 0;
-        Some(self.whole(plain.kind, payload))
+        Some(self.whole(plain.kind(), payload))
     }
 
     fn whole(&mut self, kind: MessageKind, payload: Bytes) -> Result<Message, Error> {
@@ -211,6 +221,27 @@ impl Session {
         let message = event.into_message(self.connection.buffer()).map_err(Error::from);
         self.release();
         Poll::Ready(message)
+    }
+
+    /// What [`poll_message`](Self::poll_message) finds, to be lent: left in the buffer, or kept until the next read.
+    #[cold]
+    pub(crate) fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lent, Error>> {
+        Poll::Ready(Ok(match ready!(self.poll_message(cx))? {
+            Some(Event::InPlace { kind, range, .. }) => match Plain::of(kind, range.clone()) {
+                Some(plain) => Lent::InPlace(plain),
+                None => {
+                    let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
+                    let message = self.whole(kind, payload)?;
+                    self.lend(message);
+                    Lent::Assembled
+                }
+            },
+            Some(Event::Assembled { message, .. }) => {
+                self.lend(message);
+                Lent::Assembled
+            }
+            _ => Lent::Nothing,
+        }))
     }
 
     /// The next whole message; `None` once the closing handshake is over, or a final error has been reported. What is
@@ -357,6 +388,11 @@ impl Session {
 
     pub(crate) fn closed(&mut self) -> Closed {
         extras_of(&mut self.config).closed.closed(self.connection.sender())
+    }
+
+    /// The message that is kept until the next read.
+    pub(crate) fn lent(&self) -> Option<&Message> {
+        self.rare.as_ref()?.assembled.as_ref()
     }
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
