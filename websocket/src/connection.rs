@@ -20,12 +20,13 @@ use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::failure::Error;
 use crate::frame::Frame;
+use crate::lend::Lent;
 use crate::locals::Locals;
 use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::PreparedMessage;
 use crate::protocol::Plain;
 use crate::sender::{SendMessage, Sender};
-use crate::session::{Lent, Session};
+use crate::session::Session;
 use crate::utf8::check_utf8;
 
 /// One WebSocket connection, of the server's role.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tidegate_engine::{COPY_BYTES_MAX, CloseCause, Connection, ReceiveError, SendError};
+use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::closed::Closed;
@@ -48,26 +48,16 @@ pub(crate) struct Session {
     /// A final error has been reported.
     over: bool,
     /// Bytes of the connection's buffer that the last event has used and the next read drops.
-    used: u32,
+    pub(crate) used: u32,
     config: Arc<WebSocketConfig>,
     /// What an idle connection does not have.
-    rare: Option<Box<Rare>>,
-}
-
-/// A message to lend.
-pub(crate) enum Lent {
-    /// In the buffer.
-    InPlace(Plain),
-    /// In memory of its own: [`Session::lent`].
-    Assembled,
-    /// There are no more.
-    Nothing,
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
-struct Rare {
+pub(crate) struct Rare {
     /// The message last lent out that did not lie in the buffer.
-    assembled: Option<Message>,
+    pub(crate) assembled: Option<Message>,
     /// The payload of a pong that waits for space.
     pong: Option<Box<[u8]>>,
     peer_close: Option<CloseFrame>,
@@ -187,19 +177,7 @@ impl Session {
         self.whole(plain.kind(), payload)
     }
 
-    /// A plain message in the memory it was received in, so that it can be sent on without a copy; `None` for a short one,
-    /// and where it would have to be copied now.
-    #[inline]
-    pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<Message, Error>> {
-        if plain.end() as usize <= COPY_BYTES_MAX {
-            return None;
-        }
-        let payload = self.connection.try_take_bytes(plain.range())?;
-        self.used = 0;
-        Some(self.whole(plain.kind(), payload))
-    }
-
-    fn whole(&mut self, kind: MessageKind, payload: Bytes) -> Result<Message, Error> {
+    pub(crate) fn whole(&mut self, kind: MessageKind, payload: Bytes) -> Result<Message, Error> {
         match kind {
             MessageKind::Binary => Ok(Message::Binary(payload)),
             MessageKind::Text => match Text::from_utf8(payload) {
@@ -221,27 +199,6 @@ impl Session {
         let message = event.into_message(self.connection.buffer()).map_err(Error::from);
         self.release();
         Poll::Ready(message)
-    }
-
-    /// What [`poll_message`](Self::poll_message) finds, to be lent: left in the buffer, or kept until the next read.
-    #[cold]
-    pub(crate) fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lent, Error>> {
-        Poll::Ready(Ok(match ready!(self.poll_message(cx))? {
-            Some(Event::InPlace { kind, range, .. }) => match Plain::of(kind, range.clone()) {
-                Some(plain) => Lent::InPlace(plain),
-                None => {
-                    let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
-                    let message = self.whole(kind, payload)?;
-                    self.lend(message);
-                    Lent::Assembled
-                }
-            },
-            Some(Event::Assembled { message, .. }) => {
-                self.lend(message);
-                Lent::Assembled
-            }
-            _ => Lent::Nothing,
-        }))
     }
 
     /// The next whole message; `None` once the closing handshake is over, or a final error has been reported. What is
@@ -358,7 +315,7 @@ impl Session {
         Outlet(self.connection.sender())
     }
 
-    fn rare(&mut self) -> &mut Rare {
+    pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
 
@@ -372,11 +329,6 @@ impl Session {
         }
     }
 
-    /// Keeps a message until the next read.
-    pub(crate) fn lend(&mut self, message: Message) -> &Message {
-        self.rare().assembled.insert(message)
-    }
-
     /// What most connections have none of.
     pub(crate) fn extras(&self) -> Option<&Extras> {
         self.config.extras.as_deref()
@@ -388,11 +340,6 @@ impl Session {
 
     pub(crate) fn closed(&mut self) -> Closed {
         extras_of(&mut self.config).closed.closed(self.connection.sender())
-    }
-
-    /// The message that is kept until the next read.
-    pub(crate) fn lent(&self) -> Option<&Message> {
-        self.rare.as_ref()?.assembled.as_ref()
     }
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
