@@ -283,10 +283,14 @@ impl<'a> Future for RecvRef<'a> {
             },
         };
         let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
-        let Some(plain) = plain else { return Poll::Ready(Ok(session.lent().map(MessageRef::from))) };
-        if let Some(message) = session.share(plain) {
-            return Poll::Ready(message.map(|message| Some(MessageRef::from(session.lend(message)))));
-        }
+        let plain = match plain {
+            Some(plain) => match session.share(plain) {
+                None => Some(plain),
+                Some(shared) => shared.map(|()| None)?,
+            },
+            None => None,
+        };
+        let Some(plain) = plain else { return Poll::Ready(Ok(session.lent().map(MessageRef::kept))) };
         Poll::Ready(match plain.kind() {
             MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(plain)))),
             MessageKind::Text => lend_text(session, plain),

@@ -8,7 +8,8 @@ use tidegate_engine::COPY_BYTES_MAX;
 
 use crate::event::Event;
 use crate::failure::Error;
-use crate::message::Message;
+use crate::frame::{FrameHeader, ReservedBits};
+use crate::message::{Kept, Message};
 use crate::protocol::Plain;
 use crate::session::Session;
 
@@ -45,24 +46,47 @@ impl Session {
     }
 
     /// A plain message in the memory it was received in, so that it can be sent on without a copy; `None` for a short one,
-    /// and where it would have to be copied now.
+    /// and where it would have to be copied now. [`lent`](Self::lent) then has it.
+    ///
+    /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the message
+    /// is one run of bytes.
     #[inline]
-    pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<Message, Error>> {
+    pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<(), Error>> {
         if plain.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
-        let payload = self.connection.try_take_bytes(plain.range())?;
+        self.share_long(plain)
+    }
+
+    fn share_long(&mut self, plain: Plain) -> Option<Result<(), Error>> {
+        let range = plain.range();
+        let header = FrameHeader {
+            fin: true,
+            reserved_bits: ReservedBits::NONE,
+            opcode: plain.kind().opcode(),
+            masking_key: None,
+            payload_len: range.len() as u64,
+        };
+        let header = header.encode();
+        let start = range.start.checked_sub(header.len())?;
+        self.connection.buffer()[start..range.start].copy_from_slice(&header);
+        let frame = self.connection.try_take_bytes(start..range.end)?;
         self.used = 0;
-        Some(self.whole(plain.kind(), payload))
+        let message = self.whole(plain.kind(), frame.slice(header.len()..));
+        Some(message.map(|message| self.keep(Kept { message, frame })))
     }
 
     /// Keeps a message until the next read.
-    pub(crate) fn lend(&mut self, message: Message) -> &Message {
-        self.rare().assembled.insert(message)
+    fn lend(&mut self, message: Message) {
+        self.keep(Kept { message, frame: Bytes::new() });
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.rare().kept = Some(kept);
     }
 
     /// The message that is kept until the next read.
-    pub(crate) fn lent(&self) -> Option<&Message> {
-        self.rare.as_ref()?.assembled.as_ref()
+    pub(crate) fn lent(&self) -> Option<&Kept> {
+        self.rare.as_ref()?.kept.as_ref()
     }
 }

@@ -121,10 +121,23 @@ impl From<&[u8]> for Message {
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct MessageRef<'a> {
-    payload: PayloadRef<'a>,
-    /// The message in memory of its own: put together from pieces, or long. It can be shared where others must be copied.
-    whole: Option<&'a Message>,
+pub struct MessageRef<'a>(Lending<'a>);
+
+/// Where a lent message lies.
+#[derive(Debug, Clone, Copy)]
+enum Lending<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    Message(&'a Message),
+    Kept(&'a Kept),
+}
+
+/// A message in memory of its own, put together from pieces or long, that can be shared where others must be copied.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) message: Message,
+    /// The message as a server's frame, in the memory that its payload lies in; empty for none.
+    pub(crate) frame: Bytes,
 }
 
 /// The payload of a [`MessageRef`].
@@ -138,43 +151,65 @@ pub enum PayloadRef<'a> {
 
 impl<'a> MessageRef<'a> {
     pub(crate) const fn text(text: &'a str) -> Self {
-        Self { payload: PayloadRef::Text(text), whole: None }
+        Self(Lending::Text(text))
     }
 
     pub(crate) const fn binary(bytes: &'a [u8]) -> Self {
-        Self { payload: PayloadRef::Binary(bytes), whole: None }
+        Self(Lending::Binary(bytes))
+    }
+
+    pub(crate) const fn kept(kept: &'a Kept) -> Self {
+        Self(Lending::Kept(kept))
+    }
+
+    /// The whole message as a frame that a server may send, if it lies in memory so.
+    pub(crate) fn frame(&self) -> Option<&'a Bytes> {
+        match self.0 {
+            Lending::Kept(kept) if !kept.frame.is_empty() => Some(&kept.frame),
+            _ => None,
+        }
     }
 
     /// Text or bytes, to be matched.
     #[must_use]
-    pub const fn payload(&self) -> PayloadRef<'a> {
-        self.payload
+    #[inline]
+    pub fn payload(&self) -> PayloadRef<'a> {
+        match self.0 {
+            Lending::Text(text) => PayloadRef::Text(text),
+            Lending::Binary(bytes) => PayloadRef::Binary(bytes),
+            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => match message {
+                Message::Text(text) => PayloadRef::Text(text),
+                Message::Binary(bytes) => PayloadRef::Binary(bytes),
+            },
+        }
     }
 
     /// Text or binary.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {
-        match self.payload {
-            PayloadRef::Text(_) => MessageKind::Text,
-            PayloadRef::Binary(_) => MessageKind::Binary,
+        match self.0 {
+            Lending::Text(_) => MessageKind::Text,
+            Lending::Binary(_) => MessageKind::Binary,
+            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.kind(),
         }
     }
 
     /// The payload of either kind.
     #[must_use]
     #[inline]
-    pub const fn as_bytes(&self) -> &'a [u8] {
-        match self.payload {
-            PayloadRef::Text(text) => text.as_bytes(),
-            PayloadRef::Binary(bytes) => bytes,
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self.0 {
+            Lending::Text(text) => text.as_bytes(),
+            Lending::Binary(bytes) => bytes,
+            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.as_bytes(),
         }
     }
 
     /// The text of a text message.
     #[must_use]
-    pub const fn as_text(&self) -> Option<&'a str> {
-        match self.payload {
+    pub fn as_text(&self) -> Option<&'a str> {
+        match self.payload() {
             PayloadRef::Text(text) => Some(text),
             PayloadRef::Binary(_) => None,
         }
@@ -183,28 +218,24 @@ impl<'a> MessageRef<'a> {
     /// The message, owned: shared if it was put together from pieces or takes up most of its receive buffer, else copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
-        match (self.whole, self.payload) {
-            (Some(message), _) => message.clone(),
-            (None, PayloadRef::Text(text)) => Message::from(text),
-            (None, PayloadRef::Binary(bytes)) => Message::from(bytes),
+        match self.0 {
+            Lending::Text(text) => Message::from(text),
+            Lending::Binary(bytes) => Message::from(bytes),
+            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.clone(),
         }
     }
 }
 
 impl<'a> From<&'a Message> for MessageRef<'a> {
     fn from(message: &'a Message) -> Self {
-        let payload = match message {
-            Message::Text(text) => PayloadRef::Text(text),
-            Message::Binary(bytes) => PayloadRef::Binary(bytes),
-        };
-        Self { payload, whole: Some(message) }
+        Self(Lending::Message(message))
     }
 }
 
 /// Of the same kind and with the same payload.
 impl PartialEq for MessageRef<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.payload == other.payload
+        self.payload() == other.payload()
     }
 }
 

@@ -60,6 +60,9 @@ impl Outlet<'_> {
         if payload_len <= COPY_BYTES_MAX {
             return self.try_queue_frame(&Frame::borrowed(message), payload_len);
         }
+        if let Some(frame) = message.frame() {
+            return self.0.try_send(frame.clone());
+        }
         self.check_ready(payload_len)?;
         self.try_queue(&message.to_message())
     }

@@ -24,7 +24,7 @@ use crate::extras::{Extras, extras_of};
 use crate::failure::Error;
 use crate::frame::{Frame, Role};
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
-use crate::message::{Message, MessageKind};
+use crate::message::{Kept, Message, MessageKind};
 use crate::outlet::Outlet;
 use crate::protocol::{Plain, Protocol, ProtocolConfig};
 use crate::utf8::Text;
@@ -57,7 +57,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// The message last lent out that did not lie in the buffer.
-    pub(crate) assembled: Option<Message>,
+    pub(crate) kept: Option<Kept>,
     /// The payload of a pong that waits for space.
     pong: Option<Box<[u8]>>,
     peer_close: Option<CloseFrame>,
@@ -322,7 +322,7 @@ impl Session {
     /// Takes back the message that was lent out, and frees what an idle connection does not need.
     fn settle(&mut self) {
         if let Some(rare) = &mut self.rare {
-            rare.assembled = None;
+            rare.kept = None;
             if rare.pong.is_none() && rare.peer_close.is_none() {
                 self.rare = None;
             }
