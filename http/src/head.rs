@@ -6,11 +6,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::uri::InvalidUri;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tidegate_engine::Address;
+
+use crate::framing::Conclusion;
+use crate::limits::Limits;
 
 /// Heads whose memory is kept for the next ones, per thread: as many as one batch of pipelined requests needs.
 const POOL_HEADS_MAX: usize = 16;
@@ -36,8 +39,14 @@ pub(crate) struct HeadMemory {
     pub(crate) fields: Vec<Field>,
     /// The target, and what was added to it: valid text, so that the router need not look whether it is.
     text: String,
+    /// Where the target and what the parser added to it ends; what follows came with the use.
+    text_bytes: usize,
     /// The whole head.
     bytes: Vec<u8>,
+    /// What the head means; `None` until it is whole.
+    conclusion: Option<Conclusion>,
+    /// The limits it was judged by. They stay for the next head, which nearly always has the same.
+    limits: Option<Arc<Limits>>,
     params: Vec<Param>,
     addresses: Option<Addresses>,
     map: OnceLock<Box<HeaderMap>>,
@@ -254,7 +263,43 @@ impl HeadMemory {
     /// Empty memory, from the pool if it has some.
     pub(crate) fn take() -> Box<HeadMemory> {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
-        pooled.ok().flatten().unwrap_or_default()
+        let mut memory = pooled.ok().flatten().unwrap_or_default();
+        memory.clear();
+        memory
+    }
+
+    /// The memory used last on this thread, if the head in it is the one that `input` begins with, byte for byte, and
+    /// was judged by the same limits: parsing it again would give nothing else.
+    pub(crate) fn take_same(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
+        let taken = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            let last = pool.last()?;
+            let conclusion = last.conclusion?;
+            if last.is_judged_by(limits) && input.starts_with(&last.bytes) {
+                Some((pool.pop()?, conclusion))
+            } else {
+                None
+            }
+        });
+        taken.ok().flatten()
+    }
+
+    /// The memory holds a whole head, which means this.
+    pub(crate) fn complete(&mut self, conclusion: Conclusion, limits: &Arc<Limits>) {
+        self.text_bytes = self.text.len();
+        self.conclusion = Some(conclusion);
+        if !self.is_judged_by(limits) {
+            self.limits = Some(Arc::clone(limits));
+        }
+    }
+
+    fn is_judged_by(&self, limits: &Arc<Limits>) -> bool {
+        self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
+    }
+
+    /// The length of the head in bytes.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The bytes of the whole head.
@@ -274,14 +319,20 @@ impl HeadMemory {
         self.bytes.get(start..start + span.length as usize).unwrap_or_default()
     }
 
-    /// Forgets the content and keeps the capacity.
+    /// Forgets the head and keeps the capacity.
     fn clear(&mut self) {
         self.method = Method::GET;
-        self.addresses = None;
+        self.conclusion = None;
         self.bytes.clear();
         self.text.clear();
         self.fields.clear();
+    }
+
+    /// Forgets what the router, the server and the handler added: the head alone is left.
+    fn end_use(&mut self) {
+        self.addresses = None;
         self.params.clear();
+        self.text.truncate(self.text_bytes);
         if self.map.get().is_some() {
             self.map.take();
         }
@@ -305,7 +356,7 @@ impl Drop for RequestHead {
         if memory.bytes.capacity() + memory.text.capacity() > POOL_HEAD_BYTES_MAX {
             return;
         }
-        memory.clear();
+        memory.end_use();
         // Fails only while the thread is ending, and then the memory is simply freed.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();

@@ -5,6 +5,7 @@
 //! `framing` judge the parts. Called by the protocol machine. Keeps nothing, allocates only the head it returns.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use http::{Method, Version};
 
@@ -19,7 +20,7 @@ use crate::target::{Path, Target, parse_target};
 type Parsed = (RequestHead, Conclusion, usize);
 
 /// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
-pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, Conclusion), RequestError> {
+pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestHead, Conclusion), RequestError> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (head, conclusion, length) = parse(bytes, limits)?;
     // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
@@ -31,17 +32,26 @@ pub(crate) fn parse_head(bytes: &[u8], limits: &Limits) -> Result<(RequestHead, 
 
 /// Parses the head at the start of `input` without scanning it first, if it is whole and valid, as nearly every one is.
 /// Otherwise `None`: the scanner is to look for its end, or for the reason to refuse it.
-pub(crate) fn parse_ahead(input: &[u8], limits: &Limits) -> Option<Parsed> {
+///
+/// Requests of a pipeline, and those of one client, are often the same: a head equal to the one before on this thread is
+/// not parsed again. A whole head means the same whatever follows it.
+#[inline]
+pub(crate) fn parse_ahead(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+    if let Some((memory, conclusion)) = HeadMemory::take_same(input, limits) {
+        let length = memory.head_bytes();
+        return Some((RequestHead::from(memory), conclusion, length));
+    }
+    parse_anew(input, limits)
+}
+
+fn parse_anew(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
     if !input.first().copied().is_some_and(is_token_byte) {
         return None;
     }
-    let parsed = parse(input, limits).ok()?;
-    // The bounds that are the scanner's otherwise.
-    let within = parsed.2 <= limits.head_bytes_max && parsed.0.method().as_str().len() <= METHOD_BYTES_MAX;
-    within.then_some(parsed)
+    parse(input, limits).ok()
 }
 
-fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
+fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
     let mut lines = httparse::Request::new(&mut []);
@@ -54,6 +64,13 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
     let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version) else {
         return Err(RequestError::RequestLine);
     };
+    // The scanner sees to these two, where it came before.
+    if method.len() > METHOD_BYTES_MAX {
+        return Err(RequestError::MethodTooLong);
+    }
+    if length > limits.head_bytes_max {
+        return Err(RequestError::HeadTooLarge);
+    }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
     let version = match minor {
         0 => Version::HTTP_10,
@@ -88,8 +105,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Parsed, RequestError> {
     memory.target = memory.append_text(target);
     memory.upgrade = conclusion.upgrade;
     place_target(&parts, offset(bytes, target.as_bytes()), &mut memory, &facts);
-    let head = RequestHead::from(memory);
-    Ok((head, conclusion, length))
+    memory.complete(conclusion, limits);
+    Ok((RequestHead::from(memory), conclusion, length))
 }
 
 /// Where the path and the query are in the target, which begins at `start` in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
@@ -150,7 +167,7 @@ mod tests {
     use super::*;
 
     fn parse(head: &str) -> Result<RequestHead, RequestError> {
-        parse_head(head.as_bytes(), &Limits::default()).map(|parsed| parsed.0)
+        parse_head(head.as_bytes(), &Arc::default()).map(|parsed| parsed.0)
     }
 
     #[test]
@@ -172,6 +189,7 @@ mod tests {
     #[test]
     fn a_head_is_taken_ahead_only_if_it_is_beyond_doubt() {
         let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
+        let limits = Arc::new(limits);
         let length = |input: &str| parse_ahead(input.as_bytes(), &limits).map(|parsed| parsed.2);
         assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
         for input in [
@@ -190,8 +208,8 @@ mod tests {
         }
         let method = "M".repeat(METHOD_BYTES_MAX + 1);
         let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(parse_ahead(input.as_bytes(), &Limits::default()).is_none());
-        assert!(parse_ahead(&input.as_bytes()[1..], &Limits::default()).is_some());
+        assert!(parse_ahead(input.as_bytes(), &Arc::default()).is_none());
+        assert!(parse_ahead(&input.as_bytes()[1..], &Arc::default()).is_some());
     }
 
     #[test]
@@ -206,7 +224,7 @@ mod tests {
     #[test]
     fn values_may_be_any_bytes_but_controls() {
         let head =
-            parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n", &Limits::default()).expect("valid").0;
+            parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n", &Arc::default()).expect("valid").0;
         assert_eq!(head.header("x"), None);
         assert_eq!(head.header_bytes("x"), Some(&b"\xff\ta"[..]));
         assert_eq!(head.header("y"), Some(""));
@@ -225,5 +243,39 @@ mod tests {
         drop(second);
         let third = parse("GET / HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
         assert_eq!(third.params().count(), 0);
+    }
+    #[test]
+    fn a_head_seen_before_means_the_same_and_keeps_nothing_of_its_use() {
+        let limits = Arc::default();
+        let input = b"POST http://b/a/x?q HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
+        let followed = [input, b"abc"].concat();
+        let (mut first, conclusion, length) = parse_ahead(input, &limits).expect("valid");
+        first.push_param("name", "value");
+        first.push_param_of_path("rest", 3, 1);
+        first.extensions_mut().insert(1_u8);
+        let of_first = first.headers().clone();
+        drop(first);
+        assert!(HeadMemory::take_same(&input[..length - 1], &limits).is_none());
+        let (again, again_conclusion, again_length) = parse_ahead(&followed, &limits).expect("valid");
+        assert_eq!((again_conclusion, again_length), (conclusion, length));
+        assert_eq!((again.method(), again.path(), again.query()), (&Method::POST, "/a/x", Some("q")));
+        assert_eq!((again.target(), again.header("host")), ("http://b/a/x?q", Some("b")));
+        assert_eq!(again.headers(), &of_first);
+        assert_eq!((again.params().count(), again.extensions().len()), (0, 0));
+        drop(again);
+        assert!(HeadMemory::take_same(&followed, &limits).is_some());
+    }
+
+    #[test]
+    fn a_head_seen_before_is_judged_by_the_limits_of_its_connection() {
+        let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        let strict = Arc::new(Limits { body_bytes_max: 2, ..Limits::default() });
+        let short = Arc::new(Limits { head_bytes_max: 20, target_bytes_max: 10, ..Limits::default() });
+        assert!(parse_ahead(input, &Arc::default()).is_some());
+        for limits in [strict, short] {
+            assert!(parse_ahead(input, &limits).is_none());
+            // What was refused is not remembered as if it had not been.
+            assert!(parse_ahead(input, &limits).is_none());
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,6 @@ use http::HeaderMap;
 
 use crate::error::{BodyError, RequestError};
 use crate::head::RequestHead;
-use crate::limits::Limits;
 use crate::parse::parse_head;
 
 /// A request. Everything of its head is there by dereferencing to [`RequestHead`].
@@ -50,7 +50,7 @@ impl Request {
     /// # Ok::<(), tidegate_http::RequestError>(())
     /// ```
     pub fn parse(head: &[u8], content: impl Into<Bytes>) -> Result<Request, RequestError> {
-        let (head, _) = parse_head(head, &Limits::default())?;
+        let (head, _) = parse_head(head, &Arc::default())?;
         Ok(Request::new(head, Body::from(content.into())))
     }
 
@@ -80,7 +80,7 @@ impl Request {
     }
 
     /// Reads the rest of the content into memory, up to the server's limit for content
-    /// ([`Limits::body_bytes_max`]).
+    /// ([`Limits::body_bytes_max`](crate::Limits::body_bytes_max)).
     ///
     /// # Errors
     /// See [`BodyError`].
