@@ -17,9 +17,10 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 use tidegate_engine::Connection;
 
-use crate::channel::{Channel, Lost};
+use crate::channel::{Channel, Gathered, Lost};
 use crate::config::HttpConfig;
 use crate::handler::{Handler, Reply};
+use crate::head::RequestHead;
 use crate::limits::Limits;
 use crate::request::{Body, Request};
 use crate::response::{Response, ResponseBody};
@@ -102,18 +103,16 @@ async fn exchange_all<H: Handler>(
     config: &HttpConfig,
 ) -> Result<Option<(Connection, Takeover)>, Lost> {
     while let Some(head) = poll_fn(|cx| channel.poll_head(cx)).await {
-        let asks_upgrade = head.wants_upgrade();
-        let body = match channel.request_with_content() {
-            Some(number) => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
-            None => Body::default(),
-        };
-        let mut response = match begin_answer(channel, handler, Request::new(head, body)) {
+        let (begun, unsent) = answer_at_once(channel, handler, head);
+        if let Some(gathered) = unsent? {
+            channel.send_gathered_late(gathered).await?;
+        }
+        let Some(Begun { reply, asks_upgrade }) = begun? else { continue };
+        let mut response = match reply {
             Reply::Ready(response) => response,
             Reply::Pending(future) => answer(channel, future, config).await?,
         };
         match response.take_body() {
-            // A small response nearly always finds space, which is looked for and taken in one step.
-            ResponseBody::Bytes(bytes) if is_final(&response) && channel.try_send_small(&response, &bytes)? => {}
             ResponseBody::Upgrade(takeover) => {
                 if let Some(connection) = channel.upgrade(&response)? {
                     return Ok(Some((connection, takeover)));
@@ -124,6 +123,46 @@ async fn exchange_all<H: Handler>(
             ResponseBody::Bytes(bytes) => send_whole(channel, response, Some(bytes)).await?,
             ResponseBody::Stream(stream) => send_stream(channel, response, stream).await?,
         }
+    }
+    Ok(None)
+}
+
+/// A reply that takes its time, or its way.
+struct Begun {
+    reply: Reply,
+    asks_upgrade: bool,
+}
+
+/// Answers this request and those received whole behind it, as far as their responses are there at once and small.
+/// Gives the first reply that is not so, and what there was no space for, which is to be sent before.
+fn answer_at_once<H: Handler>(
+    channel: &Rc<Channel>,
+    handler: &H,
+    head: RequestHead,
+) -> (Result<Option<Begun>, Lost>, Result<Option<Gathered>, Lost>) {
+    let mut gathered = Gathered::new();
+    let begun = gather_answers(channel, handler, head, &mut gathered);
+    (begun, channel.send_gathered(gathered))
+}
+
+fn gather_answers<H: Handler>(
+    channel: &Rc<Channel>,
+    handler: &H,
+    head: RequestHead,
+    gathered: &mut Gathered,
+) -> Result<Option<Begun>, Lost> {
+    let mut next = Some(head);
+    while let Some(head) = next {
+        let asks_upgrade = head.wants_upgrade();
+        let body = match channel.request_with_content() {
+            Some(number) => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
+            None => Body::default(),
+        };
+        match begin_answer(channel, handler, Request::new(head, body)) {
+            Reply::Ready(response) if channel.gather(&response, gathered)? => {}
+            reply => return Ok(Some(Begun { reply, asks_upgrade })),
+        }
+        next = channel.next_head(gathered);
     }
     Ok(None)
 }

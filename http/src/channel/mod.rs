@@ -5,6 +5,7 @@
 //! nothing about HTTP: the protocol machine does. When the channel is closed or the connection is handed over, whoever
 //! still holds a body is told that its request is over.
 
+mod gather;
 mod send;
 
 use std::cell::{RefCell, RefMut};
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_engine::time::Timer;
 use tidegate_engine::{Chunk, Connection, ReceiveError, SendError, Sender};
+
+pub(crate) use gather::Gathered;
 
 use crate::config::HttpConfig;
 use crate::date::{DateCache, HttpDate};
@@ -204,14 +207,8 @@ impl State {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
         loop {
-            if let Some(chunk) = &mut self.chunk
-                && let Some((head, length)) = self.protocol.receive_next(chunk)
-            {
-                chunk.advance(length);
-                if chunk.is_empty() {
-                    self.chunk = None;
-                }
-                return Poll::Ready(Some(self.begin_request(head)));
+            if let Some(head) = self.take_whole_head() {
+                return Poll::Ready(Some(head));
             }
             let next = self.protocol.advance();
             if matches!(next, Next::Close | Next::Respond) {
@@ -244,6 +241,17 @@ impl State {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
             }
         }
+    }
+
+    /// The next request, if the one before is answered and its head was received whole.
+    fn take_whole_head(&mut self) -> Option<RequestHead> {
+        let chunk = self.chunk.as_mut()?;
+        let (head, length) = self.protocol.receive_next(chunk)?;
+        chunk.advance(length);
+        if chunk.is_empty() {
+            self.chunk = None;
+        }
+        Some(self.begin_request(head))
     }
 
     fn begin_request(&mut self, mut head: RequestHead) -> RequestHead {

@@ -32,25 +32,6 @@ impl Channel {
         })
     }
 
-    /// Sends a whole small response if there is space for it, and says whether both was so.
-    pub(crate) fn try_send_small(&self, response: &Response, content: &Bytes) -> Result<bool, Lost> {
-        if content.len() > COPY_BYTES_MAX {
-            return Ok(false);
-        }
-        self.send(|protocol, sender, date| {
-            let mut encoded = Ok(());
-            let sent = sender.try_append(head_bytes(response) + content.len(), |out| {
-                encoded = protocol.respond_whole(response, content, date, out);
-            });
-            if sent == Err(SendError::Full) {
-                return Ok(false);
-            }
-            sent?;
-            encoded?;
-            Ok(true)
-        })
-    }
-
     /// Sends the head of a response. Says whether its content is wanted.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
         self.send(|protocol, sender, date| {
@@ -148,13 +129,4 @@ fn append(sender: &Sender, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Respo
     let mut encoded = Ok(());
     sender.append(|out| encoded = encode(out))?;
     Ok(encoded?)
-}
-
-/// What the fields of the protocol take in a head, with the status line; a long Server may take more.
-const PROTOCOL_HEAD_BYTES: usize = 256;
-
-/// About the length of a response head, rather more than less.
-fn head_bytes(response: &Response) -> usize {
-    let fields = response.own_fields().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    PROTOCOL_HEAD_BYTES + response.content_type().map_or(0, |value| value.len()) + fields.sum::<usize>()
 }
