@@ -19,6 +19,7 @@ use super::{JoinOptions, KeptBounds, MemberId, SlowPolicy};
 use crate::error::SendError;
 use crate::link::Link;
 use crate::sender::COPY_BYTES_MAX;
+use crate::sys::prefetch;
 
 /// Names one membership for ever.
 pub(super) type Serial = u64;
@@ -28,6 +29,10 @@ const ROUND_BYTES_MAX: usize = 64 * 1024;
 
 /// Messages of one round at most, so that its accounts stay small.
 const ROUND_MESSAGES_MAX: usize = 1024;
+
+/// So many members before its turn a connection's state is asked for: with very many members it is in no cache, and the
+/// wait for memory is as long as all else that the walk does for some of them.
+const MEMBERS_AHEAD: usize = 8;
 
 /// Whether a membership still counts.
 #[derive(Debug, Default)]
@@ -125,6 +130,9 @@ impl Members {
                     return true;
                 }
                 *budget -= 1;
+                if let Some(soon) = self.members.get(index + MEMBERS_AHEAD) {
+                    prefetch(&*soon.link);
+                }
                 self.serve(index, lane, worker);
                 if let Some(round) = &mut self.round {
                     round.at += 1;

@@ -22,6 +22,7 @@ use crate::error::Address;
 use crate::link::ConnKey;
 use crate::mailbox::Signal;
 
+mod prefetch;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 #[cfg(target_os = "linux")]
@@ -30,6 +31,7 @@ pub(crate) mod threads;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 
+pub(crate) use prefetch::prefetch;
 #[cfg(target_os = "linux")]
 pub(crate) use tcp_info::read as tcp_info;
 
