@@ -14,7 +14,7 @@ use tidegate::websocket::{
 
 use crate::handler::{reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, TEXT, close_frame, pattern};
-use crate::support::servers::{Setup, TestServer, on_every_engine};
+use crate::support::servers::{Setup, TestServer, on_every_engine, setups};
 
 /// What a member carries: the number of its connection, in the order of registering.
 type Numbered = Hub<usize>;
@@ -304,6 +304,69 @@ fn a_panic_unregisters() {
         reader.close();
         server.finish();
     });
+}
+
+/// A handler that panics leaves its rooms too, whose last member ends them.
+#[test]
+fn a_panic_leaves_the_rooms() {
+    on_every_engine(|setup| {
+        let hub: Hub = Hub::default();
+        let (report, joined) = reports();
+        let members = hub.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let (hub, report) = (members.clone(), report.clone());
+            async move {
+                let member = hub.register(&ws)?;
+                member.join("room")?;
+                report.send(()).unwrap();
+                ws.recv().await?;
+                panic!("as the test asked for");
+            }
+        });
+        let mut client = Client::open(server.address);
+        joined.next();
+        assert_eq!(block_on(hub.publish("room", "before")).unwrap().count, 1);
+        client.expect(TEXT, b"before");
+        client.send(TEXT, b"now");
+        client.expect_close(1011);
+        wait_until("the member to leave", || hub.is_empty() && hub.rooms().is_empty());
+        client.write(&close_frame(1011, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// One hub holds connections of a server on each engine, with handlers in each place.
+#[test]
+fn a_hub_holds_connections_of_several_servers() {
+    let hub: Hub = Hub::default();
+    let servers: Vec<_> = setups()
+        .iter()
+        .map(|setup| {
+            let members = hub.clone();
+            TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+                let hub = members.clone();
+                async move {
+                    let _member = hub.register(&ws)?;
+                    ws.send("registered").await?;
+                    while let Some(message) = ws.recv().await? {
+                        assert_eq!(hub.broadcast(message).await?.first_error.map(|error| error.to_string()), None);
+                    }
+                    Ok(())
+                }
+            })
+        })
+        .collect();
+    let mut clients: Vec<_> = servers.iter().map(|server| Client::open(server.address)).collect();
+    clients.iter_mut().for_each(|client| client.expect(TEXT, b"registered"));
+    for number in 0..clients.len() {
+        let message = [number as u8];
+        clients[number].send(BINARY, &message);
+        clients.iter_mut().for_each(|client| client.expect(BINARY, &message));
+    }
+    clients.into_iter().for_each(Client::close);
+    servers.into_iter().for_each(TestServer::finish);
+    assert!(hub.is_empty());
 }
 
 /// `close` refuses what is new, and returns when what was sent before has been handed over.

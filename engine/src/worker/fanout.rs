@@ -6,7 +6,6 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::Worker;
-use super::send::Next;
 use crate::error::{CloseCause, SendError};
 use crate::fanout::{HandOver, Kept, KeptBounds, Key, Lane, Members};
 use crate::link::{ConnKey, Link};
@@ -80,7 +79,7 @@ impl<D: Driver> HandOver for Worker<D> {
     fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
         let offered = link.outbound.lock().offer(bytes, bytes_max, &self.shared.outbound)?;
         match offered {
-            Offered::Batch(batch) => self.proceed(link.key, Next::Send(batch)),
+            Offered::Batch(batch) => self.send(link.key, batch),
             Offered::Queued(Schedule::Tell) => self.flush(link.key),
             Offered::Queued(Schedule::Known) => {}
         }

@@ -51,7 +51,8 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+    /// Starts a send, if the connection is still there; none is in flight.
+    pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.sending = true;

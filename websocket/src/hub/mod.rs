@@ -213,7 +213,8 @@ impl<T> Hub<T> {
     }
 
     /// Closes the hub: from now on it refuses messages and members. Waits until every message sent before has been
-    /// handed to the queues of its members. The connections stay open, and their handlers see nothing of it.
+    /// handed to the queues of its members, or is kept for slow ones. The connections stay open, and their handlers see
+    /// nothing of it.
     pub async fn close(&self) {
         let budget = self.shared.everyone.budget();
         budget.close();
