@@ -8,11 +8,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct HttpDate {
+    /// The second that the line says: what tells dates apart.
+    seconds: u64,
     /// The whole field line, as a response has it.
     line: [u8; LINE_BYTES],
 }
+
+impl PartialEq for HttpDate {
+    fn eq(&self, other: &HttpDate) -> bool {
+        self.seconds == other.seconds
+    }
+}
+
+impl Eq for HttpDate {}
 
 /// The length of the field line.
 const LINE_BYTES: usize = NAME_BYTES + VALUE_BYTES + 2;
@@ -20,7 +30,7 @@ const NAME_BYTES: usize = b"date: ".len();
 const VALUE_BYTES: usize = 29;
 
 impl HttpDate {
-    const EPOCH: HttpDate = HttpDate { line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
+    const EPOCH: HttpDate = HttpDate { seconds: 0, line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
 
     /// The bytes of the field value.
     pub fn as_bytes(&self) -> &[u8] {
@@ -43,24 +53,23 @@ impl HttpDate {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DateCache {
-    seconds: u64,
     date: HttpDate,
 }
 
 impl DateCache {
     /// A cache of the epoch.
     pub const fn new() -> DateCache {
-        DateCache { seconds: 0, date: HttpDate::EPOCH }
+        DateCache { date: HttpDate::EPOCH }
     }
 
     /// The date of a time. Formats only if the second is another than at the call before.
     pub fn at(&mut self, now: SystemTime) -> HttpDate {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().min(SECONDS_MAX));
-        if seconds != self.seconds {
+        if seconds != self.date.seconds {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
             if text.len() == VALUE_BYTES {
                 self.date.line[NAME_BYTES..NAME_BYTES + VALUE_BYTES].copy_from_slice(text.as_bytes());
-                self.seconds = seconds;
+                self.date.seconds = seconds;
             }
         }
         self.date

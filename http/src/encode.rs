@@ -55,6 +55,32 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
     }
 }
 
+/// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
+/// written last on this thread. Otherwise `false`, and nothing is written.
+#[inline]
+pub(crate) fn encode_same(
+    response: &Response,
+    content: &[u8],
+    server: Option<&HeaderValue>,
+    date: &HttpDate,
+    out: &mut Vec<u8>,
+) -> bool {
+    if response.status() != StatusCode::OK || !response.own_fields().is_empty() {
+        return false;
+    }
+    let plain = Plain { length: content.len() as u64, content_type: response.content_type(), server, date };
+    let copied = LAST.try_with(|last| match &*last.borrow() {
+        Some(last) if plain.is_of(last) => {
+            out.reserve(last.head.len() + content.len());
+            out.extend_from_slice(&last.head);
+            out.extend_from_slice(content);
+            true
+        }
+        _ => false,
+    });
+    copied == Ok(true)
+}
+
 /// What tells apart the heads that most responses have: 200, content of a known length, no fields of their own.
 struct Plain<'a> {
     length: u64,

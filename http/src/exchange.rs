@@ -95,6 +95,14 @@ impl Exchange {
         }
     }
 
+    /// Whether nothing of the request changes how a response is framed, and what it says about the connection if that
+    /// persists.
+    pub(crate) fn is_common(&self) -> bool {
+        self.content == ResponseContent::Sent
+            && self.version == PeerVersion::Http11
+            && self.expectation != Expectation::Pending
+    }
+
     /// What the response says about the connection: nothing where the peer's default is right (RFC 9112, section 9.3).
     pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
         match (persistence, self.version) {

@@ -15,8 +15,11 @@
 //! writing:  Idle ──▶ Awaiting ──▶ Content ──▶ Complete
 //! ```
 //!
-//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file.
+//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file; the
+//! `common` exchange takes several of them at a time.
 //! Idle, it holds no heap memory, but for the position in an empty line that some peers send after a request.
+
+mod common;
 
 use std::sync::Arc;
 
@@ -311,6 +314,9 @@ impl Protocol {
         date: HttpDate,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponseError> {
+        if self.respond_same(response, content, &date, out) {
+            return Ok(());
+        }
         self.respond(response, Some(content.len() as u64), date, out)?;
         if self.wants_content() {
             out.extend_from_slice(content);
@@ -389,19 +395,6 @@ impl Protocol {
             }
             Reading::Ended => Next::Close,
         }
-    }
-
-    /// [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step, for the common case: the exchange
-    /// before is complete, and the next head lies whole in the input. Otherwise `None`, and nothing has changed.
-    pub(crate) fn receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
-        let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
-            (&self.reading, &self.writing, self.persistence)
-        else {
-            return None;
-        };
-        let (head, conclusion, length) = parse_ahead(input, &self.limits)?;
-        self.begin_exchange(&head, &conclusion);
-        Some((head, length))
     }
 
     fn receive_head(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
