@@ -23,7 +23,7 @@ use crate::running::{Running, WorkerHandle};
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::Counters;
 use crate::sys::threads::ThreadsDriver;
-use crate::sys::{Capabilities, Driver};
+use crate::sys::{Capabilities, Driver, biased};
 use crate::time;
 use crate::worker::Worker;
 
@@ -338,6 +338,8 @@ impl WorkerSetup {
         Ok(match self.checked.config.placement {
             HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
             HandlerPlacement::Inline => {
+                // Of a connection's handler and its worker neither is ever on another thread.
+                biased::claim();
                 let queue = RunQueue::new(Arc::clone(signal));
                 let executor = Executor::new(Arc::clone(&queue), Arc::clone(&self.start));
                 (vec![queue], Some(executor), None)

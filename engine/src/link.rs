@@ -15,8 +15,8 @@ use crate::outbound::{Outbound, OutboundMarks, Schedule};
 use crate::outbox;
 use crate::shutdown::ShutdownPlan;
 use crate::stats::Counters;
-use crate::sync::Mutex;
 use crate::sys::SocketTask;
+use crate::sys::biased::Biased;
 use crate::time::SleepEntry;
 
 /// Names one connection of one worker for as long as it lives: a reused slot has another generation.
@@ -195,8 +195,8 @@ impl Deadlines {
 pub(crate) struct Link {
     pub(crate) key: ConnKey,
     pub(crate) worker: Arc<WorkerShared>,
-    pub(crate) inbound: Mutex<Inbound>,
-    pub(crate) outbound: Mutex<Outbound>,
+    pub(crate) inbound: Biased<Inbound>,
+    pub(crate) outbound: Biased<Outbound>,
     /// The reader waits: it has found the inbound buffer empty and open and left its waker, and nothing has happened
     /// since. Written under the inbound lock; lets the reader be pending once more without taking it.
     quiet: AtomicBool,
@@ -214,8 +214,8 @@ impl Link {
         Arc::new(Self {
             key,
             worker,
-            inbound: Mutex::new(Inbound::new()),
-            outbound: Mutex::new(Outbound::new()),
+            inbound: Biased::new(Inbound::new()),
+            outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
             quiet: AtomicBool::new(false),
             draining: AtomicBool::new(false),

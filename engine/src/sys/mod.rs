@@ -22,6 +22,7 @@ use crate::error::Address;
 use crate::link::ConnKey;
 use crate::mailbox::Signal;
 
+pub(crate) mod biased;
 mod prefetch;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
