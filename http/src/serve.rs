@@ -117,7 +117,8 @@ async fn exchange_all<H: Handler>(
                 if let Some(connection) = channel.upgrade(&response)? {
                     return Ok(Some((connection, takeover)));
                 }
-                send_whole(channel, refused_upgrade(&response, asks_upgrade), None).await?;
+                let (refusal, text) = refused_upgrade(&response, asks_upgrade);
+                send_whole(channel, refusal, text).await?;
             }
             ResponseBody::Empty => send_whole(channel, response, None).await?,
             ResponseBody::Bytes(bytes) => send_whole(channel, response, Some(bytes)).await?,
@@ -259,18 +260,22 @@ fn is_final(response: &Response) -> bool {
     !response.status().is_informational()
 }
 
-/// RFC 9110, section 15.5.22: 426 names the protocol in Upgrade.
-fn refused_upgrade(response: &Response, asked: bool) -> Response {
+/// What is sent in place of an upgrade that cannot be, and its content. RFC 9110, section 15.5.22: 426 names the protocol in
+/// Upgrade.
+fn refused_upgrade(response: &Response, asked: bool) -> (Response, Option<Bytes>) {
     if asked {
-        return Response::text("content in an upgrade request\n")
+        let text = Bytes::from_static(b"content in an upgrade request\n");
+        let refusal = Response::text("")
             .with_status(StatusCode::BAD_REQUEST)
             .with_header(header::CONNECTION, HeaderValue::from_static("close"));
+        return (refusal, Some(text));
     }
     let refusal = Response::new(StatusCode::UPGRADE_REQUIRED);
-    match response.header(&header::UPGRADE) {
+    let refusal = match response.header(&header::UPGRADE) {
         Some(protocol) => refusal.with_header(header::UPGRADE, protocol.clone()),
         None => refusal,
-    }
+    };
+    (refusal, None)
 }
 
 /// The handler's own state may be broken now, but it is the handler's; the connection ends, the worker goes on.
