@@ -219,6 +219,11 @@ impl Client {
 
     /// Reads one HTTP response whose content, if any, has a length.
     pub fn http_response(&mut self) -> HttpResponse {
+        self.http_response_to(false)
+    }
+
+    /// The same, or, to a HEAD request, without the content whose length it says.
+    pub fn http_response_to(&mut self, head_request: bool) -> HttpResponse {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.expect_bytes(1));
@@ -227,7 +232,8 @@ impl Client {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let head = head.to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let body = self.expect_bytes(length.map_or(0, |length| length.parse().expect("a length")));
+        let length = length.map_or(0, |length| length.parse().expect("a length"));
+        let body = self.expect_bytes(if head_request { 0 } else { length });
         HttpResponse { status, head, body: String::from_utf8(body).expect("a body in UTF-8") }
     }
 

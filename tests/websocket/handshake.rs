@@ -1,7 +1,9 @@
 //! The opening handshake, and the HTTP around it.
 
 use tidegate::engine::Address;
+use tidegate::http::RequestHead;
 use tidegate::prelude::*;
+use tidegate::websocket::handshake::{OriginAllowList, RequestError, Scheme};
 
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{Client, HANDSHAKE, PING, PONG, TEXT, frame};
@@ -123,34 +125,95 @@ fn only_pages_of_this_very_server_may_connect() {
     });
 }
 
-/// Bugs 7 and 15: any key of 24 characters, duplicate keys and a missing Host accepted.
+/// W1 and W8: each mistake has a text of its own. Bugs 7 and 15: any key of 24 characters, duplicate keys and a missing Host
+/// accepted.
 #[test]
 fn handshakes_that_are_no_handshakes_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let version = "Sec-WebSocket-Version: 13\r\n";
     let other_key = |value: &str| HANDSHAKE.replace(key, &format!("Sec-WebSocket-Key: {value}\r\n"));
+    let wrong_key = RequestError::InvalidKey;
     let requests = [
-        ("a key of 18 bytes", other_key("AAAAAAAAAAAAAAAAAAAAAAAA")),
-        ("a key that is not base64", other_key("!!!!!!!!!!!!!!!!!!!!!!==")),
-        ("a key with bits beyond its bytes", other_key("dGhlIHNhbXBsZSBub25jZR==")),
-        ("an empty key", other_key("")),
-        ("no key", HANDSHAKE.replace(key, "")),
-        ("two keys", HANDSHAKE.replace(key, &key.repeat(2))),
-        ("no Host", HANDSHAKE.replace("Host: example.com\r\n", "")),
-        ("two Hosts", handshake_with("Host: example.com")),
-        ("no Connection", HANDSHAKE.replace("Connection: Upgrade\r\n", "")),
-        ("HTTP/1.0", HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0")),
-        ("content", HANDSHAKE.replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\nbody")),
-        (
-            "chunked content",
-            HANDSHAKE.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"),
-        ),
+        ("a key of 18 bytes", other_key("AAAAAAAAAAAAAAAAAAAAAAAA"), wrong_key),
+        ("a key of 15 bytes", other_key("AAAAAAAAAAAAAAAAAAAA"), wrong_key),
+        ("a key that is not base64", other_key("!!!!!!!!!!!!!!!!!!!!!!=="), wrong_key),
+        ("a key with bits beyond its bytes", other_key("dGhlIHNhbXBsZSBub25jZR=="), wrong_key),
+        ("an empty key", other_key(""), wrong_key),
+        ("no key", HANDSHAKE.replace(key, ""), RequestError::MissingKey),
+        ("two keys", HANDSHAKE.replace(key, &key.repeat(2)), RequestError::RepeatedKey),
+        ("no version", HANDSHAKE.replace(version, ""), RequestError::MissingVersion),
+        ("two versions", HANDSHAKE.replace(version, &version.repeat(2)), RequestError::RepeatedVersion),
+        ("version 12", HANDSHAKE.replace("Version: 13", "Version: 12"), RequestError::UnsupportedVersion),
+        ("version 130", HANDSHAKE.replace("Version: 13", "Version: 130"), RequestError::UnsupportedVersion),
+        ("no Upgrade", HANDSHAKE.replace("Upgrade: websocket\r\n", ""), RequestError::Upgrade),
+        ("another Upgrade", HANDSHAKE.replace("Upgrade: websocket", "Upgrade: websockets"), RequestError::Upgrade),
+        ("no Connection", HANDSHAKE.replace("Connection: Upgrade\r\n", ""), RequestError::Connection),
+        ("another Connection", HANDSHAKE.replace(": Upgrade", ": keep-alive"), RequestError::Connection),
+        ("HTTP/1.0", HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"), RequestError::HttpVersion),
+        ("HEAD", HANDSHAKE.replace("GET", "HEAD"), RequestError::Method),
+        ("a subprotocol in quotes", handshake_with("Sec-WebSocket-Protocol: \"a\""), RequestError::InvalidSubprotocol),
+        ("a subprotocol twice", handshake_with("Sec-WebSocket-Protocol: a, a"), RequestError::RepeatedSubprotocol),
     ];
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
-        for (name, request) in &requests {
+        for (name, request, error) in &requests {
             let mut client = Client::connect(server.address);
             client.write(request.as_bytes());
-            assert_eq!(client.http_response().status, 400, "{name}");
+            let response = client.http_response_to(request.split(' ').next() == Some("HEAD"));
+            assert_eq!(response.status, error.status().as_u16(), "{name}");
+            let body = if *error == RequestError::Method { String::new() } else { error.to_string() };
+            assert_eq!(response.body, body, "{name}");
+            let versions = response.head.contains("sec-websocket-version: 13\r\n");
+            assert_eq!(versions, response.status == 426, "{name}");
+        }
+        server.finish();
+    });
+}
+
+/// What is wrong with the HTTP around a handshake is refused before anyone looks at the handshake.
+#[test]
+fn requests_that_are_no_requests_are_refused() {
+    let content = "\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+    let requests = [
+        ("no Host", HANDSHAKE.replace("Host: example.com\r\n", ""), 400),
+        ("two Hosts", handshake_with("Host: example.com"), 400),
+        ("content", HANDSHAKE.replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\nbody"), 400),
+        ("chunked content", HANDSHAKE.replace("\r\n\r\n", content), 400),
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505),
+        ("HTTP/2 of a WebSocket", HANDSHAKE.replace("HTTP/1.1", "HTTP/2.0"), 505),
+    ];
+    on_every_engine(|setup| {
+        let server = TestServer::echo(setup);
+        for (name, request, status) in &requests {
+            let mut client = Client::connect(server.address);
+            client.write(request.as_bytes());
+            let response = client.http_response();
+            assert_eq!(response.status, *status, "{name}");
+            assert!(!response.body.is_empty(), "{name}: it is said what is wrong");
+        }
+        server.finish();
+    });
+}
+
+/// W1: lists of tokens, in any case, over several fields.
+#[test]
+fn fields_are_lists_without_regard_to_case() {
+    let (upgrade, connection) = ("Upgrade: websocket\r\n", "Connection: Upgrade\r\n");
+    let requests = [
+        HANDSHAKE.replace(upgrade, "UPGRADE: h2c, WebSocket\r\n"),
+        HANDSHAKE.replace(upgrade, "upgrade:other/1 ,websocket,\r\n"),
+        HANDSHAKE.replace(connection, "connection: keep-alive, UPGRADE\r\n"),
+        HANDSHAKE.replace(connection, "Connection: keep-alive\r\nConnection: \tupgrade\t\r\n"),
+        HANDSHAKE.replace("Sec-WebSocket-Key: ", "sec-websocket-KEY:\t").replace("Version: 13", "VERSION:13 "),
+    ];
+    on_every_engine(|setup| {
+        let server = TestServer::echo(setup);
+        for request in &requests {
+            println!("{request}");
+            let mut client = Client::connect(server.address);
+            client.write(request.as_bytes());
+            client.expect_upgraded();
+            client.close();
         }
         server.finish();
     });
@@ -176,18 +239,74 @@ fn content_is_never_read_as_frames() {
     });
 }
 
+/// Where a check or a list stands in place of the rule; and behind a proxy that ends TLS (W2).
+#[test]
+fn applications_may_judge_origins_themselves() {
+    let list = || OriginAllowList::parse(["https://a.example", "http://b.example:8080"]).expect("two origins");
+    let app = || {
+        let check = websocket::upgrade(echo).check_origin(|head: &RequestHead| head.header("origin") == Some("null"));
+        Router::new()
+            .get("/check", check)
+            .get("/list", websocket::upgrade(echo).allow_origins(list()))
+            .get("/tls", websocket::upgrade(echo).scheme(Scheme::Https))
+    };
+    let table = [
+        ("/check", &["null"][..], 101),
+        ("/check", &["http://example.com"], 403),
+        ("/check", &[], 403),
+        ("/list", &["https://a.example:443"], 101),
+        ("/list", &["http://b.example:8080"], 101),
+        ("/list", &["http://a.example"], 403),
+        ("/list", &["http://example.com"], 403),
+        ("/tls", &["https://example.com"], 101),
+        ("/tls", &["https://EXAMPLE.com:443"], 101),
+        ("/tls", &["https://example.com:80"], 403),
+        ("/tls", &["http://example.com"], 403),
+        ("/tls", &["https://example.com", "https://example.com"], 403),
+        ("/tls", &[], 403),
+    ];
+    on_every_engine(|setup| {
+        let server = TestServer::start(setup, app());
+        for (path, origins, status) in table {
+            let mut request = HANDSHAKE.replace("/ws", path);
+            for origin in origins {
+                request = request.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1);
+            }
+            let mut client = Client::connect(server.address);
+            client.write(request.as_bytes());
+            let response = client.http_response();
+            assert_eq!(response.status, status, "{path} {origins:?}");
+            match status {
+                101 => client.close(),
+                _ => assert_eq!(response.body, "websocket: origin not allowed"),
+            }
+        }
+        server.finish();
+    });
+}
+
 #[test]
 fn the_server_prefers_among_the_subprotocols_both_speak() {
     on_every_engine(|setup| {
-        let upgrade = websocket::upgrade(echo).subprotocols(["v2", "v1"]);
+        let upgrade = websocket::upgrade(|mut ws: WebSocket| async move {
+            ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
+            // Locals are the connection's own: what it has agreed on is not lost by it.
+            ws.locals().insert(1);
+            ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
+            echo(ws).await
+        });
+        let upgrade = upgrade.subprotocols(["v2", "v1"]).config(WebSocketConfig::default());
         let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
-        for (offered, chosen) in [("v1, v2", Some("v2")), ("v1", Some("v1")), ("v3", None)] {
+        let table = [("v1, v2", Some("v2")), ("v1", Some("v1")), ("v3", None), ("V2", None), ("v3,\tv1 ,", Some("v1"))];
+        for (offered, chosen) in table {
             let mut client = Client::connect(server.address);
             client.write(handshake_with(&format!("Sec-WebSocket-Protocol: {offered}")).as_bytes());
             let response = client.http_response();
             assert_eq!(response.status, 101);
             let field = response.head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
             assert_eq!(field, chosen, "{offered}");
+            client.expect(TEXT, chosen.unwrap_or("none").as_bytes());
+            client.expect(TEXT, chosen.unwrap_or("none").as_bytes());
             client.close();
         }
         server.finish();

@@ -28,6 +28,8 @@ pub struct WebSocketConfig {
     pub write_timeout: Option<Duration>,
     /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
     pub close_timeout: Duration,
+    /// The subprotocol that was agreed on; the connections that have agreed on it share a copy.
+    pub(crate) subprotocol: Option<Arc<str>>,
     /// What one connection has of its own; then this copy is that connection's alone.
     pub(crate) extras: Option<Arc<Extras>>,
 }
@@ -39,6 +41,7 @@ impl Default for WebSocketConfig {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
+            subprotocol: None,
             extras: None,
         }
     }

@@ -158,7 +158,7 @@ impl WebSocket {
     /// Ends the connection at once, without a close frame: the peer sees a reset.
     pub fn abort(mut self) {
         if let Some(session) = self.session.take() {
-            session.connection.abort();
+            session.connection.sender().abort();
         }
     }
 
@@ -204,6 +204,11 @@ impl WebSocket {
     /// The address the peer connected to.
     pub fn local_addr(&self) -> Address {
         self.session().connection.local_addr()
+    }
+
+    /// The subprotocol that was agreed on, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.session().config().subprotocol.as_deref()
     }
 
     /// The head of the request that was upgraded, with its path parameters, query and fields: for the connection's whole

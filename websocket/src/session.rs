@@ -329,6 +329,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn config(&self) -> &WebSocketConfig {
+        &self.config
+    }
+
     /// What most connections have none of.
     pub(crate) fn extras(&self) -> Option<&Extras> {
         self.config.extras.as_deref()

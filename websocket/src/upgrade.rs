@@ -60,6 +60,7 @@ where
         handler: Arc::new(handler),
         config: Arc::new(WebSocketConfig::default()),
         subprotocols: Vec::new(),
+        agreed: Vec::new(),
         origin: OriginPolicy::SameOrigin,
         scheme: Scheme::Http,
         hooks: Arc::default(),
@@ -73,6 +74,8 @@ pub struct Upgrade<F> {
     handler: Arc<F>,
     config: Arc<WebSocketConfig>,
     subprotocols: Vec<String>,
+    /// The settings with each of the subprotocols.
+    agreed: Vec<Arc<WebSocketConfig>>,
     origin: OriginPolicy,
     scheme: Scheme,
     hooks: Arc<Hooks>,
@@ -106,15 +109,33 @@ impl<F> Upgrade<F> {
     #[must_use]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
         self.config = Arc::new(config);
+        self.prepare_agreements();
         self
     }
 
     /// Subprotocols the application speaks, in its order of preference; the first that the client speaks too is
-    /// agreed on.
+    /// agreed on ([`WebSocket::subprotocol`]), or none.
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
+        self.prepare_agreements();
         self
+    }
+
+    /// One copy of the settings for each subprotocol, so that knowing it costs no connection anything.
+    fn prepare_agreements(&mut self) {
+        let agree = |name: &String| {
+            let mut config = WebSocketConfig::clone(&self.config);
+            config.subprotocol = Some(name.as_str().into());
+            Arc::new(config)
+        };
+        self.agreed = self.subprotocols.iter().map(agree).collect();
+    }
+
+    /// The settings of a connection that has agreed on this.
+    fn config_of(&self, subprotocol: Option<&str>) -> &Arc<WebSocketConfig> {
+        let agreed = self.agreed.iter().find(|config| config.subprotocol.as_deref() == subprotocol);
+        agreed.unwrap_or(&self.config)
     }
 
     /// How clients reach the server, as browsers see it: [`Scheme::Https`] behind a proxy that ends TLS. The same-origin rule
@@ -304,12 +325,10 @@ where
             Err(error) => return Reply::Ready(refuse(error)),
         };
         let acceptance = offer.accept(&self.subprotocols);
-        let subprotocol = acceptance.subprotocol().and_then(|name| HeaderValue::from_str(name).ok());
         let opening = Opening {
             accept_key: acceptance.accept_key(),
-            subprotocol,
             handler: Arc::clone(&self.handler),
-            config: Arc::clone(&self.config),
+            config: Arc::clone(self.config_of(acceptance.subprotocol())),
         };
         if self.hooks.is_empty() {
             return Reply::Ready(opening.plain());
@@ -331,7 +350,6 @@ where
 /// A handshake that passed the checks.
 struct Opening<F> {
     accept_key: AcceptKey,
-    subprotocol: Option<HeaderValue>,
     handler: Arc<F>,
     config: Arc<WebSocketConfig>,
 }
@@ -343,16 +361,18 @@ where
 {
     /// The 101 of a connection that has nothing of its own.
     fn plain(self) -> Response {
-        let Self { accept_key, subprotocol, handler, config } = self;
+        let Self { accept_key, handler, config } = self;
+        let subprotocol = config.subprotocol.clone();
         let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
             serve(connection, config, &*handler)
         });
-        with_acceptance(response, accept_key, subprotocol)
+        with_acceptance(response, accept_key, subprotocol.as_deref())
     }
 
     /// The 101 of one that has.
     fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut extras: Extras) -> Response {
-        let Self { accept_key, subprotocol, handler, config } = self;
+        let Self { accept_key, handler, config } = self;
+        let subprotocol = config.subprotocol.clone();
         extras.request = hooks.keep_request.then_some(head);
         let extras = Arc::new(extras);
         let config = with_extras(&config, Arc::clone(&extras));
@@ -362,13 +382,14 @@ where
         } else {
             Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
         };
-        with_acceptance(response, accept_key, subprotocol)
+        with_acceptance(response, accept_key, subprotocol.as_deref())
     }
 }
 
-fn with_acceptance(mut response: Response, accept_key: AcceptKey, subprotocol: Option<HeaderValue>) -> Response {
+fn with_acceptance(mut response: Response, accept_key: AcceptKey, subprotocol: Option<&str>) -> Response {
     response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
-    if let Some(value) = subprotocol {
+    // The client sent it as a header's value.
+    if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
         response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
     }
     response
