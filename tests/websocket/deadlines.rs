@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_millis(100);
 /// Long enough that a busy machine does not stall a client for as long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
+pub fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
     thread::scope(|scope| {
         for setup in setups() {
             let test = &test;

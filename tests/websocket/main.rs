@@ -6,6 +6,7 @@
 mod backpressure;
 mod closing;
 mod deadlines;
+mod endings;
 mod examples;
 mod handler;
 mod handshake;

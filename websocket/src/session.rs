@@ -465,3 +465,13 @@ impl Session {
         }
     }
 }
+
+impl Drop for Session {
+    /// What was accepted still leaves, in the time that closing connections have: no longer in that of a peer that was
+    /// waited for.
+    fn drop(&mut self) {
+        if self.closing.transport() != Transport::Keep {
+            self.connection.set_lifetime_deadline(None);
+        }
+    }
+}
