@@ -26,6 +26,9 @@ mod executor;
 mod fanout;
 mod hold;
 mod inbound;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod link;
 mod listener;
 mod mailbox;
