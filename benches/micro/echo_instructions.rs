@@ -1,0 +1,236 @@
+//! Instructions a message of a whole server: `cargo bench -p tidegate-benches --features micro --bench echo_instructions`.
+//!
+//! The program starts itself under callgrind as the server, one worker with inline handlers, and is the client, which nobody
+//! counts. Two runs with different numbers of messages are taken; their difference is what the messages between them cost,
+//! without start and end. The kernel's instructions are not seen. A count above its limit ends the program with failure; without
+//! valgrind or io_uring it says so and does nothing. The limits are in [`CASES`]; README.md says what they mean.
+//!
+//! Some versions of valgrind let no other thread run while one waits in the ring. So the server's own thread is all that the
+//! client needs: the listener is made here and inherited, and a request ends the process.
+
+use std::env;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{self, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use tidegate::prelude::*;
+use tidegate_websocket::{Frame, MaskingKey};
+
+/// What is counted, and how much it may be.
+struct Case {
+    name: &'static str,
+    traffic: Traffic,
+    /// Messages in one segment; each segment is answered before the next.
+    depth: usize,
+    /// Instructions a message, about a tenth above what was measured.
+    limit: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Traffic {
+    /// Binary messages of 64 bytes.
+    WebSocket,
+    /// `GET /plaintext`.
+    Http,
+}
+
+const CASES: &[Case] = &[
+    Case { name: "echo", traffic: Traffic::WebSocket, depth: 1, limit: 6220 },
+    Case { name: "echo, windows of 16", traffic: Traffic::WebSocket, depth: 16, limit: 852 },
+    Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 8960 },
+    Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 3110 },
+];
+
+/// Segments of the shorter and of the longer run.
+const SEGMENTS: [usize; 2] = [500, 2500];
+/// No answer takes so long, not even under valgrind.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("--serve") => serve().map(|()| true),
+        // Cargo says so when it benches; as a test there is nothing to do.
+        _ if arguments.iter().any(|argument| argument == "--bench") => count(),
+        _ => Ok(true),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("echo_instructions: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The server on the listener that is its standard input, until `GET /end`.
+fn serve() -> Result<()> {
+    let echo = websocket::upgrade(|mut ws: WebSocket| async move {
+        let sender = ws.sender();
+        while let Some(message) = ws.recv_ref().await? {
+            sender.send_ref(&message).await?;
+        }
+        Ok(())
+    });
+    let app = Router::new()
+        .get("/plaintext", ready(|_| Response::text("Hello, World!")))
+        .get("/end", ready(|_| -> Response { process::exit(0) }))
+        .get("/ws", echo);
+    let mut config = Config::default();
+    config.engine = EngineKind::Uring;
+    config.workers = 1;
+    config.placement = HandlerPlacement::Inline;
+    let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(Server::builder(app).bind_inherited(listener).config(config).run()?)
+}
+
+/// Counts every case; whether all are within their limits.
+fn count() -> Result<bool> {
+    if let Err(error) = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status() {
+        println!("echo_instructions: SKIPPED: valgrind: {error}");
+        return Ok(true);
+    }
+    if let Err(error) = io_uring::IoUring::new(1) {
+        println!("echo_instructions: SKIPPED: io_uring: {error}");
+        return Ok(true);
+    }
+    let mut within = true;
+    println!("{:<36} {:>8} {:>8}", "instructions a message", "counted", "limit");
+    for case in CASES {
+        let [few, many] = [instructions(case, SEGMENTS[0])?, instructions(case, SEGMENTS[1])?];
+        let messages = ((SEGMENTS[1] - SEGMENTS[0]) * case.depth) as u64;
+        let each = many.saturating_sub(few) / messages;
+        let verdict = if each > case.limit { "  ABOVE THE LIMIT" } else { "" };
+        println!("{:<36} {each:>8} {:>8}{verdict}", case.name, case.limit);
+        within &= each <= case.limit;
+    }
+    Ok(within)
+}
+
+/// What a server that answers so many segments executes from start to end.
+fn instructions(case: &Case, segments: usize) -> Result<u64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut server = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe()?)
+        .arg("--serve")
+        .stdin(OwnedFd::from(listener))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let driven =
+        connect(address).and_then(|client| drive(client, case, segments)).and_then(|()| end(connect(address)?));
+    if driven.is_err() {
+        server.kill()?;
+    }
+    let output = server.wait_with_output()?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    driven.map_err(|error| format!("{}: {error}; the server said:\n{log}", case.name))?;
+    if !output.status.success() {
+        return Err(format!("{}: the server failed:\n{log}", case.name).into());
+    }
+    let collected = log.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, count) = collected.ok_or_else(|| format!("callgrind did not say what it collected:\n{log}"))?;
+    Ok(count.trim().parse()?)
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let client = TcpStream::connect(address)?;
+    client.set_nodelay(true)?;
+    client.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    Ok(client)
+}
+
+/// Ends the server's process, and waits for that.
+fn end(mut client: TcpStream) -> Result<()> {
+    client.write_all(b"GET /end HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
+    match client.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
+        other => Err(format!("the server does not end: {other:?}").into()),
+    }
+}
+
+fn drive(mut client: TcpStream, case: &Case, segments: usize) -> Result<()> {
+    let (question, answer) = begin(&mut client, case.traffic)?;
+    let window = question.repeat(case.depth);
+    let mut received = vec![0; answer.len() * case.depth];
+    for _ in 0..segments {
+        client.write_all(&window)?;
+        client.read_exact(&mut received)?;
+        if !received.chunks(answer.len()).all(|one| answer.is(one)) {
+            return Err("a wrong answer".into());
+        }
+    }
+    Ok(())
+}
+
+/// Makes the connection ready; what is then asked again and again, and its answer.
+fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> {
+    match traffic {
+        Traffic::Http => {
+            let question = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+            client.write_all(question)?;
+            let head = head(client)?;
+            let mut content = [0; "Hello, World!".len()];
+            client.read_exact(&mut content)?;
+            // The date may change; its length does not.
+            Ok((question.to_vec(), Answer::Length(head.len() + content.len())))
+        }
+        Traffic::WebSocket => {
+            open_websocket(client)?;
+            let (mut question, mut answer) = (Vec::new(), Vec::new());
+            Frame::binary(&[0x5A; 64]).encode(Some(MaskingKey::new([1, 2, 3, 4])), &mut question);
+            Frame::binary(&[0x5A; 64]).encode(None, &mut answer);
+            Ok((question, Answer::Exactly(answer)))
+        }
+    }
+}
+
+/// What each question is answered with.
+enum Answer {
+    Exactly(Vec<u8>),
+    /// A response of 200 of so many bytes.
+    Length(usize),
+}
+
+impl Answer {
+    fn len(&self) -> usize {
+        match self {
+            Self::Exactly(bytes) => bytes.len(),
+            Self::Length(length) => *length,
+        }
+    }
+
+    fn is(&self, received: &[u8]) -> bool {
+        match self {
+            Self::Exactly(bytes) => received == bytes,
+            Self::Length(_) => received.starts_with(b"HTTP/1.1 200 ") && received.ends_with(b"\r\n\r\nHello, World!"),
+        }
+    }
+}
+
+fn open_websocket(client: &mut TcpStream) -> Result<()> {
+    client.write_all(
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )?;
+    let head = head(client)?;
+    if head.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err("no upgrade".into()) }
+}
+
+/// A head up to its empty line.
+fn head(client: &mut TcpStream) -> Result<Vec<u8>> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(head)
+}

@@ -1,0 +1,86 @@
+//! WebSocket: permessage-deflate.
+
+use tidegate_websocket::{
+    CompressionLevel, DeflateConfig, DeflateParams, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig,
+    ReservedBits, Role,
+};
+
+use super::Subject;
+use super::websocket::ReceiveMessages;
+
+/// Compresses a message that a server sends, or finds that it cannot be made smaller.
+pub struct CompressMessage {
+    deflater: MessageDeflater,
+    payload: Vec<u8>,
+    compressible: bool,
+    out: Vec<u8>,
+}
+
+impl CompressMessage {
+    /// A text at this level. Without context takeover the state is borrowed from the thread.
+    pub fn text(payload_bytes: usize, level: i32, takeover: bool) -> Self {
+        let mut config = DeflateConfig::default();
+        config.level = CompressionLevel::new(level).expect("a level that there is");
+        config.own_context_takeover = takeover;
+        let deflater = MessageDeflater::new(&config, &agreed(&config), Role::Server);
+        Self { deflater, payload: text(payload_bytes), compressible: true, out: Vec::new() }
+    }
+
+    /// Bytes without any order.
+    pub fn noise(payload_bytes: usize) -> Self {
+        Self { payload: noise(payload_bytes), compressible: false, ..Self::text(1024, 1, false) }
+    }
+}
+
+impl Subject for CompressMessage {
+    fn run(&mut self) -> usize {
+        let compressed = self.deflater.deflate(&self.payload, &mut self.out);
+        if compressed == self.compressible { self.payload.len() } else { 0 }
+    }
+
+    fn expected(&self) -> usize {
+        self.payload.len()
+    }
+}
+
+/// Receives a compressed text of a client in one frame.
+pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages {
+    let mut config = DeflateConfig::default();
+    config.peer_context_takeover = takeover;
+    let params = agreed(&config);
+    let payload = text(payload_bytes);
+    let (mut deflated, mut input) = (Vec::new(), Vec::new());
+    // It refers to nothing before it, so it can be received again and again, whether or not the context is kept.
+    assert!(MessageDeflater::new(&config, &params, Role::Client).deflate(&payload, &mut deflated));
+    let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1);
+    frame.encode(Some(MaskingKey::new([0; 4])), &mut input);
+
+    let mut rules = ProtocolConfig::new(Role::Server);
+    rules.deflate = Some(params);
+    ReceiveMessages::of(Protocol::new(rules), input, payload_bytes)
+}
+
+fn agreed(config: &DeflateConfig) -> DeflateParams {
+    let offer = [&b"permessage-deflate; client_max_window_bits"[..]];
+    config.accept(offer.into_iter()).ok().flatten().expect("an offer that suits everyone").params
+}
+
+/// What applications send: records with the same keys and other values.
+fn text(bytes: usize) -> Vec<u8> {
+    let record = |number: usize| {
+        let price = number * 7919 % 100_003;
+        format!(r#"{{"id":{number},"symbol":"TG{}","price":{price}.25,"side":"buy"}},"#, number % 37)
+    };
+    (0..).flat_map(|number| record(number).into_bytes()).take(bytes).collect()
+}
+
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
