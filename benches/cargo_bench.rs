@@ -1,7 +1,7 @@
-//! What `cargo bench` runs: builds the servers and the tools, then the matrix at a short setting.
+//! What `cargo bench` runs: builds the servers and the tools, then the micro benches and the matrix at a short setting.
 //!
-//! Arguments after `--` go to the matrix (`cargo bench -- --only echo --rounds 5`; `--help` lists them). Without any, all of it has to
-//! end within 20 minutes of two cores, building included, so the matrix gets what time is left.
+//! Arguments after `--` go to the matrix, which then runs alone (`cargo bench -- --only echo --rounds 5`; `--help` lists them). Without
+//! any, all of it has to end within 20 minutes of two cores, building included, so the matrix gets what time is left.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    if arguments.is_empty() && !cargo(&format!("{MICRO} {MICRO_SHORT}")) {
+        eprintln!("cargo bench: the micro benches failed; going on without them");
+        complete = false;
+    }
     let mut matrix = Command::new(programs.join("bench"));
     matrix.current_dir(root()).arg("--short").args(&arguments);
     if arguments.is_empty() {
@@ -51,6 +55,13 @@ const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features pe
 
 /// Without the peers.
 const TOOLS: &str = "build --release -p tidegate-benches --bins";
+
+/// Wall times of single parts.
+const MICRO: &str = "bench -p tidegate-benches --features micro --bench micro --";
+
+/// A third of a second for each of them: a glance, under a minute in all.
+const MICRO_SHORT: &str =
+    "--warm-up-time 0.1 --measurement-time 0.2 --sample-size 10 --nresamples 1000 --noplot --discard-baseline";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
