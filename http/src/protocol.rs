@@ -15,11 +15,11 @@
 //! writing:  Idle ──▶ Awaiting ──▶ Content ──▶ Complete
 //! ```
 //!
-//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file; the
-//! `common` exchange takes several of them at a time.
+//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file;
+//! `one_step` takes several of them at a time where an exchange is as usual.
 //! Idle, it holds no heap memory, but for the position in an empty line that some peers send after a request.
 
-mod common;
+mod one_step;
 
 use std::sync::Arc;
 
