@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::error::{CloseCause, SendError};
 use crate::link::{CloseMode, Command, Link, NEVER};
 use crate::outbound::{Outbound, Schedule};
+use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
@@ -221,6 +222,11 @@ impl Sender {
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let link = &self.link;
         link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// The timers of this connection's worker.
+    pub fn timer(&self) -> Timer {
+        Timer::new(Arc::clone(&self.link.worker))
     }
 
     /// Whether bytes may still be queued, space aside.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tidegate::engine::CloseCause;
 use tidegate::http::HttpConfig;
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
+use tidegate::websocket::{Error, Opcode};
 
 use crate::handler::reports;
-use crate::support::client::{Client, PING, PONG, TEXT, close_frame, frame};
+use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -182,5 +182,99 @@ fn timeouts_of_http_end_with_http() {
         silent.close();
         busy.close();
         TestServer { running, address }.finish();
+    });
+}
+
+/// W14: a send that waits no longer than its deadline queues nothing, and the connection stays usable.
+#[test]
+fn a_send_waits_no_longer_than_its_deadline() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let sender = ws.sender();
+                let mut sent = 0_usize;
+                while sender.try_send(vec![7; 1 << 18]).is_ok() {
+                    sent += 1;
+                }
+                // The kernel takes some for a peer that reads nothing: until it takes no more.
+                loop {
+                    let message = ws.send_with_deadline(vec![7; 1 << 18], Instant::now() + SHORT).await;
+                    let ping = ws.send_control(Opcode::Ping, b"no space", Instant::now() + SHORT).await;
+                    sent += usize::from(message.is_ok());
+                    let refused = [message, ping].into_iter().filter_map(Result::err).collect::<Vec<_>>();
+                    assert!(refused.iter().all(|error| matches!(error, Error::SendDeadline)), "{refused:?}");
+                    if refused.len() == 2 {
+                        break;
+                    }
+                }
+                assert!(ws.queued_bytes() > 1 << 19, "{} bytes are queued", ws.queued_bytes());
+                report.send(sent).unwrap();
+                ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
+                assert!(ws.recv().await?.is_none());
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        let (sent, mut messages) = (reports.next(), 0);
+        let last = loop {
+            let frame = client.next().expect("a frame before the end of the stream");
+            match frame.first {
+                BINARY => messages += usize::from(frame.payload == [7; 1 << 18]),
+                PING => {}
+                _ => break frame,
+            }
+        };
+        assert!(last.first == TEXT && last.payload == b"the last", "{last:?}");
+        assert_eq!(messages, sent);
+        client.close();
+        server.finish();
+    });
+}
+
+/// W30 and W31: what one connection sets for itself, while it runs.
+#[test]
+fn timeouts_and_limits_are_settable_at_run_time() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let mut config = WebSocketConfig::default();
+        config.idle_timeout = Some(SHORT);
+        let server = TestServer::serve(setup, config, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.set_idle_timeout(None);
+                ws.connection().timer().sleep(3 * SHORT).await;
+                assert_eq!(ws.recv().await?, Some(Message::from("not idle")));
+                ws.set_message_bytes_max(3);
+                assert_eq!(ws.message_bytes_max(), 3);
+                assert_eq!(ws.recv().await?, Some(Message::from("far")));
+                ws.set_idle_timeout(Some(SHORT));
+                report.send(ws.recv().await).unwrap();
+                Ok(())
+            }
+        });
+        for too_far in [false, true] {
+            let mut client = Client::open(server.address);
+            client.send(TEXT, b"not idle");
+            client.send(TEXT, b"far");
+            let code = if too_far {
+                client.send(TEXT, b"further");
+                1009
+            } else {
+                1001
+            };
+            client.expect_close(code);
+            let result = reports.next();
+            match too_far {
+                false => {
+                    assert!(matches!(result, Err(Error::Idle)), "{result:?}");
+                    client.write(&close_frame(1001, ""));
+                }
+                true => assert!(matches!(result, Err(Error::Protocol(_))), "{result:?}"),
+            }
+            client.expect_end();
+        }
+        server.finish();
     });
 }

@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod closing;
+mod control;
 mod deadlines;
 mod endings;
 mod examples;
@@ -12,6 +13,7 @@ mod handler;
 mod handshake;
 mod hooks;
 mod hub;
+mod keepalive;
 mod memory;
 mod messages;
 mod shutdown;

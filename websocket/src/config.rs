@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_engine::time::GRANULARITY;
+
+use crate::control::ControlHandlers;
 use crate::extras::Extras;
+use crate::frame::ReservedBits;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 
 /// How the connections of an [`upgrade`](crate::upgrade) are served. One copy is shared by all of them.
@@ -30,6 +34,13 @@ pub struct WebSocketConfig {
     pub close_timeout: Duration,
     /// The subprotocol that was agreed on; the connections that have agreed on it share a copy.
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// Pings of our own accord, to tell a silent peer from a lost one and to keep what is between awake. Default: none.
+    pub keepalive: Option<KeepaliveConfig>,
+    /// Reserved bits that the peer may set on the first frames of messages, because the application knows what they mean:
+    /// [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) then tells which a message had. Others are answered
+    /// with 1002 (RFC 6455 section 5.2). Default: none.
+    pub reserved_bits: ReservedBits,
+    pub(crate) control: ControlHandlers,
     /// What one connection has of its own; then this copy is that connection's alone.
     pub(crate) extras: Option<Arc<Extras>>,
 }
@@ -42,7 +53,55 @@ impl Default for WebSocketConfig {
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
             subprotocol: None,
+            keepalive: None,
+            reserved_bits: ReservedBits::NONE,
+            control: ControlHandlers::default(),
             extras: None,
         }
+    }
+}
+
+/// Pings at regular times, each of which must be answered in time.
+///
+/// Each connection pings at a phase of its own, so that connections that were made together do not all ping at once. The
+/// pings are sent, and the pongs found, by the connection's reader: keep a read going. While the pong of a ping is
+/// awaited no other is sent.
+///
+/// A pong that does not come in time ends the connection: close 1001 is sent, for the case that the peer reads, and reads
+/// fail with [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued here, and while
+/// the pong may stand behind what our own reader has not taken.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_websocket::{KeepaliveConfig, WebSocketConfig};
+/// let mut config = WebSocketConfig::default();
+/// config.keepalive = Some(KeepaliveConfig::default()); // 25 s and 20 s
+/// config.keepalive = Some(KeepaliveConfig::new(Duration::from_secs(10), Duration::from_secs(5)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeepaliveConfig {
+    /// From one ping to the next. Default: 25 s, below the half minute after which many a proxy forgets a connection. Less
+    /// than the engine's granularity counts as that.
+    pub interval: Duration,
+    /// How long a pong may take. Default: 20 s.
+    pub pong_timeout: Duration,
+}
+
+impl KeepaliveConfig {
+    /// Pings each `interval`, whose pongs may take `pong_timeout`.
+    #[must_use]
+    pub const fn new(interval: Duration, pong_timeout: Duration) -> Self {
+        Self { interval, pong_timeout }
+    }
+
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval.max(GRANULARITY)
+    }
+}
+
+impl Default for KeepaliveConfig {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(25), Duration::from_secs(20))
     }
 }

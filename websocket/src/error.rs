@@ -166,6 +166,10 @@ pub enum UsageError {
         code: CloseCode,
     },
 
+    /// Half a close code: the payload of a close frame is empty or begins with two bytes of code (RFC 6455 section 5.5.1).
+    #[error("the payload of a close frame begins with a code of two bytes")]
+    CloseCodeCut,
+
     /// A close reason of more than 123 bytes (RFC 6455 section 5.5.1).
     #[error("a close reason has at most {CLOSE_REASON_BYTES_MAX} bytes, not {reason_bytes}")]
     CloseReasonTooLong {

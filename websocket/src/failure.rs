@@ -30,6 +30,12 @@ pub enum Error {
     /// Nothing was received for the idle timeout; close 1001 was sent.
     #[error("nothing was received for the idle timeout")]
     Idle,
+    /// A ping of the keepalive was not answered in time: the peer is taken for lost.
+    #[error("the peer did not answer a ping in time")]
+    NoPong,
+    /// The deadline of a send passed before there was space in the outbound queue; nothing was queued.
+    #[error("the outbound queue had no space before the deadline: the peer takes too little; send less, or close it")]
+    SendDeadline,
     /// The connection failed under us.
     #[error("connection closed: {0}")]
     Closed(CloseCause),

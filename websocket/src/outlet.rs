@@ -7,7 +7,7 @@ use tidegate_engine::{COPY_BYTES_MAX, SendError, Sender};
 
 use crate::close::CloseFrame;
 use crate::failure::Error;
-use crate::frame::{Frame, encode_close};
+use crate::frame::{Frame, ReservedBits, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
 
@@ -53,6 +53,15 @@ impl Outlet<'_> {
         self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
     }
 
+    /// The same with reserved bits.
+    pub(crate) fn try_queue_with_bits(self, message: &Message, bits: ReservedBits) -> Result<(), SendError> {
+        let frame = Frame::message(message).reserved_bits(bits);
+        if message.len() <= COPY_BYTES_MAX {
+            return self.try_queue_frame(&frame, message.len());
+        }
+        self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
+    }
+
     /// The same for a lent message.
     #[inline]
     pub(crate) fn try_queue_ref(self, message: &MessageRef<'_>) -> Result<(), SendError> {
@@ -82,6 +91,16 @@ impl Outlet<'_> {
         match self.try_queue_frame(frame, CONTROL_PAYLOAD_BYTES_MAX) {
             Err(SendError::Full) => self.0.try_append_between(CONTROL_BYTES_MAX, |out| frame.encode(None, out)),
             queued => queued,
+        }
+    }
+
+    /// Waits for space, then queues a control frame.
+    pub(crate) async fn send_control(self, frame: &Frame<'_>) -> Result<(), Error> {
+        loop {
+            match self.try_queue_control(frame) {
+                Err(SendError::Full) => poll_fn(|cx| self.poll_ready_control(cx)).await?,
+                queued => return Ok(queued?),
+            }
         }
     }
 

@@ -191,6 +191,11 @@ impl Protocol {
         received
     }
 
+    /// What the peer's frames may look like from now on.
+    pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
+        self.frames.rules_mut()
+    }
+
     /// The limit for every frame header from now on.
     pub const fn set_message_bytes_max(&mut self, message_bytes_max: u64) {
         self.message_bytes_max = message_bytes_max;

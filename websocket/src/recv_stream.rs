@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use crate::connection::WebSocket;
 use crate::error::ProtocolError;
 use crate::failure::Error;
+use crate::frame::ReservedBits;
 use crate::message::{MessageKind, PayloadRef};
 use crate::session::{MessagePiece, PiecePayload, Session};
 use crate::utf8::{character_len, cut_character_start};
@@ -22,6 +23,7 @@ use crate::utf8::{character_len, cut_character_start};
 pub struct RecvStream<'a> {
     session: &'a mut Session,
     kind: MessageKind,
+    reserved_bits: ReservedBits,
     /// What has come and was not handed out.
     unread: Unread,
     /// Nothing comes after that.
@@ -88,13 +90,21 @@ impl WebSocket {
 impl<'a> RecvStream<'a> {
     fn new(session: &'a mut Session, first: MessagePiece) -> Self {
         let MessagePiece { kind, payload, last } = first;
-        Self { session, kind, unread: Unread::Piece(payload, 0), last, cut: Character::default() }
+        let reserved_bits = session.reserved_bits();
+        Self { session, kind, reserved_bits, unread: Unread::Piece(payload, 0), last, cut: Character::default() }
     }
 
     /// Text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         self.kind
+    }
+
+    /// The reserved bits of the message's first frame: none, unless
+    /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits) allows some.
+    #[must_use]
+    pub const fn reserved_bits(&self) -> ReservedBits {
+        self.reserved_bits
     }
 
     /// The next piece, of the message's kind and never empty, borrowed until the next call; `None` at the end of the message.

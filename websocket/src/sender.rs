@@ -156,7 +156,7 @@ impl Sender {
         &self.bytes
     }
 
-    fn outlet(&self) -> Outlet<'_> {
+    pub(crate) fn outlet(&self) -> Outlet<'_> {
         Outlet(&self.bytes)
     }
 }

@@ -121,7 +121,7 @@ fn closing_code(result: &Result<(), Error>) -> CloseCode {
             log::warn!("a websocket handler failed: {error}");
             CloseCode::INTERNAL_ERROR
         }
-        Err(Error::Full) => CloseCode::TRY_AGAIN_LATER,
+        Err(Error::Full | Error::SendDeadline) => CloseCode::TRY_AGAIN_LATER,
         _ => CloseCode::NORMAL,
     }
 }

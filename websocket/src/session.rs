@@ -4,12 +4,14 @@
 //! [`WebSocket`](crate::WebSocket) while the handler has one, and by the task around the handler for the closing
 //! handshake after it. Control frames are answered as they come, whichever read finds them.
 
+mod control;
+mod keepalive;
 mod pieces;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
@@ -22,13 +24,13 @@ use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::extras::{Extras, extras_of};
 use crate::failure::Error;
-use crate::frame::{Frame, Role};
-use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use crate::frame::{ReservedBits, Role};
 use crate::message::{Kept, Message, MessageKind};
 use crate::outlet::Outlet;
 use crate::protocol::{Plain, Protocol, ProtocolConfig};
 use crate::utf8::Text;
 
+use keepalive::Keepalive;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 
 /// Payloads from this size on keep the memory they were received in, if they fill at least half of it; smaller ones
@@ -61,6 +63,9 @@ pub(crate) struct Rare {
     /// The payload of a pong that waits for space.
     pong: Option<Box<[u8]>>,
     peer_close: Option<CloseFrame>,
+    /// The reserved bits of the message that was read last.
+    reserved_bits: ReservedBits,
+    keepalive: Option<Box<Keepalive>>,
 }
 
 impl Session {
@@ -69,7 +74,9 @@ impl Session {
         connection.set_write_timeout(config.write_timeout);
         let mut protocol = ProtocolConfig::new(Role::Server);
         protocol.message_bytes_max = config.message_bytes_max;
-        let session = Self {
+        protocol.frames.message_bits = config.reserved_bits;
+        protocol.frames.reserved_control = config.control.reserved.is_some();
+        let mut session = Self {
             connection,
             protocol: Protocol::new(protocol),
             closing: Closing::new(Role::Server),
@@ -80,6 +87,7 @@ impl Session {
             rare: None,
         };
         session.renew_idle_timeout();
+        session.set_keepalive(session.config.keepalive);
         session
     }
 
@@ -88,6 +96,14 @@ impl Session {
         if let (true, Some(timeout)) = (self.idle_timeout_on, self.config.idle_timeout) {
             self.connection.set_read_timeout(timeout);
         }
+    }
+
+    /// See [`WebSocket::set_idle_timeout`](crate::WebSocket::set_idle_timeout).
+    pub(crate) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
+        self.set_read_deadline(None);
+        Arc::make_mut(&mut self.config).idle_timeout = timeout;
+        self.idle_timeout_on = self.closing.transport() == Transport::Keep && timeout.is_some();
+        self.renew_idle_timeout();
     }
 
     /// See [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline).
@@ -121,10 +137,10 @@ impl Session {
     /// [`poll_message`](Self::poll_message) has to look.
     #[inline]
     pub(crate) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Plain>> {
-        if self.rare.is_some() {
-            self.settle();
+        if self.rare.is_some() && !self.settle_for_plain(cx) {
+            return Poll::Ready(None);
         }
-        if self.rare.is_some() || self.over {
+        if self.over {
             return Poll::Ready(None);
         }
         self.release();
@@ -231,7 +247,7 @@ impl Session {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail_receiving(error))),
                 Poll::Pending => {
                     self.notice_farewell();
-                    return Poll::Pending;
+                    return self.poll_keepalive(cx).map(Err);
                 }
             }
             match self.step()? {
@@ -260,55 +276,20 @@ impl Session {
             ) => {
                 self.used = progress.consumed as u32;
                 self.renew_idle_timeout();
-                return Ok(Some(event));
+                self.note_reserved_bits(&event);
+                Ok(Some(event))
             }
-            Some(Event::Ping(payload)) => {
-                let mut copy = [0; CONTROL_PAYLOAD_BYTES_MAX];
-                let payload = payload.bytes(self.connection.buffer());
-                let copy = &mut copy[..payload.len()];
-                copy.copy_from_slice(payload);
-                self.answer_ping(copy);
-            }
-            Some(Event::Close(frame)) => self.on_close(frame),
             Some(Event::Inflating) => {
                 self.connection.consume(progress.consumed);
-                return Ok(Some(Event::Inflating));
+                Ok(Some(Event::Inflating))
             }
-            _ => {}
-        }
-        self.renew_idle_timeout();
-        self.connection.consume(progress.consumed);
-        Ok(None)
-    }
-
-    /// Answers a ping, or keeps the answer until there is space.
-    fn answer_ping(&mut self, payload: &[u8]) {
-        if let Ok(frame) = Frame::pong(payload)
-            && self.outlet().try_queue_control(&frame) == Err(SendError::Full)
-        {
-            self.rare().pong = Some(payload.into());
-        }
-    }
-
-    /// Queues the pong that waits for space: a peer that pings and never reads must not fill memory with pongs. Nothing
-    /// is received meanwhile; the write timeout ends the wait.
-    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let outlet = Outlet(self.connection.sender());
-        let Some(pong) = self.rare.as_deref_mut().and_then(|rare| rare.pong.as_deref()) else { return Poll::Ready(()) };
-        while let Ok(frame) = Frame::pong(pong) {
-            match outlet.try_queue_control(&frame) {
-                Err(SendError::Full) => match outlet.poll_ready_control(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    // There is space again.
-                    Poll::Ready(_) => {}
-                },
-                // After our close frame no pong is due, and a failed connection reports itself when it is read.
-                _ => break,
+            event => {
+                let handled = event.map_or(Ok(()), |event| self.on_control(event));
+                self.renew_idle_timeout();
+                self.connection.consume(progress.consumed);
+                handled.map(|()| None)
             }
         }
-        self.rare().pong = None;
-        self.settle();
-        Poll::Ready(())
     }
 
     pub(crate) fn outlet(&self) -> Outlet<'_> {
@@ -323,7 +304,8 @@ impl Session {
     fn settle(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.kept = None;
-            if rare.pong.is_none() && rare.peer_close.is_none() {
+            rare.reserved_bits = ReservedBits::NONE;
+            if rare.pong.is_none() && rare.peer_close.is_none() && rare.keepalive.is_none() {
                 self.rare = None;
             }
         }
@@ -348,21 +330,6 @@ impl Session {
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
         self.rare.as_ref()?.peer_close.as_ref()
-    }
-
-    /// The peer's close frame came: echoes it, unless ours was sent before (RFC 6455 section 5.5.1).
-    fn on_close(&mut self, frame: Option<CloseFrame>) {
-        self.notice_farewell();
-        self.closing.receive_close();
-        if let Some(extras) = self.extras() {
-            extras.note_close(frame.as_ref());
-        }
-        if self.closing.transport() == Transport::SendClose {
-            self.send_close(frame.as_ref());
-        }
-        if frame.is_some() {
-            self.rare().peer_close = frame;
-        }
     }
 
     fn send_close(&mut self, frame: Option<&CloseFrame>) {

@@ -78,6 +78,11 @@ impl FrameDecoder {
         &self.rules
     }
 
+    /// The rules, for the frames to come.
+    pub(crate) const fn rules_mut(&mut self) -> &mut FrameRules {
+        &mut self.rules
+    }
+
     /// Is everything that was begun also finished?
     #[must_use]
     pub const fn is_between_frames(&self) -> bool {

@@ -1,0 +1,214 @@
+//! W14, W15 and W61: control frames in the application's own hands, and what is reserved.
+
+use std::time::{Duration, Instant};
+
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, MessageKind, Opcode, ReservedBits, UsageError};
+
+use crate::handler::reports;
+use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame};
+use crate::support::servers::{TestServer, echo, on_every_engine};
+
+const RESERVED_CONTROL: u8 = 0x8B;
+const RSV2: u8 = 0x20;
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+/// For all connections by their configuration, and for one by itself.
+#[test]
+fn applications_see_control_frames() {
+    on_every_engine(|setup| {
+        for of_one in [false, true] {
+            let (report, reports) = reports();
+            let (pinged, ponged) = (report.clone(), report.clone());
+            let mut config = WebSocketConfig::default();
+            if !of_one {
+                config.on_ping(|sender, payload| sender.pong(&[b"seen ", payload].concat()));
+                config.on_pong(move |_, payload| ponged.send(payload.to_vec()).map_err(Error::application));
+                config.on_close(|sender, frame| {
+                    let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code());
+                    sender.close(CloseCode::new(4000), &format!("you said {}", code.value()))
+                });
+            }
+            let server = TestServer::serve(setup, config, move |mut ws: WebSocket| {
+                if of_one {
+                    let pinged = pinged.clone();
+                    ws.on_ping(|sender, payload| sender.pong(&[b"seen ", payload].concat()));
+                    ws.on_pong(move |_, payload| pinged.send(payload.to_vec()).map_err(Error::application));
+                    ws.on_close(|sender, frame| {
+                        let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code());
+                        sender.close(CloseCode::new(4000), &format!("you said {}", code.value()))
+                    });
+                }
+                echo(ws)
+            });
+            let mut client = Client::open(server.address);
+            client.send(PING, b"this");
+            client.expect(PONG, b"seen this");
+            client.send(TEXT - FIN, b"be");
+            client.send(PONG, b"inside");
+            client.send(CONTINUATION, b"tween");
+            assert_eq!(reports.next(), b"inside");
+            client.expect(TEXT, b"between");
+            client.write(&close_frame(4321, ""));
+            assert_eq!(client.expect_close(4000), "you said 4321");
+            client.expect_end();
+            server.finish();
+        }
+    });
+}
+
+/// A handler that fails is what the read returns; the frame is done with, and the connection as it was. One that says
+/// nothing to a close frame leaves the echo to us.
+#[test]
+fn the_errors_of_handlers_are_those_of_reads() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.on_ping(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
+                ws.on_close(|_, _| Err(Error::application("closed")));
+                let mut errors = Vec::new();
+                loop {
+                    match ws.recv().await {
+                        Ok(Some(message)) => ws.send(message).await?,
+                        Ok(None) => break,
+                        Err(Error::Application(error)) => errors.push(error.to_string()),
+                        Err(error) => return Err(error),
+                    }
+                }
+                report.send((errors, ws.is_closed_cleanly())).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.write(&[frame(PING, b"first"), frame(TEXT, b"message"), frame(PING, b"second")].concat());
+        client.expect(TEXT, b"message");
+        client.write(&close_frame(1000, "bye"));
+        assert_eq!(client.expect_close(1000), "bye");
+        client.expect_end();
+        assert_eq!(reports.next(), (["first", "second", "closed"].map(String::from).to_vec(), true));
+        server.finish();
+    });
+}
+
+#[test]
+fn control_frames_with_a_deadline() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let past = Instant::now();
+                ws.send_control(Opcode::Ping, b"even after it", past).await?;
+                ws.send_control(Opcode::Pong, b"", later()).await?;
+                ws.send_control(Opcode::ControlB, b"extended", later()).await?;
+                for (opcode, payload) in [
+                    (Opcode::Text, &b""[..]),
+                    (Opcode::Ping, &[0; 126]),
+                    (Opcode::Close, b"\x03"),
+                    (Opcode::Close, b"\x03\xED"),
+                    (Opcode::Close, b"\x03\xE8\xFF"),
+                ] {
+                    let Err(Error::Usage(error)) = ws.send_control(opcode, payload, later()).await else {
+                        panic!("{opcode} of {payload:?} was sent");
+                    };
+                    report.send(error).unwrap();
+                }
+                assert_eq!(ws.recv().await?, Some(Message::from("go on")), "nothing of it closed the connection");
+                ws.send_control(Opcode::Close, b"\x0F\xA0bye", past).await?;
+                let late = ws.send_control(Opcode::Ping, b"", later()).await;
+                assert!(late.is_err_and(|error| error.is_close_sent()));
+                assert!(ws.recv().await?.is_none());
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect(PING, b"even after it");
+        client.expect(PONG, b"");
+        client.expect(RESERVED_CONTROL, b"extended");
+        let opcode = Opcode::Text;
+        assert_eq!(reports.next(), UsageError::NotControl { opcode });
+        assert_eq!(reports.next(), UsageError::ControlTooLong { payload_bytes: 126 });
+        assert_eq!(reports.next(), UsageError::CloseCodeCut);
+        assert_eq!(reports.next(), UsageError::CloseCodeNotSendable { code: CloseCode::NO_STATUS });
+        assert_eq!(reports.next(), UsageError::NotUtf8);
+        client.send(TEXT, b"go on");
+        assert_eq!(client.expect_close(4000), "bye");
+        client.write(&close_frame(4000, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+#[test]
+fn what_is_reserved_is_refused_by_default() {
+    on_every_engine(|setup| {
+        let server = TestServer::echo(setup);
+        for first in [RESERVED_CONTROL, 0x8F, TEXT | RSV2, PING | RSV2, TEXT | 0x40, TEXT | 0x10, 0x83] {
+            let mut client = Client::open(server.address);
+            client.send(first, b"");
+            client.expect_close(1002);
+            client.expect_end();
+        }
+        server.finish();
+    });
+}
+
+/// By the configuration of all connections, and by what one negotiated.
+#[test]
+fn applications_may_allow_what_is_reserved() {
+    on_every_engine(|setup| {
+        for of_one in [false, true] {
+            let mut config = WebSocketConfig::default();
+            if !of_one {
+                config.reserved_bits = ReservedBits::RSV2;
+                config.on_reserved_control(|sender, opcode, payload| {
+                    sender.try_send(format!("{opcode}: {}", payload.escape_ascii()))
+                });
+            }
+            let server = TestServer::serve(setup, config, move |mut ws: WebSocket| async move {
+                if of_one {
+                    ws.allow_reserved_bits(ReservedBits::RSV2);
+                    ws.on_reserved_control(|sender, opcode, payload| {
+                        sender.try_send(format!("{opcode}: {}", payload.escape_ascii()))
+                    });
+                }
+                let sender = ws.sender();
+                while let Some(message) = ws.recv().await? {
+                    let bits = ws.reserved_bits();
+                    sender.send_with_bits(message, bits).await?;
+                    let Some(mut message) = ws.recv_stream().await? else { break };
+                    let (bits, kind) = (message.reserved_bits(), message.kind());
+                    while message.next().await?.is_some() {}
+                    sender.send_with_bits(format!("{kind:?}"), bits).await?;
+                }
+                Ok(())
+            });
+            let mut client = Client::open(server.address);
+            client.send(RESERVED_CONTROL, b"one");
+            client.expect(TEXT, b"control 0xb: one");
+            client.send(TEXT | RSV2, b"marked");
+            client.expect(TEXT | RSV2, b"marked");
+            client.send((BINARY - FIN) | RSV2, b"in ");
+            client.send(0x8F, b"");
+            client.expect(TEXT, b"control 0xf: ");
+            client.send(CONTINUATION, b"pieces");
+            client.expect(TEXT | RSV2, format!("{:?}", MessageKind::Binary).as_bytes());
+            client.send(TEXT, b"without");
+            client.expect(TEXT, b"without");
+            client.send(BINARY, &[7; 10_000]);
+            client.expect(TEXT, b"Binary");
+            client.send(BINARY | RSV2, &[7; 10_000]);
+            client.expect(BINARY | RSV2, &[7; 10_000]);
+            // Other bits, and these where they have no place, are refused as ever.
+            client.send(PING | RSV2, b"");
+            assert_eq!(client.next().unwrap().first, CLOSE);
+            client.expect_end();
+            server.finish();
+        }
+    });
+}
