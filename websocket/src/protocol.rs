@@ -20,8 +20,8 @@
 //! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
 //! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
 
-mod delivery;
 mod rare;
+mod settings;
 
 use std::mem;
 use std::num::NonZeroU64;
@@ -189,22 +189,6 @@ impl Protocol {
             self.end();
         }
         received
-    }
-
-    /// What the peer's frames may look like from now on.
-    pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
-        self.frames.rules_mut()
-    }
-
-    /// The limit for every frame header from now on.
-    pub const fn set_message_bytes_max(&mut self, message_bytes_max: u64) {
-        self.message_bytes_max = message_bytes_max;
-    }
-
-    /// The limit in force.
-    #[must_use]
-    pub const fn message_bytes_max(&self) -> u64 {
-        self.message_bytes_max
     }
 
     /// Was the peer's close frame received, or a rule broken?

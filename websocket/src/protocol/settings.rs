@@ -1,10 +1,27 @@
-//! Changing the form in which messages are reported while one is open.
+//! What can be changed under way: the form in which messages are reported, even while one is open, and the rules.
 
 use super::{Delivery, Incoming, Protocol};
 use crate::assembler::Assembler;
+use crate::frame::FrameRules;
 use crate::utf8::Utf8Validator;
 
 impl Protocol {
+    /// The limit for every frame header from now on.
+    pub const fn set_message_bytes_max(&mut self, message_bytes_max: u64) {
+        self.message_bytes_max = message_bytes_max;
+    }
+
+    /// The limit in force.
+    #[must_use]
+    pub const fn message_bytes_max(&self) -> u64 {
+        self.message_bytes_max
+    }
+
+    /// What the peer's frames may look like from now on.
+    pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
+        self.frames.rules_mut()
+    }
+
     /// How messages are reported from now on. One that is open goes on as it began, unless nothing of its payload has come
     /// yet: so whoever gives a read up before its message begins has changed nothing for the next.
     pub fn set_delivery(&mut self, delivery: Delivery) {
