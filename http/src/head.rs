@@ -331,8 +331,10 @@ impl HeadMemory {
     /// Forgets what the router, the server and the handler added: the head alone is left.
     fn end_use(&mut self) {
         self.addresses = None;
+        if self.text.len() > self.text_bytes {
+            self.text.truncate(self.text_bytes);
+        }
         self.params.clear();
-        self.text.truncate(self.text_bytes);
         if self.map.get().is_some() {
             self.map.take();
         }

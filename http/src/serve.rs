@@ -170,8 +170,10 @@ fn gather_answers<H: Handler>(
 
 /// Calls the handler.
 fn begin_answer<H: Handler>(channel: &Channel, handler: &H, request: Request) -> Reply {
-    catch_unwind(AssertUnwindSafe(|| handler.handle(request)))
-        .unwrap_or_else(|panic| Reply::Ready(panicked(channel, &*panic)))
+    match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
+        Ok(reply) => reply,
+        Err(panic) => Reply::Ready(panicked(channel, &*panic)),
+    }
 }
 
 /// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
