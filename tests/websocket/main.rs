@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod closing;
+mod compression;
 mod control;
 mod deadlines;
 mod endings;

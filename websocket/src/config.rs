@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate_engine::time::GRANULARITY;
 
+use crate::compression::Compression;
 use crate::control::ControlHandlers;
 use crate::extras::Extras;
 use crate::frame::ReservedBits;
@@ -43,6 +44,15 @@ pub struct WebSocketConfig {
     pub(crate) control: ControlHandlers,
     /// What one connection has of its own; then this copy is that connection's alone.
     pub(crate) extras: Option<Arc<Extras>>,
+    /// The same holds for what was agreed on about compression.
+    pub(crate) compression: Option<Arc<Compression>>,
+}
+
+impl WebSocketConfig {
+    /// A copy for one connection that compresses.
+    pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
+        Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
+    }
 }
 
 impl Default for WebSocketConfig {
@@ -57,6 +67,7 @@ impl Default for WebSocketConfig {
             reserved_bits: ReservedBits::NONE,
             control: ControlHandlers::default(),
             extras: None,
+            compression: None,
         }
     }
 }

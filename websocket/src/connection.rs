@@ -16,7 +16,10 @@ use tidegate_http::RequestHead;
 use crate::attend::give_back;
 use crate::close::{CloseCode, CloseFrame};
 use crate::closed::Closed;
+use crate::compression::{Compression, CompressionStatus};
 use crate::config::WebSocketConfig;
+use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
+use crate::deflated_send::{DeflatedSend, Payload};
 use crate::error::ProtocolError;
 use crate::failure::Error;
 use crate::frame::Frame;
@@ -58,6 +61,16 @@ impl WebSocket {
         Self { session: Some(Box::new(Session::new(connection, config))) }
     }
 
+    /// The same with compression, as its opening handshake agreed on ([`DeflateConfig::accept`]).
+    pub fn with_compression(
+        connection: Connection,
+        config: &WebSocketConfig,
+        deflate: &DeflateConfig,
+        params: DeflateParams,
+    ) -> Self {
+        Self::new(connection, config.with_compression(Compression::new(deflate, params)))
+    }
+
     pub(crate) fn session_mut(&mut self) -> &mut Session {
         self.session.as_mut().expect("a WebSocket has its session until it is dropped")
     }
@@ -97,7 +110,8 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
-        SendMessage::new(self.session().outlet(), message.into())
+        let session = self.session();
+        SendMessage::new(session.outlet(), session.compression(), message.into())
     }
 
     /// Queues a message that was encoded before, waiting for space.
@@ -105,7 +119,9 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
-        Ok(self.session().connection.sender().send(message.plain().clone()).await?)
+        let session = self.session();
+        let frame = session.compression().map_or_else(|| message.plain().clone(), |with| with.frame_of(message));
+        Ok(session.connection.sender().send(frame).await?)
     }
 
     /// Queues a text message from borrowed text, waiting for space.
@@ -113,7 +129,11 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
-        self.session().outlet().send_frame(&Frame::text(text), text.len()).await
+        let session = self.session();
+        match session.compression() {
+            None => session.outlet().send_frame(&Frame::text(text), text.len()).await,
+            Some(with) => DeflatedSend::new(session.outlet(), with, Payload::Lent(MessageRef::text(text))).await,
+        }
     }
 
     /// Queues a binary message from borrowed bytes, waiting for space.
@@ -121,7 +141,11 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.session().outlet().send_frame(&Frame::binary(payload), payload.len()).await
+        let session = self.session();
+        match session.compression() {
+            None => session.outlet().send_frame(&Frame::binary(payload), payload.len()).await,
+            Some(with) => DeflatedSend::new(session.outlet(), with, Payload::Lent(MessageRef::binary(payload))).await,
+        }
     }
 
     /// Queues a ping of at most 125 bytes.
@@ -164,7 +188,8 @@ impl WebSocket {
 
     /// A sending half, for other tasks and threads.
     pub fn sender(&self) -> Sender {
-        Sender::new(self.session().connection.sender().clone())
+        let session = self.session();
+        Sender::new(session.connection.sender().clone(), session.shared_compression())
     }
 
     /// The peer's close frame, once it has come: `None` before, and if it carried no code (1005).
@@ -181,6 +206,29 @@ impl WebSocket {
     /// Changes the limit of [`WebSocketConfig::message_bytes_max`] for the frames to come.
     pub fn set_message_bytes_max(&mut self, bytes: u64) {
         self.session_mut().protocol.set_message_bytes_max(bytes);
+    }
+
+    /// What was agreed on about compression, and what it costs now; `None` if nothing was.
+    ///
+    /// ```
+    /// # use tidegate_websocket::WebSocket;
+    /// # fn example(ws: &WebSocket) {
+    /// if let Some(compression) = ws.compression() {
+    ///     println!("{:?} at {:?}, {} bytes", compression.params, compression.level, compression.held_bytes);
+    /// }
+    /// # }
+    /// ```
+    pub fn compression(&self) -> Option<CompressionStatus> {
+        let session = self.session();
+        session.compression().map(|compression| compression.status(session.protocol.inflation_bytes()))
+    }
+
+    /// Changes the level at which messages are compressed from now on, those of all senders; `None` sends them as they
+    /// are. Without effect if nothing was agreed on. The peer goes on as it likes.
+    pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
+        if let Some(compression) = self.session().compression() {
+            compression.set_level(level);
+        }
     }
 
     /// From `deadline` on reads fail with [`Error::ReadDeadline`] while nothing comes; `None` waits for ever. The

@@ -24,7 +24,7 @@ impl Outlet<'_> {
         self.0.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
     }
 
-    fn check_ready(self, payload_len: usize) -> Result<(), SendError> {
+    pub(crate) fn check_ready(self, payload_len: usize) -> Result<(), SendError> {
         self.0.check_ready(payload_len + FRAME_HEADER_BYTES_MAX)
     }
 

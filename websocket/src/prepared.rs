@@ -1,16 +1,31 @@
 //! Messages encoded once, to be sent many times (RFC 6455 section 5.2).
 
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use crate::deflate::DeflatedForm;
 use crate::error::UsageError;
+use crate::extras::lock;
 use crate::frame::{Frame, Opcode};
 use crate::message::{Message, MessageKind};
 use crate::utf8::Text;
 
+/// The frame of each form that was asked for; `None` where the message is no smaller in it.
+type Forms = Vec<(DeflatedForm, Option<Bytes>)>;
+
+/// Shorter messages are not compressed here: there is little to save, and they need no place for other forms of them.
+const DEFLATED_BYTES_MIN: usize = 128;
+
+/// Larger ones neither: compressing them would keep their publisher's thread for long.
+const DEFLATED_BYTES_MAX: usize = 256 << 10;
+
 /// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
 /// copies no large payload. Cloning it counts a reference.
+///
+/// For connections that compress without context takeover a message of 128 bytes to 256 KiB is also compressed, once for
+/// all of them that have the same level and window; those with takeover get it as it is.
 ///
 /// ```
 /// use tidegate_websocket::{MessageKind, PreparedMessage};
@@ -18,12 +33,14 @@ use crate::utf8::Text;
 /// assert_eq!(prepared.kind(), MessageKind::Text);
 /// assert_eq!(prepared.payload(), "hello");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct PreparedMessage {
     kind: MessageKind,
     header_len: u8,
-    /// Header and payload. What negotiated another form of the message gets another frame, encoded once beside this one.
+    /// Header and payload.
     plain: Bytes,
+    /// What it is in other forms, once they were asked for; `None` if there will be none.
+    forms: Option<Arc<Mutex<Forms>>>,
 }
 
 impl PreparedMessage {
@@ -34,7 +51,8 @@ impl PreparedMessage {
         let mut bytes = Vec::new();
         frame.encode(None, &mut bytes);
         let header_len = (bytes.len() - message.len()) as u8;
-        Self { kind: message.kind(), header_len, plain: bytes.into() }
+        let forms = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
+        Self { kind: message.kind(), header_len, plain: bytes.into(), forms }
     }
 
     /// The same from an opcode and a payload.
@@ -69,7 +87,32 @@ impl PreparedMessage {
     pub(crate) fn plain(&self) -> &Bytes {
         &self.plain
     }
+
+    /// The frame for connections that compress in this way; `None` if they get it as it is.
+    pub(crate) fn deflated(&self, form: DeflatedForm) -> Option<Bytes> {
+        // Under the lock, so that it is compressed once.
+        let mut forms = lock(self.forms.as_ref()?);
+        if let Some((_, frame)) = forms.iter().find(|(known, _)| *known == form) {
+            return frame.clone();
+        }
+        let frame = form.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
+            let mut bytes = Vec::new();
+            Frame::deflated(self.kind, &deflated).encode(None, &mut bytes);
+            Bytes::from(bytes)
+        });
+        forms.push((form, frame.clone()));
+        frame
+    }
 }
+
+/// Of the same kind and with the same payload.
+impl PartialEq for PreparedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain == other.plain
+    }
+}
+
+impl Eq for PreparedMessage {}
 
 impl<M: Into<Message>> From<M> for PreparedMessage {
     fn from(message: M) -> Self {

@@ -2,10 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+
 use crate::close::{CloseCode, CloseFrame};
+use crate::compression::Compression;
 use crate::connection::WebSocket;
+use crate::deflated_send::{DeflatedSend, Payload};
 use crate::failure::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
@@ -29,11 +34,12 @@ use crate::prepared::PreparedMessage;
 #[derive(Clone, Debug)]
 pub struct Sender {
     bytes: tidegate_engine::Sender,
+    compression: Option<Arc<Compression>>,
 }
 
 impl Sender {
-    pub(crate) fn new(bytes: tidegate_engine::Sender) -> Self {
-        Self { bytes }
+    pub(crate) fn new(bytes: tidegate_engine::Sender, compression: Option<Arc<Compression>>) -> Self {
+        Self { bytes, compression }
     }
 
     /// Waits for space, then queues a message.
@@ -41,7 +47,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
-        SendMessage::new(self.outlet(), message.into())
+        SendMessage::new(self.outlet(), self.compression(), message.into())
     }
 
     /// Queues a message if there is space.
@@ -49,7 +55,12 @@ impl Sender {
     /// # Errors
     /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        Ok(self.outlet().try_queue(&message.into())?)
+        let message = message.into();
+        match self.compression() {
+            None => self.outlet().try_queue(&message)?,
+            Some(compression) => compression.try_queue(self.outlet(), &MessageRef::from(&message))?,
+        }
+        Ok(())
     }
 
     /// Waits for space, then queues a message that was encoded before.
@@ -57,7 +68,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
-        Ok(self.bytes.send(message.plain().clone()).await?)
+        Ok(self.bytes.send(self.frame_of(message)).await?)
     }
 
     /// Queues a message that was encoded before, if there is space.
@@ -65,7 +76,7 @@ impl Sender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn try_send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
-        Ok(self.bytes.try_send(message.plain().clone())?)
+        Ok(self.bytes.try_send(self.frame_of(message))?)
     }
 
     /// Waits for space, then queues a borrowed message: one that was received, without owning it first.
@@ -84,7 +95,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_ref<'a>(&'a self, message: &'a MessageRef<'a>) -> SendRef<'a> {
-        SendRef { outlet: self.outlet(), message }
+        SendRef::new(self.outlet(), self.compression(), message)
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -92,7 +103,10 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
-        self.outlet().send_frame(&Frame::text(text), text.len()).await
+        match self.compression() {
+            None => self.outlet().send_frame(&Frame::text(text), text.len()).await,
+            Some(with) => DeflatedSend::new(self.outlet(), with, Payload::Lent(MessageRef::text(text))).await,
+        }
     }
 
     /// Waits for space, then queues a binary message from borrowed bytes.
@@ -100,7 +114,10 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
-        self.outlet().send_frame(&Frame::binary(payload), payload.len()).await
+        match self.compression() {
+            None => self.outlet().send_frame(&Frame::binary(payload), payload.len()).await,
+            Some(with) => DeflatedSend::new(self.outlet(), with, Payload::Lent(MessageRef::binary(payload))).await,
+        }
     }
 
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
@@ -156,6 +173,14 @@ impl Sender {
         &self.bytes
     }
 
+    pub(crate) fn compression(&self) -> Option<&Compression> {
+        self.compression.as_deref()
+    }
+
+    fn frame_of(&self, message: &PreparedMessage) -> Bytes {
+        self.compression().map_or_else(|| message.plain().clone(), |compression| compression.frame_of(message))
+    }
+
     pub(crate) fn outlet(&self) -> Outlet<'_> {
         Outlet(&self.bytes)
     }
@@ -176,18 +201,36 @@ impl From<&Sender> for Sender {
 /// The future of [`Sender::send_ref`]. Dropped before it completes, it has queued nothing.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
-pub struct SendRef<'a> {
-    outlet: Outlet<'a>,
-    message: &'a MessageRef<'a>,
+pub struct SendRef<'a>(RefWay<'a>);
+
+/// No larger than what the plain way needs.
+#[derive(Debug)]
+enum RefWay<'a> {
+    Plain { outlet: Outlet<'a>, message: &'a MessageRef<'a> },
+    Deflated(DeflatedSend<'a>),
+}
+
+impl<'a> SendRef<'a> {
+    #[inline]
+    fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>, message: &'a MessageRef<'a>) -> Self {
+        Self(match compression {
+            None => RefWay::Plain { outlet, message },
+            Some(compression) => RefWay::Deflated(DeflatedSend::new(outlet, compression, Payload::Lent(*message))),
+        })
+    }
 }
 
 impl Future for SendRef<'_> {
     type Output = Result<(), Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let message = self.message;
-        self.outlet.poll_queue(cx, message.as_bytes().len(), |outlet| outlet.try_queue_ref(message))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            RefWay::Plain { outlet, message } => {
+                outlet.poll_queue(cx, message.as_bytes().len(), |outlet| outlet.try_queue_ref(message))
+            }
+            RefWay::Deflated(send) => Pin::new(send).poll(cx),
+        }
     }
 }
 
@@ -195,14 +238,22 @@ impl Future for SendRef<'_> {
 /// queued nothing.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
-pub struct SendMessage<'a> {
-    outlet: Outlet<'a>,
-    message: Option<Message>,
+pub struct SendMessage<'a>(MessageWay<'a>);
+
+/// No larger than what the plain way needs.
+#[derive(Debug)]
+enum MessageWay<'a> {
+    Plain { outlet: Outlet<'a>, message: Option<Message> },
+    Deflated(DeflatedSend<'a>),
 }
 
 impl<'a> SendMessage<'a> {
-    pub(crate) fn new(outlet: Outlet<'a>, message: Message) -> Self {
-        Self { outlet, message: Some(message) }
+    #[inline]
+    pub(crate) fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>, message: Message) -> Self {
+        Self(match compression {
+            None => MessageWay::Plain { outlet, message: Some(message) },
+            Some(compression) => MessageWay::Deflated(DeflatedSend::new(outlet, compression, Payload::Owned(message))),
+        })
     }
 }
 
@@ -211,9 +262,26 @@ impl Future for SendMessage<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(message) = &self.message else { return Poll::Ready(Ok(())) };
-        ready!(self.outlet.poll_queue(cx, message.len(), |outlet| outlet.try_queue(message)))?;
-        self.message = None;
-        Poll::Ready(Ok(()))
+        match &mut self.0 {
+            MessageWay::Plain { outlet, message: slot } => {
+                let Some(message) = slot else { return Poll::Ready(Ok(())) };
+                ready!(outlet.poll_queue(cx, message.len(), |outlet| outlet.try_queue(message)))?;
+                *slot = None;
+                Poll::Ready(Ok(()))
+            }
+            MessageWay::Deflated(send) => Pin::new(send).poll(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn futures_are_no_larger_for_what_most_connections_do_not_have() {
+        let pointer = size_of::<Outlet<'_>>();
+        assert_eq!(size_of::<SendMessage<'_>>(), pointer + size_of::<Message>());
+        assert_eq!(size_of::<SendRef<'_>>(), pointer + size_of::<&MessageRef<'_>>());
     }
 }

@@ -19,6 +19,7 @@ use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 use crate::close::{CloseCode, CloseFrame};
 use crate::closed::Closed;
 use crate::closing::{Closing, Transport};
+use crate::compression::Compression;
 use crate::config::WebSocketConfig;
 use crate::error::ProtocolError;
 use crate::event::Event;
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
     idle_timeout_on: bool,
+    /// Compression was agreed on.
+    compresses: bool,
     /// A final error has been reported.
     over: bool,
     /// Bytes of the connection's buffer that the last event has used and the next read drops.
@@ -76,11 +79,13 @@ impl Session {
         protocol.message_bytes_max = config.message_bytes_max;
         protocol.frames.message_bits = config.reserved_bits;
         protocol.frames.reserved_control = config.control.reserved.is_some();
+        protocol.deflate = config.compression.as_ref().map(|compression| compression.params());
         let mut session = Self {
             connection,
             protocol: Protocol::new(protocol),
             closing: Closing::new(Role::Server),
             idle_timeout_on: config.idle_timeout.is_some(),
+            compresses: config.compression.is_some(),
             over: false,
             used: 0,
             config,
@@ -313,6 +318,16 @@ impl Session {
 
     pub(crate) fn config(&self) -> &WebSocketConfig {
         &self.config
+    }
+
+    /// The compressor of what is sent, if that was agreed on.
+    #[inline]
+    pub(crate) fn compression(&self) -> Option<&Compression> {
+        if self.compresses { self.config.compression.as_deref() } else { None }
+    }
+
+    pub(crate) fn shared_compression(&self) -> Option<Arc<Compression>> {
+        self.config.compression.clone()
     }
 
     /// What most connections have none of.

@@ -6,12 +6,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response};
 
+use crate::compression::Compression;
 use crate::config::WebSocketConfig;
 use crate::connection::WebSocket;
+use crate::deflate::DeflateConfig;
 use crate::extras::{Extras, with_extras};
 use crate::failure::Error;
 use crate::handshake::{
@@ -61,6 +63,7 @@ where
         config: Arc::new(WebSocketConfig::default()),
         subprotocols: Vec::new(),
         agreed: Vec::new(),
+        deflate: None,
         origin: OriginPolicy::SameOrigin,
         scheme: Scheme::Http,
         hooks: Arc::default(),
@@ -76,6 +79,7 @@ pub struct Upgrade<F> {
     subprotocols: Vec<String>,
     /// The settings with each of the subprotocols.
     agreed: Vec<Arc<WebSocketConfig>>,
+    deflate: Option<DeflateConfig>,
     origin: OriginPolicy,
     scheme: Scheme,
     hooks: Arc<Hooks>,
@@ -119,6 +123,36 @@ impl<F> Upgrade<F> {
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self.prepare_agreements();
+        self
+    }
+
+    /// Compresses messages, and takes compressed ones, where the client offers it (permessage-deflate, RFC 7692). Default:
+    /// every offer is declined. Requests whose `Sec-WebSocket-Extensions` break the grammar are then refused with 400.
+    ///
+    /// The limit of a message holds for what it is inflated to. [`WebSocket::compression`] tells what was agreed on, and
+    /// [`WebSocket::set_compression_level`] changes the level of a connection. Messages sent in pieces
+    /// ([`Sender::send_stream`](crate::Sender::send_stream)) go as they are, and so do those of more than 256 KiB that must
+    /// not wait ([`Sender::try_send`](crate::Sender::try_send)).
+    ///
+    /// ```
+    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
+    ///
+    /// # fn main() -> Result<(), tidegate_websocket::UsageError> {
+    /// let mut deflate = DeflateConfig::default();
+    /// deflate.level = CompressionLevel::new(6)?;
+    /// let echo = upgrade(|mut ws: WebSocket| async move {
+    ///     while let Some(message) = ws.recv().await? {
+    ///         ws.send(message).await?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .compression(deflate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn compression(mut self, deflate: DeflateConfig) -> Self {
+        self.deflate = Some(deflate);
         self
     }
 
@@ -324,12 +358,21 @@ where
             Ok(offer) => offer,
             Err(error) => return Reply::Ready(refuse(error)),
         };
+        let agreement = match self.deflate.as_ref().map(|deflate| deflate.accept(offer.extensions())).transpose() {
+            Ok(agreement) => agreement.flatten(),
+            Err(error) => return Reply::Ready(refuse(error)),
+        };
         let acceptance = offer.accept(&self.subprotocols);
-        let opening = Opening {
+        let mut opening = Opening {
             accept_key: acceptance.accept_key(),
+            extension: None,
             handler: Arc::clone(&self.handler),
             config: Arc::clone(self.config_of(acceptance.subprotocol())),
         };
+        if let (Some(agreement), Some(deflate)) = (agreement, &self.deflate) {
+            opening.config = opening.config.with_compression(Compression::new(deflate, agreement.params));
+            opening.extension = Some(agreement.response);
+        }
         if self.hooks.is_empty() {
             return Reply::Ready(opening.plain());
         }
@@ -350,6 +393,7 @@ where
 /// A handshake that passed the checks.
 struct Opening<F> {
     accept_key: AcceptKey,
+    extension: Option<HeaderValue>,
     handler: Arc<F>,
     config: Arc<WebSocketConfig>,
 }
@@ -361,17 +405,17 @@ where
 {
     /// The 101 of a connection that has nothing of its own.
     fn plain(self) -> Response {
-        let Self { accept_key, handler, config } = self;
+        let Self { accept_key, extension, handler, config } = self;
         let subprotocol = config.subprotocol.clone();
         let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
             serve(connection, config, &*handler)
         });
-        with_acceptance(response, accept_key, subprotocol.as_deref())
+        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
 
     /// The 101 of one that has.
     fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut extras: Extras) -> Response {
-        let Self { accept_key, handler, config } = self;
+        let Self { accept_key, extension, handler, config } = self;
         let subprotocol = config.subprotocol.clone();
         extras.request = hooks.keep_request.then_some(head);
         let extras = Arc::new(extras);
@@ -382,15 +426,23 @@ where
         } else {
             Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
         };
-        with_acceptance(response, accept_key, subprotocol.as_deref())
+        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
 }
 
-fn with_acceptance(mut response: Response, accept_key: AcceptKey, subprotocol: Option<&str>) -> Response {
+fn with_acceptance(
+    mut response: Response,
+    accept_key: AcceptKey,
+    subprotocol: Option<&str>,
+    extension: Option<HeaderValue>,
+) -> Response {
     response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
     // The client sent it as a header's value.
     if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
         response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    if let Some(value) = extension {
+        response.set_header(SEC_WEBSOCKET_EXTENSIONS, value);
     }
     response
 }

@@ -35,6 +35,8 @@ pub(crate) struct Deflater {
     codec: Codec,
     level: CompressionLevel,
     window: WindowBits,
+    /// Everything that was taken has been flushed.
+    flushed: bool,
 }
 
 enum Codec {
@@ -54,7 +56,7 @@ impl Deflater {
             let level = u32::try_from(level.value()).map_or(Compression::default(), Compression::new);
             Codec::General(Compress::new_with_window_bits(level, false, window.value()))
         };
-        Self { codec, level, window }
+        Self { codec, level, window, flushed: true }
     }
 
     pub(crate) fn is_of(&self, level: CompressionLevel, window: WindowBits) -> bool {
@@ -66,12 +68,33 @@ impl Deflater {
         deflater_bytes(self.window)
     }
 
-    /// Forgets the context.
+    /// Forgets the context, and what was taken of a message that was given up.
     pub(crate) fn reset(&mut self) {
+        // At level 1 the codec would keep a block open that was begun and not ended: what comes next would go without a
+        // header of its own.
+        if !self.flushed && !self.flush() {
+            *self = Self::new(self.level, self.window);
+            return;
+        }
         match &mut self.codec {
             Codec::General(codec) => codec.reset(),
             Codec::HuffmanOnly(codec) => codec.reset(),
         }
+    }
+
+    /// Ends what is open and drops what that makes; false if the codec fails.
+    fn flush(&mut self) -> bool {
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let flushed = loop {
+            match self.codec.step(&[], &mut scratch, true) {
+                Some((_, made)) if made == scratch.len() => {}
+                step => break step.is_some(),
+            }
+        };
+        SCRATCH.set(scratch);
+        self.flushed = flushed;
+        flushed
     }
 
     /// Appends a whole message to `out`, unless it would not be smaller; then the context is to be reset.
@@ -90,6 +113,7 @@ impl Deflater {
     ) -> Result<(), NotSmaller> {
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
+        self.flushed = false;
         let pushed = loop {
             let Some((taken, made)) = self.codec.step(piece, &mut scratch, last) else { break Err(NotSmaller) };
             piece = &piece[taken..];
@@ -108,6 +132,7 @@ impl Deflater {
                 return Err(NotSmaller);
             }
             out.truncate(out.len() - TAIL.len());
+            self.flushed = true;
         }
         pushed
     }

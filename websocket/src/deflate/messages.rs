@@ -83,6 +83,13 @@ impl MessageDeflater {
         self.level = level;
     }
 
+    /// The message compressed last will not be sent: later ones may not refer to it.
+    pub fn forget(&mut self) {
+        if let Context::Kept(deflater) = &mut self.context {
+            deflater.reset();
+        }
+    }
+
     /// The level, unless compression is switched off.
     #[must_use]
     pub const fn level(&self) -> Option<CompressionLevel> {
@@ -98,8 +105,8 @@ impl MessageDeflater {
         }
     }
 
-    /// A compressor for a message of `payload_len` bytes, to be given back with [`take_back`](Self::take_back) or reported
-    /// as lost with [`forget`](Self::forget). `None` if the message is to be sent as it is; so is every message while the
+    /// A compressor for a message of `payload_len` bytes, to be given back with [`take_back`](Self::take_back) as
+    /// it is, once the message is compressed or given up. `None` if the message is to be sent as it is; so is every message while the
     /// context is lent.
     pub(crate) fn lend(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
         let (window, level) = (self.window?, self.level?);
@@ -126,6 +133,36 @@ impl MessageDeflater {
             deflater.reset();
         }
         self.context = Context::Kept(deflater);
+    }
+
+    /// How messages are compressed that are the same for others: `None` if they may refer to earlier ones, or while nothing
+    /// is compressed.
+    pub(crate) fn form(&self) -> Option<DeflatedForm> {
+        let (window, level) = (self.window?, self.level?);
+        let threshold_bytes = self.threshold_bytes;
+        (!self.takeover && level.value() != 0).then_some(DeflatedForm { level, window, threshold_bytes })
+    }
+}
+
+/// A way to compress messages that refer to no others: the same for every connection that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct DeflatedForm {
+    level: CompressionLevel,
+    window: WindowBits,
+    threshold_bytes: usize,
+}
+
+impl DeflatedForm {
+    /// Compresses a whole message; `None` if it is to be sent as it is.
+    pub(crate) fn deflate(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        if payload.len() < self.threshold_bytes.max(1) {
+            return None;
+        }
+        let mut deflater = pool::take_deflater(self.level, self.window);
+        let mut deflated = Vec::new();
+        let is_smaller = deflater.deflate(payload, &mut deflated).is_ok();
+        pool::give_deflater(deflater);
+        is_smaller.then_some(deflated)
     }
 }
 
@@ -231,6 +268,26 @@ mod tests {
             }
         }
         assert!(deflater.deflate(&words(500), &mut deflated));
+    }
+
+    /// The codec's reset keeps a block open that was not ended, at the level that is the default here.
+    #[test]
+    fn a_message_that_was_given_up_leaves_nothing_behind() {
+        for level in (-2..=9).filter(|level| *level != 0) {
+            for (takeover, given_up) in [(false, 1), (true, 1), (true, 70_000), (false, 70_000), (true, 300_000)] {
+                let (mut config, params) = params(takeover, "permessage-deflate");
+                config.level = CompressionLevel::new(level).unwrap();
+                let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
+                let mut inflater = Inflater::new(WindowBits::MAX);
+                let (mut payload, mut deflated) = (words(300_100), Vec::new());
+                let mut lent = deflater.lend(payload.len()).unwrap();
+                lent.push(&payload[..given_up], false, &mut deflated, payload.len()).unwrap();
+                deflater.take_back(lent, false);
+                payload.truncate(3000);
+                assert!(deflater.deflate(&payload, &mut deflated), "level {level}");
+                assert_eq!(inflate(&mut inflater, &deflated), payload, "level {level}, {given_up} bytes given up");
+            }
+        }
     }
 
     #[test]

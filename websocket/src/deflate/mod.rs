@@ -3,7 +3,7 @@
 //! `negotiate` agrees on the parameters in the opening handshake. A message of a text or binary frame with RSV1 is then
 //! a run of deflate blocks that ends with an empty one, whose last four bytes are left out: `deflater` makes such runs,
 //! `inflater` reads them, `pool` lends the state of both to connections that keep none between messages.
-//! [`Protocol`](crate::Protocol) inflates what comes; `compression` is what the senders of a connection share.
+//! [`Protocol`](crate::Protocol) inflates what comes, [`MessageDeflater`] compresses what goes.
 //!
 //! # What it costs
 //! A connection that keeps its context from one message to the next (context takeover) holds the state for as long as it
@@ -11,13 +11,15 @@
 //! thread for each message: nothing is held while idle, and messages compress less well, above all small ones alike. So
 //! contexts are not kept unless [`DeflateConfig`] says so.
 
-pub(crate) mod deflater;
+mod deflater;
 pub(crate) mod inflater;
 pub(crate) mod inflation;
 mod messages;
 mod negotiate;
 pub(crate) mod pool;
 
+pub(crate) use deflater::Deflater;
+pub(crate) use messages::DeflatedForm;
 pub use messages::MessageDeflater;
 pub use negotiate::{DeflateAgreement, DeflateParams};
 

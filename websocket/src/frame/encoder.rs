@@ -60,6 +60,11 @@ impl<'a> Frame<'a> {
         Self::new(message.kind().opcode(), message.as_bytes())
     }
 
+    /// A compressed message in one frame.
+    pub(crate) const fn deflated(kind: MessageKind, deflated: &'a [u8]) -> Self {
+        Self::new(kind.opcode(), deflated).reserved_bits(ReservedBits::RSV1)
+    }
+
     /// A lent message in one frame.
     #[inline]
     pub(crate) fn borrowed(message: &'a MessageRef<'a>) -> Self {

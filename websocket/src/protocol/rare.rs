@@ -143,4 +143,9 @@ impl Protocol {
         }
         Some(payload)
     }
+
+    /// Bytes held between messages to inflate what the peer compresses.
+    pub(crate) fn inflation_bytes(&self) -> usize {
+        self.rare.as_ref().and_then(|rare| rare.inflation.as_ref()).map_or(0, Inflation::held_bytes)
+    }
 }

@@ -58,7 +58,7 @@ impl Session {
     }
 
     fn sender(&self) -> Sender {
-        Sender::new(self.connection.sender().clone())
+        Sender::new(self.connection.sender().clone(), self.shared_compression())
     }
 
     /// Answers a ping, or keeps the answer until there is space.

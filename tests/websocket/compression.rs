@@ -1,0 +1,472 @@
+//! permessage-deflate (RFC 7692) through the public API, against a client that uses the codec directly.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::thread;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use tidegate::prelude::*;
+use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Error, Sender, WindowBits};
+
+use crate::handler::reports;
+use crate::support::client::{BINARY, CONTINUATION, Client, FIN, HANDSHAKE, PING, PONG, TEXT, frame, pattern};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
+
+const RSV1: u8 = 0x40;
+const TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+
+/// Keeps contexts in both directions.
+fn takeover() -> DeflateConfig {
+    let mut deflate = DeflateConfig::default();
+    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
+    deflate
+}
+
+fn serve<F, Fut>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    TestServer::start(setup, Router::new().get("/ws", websocket::upgrade(handler).compression(deflate)))
+}
+
+/// A client that agreed on compression.
+struct Deflating {
+    client: Client,
+    compress: Compress,
+    decompress: Decompress,
+    /// The client's context, and the server's.
+    keeps: (bool, bool),
+}
+
+impl Deflating {
+    fn open(server: &TestServer, offer: &str) -> Self {
+        let mut client = Client::connect(server.address);
+        let answer = handshake(&mut client, Some(offer)).expect("an agreement");
+        let keeps = (!answer.contains("client_no_context"), !answer.contains("server_no_context"));
+        let bits = |name: &str| {
+            let value = answer.split("; ").find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='));
+            value.map_or(15, |value| value.parse().expect("a number"))
+        };
+        Self {
+            client,
+            compress: Compress::new_with_window_bits(Compression::new(6), false, bits("client_max_window_bits")),
+            decompress: Decompress::new_with_window_bits(false, bits("server_max_window_bits")),
+            keeps,
+        }
+    }
+
+    fn deflate(&mut self, payload: &[u8]) -> Vec<u8> {
+        if payload.is_empty() {
+            return vec![0];
+        }
+        let mut out = Vec::new();
+        let start = self.compress.total_in();
+        while self.compress.total_in() - start < payload.len() as u64 || !out.ends_with(TAIL) {
+            out.reserve(payload.len() + 64);
+            let taken = (self.compress.total_in() - start) as usize;
+            self.compress.compress_vec(&payload[taken..], &mut out, FlushCompress::Sync).unwrap();
+        }
+        out.truncate(out.len() - TAIL.len());
+        if !self.keeps.0 {
+            self.compress.reset();
+        }
+        out
+    }
+
+    fn inflate(&mut self, deflated: &[u8]) -> Vec<u8> {
+        let input = [deflated, TAIL].concat();
+        let mut out = Vec::new();
+        let start = self.decompress.total_in();
+        loop {
+            out.reserve(64 << 10);
+            let taken = (self.decompress.total_in() - start) as usize;
+            self.decompress.decompress_vec(&input[taken..], &mut out, FlushDecompress::Sync).expect("deflate format");
+            if self.decompress.total_in() - start == input.len() as u64 && out.len() < out.capacity() {
+                break;
+            }
+        }
+        if !self.keeps.1 {
+            self.decompress.reset(false);
+        }
+        out
+    }
+
+    /// The next message: its first byte, RSV1 included, and its payload.
+    fn next(&mut self) -> (u8, Vec<u8>) {
+        let frame = self.client.next().expect("a message");
+        match frame.first & RSV1 {
+            0 => (frame.first, frame.payload),
+            _ => (frame.first, self.inflate(&frame.payload)),
+        }
+    }
+
+    /// Sends a message compressed, which must come back, compressed or not as is said.
+    fn check_echo(&mut self, first: u8, payload: &[u8], is_compressed: bool) {
+        let bytes = frame(first | RSV1, &self.deflate(payload));
+        let mut writer = self.client.stream.try_clone().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || std::io::Write::write_all(&mut writer, &bytes).unwrap());
+            let (got, echoed) = self.next();
+            assert_eq!(got, if is_compressed { first | RSV1 } else { first }, "{} bytes", payload.len());
+            assert!(echoed == payload, "{} bytes came back as others", payload.len());
+        });
+    }
+}
+
+/// Makes the handshake; the `Sec-WebSocket-Extensions` of the answer.
+fn handshake(client: &mut Client, offer: Option<&str>) -> Option<String> {
+    let field = offer.map_or_else(String::new, |offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+    client.write(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{field}\r\n")).as_bytes());
+    let response = client.http_response();
+    assert_eq!(response.status, 101, "{response:?}");
+    let mut lines = response.head.lines();
+    lines.find_map(|line| line.strip_prefix("sec-websocket-extensions: ").map(str::to_owned))
+}
+
+fn prose(len: usize) -> Vec<u8> {
+    (0_u32..)
+        .flat_map(|number| format!("{number} tides in the gate, {}; ", number * 37 % 101).into_bytes())
+        .take(len)
+        .collect()
+}
+
+/// W40.
+#[test]
+fn what_is_agreed_on_is_what_was_offered_and_wanted() {
+    let mut narrow = takeover();
+    narrow.own_window_bits_max = WindowBits::new(10).unwrap();
+    narrow.peer_window_bits_max = WindowBits::new(11).unwrap();
+    let table = [
+        (Some(DeflateConfig::default()), OFFER, Some("; server_no_context_takeover; client_no_context_takeover")),
+        (Some(takeover()), OFFER, Some("")),
+        (Some(takeover()), "permessage-deflate; server_max_window_bits=9", Some("; server_max_window_bits=9")),
+        (Some(takeover()), "permessage-deflate; server_max_window_bits=8", None),
+        (Some(takeover()), "permessage-deflate; unknown, permessage-deflate", Some("")),
+        (Some(takeover()), "permessage-bzip2", None),
+        (Some(narrow), OFFER, Some("; server_max_window_bits=10; client_max_window_bits=11")),
+        (None, OFFER, None),
+    ];
+    on_every_engine(|setup| {
+        for (deflate, offer, expected) in &table {
+            let server = match deflate {
+                Some(deflate) => serve(setup, *deflate, echo),
+                None => TestServer::echo(setup),
+            };
+            let mut client = Client::connect(server.address);
+            let answer = handshake(&mut client, Some(offer));
+            let expected = expected.map(|parameters| format!("permessage-deflate{parameters}"));
+            assert_eq!(answer, expected, "{offer}");
+            client.check_echo(TEXT, &prose(100));
+            client.close();
+            server.finish();
+        }
+        let server = serve(setup, takeover(), echo);
+        let mut client = Client::connect(server.address);
+        assert_eq!(handshake(&mut client, None), None, "nothing was offered");
+        client.check_echo(TEXT, &prose(1000));
+        client.close();
+        let mut client = Client::connect(server.address);
+        client.write(HANDSHAKE.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: a b\r\n\r\n").as_bytes());
+        assert_eq!(client.http_response().status, 400);
+        server.finish();
+    });
+}
+
+/// W40, W41: both directions, every size class, kinds, windows, with and without contexts.
+#[test]
+fn messages_come_back_compressed_where_that_helps() {
+    let offers = [
+        OFFER,
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9",
+    ];
+    on_every_engine(|setup| {
+        let server = serve(setup, takeover(), echo);
+        for offer in offers {
+            let mut client = Deflating::open(&server, offer);
+            for len in [0, 1, 127, 128, 5000, 65_537, 300_000, 2 << 20] {
+                client.check_echo(TEXT, &prose(len), len >= 128);
+                client.check_echo(BINARY, &pattern(len.min(300_000)), false);
+                // Not compressed by the client, which is its choice for each message.
+                client.client.send(TEXT, &prose(200));
+                assert_eq!(client.next(), (TEXT | RSV1, prose(200)));
+            }
+            client.client.close();
+        }
+        server.finish();
+    });
+}
+
+async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+    let sender = ws.sender();
+    while let Some(message) = ws.recv_ref().await? {
+        match message.payload() {
+            PayloadRef::Text(text) => sender.send_text(text).await?,
+            PayloadRef::Binary(_) => sender.send_ref(&message).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn echo_in_pieces(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(mut stream) = ws.recv_stream().await? {
+        let (kind, mut payload) = (stream.kind(), Vec::new());
+        while let Some(piece) = stream.next().await? {
+            match piece {
+                PayloadRef::Text(piece) => payload.extend_from_slice(piece.as_bytes()),
+                PayloadRef::Binary(piece) => payload.extend_from_slice(piece),
+            }
+        }
+        match kind {
+            websocket::MessageKind::Text => ws.send_text(std::str::from_utf8(&payload).unwrap()).await?,
+            websocket::MessageKind::Binary => ws.send_binary(&payload).await?,
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_way_to_read_and_send_knows_compression() {
+    on_every_engine(|setup| {
+        for server in [serve(setup, takeover(), echo_borrowed), serve(setup, takeover(), echo_in_pieces)] {
+            let mut client = Deflating::open(&server, OFFER);
+            let text = "Gezeiten, marée, прилив, 潮汐, \u{1f30a} ".repeat(2000);
+            for len in [0, 20, 600, 200_000, 1 << 20] {
+                client.check_echo(BINARY, &prose(len), len >= 128);
+            }
+            client.check_echo(TEXT, text.as_bytes(), true);
+            // In fragments, with a ping between them.
+            let deflated = client.deflate(text.as_bytes());
+            let (begin, rest) = deflated.split_at(100);
+            client.client.send((TEXT & !FIN) | RSV1, begin);
+            client.client.send(PING, b"between");
+            client.client.send(CONTINUATION, rest);
+            client.client.expect(PONG, b"between");
+            assert!(client.next() == (TEXT | RSV1, text.clone().into_bytes()));
+            client.client.close();
+            server.finish();
+        }
+    });
+}
+
+/// W53's other form: compressed once, sent to those who can take it.
+#[test]
+fn prepared_messages_are_compressed_for_those_without_context() {
+    let prepared = websocket::PreparedMessage::new(String::from_utf8(prose(3000)).unwrap());
+    on_every_engine(|setup| {
+        let message = prepared.clone();
+        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
+            let message = message.clone();
+            async move {
+                ws.send_prepared(&message).await?;
+                ws.send("a ".repeat(100)).await?;
+                ws.sender().try_send_prepared(&message)?;
+                while ws.recv().await?.is_some() {}
+                Ok(())
+            }
+        });
+        for (offer, is_compressed) in [("permessage-deflate; server_no_context_takeover", true), (OFFER, false)] {
+            let mut client = Deflating::open(&server, offer);
+            for (first, payload) in [
+                (if is_compressed { TEXT | RSV1 } else { TEXT }, prose(3000)),
+                (TEXT | RSV1, "a ".repeat(100).into_bytes()),
+                (if is_compressed { TEXT | RSV1 } else { TEXT }, prose(3000)),
+            ] {
+                assert!(client.next() == (first, payload), "{offer}");
+            }
+            client.client.close();
+        }
+        server.finish();
+    });
+}
+
+fn numbered(thread: usize, number: usize) -> Vec<u8> {
+    // Some large enough to be compressed in slices.
+    let len = if number % 20 == 7 { 100_000 } else { 200 + number };
+    [format!("{thread} {number} ").into_bytes(), prose(len)].concat()
+}
+
+/// Whole messages in the order of their contexts, from whatever thread.
+#[test]
+fn senders_on_many_threads_share_one_context() {
+    const THREADS: usize = 4;
+    const MESSAGES: usize = 60;
+    on_every_engine(|setup| {
+        let server = serve(setup, takeover(), move |mut ws: WebSocket| async move {
+            let send_all = |sender: Sender, thread: usize| async move {
+                for number in 0..MESSAGES {
+                    sender.send(numbered(thread, number)).await.unwrap();
+                }
+            };
+            let threads: Vec<_> = (1..THREADS)
+                .map(|thread| {
+                    let sender = ws.sender();
+                    thread::spawn(move || futures_executor(send_all(sender, thread)))
+                })
+                .collect();
+            send_all(ws.sender(), 0).await;
+            while ws.recv().await?.is_some() {}
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            Ok(())
+        });
+        let mut client = Deflating::open(&server, OFFER);
+        let mut next = [0; THREADS];
+        let mut compressed = 0;
+        for _ in 0..THREADS * MESSAGES {
+            let (first, payload) = client.next();
+            compressed += usize::from(first & RSV1 != 0);
+            let thread = usize::from(payload[0] - b'0');
+            assert!(payload == numbered(thread, next[thread]), "message {} of thread {thread}", next[thread]);
+            next[thread] += 1;
+        }
+        // While a large one is under way the others go as they are.
+        assert!(compressed > 0);
+        client.client.close();
+        server.finish();
+    });
+}
+
+/// Runs a future on this thread, which has no other.
+fn futures_executor<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Compression must not stall a worker; and whoever gives up a message half-compressed spoils nothing.
+#[test]
+fn big_messages_are_compressed_in_slices_and_can_be_given_up() {
+    on_every_engine(|setup| {
+        let server = serve(setup, takeover(), |mut ws: WebSocket| async move {
+            ws.send(prose(1000)).await?;
+            let mut polls = 0;
+            {
+                let mut send = pin!(ws.send(prose(1 << 20)));
+                while polls < 5 {
+                    poll_fn(|cx| {
+                        polls += 1;
+                        assert!(send.as_mut().poll(cx).is_pending(), "not done after {polls} slices");
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+            }
+            ws.send(prose(1000)).await?;
+            let sender = ws.sender();
+            let mut send = pin!(sender.send(prose(500_000)));
+            // Begun, and not done: what others send meanwhile goes as it is, and does not wait.
+            let pending = poll_fn(|cx| Poll::Ready(send.as_mut().poll(cx).is_pending())).await;
+            assert!(pending);
+            sender.send(prose(900)).await?;
+            send.await?;
+            ws.send(prose(1000)).await?;
+            while ws.recv().await?.is_some() {}
+            Ok(())
+        });
+        let mut client = Deflating::open(&server, OFFER);
+        for (is_compressed, len) in [(true, 1000), (true, 1000), (false, 900), (true, 500_000), (true, 1000)] {
+            let first = if is_compressed { BINARY | RSV1 } else { BINARY };
+            let (got, payload) = client.next();
+            assert!((got, &payload) == (first, &prose(len)), "{len} bytes: {got:#x} with {}", payload.len());
+        }
+        client.client.close();
+        server.finish();
+    });
+}
+
+/// W41.
+#[test]
+fn the_level_can_change_and_compression_stop_and_go_on() {
+    on_every_engine(|setup| {
+        let server = serve(setup, takeover(), |mut ws: WebSocket| async move {
+            let level = |level| Some(CompressionLevel::new(level).unwrap());
+            for level in [level(9), None, level(-2), level(0), level(1)] {
+                ws.set_compression_level(level);
+                assert_eq!(ws.compression().unwrap().level, level);
+                ws.send(prose(2000)).await?;
+            }
+            while ws.recv().await?.is_some() {}
+            Ok(())
+        });
+        let mut client = Deflating::open(&server, OFFER);
+        for is_compressed in [true, false, true, false, true] {
+            let first = if is_compressed { BINARY | RSV1 } else { BINARY };
+            assert!(client.next() == (first, prose(2000)));
+        }
+        client.client.close();
+        server.finish();
+    });
+}
+
+/// W42.
+#[test]
+fn contexts_that_are_kept_are_counted_and_others_are_not_held() {
+    on_every_engine(|setup| {
+        let (tell, statuses) = reports::<Option<CompressionStatus>>();
+        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
+            let tell = tell.clone();
+            async move {
+                tell.send(ws.compression()).unwrap();
+                while let Some(message) = ws.recv().await? {
+                    ws.send(message).await?;
+                    tell.send(ws.compression()).unwrap();
+                }
+                Ok(())
+            }
+        });
+        for (offer, most) in [
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 0),
+            ("permessage-deflate; server_no_context_takeover", 50_000),
+            (OFFER, 450_000),
+        ] {
+            let mut client = Deflating::open(&server, offer);
+            let before = statuses.next().expect("an agreement");
+            assert_eq!((before.held_bytes, before.level), (0, Some(CompressionLevel::FASTEST)));
+            client.check_echo(TEXT, &prose(500), true);
+            let status = statuses.next().unwrap();
+            assert_eq!(status.held_bytes > 0, most > 0, "{offer}");
+            assert!(status.held_bytes <= most && status.params == before.params);
+            client.client.close();
+        }
+        let client = Client::open(server.address);
+        assert_eq!(statuses.next(), None);
+        client.close();
+        server.finish();
+    });
+}
+
+/// W30: the limit is that of what is inflated.
+#[test]
+fn bombs_and_what_cannot_be_inflated_are_refused() {
+    let mut config = WebSocketConfig::default();
+    config.message_bytes_max = 1 << 20;
+    on_every_engine(|setup| {
+        let upgrade = websocket::upgrade(echo).config(config.clone()).compression(takeover());
+        let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+        let bomb = |client: &mut Deflating| client.deflate(&vec![0; 64 << 20]);
+        type Deflate = fn(&mut Deflating) -> Vec<u8>;
+        let table: [(&str, u8, Deflate, u16); 5] = [
+            ("a little too much", BINARY | RSV1, |client| client.deflate(&vec![0; (1 << 20) + 1]), 1009),
+            ("not the format", BINARY | RSV1, |_| vec![0x06], 1007),
+            ("not text", TEXT | RSV1, |client| client.deflate(b"\xC3\x28"), 1007),
+            ("on a continuation", CONTINUATION | RSV1, |client| client.deflate(b"x"), 1002),
+            ("on a ping", PING | RSV1, |client| client.deflate(b"x"), 1002),
+        ];
+        for (name, first, deflate, code) in table {
+            println!("{name}");
+            let mut client = Deflating::open(&server, OFFER);
+            client.check_echo(BINARY, &vec![0; 1 << 20], true);
+            let deflated = deflate(&mut client);
+            client.client.send(first, &deflated);
+            client.client.expect_close(code);
+            client.client.expect_end();
+        }
+        let mut client = Deflating::open(&server, OFFER);
+        let deflated = bomb(&mut client);
+        client.client.send(BINARY | RSV1, &deflated);
+        client.client.expect_close(1009);
+        client.client.expect_end();
+        server.finish();
+    });
+}
