@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::{FrameHeader, ReservedBits};
 use crate::message::{Kept, Message};
-use crate::protocol::Plain;
+use crate::plain::Plain;
 use crate::session::Session;
 
 /// A message to lend.
@@ -59,7 +59,7 @@ impl Session {
     }
 
     fn share_long(&mut self, plain: Plain) -> Option<Result<(), Error>> {
-        let range = plain.range();
+        let range = self.placed(plain);
         let header = FrameHeader {
             fin: true,
             reserved_bits: ReservedBits::NONE,
@@ -71,7 +71,7 @@ impl Session {
         let start = range.start.checked_sub(header.len())?;
         self.connection.buffer()[start..range.start].copy_from_slice(&header);
         let frame = self.connection.try_take_bytes(start..range.end)?;
-        self.used = 0;
+        (self.begin, self.used) = (0, 0);
         let message = self.whole(plain.kind(), frame.slice(header.len()..));
         Some(message.map(|message| self.keep(Kept { message, frame })))
     }

@@ -9,6 +9,7 @@ mod keepalive;
 mod pieces;
 
 use std::future::poll_fn;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ use crate::failure::Error;
 use crate::frame::{ReservedBits, Role};
 use crate::message::{Kept, Message, MessageKind};
 use crate::outlet::Outlet;
-use crate::protocol::{Plain, Protocol, ProtocolConfig};
+use crate::plain::Plain;
+use crate::protocol::{Protocol, ProtocolConfig};
 use crate::utf8::Text;
 
 use keepalive::Keepalive;
@@ -52,7 +54,10 @@ pub(crate) struct Session {
     compresses: bool,
     /// A final error has been reported.
     over: bool,
-    /// Bytes of the connection's buffer that the last event has used and the next read drops.
+    /// Bytes at the start of the connection's buffer that earlier messages have used: dropped together once it is read to
+    /// its end, or anything but the next short message is looked for.
+    pub(crate) begin: u32,
+    /// Bytes behind those that the last event has used and the next read is done with.
     pub(crate) used: u32,
     config: Arc<WebSocketConfig>,
     /// What an idle connection does not have.
@@ -87,6 +92,7 @@ impl Session {
             idle_timeout_on: config.idle_timeout.is_some(),
             compresses: config.compression.is_some(),
             over: false,
+            begin: 0,
             used: 0,
             config,
             rare: None,
@@ -122,8 +128,9 @@ impl Session {
 
     /// Drops the bytes of the last event: to be called once nothing of them is borrowed.
     pub(crate) fn release(&mut self) {
-        if self.used > 0 {
-            self.connection.consume(std::mem::take(&mut self.used) as usize);
+        let done = std::mem::take(&mut self.begin) + std::mem::take(&mut self.used);
+        if done > 0 {
+            self.connection.consume(done as usize);
         }
     }
 
@@ -148,8 +155,9 @@ impl Session {
         if self.over {
             return Poll::Ready(None);
         }
-        self.release();
-        if self.connection.buffer().is_empty() && !self.protocol.is_ended() {
+        self.begin += std::mem::take(&mut self.used);
+        if self.begin as usize == self.connection.buffer().len() && !self.protocol.is_ended() {
+            self.release();
             match self.connection.poll_fill(cx) {
                 Poll::Ready(Ok(true)) => {}
                 // Both are said again when they are asked for again.
@@ -160,10 +168,14 @@ impl Session {
                 }
             }
         }
-        let plain = self.protocol.receive_plain(self.connection.buffer());
-        if let Some(plain) = plain {
-            self.used = plain.end();
-            self.renew_idle_timeout();
+        let input = &mut self.connection.buffer()[self.begin as usize..];
+        let plain = self.protocol.receive_plain(input);
+        match plain {
+            Some(plain) => {
+                self.used = plain.end();
+                self.renew_idle_timeout();
+            }
+            None => self.release(),
         }
         Poll::Ready(plain)
     }
@@ -171,7 +183,13 @@ impl Session {
     /// The payload of a plain message, which the next read drops.
     #[inline]
     pub(crate) fn payload(&mut self, plain: Plain) -> &[u8] {
-        &self.connection.buffer()[plain.range()]
+        &self.connection.buffer()[self.begin as usize..][plain.range()]
+    }
+
+    /// Where in the connection's buffer the payload lies.
+    pub(crate) fn placed(&self, plain: Plain) -> Range<usize> {
+        let (begin, range) = (self.begin as usize, plain.range());
+        begin + range.start..begin + range.end
     }
 
     #[inline]
@@ -187,14 +205,18 @@ impl Session {
                 Err(_) => return Err(self.refuse_text()),
             },
         };
-        self.release();
+        if (self.begin + self.used) as usize == self.connection.buffer().len() {
+            // An owned message pins no receive buffer.
+            self.release();
+        }
         Ok(message)
     }
 
     /// The same for a payload that is worth more than what taking its memory over costs.
     fn take(&mut self, plain: Plain) -> Result<Message, Error> {
-        self.used = 0;
-        let payload = self.connection.take_bytes(plain.range());
+        let range = self.placed(plain);
+        (self.begin, self.used) = (0, 0);
+        let payload = self.connection.take_bytes(range);
         self.whole(plain.kind(), payload)
     }
 
