@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::failure::Error;
 use crate::frame::{FrameHeader, ReservedBits};
 use crate::message::{Kept, Message};
-use crate::plain::Plain;
+use crate::protocol::Plain;
 use crate::session::Session;
 
 /// A message to lend.

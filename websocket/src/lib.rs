@@ -66,7 +66,6 @@ mod locals;
 pub mod mask;
 pub mod message;
 mod outlet;
-mod plain;
 mod prepared;
 pub mod protocol;
 mod recv_stream;

@@ -36,7 +36,6 @@ use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, Reserve
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
-use crate::plain::{Plain, plain_header};
 use crate::utf8::{Utf8Validator, check_utf8};
 pub(crate) use plain::Plain;
 use plain::plain_header;

@@ -29,7 +29,7 @@ use crate::failure::Error;
 use crate::frame::{ReservedBits, Role};
 use crate::message::{Kept, Message, MessageKind};
 use crate::outlet::Outlet;
-use crate::plain::Plain;
+use crate::protocol::Plain;
 use crate::protocol::{Protocol, ProtocolConfig};
 use crate::utf8::Text;
 
