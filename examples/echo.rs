@@ -80,9 +80,9 @@ fn options() -> Result<Options, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("addr") => options.addr = parser.value()?.string()?,
-            Long("engine") => options.config.engine = parser.value()?.parse_with(engine)?,
+            Long("engine") => options.config.engine = parser.value()?.parse()?,
             Long("workers") => options.config.workers = parser.value()?.parse()?,
-            Long("handlers") => options.config.placement = parser.value()?.parse_with(placement)?,
+            Long("handlers") => options.config.placement = parser.value()?.parse()?,
             Long("read-limit") => options.websocket.message_bytes_max = parser.value()?.parse()?,
             Long("idle-timeout") => {
                 options.websocket.idle_timeout = Some(Duration::from_secs_f64(parser.value()?.parse()?));
@@ -132,22 +132,4 @@ fn level(text: &str) -> Result<CompressionLevel, String> {
 fn window(text: &str) -> Result<WindowBits, String> {
     let bits = text.parse().map_err(|_| "9 to 15")?;
     WindowBits::new(bits).map_err(|error| error.to_string())
-}
-
-fn engine(text: &str) -> Result<EngineKind, &'static str> {
-    match text {
-        "auto" => Ok(EngineKind::Auto),
-        "uring" => Ok(EngineKind::Uring),
-        "std" => Ok(EngineKind::Std),
-        _ => Err("auto, uring or std"),
-    }
-}
-
-fn placement(text: &str) -> Result<HandlerPlacement, &'static str> {
-    match text.split_once(':') {
-        None if text == "same-core" => Ok(HandlerPlacement::SameCore),
-        None if text == "inline" => Ok(HandlerPlacement::Inline),
-        Some(("threads", count)) => count.parse().map(HandlerPlacement::Threads).map_err(|_| "threads:N"),
-        _ => Err("same-core, inline or threads:N"),
-    }
 }
