@@ -9,7 +9,6 @@ mod compression;
 mod control;
 mod deadlines;
 mod endings;
-mod examples;
 mod handler;
 mod handshake;
 mod hooks;

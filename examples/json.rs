@@ -1,0 +1,79 @@
+//! JSON in both directions. `/greet` answers one kind of request; `/notes` has routes, so that one WebSocket carries requests of
+//! many kinds, whose responses say which request they answer.
+//!
+//! ```text
+//! cargo run --release --example json -- --addr 127.0.0.1:9001
+//! python -m websockets ws://127.0.0.1:9001/greet    # then send: {"name": "Ann"}
+//! python -m websockets ws://127.0.0.1:9001/notes    # then send: {"id": 1, "method": "POST", "target": "/notes", "body": "ebb at six"}
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, RouteError, TextRequest, TextResponse, TextRoutes};
+
+#[derive(Deserialize)]
+struct Introduction {
+    name: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Greeting(String),
+    Error(&'static str),
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let routes = Arc::new(notes()?);
+    let notes = websocket::upgrade(move |mut ws: WebSocket| {
+        let routes = Arc::clone(&routes);
+        async move { routes.serve(&mut ws).await }
+    });
+    let app = Router::new().get("/greet", websocket::upgrade(greet)).get("/notes", notes);
+
+    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
+    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    println!("listening on {}", running.summary());
+    running.run_until_signal(Shutdown::default())?;
+    Ok(())
+}
+
+async fn greet(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        // What is no JSON, or not the JSON that is expected, is answered too, and the WebSocket goes on.
+        let answer = match serde_json::from_slice::<Introduction>(message.as_bytes()) {
+            Ok(introduction) => Answer::Greeting(format!("Hello, {}", introduction.name)),
+            Err(_) => Answer::Error("invalid json"),
+        };
+        ws.send(serde_json::to_string(&answer).map_err(Error::application)?).await?;
+    }
+    Ok(())
+}
+
+/// Requests `{"id", "method", "target", "body"}`, responses `{"id", "code", "message", "body"}`.
+fn notes() -> Result<TextRoutes, RouteError> {
+    let notes = Arc::new(Mutex::new(Vec::<String>::new()));
+    let written = Arc::clone(&notes);
+    TextRoutes::new()
+        .post("/notes", async move |request: TextRequest| {
+            let note = request.body()?;
+            let mut notes = written.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.push(note);
+            Ok(TextResponse::ok().with_body(&notes.len()))
+        })?
+        .get("/notes/:number", async move |request: TextRequest| {
+            let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = request.param("number").and_then(|number| number.parse::<usize>().ok());
+            match number.and_then(|number| notes.get(number.checked_sub(1)?)) {
+                Some(note) => TextResponse::ok().with_body(note),
+                None => TextResponse::new(404, "there is no such note"),
+            }
+        })
+}
+
+/// The value of an option such as `--addr`.
+fn option(name: &str, default: &str) -> String {
+    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
+}

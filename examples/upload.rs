@@ -1,0 +1,89 @@
+//! Binary upload with a streamed read: messages of any size, none of them held in memory.
+//!
+//! `/upload` answers each message with its size and its Adler-32 checksum; `/copy` sends each back while it still arrives.
+//!
+//! ```text
+//! cargo run --release --example upload -- --addr 127.0.0.1:9001
+//! ```
+//! ```python
+//! with connect("ws://127.0.0.1:9001/upload") as ws:
+//!     ws.send(data)
+//!     assert ws.recv() == f"{len(data)} bytes, Adler-32 {zlib.adler32(data):08x}"
+//! ```
+
+use tidegate::prelude::*;
+use tidegate::websocket::Error;
+
+fn main() -> tidegate::Result<()> {
+    let mut config = WebSocketConfig::default();
+    config.message_bytes_max = 16 << 30;
+    let app = Router::new()
+        .get("/upload", websocket::upgrade(upload).config(config.clone()))
+        .get("/copy", websocket::upgrade(copy).config(config));
+
+    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
+    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    println!("listening on {}", running.summary());
+    running.run_until_signal(Shutdown::default())?;
+    Ok(())
+}
+
+async fn upload(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(mut message) = ws.recv_stream().await? {
+        let (mut size, mut checksum) = (0, Adler32::default());
+        while let Some(piece) = message.next().await? {
+            let piece = bytes(piece);
+            size += piece.len();
+            checksum.add(piece);
+        }
+        ws.send(format!("{size} bytes, Adler-32 {:08x}", checksum.value())).await?;
+    }
+    Ok(())
+}
+
+async fn copy(mut ws: WebSocket) -> Result<(), Error> {
+    let sender = ws.sender();
+    while let Some(mut message) = ws.recv_stream().await? {
+        let mut copy = sender.send_stream(message.kind()).await?;
+        while let Some(piece) = message.next().await? {
+            // Waits for a client that reads slowly; then nothing is read from it either.
+            copy.write(bytes(piece)).await?;
+        }
+        copy.finish().await?;
+    }
+    Ok(())
+}
+
+fn bytes(piece: PayloadRef<'_>) -> &[u8] {
+    match piece {
+        PayloadRef::Text(text) => text.as_bytes(),
+        PayloadRef::Binary(bytes) => bytes,
+    }
+}
+
+/// The checksum of RFC 1950.
+struct Adler32(u32, u32);
+
+impl Default for Adler32 {
+    fn default() -> Self {
+        Self(1, 0)
+    }
+}
+
+impl Adler32 {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 + u32::from(*byte)) % 65521;
+            self.1 = (self.1 + self.0) % 65521;
+        }
+    }
+
+    fn value(&self) -> u32 {
+        self.1 << 16 | self.0
+    }
+}
+
+/// The value of an option such as `--addr`.
+fn option(name: &str, default: &str) -> String {
+    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
+}

@@ -1,0 +1,410 @@
+//! The examples, as programs of their own, and what their first lines promise, with tungstenite as the client.
+
+mod support {
+    pub mod example;
+}
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{self, Bytes, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use support::example::{Example, program};
+
+/// No example takes this long for anything but a mistake.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs an example and `test` against it, on io_uring and on std sockets, and ends it.
+fn on_both_engines(name: &str, arguments: &[&str], test: impl AsyncFn(&mut Example)) {
+    for engine in ["uring", "std"] {
+        println!("{name} on {engine}");
+        let mut example = Example::start(name, &[arguments, &["--engine", engine]].concat());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, test(&mut example)).await }).expect("done in time");
+        example.finish();
+    }
+}
+
+/// A WebSocket client.
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn open(example: &Example, target: &str) -> Self {
+        let (stream, _response) = connect_async(format!("ws://{}{target}", example.address)).await.unwrap();
+        Self(stream)
+    }
+
+    async fn send(&mut self, message: impl Into<Message>) {
+        self.0.send(message.into()).await.unwrap();
+    }
+
+    /// The next message that is not a control frame's.
+    async fn next(&mut self) -> Message {
+        loop {
+            let message = self.0.next().await.expect("a message before the end").unwrap();
+            if !message.is_ping() && !message.is_pong() {
+                return message;
+            }
+        }
+    }
+
+    async fn text(&mut self) -> String {
+        match self.next().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("expected text, got {other:?}"),
+        }
+    }
+
+    async fn expect(&mut self, text: &str) {
+        assert_eq!(self.text().await, text);
+    }
+
+    /// Sends text, and expects this answer.
+    async fn ask(&mut self, question: &str, answer: &str) {
+        self.send(question).await;
+        self.expect(answer).await;
+    }
+
+    /// The server closes, with this code and reason.
+    async fn expect_close(mut self, code: u16, reason: &str) {
+        let message = self.next().await;
+        let Message::Close(Some(frame)) = &message else { panic!("expected close {code}, got {message:?}") };
+        assert_eq!((u16::from(frame.code), &*frame.reason), (code, reason));
+        self.expect_end().await;
+    }
+
+    /// Closes with 1000, and expects the same.
+    async fn close(mut self) {
+        self.0.close(None).await.unwrap();
+        self.expect_end().await;
+    }
+
+    async fn expect_end(&mut self) {
+        while let Some(message) = self.0.next().await {
+            let message = message.unwrap();
+            assert!(message.is_close(), "{message:?} after the close frame");
+        }
+    }
+}
+
+/// Bytes whose period, a prime, divides no buffer's size.
+fn pattern(size: usize) -> Vec<u8> {
+    (0..=250).cycle().take(size).collect()
+}
+
+/// Bug 8: no 1001 on SIGTERM.
+#[test]
+fn the_echo_example_says_1001_on_sigterm_and_ends_well() {
+    for (engine, handlers) in [("uring", "same-core"), ("uring", "inline"), ("std", "same-core")] {
+        println!("on {engine}/{handlers}");
+        let example = Example::start("echo", &["--engine", engine, "--handlers", handlers, "--workers", "2"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ended = runtime.block_on(async {
+            let mut clients = Vec::new();
+            for _ in 0..8 {
+                clients.push(Client::open(&example, "/ws").await);
+            }
+            clients[0].ask("up", "up").await;
+            example.terminate();
+            for client in clients {
+                client.expect_close(1001, "").await;
+            }
+            example
+        });
+        let rest = ended.finish_terminated();
+        assert!(matches!(&rest[..], [line] if line.ends_with(" connections drained, 0 reset")), "{rest:?}");
+    }
+}
+
+#[test]
+fn the_idle_example_holds_its_web_sockets_and_each_answers() {
+    let output = Command::new(program("idle")).args(["--connections", "300"]).output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}{errors}");
+    assert!(text.contains("300 WebSockets after each answered a ping: "), "{text}");
+}
+
+#[test]
+fn chat_has_rooms() {
+    on_both_engines("chat", &[], async |example| {
+        let mut ann = Client::open(example, "/chat?name=Ann").await;
+        let mut bob = Client::open(example, "/chat?name=Bob%20B.").await;
+        ann.ask("join blue", "blue: Ann joined").await;
+        bob.ask("join blue", "blue: Bob B. joined").await;
+        ann.expect("blue: Bob B. joined").await;
+        bob.ask("join green", "green: Bob B. joined").await;
+        // Ann is not in the green room: the next she gets is what is said in the blue one.
+        bob.ask("say green alone here", "green: Bob B.: alone here").await;
+        bob.ask("say blue hello to all", "blue: Bob B.: hello to all").await;
+        ann.expect("blue: Bob B.: hello to all").await;
+        bob.ask("leave blue", "blue: Bob B. left").await;
+        ann.expect("blue: Bob B. left").await;
+        let help = "error: send join ROOM or, in a room, leave ROOM or say ROOM TEXT";
+        for wrong in ["", "dance", "join", "join ", "leave blue", "say blue not there", "say green"] {
+            bob.ask(wrong, help).await;
+        }
+        bob.ask("join blue", "blue: Bob B. joined").await;
+        ann.expect("blue: Bob B. joined").await;
+        bob.close().await;
+        ann.expect("blue: Bob B. left").await;
+        // One who is lost has left too.
+        let mut eve = Client::open(example, "/chat?name=Eve").await;
+        eve.ask("join blue", "blue: Eve joined").await;
+        ann.expect("blue: Eve joined").await;
+        drop(eve);
+        ann.expect("blue: Eve left").await;
+        ann.close().await;
+    });
+}
+
+#[test]
+fn chat_refuses_more_rooms_than_a_member_may_be_in() {
+    on_both_engines("chat", &[], async |example| {
+        let mut ann = Client::open(example, "/chat").await;
+        for room in 0..16 {
+            ann.ask(&format!("join {room}"), &format!("{room}: somebody joined")).await;
+        }
+        ann.send("join 16").await;
+        let answer = ann.text().await;
+        assert!(answer.starts_with("error: the member is in as many rooms"), "{answer}");
+        ann.close().await;
+    });
+}
+
+#[test]
+fn the_ticker_sends_every_price_to_all() {
+    on_both_engines("ticker", &["--period-ms", "5"], async |example| {
+        for target in ["/all", "/latest"] {
+            let mut clients = [Client::open(example, target).await, Client::open(example, target).await];
+            for client in &mut clients {
+                let mut before = None;
+                for _ in 0..30 {
+                    let text = client.text().await;
+                    let [symbol, price, step] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
+                    assert!(price.parse::<u32>().is_ok(), "{text}");
+                    // In the order of the symbols, and no step left out.
+                    let place = ["EURUSD", "GBPUSD", "USDJPY"].iter().position(|known| *known == symbol).unwrap();
+                    let now = step.parse::<usize>().unwrap() * 3 + place;
+                    assert!(before.is_none_or(|before| now == before + 1), "{text}");
+                    before = Some(now);
+                }
+            }
+            for mut client in clients {
+                client.0.close(None).await.unwrap();
+                while client.0.next().await.is_some() {}
+            }
+        }
+    });
+}
+
+#[test]
+fn json_is_answered_and_what_is_none_too() {
+    on_both_engines("json", &[], async |example| {
+        let mut client = Client::open(example, "/greet").await;
+        client.ask(r#"{"name": "Ann"}"#, r#"{"greeting":"Hello, Ann"}"#).await;
+        for wrong in ["", "{", "[]", r#"{"name": 1}"#] {
+            client.ask(wrong, r#"{"error":"invalid json"}"#).await;
+        }
+        client.ask(r#"{"name": "\u00c5sa"}"#, r#"{"greeting":"Hello, Åsa"}"#).await;
+        client.close().await;
+
+        let mut client = Client::open(example, "/notes").await;
+        let table = [
+            (
+                r#"{"id": 7, "method": "POST", "target": "/notes", "body": "ebb at six"}"#,
+                r#"{"id":7,"code":200,"message":"","body":1}"#,
+            ),
+            (
+                r#"{"id": 8, "method": "GET", "target": "/notes/1"}"#,
+                r#"{"id":8,"code":200,"message":"","body":"ebb at six"}"#,
+            ),
+            (
+                r#"{"id": 9, "method": "GET", "target": "/notes/2"}"#,
+                r#"{"id":9,"code":404,"message":"there is no such note","body":null}"#,
+            ),
+        ];
+        for (request, response) in table {
+            client.ask(request, response).await;
+        }
+        for (wrong, code) in [
+            (r#"{"id": 10, "method": "GET", "target": "/nowhere"}"#, r#"{"id":10,"code":404,"#),
+            (r#"{"id": 11, "method": "POST", "target": "/notes", "body": 5}"#, r#"{"id":11,"code":400,"#),
+            ("{", r#"{"id":0,"code":400,"#),
+        ] {
+            client.send(wrong).await;
+            let answer = client.text().await;
+            assert!(answer.starts_with(code), "{answer}");
+        }
+        client.close().await;
+    });
+}
+
+#[test]
+fn who_has_no_ticket_gets_no_web_socket() {
+    on_both_engines("auth", &[], async |example| {
+        for (target, status, body) in [
+            ("/ws", 401, "Missing authorization"),
+            ("/ws?other=tide", 401, "Missing authorization"),
+            ("/ws?ticket=flood", 403, "Unknown ticket"),
+        ] {
+            let refused = connect_async(format!("ws://{}{target}", example.address)).await.unwrap_err();
+            let tungstenite::Error::Http(response) = refused else { panic!("{refused}") };
+            assert_eq!(response.status(), status);
+            assert_eq!(response.body().as_deref(), Some(body.as_bytes()));
+        }
+        let mut ann = Client::open(example, "/ws?other=1&ticket=tide").await;
+        ann.expect("Welcome, Ann").await;
+        ann.ask("who", "Ann").await;
+        ann.send("close").await;
+        ann.expect_close(4000, "as you wish").await;
+        assert_eq!(example.line(), "Ann has left with 4000");
+        Client::open(example, "/ws?ticket=ebb").await.expect_close(4003, "banned").await;
+    });
+}
+
+#[test]
+fn uploads_are_summed_and_copied_as_they_come() {
+    on_both_engines("upload", &[], async |example| {
+        let mut client = Client::open(example, "/upload").await;
+        // The checksum that RFC 1950's algorithm is known to give for this text.
+        client.ask("Wikipedia", "9 bytes, Adler-32 11e60398").await;
+        client.ask("", "0 bytes, Adler-32 00000001").await;
+        client.send(pattern(8 << 20)).await;
+        client.expect(&format!("{} bytes, Adler-32 {:08x}", 8 << 20, adler32(&pattern(8 << 20)))).await;
+        client.close().await;
+
+        let client = Client::open(example, "/copy").await;
+        let (mut sending, mut receiving) = client.0.split();
+        let messages = [Message::binary(pattern(4 << 20)), Message::text("marée".repeat(1000)), Message::binary("")];
+        let sent = messages.clone();
+        let send = async move {
+            for message in sent {
+                sending.send(message).await.unwrap();
+            }
+        };
+        let receive = async {
+            for message in messages {
+                let copy = receiving.next().await.unwrap().unwrap();
+                assert!(copy == message, "a message of {} bytes came back as one of {}", message.len(), copy.len());
+            }
+        };
+        futures_util::future::join(send, receive).await;
+    });
+}
+
+/// As RFC 1950 defines it, with the sums taken only once.
+fn adler32(bytes: &[u8]) -> u32 {
+    let (low, high) = bytes.iter().fold((1_u64, 0_u64), |(low, high), byte| {
+        let low = low + u64::from(*byte);
+        (low, high + low % 65521)
+    });
+    (high % 65521) as u32 * 65536 + (low % 65521) as u32
+}
+
+#[test]
+fn commands_are_text_and_uploads_are_binary() {
+    on_both_engines("commands", &[], async |example| {
+        let mut client = Client::open(example, "/commands").await;
+        client.ask("list", "").await;
+        client.send(pattern(10)).await;
+        client.expect("error: send put NAME first").await;
+        for (name, size) in [("moon", 100_000), ("sun", 0)] {
+            client.ask(&format!("put {name}"), &format!("send {name}")).await;
+            client.send(pattern(size)).await;
+            client.expect(&format!("stored {name}, {size} bytes")).await;
+        }
+        client.ask("list", "moon sun").await;
+        client.send("get moon").await;
+        assert_eq!(client.next().await, Message::binary(pattern(100_000)));
+        client.ask("get mars", "error: there is no mars").await;
+        client.ask("dance", "error: send put NAME, get NAME, list or quit").await;
+        client.send("quit").await;
+        client.expect_close(1000, "bye").await;
+
+        let mut client = Client::open(example, "/binary").await;
+        client.ask("text", "error: binary messages only").await;
+        client.send(Bytes::from_static(b"four")).await;
+        client.expect("4 bytes").await;
+        client.close().await;
+    });
+}
+
+#[test]
+fn blocking_handlers_hold_up_nobody() {
+    on_both_engines("blocking", &[], async |example| {
+        let mut busy = Client::open(example, "/primes").await;
+        // It computes for very long: its client is gone before that ends, and so the program can end.
+        busy.send("4000000000").await;
+        let mut client = Client::open(example, "/primes").await;
+        for (number, primes) in [(0, 0), (2, 0), (3, 1), (100, 25), (10_000, 1229)] {
+            client.ask(&number.to_string(), &format!("{primes} primes below {number}")).await;
+        }
+        client.ask("ten", "error: send a number").await;
+        client.close().await;
+        busy.close().await;
+    });
+}
+
+#[test]
+fn the_proxy_forwards_in_both_directions() {
+    const TEXT: &str = "and text, to the end";
+    const FORWARDED_BYTES: usize = (1 << 20) + TEXT.len();
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        // For each engine: one connection that echoes so many bytes and ends, one that its client gives up.
+        for _ in 0..2 {
+            let (mut stream, _) = upstream.accept().unwrap();
+            let (mut bytes, mut echoed) = ([0; 4096], 0);
+            while echoed < FORWARDED_BYTES {
+                let count = stream.read(&mut bytes).unwrap();
+                assert_ne!(count, 0, "the end after {echoed} bytes");
+                stream.write_all(&bytes[..count]).unwrap();
+                echoed += count;
+            }
+            drop(stream);
+            let (mut stream, _) = upstream.accept().unwrap();
+            assert_eq!(stream.read(&mut bytes).unwrap(), 0, "the client's end is the upstream's");
+        }
+    });
+    on_both_engines("proxy", &["--upstream", &address], async |example| {
+        let client = Client::open(example, "/tcp").await;
+        let (mut sending, receiving) = client.0.split();
+        let data = pattern(1 << 20);
+        let send = async {
+            for piece in data.chunks(100_000) {
+                sending.send(Message::binary(piece.to_vec())).await.unwrap();
+            }
+            sending.send(TEXT.into()).await.unwrap();
+            sending
+        };
+        let expected = [&data[..], TEXT.as_bytes()].concat();
+        let receive = async {
+            let (mut receiving, mut received) = (receiving, Vec::new());
+            while received.len() < expected.len() {
+                received.extend(receiving.next().await.unwrap().unwrap().into_data());
+            }
+            assert!(received == expected, "the bytes came back changed");
+            receiving
+        };
+        let (sending, receiving) = futures_util::future::join(send, receive).await;
+        Client(sending.reunite(receiving).unwrap()).expect_close(1000, "the upstream has ended").await;
+        Client::open(example, "/tcp").await.close().await;
+    });
+    server.join().unwrap();
+}
+
+#[test]
+fn a_proxy_without_upstream_says_so() {
+    // Bound and closed again: nobody listens there.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    on_both_engines("proxy", &["--upstream", &nobody], async |example| {
+        Client::open(example, "/tcp").await.expect_close(1013, "the upstream cannot be reached").await;
+    });
+}

@@ -1,0 +1,102 @@
+//! An example of this project as a program of its own.
+
+use std::fs::read_to_string;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// No wait lasts longer than this before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that runs until [`finish`](Self::finish), or at the latest until it is dropped.
+pub struct Example {
+    pub address: SocketAddr,
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Example {
+    /// Starts an example that serves, on a free port of loopback.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program(name));
+        command.args(["--addr", "127.0.0.1:0"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .find_map(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("{name} {arguments:?}: no address in {line:?}"));
+        Self { address, child, output }
+    }
+
+    /// The next line it prints.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Asks it to end, as an operating system does, once it listens to that: it says that it serves a moment before.
+    pub fn terminate(&self) {
+        let status = format!("/proc/{}/status", self.child.id());
+        let start = Instant::now();
+        while read_to_string(&status).is_ok_and(|status| !catches_sigterm(&status)) {
+            assert!(start.elapsed() < PATIENCE, "it does not come to catch SIGTERM");
+            std::thread::yield_now();
+        }
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn finish(self) {
+        self.terminate();
+        self.finish_terminated();
+    }
+
+    /// Waits for the end, which must be in order, of one that was asked to; what it has printed since.
+    pub fn finish_terminated(mut self) -> Vec<String> {
+        let rest = (&mut self.output).lines().map_while(Result::ok).collect();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        rest
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Both fail if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// From what Linux says of a process; elsewhere there is no such text.
+fn catches_sigterm(status: &str) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).expect("a mask of signals");
+    caught & 1 << (15 - 1) != 0
+}
+
+/// The program of an example, built from the sources as they are, beside this test's own.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).expect("<target>/<profile>/deps/<test>");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--examples"]);
+        cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+        cargo.arg("--target-dir").arg(profile.parent().expect("<target>"));
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the examples do not build");
+        profile.join("examples")
+    });
+    folder.join(name)
+}
