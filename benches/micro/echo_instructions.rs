@@ -37,10 +37,10 @@ enum Traffic {
 }
 
 const CASES: &[Case] = &[
-    Case { name: "echo", traffic: Traffic::WebSocket, depth: 1, limit: 6220 },
+    Case { name: "echo", traffic: Traffic::WebSocket, depth: 1, limit: 6170 },
     Case { name: "echo, windows of 16", traffic: Traffic::WebSocket, depth: 16, limit: 852 },
-    Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 8960 },
-    Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 3110 },
+    Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 7630 },
+    Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 1470 },
 ];
 
 /// Segments of the shorter and of the longer run.

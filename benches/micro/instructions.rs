@@ -43,17 +43,18 @@ fn asked(path: &str) -> (Routes, Request) {
 }
 
 #[library_benchmark]
-#[bench::plain(args = (warmed(ParseHead(PLAIN))), config = limit(1820))]
-#[bench::browser(args = (warmed(ParseHead(BROWSER))), config = limit(5830))]
-#[bench::upgrade(args = (warmed(ParseHead(UPGRADE))), config = limit(3410))]
+#[bench::plain(args = (warmed(ParseHead::new(PLAIN))), config = limit(2100))]
+#[bench::browser(args = (warmed(ParseHead::new(BROWSER))), config = limit(6090))]
+#[bench::upgrade(args = (warmed(ParseHead::new(UPGRADE))), config = limit(3660))]
 fn parse_head(subject: ParseHead) -> ParseHead {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::plain(args = (warmed(Exchange::pipelined(PLAIN, 1))), config = limit(2390))]
-#[bench::plain_pipelined_16(args = (warmed(Exchange::pipelined(PLAIN, 16))), config = limit(35_100))]
-#[bench::browser(args = (warmed(Exchange::pipelined(BROWSER, 1))), config = limit(6350))]
+#[bench::plain(args = (warmed(Exchange::pipelined(PLAIN, 1))), config = limit(761))]
+#[bench::plain_pipelined_16(args = (warmed(Exchange::pipelined(PLAIN, 16))), config = limit(9710))]
+#[bench::plain_and_browser(args = (warmed(Exchange::alternating(PLAIN, BROWSER))), config = limit(8640))]
+#[bench::browser(args = (warmed(Exchange::pipelined(BROWSER, 1))), config = limit(859))]
 #[bench::browser_in_pieces_of_100(args = (warmed(Exchange::in_pieces(BROWSER, 100))), config = limit(12_400))]
 fn exchange(subject: Exchange) -> Exchange {
     step(subject)
@@ -80,8 +81,8 @@ fn decode_frame(subject: DecodeFrames) -> DecodeFrames {
 
 #[library_benchmark]
 #[bench::small(args = (warmed(EncodeFrame::unmasked(64))), config = limit(112))]
-#[bench::middle(args = (warmed(EncodeFrame::unmasked(1024))), config = limit(299))]
-#[bench::masked(args = (warmed(EncodeFrame::masked(64))), config = limit(254))]
+#[bench::middle(args = (warmed(EncodeFrame::unmasked(1024))), config = limit(296))]
+#[bench::masked(args = (warmed(EncodeFrame::masked(64))), config = limit(251))]
 fn encode_frame(subject: EncodeFrame) -> EncodeFrame {
     step(subject)
 }
@@ -104,18 +105,18 @@ library_benchmark_group!(name = texts, benchmarks = [check_text]);
 #[library_benchmark]
 #[bench::small(args = (warmed(ReceiveMessages::whole(64, 1))), config = limit(411))]
 #[bench::small_window_of_16(args = (warmed(ReceiveMessages::whole(64, 16))), config = limit(5120))]
-#[bench::text(args = (warmed(ReceiveMessages::text(1024))), config = limit(725))]
+#[bench::text(args = (warmed(ReceiveMessages::text(1024))), config = limit(724))]
 #[bench::in_chunks(args = (warmed(ReceiveMessages::in_chunks(65_536, 4096))), config = limit(22_600))]
 #[bench::fragmented(args = (warmed(ReceiveMessages::fragmented(MessageKind::Binary, 1024, 16))), config = limit(12_700))]
 #[bench::text_fragmented(args = (warmed(ReceiveMessages::fragmented(MessageKind::Text, 1024, 16))), config = limit(16_600))]
-#[bench::tiny_fragments(args = (warmed(ReceiveMessages::fragmented(MessageKind::Binary, 1, 1024))), config = limit(431_000))]
+#[bench::tiny_fragments(args = (warmed(ReceiveMessages::fragmented(MessageKind::Binary, 1, 1024))), config = limit(433_000))]
 fn receive_message(subject: ReceiveMessages) -> ReceiveMessages {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(Echo::new(64, 1))), config = limit(1190))]
-#[bench::small_window_of_16(args = (warmed(Echo::new(64, 16))), config = limit(7600))]
+#[bench::small(args = (warmed(Echo::new(64, 1))), config = limit(1180))]
+#[bench::small_window_of_16(args = (warmed(Echo::new(64, 16))), config = limit(7500))]
 fn echo_without_system(subject: Echo) -> Echo {
     step(subject)
 }
@@ -133,7 +134,7 @@ fn deflate(subject: CompressMessage) -> CompressMessage {
 
 #[library_benchmark]
 #[bench::small(args = (warmed(inflate_message(1024, false))), config = limit(18_400))]
-#[bench::small_takeover(args = (warmed(inflate_message(1024, true))), config = limit(18_200))]
+#[bench::small_takeover(args = (warmed(inflate_message(1024, true))), config = limit(18_300))]
 #[bench::large(args = (warmed(inflate_message(65_536, false))), config = limit(831_000))]
 fn inflate(subject: ReceiveMessages) -> ReceiveMessages {
     step(subject)
@@ -154,16 +155,16 @@ fn expire_timers(subject: ExpireTimers) -> ExpireTimers {
 }
 
 #[library_benchmark]
-#[bench::to_running(args = (warmed(HandOver::to_running(64))), config = limit(6120))]
-#[bench::to_sleeping(args = (warmed(HandOver::to_sleeping(64))), config = limit(6130))]
+#[bench::to_running(args = (warmed(HandOver::to_running(64))), config = limit(4900))]
+#[bench::to_sleeping(args = (warmed(HandOver::to_sleeping(64))), config = limit(4910))]
 fn hand_over(subject: HandOver) -> HandOver {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(PassInbound::new(64, 1))), config = limit(389))]
-#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(1760))]
-#[bench::buffers(args = (warmed(PassInbound::new(4096, 4))), config = limit(3770))]
+#[bench::small(args = (warmed(PassInbound::new(64, 1))), config = limit(392))]
+#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(1770))]
+#[bench::buffers(args = (warmed(PassInbound::new(4096, 4))), config = limit(3780))]
 fn pass_inbound(subject: PassInbound) -> PassInbound {
     step(subject)
 }
@@ -175,16 +176,16 @@ fn pause_inbound(subject: PauseInbound) -> PauseInbound {
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(PassOutbound::copied(66, 1))), config = limit(514))]
-#[bench::small_16(args = (warmed(PassOutbound::copied(66, 16))), config = limit(1760))]
-#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(1720))]
-#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(7420))]
+#[bench::small(args = (warmed(PassOutbound::copied(66, 1))), config = limit(496))]
+#[bench::small_16(args = (warmed(PassOutbound::copied(66, 16))), config = limit(1470))]
+#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(1760))]
+#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(7440))]
 fn pass_outbound(subject: PassOutbound) -> PassOutbound {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::to_1000(args = (warmed(FanOut::to(1000, 66))), config = limit(304_000))]
+#[bench::to_1000(args = (warmed(FanOut::to(1000, 66))), config = limit(300_000))]
 fn fan_out(subject: FanOut) -> FanOut {
     step(subject)
 }
@@ -195,10 +196,10 @@ library_benchmark_group!(
 );
 
 #[library_benchmark]
-#[bench::fixed(args = (asked(Routes::FOUND[0].1)), config = limit(537))]
+#[bench::fixed(args = (asked(Routes::FOUND[0].1)), config = limit(467))]
 #[bench::parameter(args = (asked(Routes::FOUND[1].1)), config = limit(1320))]
 #[bench::two_parameters(args = (asked(Routes::FOUND[2].1)), config = limit(1870))]
-#[bench::wildcard(args = (asked(Routes::FOUND[3].1)), config = limit(1310))]
+#[bench::wildcard(args = (asked(Routes::FOUND[3].1)), config = limit(1300))]
 #[bench::missing(args = (asked(Routes::MISSING)), config = limit(629))]
 fn route((routes, request): (Routes, Request)) -> (Routes, u16) {
     let status = routes.route(request);

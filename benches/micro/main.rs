@@ -38,10 +38,11 @@ fn elements(elements: usize) -> Throughput {
 
 fn heads(c: &mut Criterion) {
     for (name, head) in [("plain", PLAIN), ("browser", BROWSER), ("upgrade", UPGRADE)] {
-        measure(c, "parse_head", name, bytes(head.len()), ParseHead(head));
+        measure(c, "parse_head", name, bytes(head.len()), ParseHead::new(head));
     }
     measure(c, "exchange", "plain", ONE, Exchange::pipelined(PLAIN, 1));
     measure(c, "exchange", "plain_pipelined_16", elements(16), Exchange::pipelined(PLAIN, 16));
+    measure(c, "exchange", "plain_and_browser", elements(2), Exchange::alternating(PLAIN, BROWSER));
     measure(c, "exchange", "browser", ONE, Exchange::pipelined(BROWSER, 1));
     measure(c, "exchange", "browser_in_pieces_of_100", ONE, Exchange::in_pieces(BROWSER, 100));
 }
