@@ -1,16 +1,18 @@
 //! What applications hang around their WebSockets: before the 101, after it, and at the end.
 
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
 use tidegate::engine::block_on;
 use tidegate::http::{HttpConfig, RequestHead};
 use tidegate::prelude::*;
-use tidegate::websocket::{Closed, Disconnected, Error, Locals, Refusal, upgrade};
+use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Locals, Refusal, upgrade};
 
 use crate::handler::{Gate, reports};
-use crate::support::client::{Client, HANDSHAKE, PATIENCE, TEXT, close_frame};
+use crate::support::client::{Client, HANDSHAKE, PATIENCE, TEXT, close_frame, frame};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 struct User(String);
@@ -48,11 +50,71 @@ fn authorizing_answers_anything_or_attaches_what_it_found() {
         assert_eq!((status, body.as_str()), (401, "who=you"));
         client.write(HANDSHAKE.replace("GET /ws", "GET /nowhere").as_bytes());
         assert_eq!(client.http_response().status, 404, "the connection is still HTTP");
+        drop(client);
         let (mut client, status, _) = ask(&server, "/ws/blue", "Authorization: Ada");
         assert_eq!(status, 101);
         client.expect(TEXT, b"hello Ada of blue");
         client.check_echo(TEXT, b"and on");
         client.close();
+        server.finish();
+    });
+}
+
+/// W4: it is asked last, about requests that would be accepted; the frames behind them wait; its panic is its own.
+#[test]
+fn authorizing_is_the_last_check() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let handler = upgrade(echo).authorize(async move |head: &RequestHead| {
+            report.send(head.target().to_owned()).unwrap();
+            tidegate::engine::time::sleep(Duration::from_millis(1)).await;
+            assert_ne!(head.query(), Some("panic"), "as the test asked for");
+            Ok::<_, Response>(())
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let (_, status, _) = ask(&server, "/ws?evil", "Origin: http://evil.example");
+        assert_eq!(status, 403);
+        let (_, status, _) = ask(&server, "/ws?twice", "Sec-WebSocket-Version: 13");
+        assert_eq!(status, 400);
+        let (_, status, body) = ask(&server, "/ws?panic", "X-Nothing: 1");
+        assert_eq!((status, body.contains("as the test")), (500, false));
+        assert_eq!(reports.next(), "/ws?panic", "the others were not asked about");
+        let mut client = Client::connect(server.address);
+        client.write(&[HANDSHAKE.as_bytes(), &frame(TEXT, b"early")].concat());
+        client.expect_upgraded();
+        client.expect(TEXT, b"early");
+        client.close();
+        server.finish();
+    });
+}
+
+/// W4: nobody is asked any longer about those who have left.
+#[test]
+fn authorizing_ends_with_the_peer() {
+    struct Asked(Sender<()>);
+    impl Drop for Asked {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    on_every_engine(|setup| {
+        let (tell, told) = channel();
+        let (report, reports) = reports();
+        let handler = upgrade(echo).handshake_timeout(Duration::from_secs(3600));
+        let handler = handler.authorize(async move |_head: &RequestHead| {
+            let _asked = Asked(tell.clone());
+            report.send(()).unwrap();
+            Gate::default().pass().await;
+            Ok::<_, Response>(())
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let mut client = Client::connect(server.address);
+        client.write(HANDSHAKE.as_bytes());
+        reports.next();
+        // A FIN alone would not do: half-closed clients get their answers.
+        socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        told.recv_timeout(PATIENCE).expect("the question is dropped");
         server.finish();
     });
 }
@@ -166,7 +228,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
 fn every_connection_that_connected_disconnects_once() {
     on_every_engine(|setup| {
         let (server, told) = told_server(setup);
-        let ends = [("panic", 1006), ("abort", 1006), ("drop", 1006), ("error", 1011), ("close", 4000), ("lost", 1006)];
+        let ends = [("panic", 1006), ("abort", 1006), ("drop", 1000), ("error", 1011), ("close", 4000), ("lost", 1006)];
         for (query, code) in ends {
             let (mut client, _, _) = ask(&server, &format!("/ws?{query}"), "X-Nothing: 1");
             client.expect(TEXT, b"ready");
@@ -177,9 +239,9 @@ fn every_connection_that_connected_disconnects_once() {
                 }
                 _ => client.send(TEXT, b"go on"),
             }
-            if query == "error" {
-                client.expect_close(1011);
-                client.write(&close_frame(1011, ""));
+            if matches!(query, "drop" | "error") {
+                client.expect_close(code);
+                client.write(&close_frame(code, ""));
             }
             let end = told.recv_timeout(PATIENCE).expect("the hook is told");
             assert_eq!(end, Told { query: query.to_owned(), code, panicked: query == "panic" });
@@ -192,6 +254,52 @@ fn every_connection_that_connected_disconnects_once() {
         server.running.shutdown(shutdown);
         assert_eq!(told.recv_timeout(PATIENCE).expect("the hook is told").query, "shutdown");
         assert!(told.recv_timeout(PATIENCE).is_err(), "each is told once, and the server is gone");
+    });
+}
+
+/// W5, with many at once: the counts agree.
+#[test]
+fn as_many_disconnect_as_have_connected() {
+    const CONNECTIONS: usize = 60;
+    on_every_engine(|setup| {
+        let connected = Arc::new(AtomicIsize::new(0));
+        let (up, down) = (Arc::clone(&connected), Arc::clone(&connected));
+        let (tell, told) = channel();
+        let handler = upgrade(|mut ws: WebSocket| async move {
+            match ws.recv().await?.as_ref().and_then(Message::as_text) {
+                Some("panic") => panic!("as the test asked for"),
+                Some("abort") => ws.abort(),
+                _ => {}
+            }
+            Ok(())
+        });
+        let handler = handler
+            .on_connect(async move |_ws: &mut WebSocket| {
+                up.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+            .on_disconnect(move |_: &Disconnected<'_>| {
+                down.fetch_sub(1, Ordering::SeqCst);
+                tell.send(()).unwrap();
+            });
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::open(server.address)).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            match number % 4 {
+                0 => client.send(TEXT, b"panic"),
+                1 => client.send(TEXT, b"abort"),
+                2 => client.write(&close_frame(1000, "")),
+                // Those who go without a word.
+                _ => client.finish_writing(),
+            }
+        }
+        drop(clients);
+        for _ in 0..CONNECTIONS {
+            told.recv_timeout(PATIENCE).expect("each is told of");
+        }
+        server.running.shutdown(Shutdown::default());
+        assert!(told.recv().is_err(), "once");
+        assert_eq!(connected.load(Ordering::SeqCst), 0);
     });
 }
 
@@ -227,10 +335,10 @@ fn what_is_skipped_and_what_is_no_handshake_go_to_the_next_handler() {
         let app = Router::new().get("/ws/:name", handler).get("/bare", bare);
         let server = TestServer::start(setup, app);
         for target in ["/ws/skipped", "/ws/other?skip"] {
-            let (_client, status, body) = ask(&server, target, "X-Nothing: 1");
+            let (_, status, body) = ask(&server, target, "X-Nothing: 1");
             assert_eq!((status, body.as_str()), (200, "page"), "{target}");
         }
-        let (_client, status, _) = ask(&server, "/bare", "X-Nothing: 1");
+        let (_, status, _) = ask(&server, "/bare", "X-Nothing: 1");
         assert_eq!(status, 404);
         let mut client = Client::connect(server.address);
         client.write(b"GET /ws/other HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -310,6 +418,53 @@ fn the_end_is_told_whatever_the_handler_does() {
         block_on(first);
         block_on(second);
         gate.open();
+        server.finish();
+    });
+}
+
+/// What is agreed on, what is attached, and what is kept do not get in each other's way.
+#[test]
+fn a_connection_may_have_everything_at_once() {
+    on_every_engine(|setup| {
+        let (tell, told) = channel();
+        let handler = upgrade(|mut ws: WebSocket| async move {
+            let closed = ws.closed();
+            let about = format!(
+                "{} {} {} {} {}",
+                ws.subprotocol().unwrap_or_default(),
+                ws.request().and_then(|head| head.param("room")).unwrap_or_default(),
+                ws.local::<User>().map(|user| user.0.clone()).unwrap_or_default(),
+                ws.compression().is_some(),
+                closed.is_closed()
+            );
+            ws.send(about).await?;
+            echo(ws).await
+        });
+        let handler = handler
+            .subprotocols(["chat"])
+            .compression(DeflateConfig::default())
+            .keep_request()
+            .authorize(async |_head: &RequestHead| Ok::<_, Response>(User("Ada".to_owned())))
+            .on_connect(async |ws: &mut WebSocket| {
+                ws.locals().insert(7_u8);
+                Ok(())
+            })
+            .on_disconnect(move |ended: &Disconnected<'_>| {
+                tell.send((ended.close_code().value(), ended.locals().get::<u8>().map(|value| *value))).unwrap();
+            });
+        let server = TestServer::start(setup, Router::new().get("/:room", handler));
+        let mut client = Client::connect(server.address);
+        let fields = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate";
+        let request = HANDSHAKE.replace("GET /ws", "GET /blue");
+        client.write(request.replacen("\r\n", &format!("\r\n{fields}\r\n"), 1).as_bytes());
+        let response = client.http_response();
+        assert_eq!(response.status, 101);
+        assert!(response.head.contains("sec-websocket-protocol: chat\r\n"), "{response:?}");
+        assert!(response.head.contains("sec-websocket-extensions: permessage-deflate"), "{response:?}");
+        client.expect(TEXT, b"chat blue Ada true false");
+        client.check_echo(TEXT, b"short, and so not compressed");
+        client.close();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((1000, Some(7))));
         server.finish();
     });
 }
