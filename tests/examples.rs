@@ -4,7 +4,7 @@ mod support {
     pub mod example;
 }
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
@@ -19,6 +19,10 @@ use support::example::{Example, program};
 
 /// No example takes this long for anything but a mistake.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The request of RFC 6455 section 1.3.
+const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// Runs an example and `test` against it, on io_uring and on std sockets, and ends it.
 fn on_both_engines(name: &str, arguments: &[&str], test: impl AsyncFn(&mut Example)) {
@@ -88,9 +92,16 @@ impl Client {
     async fn expect_end(&mut self) {
         while let Some(message) = self.0.next().await {
             let message = message.unwrap();
-            assert!(message.is_close(), "{message:?} after the close frame");
+            assert!(message.is_close() || message.is_ping(), "{message:?} after the close frame");
         }
     }
+}
+
+/// The next line an example prints.
+fn line(example: &mut Example) -> String {
+    let mut line = String::new();
+    example.output.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
 }
 
 /// Bytes whose period, a prime, divides no buffer's size.
@@ -263,7 +274,7 @@ fn who_has_no_ticket_gets_no_web_socket() {
         ann.ask("who", "Ann").await;
         ann.send("close").await;
         ann.expect_close(4000, "as you wish").await;
-        assert_eq!(example.line(), "Ann has left with 4000");
+        assert_eq!(line(example), "Ann has left with 4000");
         Client::open(example, "/ws?ticket=ebb").await.expect_close(4003, "banned").await;
     });
 }
@@ -305,6 +316,43 @@ fn adler32(bytes: &[u8]) -> u32 {
         (low, high + low % 65521)
     });
     (high % 65521) as u32 * 65536 + (low % 65521) as u32
+}
+
+/// No client of others can be made not to answer pings, so the silent one is a socket.
+#[test]
+fn heartbeats_find_who_is_silent() {
+    on_both_engines("heartbeat", &["--ping-ms", "20", "--silence-ms", "1500"], async |example| {
+        let silent = std::net::TcpStream::connect(example.address).unwrap();
+        silent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let address = silent.local_addr().unwrap();
+        (&silent).write_all(HANDSHAKE.as_bytes()).unwrap();
+        let silent = thread::spawn(move || {
+            let mut received = Vec::new();
+            (&silent).read_to_end(&mut received).unwrap();
+            received
+        });
+
+        let mut alive = Client::open(example, "/ws").await;
+        // For longer than it may be silent.
+        for _ in 0..100 {
+            // Answered by the client itself, at its next read.
+            let message = alive.0.next().await.unwrap().unwrap();
+            assert!(message.is_ping(), "{message:?}");
+        }
+        alive.send("rtt?").await;
+        let answer = alive.text().await;
+        assert!(answer.starts_with("round trip: ") && answer.ends_with(" us"), "{answer}");
+        alive.close().await;
+        let line = line(example);
+        assert!(line.starts_with(&format!("{address} is silent: ")), "{line}");
+
+        // The 101, one ping, and close 1001 with a reason.
+        let received = silent.join().unwrap();
+        let frames = received.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+        let [0x89, length, frames @ ..] = &received[frames..] else { panic!("no ping: {}", received.escape_ascii()) };
+        let close = &frames[usize::from(*length)..];
+        assert!(matches!(close, [0x88, _, 0x03, 0xE9, ..]), "no close 1001: {}", received.escape_ascii());
+    });
 }
 
 #[test]

@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Example {
     pub address: SocketAddr,
     child: Child,
-    output: BufReader<ChildStdout>,
+    /// What it prints after its first line.
+    pub output: BufReader<ChildStdout>,
 }
 
 impl Example {
@@ -32,13 +33,6 @@ impl Example {
             .find_map(|word| word.parse().ok())
             .unwrap_or_else(|| panic!("{name} {arguments:?}: no address in {line:?}"));
         Self { address, child, output }
-    }
-
-    /// The next line it prints.
-    pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
     }
 
     /// Asks it to end, as an operating system does, once it listens to that: it says that it serves a moment before.
