@@ -6,18 +6,18 @@ mod support {
     pub mod tungstenite;
 }
 
-use support::peers::{self, Peer};
+use support::peers;
 use support::servers::{TestServer, on_every_engine};
 use support::tungstenite;
 
 #[test]
 fn python_websockets() {
-    against_an_echo_server(|url| peers::run(Peer::Python, url));
+    against_an_echo_server(|url| peers::run("peer.py", &[url]));
 }
 
 #[test]
 fn node_ws() {
-    against_an_echo_server(|url| peers::run(Peer::Node, url));
+    against_an_echo_server(|url| peers::run("peer.mjs", &[url]));
 }
 
 #[test]

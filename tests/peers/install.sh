@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the test peers next to this script: .venv (websockets, from PyPI) and node_modules (ws, from npm), at the pinned
-# versions.  usage: install.sh
+# Installs the test peers next to this script: .venv (websockets, from PyPI) and node_modules (ws and playwright-core, from npm),
+# at the pinned versions.  usage: install.sh [--browser]
+# With --browser also Debian's chromium, for which this must run as root; anybody else installs that, or another chromium
+# whose program CHROMIUM names.
 # Does nothing when they are there already.  Two callers at once: the second waits for the first.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 for tool in python3 node npm; do
-  command -v "$tool" >/dev/null || { echo "the test peers need $tool (python >= 3.9 with venv, node >= 18)" >&2; exit 1; }
+  command -v "$tool" >/dev/null || { echo "the test peers need $tool (python >= 3.9 with venv, node >= 20)" >&2; exit 1; }
 done
 
 # The lock is on the folder itself, so there is no lock file to ignore. macOS has no flock: run one test process at a time there.
@@ -26,3 +28,12 @@ if ! up_to_date node_modules package-lock.json; then
   npm ci --silent --ignore-scripts --no-audit --no-fund
   cksum <package-lock.json >node_modules/.installed
 fi
+
+if [ "${1:-}" != --browser ] || command -v "${CHROMIUM:-chromium}" >/dev/null; then exit 0; fi
+if [ -n "${CHROMIUM:-}" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "the browser tests need chromium: install it (Debian: 'apt-get install chromium' as root), or set CHROMIUM to its program" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=120 update
+apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends chromium

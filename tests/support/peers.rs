@@ -11,51 +11,38 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// Bounds a hang; the download of both peers takes seconds.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bounds a hang; the download of the clients takes seconds, that of a browser a minute.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(480);
 
 /// Bounds a hang; the whole matrix takes seconds in an unoptimised build on a busy machine.
 const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// A WebSocket client that others wrote.
-#[derive(Clone, Copy, Debug)]
-pub enum Peer {
-    /// Python's `websockets`.
-    Python,
-    /// Node's `ws`.
-    Node,
-}
-
-/// Runs the echo matrix of `peer` against the echo server at `url`.
+/// Runs a script of `tests/peers/` against a server under test; `arguments` are its own.
 ///
 /// # Panics
 ///
-/// If the peer cannot be installed, a case fails, or the time is up.
-pub fn run(peer: Peer, url: &str) {
-    install();
+/// If what it needs cannot be installed, a case fails, or the time is up.
+pub fn run(script: &str, arguments: &[&str]) {
+    install(script == "browser.mjs");
     let folder = folder();
-    let mut command = match peer {
-        Peer::Python => {
-            let mut command = Command::new(folder.join(".venv/bin/python"));
-            command.args(["-B".as_ref(), folder.join("peer.py").as_os_str()]);
-            command
-        }
-        Peer::Node => {
-            let mut command = Command::new("node");
-            command.arg(folder.join("peer.mjs"));
-            command
-        }
+    let mut command = if script.ends_with(".py") {
+        let mut command = Command::new(folder.join(".venv/bin/python"));
+        command.arg("-B");
+        command
+    } else {
+        Command::new("node")
     };
-    command.arg(url);
+    command.arg(folder.join(script)).args(arguments);
     if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
-        panic!("{peer:?} against {url}: {failure}");
+        panic!("{script} {arguments:?}: {failure}");
     }
 }
 
-fn install() {
+fn install(with_browser: bool) {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        let command = Command::new(folder().join("install.sh"));
+        let mut command = Command::new(folder().join("install.sh"));
+        command.args(with_browser.then_some("--browser"));
         if let Err(failure) = run_bounded(command, INSTALL_TIMEOUT) {
             panic!("the test peers cannot be installed: {failure}");
         }

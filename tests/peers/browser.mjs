@@ -1,0 +1,256 @@
+#!/usr/bin/env node
+// Opens pages in Debian's chromium, headless, and talks to WebSocket servers from there.
+//
+// usage: browser.mjs page URL FOREIGN    the server that tests/browser.rs starts, at its page, and a WebSocket of another
+//        browser.mjs chat URL            the chat example, at its page
+//
+// Prints one line for each case that passed. At the first that does not, says why and exits with status 1. The browser is
+// closed in either case, and goes with this process if that is killed.
+
+import process from "node:process";
+import { chromium } from "playwright-core";
+
+const stepSecondsMax = 40; // only ends a hang
+
+function check(condition, message) {
+  if (!condition) throw new Error(message);
+}
+
+function checkSame(got, expected) {
+  const [left, right] = [JSON.stringify(got), JSON.stringify(expected)];
+  check(left === right, `got ${left.slice(0, 500)}, expected ${right.slice(0, 500)}`);
+}
+
+/** What the pages of the echo cases have: a client whose messages and end are awaited one by one. */
+function installClient() {
+  window.Client = class {
+    #events = [];
+    #waiting = null;
+
+    constructor(target) {
+      this.socket = new WebSocket(target);
+      this.socket.binaryType = "arraybuffer";
+      this.opened = new Promise((resolve, reject) => {
+        this.socket.onopen = () => resolve(this);
+        this.socket.onerror = () => reject(new Error(`no WebSocket at ${target}`));
+      });
+      this.socket.onmessage = (event) => this.#push(event);
+      this.closed = new Promise((resolve) => {
+        this.socket.onclose = ({ code, reason, wasClean }) => {
+          resolve({ code, reason, wasClean });
+          this.#push(new Error(`closed with ${code} ${reason}`));
+        };
+      });
+    }
+
+    static open(path) {
+      return new Client(`${location.origin.replace("http", "ws")}${path}`).opened;
+    }
+
+    #push(event) {
+      this.#events.push(event);
+      this.#waiting?.();
+    }
+
+    async next() {
+      while (this.#events.length === 0) await new Promise((resolve) => (this.#waiting = resolve));
+      const event = this.#events.shift();
+      if (event instanceof Error) throw event;
+      return event.data;
+    }
+
+    async close(code, reason) {
+      this.socket.close(code, reason);
+      return this.closed;
+    }
+  };
+  /** Bytes whose period, a prime, divides no buffer's size. */
+  window.pattern = (size) => Uint8Array.from({ length: size }, (_, i) => ((i % 251) * 31) % 251);
+  window.same = (left, right) => left.byteLength === right.byteLength && new Uint8Array(left).every((byte, i) => byte === right[i]);
+}
+
+/** Texts, bytes, much at once, on the WebSocket at `path`: what came back otherwise than it went. */
+async function echoes(path) {
+  const client = await Client.open(path);
+  const wrong = [];
+  const text = "Gezeiten, marée, прилив, 潮汐, 🌊, e\u0301, \u0000, \u{10ffff}";
+  for (const sent of ["", text, text.repeat(10_000)]) {
+    client.socket.send(sent);
+    if ((await client.next()) !== sent) wrong.push(`text of ${sent.length}`);
+  }
+  for (const size of [0, 1, 125, 126, 65_535, 65_536, 4 << 20]) {
+    const sent = pattern(size);
+    client.socket.send(sent);
+    if (!same(await client.next(), sent)) wrong.push(`${size} bytes`);
+  }
+  client.socket.send(new Blob([pattern(1000)]));
+  if (!same(await client.next(), pattern(1000))) wrong.push("a blob");
+  const messages = Array.from({ length: 5000 }, (_, i) => `${i} ${"x".repeat(i % 300)}`);
+  for (const sent of messages) client.socket.send(sent);
+  for (const sent of messages) if ((await client.next()) !== sent) wrong.push(`message ${sent.slice(0, 10)}`);
+  const extensions = client.socket.extensions;
+  return { wrong, extensions, closed: await client.close(1000) };
+}
+
+async function pageCases(browser, url, foreign) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.addInitScript(installClient);
+  await page.goto(url);
+  const clean = { code: 1000, reason: "", wasClean: true };
+
+  checkSame(await page.evaluate(echoes, "/ws"), { wrong: [], extensions: "", closed: clean });
+  console.log("echoes");
+
+  const deflated = await page.evaluate(echoes, "/deflate");
+  check(deflated.extensions.startsWith("permessage-deflate"), `agreed on ${JSON.stringify(deflated.extensions)}`);
+  checkSame({ ...deflated, extensions: "" }, { wrong: [], extensions: "", closed: clean });
+  console.log(`echoes with ${deflated.extensions}`);
+
+  const told = await page.evaluate(async () => {
+    const client = await Client.open("/told");
+    return JSON.parse(await client.next());
+  });
+  checkSame(told, { compression: false, cookie: "tide=high", origin: new URL(url).origin });
+  console.log("origin and cookie");
+
+  const closes = await page.evaluate(async () => {
+    const client = await Client.open("/ws");
+    const byClient = await client.close(4321, "the client's reason");
+    const byServer = await (await Client.open("/close")).closed;
+    const bare = await (await Client.open("/ws")).close();
+    return { byClient, byServer, bare };
+  });
+  checkSame(closes, {
+    byClient: { code: 4321, reason: "the client's reason", wasClean: true },
+    byServer: { code: 4000, reason: "the server's reason", wasClean: true },
+    bare: { code: 1005, reason: "", wasClean: true },
+  });
+  console.log("close codes");
+
+  const refused = await page.evaluate(async (target) => {
+    const client = new Client(target);
+    return { opened: await client.opened.then(() => true, () => false), closed: await client.closed };
+  }, foreign);
+  checkSame(refused, { opened: false, closed: { code: 1006, reason: "", wasClean: false } });
+  console.log("pages of other origins are refused");
+}
+
+/** The chat page as a person uses it. */
+class Chatter {
+  static async open(context, url, name) {
+    const chatter = new Chatter();
+    chatter.page = await context.newPage();
+    await chatter.page.goto(url);
+    await chatter.page.fill("#name", name);
+    await chatter.page.click("#enter button");
+    await chatter.page.getByText(`Connected as ${name}`).waitFor();
+    return chatter;
+  }
+
+  async join(room) {
+    await this.page.fill("#room", room);
+    await this.page.click("#join");
+  }
+
+  async leave(room) {
+    await this.page.fill("#room", room);
+    await this.page.click("#leave");
+  }
+
+  async say(room, text) {
+    await this.page.fill("#room", room);
+    await this.page.fill("#text", text);
+    await this.page.press("#text", "Enter");
+  }
+
+  /** Waits until as many lines are shown, which must then be these. */
+  async sees(lines) {
+    await this.page.locator("#log li").nth(lines.length - 1).waitFor({ state: "attached" });
+    checkSame(await this.page.locator("#log li").allTextContents(), lines);
+  }
+}
+
+async function chatCases(browser, url) {
+  const context = await browser.newContext();
+  const ann = await Chatter.open(context, url, "Ann");
+  const bob = await Chatter.open(context, url, "Bob & <b>Co</b>, 100 %");
+  const name = "Bob & <b>Co</b>, 100 %";
+
+  const [annSees, bobSees] = [["blue: Ann joined"], [`blue: ${name} joined`]];
+  await ann.join("blue");
+  await ann.sees(annSees);
+  await bob.join("blue");
+  await bob.sees(bobSees);
+  annSees.push(`blue: ${name} joined`);
+  await ann.sees(annSees);
+  console.log("two tabs join a room");
+
+  await ann.say("blue", "Hello, <i>tide</i>! 🌊");
+  for (const sees of [annSees, bobSees]) sees.push("blue: Ann: Hello, <i>tide</i>! 🌊");
+  await ann.sees(annSees);
+  await bob.sees(bobSees);
+  await bob.say("blue", "Ahoy");
+  for (const sees of [annSees, bobSees]) sees.push(`blue: ${name}: Ahoy`);
+  await bob.sees(bobSees);
+  await ann.sees(annSees);
+  console.log("what one says the other reads");
+
+  await ann.join("green");
+  await ann.say("green", "alone");
+  annSees.push("green: Ann joined", "green: Ann: alone");
+  await ann.sees(annSees);
+  await ann.say("blue", "not alone");
+  for (const sees of [annSees, bobSees]) sees.push("blue: Ann: not alone");
+  await ann.sees(annSees);
+  await bob.sees(bobSees);
+  console.log("rooms are apart");
+
+  await ann.leave("blue");
+  for (const sees of [annSees, bobSees]) sees.push("blue: Ann left");
+  await ann.sees(annSees);
+  await bob.sees(bobSees);
+  await bob.say("blue", "anybody here?");
+  bobSees.push(`blue: ${name}: anybody here?`);
+  await bob.sees(bobSees);
+  await ann.say("blue", "me?");
+  annSees.push("error: send join ROOM or, in a room, leave ROOM or say ROOM TEXT");
+  await ann.sees(annSees);
+  console.log("who has left a room is out of it");
+
+  await ann.join("blue");
+  annSees.push("blue: Ann joined");
+  await ann.sees(annSees);
+  await bob.page.close();
+  annSees.push(`blue: ${name} left`);
+  await ann.sees(annSees);
+  console.log("who closes the tab has left");
+}
+
+const [what, ...urls] = process.argv.slice(2);
+const cases = { page: pageCases, chat: chatCases }[what];
+check(cases && urls.length > 0, "usage: browser.mjs page|chat URL...");
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  // Nothing but the pages under test: no look-ups of its own, no proxy.
+  args: [
+    "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run", "--no-proxy-server",
+  ],
+});
+let failure = null;
+try {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${stepSecondsMax} s`)), stepSecondsMax * 1000);
+  });
+  await Promise.race([cases(browser, ...urls), late]).finally(() => clearTimeout(timer));
+} catch (error) {
+  failure = error;
+} finally {
+  await browser.close();
+}
+if (failure) {
+  console.error(failure.stack);
+  process.exit(1);
+}
