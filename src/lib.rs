@@ -33,3 +33,8 @@ pub mod prelude {
     pub use crate::http::{IntoResponse, Request, Response, Router, Server, ready};
     pub use crate::websocket::{self, CloseCode, Hub, Message, MessageRef, PayloadRef, WebSocket, WebSocketConfig};
 }
+
+/// The guide's blocks, compiled as this package's own are.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
