@@ -17,6 +17,9 @@
 //!
 //! This package re-exports three others, each usable alone: [`engine`] (rings, flow control, connections; no protocol),
 //! [`http`] (HTTP/1.1) and [`websocket`] (RFC 6455).
+//!
+//! Features, none of them on by default: `json` (WebSocket messages as JSON, and text request routes), `futures` (`Stream`
+//! and `Sink` for WebSockets), `tungstenite` (messages to and from those of that crate).
 
 pub use tidegate_engine as engine;
 pub use tidegate_http as http;

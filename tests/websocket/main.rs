@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod closing;
+mod combinators;
 mod compression;
 mod control;
 mod deadlines;
@@ -13,6 +14,7 @@ mod handler;
 mod handshake;
 mod hooks;
 mod hub;
+mod json;
 mod keepalive;
 mod memory;
 mod messages;

@@ -2,13 +2,15 @@
 
 use std::alloc::System;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
 use crate::handler::{received_bytes, wait_until};
-use crate::support::client::{BINARY, Client, TEXT, header, pattern};
+use crate::support::client::{BINARY, Client, TEXT, frame, header, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
 #[global_allocator]
@@ -61,6 +63,42 @@ fn a_large_message_leaves_nothing_behind() {
                 client.close();
                 server.finish();
             }
+        });
+    });
+}
+
+/// W12: what is read in pieces is held nowhere.
+#[test]
+fn a_message_read_in_pieces_is_not_held() {
+    alone("memory::a_message_read_in_pieces_is_not_held", || {
+        let large = frame(BINARY, &pattern(16 << 20));
+        on_every_engine(|setup: &Setup| {
+            let peak = Arc::new(AtomicUsize::new(0));
+            let seen = Arc::clone(&peak);
+            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+                let seen = Arc::clone(&seen);
+                async move {
+                    while let Some(mut message) = ws.recv_stream().await? {
+                        let mut bytes = 0;
+                        while let Some(PayloadRef::Binary(piece)) = message.next().await? {
+                            bytes += piece.len();
+                            seen.fetch_max(held_bytes(), Ordering::Relaxed);
+                        }
+                        ws.send(bytes.to_string()).await?;
+                    }
+                    Ok(())
+                }
+            });
+            let mut client = Client::open(server.address);
+            client.send(BINARY, b"before");
+            client.expect(TEXT, b"6");
+            let before = held_bytes();
+            client.write(&large);
+            client.expect(TEXT, b"16777216");
+            let peak = peak.load(Ordering::Relaxed);
+            assert!(peak < before + SLACK_BYTES, "{} bytes were held", peak.saturating_sub(before));
+            client.close();
+            server.finish();
         });
     });
 }

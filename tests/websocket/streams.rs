@@ -1,6 +1,7 @@
 //! W12: messages that are read and sent in pieces.
 
 use std::future::poll_fn;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::pin::pin;
 use std::task::Poll;
 use std::thread;
@@ -475,5 +476,87 @@ fn a_shutdown_ends_a_message_that_is_being_sent() {
         client.write(&close_frame(1001, ""));
         client.expect_end();
         assert_eq!(server.running.join().forced, 0);
+    });
+}
+
+/// W18: messages as one run of bytes, each with its terminator, read while they come.
+#[test]
+fn messages_are_joined_to_one_run_of_bytes() {
+    let large = pattern(1_000_000);
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let mut lines = ws.joined("\r\n");
+                assert_eq!(lines.read(&mut []).await?, 0, "nothing was asked for");
+                let mut all = Vec::new();
+                for size in (1..=7).chain([10_000]).cycle() {
+                    let mut buffer = vec![0; size];
+                    match lines.read(&mut buffer).await? {
+                        0 => break,
+                        len => all.extend_from_slice(&buffer[..len]),
+                    }
+                    if all == b"one\r\n" {
+                        report.send(std::mem::take(&mut all)).unwrap();
+                    }
+                }
+                assert_eq!(lines.read(&mut [0]).await?, 0, "the end stays the end");
+                report.send(all).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT - FIN, b"on");
+        client.send(CONTINUATION, b"e");
+        assert_eq!(reports.next(), b"one\r\n");
+        client.send(BINARY, b"");
+        client.send(PING, b"inside");
+        client.send(BINARY, &large);
+        client.send(TEXT, b"end");
+        client.write(&close_frame(1000, ""));
+        client.expect(PONG, b"inside");
+        client.expect_close(1000);
+        client.expect_end();
+        assert!(reports.next() == [b"\r\n", &large[..], b"\r\nend\r\n"].concat());
+        server.finish();
+    });
+}
+
+/// The same for code that blocks, on a thread of its own; and a message that is cut is told.
+#[test]
+fn joined_messages_are_read_by_blocking_code() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let server = serve(setup, move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                let end = Gate::default();
+                let ended = end.clone();
+                thread::spawn(move || {
+                    let mut lines = BufReader::new(ws.joined("\n").into_blocking());
+                    let mut line = String::new();
+                    while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
+                        report.send(Ok(std::mem::take(&mut line))).unwrap();
+                    }
+                    report.send(lines.read(&mut [0]).map_err(|error| error.kind()).map(|_| String::new())).unwrap();
+                    ended.open();
+                });
+                end.pass().await;
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"one");
+        assert_eq!(reports.next(), Ok("one\n".to_owned()));
+        client.send(TEXT, b"two\nand three");
+        assert_eq!(reports.next(), Ok("two\n".to_owned()));
+        assert_eq!(reports.next(), Ok("and three\n".to_owned()));
+        client.send(TEXT - FIN, b"cut");
+        client.write(&close_frame(1000, ""));
+        assert_eq!(reports.next(), Err(ErrorKind::UnexpectedEof));
+        client.expect_close(1000);
+        client.expect_end();
+        server.finish();
     });
 }

@@ -30,6 +30,11 @@ pub enum Error {
     /// Nothing was received for the idle timeout; close 1001 was sent.
     #[error("nothing was received for the idle timeout")]
     Idle,
+    /// A message is not the JSON that was asked for: no JSON at all, or of another shape. The connection is usable; returned
+    /// by a handler this closes with 1007. (Feature `json`.)
+    #[cfg(feature = "json")]
+    #[error("the peer sent a message that is not the JSON that was asked for: {0}")]
+    Json(#[source] serde_json::Error),
     /// A ping of the keepalive was not answered in time: the peer is taken for lost.
     #[error("the peer did not answer a ping in time")]
     NoPong,

@@ -57,9 +57,14 @@ pub mod event;
 mod extras;
 mod failure;
 pub mod frame;
+#[cfg(feature = "futures")]
+mod futures;
 pub mod handshake;
 mod hooks;
 pub mod hub;
+mod joined;
+#[cfg(feature = "json")]
+mod json;
 mod lend;
 pub mod limits;
 mod locals;
@@ -76,6 +81,8 @@ mod session;
 mod spare;
 #[cfg(feature = "json")]
 mod text_routes;
+#[cfg(feature = "tungstenite")]
+mod tungstenite_messages;
 mod upgrade;
 mod users;
 pub mod utf8;
@@ -94,8 +101,11 @@ pub use frame::{
     Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
     Role, encode_close,
 };
+#[cfg(feature = "futures")]
+pub use futures::{MessageSink, MessageStream};
 pub use hooks::{Disconnected, Refusal};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
+pub use joined::{BlockingJoined, Joined};
 pub use locals::Locals;
 pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};

@@ -149,6 +149,17 @@ pub enum PayloadRef<'a> {
     Binary(&'a [u8]),
 }
 
+impl<'a> PayloadRef<'a> {
+    /// The bytes of either kind.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 impl<'a> MessageRef<'a> {
     pub(crate) const fn text(text: &'a str) -> Self {
         Self(Lending::Text(text))

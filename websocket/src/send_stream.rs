@@ -19,7 +19,7 @@ use crate::utf8::Utf8Validator;
 
 /// One message, sent in pieces; see [`Sender::send_stream`].
 ///
-/// Each piece is a frame. Until [`finish`](Self::finish) nothing but control frames stands between them: the connection's
+/// Each piece is a frame, sent as it is even where compression was agreed on. Until [`finish`](Self::finish) nothing but control frames stands between them: the connection's
 /// other senders wait with their messages, their `try_` calls say [`Error::Full`], and what hubs send follows the
 /// message, within the bounds of the queue. The size of the message is unbounded; what is queued of it is not, so
 /// [`write`](Self::write) waits for a slow peer.

@@ -121,6 +121,8 @@ fn closing_code(result: &Result<(), Error>) -> CloseCode {
             log::warn!("a websocket handler failed: {error}");
             CloseCode::INTERNAL_ERROR
         }
+        #[cfg(feature = "json")]
+        Err(Error::Json(_)) => CloseCode::INVALID_PAYLOAD,
         Err(Error::Full | Error::SendDeadline) => CloseCode::TRY_AGAIN_LATER,
         _ => CloseCode::NORMAL,
     }

@@ -6,6 +6,8 @@
 
 mod control;
 mod keepalive;
+#[cfg(feature = "futures")]
+mod outgoing;
 mod pieces;
 
 use std::future::poll_fn;
@@ -74,6 +76,8 @@ pub(crate) struct Rare {
     /// The reserved bits of the message that was read last.
     reserved_bits: ReservedBits,
     keepalive: Option<Box<Keepalive>>,
+    /// A message that a sink took before there was space for it.
+    outgoing: Option<Message>,
 }
 
 impl Session {
@@ -332,7 +336,8 @@ impl Session {
         if let Some(rare) = &mut self.rare {
             rare.kept = None;
             rare.reserved_bits = ReservedBits::NONE;
-            if rare.pong.is_none() && rare.peer_close.is_none() && rare.keepalive.is_none() {
+            let done = rare.pong.is_none() && rare.peer_close.is_none() && rare.outgoing.is_none();
+            if done && rare.keepalive.is_none() {
                 self.rare = None;
             }
         }

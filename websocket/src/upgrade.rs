@@ -33,7 +33,8 @@ use crate::serving::{serve, serve_hooked};
 /// |---|---|
 /// | returned `Ok` | 1000 |
 /// | returned [`Error::Application`] or [`Error::Usage`], or panicked | 1011 |
-/// | returned [`Error::Full`] | 1013 |
+/// | returned [`Error::Full`] or [`Error::SendDeadline`] | 1013 |
+/// | returned `Error::Json` (feature `json`) | 1007 |
 /// | returned another error: the peer's doing, or the connection's | 1000 |
 ///
 /// ```no_run
