@@ -39,6 +39,37 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// Adds those of a later measurement that is put beside this one.
+    ///
+    /// # Errors
+    /// When they differ in what must not: in what.
+    pub(super) fn join(&mut self, later: Self) -> Result<(), String> {
+        let same = [
+            ("processor", &self.processor, &later.processor),
+            ("memory", &self.memory, &later.memory),
+            ("kernel", &self.kernel, &later.kernel),
+            ("compiler", &self.rustc, &later.rustc),
+            ("flags", &self.flags, &later.flags),
+            ("congestion control", &self.congestion_control, &later.congestion_control),
+        ];
+        if let Some((what, before, now)) = same.into_iter().find(|(_, before, now)| before != now) {
+            return Err(format!("measurements can't be joined: the {what} was {before:?} and is {now:?}"));
+        }
+        let both = [
+            (&mut self.date, later.date),
+            (&mut self.tidegate, later.tidegate),
+            (&mut self.open_files, later.open_files),
+            (&mut self.load_average, later.load_average),
+            (&mut self.command, later.command),
+        ];
+        for (before, now) in both {
+            if *before != now {
+                *before = format!("{before}; {now}");
+            }
+        }
+        Ok(())
+    }
+
     /// Those of this machine, now.
     #[must_use]
     pub fn here() -> Self {

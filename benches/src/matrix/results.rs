@@ -173,6 +173,21 @@ impl Figures {
 }
 
 impl Results {
+    /// Puts a later measurement's cases in the place of their earlier runs: whole cases, so that what a table compares was
+    /// measured together.
+    ///
+    /// # Errors
+    /// When the two were not measured on the same machine in the same way: in what they differ.
+    pub fn join(&mut self, later: Self) -> Result<(), String> {
+        self.conditions.join(later.conditions)?;
+        self.runs.retain(|run| later.runs.iter().all(|new| new.case != run.case));
+        self.runs.extend(later.runs);
+        let new = later.servers.into_iter().filter(|new| self.servers.iter().all(|known| known.name != new.name));
+        let new: Vec<Entrant> = new.collect();
+        self.servers.extend(new);
+        Ok(())
+    }
+
     /// What there is of a server in a case; `None` when it has no part in it.
     #[must_use]
     pub fn cell(&self, case: &Case, server: &str) -> Option<Cell> {
@@ -328,6 +343,26 @@ mod tests {
         };
         assert!(with(1.0).is_disturbed());
         assert_eq!(with(0.6).disturbance, None);
+    }
+
+    #[test]
+    fn a_later_measurement_stands_for_its_cases() {
+        let mut results = results(&[
+            ("echo-64", "inline", Group::Ours, 900.0, 4.0, true),
+            ("echo-64", "axum", Group::Peer, 100.0, 4.0, true),
+            ("echo-512", "inline", Group::Ours, 300.0, 4.0, true),
+        ]);
+        let mut later = samples::results(&[("echo-64", "inline", Group::Ours, 200.0, 4.0, true)]);
+        add(&mut later, "echo-64", "yawc", Group::Peer, Outcome::Failed("reset".into()));
+        later.conditions.command = "again".into();
+        results.join(later).unwrap();
+        assert_eq!(results.figures(case("echo-64"), "inline").unwrap().rate, 200.0);
+        assert!(results.figures(case("echo-64"), "axum").is_none() && results.servers.len() == 3);
+        assert_eq!(results.figures(case("echo-512"), "inline").unwrap().rate, 300.0);
+        assert!(results.conditions.command.ends_with("; again"));
+        let mut elsewhere = samples::results(&[]);
+        elsewhere.conditions.kernel = "2.6".into();
+        assert!(results.join(elsewhere).unwrap_err().contains("kernel"));
     }
 
     #[test]

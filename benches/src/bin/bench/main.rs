@@ -35,6 +35,7 @@ const OPTIONS: &[Opt] = &[
     Opt::value("load-core", "C", "where the load runs, 1"),
     Opt::value("report", "FOLDER", "write results.json, README.md and plots there"),
     Opt::value("from", "FILE", "measure nothing: take the results of an earlier run"),
+    Opt::list("join", "FILE", "with --from: a later run whose cases stand in place of those of the first"),
     Opt::switch("list", "print the servers and the cases, and end"),
     Opt::switch("verbose", "print each run"),
 ];
@@ -57,7 +58,10 @@ fn run() -> Result<bool, Failure> {
     let args = Args::parse(env::args().skip(1), OPTIONS)?;
     let results = match args.optional::<PathBuf>("from")? {
         Some(file) => {
-            let results: Results = serde_json::from_str(&fs::read_to_string(&file)?)?;
+            let mut results: Results = serde_json::from_str(&fs::read_to_string(&file)?)?;
+            for later in args.all("join") {
+                results.join(serde_json::from_str(&fs::read_to_string(later)?)?)?;
+            }
             for case in CASES.iter().filter(|case| results.has(case)) {
                 print_case(&results, case);
             }
