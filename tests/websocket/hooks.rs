@@ -11,6 +11,7 @@ use tidegate::http::{HttpConfig, RequestHead};
 use tidegate::prelude::*;
 use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Locals, Refusal, upgrade};
 
+use crate::deadlines::on_every_engine_at_once;
 use crate::handler::{Gate, reports};
 use crate::support::client::{Client, HANDSHAKE, PATIENCE, TEXT, close_frame, frame};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
@@ -140,9 +141,9 @@ fn authorizing_too_slowly_is_answered_with_503() {
 /// W8: slowly is how attackers send their handshakes.
 #[test]
 fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
-    on_every_engine(|setup| {
+    on_every_engine_at_once(|setup| {
         let app = Router::new().get("/ws", upgrade(echo));
-        let http = HttpConfig { header_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let http = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
         let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
         let running = builder.start().unwrap();
         let mut client = Client::connect(running.local_addr().unwrap());
