@@ -41,15 +41,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn greet(mut ws: WebSocket) -> Result<(), Error> {
-    while let Some(message) = ws.recv().await? {
-        // What is no JSON, or not the JSON that is expected, is answered too, and the WebSocket goes on.
-        let answer = match serde_json::from_slice::<Introduction>(message.as_bytes()) {
-            Ok(introduction) => Answer::Greeting(format!("Hello, {}", introduction.name)),
-            Err(_) => Answer::Error("invalid json"),
+    loop {
+        let answer = match ws.recv_json::<Introduction>().await {
+            Ok(Some(introduction)) => Answer::Greeting(format!("Hello, {}", introduction.name)),
+            Ok(None) => return Ok(()),
+            // No JSON, or not the JSON that is expected: that is answered too, and the WebSocket goes on.
+            Err(Error::Json(_)) => Answer::Error("invalid json"),
+            Err(error) => return Err(error),
         };
-        ws.send(serde_json::to_string(&answer).map_err(Error::application)?).await?;
+        ws.send_json(&answer).await?;
     }
-    Ok(())
 }
 
 /// Requests `{"id", "method", "target", "body"}`, responses `{"id", "code", "message", "body"}`.
