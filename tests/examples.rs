@@ -321,7 +321,7 @@ fn adler32(bytes: &[u8]) -> u32 {
 /// No client of others can be made not to answer pings, so the silent one is a socket.
 #[test]
 fn heartbeats_find_who_is_silent() {
-    on_both_engines("heartbeat", &["--ping-ms", "20", "--silence-ms", "1500"], async |example| {
+    on_both_engines("heartbeat", &["--ping-ms", "50", "--silence-ms", "4000"], async |example| {
         let silent = std::net::TcpStream::connect(example.address).unwrap();
         silent.set_read_timeout(Some(PATIENCE)).unwrap();
         let address = silent.local_addr().unwrap();

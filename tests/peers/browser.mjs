@@ -10,7 +10,7 @@
 import process from "node:process";
 import { chromium } from "playwright-core";
 
-const stepSecondsMax = 40; // only ends a hang
+const secondsMax = 120; // all of it takes a few; this only ends a hang
 
 function check(condition, message) {
   if (!condition) throw new Error(message);
@@ -19,6 +19,13 @@ function check(condition, message) {
 function checkSame(got, expected) {
   const [left, right] = [JSON.stringify(got), JSON.stringify(expected)];
   check(left === right, `got ${left.slice(0, 500)}, expected ${right.slice(0, 500)}`);
+}
+
+/** Cookies and pages of their own, with no limit of time but that of all of it. */
+async function newContext(browser) {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(secondsMax * 1000);
+  return context;
 }
 
 /** What the pages of the echo cases have: a client whose messages and end are awaited one by one. */
@@ -93,7 +100,7 @@ async function echoes(path) {
 }
 
 async function pageCases(browser, url, foreign) {
-  const context = await browser.newContext();
+  const context = await newContext(browser);
   const page = await context.newPage();
   await page.addInitScript(installClient);
   await page.goto(url);
@@ -172,7 +179,7 @@ class Chatter {
 }
 
 async function chatCases(browser, url) {
-  const context = await browser.newContext();
+  const context = await newContext(browser);
   const ann = await Chatter.open(context, url, "Ann");
   const bob = await Chatter.open(context, url, "Bob & <b>Co</b>, 100 %");
   const name = "Bob & <b>Co</b>, 100 %";
@@ -232,6 +239,7 @@ const cases = { page: pageCases, chat: chatCases }[what];
 check(cases && urls.length > 0, "usage: browser.mjs page|chat URL...");
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  timeout: secondsMax * 1000,
   // Nothing but the pages under test: no look-ups of its own, no proxy.
   args: [
     "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -242,7 +250,7 @@ let failure = null;
 try {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done after ${stepSecondsMax} s`)), stepSecondsMax * 1000);
+    timer = setTimeout(() => reject(new Error(`not done after ${secondsMax} s`)), secondsMax * 1000);
   });
   await Promise.race([cases(browser, ...urls), late]).finally(() => clearTimeout(timer));
 } catch (error) {
