@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::thread;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Error, Sender, WindowBits};
 
@@ -304,7 +305,7 @@ fn senders_on_many_threads_share_one_context() {
             let threads: Vec<_> = (1..THREADS)
                 .map(|thread| {
                     let sender = ws.sender();
-                    thread::spawn(move || futures_executor(send_all(sender, thread)))
+                    thread::spawn(move || block_on(send_all(sender, thread)))
                 })
                 .collect();
             send_all(ws.sender(), 0).await;
@@ -327,11 +328,6 @@ fn senders_on_many_threads_share_one_context() {
         client.client.close();
         server.finish();
     });
-}
-
-/// Runs a future on this thread, which has no other.
-fn futures_executor<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// Compression must not stall a worker; and whoever gives up a message half-compressed spoils nothing.
@@ -467,6 +463,57 @@ fn bombs_and_what_cannot_be_inflated_are_refused() {
         client.client.send(BINARY | RSV1, &deflated);
         client.client.expect_close(1009);
         client.client.expect_end();
+        server.finish();
+    });
+}
+
+/// W50 to W53 for members that compress, each in its way, and members that do not.
+#[test]
+fn a_hub_sends_each_member_the_form_it_takes() {
+    let no_takeover = "permessage-deflate; server_no_context_takeover";
+    on_every_engine(|setup| {
+        let (tell, registered) = reports();
+        let hub: Hub = Hub::default();
+        let members = hub.clone();
+        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
+            let (hub, tell) = (members.clone(), tell.clone());
+            async move {
+                let member = hub.register(&ws)?;
+                member.join("room")?;
+                tell.send(()).unwrap();
+                while ws.recv().await?.is_some() {}
+                Ok(())
+            }
+        });
+        let narrow = format!("{no_takeover}; server_max_window_bits=9");
+        let mut clients = Vec::new();
+        for (offer, is_compressed) in [(no_takeover, true), (&narrow, true), (OFFER, false), (no_takeover, true)] {
+            clients.push((Deflating::open(&server, offer), is_compressed));
+            registered.next();
+        }
+        let mut plain = Client::open(server.address);
+        registered.next();
+        for number in 0..20 {
+            let delivered = match number % 2 {
+                0 => block_on(hub.broadcast(prose(100 * number))).unwrap(),
+                _ => block_on(hub.publish("room", prose(100 * number))).unwrap(),
+            };
+            assert_eq!((delivered.count, delivered.first_error.is_none()), (5, true));
+        }
+        // As many as there is space for, without waiting.
+        for number in 0..200 {
+            hub.broadcast(prose(120 + number)).try_queue().unwrap();
+        }
+        let lens: Vec<_> = (0..20).map(|number| 100 * number).chain((0..200).map(|number| 120 + number)).collect();
+        for len in lens {
+            for (client, is_compressed) in &mut clients {
+                let first = if *is_compressed && len >= 128 { BINARY | RSV1 } else { BINARY };
+                assert!(client.next() == (first, prose(len)), "{len} bytes");
+            }
+            plain.expect(BINARY, &prose(len));
+        }
+        clients.into_iter().for_each(|(client, _)| client.client.close());
+        plain.close();
         server.finish();
     });
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
+use tidegate::websocket::{DeflateConfig, Error};
 
 use crate::handler::{received_bytes, wait_until};
-use crate::support::client::{BINARY, Client, TEXT, frame, header, pattern};
+use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
 #[global_allocator]
@@ -142,6 +142,43 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
             clients.extend((1..CONNECTIONS).map(|_| Client::open(server.address)));
             wait_until("the memory of HTTP", || held_bytes() < before + CONNECTIONS * IDLE_BYTES_MAX);
             clients[0].check_echo(TEXT, b"all are served");
+            clients.into_iter().for_each(Client::close);
+            server.finish();
+        }
+    });
+}
+
+/// W42: no state of the codec is held while idle where no context is kept, however many have used it.
+#[test]
+fn an_idle_connection_that_compresses_without_context_costs_little_more() {
+    const CONNECTIONS: usize = 256;
+    const IDLE_BYTES_MAX: usize = 1024 + 768;
+    const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    alone("memory::an_idle_connection_that_compresses_without_context_costs_little_more", || {
+        let payload = [b'x'; 500];
+        let mut deflated = Vec::with_capacity(100);
+        let mut codec = flate2::Compress::new(flate2::Compression::fast(), false);
+        codec.compress_vec(&payload, &mut deflated, flate2::FlushCompress::Sync).unwrap();
+        deflated.truncate(deflated.len() - 4);
+        let open = |address| {
+            let mut client = Client::connect(address);
+            client.write(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{OFFER}")).as_bytes());
+            client.expect_upgraded();
+            client.send(BINARY | 0x40, &deflated);
+            let echoed = client.next().expect("the echo");
+            assert!(echoed.first == BINARY | 0x40 && echoed.payload.len() < 100, "{echoed:?}");
+            client
+        };
+        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
+            println!("on {}", setup.name);
+            let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+            let mut clients = Vec::with_capacity(CONNECTIONS);
+            // Enough for each of the server's threads to have what it lends.
+            clients.extend((0..8).map(|_| open(server.address)));
+            let before = held_bytes();
+            clients.extend((8..CONNECTIONS).map(|_| open(server.address)));
+            wait_until("the memory of messages", || held_bytes() < before + CONNECTIONS * IDLE_BYTES_MAX);
             clients.into_iter().for_each(Client::close);
             server.finish();
         }

@@ -224,7 +224,8 @@ impl WebSocket {
     }
 
     /// Changes the level at which messages are compressed from now on, those of all senders; `None` sends them as they
-    /// are. Without effect if nothing was agreed on. The peer goes on as it likes.
+    /// are. Without effect if nothing was agreed on, and for what hubs send to those that registered before. The peer goes on
+    /// as it likes.
     pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
         if let Some(compression) = self.session().compression() {
             compression.set_level(level);

@@ -135,6 +135,8 @@ impl<F> Upgrade<F> {
     /// ([`Sender::send_stream`](crate::Sender::send_stream)) go as they are, and so do those of more than 256 KiB that must
     /// not wait ([`Sender::try_send`](crate::Sender::try_send)).
     ///
+    /// The length of a compressed message tells of its content: do not compress secrets beside what a stranger chooses.
+    ///
     /// ```
     /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
     ///

@@ -109,6 +109,8 @@ struct Round {
     /// Members that one of them is not for.
     excepted: Vec<MemberId>,
     selective: bool,
+    /// It is one message, in several forms.
+    formed: bool,
     /// The next member, and the first that joined too late.
     at: usize,
     until: usize,
@@ -197,7 +199,7 @@ impl Members {
         // What is kept goes first.
         let behind = member.options.slow.kept_max().is_some() && worker.has_kept(&member.link);
         if !behind && round.is_whole_for(member) {
-            match worker.hand_over(&member.link, &round.bytes, bytes_max) {
+            match worker.hand_over(&member.link, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
                 // Some of it may have space.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
@@ -215,7 +217,7 @@ impl Members {
             }
             let handed_over = match behind {
                 true => Err(SendError::Full),
-                false => worker.hand_over(&member.link, &round.message(number), bytes_max),
+                false => worker.hand_over(&member.link, &round.message(number, member), bytes_max),
             };
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
@@ -263,10 +265,12 @@ impl Members {
     }
 }
 
-/// How many of the pending messages make a round: small ones together, a large or a selective one alone.
+/// How many of the pending messages make a round: small ones together; a large one, a selective one and one in
+/// several forms alone.
 fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
     let alone = |publication: &Publication| {
-        publication.publish.bytes.len() > COPY_BYTES_MAX || publication.publish.only.is_some()
+        let publish = &publication.publish;
+        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.forms.is_some()
     };
     let mut bytes = 0;
     let joined = pending.iter().take(ROUND_MESSAGES_MAX).take_while(|publication| {
@@ -293,8 +297,9 @@ impl Round {
         let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
         excepted.sort_unstable();
         let selective = publications.iter().any(|one| one.publish.only.is_some());
+        let formed = publications.iter().any(|one| one.publish.forms.is_some());
         let parts = Vec::new();
-        Self { publications, bytes, ends, first, excepted, selective, at: 0, until, whole: 0, parts }
+        Self { publications, bytes, ends, first, excepted, selective, formed, at: 0, until, whole: 0, parts }
     }
 
     fn next(&mut self) -> Option<usize> {
@@ -312,7 +317,18 @@ impl Round {
         (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member.id)
     }
 
-    fn message(&self, number: usize) -> Bytes {
+    /// The whole round for one member.
+    fn bytes_for(&self, member: &Member) -> &Bytes {
+        match &self.publications[..] {
+            [one] if self.formed => one.publish.bytes_in(member.options.form),
+            _ => &self.bytes,
+        }
+    }
+
+    fn message(&self, number: usize, member: &Member) -> Bytes {
+        if self.formed {
+            return self.publications[number].publish.bytes_in(member.options.form).clone();
+        }
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.bytes.slice(start..self.ends[number])
     }
@@ -357,7 +373,7 @@ impl Round {
         let conflate = matches!(member.options.slow, SlowPolicy::Conflate { .. });
         let key = publish.key.clone().filter(|_| conflate).map(|key| (member.serial, key));
         let bounds = KeptBounds { messages_max, bytes_max, queue_bytes_max };
-        worker.keep(&member.link, publish.bytes.clone(), key, bounds);
+        worker.keep(&member.link, publish.bytes_in(member.options.form).clone(), key, bounds);
         self.part(number).kept += 1;
     }
 

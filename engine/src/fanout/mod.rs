@@ -114,11 +114,14 @@ pub struct JoinOptions {
     /// Bytes that may be queued for it before it counts as slow; a larger message passes alone. Default: no bound but its
     /// connection's own, [`OutboundConfig`](crate::OutboundConfig)'s high mark, which holds in any case.
     pub queue_bytes_max: usize,
+    /// Which form of a message it takes, where there is one of this number ([`Publish::forms`]). Default 0: messages as they
+    /// are.
+    pub form: u32,
 }
 
 impl Default for JoinOptions {
     fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: usize::MAX }
+        Self { slow: SlowPolicy::default(), queue_bytes_max: usize::MAX, form: 0 }
     }
 }
 

@@ -23,12 +23,13 @@ pub struct Publish {
     pub(super) except: Option<MemberId>,
     pub(super) only: Option<Arc<HashSet<MemberId>>>,
     pub(super) key: Option<Bytes>,
+    pub(super) forms: Option<Arc<[(u32, Bytes)]>>,
 }
 
 impl Publish {
     /// For all members. The bytes are shared, not copied for each.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), except: None, only: None, key: None }
+        Self { bytes: bytes.into(), except: None, only: None, key: None, forms: None }
     }
 
     /// Not for this one.
@@ -51,6 +52,21 @@ impl Publish {
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
         self
+    }
+
+    /// The same in other forms, by their numbers, for the members that take those
+    /// ([`JoinOptions::form`](super::JoinOptions::form)). A member whose form is not among them gets the bytes themselves.
+    #[must_use]
+    pub fn forms(mut self, forms: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
+        let forms: Arc<[_]> = forms.into_iter().collect();
+        self.forms = (!forms.is_empty()).then_some(forms);
+        self
+    }
+
+    /// The bytes for members that take this form.
+    pub(super) fn bytes_in(&self, form: u32) -> &Bytes {
+        let forms = self.forms.as_deref().unwrap_or_default();
+        forms.iter().find(|(number, _)| *number == form).map_or(&self.bytes, |(_, bytes)| bytes)
     }
 
     /// What is published.

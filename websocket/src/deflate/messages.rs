@@ -166,7 +166,8 @@ impl DeflatedForm {
     }
 }
 
-#[cfg(test)]
+// (The codec is too slow for miri.)
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
     use crate::deflate::inflater::Inflater;

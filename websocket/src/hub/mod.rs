@@ -5,6 +5,7 @@
 //! `rooms` are its parts under names, `broadcast` is a message on its way.
 
 mod broadcast;
+mod forms;
 mod policy;
 mod registration;
 mod rooms;
@@ -18,6 +19,7 @@ use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+use forms::Forms;
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
 use rooms::Rooms;
@@ -101,6 +103,7 @@ struct Shared<T> {
     config: HubConfig,
     everyone: FanOut,
     rooms: Arc<Rooms>,
+    forms: Forms,
     /// What members carry.
     register: Mutex<HashMap<MemberId, Arc<T>>>,
 }
@@ -110,7 +113,9 @@ impl<T> Hub<T> {
     pub fn new(config: HubConfig) -> Self {
         let budget = PublishBudget::new(config.pending_bytes_max);
         let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
-        Self { shared: Arc::new(Shared { config, everyone, rooms, register: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { config, everyone, rooms, forms: Forms::default(), register: Mutex::default() }),
+        }
     }
 
     /// Makes a WebSocket a member until the [`Registration`] is dropped; it carries `T`'s default.
@@ -151,7 +156,7 @@ impl<T> Hub<T> {
     /// # }
     /// ```
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Broadcast {
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), Publish::new(message.into().plain().clone()))
+        Broadcast::new(Target::Hub(self.shared.everyone.clone()), self.publish_of(message))
     }
 
     /// A message that was encoded before, for every member: nothing is encoded or copied again.
@@ -169,7 +174,7 @@ impl<T> Hub<T> {
         // The application's code runs without the lock: it may use the hub.
         let members: Vec<_> = self.register_lock().iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
-        let publish = Publish::new(message.into().plain().clone()).only(chosen);
+        let publish = self.publish_of(message).only(chosen);
         Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
     }
 
@@ -188,7 +193,7 @@ impl<T> Hub<T> {
     /// ```
     pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
         let room = Target::Room(Arc::clone(&self.shared.rooms), room.into());
-        Broadcast::new(room, Publish::new(message.into().plain().clone()))
+        Broadcast::new(room, self.publish_of(message))
     }
 
     /// Members that are in a room now.
@@ -219,6 +224,11 @@ impl<T> Hub<T> {
         let budget = self.shared.everyone.budget();
         budget.close();
         poll_fn(|cx| budget.poll_drained(cx)).await;
+    }
+
+    /// A message as the members take it.
+    fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
+        self.shared.forms.publish(&message.into())
     }
 
     fn register_lock(&self) -> MutexGuard<'_, HashMap<MemberId, Arc<T>>> {

@@ -7,6 +7,7 @@ use tidegate_engine::{JoinOptions, MemberId, Membership};
 
 use super::rooms::Entered;
 use super::{Broadcast, Hub, HubError, MemberConfig};
+use crate::compression::Compression;
 use crate::prepared::PreparedMessage;
 use crate::sender::Sender;
 
@@ -25,7 +26,8 @@ pub struct Registration<T = ()> {
 impl<T> Registration<T> {
     pub(super) fn new(hub: Hub<T>, sender: &Sender, data: Arc<T>, config: &MemberConfig) -> Self {
         let id = MemberId::next();
-        let options = config.join_options(&hub.shared.config);
+        let mut options = config.join_options(&hub.shared.config);
+        options.form = hub.shared.forms.enter(sender.compression().and_then(Compression::form));
         hub.register_lock().insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
         Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
@@ -85,6 +87,7 @@ impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         self.rooms.leave_all(&self.hub.shared.rooms);
         self.hub.register_lock().remove(&self.id);
+        self.hub.shared.forms.leave(self.options.form);
     }
 }
 
