@@ -9,47 +9,52 @@ mod support {
     pub mod servers;
 }
 
+use std::cell::RefCell;
+
 use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
 use tidegate::prelude::*;
 use tidegate::websocket::{DeflateConfig, Error};
 
 use support::example::Example;
 use support::peers;
-use support::servers::{TestServer, echo, on_every_engine};
+use support::servers::{TestServer, echo, on_every_engine, setups};
 
 #[test]
-fn its_web_sockets_work_on_each_engine() {
+fn its_web_sockets_work_on_every_engine() {
+    // One browser for all servers: starting it is most of the work.
+    let servers = RefCell::new(Vec::new());
     on_every_engine(|setup| {
-        if ["uring/cancel", "std/inline"].contains(&setup.name) {
-            // Nothing that a browser sees is otherwise there, and starting one takes seconds.
-            return;
-        }
-        let mut deflate = DeflateConfig::default();
-        (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
-        let app = Router::new()
-            .get("/", ready(page))
-            .get("/ws", websocket::upgrade(echo))
-            .get("/deflate", websocket::upgrade(echo_deflated).compression(deflate))
-            .get("/told", websocket::upgrade(tell).keep_request())
-            .get("/close", websocket::upgrade(close));
-        let server = TestServer::start(setup, app);
-        // On another port of the same host, so of another origin.
-        let other = TestServer::echo(setup);
-        let (page, foreign) = (format!("http://{}/", server.address), format!("ws://{}/ws", other.address));
-        peers::run("browser.mjs", &["page", &page, &foreign]);
-        other.finish();
-        server.finish();
+        let server = TestServer::start(setup, app());
+        println!("{} is at http://{}/", setup.name, server.address);
+        servers.borrow_mut().push(server);
     });
+    // On another port of the same host, so of another origin.
+    let other = TestServer::echo(&setups()[0]);
+    let foreign = format!("ws://{}/ws", other.address);
+    let pages: Vec<_> = servers.borrow().iter().map(|server| format!("http://{}/", server.address)).collect();
+    let arguments: Vec<_> = ["page", &foreign].into_iter().chain(pages.iter().map(String::as_str)).collect();
+    peers::run("browser.mjs", &arguments);
+    servers.into_inner().into_iter().for_each(TestServer::finish);
+    other.finish();
 }
 
 #[test]
 fn the_chat_page_works_in_two_tabs() {
-    for engine in ["uring", "std"] {
-        println!("on {engine}");
-        let example = Example::start("chat", &["--engine", engine]);
-        peers::run("browser.mjs", &["chat", &format!("http://{}/", example.address)]);
-        example.finish();
-    }
+    let examples = ["uring", "std"].map(|engine| Example::start("chat", &["--engine", engine]));
+    let [uring, std] = examples.each_ref().map(|example| format!("http://{}/", example.address));
+    peers::run("browser.mjs", &["chat", &uring, &std]);
+    examples.into_iter().for_each(Example::finish);
+}
+
+fn app() -> Router {
+    let mut deflate = DeflateConfig::default();
+    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
+    Router::new()
+        .get("/", ready(page))
+        .get("/ws", websocket::upgrade(echo))
+        .get("/deflate", websocket::upgrade(echo_deflated).compression(deflate))
+        .get("/told", websocket::upgrade(tell).keep_request())
+        .get("/close", websocket::upgrade(close))
 }
 
 /// A page without anything, which leaves a cookie.

@@ -1,16 +1,17 @@
 #!/usr/bin/env node
 // Opens pages in Debian's chromium, headless, and talks to WebSocket servers from there.
 //
-// usage: browser.mjs page URL FOREIGN    the server that tests/browser.rs starts, at its page, and a WebSocket of another
-//        browser.mjs chat URL            the chat example, at its page
+// usage: browser.mjs page FOREIGN URL...    servers as tests/browser.rs starts them, at their pages; FOREIGN is a WebSocket of
+//                                           another server
+//        browser.mjs chat URL...            chat examples, at their pages
 //
-// Prints one line for each case that passed. At the first that does not, says why and exits with status 1. The browser is
+// Prints the address of each server, and one line for each case that passed. At the first that does not, says why and exits with status 1. The browser is
 // closed in either case, and goes with this process if that is killed.
 
 import process from "node:process";
 import { chromium } from "playwright-core";
 
-const secondsMax = 120; // all of it takes a few; this only ends a hang
+const secondsMax = 200; // all of it takes some ten; this only ends a hang
 
 function check(condition, message) {
   if (!condition) throw new Error(message);
@@ -99,7 +100,7 @@ async function echoes(path) {
   return { wrong, extensions, closed: await client.close(1000) };
 }
 
-async function pageCases(browser, url, foreign) {
+async function pageCases(browser, foreign, url) {
   const context = await newContext(browser);
   const page = await context.newPage();
   await page.addInitScript(installClient);
@@ -234,9 +235,9 @@ async function chatCases(browser, url) {
   console.log("who closes the tab has left");
 }
 
-const [what, ...urls] = process.argv.slice(2);
-const cases = { page: pageCases, chat: chatCases }[what];
-check(cases && urls.length > 0, "usage: browser.mjs page|chat URL...");
+const [what, ...rest] = process.argv.slice(2);
+const [cases, urls] = what === "page" ? [(url) => pageCases(browser, rest[0], url), rest.slice(1)] : [(url) => chatCases(browser, url), rest];
+check(["page", "chat"].includes(what) && urls.length > 0, "usage: browser.mjs page FOREIGN URL... | chat URL...");
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   timeout: secondsMax * 1000,
@@ -252,7 +253,13 @@ try {
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`not done after ${secondsMax} s`)), secondsMax * 1000);
   });
-  await Promise.race([cases(browser, ...urls), late]).finally(() => clearTimeout(timer));
+  const all = async () => {
+    for (const url of urls) {
+      console.log(url);
+      await cases(url);
+    }
+  };
+  await Promise.race([all(), late]).finally(() => clearTimeout(timer));
 } catch (error) {
   failure = error;
 } finally {
