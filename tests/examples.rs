@@ -109,6 +109,26 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..=250).cycle().take(size).collect()
 }
 
+#[test]
+fn echo_compresses_as_it_is_told() {
+    let arguments = ["--compress-level", "9", "--compress-window", "12", "--compress-no-takeover"];
+    on_both_engines("echo", &arguments, async |example| {
+        let mut stream = std::net::TcpStream::connect(example.address).unwrap();
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+        stream.write_all(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{offer}\r\n\r\n")).as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                      server_max_window_bits=12; client_max_window_bits=12\r\n";
+        assert!(head.contains(agreed), "{head}");
+    });
+}
+
 /// Bug 8: no 1001 on SIGTERM.
 #[test]
 fn the_echo_example_says_1001_on_sigterm_and_ends_well() {

@@ -7,8 +7,10 @@ mod support {
 }
 
 use support::peers;
-use support::servers::{TestServer, on_every_engine};
+use support::servers::{TestServer, echo, on_every_engine};
 use support::tungstenite;
+use tidegate::prelude::*;
+use tidegate::websocket::DeflateConfig;
 
 #[test]
 fn python_websockets() {
@@ -23,6 +25,36 @@ fn node_ws() {
 #[test]
 fn tokio_tungstenite() {
     against_an_echo_server(tungstenite::run);
+}
+
+#[test]
+fn python_websockets_compressed() {
+    against_a_compressing_server(|url| peers::run("peer.py", &[url, "compressed"]));
+}
+
+#[test]
+fn node_ws_compressed() {
+    against_a_compressing_server(|url| peers::run("peer.mjs", &[url, "compressed"]));
+}
+
+/// It has no compression of its own, so it offers none.
+#[test]
+fn tokio_tungstenite_beside_compression() {
+    against_a_compressing_server(tungstenite::run);
+}
+
+/// The same with servers that keep contexts and servers that keep none.
+fn against_a_compressing_server(client: impl Fn(&str)) {
+    let mut keeping = DeflateConfig::default();
+    (keeping.own_context_takeover, keeping.peer_context_takeover) = (true, true);
+    on_every_engine(|setup| {
+        for deflate in [keeping, DeflateConfig::default()] {
+            let upgrade = websocket::upgrade(echo).compression(deflate);
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+            client(&format!("ws://{}/ws", server.address));
+            server.finish();
+        }
+    });
 }
 
 /// Calls `client` with the address of an echo server on each engine and placement.

@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 // Runs the echo matrix against a WebSocket echo server, with the `ws` library as the client.
 //
-// usage: peer.mjs URL
+// usage: peer.mjs URL [compressed]
+//
+// With "compressed" the server has to agree on permessage-deflate, and the messages of the matrix are compressed, with each of
+// several sets of parameters.
 //
 // Prints one line for each case that passed. At the first that does not, says why and exits with status 1.
 // peer.py is the same matrix with another library; keep the two alike.
@@ -39,9 +42,12 @@ function checkSame(got, sent) {
 class Client {
   #events = [];
   #waiting = null;
+  /** What the server agreed on. */
+  answer = "";
 
   constructor(url, options = {}) {
     this.socket = new WebSocket(url, { perMessageDeflate: false, maxPayload: 0, handshakeTimeout: 10_000, ...options });
+    this.socket.on("upgrade", (response) => (this.answer = response.headers["sec-websocket-extensions"] ?? ""));
     this.socket.on("message", (data, isBinary) => this.#push({ kind: "message", data: isBinary ? data : data.toString("utf8") }));
     this.socket.on("pong", (data) => this.#push({ kind: "pong", data }));
     this.socket.on("close", (code, reason) => this.#push({ kind: "close", code, reason: reason.toString("utf8") }));
@@ -221,11 +227,74 @@ async function run(url, [name, body, options]) {
   }
 }
 
-if (process.argv.length !== 3) {
-  console.error("usage: peer.mjs URL");
+// What a client asks for, and the parameters that the server's answer then has.
+const parameters = [
+  ["all that is usual", {}, []],
+  [
+    "no context takeover",
+    { serverNoContextTakeover: true, clientNoContextTakeover: true },
+    ["server_no_context_takeover", "client_no_context_takeover"],
+  ],
+  [
+    "small windows",
+    { serverMaxWindowBits: 9, clientMaxWindowBits: 9 },
+    ["server_max_window_bits=9", "client_max_window_bits=9"],
+  ],
+  [
+    "one context",
+    { serverNoContextTakeover: true, serverMaxWindowBits: 12 },
+    ["server_no_context_takeover", "server_max_window_bits=12"],
+  ],
+];
+
+async function noise(client) {
+  // What cannot be compressed, between what can.
+  let state = 7;
+  for (const size of [100, 1000, 100_000]) {
+    const bytes = Buffer.alloc(size);
+    for (let i = 0; i < size; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      bytes[i] = state >>> 24;
+    }
+    await client.echo(bytes);
+    await client.echo(pattern(size));
+  }
+}
+
+const compressedCases = [
+  // Up to 100 kB.
+  ...cases.slice(0, 6),
+  ["2 MiB", (client) => client.echo(pattern(2 * 1024 * 1024))],
+  ["noise", noise],
+  ["many small fragments", manySmallFragments],
+  ["fragments with pings between", fragmentsWithPingsBetween],
+  [`${pipelinedMessages} pipelined messages`, pipelined],
+  ["close with unread echoes", closeWithUnreadEchoes],
+];
+
+const compressed = parameters.map(([name, asked, expected]) => [
+  `compressed: ${name}`,
+  async (client) => {
+    check(client.socket.extensions.includes("permessage-deflate"), "the server declined permessage-deflate");
+    for (const parameter of expected) check(client.answer.includes(parameter), `no ${parameter} in ${client.answer}`);
+    // One after the other on one connection: all share its contexts.
+    for (const [name, body] of compressedCases) {
+      try {
+        await body(client);
+      } catch (error) {
+        throw new Error(`${name}: ${error.message}`);
+      }
+    }
+  },
+  { perMessageDeflate: { threshold: 0, ...asked } },
+]);
+
+const isCompressed = process.argv[3] === "compressed";
+if (process.argv.length !== (isCompressed ? 4 : 3)) {
+  console.error("usage: peer.mjs URL [compressed]");
   process.exit(2);
 }
-for (const test of cases) {
+for (const test of isCompressed ? compressed : cases) {
   const start = performance.now();
   try {
     await run(process.argv[2], test);

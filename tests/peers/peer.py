@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
 """Runs the echo matrix against a WebSocket echo server, with the `websockets` library as the client.
 
-usage: peer.py URL
+usage: peer.py URL [compressed]
+
+With "compressed" the server has to agree on permessage-deflate, and the messages of the matrix are compressed, with each of
+several sets of parameters.
 
 Prints one line for each case that passed. At the first that does not, says why and exits with status 1.
 peer.mjs is the same matrix with another library; keep the two alike.
 """
 
 import asyncio
+import random
 import sys
 import time
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 CASE_SECONDS_MAX = 60  # the largest case takes about a second; this only ends a hang
 CLOSE_SECONDS_MAX = 10
@@ -224,8 +229,67 @@ CASES = [
 ]
 
 
-async def main(url):
-    for name, case in CASES:
+# What a client asks for, and what has to hold then: contexts forgotten by the server and by us, window bits at most.
+PARAMETERS = {
+    "all that is usual": ({"client_max_window_bits": True}, (None, None, 15, 15)),
+    "no context takeover": (
+        {"server_no_context_takeover": True, "client_no_context_takeover": True},
+        (True, True, 15, 15),
+    ),
+    "small windows": ({"server_max_window_bits": 9, "client_max_window_bits": 9}, (None, None, 9, 9)),
+    "one context": ({"server_no_context_takeover": True, "server_max_window_bits": 12}, (True, None, 12, 15)),
+}
+
+
+async def two_mebibytes(ws):
+    await echo(ws, pattern(2 * 1024 * 1024))
+
+
+async def noise(ws):
+    # What cannot be compressed, between what can.
+    for size in (100, 1000, 100_000):
+        await echo(ws, random.Random(size).randbytes(size))
+        await echo(ws, pattern(size))
+
+
+COMPRESSED_CASES = [
+    ("empty text", empty_text),
+    ("text of many scripts", text_of_many_scripts),
+    ("sizes around the length encodings", sizes_around_the_length_encodings),
+    ("100 kB", hundred_kilobytes),
+    ("noise", noise),
+    ("many small fragments", many_small_fragments),
+    ("fragments with pings between", fragments_with_pings_between),
+    (f"{PIPELINED_MESSAGES} pipelined messages", pipelined_messages),
+    ("2 MiB", two_mebibytes),
+    ("close with unread echoes", close_with_unread_echoes),
+]
+
+
+def compressed(asked, expected):
+    async def run(url):
+        factory = ClientPerMessageDeflateFactory(compress_settings={"level": 6}, **asked)
+        async with open_connection(url, extensions=[factory]) as ws:
+            check(len(ws.protocol.extensions) == 1, "the server declined permessage-deflate")
+            agreed = ws.protocol.extensions[0]
+            forgets = (agreed.remote_no_context_takeover, agreed.local_no_context_takeover)
+            bits = (agreed.remote_max_window_bits, agreed.local_max_window_bits)
+            for got, want in zip(forgets, expected[:2]):
+                check(want is None or got == want, f"{agreed} for {asked}")
+            for got, most in zip(bits, expected[2:]):
+                check(got <= most, f"{agreed} for {asked}")
+            # One after the other on one connection: all share its contexts.
+            for name, case in COMPRESSED_CASES:
+                try:
+                    await case(ws)
+                except AssertionError as error:
+                    raise AssertionError(f"{name}: {error}") from error
+
+    return run
+
+
+async def main(url, cases):
+    for name, case in cases:
         start = time.monotonic()
         try:
             await asyncio.wait_for(case(url), CASE_SECONDS_MAX)
@@ -238,6 +302,9 @@ async def main(url):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    cases = CASES
+    if sys.argv[2:] == ["compressed"]:
+        cases = [(f"compressed: {name}", compressed(*parameters)) for name, parameters in PARAMETERS.items()]
+    elif len(sys.argv) != 2:
         sys.exit(__doc__)
-    sys.exit(asyncio.run(main(sys.argv[1])))
+    sys.exit(asyncio.run(main(sys.argv[1], cases)))
