@@ -5,12 +5,13 @@ mod support {
 }
 
 use std::io::{BufRead, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -470,9 +471,11 @@ fn the_proxy_forwards_in_both_directions() {
 
 #[test]
 fn a_proxy_without_upstream_says_so() {
-    // Bound and closed again: nobody listens there.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    on_both_engines("proxy", &["--upstream", &nobody], async |example| {
+    // Bound, so that nobody else is, and not listening.
+    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    nobody.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = nobody.local_addr().unwrap().as_socket().unwrap().to_string();
+    on_both_engines("proxy", &["--upstream", &address], async |example| {
         Client::open(example, "/tcp").await.expect_close(1013, "the upstream cannot be reached").await;
     });
 }
