@@ -17,5 +17,7 @@ if ! grep -qs "^\"gungraun-runner $version " "$tools/.crates.toml"; then
 fi
 
 export GUNGRAUN_RUNNER=$tools/bin/gungraun-runner
-cargo bench -p tidegate-benches --features instructions --bench instructions -- "$@"
-[ $# -gt 0 ] || cargo bench -p tidegate-benches --features instructions --bench echo_instructions
+status=0
+cargo bench -p tidegate-benches --features instructions --bench instructions -- "$@" || status=1
+[ $# -gt 0 ] || cargo bench -p tidegate-benches --features instructions --bench echo_instructions || status=1
+exit "$status"

@@ -162,9 +162,9 @@ fn hand_over(subject: HandOver) -> HandOver {
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(PassInbound::new(64, 1))), config = limit(392))]
-#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(1770))]
-#[bench::buffers(args = (warmed(PassInbound::new(4096, 4))), config = limit(3780))]
+#[bench::small(args = (warmed(PassInbound::new(64, 1))), config = limit(417))]
+#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(2070))]
+#[bench::buffers(args = (warmed(PassInbound::new(4096, 4))), config = limit(3870))]
 fn pass_inbound(subject: PassInbound) -> PassInbound {
     step(subject)
 }
