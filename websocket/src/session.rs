@@ -45,6 +45,9 @@ const TAKE_BYTES_MIN: usize = 2048;
 /// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
 
+/// The least that a task has, on a busy thread, to give up a peer after the close timeout, before the engine does.
+const GIVE_UP_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// What a [`WebSocket`] is made of; it outlives the handler for the closing handshake.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -407,7 +410,9 @@ impl Session {
         let timeout = self.config.close_timeout;
         self.connection.set_read_timeout(timeout);
         // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
-        self.connection.set_lifetime_deadline(Instant::now().checked_add(timeout.saturating_mul(2)));
+        // It resets, so whoever can give up in order has time to do so before.
+        let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
+        self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
     }
 
     /// The peer broke a rule: tells it which kind.
