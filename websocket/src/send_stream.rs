@@ -24,6 +24,9 @@ use crate::utf8::Utf8Validator;
 /// message, within the bounds of the queue. The size of the message is unbounded; what is queued of it is not, so
 /// [`write`](Self::write) waits for a slow peer.
 ///
+/// A close frame waits for no message, be it ours, the answer to the peer's or that of a shutdown: it ends the message where
+/// it is, and later calls fail with [`UsageError::CloseSent`]. What hubs sent meanwhile is then dropped.
+///
 /// Dropped before [`finish`](Self::finish), a message of which a piece was sent can neither go on nor end: the connection is
 /// closed with 1011, so that the peer does not take a part for the whole. One of which nothing was sent leaves no trace.
 #[derive(Debug)]

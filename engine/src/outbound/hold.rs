@@ -38,7 +38,9 @@ impl Outbound {
         (schedule, self.take_wakers())
     }
 
-    /// Why the queue takes nothing: it is not open, or held.
+    /// Why the queue takes nothing: it is not open, or held. (Apart, so that the states are told from each other only here.)
+    #[cold]
+    #[inline(never)]
     pub(super) fn refusal(&self) -> SendError {
         self.check_open().err().unwrap_or(SendError::Full)
     }
