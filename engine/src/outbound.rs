@@ -132,15 +132,10 @@ impl Outbound {
         }
         let sent = self.sent_bytes >= end;
         if !sent {
-            self.await_batch(waker);
+            self.flushing = true;
+            self.add_waker(waker);
         }
         Ok(sent)
-    }
-
-    /// Has `waker` woken when the send in flight has left.
-    pub(crate) fn await_batch(&mut self, waker: &Waker) {
-        self.flushing = true;
-        self.add_waker(waker);
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {

@@ -1,7 +1,6 @@
 //! Fan-outs: the worker's walk over the members of those that have something for them, a slice of it each tick.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -48,14 +47,13 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// A send has ended that something waited for: hands over what is kept for its connection, as far as there is space.
+    /// A send has ended: hands over what is kept for its connection, as far as there is space.
     pub(super) fn hand_over_kept(&mut self, key: ConnKey) {
         let Some((link, mut kept)) = self.kept.remove(&key) else { return };
         while let Some((bytes, bytes_max)) = kept.first() {
             match self.hand_over(&link, &bytes, bytes_max) {
                 Ok(()) => kept.take_first(),
                 Err(SendError::Full) => {
-                    link.outbound.lock().await_batch(Waker::noop());
                     self.kept.insert(key, (link, kept));
                     return;
                 }
@@ -91,11 +89,8 @@ impl<D: Driver> HandOver for Worker<D> {
     }
 
     fn keep(&mut self, link: &Arc<Link>, bytes: Bytes, key: Option<Key>, bounds: KeptBounds) {
-        // The queue is full, so a send is under way: whoever waits for its end has it look here.
-        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| {
-            link.outbound.lock().await_batch(Waker::noop());
-            (Arc::clone(link), Kept::default())
-        });
+        // The queue is full, so a send is under way, or will be when a hold ends: its end looks here.
+        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| (Arc::clone(link), Kept::default()));
         kept.keep(bytes, key, bounds);
     }
 

@@ -85,10 +85,10 @@ impl<D: Driver> Worker<D> {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
-        if !wakers.is_empty() {
+        if !self.kept.is_empty() {
             self.hand_over_kept(key);
-            wakers.into_iter().for_each(Waker::wake);
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn proceed(&mut self, key: ConnKey, next: Next) {

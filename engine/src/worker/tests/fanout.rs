@@ -97,6 +97,47 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
     }
 }
 
+/// What a connection's own sender holds back, and what is kept beyond that, follows when it lets go.
+#[test]
+fn what_is_kept_during_a_hold_follows_it() {
+    for mut setup in Setup::calm().both_placements() {
+        setup.sim.connections_max = 1;
+        let bytes_high = setup.outbound.bytes_high as u8;
+        let everybody = fan_out();
+        let shared = everybody.clone();
+        let mut sim = Simulation::new(setup, move |mut connection, stage| {
+            let options = JoinOptions { slow: SlowPolicy::DropOldest { kept_max: 2 }, ..JoinOptions::default() };
+            let member = shared.join(connection.sender(), MemberId::next(), options);
+            async move {
+                let mut hold = None;
+                while stage.receive(&mut connection).await.is_some() {
+                    hold = if hold.is_none() { connection.sender().hold().await.ok() } else { None };
+                }
+                drop((hold, member));
+            }
+        });
+        let peer = sim.connect(listener());
+        sim.run_until("it to join", |_| everybody.len() == 1);
+        let say = |sim: &mut Simulation| {
+            let now = sim.now();
+            sim.net.borrow_mut().say(peer, b"x", now);
+            (0..4).for_each(|_| sim.tick_shortly());
+        };
+        say(&mut sim);
+        for number in 0..=bytes_high + 10 {
+            everybody.publish(Publish::new(vec![number])).unwrap();
+            sim.tick_shortly();
+        }
+        assert!(sim.net.borrow().peers[peer].received.is_empty() && !sim.worker.kept.is_empty());
+        say(&mut sim);
+        everybody.publish(Publish::new(vec![255])).unwrap();
+        (0..8).for_each(|_| sim.tick_shortly());
+        let expected: Vec<u8> = (0..bytes_high).chain([bytes_high + 9, bytes_high + 10, 255]).collect();
+        assert_eq!(sim.net.borrow().peers[peer].received, expected);
+        sim.finish(drain(Duration::ZERO));
+    }
+}
+
 type Handler = Pin<Box<dyn Future<Output = ()>>>;
 
 const KEYS: u8 = 2;
