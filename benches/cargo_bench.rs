@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut complete = cargo(ECHO);
-    if !cargo(TOOLS_AND_PEERS) {
+    if !build_peers() {
         eprintln!("cargo bench: the peers can't be built; measuring without them");
         complete = false;
         if !cargo(TOOLS) {
@@ -52,6 +52,21 @@ const ECHO: &str = "build --release --example echo";
 
 /// The limits, the load generator, the matrix, and what Tidegate is measured against.
 const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features peers --bins";
+
+/// The same with uWebSockets, whose crate needs libraries that a machine may not have.
+const AND_UWEBSOCKETS: &str = "build --release -p tidegate-benches --features peers-uwebsockets --bins";
+
+/// Builds every peer there can be here.
+fn build_peers() -> bool {
+    let has_libraries = ["libuv", "openssl", "zlib"].iter().all(|library| {
+        Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|status| status.success())
+    });
+    if has_libraries && cargo(AND_UWEBSOCKETS) {
+        return true;
+    }
+    eprintln!("cargo bench: without uWebSockets; benches/peers.md says what its crate needs");
+    cargo(TOOLS_AND_PEERS)
+}
 
 /// Without the peers.
 const TOOLS: &str = "build --release -p tidegate-benches --bins";
