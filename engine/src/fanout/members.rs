@@ -93,6 +93,9 @@ pub(crate) struct Members {
     /// To be removed once they have got what they are to get.
     leaving: Vec<Serial>,
     pending: VecDeque<Arc<Publication>>,
+    /// Numbers of messages that begin a round. Who has left may be back before a round that is still for its former
+    /// membership: members are in no order, so one round may not be for both.
+    cuts: VecDeque<u64>,
     /// The number of the next message to be published.
     next: u64,
     round: Option<Round>,
@@ -162,8 +165,12 @@ impl Members {
         if !more {
             return false;
         }
-        let count = joinable(&self.pending);
         let first = self.next - self.pending.len() as u64;
+        while self.cuts.front().is_some_and(|cut| *cut <= first) {
+            self.cuts.pop_front();
+        }
+        let until_cut = self.cuts.front().map_or(usize::MAX, |cut| (cut - first) as usize);
+        let count = joinable(&self.pending).min(until_cut);
         let publications: Vec<_> = self.pending.drain(..count).collect();
         self.round = Some(Round::new(publications, first, self.members.len()));
         true
@@ -173,6 +180,9 @@ impl Members {
         match op {
             Op::Join(mut member) => {
                 member.from = self.next;
+                if !self.leaving.is_empty() && self.cuts.back() != Some(&self.next) {
+                    self.cuts.push_back(self.next);
+                }
                 self.places.insert(member.serial, self.members.len());
                 self.members.push(member);
             }

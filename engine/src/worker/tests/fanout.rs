@@ -5,6 +5,7 @@ use std::task::Poll;
 use super::*;
 use crate::fanout::{Delivered, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowPolicy};
 use crate::link::TICK;
+use crate::sender::Sender;
 use crate::worker::fanout::TICK_MEMBERS_MAX;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };
@@ -93,6 +94,39 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
         assert!(sim.net.borrow().peers.iter().all(|peer| peer.received == expected));
         sim.run_until("the rest", Simulation::is_at_rest);
         assert_eq!(sim.stats().sends_total, 2 * MEMBERS as u64);
+        sim.finish(drain(Duration::ZERO));
+    }
+}
+
+/// Who leaves and joins again while messages wait gets those of each membership, in the order of all.
+#[test]
+fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
+    const OTHERS: usize = TICK_MEMBERS_MAX * 3 / 2;
+    for setup in Setup::calm().both_placements() {
+        let (everybody, room) = (fan_out(), fan_out());
+        let mut sim = members(setup, OTHERS, &everybody);
+        let sender = Sender { link: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").link) };
+        let others: Vec<_> = (sim.worker.conns.iter().flatten())
+            .map(|conn| Sender { link: Arc::clone(&conn.link) })
+            .map(|sender| room.join(&sender, MemberId::next(), JoinOptions::default()))
+            .collect();
+        room.publish(Publish::new(&b"a"[..])).unwrap();
+        sim.tick();
+        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        drop(others);
+        for number in 0..20 {
+            let id = MemberId::next();
+            let _member = room.join(&sender, id, JoinOptions::default());
+            let publish = Publish::new(vec![number]);
+            // One for chosen members is not joined with others: the rounds are several.
+            let alone = number % 5 == 0;
+            let publish = if alone { publish.only([id].into()) } else { publish };
+            room.publish(publish).unwrap();
+        }
+        (0..60).for_each(|_| sim.tick_shortly());
+        let expected: Vec<u8> = b"a".iter().copied().chain(0..20).collect();
+        let first = Net::peer_of(sender.link.peer);
+        assert_eq!(sim.net.borrow().peers[first].received, expected);
         sim.finish(drain(Duration::ZERO));
     }
 }
