@@ -173,6 +173,16 @@ impl<'a> MessageRef<'a> {
         Self(Lending::Kept(kept))
     }
 
+    /// What lies in the buffer it was received in: nearly every message that is lent, and told in one look.
+    #[inline]
+    pub(crate) const fn in_buffer(&self) -> Option<(MessageKind, &'a [u8])> {
+        match self.0 {
+            Lending::Text(text) => Some((MessageKind::Text, text.as_bytes())),
+            Lending::Binary(bytes) => Some((MessageKind::Binary, bytes)),
+            Lending::Message(_) | Lending::Kept(_) => None,
+        }
+    }
+
     /// The whole message as a frame that a server may send, if it lies in memory so.
     pub(crate) fn frame(&self) -> Option<&'a Bytes> {
         match self.0 {

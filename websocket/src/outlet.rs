@@ -65,14 +65,25 @@ impl Outlet<'_> {
     /// The same for a lent message.
     #[inline]
     pub(crate) fn try_queue_ref(self, message: &MessageRef<'_>) -> Result<(), SendError> {
-        let payload_len = message.as_bytes().len();
-        if payload_len <= COPY_BYTES_MAX {
-            return self.try_queue_frame(&Frame::borrowed(message), payload_len);
+        match message.in_buffer() {
+            Some((kind, payload)) if payload.len() <= COPY_BYTES_MAX => {
+                self.try_queue_frame(&Frame::of_kind(kind, payload), payload.len())
+            }
+            _ => self.try_queue_kept(message),
+        }
+    }
+
+    /// The same for one that is long, or lies in memory of its own.
+    #[inline(never)]
+    fn try_queue_kept(self, message: &MessageRef<'_>) -> Result<(), SendError> {
+        let payload = message.as_bytes();
+        if payload.len() <= COPY_BYTES_MAX {
+            return self.try_queue_frame(&Frame::of_kind(message.kind(), payload), payload.len());
         }
         if let Some(frame) = message.frame() {
             return self.0.try_send(frame.clone());
         }
-        self.check_ready(payload_len)?;
+        self.check_ready(payload.len())?;
         self.try_queue(&message.to_message())
     }
 

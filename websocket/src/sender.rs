@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tidegate_engine::SendError;
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::compression::Compression;
@@ -226,9 +227,12 @@ impl Future for SendRef<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            RefWay::Plain { outlet, message } => {
-                outlet.poll_queue(cx, message.as_bytes().len(), |outlet| outlet.try_queue_ref(message))
-            }
+            RefWay::Plain { outlet, message } => loop {
+                match outlet.try_queue_ref(message) {
+                    Err(SendError::Full) => ready!(outlet.poll_ready(cx, message.as_bytes().len()))?,
+                    queued => return Poll::Ready(queued.map_err(Error::from)),
+                }
+            },
             RefWay::Deflated(send) => Pin::new(send).poll(cx),
         }
     }

@@ -8,7 +8,7 @@ use crate::close::CloseFrame;
 use crate::error::UsageError;
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::mask::{MaskingKey, apply_mask};
-use crate::message::{Message, MessageKind, MessageRef};
+use crate::message::{Message, MessageKind};
 
 /// A frame to send, over a borrowed payload.
 ///
@@ -65,10 +65,10 @@ impl<'a> Frame<'a> {
         Self::new(kind.opcode(), deflated).reserved_bits(ReservedBits::RSV1)
     }
 
-    /// A lent message in one frame.
+    /// A message of this kind in one frame; text is the caller's to ensure.
     #[inline]
-    pub(crate) fn borrowed(message: &'a MessageRef<'a>) -> Self {
-        Self::new(message.kind().opcode(), message.as_bytes())
+    pub(crate) const fn of_kind(kind: MessageKind, payload: &'a [u8]) -> Self {
+        Self::new(kind.opcode(), payload)
     }
 
     /// A ping.
