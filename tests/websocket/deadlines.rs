@@ -209,7 +209,8 @@ fn a_send_waits_no_longer_than_its_deadline() {
                         break;
                     }
                 }
-                assert!(ws.queued_bytes() > 1 << 19, "{} bytes are queued", ws.queued_bytes());
+                // Refused until the low mark, which may be near by now.
+                assert!(ws.queued_bytes() > 0);
                 report.send(sent).unwrap();
                 ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
                 assert!(ws.recv().await?.is_none());
