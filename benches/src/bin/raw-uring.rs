@@ -110,6 +110,9 @@ struct Server {
     staged: Vec<u32>,
     /// Connections whose receive ended for want of a buffer, the longest waiting first.
     starved: VecDeque<u32>,
+    /// Buffers there are, and how many of them hold what was received.
+    buffers_total: usize,
+    buffers_held: usize,
 }
 
 impl Server {
@@ -117,9 +120,11 @@ impl Server {
         let ring = Ring::new()?;
         let slots = CONNECTIONS_MAX.min(u32::try_from(files).unwrap_or(u32::MAX));
         ring.submitter().register_files_sparse(slots)?;
+        let buffers_total = usize::from(buffers);
         let buffers = BufferRing::register(&ring, GROUP, buffers, buffer_bytes)?;
         let connections = (0..slots).map(|_| Connection::default()).collect();
-        Ok(Self { ring, buffers, listener, connections, staged: Vec::new(), starved: VecDeque::new() })
+        let (staged, starved) = (Vec::new(), VecDeque::new());
+        Ok(Self { ring, buffers, listener, connections, staged, starved, buffers_total, buffers_held: 0 })
     }
 
     /// Serves until the ring fails.
@@ -160,6 +165,7 @@ impl Server {
         // SAFETY: receives are the only operations that use the group, and each completion is seen once.
         let chunk = unsafe { self.buffers.take(completion) };
         let got_none = chunk.is_none();
+        self.buffers_held += usize::from(!got_none);
         let connection = &mut self.connections[index];
         match chunk {
             Some(chunk) if chunk.length() > 0 && connection.life == Life::Open => {
@@ -177,7 +183,9 @@ impl Server {
         let starved = completion.result == -libc::ENOBUFS;
         let connection = &mut self.connections[index];
         match connection.life {
-            Life::Open if starved => self.starved.push_back(index as u32),
+            // The buffers may have come back since; then nobody would tell it.
+            Life::Open if starved && self.buffers_held == self.buffers_total => self.starved.push_back(index as u32),
+            Life::Open if starved => self.arm_receive(index as u32)?,
             Life::Open if completion.result > 0 => self.arm_receive(index as u32)?,
             Life::Open => {
                 debug_assert!(got_none || completion.result == 0);
@@ -203,6 +211,7 @@ impl Server {
                 return self.send(index);
             }
             bytes -= chunk.length();
+            self.buffers_held -= 1;
             self.buffers.recycle(chunk);
         }
         if !connection.queued.is_empty() {
@@ -288,6 +297,7 @@ impl Server {
 
     /// Gives a buffer back outside a send's completion.
     fn give_back(&mut self, chunk: Chunk) -> io::Result<()> {
+        self.buffers_held -= 1;
         self.buffers.recycle(chunk);
         self.buffers.publish();
         self.feed_starved()
