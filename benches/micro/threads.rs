@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use criterion::Criterion;
-use tidegate_engine::internals::Mailbox;
+use tidegate_engine::bench_support::Mailbox;
 
 /// Ends the other thread.
 const END: u64 = u64::MAX;

@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::inbound::InboundMarks;
-use crate::outbound::OutboundMarks;
+use crate::shared::inbound::InboundMarks;
+use crate::shared::outbound::OutboundMarks;
 
 /// What moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use async_task::Runnable;
 
 use crate::connection::Connection;
-use crate::mailbox::{self, Signal};
-use crate::outbox::Turn;
-use crate::sync::Mutex;
+use crate::shared::mailbox::{self, Signal};
+use crate::shared::wake_scope::Turn;
 use crate::time;
+use crate::util::sync::Mutex;
 
 /// Starts a connection's handler on the thread that calls it.
 pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;

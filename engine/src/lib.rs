@@ -15,50 +15,35 @@
 //! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
 //! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
 
-mod batch;
-mod blocking;
-mod chunk;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod bench_support;
 mod config;
 mod connection;
+mod driver;
 mod engine;
 mod error;
 mod executor;
 mod fanout;
-mod hold;
-mod inbound;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod internals;
-mod link;
-mod listener;
-mod mailbox;
-mod outbound;
-mod outbox;
-mod running;
-mod sender;
+mod shared;
 mod shutdown;
-mod spare;
 mod stats;
-mod sync;
-mod sys;
-mod tcp;
 pub mod time;
-mod timer;
-mod wakers;
+mod util;
 mod worker;
 
-pub use blocking::{BlockingConnection, blocking};
-pub use chunk::Chunk;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
+pub use connection::blocking::{BlockingConnection, blocking};
+pub use connection::exclusive::Hold;
+pub use connection::sender::{COPY_BYTES_MAX, Sender};
+pub use connection::tcp_info::TcpInfo;
 pub use connection::{Connection, block_on};
 pub use engine::Engine;
+pub use engine::running::{Handle, Running};
 pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
 pub use fanout::{
     Delivered, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowPolicy,
 };
-pub use hold::Hold;
-pub use running::{Handle, Running};
-pub use sender::{COPY_BYTES_MAX, Sender};
+pub use shared::chunk::Chunk;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;
-pub use tcp::TcpInfo;

@@ -19,44 +19,27 @@
 
 #![forbid(unsafe_code)]
 
-mod body;
-mod channel;
-mod config;
-mod date;
-mod encode;
+mod body_stream;
 mod error;
-mod event;
-mod exchange;
-mod framing;
-mod handler;
-mod head;
-mod limits;
-mod parse;
-mod pattern;
 mod protocol;
 mod request;
 mod response;
-mod router;
-mod scan;
-mod serve;
 mod server;
-mod stream;
-mod target;
 mod upgrade;
 
-pub use config::HttpConfig;
-pub use date::{DateCache, HttpDate};
+pub use body_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use error::{BodyError, RequestError, ResponseError};
-pub use event::{Event, Next, Progress};
-pub use handler::{Handler, Ready, Reply, ready};
-pub use head::RequestHead;
-pub use limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
-pub use pattern::percent_decode;
 pub use protocol::Protocol;
+pub use protocol::date::{DateCache, HttpDate};
+pub use protocol::event::{Event, Next, Progress};
+pub use protocol::head::RequestHead;
+pub use protocol::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
 pub use request::{Body, Request};
 pub use response::{IntoResponse, Response, ResponseBody};
-pub use router::Router;
-pub use serve::{Service, serve};
+pub use server::config::HttpConfig;
+pub use server::handler::{Handler, Ready, Reply, ready};
+pub use server::pattern::percent_decode;
+pub use server::router::Router;
+pub use server::task::{Service, serve};
 pub use server::{Server, ServerBuilder};
-pub use stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use upgrade::Takeover;

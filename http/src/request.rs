@@ -15,8 +15,8 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use crate::error::{BodyError, RequestError};
-use crate::head::RequestHead;
-use crate::parse::parse_head;
+use crate::protocol::head::RequestHead;
+use crate::protocol::parse::parse_head;
 
 /// A request. Everything of its head is there by dereferencing to [`RequestHead`].
 ///

@@ -13,9 +13,9 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tidegate_engine::Connection;
 
+use crate::body_stream::{ContentStream, ContentWriter, Produced, StreamError};
 use crate::error::BodyError;
-use crate::framing::list_items;
-use crate::stream::{ContentStream, ContentWriter, Produced, StreamError};
+use crate::protocol::framing::list_items;
 use crate::upgrade::Takeover;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

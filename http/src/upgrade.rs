@@ -9,7 +9,7 @@ use std::future::Future;
 
 use tidegate_engine::Connection;
 
-use crate::stream::LocalBoxFuture;
+use crate::body_stream::LocalBoxFuture;
 
 /// What takes a connection over after 101; see [`Response::upgrade`](crate::Response::upgrade).
 pub struct Takeover(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);

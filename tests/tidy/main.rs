@@ -17,9 +17,11 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Where `unsafe` may stand, as a file or, with a slash at its end, a folder, and why.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
-    ("engine/src/sys/", "system calls and memory shared with the kernel"),
+    ("engine/src/driver/", "system calls and memory shared with the kernel"),
+    ("engine/src/util/biased_lock.rs", "a lock whose owner enters without atomic operations, and membarrier(2)"),
+    ("engine/src/util/prefetch.rs", "one block: a hint to the processor"),
     ("websocket/src/utf8.rs", "one block: text that was checked when it arrived is not checked again when it is read"),
-    ("websocket/src/mask.rs", "one block: code compiled for vectors that the processor was seen to have"),
+    ("websocket/src/frame/mask.rs", "one block: code compiled for vectors that the processor was seen to have"),
     (
         "engine/tests/engine/support/seccomp.rs",
         "a system-call filter, to show what happens where io_uring is forbidden",

@@ -244,7 +244,7 @@ mod tests {
     fn places_of_unsafe() {
         let good = "#![forbid(unsafe_code)]\n// unsafe\nlet a = \"unsafe {\";";
         tells_apart(unsafe_places, "http/src/a.rs", "unsafe { b() }", good);
-        assert!(unsafe_places(&text("engine/src/sys/a.rs", "unsafe { b() }")).is_empty());
+        assert!(unsafe_places(&text("engine/src/driver/a.rs", "unsafe { b() }")).is_empty());
     }
 
     #[test]

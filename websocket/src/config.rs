@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tidegate_engine::time::GRANULARITY;
 
-use crate::compression::Compression;
-use crate::control::ControlHandlers;
-use crate::extras::Extras;
+use crate::conn::compressor::Compression;
+use crate::conn::context::Extras;
+use crate::conn::control_handlers::ControlHandlers;
 use crate::frame::ReservedBits;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 
-/// How the connections of an [`upgrade`](crate::upgrade) are served. One copy is shared by all of them.
+/// How the connections of an [`upgrade`](crate::serve::upgrade) are served. One copy is shared by all of them.
 ///
 /// ```
 /// let mut config = tidegate_websocket::WebSocketConfig::default();

@@ -40,82 +40,52 @@
 //! Every bound is named in [`limits`].
 #![deny(unsafe_code)]
 
-mod assembler;
-mod attend;
+mod buffer_pool;
 pub mod close;
-mod closed;
-pub mod closing;
-mod compression;
 mod config;
-mod connection;
-mod control;
-mod deadline;
+mod conn;
 mod deflate;
-mod deflated_send;
-pub mod error;
-pub mod event;
-mod extras;
-mod failure;
+mod error;
+mod ext;
 pub mod frame;
-#[cfg(feature = "futures")]
-mod futures;
 pub mod handshake;
-mod hooks;
 pub mod hub;
-mod joined;
-#[cfg(feature = "json")]
-mod json;
-mod lend;
 pub mod limits;
-mod locals;
-pub mod mask;
 pub mod message;
-mod outlet;
-mod prepared;
 pub mod protocol;
-mod recv_stream;
-mod send_stream;
-mod sender;
-mod serving;
-mod session;
-mod spare;
-#[cfg(feature = "json")]
-mod text_routes;
-#[cfg(feature = "tungstenite")]
-mod tungstenite_messages;
-mod upgrade;
-mod users;
+pub mod protocol_error;
+mod serve;
 pub mod utf8;
 
+pub use close::closing_handshake::{Closing, ClosingState, Transport};
 pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
-pub use closed::Closed;
-pub use closing::{Closing, ClosingState, Transport};
-pub use compression::CompressionStatus;
 pub use config::{KeepaliveConfig, WebSocketConfig};
-pub use connection::{Recv, RecvRef, WebSocket};
+pub use conn::closed::Closed;
+pub use conn::compressor::CompressionStatus;
+pub use conn::extensions::Locals;
+pub use conn::prepared::PreparedMessage;
+pub use conn::recv_stream::RecvStream;
+pub use conn::send_stream::SendStream;
+pub use conn::sender::{SendMessage, SendRef, Sender};
+pub use conn::{Recv, RecvRef, WebSocket};
 pub use deflate::{CompressionLevel, DeflateAgreement, DeflateConfig, DeflateParams, MessageDeflater, WindowBits};
-pub use error::{ProtocolError, UsageError};
-pub use event::{ControlPayload, Event, Progress};
-pub use failure::Error;
+pub use error::Error;
+pub use ext::byte_stream::{BlockingJoined, Joined};
+#[cfg(feature = "futures")]
+pub use ext::futures::{MessageSink, MessageStream};
+#[cfg(feature = "json")]
+pub use ext::text_routes::{IntoTextResponse, InvalidBody, RouteError, TextRequest, TextResponse, TextRoutes};
+pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
+pub use frame::mask::{MaskingKey, apply_mask};
 pub use frame::{
     Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
     Role, encode_close,
 };
-#[cfg(feature = "futures")]
-pub use futures::{MessageSink, MessageStream};
-pub use hooks::{Disconnected, Refusal};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
-pub use joined::{BlockingJoined, Joined};
-pub use locals::Locals;
-pub use mask::{MaskingKey, apply_mask};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
-pub use prepared::PreparedMessage;
+pub use protocol::event::{ControlPayload, Event, Progress};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
-pub use recv_stream::RecvStream;
-pub use send_stream::SendStream;
-pub use sender::{SendMessage, SendRef, Sender};
-#[cfg(feature = "json")]
-pub use text_routes::{IntoTextResponse, InvalidBody, RouteError, TextRequest, TextResponse, TextRoutes};
-pub use upgrade::{Upgrade, upgrade};
-pub use users::{ConnectionId, UserConnection, UserRegistration, Users};
+pub use protocol_error::{ProtocolError, UsageError};
+pub use serve::hooks::{Disconnected, Refusal};
+pub use serve::upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

@@ -1,6 +1,6 @@
 //! Messages: what applications send and receive (RFC 6455 section 5.6).
 //!
-//! Control frames are never messages; they surface as their own [`Event`](crate::event::Event)s.
+//! Control frames are never messages; they surface as their own [`Event`](crate::protocol::event::Event)s.
 
 use bytes::Bytes;
 

@@ -13,8 +13,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::assembler::reserve_for_arrival;
-use crate::spare;
+use crate::buffer_pool;
+use crate::protocol::assembler::reserve_for_arrival;
 
 /// The bytes are not UTF-8, or, at the end of a text, stop inside a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -294,7 +294,7 @@ impl TextBuffer {
         if !self.validator.is_complete() {
             return Err(InvalidUtf8);
         }
-        Ok(Text(spare::into_bytes(self.bytes)))
+        Ok(Text(buffer_pool::into_bytes(self.bytes)))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use tidegate_engine::internals::{InboundBuffer, Mailbox, OutboundQueue, Timer, TimerWheel, batch};
+use tidegate_engine::bench_support::{InboundBuffer, Mailbox, OutboundQueue, Timer, TimerWheel, batch};
 use tidegate_engine::{Chunk, Config};
 use tidegate_websocket::{Event, Frame, MaskingKey, Protocol, ProtocolConfig, Role};
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::Wake;
 
 use super::*;
-use crate::inbound::InboundMarks;
-use crate::link::{Clock, ConnKey, WorkerShared};
-use crate::mailbox::{Mailbox, Signal};
-use crate::outbound::OutboundMarks;
+use crate::shared::inbound::InboundMarks;
+use crate::shared::mailbox::{Mailbox, Signal};
+use crate::shared::outbound::OutboundMarks;
+use crate::shared::{Clock, ConnKey, WorkerShared};
 use crate::stats::Counters;
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::PublishError;
-use crate::sync::Mutex;
+use crate::util::sync::Mutex;
 
 /// Bounds the bytes published and not yet handed to every member, over all the [`FanOut`](super::FanOut)s it is given to,
 /// and tells when nothing is on its way any more. Cloning it gives another handle of the same.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::members::{Member, Members, Serial};
 use super::publication::Publication;
-use crate::link::WorkerShared;
-use crate::sync::Mutex;
+use crate::shared::WorkerShared;
+use crate::util::sync::Mutex;
 
 /// What is asked of a lane.
 pub(super) enum Op {

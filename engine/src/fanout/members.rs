@@ -16,10 +16,10 @@ use super::lane::{Lane, Op};
 use super::publication::Publication;
 use super::receipt::Delivered;
 use super::{JoinOptions, KeptBounds, MemberId, SlowPolicy};
+use crate::connection::sender::COPY_BYTES_MAX;
 use crate::error::SendError;
-use crate::link::Link;
-use crate::sender::COPY_BYTES_MAX;
-use crate::sys::prefetch;
+use crate::shared::Link;
+use crate::util::prefetch::prefetch;
 
 /// Names one membership for ever.
 pub(super) type Serial = u64;

@@ -27,10 +27,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::link::Command;
-use crate::mailbox;
-use crate::sender::Sender;
-use crate::sync::Mutex;
+use crate::connection::sender::Sender;
+use crate::shared::Command;
+use crate::shared::mailbox;
+use crate::util::sync::Mutex;
 
 pub use budget::PublishBudget;
 pub(crate) use kept::{Kept, KeptBounds, Key};

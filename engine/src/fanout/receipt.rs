@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::SendError;
-use crate::sync::Mutex;
+use crate::util::sync::Mutex;
 
 /// What became of one published message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Phase, Receive, Worker};
+use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::inbound::End;
-use crate::link::{CloseMode, ConnKey, NEVER};
-use crate::sys::Driver;
+use crate::shared::inbound::End;
+use crate::shared::{CloseMode, ConnKey, NEVER};
 
 impl<D: Driver> Worker<D> {
     pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {

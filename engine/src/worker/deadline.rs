@@ -6,9 +6,9 @@
 use std::sync::atomic::Ordering;
 
 use super::{Conn, Due, Phase, Receive, Worker};
+use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::link::{ConnKey, NEVER};
-use crate::sys::Driver;
+use crate::shared::{ConnKey, NEVER};
 
 impl<D: Driver> Worker<D> {
     /// Acts on the deadlines that have passed and arms the timer for the next.

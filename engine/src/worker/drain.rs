@@ -6,11 +6,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::{Drain, Due, Phase, Worker};
+use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::link::{Clock, ConnKey};
-use crate::outbound::Schedule;
+use crate::shared::outbound::Schedule;
+use crate::shared::{Clock, ConnKey};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
-use crate::sys::Driver;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn begin_drain(&mut self, plan: ShutdownPlan) {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_spread_tells_in_proportion_and_all_at_its_end() {
-        let spread = crate::link::TICK * 10;
+        let spread = crate::shared::TICK * 10;
         assert_eq!(share_due(100, 0, Duration::ZERO), 100);
         assert_eq!(share_due(100, 0, spread), 0);
         assert_eq!(share_due(100, 5, spread), 50);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Worker;
+use crate::connection::sender::Sender;
+use crate::driver::Driver;
 use crate::error::{CloseCause, SendError};
 use crate::fanout::{HandOver, Kept, KeptBounds, Key, Lane, Members};
-use crate::link::{ConnKey, Link};
-use crate::outbound::{Offered, Schedule};
-use crate::sender::Sender;
-use crate::sys::Driver;
+use crate::shared::outbound::{Offered, Schedule};
+use crate::shared::{ConnKey, Link};
 
 /// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
 /// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's

@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::driver::{Accepted, Driver, Event};
 use crate::error::{Address, CloseCause};
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Kept;
-use crate::inbound::End;
-use crate::link::{Clock, Command, ConnKey, Link, WorkerShared};
-use crate::outbox::Turn;
+use crate::shared::inbound::End;
+use crate::shared::wake_scope::Turn;
+use crate::shared::{Clock, Command, ConnKey, Link, WorkerShared};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
-use crate::sys::{Accepted, Driver, Event};
 use crate::time::SleepEntry;
-use crate::timer::{TimerId, Wheel};
+use crate::time::wheel::{TimerId, Wheel};
 
 mod close;
 mod deadline;
@@ -297,7 +297,7 @@ impl<D: Driver> Worker<D> {
             counted_paused: false,
             timer: None,
             received_at: now,
-            close_at: crate::link::NEVER,
+            close_at: crate::shared::NEVER,
         });
         self.open += 1;
         self.shared.counters.accepted_total.add(1);

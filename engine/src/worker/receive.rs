@@ -1,11 +1,11 @@
 //! Receiving: chunks into the inbound buffer, pausing and resuming, and waiting for buffers.
 
 use super::{Phase, Receive, Worker};
-use crate::chunk::Chunk;
+use crate::driver::{Driver, ReceiveEnd, Received};
 use crate::error::CloseCause;
-use crate::inbound::End;
-use crate::link::ConnKey;
-use crate::sys::{Driver, ReceiveEnd, Received};
+use crate::shared::ConnKey;
+use crate::shared::chunk::Chunk;
+use crate::shared::inbound::End;
 
 /// Received buffers of at least this size move to handlers by lease; smaller ones are copied into a spare buffer, which
 /// costs less than the way back for a lease (measured: copying is within noise up to 4 KiB).

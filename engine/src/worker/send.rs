@@ -3,11 +3,11 @@
 use std::task::Waker;
 
 use super::{Phase, Worker};
-use crate::batch::SendBatch;
+use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::link::{ConnKey, NEVER};
-use crate::outbound::Outbound;
-use crate::sys::Driver;
+use crate::shared::outbound::Outbound;
+use crate::shared::send_batch::SendBatch;
+use crate::shared::{ConnKey, NEVER};
 
 /// What is next for a queue whose last batch has left.
 pub(super) enum Next {

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{SLICE_BYTES, WindowBits};
-use crate::error::ProtocolError;
+use crate::protocol_error::ProtocolError;
 
 /// What ends every compressed message and is not sent (RFC 7692 section 7.2.2).
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];

@@ -171,7 +171,7 @@ impl DeflatedForm {
 mod tests {
     use super::*;
     use crate::deflate::inflater::Inflater;
-    use crate::error::ProtocolError;
+    use crate::protocol_error::ProtocolError;
 
     fn params(own_context_takeover: bool, line: &str) -> (DeflateConfig, DeflateParams) {
         let config = DeflateConfig { own_context_takeover, ..DeflateConfig::default() };

@@ -23,7 +23,7 @@ pub(crate) use messages::DeflatedForm;
 pub use messages::MessageDeflater;
 pub use negotiate::{DeflateAgreement, DeflateParams};
 
-use crate::error::UsageError;
+use crate::protocol_error::UsageError;
 
 /// Bytes of output, or of input that is being compressed, after which a big message makes way for others.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;

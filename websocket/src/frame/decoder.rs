@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::{FrameHeader, FrameRules};
-use crate::error::ProtocolError;
+use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::limits::FRAME_HEADER_BYTES_MAX;
-use crate::mask::{MaskingKey, apply_mask};
+use crate::protocol_error::ProtocolError;
 
 /// Decodes the peer's frames one after another and unmasks their payload in place.
 ///

@@ -5,10 +5,10 @@
 
 use super::{FrameHeader, HeaderBytes, Opcode, ReservedBits};
 use crate::close::CloseFrame;
-use crate::error::UsageError;
+use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
-use crate::mask::{MaskingKey, apply_mask};
 use crate::message::{Message, MessageKind};
+use crate::protocol_error::UsageError;
 
 /// A frame to send, over a borrowed payload.
 ///

@@ -15,9 +15,9 @@
 use std::ops::Deref;
 
 use super::{FrameRules, Opcode, ReservedBits, Role};
-use crate::error::ProtocolError;
+use crate::frame::mask::MaskingKey;
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
-use crate::mask::MaskingKey;
+use crate::protocol_error::ProtocolError;
 
 const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;

@@ -7,6 +7,7 @@
 mod decoder;
 mod encoder;
 mod header;
+pub(crate) mod mask;
 
 use std::fmt;
 use std::ops::BitOr;

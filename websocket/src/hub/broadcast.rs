@@ -10,7 +10,7 @@ use tidegate_engine::{FanOut, Publish, PublishError, Receipt};
 
 use super::rooms::Rooms;
 use super::{HubError, Registration};
-use crate::failure::Error;
+use crate::error::Error;
 
 /// What became of a broadcast message.
 #[derive(Debug, Default)]

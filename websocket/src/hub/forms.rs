@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_engine::Publish;
 
+use crate::conn::context::lock;
+use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedForm;
-use crate::extras::lock;
-use crate::prepared::PreparedMessage;
 
 /// The number of members that take a message as it is.
 pub(super) const PLAIN: u32 = 0;
@@ -82,7 +82,7 @@ impl Forms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compression::Compression;
+    use crate::conn::compressor::Compression;
     use crate::deflate::{CompressionLevel, DeflateConfig};
 
     fn form(level: i32) -> Option<DeflatedForm> {

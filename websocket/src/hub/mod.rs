@@ -24,9 +24,9 @@ pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
 use rooms::Rooms;
 
-use crate::failure::Error;
-use crate::prepared::PreparedMessage;
-use crate::sender::Sender;
+use crate::conn::prepared::PreparedMessage;
+use crate::conn::sender::Sender;
+use crate::error::Error;
 
 /// What a hub can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,9 +7,9 @@ use tidegate_engine::{JoinOptions, MemberId, Membership};
 
 use super::rooms::Entered;
 use super::{Broadcast, Hub, HubError, MemberConfig};
-use crate::compression::Compression;
-use crate::prepared::PreparedMessage;
-use crate::sender::Sender;
+use crate::conn::compressor::Compression;
+use crate::conn::prepared::PreparedMessage;
+use crate::conn::sender::Sender;
 
 /// A WebSocket's part in a [`Hub`]. Dropping it unregisters: also when a handler's future is dropped or panics.
 #[must_use = "dropping it unregisters"]

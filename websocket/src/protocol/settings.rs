@@ -1,8 +1,8 @@
 //! What can be changed under way: the form in which messages are reported, even while one is open, and the rules.
 
 use super::{Delivery, Incoming, Protocol};
-use crate::assembler::Assembler;
 use crate::frame::FrameRules;
+use crate::protocol::assembler::Assembler;
 use crate::utf8::Utf8Validator;
 
 impl Protocol {
@@ -48,12 +48,12 @@ impl Protocol {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::ProtocolError;
-    use crate::event::Event;
+    use crate::frame::mask::MaskingKey;
     use crate::frame::{Frame, Role};
-    use crate::mask::MaskingKey;
     use crate::message::Message;
+    use crate::protocol::event::Event;
     use crate::protocol::{Delivery, Protocol, ProtocolConfig};
+    use crate::protocol_error::ProtocolError;
 
     const KEY: Option<MaskingKey> = Some(MaskingKey::new([1, 2, 3, 4]));
 

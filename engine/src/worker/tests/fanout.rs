@@ -3,9 +3,9 @@
 use std::task::Poll;
 
 use super::*;
+use crate::connection::sender::Sender;
 use crate::fanout::{Delivered, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowPolicy};
-use crate::link::TICK;
-use crate::sender::Sender;
+use crate::shared::TICK;
 use crate::worker::fanout::TICK_MEMBERS_MAX;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };

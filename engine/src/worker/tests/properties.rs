@@ -1,8 +1,8 @@
 //! Random scenarios: what must hold for every connection whatever the kernel, the peers and the handlers do.
 
 use super::*;
+use crate::driver::sim::{Peer, Saw};
 use crate::error::CloseCause;
-use crate::sys::sim::{Peer, Saw};
 
 /// Scenarios of one run of the tests; `SEED=n` runs that one alone.
 const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };

@@ -1,8 +1,8 @@
 //! Graceful shutdown: farewells, the drain deadline, late connections.
 
 use super::*;
+use crate::driver::sim::Saw;
 use crate::error::SendError;
-use crate::sys::sim::Saw;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 200 };
 
@@ -58,7 +58,7 @@ fn what_does_not_end_is_reset_at_the_deadline() {
         let report = sim.run_to_end();
         assert_eq!((report.drained, report.forced), (0, 4));
         let took = sim.now() - began;
-        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::link::TICK, "{took:?}");
+        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::shared::TICK, "{took:?}");
     }
 }
 
@@ -81,7 +81,7 @@ fn connections_that_end_by_themselves_are_drained() {
         let report = sim.run_to_end();
         assert_eq!((report.drained, report.forced), (5, 0), "seed {seed}");
         sim.net.borrow_mut().settle();
-        let served = |peer: &crate::sys::sim::Peer| peer.received == b"done" && peer.saw == Saw::Fin;
+        let served = |peer: &crate::driver::sim::Peer| peer.received == b"done" && peer.saw == Saw::Fin;
         assert!(sim.net.borrow().peers.iter().all(served), "seed {seed}");
     }
 }

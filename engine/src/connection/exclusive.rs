@@ -1,0 +1,133 @@
+//! Several writes that nothing may come between.
+//!
+//! A [`Hold`] gives one sender of a connection the outbound queue to itself: what a protocol sends in parts, over time,
+//! without gathering it first.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::connection::sender::{Sender, enqueue};
+use crate::error::SendError;
+
+/// The outbound queue of a connection, held for one sender until this is dropped: the connection's other senders wait, or
+/// are told [`SendError::Full`]; what fan-outs bring meanwhile, within the bounds of the queue, follows when it ends. The
+/// last bytes ([`Sender::append_last`], the farewell of a shutdown) wait for no hold, and end it.
+///
+/// ```no_run
+/// # use tidegate_engine::{Connection, SendError};
+/// # async fn example(connection: &Connection) -> Result<(), SendError> {
+/// let hold = connection.sender().hold().await?;
+/// for part in [&b"one "[..], b"thing"] {
+///     std::future::poll_fn(|cx| hold.poll_ready(cx, part.len())).await?;
+///     hold.try_append(part.len(), |out| out.extend_from_slice(part))?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Hold {
+    sender: Sender,
+}
+
+impl Sender {
+    /// Waits until nobody holds the queue, then holds it. See [`Hold`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn hold(&self) -> Result<Hold, SendError> {
+        poll_fn(|cx| self.poll_hold(cx)).await
+    }
+
+    fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Result<Hold, SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        if outbound.hold()? {
+            return Poll::Ready(Ok(Hold { sender: self.clone() }));
+        }
+        outbound.add_waker(cx.waker());
+        Poll::Pending
+    }
+
+    /// [`try_append`](Self::try_append) that waits for no [`Hold`]: for what may stand between the parts of another
+    /// sender.
+    ///
+    /// # Errors
+    /// As [`try_append`](Self::try_append).
+    pub fn try_append_between(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_space_held(len, &self.link.worker.outbound)?;
+            outbound.append(encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Ready when [`try_append_between`](Self::try_append_between) has space for `len` bytes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_ready_between(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.check_space_held(len, &self.link.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
+    }
+}
+
+impl Hold {
+    /// Ready when `len` more bytes may be queued: the bounds of the queue hold for its holder too.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        self.sender.poll_ready_between(cx, len)
+    }
+
+    /// As [`Sender::try_append`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        self.sender.try_append_between(len, encode)
+    }
+
+    /// As [`Sender::try_append_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        let link = &self.sender.link;
+        let schedule = {
+            let mut outbound = link.outbound.lock();
+            outbound.check_space_held(head.len() + payload.len(), &link.worker.outbound)?;
+            enqueue(&mut outbound, head, payload)
+        };
+        link.tell(schedule);
+        Ok(())
+    }
+
+    /// The sender that holds the queue. Its own sends wait like all others.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let (schedule, waiting) = self.sender.link.outbound.lock().release();
+        self.sender.link.tell(schedule);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("sender", &self.sender).finish()
+    }
+}

@@ -1,0 +1,270 @@
+//! The writing side of a connection.
+//!
+//! Appends to the bounded outbound queue under its lock and tells the worker once for each batch; the worker sends.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::error::{CloseCause, SendError};
+use crate::shared::outbound::{Outbound, Schedule};
+use crate::shared::{CloseMode, Command, Link, NEVER};
+use crate::time::Timer;
+
+/// The writing side of a connection: cloneable, usable from any thread.
+///
+/// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
+/// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
+/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
+/// the high mark passes alone.
+#[derive(Clone)]
+pub struct Sender {
+    pub(crate) link: Arc<Link>,
+}
+
+impl Sender {
+    /// Waits for space, then queues `bytes`.
+    ///
+    /// # Errors
+    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
+    pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        let bytes = bytes.into();
+        poll_fn(|cx| match self.queue(&bytes, Some(cx.waker())) {
+            Err(SendError::Full) => Poll::Pending,
+            answer => Poll::Ready(answer),
+        })
+        .await
+    }
+
+    /// Queues `bytes` if there is space.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
+    pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        self.queue(&bytes.into(), None)
+    }
+
+    /// Looks for space and takes it in one step, so that senders on several threads together keep to the mark. A full
+    /// queue wakes `waker` when there may be space.
+    fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            if let Err(error) = outbound.check_space(bytes.len(), &self.link.worker.outbound) {
+                if let (SendError::Full, Some(waker)) = (error, waker) {
+                    outbound.add_waker(waker);
+                }
+                return Err(error);
+            }
+            enqueue(&mut outbound, &[], bytes.clone())
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Ready when `len` more bytes may be queued.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.link.outbound.lock();
+        match outbound.check_space(len, &self.link.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
+    }
+
+    /// Whether `len` more bytes may be queued now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
+        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
+    }
+
+    /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
+    /// may be queued now, and appends no more than that.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send); `encode` has then not run.
+    pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_space(len, &self.link.worker.outbound)?;
+            outbound.append(encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
+    /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
+    /// appends.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `encode` has then not run.
+    pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            outbound.append(encode)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// [`check_ready`](Self::check_ready) for both and [`append_with`](Self::append_with) in one step.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_space(head.len() + payload.len(), &self.link.worker.outbound)?;
+            enqueue(&mut outbound, head, payload)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+        let schedule = {
+            let mut outbound = self.link.outbound.lock();
+            outbound.check_open()?;
+            enqueue(&mut outbound, head, payload)
+        };
+        self.link.tell(schedule);
+        Ok(())
+    }
+
+    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`]. Wakes the
+    /// task that waits in [`Connection::poll_receive`](crate::Connection::poll_receive), which finds [`is_finished`](Self::is_finished) true: a peer that
+    /// does not answer the last bytes is waited for by nobody but it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send): of several callers exactly one succeeds.
+    pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+        let (schedule, waiting) = self.link.end_outbound(|outbound| {
+            outbound.check_open()?;
+            // The append schedules; finishing adds nothing to tell.
+            let schedule = outbound.append(encode);
+            let _ = outbound.finish(false);
+            Ok((schedule, outbound.take_wakers()))
+        })?;
+        self.link.tell(schedule);
+        // From now on the reader may have less patience; the locks are never held together.
+        let reader = self.link.take_reader(&mut self.link.inbound.lock());
+        waiting.into_iter().chain(reader).for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Waits until everything accepted so far is in the kernel's hands, whatever other senders queue meanwhile.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection failed first.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let end = self.link.outbound.lock().accepted_end();
+        poll_fn(|cx| self.poll_sent(cx, end)).await
+    }
+
+    /// Ready when nothing is queued. Unlike [`flush`](Self::flush) it waits for what is queued meanwhile, too.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let end = self.link.outbound.lock().accepted_end();
+        self.poll_sent(cx, end)
+    }
+
+    fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
+        match self.link.outbound.lock().check_sent(end, cx.waker()) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
+    /// [`SendError::Finished`].
+    pub fn shutdown_write(&self) {
+        let (schedule, waiting) = self.link.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
+        self.link.tell(schedule);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    pub fn abort(&self) {
+        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
+    }
+
+    /// Wakes `waker` once the connection is closed, and at once if it is; each call adds one, until then.
+    ///
+    /// Closed is a connection that failed, was aborted, or has ended in order: then everything has been sent, and the peer's
+    /// FIN has come or was waited for long enough.
+    pub fn wake_when_closed(&self, waker: &Waker) {
+        let waits = self.link.outbound.lock().wake_at_close(waker);
+        if !waits {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
+        let link = &self.link;
+        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+    }
+
+    /// The timers of this connection's worker.
+    pub fn timer(&self) -> Timer {
+        Timer::new(Arc::clone(&self.link.worker))
+    }
+
+    /// Whether bytes may still be queued, space aside.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn check_open(&self) -> Result<(), SendError> {
+        self.link.outbound.lock().check_open()
+    }
+
+    /// Whether the connection takes no more bytes: it is finished or closed.
+    pub fn is_finished(&self) -> bool {
+        self.link.is_finished()
+    }
+
+    /// Bytes accepted and not yet in the kernel's hands.
+    pub fn outbound_bytes(&self) -> usize {
+        self.link.outbound.lock().bytes()
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("key", &self.link.key).finish()
+    }
+}
+
+/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
+pub const COPY_BYTES_MAX: usize = 4096;
+
+/// Queues `head` by copy and `payload` by whichever way costs less.
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+    if payload.len() > COPY_BYTES_MAX {
+        return outbound.append_shared(head, payload);
+    }
+    outbound.append(|tail| {
+        tail.reserve(head.len() + payload.len());
+        tail.extend_from_slice(head);
+        tail.extend_from_slice(&payload);
+    })
+}

@@ -1,0 +1,418 @@
+//! The simulated driver: a kernel, a network and peers in memory, for tests of a whole worker.
+//!
+//! Everything runs on the test's thread, in time that the test owns, and every choice comes from one seed: how bytes
+//! are cut, when completions are seen and in which order those of different connections, which receives end early or
+//! find no buffer, how cancellations race with data. Waiting costs nothing: when nothing can happen before the worker's
+//! timeout, the clock jumps to it; when nothing can ever happen, the test fails, for the worker has lost a wake.
+//!
+//! The driver checks the worker's half of the [`Driver`] contract as it goes: one receive and one send at a time, no
+//! operation on a closed connection, nothing after FIN, each buffer given back once, each connection closed once.
+//!
+//! [`Net`] is the test's side of it; `slot` is what a ring does for one connection, `peer` is the far end of it and the
+//! socket buffers between, `pool` the receive buffers.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Accepted, Capabilities, Driver, Event, Received, SocketTask};
+use crate::error::Address;
+use crate::shared::ConnKey;
+use crate::shared::chunk::Chunk;
+use crate::shared::mailbox::Signal;
+use crate::shared::send_batch::SendBatch;
+
+mod peer;
+mod pool;
+mod slot;
+
+pub(crate) use peer::{Ending, Peer, Saw, Script};
+use pool::Pool;
+use slot::{Slot, SlotState};
+
+/// What kind of kernel is simulated.
+#[derive(Clone, Debug)]
+pub(crate) struct SimConfig {
+    pub(crate) seed: u64,
+    /// Nothing is late, cut, or fails by chance: for tests of exact times.
+    pub(crate) calm: bool,
+    pub(crate) receive_budget: bool,
+    pub(crate) buffers: u16,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) connections_max: usize,
+}
+
+/// The seeded choices of a run.
+pub(crate) struct Luck {
+    random: fastrand::Rng,
+    calm: bool,
+}
+
+impl Luck {
+    /// Whether what can happen does so in this step.
+    fn now(&mut self, force: bool) -> bool {
+        force || self.calm || self.random.bool()
+    }
+
+    /// Whether something unwanted happens, once in `times`.
+    fn fault(&mut self, times: u32) -> bool {
+        !self.calm && self.random.u32(..times) == 0
+    }
+
+    /// How many of `most` (at least one) bytes move together.
+    fn piece(&mut self, most: usize) -> usize {
+        if self.calm || most == 1 { most } else { self.random.usize(1..=most) }
+    }
+
+    fn pause(&mut self, longest: Duration) -> Duration {
+        if self.calm { longest } else { longest.mul_f64(self.random.f64()) }
+    }
+}
+
+/// The network and the clock, shared by the driver and the test.
+pub(crate) struct Net {
+    luck: Luck,
+    now: Duration,
+    /// The same time for handlers, which must be `Send`; in nanoseconds.
+    clock: Arc<AtomicU64>,
+    pub(crate) peers: Vec<Peer>,
+    /// Peers that have not been accepted, in order.
+    backlog: VecDeque<usize>,
+}
+
+impl Net {
+    pub(crate) fn new(config: &SimConfig) -> Rc<RefCell<Self>> {
+        let luck = Luck { random: fastrand::Rng::with_seed(config.seed), calm: config.calm };
+        let clock = Arc::new(AtomicU64::new(0));
+        Rc::new(RefCell::new(Self { luck, now: Duration::ZERO, clock, peers: Vec::new(), backlog: VecDeque::new() }))
+    }
+
+    /// Adds a peer that connects at its script's time; its number is the port of its address.
+    pub(crate) fn connect(&mut self, script: Script) -> usize {
+        let number = self.peers.len();
+        self.peers.push(Peer::new(script));
+        self.backlog.push_back(number);
+        number
+    }
+
+    /// Has a peer send these bytes too, at the given time.
+    pub(crate) fn say(&mut self, peer: usize, bytes: &[u8], at: Duration) {
+        self.peers[peer].say(bytes, at);
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub(crate) fn clock(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn advance_to(&mut self, now: Duration) {
+        assert!(now >= self.now, "time does not go back");
+        self.now = now;
+        self.clock.store(now.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Time passes by chance.
+    fn pass(&mut self, most: Duration) {
+        if !self.luck.calm {
+            let pause = self.luck.pause(most);
+            self.advance_to(self.now + pause);
+        }
+    }
+
+    /// The peer's number in an address that the driver reported.
+    pub(crate) fn peer_of(address: Address) -> usize {
+        usize::from(address.ip().expect("simulated peers have socket addresses").port())
+    }
+
+    /// Lets the peers act until none has anything to do: what is on its way to them arrives.
+    pub(crate) fn settle(&mut self) {
+        while let Some(at) = self.peers.iter().filter_map(|peer| peer.next_act(self.now)).min() {
+            self.advance_to(at.max(self.now));
+            for peer in &mut self.peers {
+                peer.step(self.now, &mut self.luck, true);
+            }
+        }
+    }
+
+    /// The next time at which a peer does something by itself.
+    fn next_act(&self) -> Option<Duration> {
+        let arriving = self.backlog.front().map(|&number| self.peers[number].starts_at());
+        self.peers.iter().filter_map(|peer| peer.next_act(self.now)).chain(arriving).filter(|&at| at > self.now).min()
+    }
+}
+
+/// Another thread, which runs while the worker waits.
+pub(crate) trait Neighbour {
+    /// Does a step of its work; false if it sleeps.
+    fn step(&mut self) -> bool;
+}
+
+pub(crate) struct SimDriver {
+    net: Rc<RefCell<Net>>,
+    capabilities: Capabilities,
+    signal: Arc<Signal>,
+    woken: Arc<AtomicBool>,
+    neighbour: Option<Box<dyn Neighbour>>,
+    slots: Vec<Slot>,
+    /// Free slots; the one freed last is used next, so that late completions of its former connection would show.
+    free: Vec<u32>,
+    pool: Pool,
+    accepting: Accepting,
+}
+
+/// ```text
+///   Idle ◀──── ended ────▶ Armed ── close_listeners ──▶ Ending ──▶ Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    Idle,
+    Armed,
+    Ending,
+    Closed,
+}
+
+/// Steps without any effect after which the next does everything that can be done.
+const LAZY_STEPS_MAX: usize = 4;
+
+/// What a worker's round takes at most, outside calm runs.
+const BUSY_MAX: Duration = Duration::from_micros(500);
+
+/// Steps of one wait; far more than any scenario needs.
+const STEPS_MAX: usize = 1_000_000;
+
+impl SimDriver {
+    pub(crate) fn new(config: &SimConfig, net: Rc<RefCell<Net>>) -> Self {
+        let woken = Arc::new(AtomicBool::new(false));
+        let wake = Arc::clone(&woken);
+        let signal = Signal::new(move || wake.store(true, Ordering::SeqCst));
+        Self {
+            net,
+            capabilities: Capabilities {
+                summary: "simulation".to_owned(),
+                receive_budget: config.receive_budget,
+                connections_max: config.connections_max,
+            },
+            pool: Pool::new(config.buffers, config.buffer_bytes, Arc::clone(&signal)),
+            signal,
+            woken,
+            neighbour: None,
+            slots: Vec::new(),
+            free: (0..config.connections_max as u32).rev().collect(),
+            accepting: Accepting::Idle,
+        }
+    }
+
+    /// Lets another thread (that of the handlers) run while the worker waits.
+    pub(crate) fn set_neighbour(&mut self, neighbour: impl Neighbour + 'static) {
+        self.neighbour = Some(Box::new(neighbour));
+    }
+
+    /// Lets the neighbour do a step although the worker does not wait; false if it sleeps.
+    pub(crate) fn step_neighbour(&mut self) -> bool {
+        self.neighbour.as_mut().is_some_and(|neighbour| neighbour.step())
+    }
+
+    /// Checks that a worker that has ended left nothing behind.
+    pub(crate) fn assert_idle(&self) {
+        assert!(self.slots.iter().all(|slot| slot.state == SlotState::Free), "a slot is still open");
+        assert_eq!(self.in_flight(), 0, "operations in flight");
+    }
+
+    fn open_slot(&mut self, key: ConnKey, call: &str) -> &mut Slot {
+        let slot = &mut self.slots[key.index as usize];
+        assert_eq!(slot.key(), key, "{call} on a slot's former connection");
+        assert_eq!(slot.state, SlotState::Open, "{call} on a closed connection");
+        slot
+    }
+
+    /// Everything does a step, or with `force` all that it can; whether anything happened.
+    fn step(&mut self, force: bool, events: &mut Vec<Event>) -> bool {
+        let net = Rc::clone(&self.net);
+        // The neighbour's code looks at the net too: it runs while that is not borrowed.
+        let runs = net.borrow_mut().luck.now(force);
+        let mut moved = runs && self.neighbour.as_mut().is_some_and(|neighbour| neighbour.step());
+        let net = &mut *net.borrow_mut();
+        moved |= self.step_accept(net, force, events);
+        moved |= self.pool.step(&mut net.luck, force);
+        let count = self.slots.len();
+        let start = if net.luck.calm { 0 } else { net.luck.random.usize(..=count) };
+        for number in start..start + count {
+            let slot = &mut self.slots[number % count];
+            let Some(peer) = slot.peer().map(|number| &mut net.peers[number]) else { continue };
+            moved |= slot.step(peer, &mut self.pool, &mut net.luck, net.now, force, events);
+            if slot.state == SlotState::Free {
+                self.free.push(slot.key().index);
+            }
+        }
+        for peer in &mut net.peers {
+            moved |= peer.step(net.now, &mut net.luck, force);
+        }
+        moved
+    }
+
+    fn step_accept(&mut self, net: &mut Net, force: bool, events: &mut Vec<Event>) -> bool {
+        if !matches!(self.accepting, Accepting::Armed | Accepting::Ending) || !net.luck.now(force) {
+            return false;
+        }
+        let waiting = net.backlog.front().is_some_and(|&number| net.peers[number].starts_at() <= net.now);
+        // A client may be accepted after the listener was told to close and before that has happened.
+        let accepts = waiting && (self.accepting == Accepting::Armed || net.luck.fault(2));
+        if accepts && !self.free.is_empty() {
+            if net.luck.fault(20) {
+                // Too many open files.
+                events.push(Event::AcceptEnded { listener: 0, error: Some(io::Error::from_raw_os_error(24)) });
+                self.accepting = self.accepting.ended();
+                return true;
+            }
+            let accepted = self.accept(net);
+            events.push(Event::Accepted(Box::new(accepted)));
+        }
+        if self.accepting == Accepting::Ending || (accepts && (self.free.is_empty() || net.luck.fault(3))) {
+            events.push(Event::AcceptEnded { listener: 0, error: None });
+            self.accepting = self.accepting.ended();
+            return true;
+        }
+        accepts
+    }
+
+    fn accept(&mut self, net: &mut Net) -> Accepted {
+        let number = net.backlog.pop_front().expect("a client waits");
+        let index = self.free.pop().expect("a slot is free");
+        while self.slots.len() <= index as usize {
+            self.slots.push(Slot::new(self.slots.len() as u32));
+        }
+        net.peers[number].connected(net.now);
+        let key = self.slots[index as usize].open(number);
+        let peer = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, number as u16)));
+        Accepted { key, peer, local: Address::Unix }
+    }
+}
+
+impl Accepting {
+    fn ended(self) -> Self {
+        match self {
+            Self::Idle | Self::Armed => Self::Idle,
+            Self::Ending | Self::Closed => Self::Closed,
+        }
+    }
+}
+
+impl Driver for SimDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&self.signal)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.net.borrow().now
+    }
+
+    fn arm_accept(&mut self, _listener: usize) -> bool {
+        assert!(!matches!(self.accepting, Accepting::Ending | Accepting::Closed), "accepting on a closed listener");
+        if self.free.is_empty() {
+            return false;
+        }
+        self.accepting = Accepting::Armed;
+        true
+    }
+
+    fn close_listeners(&mut self) {
+        self.accepting = match self.accepting {
+            Accepting::Armed => Accepting::Ending,
+            Accepting::Idle => Accepting::Closed,
+            Accepting::Ending | Accepting::Closed => panic!("listeners are closed once"),
+        };
+    }
+
+    fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
+        assert!(budget.is_none() || self.capabilities.receive_budget, "a budget that this kernel does not know");
+        assert_ne!(budget, Some(0), "a budget of nothing would never end");
+        self.open_slot(key, "arm_receive").arm_receive(budget);
+    }
+
+    fn cancel_receive(&mut self, key: ConnKey) {
+        self.open_slot(key, "cancel_receive").cancel_receive();
+    }
+
+    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+        self.open_slot(key, "send").send(batch);
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        let net = Rc::clone(&self.net);
+        let slot = self.open_slot(key, "shutdown_write");
+        slot.shutdown_write(&mut net.borrow_mut().peers);
+    }
+
+    fn close(&mut self, key: ConnKey, reset: bool) {
+        self.open_slot(key, "close");
+        self.slots[key.index as usize].close(reset, &mut self.pool);
+    }
+
+    fn with_socket(&mut self, _key: ConnKey, task: SocketTask) {
+        task(Err(io::ErrorKind::Unsupported.into()));
+    }
+
+    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        self.pool.view(received)
+    }
+
+    fn lease(&mut self, received: Received) -> Chunk {
+        Chunk::from(self.pool.lease(received))
+    }
+
+    fn recycle(&mut self, received: Received) {
+        self.pool.recycle(&received);
+    }
+
+    fn buffers_free(&mut self) -> usize {
+        self.pool.free_or_want(&mut self.net.borrow_mut().luck)
+    }
+
+    fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let limit = timeout.map(|timeout| self.net.borrow().now + timeout);
+        self.net.borrow_mut().pass(BUSY_MAX);
+        let mut lazy = 0;
+        for _ in 0..STEPS_MAX {
+            let moved = self.step(lazy >= LAZY_STEPS_MAX, events);
+            let woken = self.woken.swap(false, Ordering::SeqCst);
+            let mut net = self.net.borrow_mut();
+            if timeout == Some(Duration::ZERO) || woken || (!events.is_empty() && net.luck.now(false)) {
+                return Ok(());
+            }
+            if moved {
+                lazy = 0;
+            } else if lazy < LAZY_STEPS_MAX {
+                lazy += 1;
+            } else if !events.is_empty() {
+                return Ok(());
+            } else {
+                // Nothing can happen at this time: on to the next at which something does.
+                let next = [net.next_act(), limit].into_iter().flatten().min();
+                let Some(next) = next else { panic!("the worker sleeps for ever: a wake was lost") };
+                let next = next.max(net.now);
+                net.advance_to(next);
+                if limit.is_some_and(|limit| limit <= next) {
+                    return Ok(());
+                }
+            }
+        }
+        panic!("one wait took {STEPS_MAX} steps");
+    }
+
+    fn in_flight(&self) -> usize {
+        let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
+        accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
+    }
+}

@@ -1,0 +1,99 @@
+//! The receive buffers of the simulated ring.
+
+use std::sync::Arc;
+
+use super::Luck;
+use crate::driver::Received;
+use crate::shared::mailbox::Signal;
+
+enum Buffer {
+    Free,
+    /// Named by a completion.
+    Filled(Vec<u8>),
+    /// Held by a handler.
+    Leased,
+}
+
+/// Buffers with their whereabouts. A lease is simulated by a copy and by keeping the buffer for a random while.
+pub(super) struct Pool {
+    buffers: Vec<Buffer>,
+    pub(super) buffer_bytes: usize,
+    /// The worker waits for a buffer.
+    wanted: bool,
+    signal: Arc<Signal>,
+}
+
+impl Pool {
+    pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> Self {
+        Self { buffers: (0..count).map(|_| Buffer::Free).collect(), buffer_bytes, wanted: false, signal }
+    }
+
+    pub(super) fn has_free(&self) -> bool {
+        self.free() > 0
+    }
+
+    /// Fills a free buffer, as the kernel does.
+    pub(super) fn fill(&mut self, bytes: Vec<u8>) -> Received {
+        assert!(!bytes.is_empty() && bytes.len() <= self.buffer_bytes);
+        let number = self.buffers.iter().position(|buffer| matches!(buffer, Buffer::Free)).expect("a free buffer");
+        let len = bytes.len() as u32;
+        self.buffers[number] = Buffer::Filled(bytes);
+        Received::Buffer { buffer: number as u16, large: false, len }
+    }
+
+    pub(super) fn view(&self, received: &Received) -> &[u8] {
+        match &self.buffers[number(received)] {
+            Buffer::Filled(bytes) => bytes,
+            Buffer::Free | Buffer::Leased => panic!("a look into a buffer that was given back"),
+        }
+    }
+
+    /// Takes the bytes over; the buffer stays away for a while if more than half of them are free.
+    pub(super) fn lease(&mut self, received: Received) -> Vec<u8> {
+        let bytes = self.view(&received).to_vec();
+        let plenty = self.free() * 2 > self.buffers.len();
+        self.buffers[number(&received)] = if plenty { Buffer::Leased } else { Buffer::Free };
+        bytes
+    }
+
+    pub(super) fn recycle(&mut self, received: &Received) {
+        self.view(received);
+        self.buffers[number(received)] = Buffer::Free;
+    }
+
+    /// The answer may be out of date at once: handlers on other threads give buffers back at any time.
+    pub(super) fn free_or_want(&mut self, luck: &mut Luck) -> usize {
+        let free = self.free();
+        self.wanted |= free == 0;
+        if luck.fault(2) {
+            self.step(luck, false);
+        }
+        free
+    }
+
+    /// Handlers give some of the leased buffers back.
+    pub(super) fn step(&mut self, luck: &mut Luck, force: bool) -> bool {
+        let mut moved = false;
+        for buffer in &mut self.buffers {
+            if matches!(buffer, Buffer::Leased) && luck.now(force) {
+                *buffer = Buffer::Free;
+                moved = true;
+            }
+        }
+        if moved && std::mem::take(&mut self.wanted) {
+            self.signal.notify_now();
+        }
+        moved
+    }
+
+    fn free(&self) -> usize {
+        self.buffers.iter().filter(|buffer| matches!(buffer, Buffer::Free)).count()
+    }
+}
+
+fn number(received: &Received) -> usize {
+    match received {
+        Received::Buffer { buffer, .. } => usize::from(*buffer),
+        Received::Owned(_) => panic!("the simulation hands out buffers only"),
+    }
+}

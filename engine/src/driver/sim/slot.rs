@@ -1,0 +1,251 @@
+//! What the simulated ring does for one connection: its operations, and the completions it has not shown yet.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::pool::Pool;
+use super::{Luck, Peer};
+use crate::driver::{Event, ReceiveEnd, Received};
+use crate::shared::ConnKey;
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
+
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
+
+/// ```text
+///   Free ── accepted ──▶ Open ── close ──▶ Closing ──▶ Free
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlotState {
+    Free,
+    Open,
+    Closing { reset: bool },
+}
+
+/// A receive in the kernel.
+struct Armed {
+    /// Bytes left of its budget.
+    left: Option<u32>,
+    cancelled: bool,
+}
+
+/// A completion of a receive on its way to the worker.
+enum Seen {
+    Data { data: Received, more: bool },
+    End(ReceiveEnd),
+}
+
+pub(super) struct Slot {
+    index: u32,
+    generation: u32,
+    pub(super) state: SlotState,
+    peer: Option<usize>,
+    armed: Option<Armed>,
+    seen: VecDeque<Seen>,
+    /// The worker has not been told of the receive's end.
+    receiving: bool,
+    batch: Option<SendBatch>,
+    sent: Option<Result<(), i32>>,
+    /// The memory of the last batch that has left.
+    fin: bool,
+    /// The peer's reset was reported; it is reported once.
+    reset_seen: bool,
+}
+
+impl Slot {
+    pub(super) fn new(index: u32) -> Self {
+        Self {
+            index,
+            generation: 0,
+            state: SlotState::Free,
+            peer: None,
+            armed: None,
+            seen: VecDeque::new(),
+            receiving: false,
+            batch: None,
+            sent: None,
+            fin: false,
+            reset_seen: false,
+        }
+    }
+
+    pub(super) fn key(&self) -> ConnKey {
+        ConnKey { index: self.index, generation: self.generation }
+    }
+
+    pub(super) fn peer(&self) -> Option<usize> {
+        self.peer
+    }
+
+    pub(super) fn open(&mut self, peer: usize) -> ConnKey {
+        let generation = self.generation + 1;
+        *self = Self { generation, state: SlotState::Open, peer: Some(peer), ..Self::new(self.index) };
+        self.key()
+    }
+
+    pub(super) fn arm_receive(&mut self, budget: Option<u32>) {
+        assert!(!self.receiving, "one receive at a time");
+        self.receiving = true;
+        self.armed = Some(Armed { left: budget, cancelled: false });
+    }
+
+    pub(super) fn cancel_receive(&mut self) {
+        // It may have ended already, and the worker not have come to that event: the cancellation then finds nothing.
+        if let Some(armed) = &mut self.armed {
+            armed.cancelled = true;
+        }
+    }
+
+    pub(super) fn send(&mut self, batch: SendBatch) {
+        assert!(self.batch.is_none() && self.sent.is_none(), "one send at a time");
+        assert!(!self.fin, "a send after FIN");
+        assert!(batch.remaining() > 0, "an empty send");
+        assert!(batch.slices().count() <= BATCH_SEGMENTS_MAX);
+        self.batch = Some(batch);
+    }
+
+    pub(super) fn shutdown_write(&mut self, peers: &mut [Peer]) {
+        assert!(self.batch.is_none() && self.sent.is_none(), "FIN under a send");
+        assert!(!self.fin, "one FIN");
+        self.fin = true;
+        if let Some(peer) = self.peer {
+            peers[peer].deliver_fin();
+        }
+    }
+
+    pub(super) fn close(&mut self, reset: bool, pool: &mut Pool) {
+        assert!(reset || (self.batch.is_none() && self.sent.is_none()), "an orderly close under a send");
+        // An armed receive is cancelled with the close, and says nothing any more.
+        self.state = SlotState::Closing { reset };
+        self.armed = None;
+        self.batch = None;
+        self.sent = None;
+        self.receiving = false;
+        for seen in self.seen.drain(..) {
+            if let Seen::Data { data, .. } = seen {
+                pool.recycle(&data);
+            }
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        usize::from(self.receiving)
+            + usize::from(self.batch.is_some() || self.sent.is_some())
+            + usize::from(matches!(self.state, SlotState::Closing { .. }))
+    }
+
+    /// The kernel moves bytes, and shows the worker some of what has completed.
+    pub(super) fn step(
+        &mut self,
+        peer: &mut Peer,
+        pool: &mut Pool,
+        luck: &mut Luck,
+        now: Duration,
+        force: bool,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        match self.state {
+            SlotState::Free => false,
+            SlotState::Open => {
+                let moved = self.kernel_receive(peer, pool, luck, force) | self.kernel_send(peer, luck, force);
+                moved | self.show(luck, force, events)
+            }
+            SlotState::Closing { reset } => {
+                if !luck.now(force) {
+                    return false;
+                }
+                self.state = SlotState::Free;
+                self.peer = None;
+                peer.closed(reset, now);
+                events.push(Event::Closed { key: self.key() });
+                true
+            }
+        }
+    }
+
+    fn kernel_receive(&mut self, peer: &mut Peer, pool: &mut Pool, luck: &mut Luck, force: bool) -> bool {
+        let Some(armed) = &mut self.armed else { return false };
+        let ready = !peer.inbox.is_empty() || peer.fin_sent || (peer.reset_sent && !self.reset_seen);
+        if !(ready || armed.cancelled || peer.reset_sent) || !luck.now(force) {
+            return false;
+        }
+        // A cancellation wins over data, or comes too late for it, by chance.
+        let end = if armed.cancelled && (!ready || luck.now(false)) {
+            ReceiveEnd::Cancelled
+        } else if !pool.has_free() {
+            ReceiveEnd::Starved
+        } else if !peer.inbox.is_empty() {
+            return self.kernel_fill(peer, pool, luck);
+        } else if peer.reset_sent && !self.reset_seen {
+            self.reset_seen = true;
+            ReceiveEnd::Failed(ECONNRESET)
+        } else {
+            ReceiveEnd::Eof
+        };
+        self.armed = None;
+        self.seen.push_back(Seen::End(end));
+        true
+    }
+
+    fn kernel_fill(&mut self, peer: &mut Peer, pool: &mut Pool, luck: &mut Luck) -> bool {
+        let Some(armed) = &mut self.armed else { return false };
+        let piece = luck.piece(peer.inbox.len().min(pool.buffer_bytes));
+        let data = pool.fill(peer.inbox.drain(..piece).collect());
+        armed.left = armed.left.map(|left| left.saturating_sub(piece as u32));
+        // Kernels end a multishot for reasons of their own, too.
+        let more = armed.left != Some(0) && !luck.fault(8);
+        if !more {
+            self.armed = None;
+        }
+        self.seen.push_back(Seen::Data { data, more });
+        true
+    }
+
+    fn kernel_send(&mut self, peer: &mut Peer, luck: &mut Luck, force: bool) -> bool {
+        let Some(batch) = &mut self.batch else { return false };
+        let failed = peer.reset_sent;
+        if (peer.room() == 0 && !failed) || !luck.now(force) {
+            return false;
+        }
+        if failed {
+            let errno = if self.reset_seen { EPIPE } else { ECONNRESET };
+            self.batch = None;
+            self.sent = Some(Err(errno));
+            return true;
+        }
+        let mut piece = luck.piece(peer.room().min(batch.remaining()));
+        let moved = piece;
+        for slice in batch.slices() {
+            let part = piece.min(slice.len());
+            peer.deliver(&slice[..part]);
+            piece -= part;
+        }
+        if batch.advance(moved) {
+            self.batch = None;
+            self.sent = Some(Ok(()));
+        }
+        true
+    }
+
+    fn show(&mut self, luck: &mut Luck, force: bool, events: &mut Vec<Event>) -> bool {
+        let key = self.key();
+        let before = events.len();
+        if self.sent.is_some() && luck.now(force) {
+            events.extend(self.sent.take().map(|result| Event::Sent { key, result }));
+        }
+        while !self.seen.is_empty() && luck.now(force) {
+            match self.seen.pop_front() {
+                Some(Seen::Data { data, more }) => {
+                    self.receiving = more;
+                    events.push(Event::Received { key, data, more });
+                }
+                Some(Seen::End(end)) => {
+                    self.receiving = false;
+                    events.push(Event::ReceiveEnded { key, end });
+                }
+                None => {}
+            }
+        }
+        events.len() > before
+    }
+}

@@ -1,0 +1,479 @@
+//! The std driver: blocking sockets, one thread that reads and one that writes for each connection, one that accepts for
+//! each listener. Nothing here is particular to one system.
+//!
+//! The threads do what a ring's kernel side does: they take operations from channels and post [`Event`]s to the worker's
+//! mailbox. A blocked read or write is ended by shutting the socket down, so a receive cannot be cancelled alone; it
+//! always has a budget instead.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{SockAddr, SockRef, Socket, Type};
+
+use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
+use crate::engine::listener::Listener;
+use crate::error::Address;
+use crate::shared::ConnKey;
+use crate::shared::chunk::Chunk;
+use crate::shared::mailbox::{Mailbox, Signal};
+use crate::shared::send_batch::SendBatch;
+
+/// The most that one read takes.
+const READ_BYTES_MAX: usize = 16 * 1024;
+/// How often a blocked write looks whether the connection is to be reset. Shutting the socket down would end the write
+/// at once, but with a FIN: the peer would take what it got for all there is.
+const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
+/// Attempts to end a blocked accept, 5 ms apart: the first succeeds unless the listener cannot be reached at all.
+const UNBLOCK_ATTEMPTS_MAX: usize = 200;
+/// The threads only move bytes between a socket and the heap.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What the threads post to their worker.
+enum Post {
+    Event(Event),
+    Accepted(usize, Socket, SockAddr),
+    AcceptExited,
+    /// One of a connection's two threads has ended.
+    Exited(ConnKey),
+}
+
+/// What the writing thread is to do.
+enum WriteOp {
+    Send(SendBatch),
+    Shutdown,
+}
+
+struct Slot {
+    generation: u32,
+    connection: Option<Io>,
+}
+
+/// The socket and the ways to its threads.
+struct Io {
+    socket: Arc<Socket>,
+    /// `None` once the connection is closing: the threads end when their channels do.
+    channels: Option<(Sender<u64>, Sender<WriteOp>)>,
+    threads: usize,
+    /// Ends a blocked write.
+    reset: Arc<AtomicBool>,
+}
+
+struct Acceptor {
+    /// `None` once closed.
+    permits: Option<Sender<()>>,
+    armed: bool,
+    exited: Arc<AtomicBool>,
+    address: Option<SockAddr>,
+}
+
+pub(crate) struct ThreadsDriver {
+    capabilities: Capabilities,
+    epoch: Instant,
+    posts: Arc<Mailbox<Post>>,
+    taken: Vec<Post>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    used: usize,
+    acceptors: Vec<Acceptor>,
+    in_flight: usize,
+}
+
+impl ThreadsDriver {
+    /// A driver for the present thread.
+    pub(crate) fn new(connections_max: usize, listeners: Vec<Listener>, epoch: Instant) -> io::Result<Self> {
+        let worker = thread::current();
+        let posts = Arc::new(Mailbox::new(Signal::new(move || worker.unpark())));
+        let summary = "std sockets".to_owned();
+        let mut driver = Self {
+            capabilities: Capabilities { summary, receive_budget: true, connections_max },
+            epoch,
+            posts,
+            taken: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            used: 0,
+            acceptors: Vec::new(),
+            in_flight: 0,
+        };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            driver.spawn_acceptor(index, listener)?;
+        }
+        Ok(driver)
+    }
+
+    fn spawn_acceptor(&mut self, index: usize, listener: Listener) -> io::Result<()> {
+        let (permits, permitted) = channel();
+        let exited = Arc::new(AtomicBool::new(false));
+        let address = listener.socket().local_addr().ok();
+        let (posts, gone) = (Arc::clone(&self.posts), Arc::clone(&exited));
+        spawn("tidegate-accept", move || {
+            accept_loop(index, &listener, &permitted, &posts);
+            if !gone.swap(true, Ordering::AcqRel) {
+                posts.post(Post::AcceptExited);
+            }
+        })?;
+        self.in_flight += 1;
+        self.acceptors.push(Acceptor { permits: Some(permits), armed: false, exited, address });
+        Ok(())
+    }
+
+    fn io(&mut self, key: ConnKey) -> Option<&mut Io> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.connection.as_mut() } else { None }
+    }
+
+    fn channels(&mut self, key: ConnKey) -> Option<&(Sender<u64>, Sender<WriteOp>)> {
+        self.io(key)?.channels.as_ref()
+    }
+
+    fn process(&mut self, post: Post, events: &mut Vec<Event>) {
+        match post {
+            Post::Event(event) => {
+                let open = match &event {
+                    Event::Sent { key, .. } | Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => {
+                        self.channels(*key).is_some()
+                    }
+                    Event::AcceptEnded { listener, .. } => {
+                        self.acceptors[*listener].armed = false;
+                        true
+                    }
+                    Event::Accepted(_) | Event::Closed { .. } => true,
+                };
+                if open {
+                    events.push(event);
+                }
+            }
+            Post::Accepted(listener, socket, peer) => {
+                self.acceptors[listener].armed = false;
+                if self.acceptors[listener].permits.is_none() {
+                    // Closed meanwhile; most likely this is our own call to end the accept.
+                    return;
+                }
+                match self.open(socket, &peer) {
+                    Ok(accepted) => {
+                        events.push(accepted);
+                        events.push(Event::AcceptEnded { listener, error: None });
+                    }
+                    // EINVAL and the like on one socket: its peer has gone, the listener is well.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        events.push(Event::AcceptEnded { listener, error: None });
+                    }
+                    Err(error) => events.push(Event::AcceptEnded { listener, error: Some(error) }),
+                }
+            }
+            Post::AcceptExited => self.in_flight -= 1,
+            Post::Exited(key) => self.on_thread_exit(key, events),
+        }
+    }
+
+    /// Gives an accepted socket a slot and its two threads.
+    fn open(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
+        socket.set_write_timeout(Some(BLOCKED_WRITE_LOOK))?;
+        let peer = to_address(peer);
+        let local = socket.local_addr().map_or(peer, |local| to_address(&local));
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, connection: None });
+            (self.slots.len() - 1) as u32
+        });
+        let key = ConnKey { index, generation: self.slots[index as usize].generation };
+        let (socket, reset) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let ((budgets, read_ops), (writes, write_ops)) = (channel(), channel());
+        let started =
+            self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, &reset, write_ops));
+        if let Err(error) = started {
+            // The channels go with this scope, and with them a thread that did start; it names a generation of no one.
+            self.slots[index as usize].generation += 1;
+            self.free.push(index);
+            return Err(error);
+        }
+        self.slots[index as usize].connection =
+            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, reset });
+        self.used += 1;
+        self.in_flight += 2;
+        Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
+    }
+
+    fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, budgets: Receiver<u64>) -> io::Result<()> {
+        let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
+        spawn("tidegate-read", move || {
+            read_loop(key, &socket, &budgets, &posts);
+            drop(socket);
+            posts.post(Post::Exited(key));
+        })
+    }
+
+    fn spawn_writer(
+        &self,
+        key: ConnKey,
+        socket: &Arc<Socket>,
+        reset: &Arc<AtomicBool>,
+        ops: Receiver<WriteOp>,
+    ) -> io::Result<()> {
+        let (posts, socket, reset) = (Arc::clone(&self.posts), Arc::clone(socket), Arc::clone(reset));
+        spawn("tidegate-write", move || {
+            write_loop(key, &socket, &reset, &ops, &posts);
+            drop(socket);
+            posts.post(Post::Exited(key));
+        })
+    }
+
+    fn on_thread_exit(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let Some(io) = self.io(key) else { return };
+        io.threads -= 1;
+        let last = io.threads == 0;
+        self.in_flight -= 1;
+        if last {
+            let slot = &mut self.slots[key.index as usize];
+            // The last reference: dropping it closes the socket.
+            slot.connection = None;
+            slot.generation += 1;
+            self.free.push(key.index);
+            self.used -= 1;
+            events.push(Event::Closed { key });
+        }
+    }
+}
+
+impl Driver for ThreadsDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn signal(&self) -> Arc<Signal> {
+        Arc::clone(self.posts.signal())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn arm_accept(&mut self, listener: usize) -> bool {
+        let full = self.used >= self.capabilities.connections_max;
+        let acceptor = &mut self.acceptors[listener];
+        let Some(permits) = acceptor.permits.as_ref().filter(|_| !acceptor.armed) else { return true };
+        if full {
+            return false;
+        }
+        acceptor.armed = permits.send(()).is_ok();
+        true
+    }
+
+    fn close_listeners(&mut self) {
+        for acceptor in &mut self.acceptors {
+            if acceptor.permits.take().is_none() || !acceptor.armed {
+                continue;
+            }
+            let (exited, address) = (Arc::clone(&acceptor.exited), acceptor.address.clone());
+            let posts = Arc::clone(&self.posts);
+            let ended = spawn("tidegate-unblock", move || unblock_accept(&exited, address.as_ref(), &posts));
+            if let Err(error) = ended {
+                log::error!("cannot end a listener's thread: {error}");
+            }
+        }
+    }
+
+    fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
+        if let Some((budgets, _)) = self.channels(key) {
+            // The thread cannot have ended before its channel.
+            let _ = budgets.send(budget.map_or(u64::MAX, u64::from));
+        }
+    }
+
+    fn cancel_receive(&mut self, _key: ConnKey) {
+        // The receive ends at its budget.
+    }
+
+    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+        if let Some((_, writes)) = self.channels(key) {
+            let _ = writes.send(WriteOp::Send(batch));
+        }
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        if let Some((_, writes)) = self.channels(key) {
+            let _ = writes.send(WriteOp::Shutdown);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey, reset: bool) {
+        let Some(io) = self.io(key) else { return };
+        if io.channels.take().is_none() {
+            return;
+        }
+        if reset {
+            // Not known for Unix-domain sockets, which have no reset to send.
+            let _ = io.socket.set_linger(Some(Duration::ZERO));
+            io.reset.store(true, Ordering::Relaxed);
+        }
+        // Ends a blocked read; an error says that the peer has ended it already. A blocked write sees `reset`.
+        let half = if reset { Shutdown::Read } else { Shutdown::Both };
+        let _ = io.socket.shutdown(half);
+    }
+
+    fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
+        match self.io(key) {
+            Some(io) if io.channels.is_some() => task(Ok(SockRef::from(&*io.socket))),
+            _ => task(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        match received {
+            Received::Owned(bytes) => bytes,
+            Received::Buffer { .. } => &[],
+        }
+    }
+
+    fn lease(&mut self, received: Received) -> Chunk {
+        match received {
+            Received::Owned(bytes) => Chunk::from(bytes),
+            Received::Buffer { .. } => Chunk::from(Vec::new()),
+        }
+    }
+
+    fn recycle(&mut self, _received: Received) {}
+
+    fn buffers_free(&mut self) -> usize {
+        usize::MAX
+    }
+
+    fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.posts.take(&mut taken);
+        // The worker announced its sleep before it called: a post that came after the look above unparks.
+        if taken.is_empty() && timeout != Some(Duration::ZERO) {
+            match timeout {
+                None => thread::park(),
+                Some(timeout) => thread::park_timeout(timeout),
+            }
+            self.posts.take(&mut taken);
+        }
+        for post in taken.drain(..) {
+            self.process(post, events);
+        }
+        self.taken = taken;
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body).map(drop)
+}
+
+fn accept_loop(index: usize, listener: &Listener, permitted: &Receiver<()>, posts: &Mailbox<Post>) {
+    while permitted.recv().is_ok() {
+        let post = match listener.socket().accept() {
+            Ok((socket, peer)) => Post::Accepted(index, socket, peer),
+            Err(error) => Post::Event(Event::AcceptEnded { listener: index, error: Some(error) }),
+        };
+        posts.post(post);
+    }
+}
+
+/// Connects to the listener until its thread has noticed: there is no portable way to interrupt an accept. A listener
+/// that cannot be reached (its path was removed) is given up, and its thread left behind.
+fn unblock_accept(exited: &AtomicBool, address: Option<&SockAddr>, posts: &Mailbox<Post>) {
+    let target = address.map(reachable);
+    for _ in 0..UNBLOCK_ATTEMPTS_MAX {
+        if exited.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(target) = &target
+            && let Ok(socket) = Socket::new(target.domain(), Type::STREAM, None)
+        {
+            let _ = socket.connect_timeout(target, Duration::from_millis(100));
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    if !exited.swap(true, Ordering::AcqRel) {
+        log::warn!("a listener could not be reached to end it; its thread is left behind");
+        posts.post(Post::AcceptExited);
+    }
+}
+
+/// An address under which a listener bound to `address` is reached from here.
+fn reachable(address: &SockAddr) -> SockAddr {
+    match address.as_socket() {
+        Some(bound) if bound.ip().is_unspecified() => {
+            let ip = match bound.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            };
+            SockAddr::from(SocketAddr::new(ip, bound.port()))
+        }
+        _ => address.clone(),
+    }
+}
+
+fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mailbox<Post>) {
+    while let Ok(mut budget) = budgets.recv() {
+        while budget > 0 {
+            let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
+            let event = match (&mut &*socket).read(&mut bytes) {
+                Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
+                Ok(len) => {
+                    bytes.truncate(len);
+                    bytes.shrink_to_fit();
+                    budget -= len as u64;
+                    Event::Received { key, data: Received::Owned(bytes), more: budget > 0 }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Event::ReceiveEnded { key, end: ReceiveEnd::Failed(errno(&error)) },
+            };
+            let ended = matches!(event, Event::ReceiveEnded { .. });
+            posts.post(Post::Event(event));
+            if ended {
+                break;
+            }
+        }
+    }
+}
+
+fn write_loop(key: ConnKey, socket: &Socket, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
+    while let Ok(op) = ops.recv() {
+        match op {
+            WriteOp::Send(batch) => {
+                let result = write_batch(socket, reset, batch).map_err(|error| errno(&error));
+                posts.post(Post::Event(Event::Sent { key, result }));
+            }
+            WriteOp::Shutdown => drop(socket.shutdown(Shutdown::Write)),
+        }
+    }
+}
+
+fn write_batch(mut socket: &Socket, reset: &AtomicBool, mut batch: SendBatch) -> io::Result<()> {
+    loop {
+        let slices: Vec<IoSlice<'_>> = batch.slices().map(IoSlice::new).collect();
+        match socket.write_vectored(&slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                drop(slices);
+                if batch.advance(sent) {
+                    return Ok(());
+                }
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if !reset.load(Ordering::Relaxed) => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(0)
+}
+
+fn to_address(name: &SockAddr) -> Address {
+    name.as_socket().map_or(Address::Unix, Address::from_socket)
+}

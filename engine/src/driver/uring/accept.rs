@@ -1,0 +1,280 @@
+//! Accepting connections and learning their addresses.
+//!
+//! A multishot accept serves as long as the file table has room to spare. Near its end single accepts take over, one
+//! free slot each: a multishot would go on accepting, and closing, what it has no slot for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use io_uring::{cqueue, opcode, types};
+use socket2::{SockAddr, SockAddrStorage};
+
+use super::op::{Op, Token};
+use super::slot::{Slot, SlotState};
+use super::{UringDriver, raw};
+use crate::driver::{Accepted, Event};
+use crate::engine::listener::Listener;
+use crate::error::Address;
+use crate::shared::ConnKey;
+use crate::util::sync::Mutex;
+
+/// What a listener adds to the free slots below which multishot accepts give way to single ones: more than its queue of
+/// completed connections (`listen` backlog) can hand over in one go.
+fn margin(listener: &Listener) -> usize {
+    listener.backlog() + listener.backlog() / 4
+}
+
+pub(super) struct Acceptor {
+    /// `None` once closed: clients that come then are refused, not left waiting.
+    listener: Option<Listener>,
+    address: Address,
+    /// See [`margin`].
+    margin: usize,
+    armed: Option<Armed>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Multi,
+    Single,
+    /// Cancelled and not ended yet.
+    Ending,
+    /// The same, with the listener to be closed then.
+    Closing,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: Listener) -> Self {
+        Self { address: listener.address(), margin: margin(&listener), listener: Some(listener), armed: None }
+    }
+
+    pub(super) fn leak(&mut self) {
+        // Nothing of the kernel's points here: accepts name no memory.
+        self.armed = None;
+    }
+}
+
+/// The peer's address and the local one.
+type Addresses = io::Result<(Address, Address)>;
+
+/// A connection whose addresses are being looked up. It lies in its slot's box, because the kernel writes the peer's
+/// into it.
+pub(super) struct Arriving {
+    listener: usize,
+    peer: SockAddrStorage,
+    peer_known: bool,
+    /// Filled by the task that runs on the lent socket; `None` until then.
+    addresses: Arc<Mutex<Option<Addresses>>>,
+}
+
+impl UringDriver {
+    /// Arms accepting on one listener unless it is armed or closed; false if no slot is free.
+    pub(super) fn submit_accept(&mut self, listener: usize) -> bool {
+        let (free, margin) = (self.free_slots(), self.margin());
+        let direct = self.features.direct_descriptors;
+        let acceptor = &mut self.acceptors[listener];
+        let Some(socket) = acceptor.listener.as_ref().filter(|_| acceptor.armed.is_none()) else { return true };
+        if free == 0 {
+            return false;
+        }
+        let fd = types::Fd(socket.as_raw_fd());
+        let multi = self.features.multishot_accept && free > margin;
+        acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
+        // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
+        let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
+        let entry = if multi {
+            opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
+        } else {
+            let target = direct.then(types::DestinationSlot::auto_target);
+            let null = std::ptr::null_mut();
+            opcode::Accept::new(fd, null, null.cast()).file_index(target).flags(flags).build()
+        };
+        let token = Token::plain(Op::Accept, listener as u32);
+        // SAFETY: names no memory; the listener is kept by its acceptor until the accept has ended.
+        unsafe { self.ring.push(&entry.user_data(token.pack())) };
+        self.in_flight += 1;
+        true
+    }
+
+    pub(super) fn cancel_accepts(&mut self) {
+        for listener in 0..self.acceptors.len() {
+            match self.acceptors[listener].armed {
+                None => self.acceptors[listener].listener = None,
+                Some(_) => self.cancel_accept(listener, Armed::Closing),
+            }
+        }
+    }
+
+    /// Slots that are neither in use nor promised to an armed single accept: an accept without a slot would lose its
+    /// client. So in a full table each listener holds a slot for the next client of its own.
+    fn free_slots(&self) -> usize {
+        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(Armed::Single)).count();
+        self.capabilities.connections_max.saturating_sub(self.used + promised)
+    }
+
+    /// What all listeners together can hand over in one go.
+    fn margin(&self) -> usize {
+        self.acceptors.iter().map(|acceptor| acceptor.margin).sum()
+    }
+
+    fn end_multishots_in_time(&mut self) {
+        if self.free_slots() > self.margin() {
+            return;
+        }
+        for listener in 0..self.acceptors.len() {
+            if self.acceptors[listener].armed == Some(Armed::Multi) {
+                self.cancel_accept(listener, Armed::Ending);
+            }
+        }
+    }
+
+    fn cancel_accept(&mut self, listener: usize, until: Armed) {
+        self.acceptors[listener].armed = Some(until);
+        self.cancel(Token::plain(Op::Accept, listener as u32));
+    }
+
+    pub(super) fn on_accept(&mut self, token: Token, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (listener, result) = (token.key.index as usize, completion.result());
+        if result >= 0 {
+            self.open_slot(listener, result, events);
+            self.end_multishots_in_time();
+        }
+        if cqueue::more(completion.flags()) {
+            return;
+        }
+        let acceptor = &mut self.acceptors[listener];
+        if acceptor.armed.take() == Some(Armed::Closing) {
+            acceptor.listener = None;
+        }
+        let error = match -result {
+            errno if result < 0 && errno != libc::ECANCELED => Some(io::Error::from_raw_os_error(errno)),
+            _ => None,
+        };
+        events.push(Event::AcceptEnded { listener, error });
+    }
+
+    /// Takes the accepted socket into its slot and asks for its addresses.
+    fn open_slot(&mut self, listener: usize, accepted: i32, events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
+        let index = match direct {
+            true => accepted as u32,
+            false => self.free.pop().unwrap_or(self.slots.len() as u32),
+        };
+        while self.slots.len() <= index as usize {
+            self.slots.push(Slot::free());
+        }
+        let former = &self.slots[index as usize];
+        if former.state == SlotState::Closing {
+            // The kernel reused the slot: its close is done, whatever the order in which that is told.
+            let former = ConnKey { index, generation: former.generation };
+            self.on_close(former, events);
+        }
+        let slot = &mut self.slots[index as usize];
+        debug_assert_eq!(slot.state, SlotState::Free, "the kernel reused a slot that is still open");
+        slot.state = SlotState::Open;
+        slot.fd = accepted;
+        let key = ConnKey { index, generation: slot.generation };
+        self.used += 1;
+        self.look_up_addresses(listener, key, events);
+    }
+
+    fn look_up_addresses(&mut self, listener: usize, key: ConnKey, events: &mut Vec<Event>) {
+        let addresses = Arc::new(Mutex::new(None));
+        let bound = self.acceptors[listener].address;
+        let arriving = Arriving {
+            listener,
+            peer: SockAddrStorage::zeroed(),
+            peer_known: bound == Address::Unix,
+            addresses: Arc::clone(&addresses),
+        };
+        self.slots[key.index as usize].rare().arriving = Some(arriving);
+        if bound == Address::Unix {
+            return self.finish_accept(key, events);
+        }
+        // A specific bound address is every connection's local one; behind a wildcard each has its own.
+        let wildcard = bound.ip().is_some_and(|bound| bound.ip().is_unspecified());
+        if wildcard || !self.features.direct_descriptors {
+            let look_up = move |socket: io::Result<socket2::SockRef<'_>>| {
+                let found = socket.and_then(|s| Ok((to_address(&s.peer_addr()?), to_address(&s.local_addr()?))));
+                *addresses.lock() = Some(found);
+            };
+            self.lend(key, Box::new(look_up));
+            self.finish_accept(key, events);
+            return;
+        }
+        self.submit_peer_name(key);
+    }
+
+    fn submit_peer_name(&mut self, key: ConnKey) {
+        let slot = &mut self.slots[key.index as usize];
+        slot.naming = true;
+        let Some(arriving) = slot.arriving() else { return };
+        let value: *mut SockAddrStorage = &mut arriving.peer;
+        // Exactly the family's name: SO_PEERNAME refuses a longer place.
+        let len = match self.acceptors[arriving.listener].address.ip() {
+            Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
+            _ => size_of::<libc::sockaddr_in>(),
+        };
+        let entry = raw::getsockopt(types::Fd(slot.fd), libc::SO_PEERNAME, value.cast(), len as u32);
+        // SAFETY: the address is written into the slot's boxed `Arriving`, which stays there until this completes.
+        unsafe { self.push(Token::new(Op::PeerName, key), entry) };
+    }
+
+    pub(super) fn on_peer_name(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        let Some(slot) = self.slot(key) else { return };
+        slot.naming = false;
+        if let Some(arriving) = slot.arriving() {
+            arriving.peer_known = true;
+            if result < 0 {
+                // ENOTCONN: the peer has gone already. It is accepted all the same: what it sent is to be read.
+                *arriving.addresses.lock() = Some(Err(io::Error::from_raw_os_error(-result)));
+            }
+        }
+        self.finish_accept(key, events);
+        self.advance_close(key);
+    }
+
+    /// Reports a connection once its addresses are known.
+    pub(super) fn finish_accept(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let direct = self.features.direct_descriptors;
+        let Some(slot) = self.slot(key) else { return };
+        let Some(arriving) = slot.arriving() else { return };
+        let looked_up = arriving.addresses.lock().take();
+        match looked_up {
+            None if !arriving.peer_known => return,
+            // No descriptor to lend: the ring itself can still say who the peer is.
+            Some(Err(_)) if !arriving.peer_known && direct => return self.submit_peer_name(key),
+            _ => {}
+        }
+        let Some(arriving) = slot.take_arriving() else { return };
+        let bound = self.acceptors[arriving.listener].address;
+        let (peer, local) = match looked_up {
+            Some(Ok(addresses)) => addresses,
+            // A peer that has gone already.
+            Some(Err(_)) => (unknown_like(bound), bound),
+            None if bound == Address::Unix => (Address::Unix, Address::Unix),
+            None => {
+                let len = size_of::<SockAddrStorage>() as u32;
+                // SAFETY: the storage began zeroed and the kernel wrote a socket address into it, which fits.
+                let name = unsafe { SockAddr::new(arriving.peer, len) };
+                (to_address(&name), bound)
+            }
+        };
+        events.push(Event::Accepted(Box::new(Accepted { key, peer, local })));
+    }
+}
+
+fn to_address(name: &SockAddr) -> Address {
+    name.as_socket().map_or(Address::Unix, Address::from_socket)
+}
+
+/// The unspecified address of the listener's family, for a peer that could not be asked.
+fn unknown_like(bound: Address) -> Address {
+    match bound.ip() {
+        Some(SocketAddr::V6(_)) => Address::Ip(SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
+        Some(SocketAddr::V4(_)) => Address::Ip(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
+        None => Address::Unix,
+    }
+}

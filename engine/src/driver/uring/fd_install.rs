@@ -1,0 +1,88 @@
+//! Lending a connection's socket out for a moment, as a regular descriptor, to a task that must have one.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::Shutdown;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use io_uring::{opcode, types};
+use socket2::SockRef;
+
+use super::op::{Op, Token};
+use super::slot::SlotState;
+use super::{Event, UringDriver};
+use crate::driver::SocketTask;
+use crate::shared::ConnKey;
+
+impl UringDriver {
+    pub(super) fn lend(&mut self, key: ConnKey, task: SocketTask) {
+        let direct = self.features.direct_descriptors;
+        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else {
+            return task(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let fd = slot.fd;
+        if !direct {
+            // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
+            let lent = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
+            return task(Ok(SockRef::from(&*lent)));
+        }
+        slot.rare().lent.push(task);
+        let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
+        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
+        unsafe { self.push(Token::new(Op::Install, key), entry) };
+    }
+
+    /// The direct descriptor was installed as a regular one: runs the oldest task on it and closes that.
+    pub(super) fn on_install(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        let Some(task) = self.slot(key).and_then(|slot| slot.take_lent()) else { return };
+        if result < 0 {
+            task(Err(io::Error::from_raw_os_error(-result)));
+        } else {
+            // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
+            let lent = unsafe { OwnedFd::from_raw_fd(result) };
+            task(Ok(SockRef::from(&lent)));
+        }
+        self.finish_accept(key, events);
+        self.advance_close(key);
+    }
+
+    /// Sends FIN. The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.
+    pub(super) fn start_shutdown(&mut self, key: ConnKey) {
+        let direct = self.features.direct_descriptors;
+        let Some(slot) = self.slot(key) else { return };
+        slot.shutting_down = true;
+        if !direct {
+            return self.submit_shutdown(key);
+        }
+        let entry = opcode::FixedFdInstall::new(types::Fixed(slot.fd as u32), 0).build();
+        // SAFETY: names no memory; the slot is not closed before this has completed.
+        unsafe { self.push(Token::new(Op::InstallToShutDown, key), entry) };
+    }
+
+    pub(super) fn on_install_to_shut_down(&mut self, key: ConnKey, result: i32) {
+        if result < 0 {
+            // The process has no descriptor to spare.
+            return self.submit_shutdown(key);
+        }
+        // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
+        let lent = unsafe { OwnedFd::from_raw_fd(result) };
+        // Fails only if the peer has reset the connection, which its receive reports.
+        let _ = SockRef::from(&lent).shutdown(Shutdown::Write);
+        drop(lent);
+        self.on_shutdown(key);
+    }
+
+    fn submit_shutdown(&mut self, key: ConnKey) {
+        let Some(slot) = self.slot(key) else { return };
+        let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
+        // SAFETY: names no memory; the slot is not closed before this has completed.
+        unsafe { self.push(Token::new(Op::Shutdown, key), entry) };
+    }
+
+    pub(super) fn on_shutdown(&mut self, key: ConnKey) {
+        if let Some(slot) = self.slot(key) {
+            slot.shutting_down = false;
+        }
+        self.advance_close(key);
+    }
+}

@@ -1,0 +1,129 @@
+//! The sends in flight: at most one a connection, each owning its bytes until the kernel is done with them.
+
+use std::io::IoSlice;
+
+use io_uring::{opcode, types};
+
+use super::UringDriver;
+use super::op::{Op, Token};
+use super::slot::{NO_SEND, SlotState};
+use crate::driver::Event;
+use crate::shared::ConnKey;
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
+
+/// Sends wait for the whole batch: a short result means that the connection failed under it, or a signal.
+const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// The last bytes wait in the kernel for the FIN that follows at once (or the close), and leave in one segment with it.
+fn flags(batch: &SendBatch) -> i32 {
+    if batch.awaits_fin { FLAGS | libc::MSG_MORE } else { FLAGS }
+}
+
+/// Batches in flight, by number.
+#[derive(Default)]
+pub(super) struct Sends {
+    entries: Vec<InFlight>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    batch: Option<SendBatch>,
+    /// The kernel's list of a vectored send; kept for the next one.
+    vector: Option<Box<Vector>>,
+}
+
+struct Vector {
+    slices: Vec<libc::iovec>,
+    header: libc::msghdr,
+}
+
+impl Sends {
+    fn insert(&mut self, batch: SendBatch) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(InFlight::default());
+            (self.entries.len() - 1) as u32
+        });
+        self.entries[number as usize].batch = Some(batch);
+        number
+    }
+
+    /// Frees the number of a batch that has left or failed.
+    fn remove(&mut self, number: u32) {
+        self.entries[number as usize].batch = None;
+        self.free.push(number);
+    }
+
+    /// Keeps every batch in flight, and the lists, allocated for ever.
+    pub(super) fn leak(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.entries));
+    }
+}
+
+impl UringDriver {
+    pub(super) fn start_send(&mut self, key: ConnKey, batch: SendBatch) {
+        let open = self.slot(key).is_some_and(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
+        debug_assert!(open, "a send needs an open connection without another one");
+        if !open {
+            return;
+        }
+        let number = self.sends.insert(batch);
+        self.slots[key.index as usize].send = number;
+        self.submit_send(key, number);
+    }
+
+    fn submit_send(&mut self, key: ConnKey, number: u32) {
+        let fd = types::Fd(self.slots[key.index as usize].fd);
+        let InFlight { batch: Some(batch), vector } = &mut self.sends.entries[number as usize] else { return };
+        let flags = flags(batch);
+        let entry = if batch.rest.is_none() {
+            let bytes = &batch.first.as_slice()[batch.offset..];
+            opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(flags).build()
+        } else {
+            opcode::SendMsg::new(fd, fill(vector, batch)).flags(flags as u32).build()
+        };
+        // SAFETY: the batch, and the boxed list of a vectored send, stay untouched in `self.sends` until the completion
+        // is reaped; moving the table's entries does not move the heap memory the kernel was given.
+        unsafe { self.push(Token::new(Op::Send, key), entry) };
+    }
+
+    pub(super) fn on_send(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        let Some(slot) = self.slot(key).filter(|slot| slot.send != NO_SEND) else {
+            debug_assert!(false, "a send of a slot's former connection outlived it");
+            return;
+        };
+        let (number, ending) = (slot.send, slot.state != SlotState::Open);
+        let InFlight { batch: Some(batch), .. } = &mut self.sends.entries[number as usize] else { return };
+        let outcome = match result {
+            0.. if batch.advance(result as usize) => Ok(()),
+            // A short send, or a signal before the first byte: the tail goes again; a failed connection answers with
+            // its error then.
+            0.. if !ending => return self.submit_send(key, number),
+            _ if result == -libc::EINTR && !ending => return self.submit_send(key, number),
+            0.. => Err(libc::ECANCELED),
+            _ => Err(-result),
+        };
+        self.sends.remove(number);
+        self.slots[key.index as usize].send = NO_SEND;
+        if !ending {
+            events.push(Event::Sent { key, result: outcome });
+        }
+        self.advance_close(key);
+    }
+}
+
+/// Lists the batch's bytes for the kernel; returns the header that names the list.
+fn fill(vector: &mut Option<Box<Vector>>, batch: &SendBatch) -> *const libc::msghdr {
+    let vector = vector.get_or_insert_with(|| {
+        // SAFETY: a zeroed `msghdr` is one without name, data and control data.
+        let header = unsafe { std::mem::zeroed() };
+        Box::new(Vector { slices: Vec::with_capacity(BATCH_SEGMENTS_MAX + 1), header })
+    });
+    vector.slices.clear();
+    for slice in batch.slices().map(IoSlice::new) {
+        vector.slices.push(libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() });
+    }
+    vector.header.msg_iov = vector.slices.as_mut_ptr();
+    vector.header.msg_iovlen = vector.slices.len() as _;
+    &vector.header
+}

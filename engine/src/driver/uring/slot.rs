@@ -1,0 +1,115 @@
+//! One slot of a ring's file table: a connection's socket and which of its operations are in flight.
+
+use crate::driver::SocketTask;
+
+use super::accept::Arriving;
+use super::receive::Fill;
+
+/// No send is in flight.
+pub(super) const NO_SEND: u32 = u32::MAX;
+
+/// Small: very many of them are idle. What only some connections need, or for a short time, is in [`Rare`].
+pub(super) struct Slot {
+    /// The direct descriptor's number, or the regular one's.
+    pub(super) fd: i32,
+    pub(super) generation: u32,
+    /// Index into the table of sends, or `NO_SEND`.
+    pub(super) send: u32,
+    /// Number of the receive armed last.
+    pub(super) sequence: u16,
+    pub(super) state: SlotState,
+    pub(super) receiving: bool,
+    /// The peer's name is being looked up.
+    pub(super) naming: bool,
+    pub(super) shutting_down: bool,
+    /// How the receives of late filled their buffers.
+    pub(super) fill: Fill,
+    rare: Option<Box<Rare>>,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 32);
+
+#[derive(Default)]
+pub(super) struct Rare {
+    /// The buffer of the armed receive, where buffers are not provided by the ring. The kernel writes to it.
+    pub(super) plain: Vec<u8>,
+    /// What to do with the socket once it is lent out, oldest first.
+    pub(super) lent: Vec<SocketTask>,
+    /// Accepted and not reported yet: its addresses are being looked up. The kernel writes to it.
+    pub(super) arriving: Option<Arriving>,
+}
+
+/// ```text
+///   Free ── accepted ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlotState {
+    Free,
+    Open,
+    Ending,
+    Closing,
+}
+
+impl Slot {
+    pub(super) fn free() -> Self {
+        Self {
+            fd: -1,
+            generation: 0,
+            send: NO_SEND,
+            sequence: 0,
+            state: SlotState::Free,
+            receiving: false,
+            naming: false,
+            shutting_down: false,
+            fill: Fill::default(),
+            rare: None,
+        }
+    }
+
+    /// Whether an operation of this slot is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        let lent = self.rare.as_ref().is_some_and(|rare| !rare.lent.is_empty());
+        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || lent
+    }
+
+    /// What only some need, allocated now if it is not.
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn arriving(&mut self) -> Option<&mut Arriving> {
+        self.rare.as_mut()?.arriving.as_mut()
+    }
+
+    pub(super) fn take_plain(&mut self) -> Vec<u8> {
+        let plain = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.plain));
+        self.settle();
+        plain.unwrap_or_default()
+    }
+
+    pub(super) fn take_lent(&mut self) -> Option<SocketTask> {
+        let lent = &mut self.rare.as_mut()?.lent;
+        let task = (!lent.is_empty()).then(|| lent.remove(0));
+        self.settle();
+        task
+    }
+
+    pub(super) fn take_arriving(&mut self) -> Option<Arriving> {
+        let arriving = self.rare.as_mut()?.arriving.take();
+        self.settle();
+        arriving
+    }
+
+    /// Frees what is not needed any more.
+    fn settle(&mut self) {
+        let done = |rare: &Rare| rare.plain.is_empty() && rare.lent.is_empty() && rare.arriving.is_none();
+        if !self.naming && self.rare.as_deref().is_some_and(done) {
+            self.rare = None;
+        }
+    }
+
+    /// Free for the next connection, under another name.
+    pub(super) fn release(&mut self, next_generation: u32) {
+        *self = Self { generation: next_generation, sequence: self.sequence, ..Self::free() };
+    }
+}

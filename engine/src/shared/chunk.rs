@@ -1,0 +1,176 @@
+//! Received bytes on their way to a handler.
+//!
+//! A [`Chunk`] is uniquely owned, so protocol code may rewrite it in place (a WebSocket payload is unmasked where it
+//! lies). It either owns its memory or leases a receive buffer of a ring; a leased buffer goes back to its ring when
+//! the chunk is dropped, on whichever thread that happens.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use bytes::{Buf, Bytes};
+
+#[cfg(target_os = "linux")]
+use crate::driver::uring::buffers::Lease;
+use crate::util::buffer_pool;
+
+/// A small owned chunk is grown by later receives up to this size, so that a slow handler holds few, full chunks
+/// instead of many tiny ones.
+pub(crate) const COALESCE_BYTES_MAX: usize = 4096;
+
+/// Received bytes, uniquely owned.
+///
+/// Dereferences to the bytes not yet consumed by [`advance`](Chunk::advance). A chunk may lease one of the ring's
+/// receive buffers: consume it soon, and copy out what is to be kept ([`into_vec`](Chunk::into_vec) does, where needed).
+///
+/// ```
+/// let mut chunk = tidegate_engine::Chunk::from(b"hello".to_vec());
+/// chunk.advance(1);
+/// chunk.make_ascii_uppercase();
+/// assert_eq!(&chunk[..], b"ELLO");
+/// ```
+pub struct Chunk {
+    memory: Memory,
+    start: u32,
+}
+
+enum Memory {
+    Owned(Vec<u8>),
+    #[cfg(target_os = "linux")]
+    Leased(Lease),
+}
+
+impl Chunk {
+    /// Drops the first `count` bytes.
+    ///
+    /// # Panics
+    /// If `count` is greater than the chunk's length: a bug of the caller, never of the peer.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "cannot advance {count} bytes in a chunk of {}", self.len());
+        self.start += count as u32;
+    }
+
+    /// The bytes as a vector; copies only if the chunk leases a receive buffer or was advanced.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        match &mut self.memory {
+            Memory::Owned(bytes) if self.start == 0 => std::mem::take(bytes),
+            _ => self.to_vec(),
+        }
+    }
+
+    /// A copy of received bytes, in memory that was used before if there is some.
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        Self { memory: Memory::Owned(buffer_pool::copy(bytes)), start: 0 }
+    }
+
+    /// The bytes, shared; nothing is copied. As long as any of them are held so is all of the chunk's memory.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        let mut bytes = match std::mem::replace(&mut self.memory, Memory::Owned(Vec::new())) {
+            Memory::Owned(bytes) => Bytes::from(bytes),
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => Bytes::from_owner(lease),
+        };
+        bytes.advance(self.start as usize);
+        bytes
+    }
+
+    /// Bytes of memory that the chunk keeps from other uses.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.memory {
+            Memory::Owned(bytes) => bytes.capacity(),
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => lease.held_bytes(),
+        }
+    }
+
+    /// Whether the bytes lie in a receive buffer that some ring waits to get back.
+    pub fn is_leased(&self) -> bool {
+        !matches!(self.memory, Memory::Owned(_))
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn leased(lease: Lease) -> Self {
+        Self { memory: Memory::Leased(lease), start: 0 }
+    }
+
+    /// Appends `bytes` if this chunk owns its memory and stays within [`COALESCE_BYTES_MAX`].
+    pub(crate) fn try_extend(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.memory {
+            Memory::Owned(owned) if owned.len() + bytes.len() <= COALESCE_BYTES_MAX => {
+                owned.extend_from_slice(bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Chunk {
+    /// # Panics
+    /// If the vector holds 4 GiB or more.
+    fn from(bytes: Vec<u8>) -> Self {
+        assert!(u32::try_from(bytes.len()).is_ok(), "a chunk holds less than 4 GiB");
+        Self { memory: Memory::Owned(bytes), start: 0 }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Memory::Owned(bytes) = &mut self.memory {
+            buffer_pool::give(std::mem::take(bytes));
+        }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let bytes: &[u8] = match &self.memory {
+            Memory::Owned(bytes) => bytes,
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => lease,
+        };
+        &bytes[self.start as usize..]
+    }
+}
+
+impl DerefMut for Chunk {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let bytes: &mut [u8] = match &mut self.memory {
+            Memory::Owned(bytes) => bytes,
+            #[cfg(target_os = "linux")]
+            Memory::Leased(lease) => lease,
+        };
+        &mut bytes[self.start as usize..]
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk").field("len", &self.len()).field("leased", &self.is_leased()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advance_then_into_vec_keeps_the_rest() {
+        let mut chunk = Chunk::from(b"abcdef".to_vec());
+        chunk.advance(2);
+        assert_eq!(chunk.len(), 4);
+        assert_eq!(chunk.into_vec(), b"cdef");
+    }
+
+    #[test]
+    fn extends_only_up_to_the_coalescing_bound() {
+        let mut chunk = Chunk::from(vec![1; COALESCE_BYTES_MAX - 1]);
+        assert!(!chunk.try_extend(&[2, 2]));
+        assert!(chunk.try_extend(&[2]));
+        assert_eq!(chunk.len(), COALESCE_BYTES_MAX);
+    }
+}

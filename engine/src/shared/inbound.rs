@@ -1,0 +1,259 @@
+//! The bounded buffer between a connection's ring and its handler.
+//!
+//! The worker pushes what it received and stops receiving when told to pause; the handler pops, and tells the worker to
+//! resume once the low mark is reached. Nothing that was received is ever dropped: a push always succeeds, and it is
+//! the armed receive that is bounded (by its byte budget, or by its cancellation at the high mark).
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use crate::error::CloseCause;
+use crate::shared::chunk::Chunk;
+
+/// The water marks of an inbound buffer, checked: low < high in both units.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InboundMarks {
+    pub(crate) bytes_high: u32,
+    pub(crate) bytes_low: u32,
+    pub(crate) chunks_high: u32,
+    pub(crate) chunks_low: u32,
+}
+
+/// How the receiving side stands.
+///
+/// ```text
+///          end of stream             popped the last chunk
+///   Open ───────────────▶ Eof        (reported as None)
+///     └─── failure ─────▶ Failed     (reported after the chunks received before it)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Open,
+    Eof,
+    Failed(CloseCause),
+}
+
+/// Received chunks in order, with their accounting. Lives in a lock of the connection's link.
+pub(crate) struct Inbound {
+    // The first chunk lies here and the rest in the queue: an idle or prompt connection owns no queue memory.
+    first: Option<Chunk>,
+    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
+    rest: Option<Box<VecDeque<Chunk>>>,
+    bytes: u32,
+    pauses: u32,
+    paused: bool,
+    /// The handler is gone: what arrives now only drains the socket.
+    discarding: bool,
+    end: End,
+    waker: Option<Waker>,
+}
+
+impl Inbound {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: None,
+            rest: None,
+            bytes: 0,
+            pauses: 0,
+            paused: false,
+            discarding: false,
+            end: End::Open,
+            waker: None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    pub(crate) fn chunks(&self) -> u32 {
+        u32::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u32)
+    }
+
+    pub(crate) fn pauses(&self) -> u32 {
+        self.pauses
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
+    /// Appends small `bytes` to the last chunk if that owns its memory and has room.
+    pub(crate) fn try_extend_last(&mut self, bytes: &[u8]) -> bool {
+        let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
+        let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
+        if extended && !self.discarding {
+            self.bytes += bytes.len() as u32;
+        }
+        extended
+    }
+
+    /// Inlined, so that the chunk is written where it stays and not moved there at once, while it is still on its way to
+    /// the cache.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        if self.first.is_some() || self.discarding {
+            return self.push_behind(chunk);
+        }
+        self.bytes += chunk.len() as u32;
+        self.first = Some(chunk);
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, chunk: Chunk) {
+        if !self.discarding {
+            self.bytes += chunk.len() as u32;
+            self.rest.get_or_insert_default().push_back(chunk);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.first.take()?;
+        self.bytes -= chunk.len() as u32;
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if self.first.is_none() {
+                self.rest = None;
+            }
+        }
+        Some(chunk)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Ends the receiving side; the first end stands, and what was received before it stays readable.
+    pub(crate) fn finish(&mut self, end: End) {
+        if self.end == End::Open {
+            self.end = end;
+        }
+    }
+
+    /// The handler is gone: drops what it did not read and whatever still comes.
+    pub(crate) fn discard(&mut self) {
+        self.discarding = true;
+        self.paused = false;
+        self.first = None;
+        self.rest = None;
+        self.bytes = 0;
+        self.waker = None;
+    }
+
+    pub(crate) fn is_over_high(&self, marks: &InboundMarks) -> bool {
+        self.bytes >= marks.bytes_high || self.chunks() >= marks.chunks_high
+    }
+
+    pub(crate) fn is_over_low(&self, marks: &InboundMarks) -> bool {
+        self.bytes > marks.bytes_low || self.chunks() > marks.chunks_low
+    }
+
+    /// Notes that receiving has stopped until the low mark.
+    pub(crate) fn pause(&mut self) {
+        if !self.paused {
+            self.paused = true;
+            self.pauses = self.pauses.saturating_add(1);
+        }
+    }
+
+    /// True once when a paused buffer has come down to its low mark: the worker is then to be told.
+    pub(crate) fn take_resume(&mut self, marks: &InboundMarks) -> bool {
+        let resume = self.paused && !self.is_over_low(marks);
+        if resume {
+            self.paused = false;
+        }
+        resume
+    }
+
+    pub(crate) fn set_waker(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(current) => current.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKS: InboundMarks = InboundMarks { bytes_high: 100, bytes_low: 20, chunks_high: 4, chunks_low: 1 };
+
+    fn chunk(len: usize) -> Chunk {
+        Chunk::from(vec![0; len])
+    }
+
+    #[test]
+    fn keeps_order_and_counts() {
+        let mut inbound = Inbound::new();
+        for len in 1..=5 {
+            inbound.push(chunk(len));
+        }
+        assert_eq!((inbound.bytes(), inbound.chunks()), (15, 5));
+        for len in 1..=5 {
+            assert_eq!(inbound.pop().unwrap().len(), len);
+        }
+        assert!(inbound.pop().is_none());
+        assert_eq!((inbound.bytes(), inbound.chunks()), (0, 0));
+    }
+
+    #[test]
+    fn pauses_at_the_high_mark_and_resumes_once_at_the_low_mark() {
+        let mut inbound = Inbound::new();
+        inbound.push(chunk(60));
+        assert!(!inbound.is_over_high(&MARKS));
+        inbound.push(chunk(40));
+        assert!(inbound.is_over_high(&MARKS));
+        inbound.pause();
+        assert!(!inbound.take_resume(&MARKS));
+        inbound.pop();
+        assert!(!inbound.take_resume(&MARKS), "40 bytes are over the low mark");
+        inbound.pop();
+        assert!(inbound.take_resume(&MARKS));
+        assert!(!inbound.take_resume(&MARKS), "resumes once");
+        assert_eq!(inbound.pauses(), 1);
+    }
+
+    #[test]
+    fn the_chunk_mark_holds_too() {
+        let mut inbound = Inbound::new();
+        for _ in 0..4 {
+            inbound.push(chunk(1));
+        }
+        assert!(inbound.is_over_high(&MARKS));
+    }
+
+    #[test]
+    fn small_receives_share_a_chunk() {
+        let mut inbound = Inbound::new();
+        inbound.push(chunk(10));
+        assert!(inbound.try_extend_last(&[1; 10]));
+        assert_eq!((inbound.bytes(), inbound.chunks()), (20, 1));
+    }
+
+    #[test]
+    fn the_first_end_stands() {
+        let mut inbound = Inbound::new();
+        inbound.finish(End::Eof);
+        inbound.finish(End::Failed(CloseCause::Reset));
+        assert_eq!(inbound.end(), End::Eof);
+    }
+
+    #[test]
+    fn discarding_drops_what_arrives() {
+        let mut inbound = Inbound::new();
+        inbound.push(chunk(10));
+        inbound.discard();
+        inbound.push(chunk(10));
+        assert!(inbound.try_extend_last(&[1]));
+        assert_eq!((inbound.bytes(), inbound.chunks()), (0, 0));
+    }
+}

@@ -1,0 +1,489 @@
+//! The bounded queue between a connection's handler (and its senders) and the one send in flight.
+//!
+//! Small writes are appended to one growing tail and leave together; large payloads are queued by reference. The worker
+//! takes everything queued as one [`SendBatch`], and takes the next only when that has completed: bytes accepted here
+//! leave in order, or the connection is reported closed.
+
+mod exclusive;
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::{Buf, Bytes};
+
+use crate::error::{CloseCause, SendError};
+use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
+use crate::shared::waiters::Wakers;
+use crate::util::buffer_pool;
+
+/// The water marks of an outbound queue, checked: low < high.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboundMarks {
+    pub(crate) bytes_high: usize,
+    pub(crate) bytes_low: usize,
+}
+
+/// How the sending side stands.
+///
+/// ```text
+///        hold, release
+///   Open ◀───────────▶ Held
+///     └────────┬────────┘
+///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if asked for)
+///   any state ── failure ──▶ Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendState {
+    Open,
+    /// One sender has the queue to itself for a while: the others wait.
+    Held,
+    Finished,
+    Closed(CloseCause),
+}
+
+/// Queued bytes with their accounting. Lives in a lock of the connection's link. What each message needs comes first and
+/// lies together: with very many busy connections, a message costs as much as the cache lines it touches.
+#[repr(C)]
+pub(crate) struct Outbound {
+    tail: Vec<u8>,
+    queued_bytes: usize,
+    in_flight_bytes: usize,
+    /// Bytes that have left, in all.
+    sent_bytes: u64,
+    /// What goes before the tail; an idle connection owns no queue.
+    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
+    segments: Option<Box<VecDeque<Segment>>>,
+    wakers: Wakers,
+    state: SendState,
+    /// The worker knows that there is something to send, or will look when the send in flight completes.
+    scheduled: bool,
+    /// A sender was refused: those who wait are woken at the low mark.
+    full: bool,
+    /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
+    flushing: bool,
+    fin: bool,
+    /// The connection was dropped: the worker is told in the same turn to send the FIN after what is queued.
+    ending: bool,
+    farewell: &'static [u8],
+}
+
+/// Takes back what an encoder wrote before it panicked: half a message must not leave.
+struct Appending<'a> {
+    tail: &'a mut Vec<u8>,
+    before: usize,
+    done: bool,
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.tail.truncate(self.before);
+        }
+    }
+}
+
+/// What a sender must do after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Schedule {
+    Tell,
+    Known,
+}
+
+/// What became of bytes that were offered.
+pub(crate) enum Offered {
+    /// Nothing was queued and no send is in flight: this is the send to start.
+    Batch(SendBatch),
+    Queued(Schedule),
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Self {
+        Self {
+            tail: Vec::new(),
+            segments: None,
+            queued_bytes: 0,
+            in_flight_bytes: 0,
+            sent_bytes: 0,
+            state: SendState::Open,
+            scheduled: false,
+            full: false,
+            flushing: false,
+            fin: false,
+            ending: false,
+            wakers: Wakers::default(),
+            farewell: &[],
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.queued_bytes + self.in_flight_bytes
+    }
+
+    /// The end of what was accepted so far, counted from the connection's first byte.
+    pub(crate) fn accepted_end(&self) -> u64 {
+        self.sent_bytes + self.bytes() as u64
+    }
+
+    /// Whether everything before `end` has left; if not, `waker` is woken when more has.
+    pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
+        if let SendState::Closed(cause) = self.state {
+            return Err(SendError::Closed(cause));
+        }
+        let sent = self.sent_bytes >= end;
+        if !sent {
+            self.flushing = true;
+            self.add_waker(waker);
+        }
+        Ok(sent)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), SendError> {
+        match self.state {
+            SendState::Open | SendState::Held => Ok(()),
+            SendState::Finished => Err(SendError::Finished),
+            SendState::Closed(cause) => Err(SendError::Closed(cause)),
+        }
+    }
+
+    /// Whether `len` more bytes may be queued: within the high mark, or alone.
+    pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
+        if self.state != SendState::Open {
+            return Err(self.refusal());
+        }
+        self.check_room(len, marks)
+    }
+
+    #[inline]
+    fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
+        let bytes = self.bytes();
+        if bytes != 0 && (self.full || bytes + len > marks.bytes_high) {
+            self.full = true;
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+        if self.tail.capacity() == 0 {
+            self.tail = buffer_pool::take();
+        }
+        let before = self.tail.len();
+        let mut appending = Appending { tail: &mut self.tail, before, done: false };
+        encode(appending.tail);
+        appending.done = true;
+        drop(appending);
+        // An encoder that took bytes away has broken its promise to whoever queued them, not our accounting.
+        self.queued_bytes = self.queued_bytes - before + self.tail.len();
+        self.schedule()
+    }
+
+    pub(crate) fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Schedule {
+        self.queued_bytes += head.len() + payload.len();
+        self.tail.extend_from_slice(head);
+        if payload.has_remaining() {
+            self.seal_tail();
+            self.segments.get_or_insert_default().push_back(Segment::Shared(payload));
+        }
+        self.schedule()
+    }
+
+    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or alone.
+    /// A connection with nothing queued sends them from where they are.
+    pub(crate) fn offer(
+        &mut self,
+        shared: &Bytes,
+        bytes_max: usize,
+        marks: &OutboundMarks,
+    ) -> Result<Offered, SendError> {
+        let bytes = self.bytes();
+        if let Err(error) = self.check_space(shared.len(), marks) {
+            return if self.state == SendState::Held { self.defer(shared, bytes_max, marks) } else { Err(error) };
+        }
+        if bytes != 0 && bytes + shared.len() > bytes_max {
+            return Err(SendError::Full);
+        }
+        if bytes == 0 && !self.scheduled && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
+            self.scheduled = true;
+            self.in_flight_bytes = shared.len();
+            let first = Segment::Shared(shared.clone());
+            return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
+        }
+        Ok(Offered::Queued(self.append_either(shared)))
+    }
+
+    /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.
+    pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
+        if self.check_open().is_ok() {
+            self.end(SendState::Finished);
+        }
+        self.fin |= fin;
+        self.schedule()
+    }
+
+    /// The worker is about to be told that the connection ends in order, with a FIN after what is queued.
+    pub(crate) fn expect_end(&mut self) {
+        self.ending = true;
+    }
+
+    /// The connection failed: drops the queue and answers everyone who waits.
+    pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
+        if !matches!(self.state, SendState::Closed(_)) {
+            self.end(SendState::Closed(cause));
+        }
+        self.tail = Vec::new();
+        self.segments = None;
+        self.queued_bytes = 0;
+        self.in_flight_bytes = 0;
+        self.wakers.take_all()
+    }
+
+    /// Wakes `waker` when the connection is closed; false if it is.
+    pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
+        if matches!(self.state, SendState::Closed(_)) {
+            return false;
+        }
+        self.wakers.add_at_close(waker);
+        true
+    }
+
+    pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
+        self.farewell = bytes;
+    }
+
+    /// Queues the farewell as the last bytes, if one was set and the queue is still open.
+    pub(crate) fn say_farewell(&mut self) -> Schedule {
+        let farewell = std::mem::take(&mut self.farewell);
+        if farewell.is_empty() || self.check_open().is_err() {
+            return Schedule::Known;
+        }
+        self.end(SendState::Finished);
+        self.append(|tail| tail.extend_from_slice(farewell))
+    }
+
+    /// True once, when everything queued has been sent and a FIN was asked for.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        self.bytes() == 0 && std::mem::take(&mut self.fin)
+    }
+
+    /// The next batch, if anything is queued and no send is in flight. Without one, the next append must tell.
+    pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
+        debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");
+        if self.queued_bytes == 0 {
+            self.scheduled = false;
+            return None;
+        }
+        self.scheduled = true;
+        // A large tail becomes segments, so that it leaves in steps too.
+        let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
+            let first = Segment::Owned(std::mem::take(&mut self.tail));
+            SendBatch { first, rest: None, offset: 0, awaits_fin: false }
+        } else {
+            self.seal_tail();
+            let mut segments = self.segments.take()?;
+            let count = cut_batch(&mut segments);
+            let later = segments.split_off(count);
+            if !later.is_empty() {
+                self.segments = Some(Box::new(later));
+            }
+            SendBatch::of(segments)?
+        };
+        self.in_flight_bytes = batch.remaining();
+        self.queued_bytes -= self.in_flight_bytes;
+        batch.awaits_fin = self.ending && self.queued_bytes == 0;
+        Some(batch)
+    }
+
+    /// The batch in flight has left; answers the wakers of those who waited for space or for the end of it.
+    pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
+        self.sent_bytes += self.in_flight_bytes as u64;
+        self.in_flight_bytes = 0;
+        let low = self.bytes() <= marks.bytes_low;
+        if low {
+            self.full = false;
+        }
+        if low || std::mem::take(&mut self.flushing) { self.take_wakers() } else { Vec::new() }
+    }
+
+    pub(crate) fn add_waker(&mut self, waker: &Waker) {
+        self.wakers.add(waker);
+    }
+
+    /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
+    /// a peer that does not read must not keep its senders from hearing of it.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        self.wakers.take()
+    }
+
+    fn schedule(&mut self) -> Schedule {
+        if self.scheduled {
+            return Schedule::Known;
+        }
+        self.scheduled = true;
+        Schedule::Tell
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.segments.get_or_insert_default().push_back(Segment::Owned(tail));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::send_batch::BATCH_SEGMENTS_MAX;
+
+    const MARKS: OutboundMarks = OutboundMarks { bytes_high: 100, bytes_low: 20 };
+
+    fn contents(batch: &SendBatch) -> Vec<u8> {
+        batch.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn only_the_last_bytes_before_the_end_wait_for_the_fin() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.extend_from_slice(b"more may come"));
+        assert!(!outbound.take_batch().unwrap().awaits_fin);
+        outbound.complete_batch(&MARKS);
+        for _ in 0..=BATCH_SEGMENTS_MAX {
+            let _ = outbound.append_shared(&[], Bytes::from_static(b"shared"));
+        }
+        outbound.expect_end();
+        assert!(!outbound.take_batch().unwrap().awaits_fin, "something is queued behind it");
+        outbound.complete_batch(&MARKS);
+        assert!(outbound.take_batch().unwrap().awaits_fin);
+    }
+
+    #[test]
+    fn small_writes_leave_in_one_segment() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::Known);
+        let batch = outbound.take_batch().unwrap();
+        assert!(batch.rest.is_none());
+        assert_eq!(contents(&batch), b"abcd");
+    }
+
+    #[test]
+    fn a_panicking_encoder_leaves_nothing() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.push(b'a'));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = outbound.append(|tail| {
+                tail.extend_from_slice(b"half");
+                panic!("as the test asked for");
+            });
+        }));
+        assert!(panicked.is_err());
+        let _ = outbound.append(|tail| tail.push(b'b'));
+        assert_eq!(outbound.bytes(), 2);
+        assert_eq!(contents(&outbound.take_batch().unwrap()), b"ab");
+    }
+
+    #[test]
+    fn order_holds_across_copied_and_shared_payloads() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.push(b'1'));
+        let _ = outbound.append_shared(b"2", Bytes::from_static(b"33"));
+        let _ = outbound.append(|tail| tail.push(b'4'));
+        let mut batch = outbound.take_batch().unwrap();
+        assert_eq!(contents(&batch), b"12334");
+        for _ in 0..4 {
+            assert!(!batch.advance(1));
+        }
+        assert_eq!(contents(&batch), b"4");
+        assert!(batch.advance(1));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_the_rest_follows() {
+        let mut outbound = Outbound::new();
+        for byte in 0..100 {
+            let _ = outbound.append_shared(&[], Bytes::from(vec![byte]));
+        }
+        let mut all = Vec::new();
+        while let Some(batch) = outbound.take_batch() {
+            assert!(batch.slices().count() <= BATCH_SEGMENTS_MAX);
+            all.extend(contents(&batch));
+            outbound.complete_batch(&MARKS);
+        }
+        assert_eq!(all, (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_large_payload_leaves_in_steps() {
+        let payload: Vec<u8> = (0..BATCH_BYTES_MAX * 3 + 7).map(|i| ((i * 31) >> 8) as u8).collect();
+        for shared in [true, false] {
+            let mut outbound = Outbound::new();
+            let _ = match shared {
+                true => outbound.append_shared(b"head", Bytes::from(payload.clone())),
+                false => outbound.append(|tail| tail.extend_from_slice(&payload)),
+            };
+            let mut all = Vec::new();
+            while let Some(batch) = outbound.take_batch() {
+                assert!(batch.remaining() <= BATCH_BYTES_MAX + 4);
+                all.extend(contents(&batch));
+                outbound.complete_batch(&MARKS);
+            }
+            assert!(all.ends_with(&payload) && all.len() <= payload.len() + 4);
+        }
+    }
+
+    #[test]
+    fn space_is_bounded_but_a_large_message_passes_alone() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.check_space(1000, &MARKS), Ok(()));
+        let _ = outbound.append(|tail| tail.resize(1000, 0));
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full));
+        let _batch = outbound.take_batch().unwrap();
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "in flight still counts");
+        outbound.complete_batch(&MARKS);
+        assert_eq!(outbound.check_space(1, &MARKS), Ok(()));
+    }
+
+    #[test]
+    fn a_full_queue_opens_at_the_low_mark() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.resize(90, 0));
+        assert_eq!(outbound.check_space(20, &MARKS), Err(SendError::Full));
+        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "refused until the low mark");
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_queued_before_it_alone() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.resize(100, 0));
+        let end = outbound.accepted_end();
+        let _batch = outbound.take_batch().unwrap();
+        let _ = outbound.append(|tail| tail.resize(100, 0));
+        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(false));
+        assert_eq!(outbound.complete_batch(&MARKS).len(), 1, "woken above the low mark too");
+        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(true));
+        assert!(outbound.complete_batch(&MARKS).is_empty());
+    }
+
+    #[test]
+    fn nothing_follows_the_last_bytes() {
+        let mut outbound = Outbound::new();
+        outbound.set_farewell(b"bye");
+        let _ = outbound.say_farewell();
+        assert_eq!(outbound.check_open(), Err(SendError::Finished));
+        assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
+    }
+
+    #[test]
+    fn fin_waits_for_the_queue() {
+        let mut outbound = Outbound::new();
+        let _ = outbound.append(|tail| tail.push(1));
+        let _ = outbound.finish(true);
+        assert!(!outbound.take_fin());
+        outbound.take_batch().unwrap();
+        assert!(!outbound.take_fin());
+        outbound.complete_batch(&MARKS);
+        assert!(outbound.take_fin());
+        assert!(!outbound.take_fin());
+    }
+}

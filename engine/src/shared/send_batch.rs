@@ -1,0 +1,140 @@
+//! What one send carries: segments taken from the queue, owned by the driver until the send completes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::util::buffer_pool;
+
+/// Segments a batch may hold, the bound of one vectored send (IOV_MAX is 1024; a short list keeps the kernel's copy of
+/// it on its stack).
+pub(crate) const BATCH_SEGMENTS_MAX: usize = 64;
+
+/// Bytes after which a batch takes no further segment: a slow peer's progress is seen, and its memory freed, in steps.
+pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Contiguous bytes to send.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Owned(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Segment {
+    /// Cuts a segment after [`BATCH_BYTES_MAX`] bytes and returns what follows, if anything does.
+    fn split(&mut self) -> Option<Self> {
+        if self.as_slice().len() <= BATCH_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = match std::mem::replace(self, Self::Owned(Vec::new())) {
+            Self::Owned(bytes) => Bytes::from(bytes),
+            Self::Shared(bytes) => bytes,
+        };
+        let rest = bytes.split_off(BATCH_BYTES_MAX);
+        *self = Self::Shared(bytes);
+        Some(Self::Shared(rest))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What one send carries: taken from the queue, owned by the driver until the send completes.
+#[derive(Debug)]
+pub(crate) struct SendBatch {
+    /// Never empty; a single segment is the common case and needs no list.
+    pub(crate) first: Segment,
+    /// Never an empty list.
+    #[expect(
+        clippy::box_collection,
+        reason = "a batch is moved for each message, and rarely has more than one segment"
+    )]
+    pub(crate) rest: Option<Box<VecDeque<Segment>>>,
+    /// Bytes of `first` that have been sent.
+    pub(crate) offset: usize,
+    /// The FIN follows these bytes at once, so that they may wait for it: one segment carries both.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the std driver's FIN goes by itself"))]
+    pub(crate) awaits_fin: bool,
+}
+
+impl SendBatch {
+    /// A batch of `segments`, `None` of none.
+    #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
+    pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
+        let first = segments.pop_front()?;
+        let rest = (!segments.is_empty()).then_some(segments);
+        Some(Self { first, rest, offset: 0, awaits_fin: false })
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.first.as_slice().len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
+    }
+
+    /// The unsent bytes in order.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
+    }
+
+    fn rest(&self) -> impl Iterator<Item = &Segment> {
+        self.rest.iter().flat_map(|rest| rest.iter())
+    }
+
+    /// Notes that `sent` more bytes have left; true when all have.
+    #[inline]
+    pub(crate) fn advance(&mut self, sent: usize) -> bool {
+        if self.rest.is_none() && sent == self.first.as_slice().len() - self.offset {
+            self.offset += sent;
+            return true;
+        }
+        self.advance_in_part(sent)
+    }
+
+    fn advance_in_part(&mut self, mut sent: usize) -> bool {
+        loop {
+            let left = self.first.as_slice().len() - self.offset;
+            if sent < left {
+                self.offset += sent;
+                return false;
+            }
+            sent -= left;
+            let Some(rest) = &mut self.rest else {
+                self.offset += left;
+                return true;
+            };
+            let next = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
+            }
+            self.offset = 0;
+            self.first = next.unwrap_or_else(|| Segment::Owned(Vec::new()));
+        }
+    }
+}
+
+/// The memory of a segment that has left serves the next one.
+impl Drop for SendBatch {
+    fn drop(&mut self) {
+        if let Segment::Owned(bytes) = &mut self.first {
+            buffer_pool::give(std::mem::take(bytes));
+        }
+    }
+}
+
+/// How many of the queued segments make the next batch, at least one; the last of them is cut if it is large.
+pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
+    let (mut count, mut bytes) = (0, 0);
+    while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {
+        let Some(segment) = segments.get_mut(count) else { break };
+        let rest = segment.split();
+        bytes += segment.as_slice().len();
+        count += 1;
+        if let Some(rest) = rest {
+            segments.insert(count, rest);
+        }
+    }
+    count
+}

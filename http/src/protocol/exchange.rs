@@ -1,0 +1,135 @@
+//! One request and its response, as far as they depend on each other.
+//!
+//! Owns what a response must know of its request, and how its content is framed (RFC 9112, section 6.3). Plain values;
+//! the transitions between them are in `protocol`.
+
+use http::{Method, StatusCode, Version};
+
+use crate::protocol::encode::{ConnectionField, LengthField};
+use crate::protocol::framing::Conclusion;
+use crate::protocol::head::RequestHead;
+
+/// What the response must know of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    pub(crate) content: ResponseContent,
+    pub(crate) version: PeerVersion,
+    pub(crate) expectation: Expectation,
+    pub(crate) upgrade: Upgradability,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResponseContent {
+    Sent,
+    /// The request was HEAD (RFC 9110, section 9.3.2).
+    Withheld,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerVersion {
+    Http10,
+    Http11,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    None,
+    /// The peer waits for 100 (Continue).
+    Pending,
+    /// 100 was sent, or content came without it.
+    Met,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgradability {
+    NotAsked,
+    Asked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// So many bytes are still to be given.
+    Length(u64),
+    Chunked,
+    /// Content ends with the connection (HTTP/1.0).
+    UntilClose,
+    /// What is given is thrown away: the response has no content.
+    Discarded,
+}
+
+/// Whether another exchange may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    Persistent,
+    /// The exchange under way, if any, is the last.
+    Closing,
+}
+
+impl Exchange {
+    /// Of a request whose head was not understood: answered in the most careful way.
+    pub(crate) const UNKNOWN: Exchange = Exchange {
+        content: ResponseContent::Sent,
+        version: PeerVersion::Http11,
+        expectation: Expectation::None,
+        upgrade: Upgradability::NotAsked,
+    };
+
+    pub(crate) fn new(head: &RequestHead, conclusion: &Conclusion) -> Exchange {
+        Exchange {
+            content: match *head.method() {
+                Method::HEAD => ResponseContent::Withheld,
+                _ => ResponseContent::Sent,
+            },
+            version: match head.version() {
+                Version::HTTP_10 => PeerVersion::Http10,
+                _ => PeerVersion::Http11,
+            },
+            expectation: match conclusion.expects_continue {
+                true => Expectation::Pending,
+                false => Expectation::None,
+            },
+            upgrade: match conclusion.upgrade {
+                true => Upgradability::Asked,
+                false => Upgradability::NotAsked,
+            },
+        }
+    }
+
+    /// Whether nothing of the request changes how a response is framed, and what it says about the connection if that
+    /// persists.
+    pub(crate) fn is_common(&self) -> bool {
+        self.content == ResponseContent::Sent
+            && self.version == PeerVersion::Http11
+            && self.expectation != Expectation::Pending
+    }
+
+    /// What the response says about the connection: nothing where the peer's default is right (RFC 9112, section 9.3).
+    pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
+        match (persistence, self.version) {
+            (Persistence::Closing, _) => ConnectionField::Close,
+            (Persistence::Persistent, PeerVersion::Http10) => ConnectionField::KeepAlive,
+            (Persistence::Persistent, PeerVersion::Http11) => ConnectionField::Absent,
+        }
+    }
+}
+
+/// How the content of a response is framed (RFC 9112, section 6.3), and what its head says about it.
+pub(crate) fn frame_response(exchange: &Exchange, status: StatusCode, length: Option<u64>) -> (Framing, LengthField) {
+    // RFC 9110, sections 15.3.5 and 8.6: no content and no Content-Length.
+    if status == StatusCode::NO_CONTENT {
+        return (Framing::Discarded, LengthField::Absent);
+    }
+    // RFC 9110, section 15.4.5. A length would be that of the representation, which is not known here.
+    if status == StatusCode::NOT_MODIFIED {
+        return (Framing::Discarded, LengthField::Absent);
+    }
+    let (framing, field) = match (length, exchange.version) {
+        (Some(length), _) => (Framing::Length(length), LengthField::Length(length)),
+        (None, PeerVersion::Http11) => (Framing::Chunked, LengthField::Chunked),
+        (None, PeerVersion::Http10) => (Framing::UntilClose, LengthField::Absent),
+    };
+    match exchange.content {
+        ResponseContent::Sent => (framing, field),
+        ResponseContent::Withheld => (Framing::Discarded, field),
+    }
+}

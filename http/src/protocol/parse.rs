@@ -1,0 +1,281 @@
+//! Parses one complete request head, strictly.
+//!
+//! Owns the way from the bytes of a head to a [`RequestHead`] and to what it means for content and connection. The
+//! scanner has found the end of the head and bounded its size before; `httparse` splits the lines; `target` and
+//! `framing` judge the parts. Called by the protocol machine. Keeps nothing, allocates only the head it returns.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use http::{Method, Version};
+
+use crate::error::RequestError;
+use crate::protocol::framing::{Conclusion, FieldFacts};
+use crate::protocol::head::{Field, HeadMemory, RequestHead, Span};
+use crate::protocol::limits::{FIELDS_CEILING, Limits};
+use crate::protocol::scan::{METHOD_BYTES_MAX, is_token_byte};
+use crate::protocol::target::{Path, Target, parse_target};
+
+/// A head, what it means, and its length in bytes.
+type Parsed = (RequestHead, Conclusion, usize);
+
+/// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
+pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestHead, Conclusion), RequestError> {
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let (head, conclusion, length) = parse(bytes, limits)?;
+    // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
+    if length != bytes.len() {
+        return Err(RequestError::FieldValue);
+    }
+    Ok((head, conclusion))
+}
+
+/// Parses the head at the start of `input` without scanning it first, if it is whole and valid, as nearly every one is.
+/// Otherwise `None`: the scanner is to look for its end, or for the reason to refuse it.
+///
+/// Requests of a pipeline, and those of one client, are often the same: a head equal to the one before on this thread is
+/// not parsed again. A whole head means the same whatever follows it.
+#[inline]
+pub(crate) fn parse_ahead(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+    if let Some((memory, conclusion)) = HeadMemory::take_same(input, limits) {
+        let length = memory.head_bytes();
+        return Some((RequestHead::from(memory), conclusion, length));
+    }
+    parse_anew(input, limits)
+}
+
+fn parse_anew(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+    if !input.first().copied().is_some_and(is_token_byte) {
+        return None;
+    }
+    parse(input, limits).ok()
+}
+
+fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
+    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
+    let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
+    let mut lines = httparse::Request::new(&mut []);
+    let length = match lines.parse_with_uninit_headers(bytes, table) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Err(RequestError::Incomplete),
+        Err(error) => return Err(refusal(error, bytes)),
+    };
+    let bytes = &bytes[..length];
+    let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version) else {
+        return Err(RequestError::RequestLine);
+    };
+    // The scanner sees to these two, where it came before.
+    if method.len() > METHOD_BYTES_MAX {
+        return Err(RequestError::MethodTooLong);
+    }
+    if length > limits.head_bytes_max {
+        return Err(RequestError::HeadTooLarge);
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
+    let version = match minor {
+        0 => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    if target.len() > limits.target_bytes_max {
+        return Err(RequestError::TargetTooLong);
+    }
+    let parts = parse_target(&method, target.as_bytes())?;
+    let mut facts = FieldFacts::default();
+    for (index, field) in lines.headers.iter().enumerate() {
+        // A name follows the end of the line before it at once; `httparse` would take a line feed for one.
+        if !bytes[..offset(bytes, field.name.as_bytes())].ends_with(b"\r\n") {
+            return Err(RequestError::BareLineFeed);
+        }
+        facts.note(index, field.name.as_bytes(), field.value)?;
+    }
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return Err(RequestError::BareLineFeed);
+    }
+    let conclusion = facts.conclude(version, limits)?;
+
+    let mut memory = HeadMemory::take();
+    memory.set_bytes(bytes);
+    let position = |part: &[u8]| Span::new(offset(bytes, part), part.len());
+    let fields = lines.headers.iter();
+    memory
+        .fields
+        .extend(fields.map(|field| Field { name: position(field.name.as_bytes()), value: position(field.value) }));
+    memory.method = method;
+    memory.version = version;
+    memory.target = memory.append_text(target);
+    memory.upgrade = conclusion.upgrade;
+    place_target(&parts, offset(bytes, target.as_bytes()), &mut memory, &facts);
+    memory.complete(conclusion, limits);
+    Ok((RequestHead::from(memory), conclusion, length))
+}
+
+/// Where the path and the query are in the target, which begins at `start` in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
+fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &FieldFacts) {
+    if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
+        && let Some(host) = memory.fields.get_mut(index)
+    {
+        host.value = Span::new(start + authority.start, authority.len());
+    }
+    memory.path = match &target.path {
+        Path::Given(path) => Span::new(path.start, path.len()),
+        Path::Root => memory.append_text("/"),
+    };
+    memory.query = target.query.as_ref().map(|query| Span::new(query.start, query.len()));
+}
+
+/// The position of a part that was sliced out of `bytes`.
+fn offset(bytes: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)
+}
+
+/// Names the reason `httparse` had. The request line is looked at again, as its errors there say little.
+fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
+    match error {
+        httparse::Error::HeaderName => RequestError::FieldName,
+        httparse::Error::HeaderValue => RequestError::FieldValue,
+        httparse::Error::TooManyHeaders => RequestError::TooManyFields,
+        httparse::Error::Version | httparse::Error::Token | httparse::Error::Status | httparse::Error::NewLine => {
+            request_line_refusal(bytes)
+        }
+    }
+}
+
+fn request_line_refusal(bytes: &[u8]) -> RequestError {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or(bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let parts: Vec<&[u8]> = line.splitn(4, |&byte| byte == b' ').collect();
+    let [method, target, version] = parts[..] else {
+        return RequestError::RequestLine;
+    };
+    if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
+        return RequestError::Method;
+    }
+    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return RequestError::Target;
+    }
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => RequestError::FieldValue,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            RequestError::VersionUnsupported
+        }
+        _ => RequestError::VersionMalformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(head: &str) -> Result<RequestHead, RequestError> {
+        parse_head(head.as_bytes(), &Arc::default()).map(|parsed| parsed.0)
+    }
+
+    #[test]
+    fn parts_are_found() {
+        let head = parse("POST /a%20b?c=d HTTP/1.1\r\nHost:  a \r\nX-Two: 1\r\nx-two: 2\r\n\r\n").expect("valid");
+        assert_eq!(head.method(), Method::POST);
+        assert_eq!(head.version(), Version::HTTP_11);
+        assert_eq!(head.target(), "/a%20b?c=d");
+        assert_eq!((head.path(), head.query()), ("/a%20b", Some("c=d")));
+        assert_eq!(head.header("HOST"), Some("a"));
+        assert_eq!(head.header("x-TWO"), Some("1"));
+        assert_eq!(head.header("x-three"), None);
+        assert_eq!(head.headers().get_all("x-two").iter().count(), 2);
+        assert_eq!(head.uri().expect("uri").query(), Some("c=d"));
+        let names: Vec<_> = head.fields().map(|field| field.0).collect();
+        assert_eq!(names, ["Host", "X-Two", "x-two"]);
+    }
+
+    #[test]
+    fn a_head_is_taken_ahead_only_if_it_is_beyond_doubt() {
+        let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
+        let limits = Arc::new(limits);
+        let length = |input: &str| parse_ahead(input.as_bytes(), &limits).map(|parsed| parsed.2);
+        assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
+        for input in [
+            "",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: 1234567890\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\na:\r\nb:\r\n\r\n",
+            "GET /12345678 HTTP/1.1\r\nHost:\r\n\r\n",
+        ] {
+            assert_eq!(length(input), None, "{input:?}");
+        }
+        let method = "M".repeat(METHOD_BYTES_MAX + 1);
+        let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(parse_ahead(input.as_bytes(), &Arc::default()).is_none());
+        assert!(parse_ahead(&input.as_bytes()[1..], &Arc::default()).is_some());
+    }
+
+    #[test]
+    fn an_absolute_target_replaces_host() {
+        let head = parse("GET http://b:81?q HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid");
+        assert_eq!(head.header("host"), Some("b:81"));
+        assert_eq!(head.headers()["host"], "b:81");
+        assert_eq!((head.path(), head.query()), ("/", Some("q")));
+        assert_eq!(head.target(), "http://b:81?q");
+    }
+
+    #[test]
+    fn values_may_be_any_bytes_but_controls() {
+        let head =
+            parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n", &Arc::default()).expect("valid").0;
+        assert_eq!(head.header("x"), None);
+        assert_eq!(head.header_bytes("x"), Some(&b"\xff\ta"[..]));
+        assert_eq!(head.header("y"), Some(""));
+        assert_eq!(head.headers().len(), 3);
+    }
+
+    #[test]
+    fn memory_is_used_again_without_its_content() {
+        let first = parse("GET /first HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n").expect("valid");
+        drop(first);
+        let mut second = parse("GET /second HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
+        second.push_param("name", "value");
+        assert_eq!(second.fields().count(), 1);
+        assert_eq!((second.path(), second.header("x")), ("/second", None));
+        assert_eq!(second.param("name"), Some("value"));
+        drop(second);
+        let third = parse("GET / HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
+        assert_eq!(third.params().count(), 0);
+    }
+    #[test]
+    fn a_head_seen_before_means_the_same_and_keeps_nothing_of_its_use() {
+        let limits = Arc::default();
+        let input = b"POST http://b/a/x?q HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
+        let followed = [input, b"abc"].concat();
+        let (mut first, conclusion, length) = parse_ahead(input, &limits).expect("valid");
+        first.push_param("name", "value");
+        first.push_param_of_path("rest", 3, 1);
+        first.extensions_mut().insert(1_u8);
+        let of_first = first.headers().clone();
+        drop(first);
+        assert!(HeadMemory::take_same(&input[..length - 1], &limits).is_none());
+        let (again, again_conclusion, again_length) = parse_ahead(&followed, &limits).expect("valid");
+        assert_eq!((again_conclusion, again_length), (conclusion, length));
+        assert_eq!((again.method(), again.path(), again.query()), (&Method::POST, "/a/x", Some("q")));
+        assert_eq!((again.target(), again.header("host")), ("http://b/a/x?q", Some("b")));
+        assert_eq!(again.headers(), &of_first);
+        assert_eq!((again.params().count(), again.extensions().len()), (0, 0));
+        drop(again);
+        assert!(HeadMemory::take_same(&followed, &limits).is_some());
+    }
+
+    #[test]
+    fn a_head_seen_before_is_judged_by_the_limits_of_its_connection() {
+        let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        let strict = Arc::new(Limits { body_bytes_max: 2, ..Limits::default() });
+        let short = Arc::new(Limits { head_bytes_max: 20, target_bytes_max: 10, ..Limits::default() });
+        assert!(parse_ahead(input, &Arc::default()).is_some());
+        for limits in [strict, short] {
+            assert!(parse_ahead(input, &limits).is_none());
+            // What was refused is not remembered as if it had not been.
+            assert!(parse_ahead(input, &limits).is_none());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Small responses that are there at once, gathered: those to the requests of one received chunk leave together.
+//!
+//! They are encoded one behind the other into a buffer of the thread, which is queued as a whole: the queue's lock is
+//! taken and its space looked at once for all of them. Nothing of it is held while anything is waited for.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use tidegate_engine::{COPY_BYTES_MAX, SendError};
+
+use super::{Channel, Lost, date_now};
+use crate::protocol::head::RequestHead;
+use crate::response::{Response, ResponseBody};
+
+/// Responses are gathered up to this size, and then one more: what a peer that does not read makes its connection hold
+/// beside the outbound queue.
+const GATHERED_BYTES_MAX: usize = 4096;
+
+/// Memory above this is not kept: one large response should not occupy a thread's memory for good.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Encoded responses that are to be sent together.
+pub(crate) struct Gathered(Vec<u8>);
+
+impl Gathered {
+    pub(crate) fn new() -> Gathered {
+        Gathered(KEPT.try_with(Cell::take).unwrap_or_default())
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0);
+        if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            // Fails only while the thread is ending.
+            let _ = KEPT.try_with(|kept| kept.set(bytes));
+        }
+    }
+}
+
+impl Channel {
+    /// Encodes a response if it is a whole and small one, and says whether it is.
+    pub(crate) fn gather(&self, response: &Response, gathered: &mut Gathered) -> Result<bool, Lost> {
+        static NONE: Bytes = Bytes::new();
+        let content = match response.body() {
+            ResponseBody::Bytes(content) if content.len() <= COPY_BYTES_MAX => content,
+            ResponseBody::Empty => &NONE,
+            _ => return Ok(false),
+        };
+        if response.status().is_informational() {
+            return Ok(false);
+        }
+        let state = &mut *self.0.borrow_mut();
+        if state.connection.as_ref().ok_or(Lost)?.is_draining() {
+            state.protocol.close_after_response();
+        }
+        let date = *state.date.get_or_insert_with(date_now);
+        state.protocol.respond_whole(response, content, date, &mut gathered.0).map_err(|error| {
+            log::error!("response given up: {error}");
+            Lost
+        })?;
+        Ok(true)
+    }
+
+    /// The next request, if its head was received whole, its answer may be gathered too, and nothing else is to be
+    /// done before.
+    pub(crate) fn next_head(&self, gathered: &Gathered) -> Option<RequestHead> {
+        let state = &mut *self.0.borrow_mut();
+        if state.with_content || gathered.0.len() >= GATHERED_BYTES_MAX {
+            return None;
+        }
+        state.take_whole_head()
+    }
+
+    /// Sends what was gathered if there is space for it. Otherwise gives it back, to be sent with
+    /// [`send_gathered_late`](Channel::send_gathered_late).
+    pub(crate) fn send_gathered(&self, mut gathered: Gathered) -> Result<Option<Gathered>, Lost> {
+        if gathered.0.is_empty() {
+            return Ok(None);
+        }
+        let state = self.0.borrow();
+        let sender = state.sender().ok_or(Lost)?;
+        match sender.try_append(gathered.0.len(), |out| append(&mut gathered.0, out)) {
+            Ok(()) => Ok(None),
+            Err(SendError::Full) => Ok(Some(gathered)),
+            Err(_) => Err(Lost),
+        }
+    }
+
+    /// Waits for space and sends what was gathered.
+    pub(crate) async fn send_gathered_late(&self, mut gathered: Gathered) -> Result<(), Lost> {
+        poll_fn(|cx| self.poll_ready(cx, gathered.0.len())).await?;
+        let state = self.0.borrow();
+        let sender = state.sender().ok_or(Lost)?;
+        sender.append(|out| append(&mut gathered.0, out)).map_err(|_| Lost)
+    }
+}
+
+/// Appends `bytes` to what is queued. Where nothing is, the two change places and nothing is copied.
+fn append(bytes: &mut Vec<u8>, out: &mut Vec<u8>) {
+    if out.is_empty() {
+        std::mem::swap(bytes, out);
+    } else {
+        out.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,132 @@
+//! The sending half of a channel: whole responses, streamed ones, and 101.
+//!
+//! Encodes straight into the connection's queue where content is small, and queues large content by reference.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tidegate_engine::{COPY_BYTES_MAX, Connection, SendError, Sender};
+
+use super::{Channel, Lost, date_now};
+use crate::error::ResponseError;
+use crate::protocol::Protocol;
+use crate::protocol::date::HttpDate;
+use crate::response::Response;
+
+impl Channel {
+    /// Sends a whole response, once there is space for it.
+    pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
+        poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
+        self.send(|protocol, sender, date| {
+            if content.len() <= COPY_BYTES_MAX {
+                return append(sender, |out| protocol.respond_whole(response, &content, date, out));
+            }
+            let mut head = Vec::new();
+            let length = content.len();
+            protocol.respond(response, Some(length as u64), date, &mut head)?;
+            let sent = protocol.begin_content(length, &mut head)?.is_some();
+            protocol.finish(None, &mut head)?;
+            let content = if sent { content } else { Bytes::new() };
+            Ok(sender.append_with(&head, content)?)
+        })
+    }
+
+    /// Sends the head of a response. Says whether its content is wanted.
+    pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
+        self.send(|protocol, sender, date| {
+            append(sender, |out| protocol.respond(response, length, date, out))?;
+            Ok(protocol.wants_content())
+        })
+    }
+
+    /// Sends a piece of content.
+    pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
+        self.send(|protocol, sender, _| {
+            if piece.len() <= COPY_BYTES_MAX {
+                return append(sender, |out| protocol.content(&piece, out));
+            }
+            let mut prefix = Vec::new();
+            if let Some(suffix) = protocol.begin_content(piece.len(), &mut prefix)? {
+                sender.append_with(&prefix, piece)?;
+                if !suffix.is_empty() {
+                    sender.append(|out| out.extend_from_slice(suffix))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the content.
+    pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
+        self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
+    }
+
+    /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
+    /// protocol machine refuses.
+    pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
+        let upgraded =
+            self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {
+                Ok(()) => Ok(true),
+                Err(SendFailure::Response(_)) => Ok(false),
+                Err(failure) => Err(failure),
+            })?;
+        if !upgraded {
+            return Ok(None);
+        }
+        let mut state = self.0.borrow_mut();
+        let chunk = state.chunk.take();
+        let mut connection = state.connection.take().ok_or(Lost)?;
+        connection.set_write_timeout(None);
+        if let Some(chunk) = chunk {
+            connection.unread(chunk);
+        }
+        Ok(Some(connection))
+    }
+
+    fn send<T>(
+        &self,
+        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
+    ) -> Result<T, Lost> {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        let connection = state.connection.as_ref().ok_or(Lost)?;
+        if connection.is_draining() {
+            state.protocol.close_after_response();
+        }
+        let date = *state.date.get_or_insert_with(date_now);
+        match send(&mut state.protocol, connection.sender(), date) {
+            Ok(sent) => Ok(sent),
+            Err(SendFailure::Connection) => Err(Lost),
+            Err(SendFailure::Response(error)) => {
+                log::error!("response given up: {error}");
+                Err(Lost)
+            }
+        }
+    }
+}
+
+/// Why nothing was sent.
+enum SendFailure {
+    Connection,
+    Response(ResponseError),
+}
+
+impl From<ResponseError> for SendFailure {
+    fn from(error: ResponseError) -> SendFailure {
+        SendFailure::Response(error)
+    }
+}
+
+impl From<SendError> for SendFailure {
+    fn from(_: SendError) -> SendFailure {
+        SendFailure::Connection
+    }
+}
+
+/// Encodes into the connection's queue.
+fn append(sender: &Sender, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>) -> Result<(), SendFailure> {
+    let mut encoded = Ok(());
+    sender.append(|out| encoded = encode(out))?;
+    Ok(encoded?)
+}

@@ -1,0 +1,133 @@
+//! What answers requests: async functions, routers, and anything that wraps them.
+//!
+//! Owns the one trait of the application side. A handler is shared by all workers; the futures it makes stay on the
+//! thread they are made on and need not be `Send`.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::body_stream::LocalBoxFuture;
+use crate::request::Request;
+use crate::response::{IntoResponse, Response};
+
+/// Answers requests.
+///
+/// Implemented for functions from a [`Request`] to a future of anything that is [`IntoResponse`], for [`ready`]
+/// functions, and for [`Router`](crate::Router). Middleware is a handler that owns another one:
+///
+/// ```
+/// use http::{HeaderName, HeaderValue};
+/// use tidegate_http::{Handler, Reply, Request, Response};
+///
+/// struct Stamped<H>(H);
+///
+/// impl<H: Handler> Handler for Stamped<H> {
+///     fn handle(&self, request: Request) -> Reply {
+///         self.0.handle(request).map(|mut response| {
+///             response.set_header(HeaderName::from_static("x-stamp"), HeaderValue::from_static("1"));
+///             response
+///         })
+///     }
+/// }
+///
+/// let handler = Stamped(|_request: Request| async { "Hello" });
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Begins to answer.
+    fn handle(&self, request: Request) -> Reply;
+}
+
+/// An answer that is there already or will be.
+pub enum Reply {
+    /// The response, without a future to poll.
+    Ready(Response),
+    /// The response, later.
+    Pending(LocalBoxFuture<Response>),
+}
+
+impl Reply {
+    /// The reply of a future.
+    pub fn from_future<F>(future: F) -> Reply
+    where
+        F: Future + 'static,
+        F::Output: IntoResponse,
+    {
+        Reply::Pending(Box::pin(async move { future.await.into_response() }))
+    }
+
+    /// Waits for the response.
+    pub async fn response(self) -> Response {
+        match self {
+            Reply::Ready(response) => response,
+            Reply::Pending(future) => future.await,
+        }
+    }
+
+    /// Changes the response once it is there.
+    pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Reply {
+        match self {
+            Reply::Ready(response) => Reply::Ready(change(response)),
+            Reply::Pending(future) => Reply::Pending(Box::pin(async move { change(future.await) })),
+        }
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reply::Ready(response) => f.debug_tuple("Ready").field(response).finish(),
+            Reply::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}
+
+impl<F, Fut> Handler for F
+where
+    F: Fn(Request) -> Fut + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoResponse,
+{
+    fn handle(&self, request: Request) -> Reply {
+        Reply::from_future(self(request))
+    }
+}
+
+impl<H: Handler + ?Sized> Handler for Arc<H> {
+    fn handle(&self, request: Request) -> Reply {
+        (**self).handle(request)
+    }
+}
+
+impl Handler for Box<dyn Handler> {
+    fn handle(&self, request: Request) -> Reply {
+        (**self).handle(request)
+    }
+}
+
+/// A handler from a function that answers at once, which saves the future.
+///
+/// ```
+/// use tidegate_http::{Router, ready};
+/// let app = Router::new().get("/health", ready(|_request| "ok"));
+/// ```
+pub fn ready<F, R>(answer: F) -> Ready<F>
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    Ready(answer)
+}
+
+/// See [`ready`].
+#[derive(Debug, Clone, Copy)]
+pub struct Ready<F>(F);
+
+impl<F, R> Handler for Ready<F>
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    fn handle(&self, request: Request) -> Reply {
+        Reply::Ready((self.0)(request).into_response())
+    }
+}

@@ -1,0 +1,341 @@
+//! Finds the handler of a request by its path and method.
+//!
+//! Owns the routes and the answers for requests that have none: 404, 405 with Allow, OPTIONS, 501. Shared by all
+//! workers and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
+
+use std::fmt;
+
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::request::Request;
+use crate::response::Response;
+use crate::server::handler::{Handler, Reply};
+use crate::server::pattern::{PARAMS_MAX, percent_decode, translate};
+
+/// Routes requests to handlers.
+///
+/// ```
+/// use tidegate_http::{Request, Response, Router};
+///
+/// let app = Router::new()
+///     .get("/plaintext", |_req: Request| async { Response::text("Hello, World!") })
+///     .get("/rooms/:room", |req: Request| async move {
+///         Response::text(req.param("room").unwrap_or_default().to_owned())
+///     });
+/// ```
+///
+/// # Paths
+/// A segment `:name` matches one non-empty segment, a last segment `*name` the non-empty rest, slashes included. Fixed
+/// segments go before parameters, parameters before wildcards. Everything else matches literally and with regard to
+/// case: `/a` and `/a/` are different, nothing is normalised (`/a/../b` has three segments), and percent-encoded bytes
+/// match only themselves, `%2F` being no slash. The values of parameters are percent-decoded, so they may contain
+/// slashes even where a single segment was matched; a value that cannot be decoded to UTF-8 is answered with 400.
+///
+/// # Methods
+/// HEAD is answered by the handler of GET, without its content, where it has none of its own; OPTIONS by the list of
+/// methods. A path with other methods is answered with 405 and Allow, or 501 if the method is not a standard one.
+#[derive(Default)]
+pub struct Router {
+    tree: matchit::Router<usize>,
+    /// The routes without parameters, each path with its place in `routes`, by the length of the path and then in order.
+    /// They go before those with parameters, so one that is found here is the one the tree would find.
+    fixed: Vec<Vec<(String, usize)>>,
+    routes: Vec<Route>,
+    fallback: Option<Box<dyn Handler>>,
+    /// Fallbacks of nested routers with their prefixes, the longest first.
+    nested: Vec<(String, Box<dyn Handler>)>,
+}
+
+/// Routes of one length are searched in halves only if they are more.
+const FEW_ROUTES: usize = 4;
+
+struct Route {
+    path: String,
+    methods: Vec<(Method, Box<dyn Handler>)>,
+    any: Option<Box<dyn Handler>>,
+}
+
+impl Router {
+    /// A router without routes.
+    pub fn new() -> Router {
+        Router::default()
+    }
+
+    /// Answers GET and HEAD.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn get(self, path: &str, handler: impl Handler) -> Router {
+        self.route(Method::GET, path, handler)
+    }
+
+    /// Answers POST.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn post(self, path: &str, handler: impl Handler) -> Router {
+        self.route(Method::POST, path, handler)
+    }
+
+    /// Answers PUT.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn put(self, path: &str, handler: impl Handler) -> Router {
+        self.route(Method::PUT, path, handler)
+    }
+
+    /// Answers DELETE.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn delete(self, path: &str, handler: impl Handler) -> Router {
+        self.route(Method::DELETE, path, handler)
+    }
+
+    /// Answers PATCH.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn patch(self, path: &str, handler: impl Handler) -> Router {
+        self.route(Method::PATCH, path, handler)
+    }
+
+    /// Answers every method that has no handler of its own.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route).
+    pub fn any(mut self, path: &str, handler: impl Handler) -> Router {
+        let route = self.route_of(path);
+        assert!(route.any.is_none(), "route {path:?}: there is a handler already");
+        route.any = Some(Box::new(handler));
+        self
+    }
+
+    /// Answers one method of a path.
+    ///
+    /// # Panics
+    /// If the path is invalid, ambiguous with another route's, or has a handler for the method already.
+    pub fn route(mut self, method: Method, path: &str, handler: impl Handler) -> Router {
+        let route = self.route_of(path);
+        assert!(route.handler(&method).is_none(), "route {method} {path:?}: there is a handler already");
+        route.methods.push((method, Box::new(handler)));
+        self
+    }
+
+    /// Takes over the routes of another router below a prefix, such as `/api`. Its handlers see the whole path. Its
+    /// fallback answers what has no route below the prefix.
+    ///
+    /// # Panics
+    /// As [`route`](Router::route), and if the prefix ends with a slash or has a wildcard.
+    pub fn nest(mut self, prefix: &str, router: Router) -> Router {
+        assert!(
+            prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
+            "prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard"
+        );
+        for inner in router.routes {
+            let path = format!("{prefix}{}", inner.path);
+            if let Some(handler) = inner.any {
+                self = self.any(&path, handler);
+            }
+            for (method, handler) in inner.methods {
+                self = self.route(method, &path, handler);
+            }
+        }
+        for (inner, handler) in router.nested {
+            self.nested.push((format!("{prefix}{inner}"), handler));
+        }
+        if let Some(handler) = router.fallback {
+            self.nested.push((prefix.to_owned(), handler));
+        }
+        self.nested.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.matches('/').count()));
+        self
+    }
+
+    /// Answers requests whose path has no route. Default: 404.
+    ///
+    /// # Panics
+    /// If there is a fallback already.
+    pub fn fallback(mut self, handler: impl Handler) -> Router {
+        assert!(self.fallback.is_none(), "there is a fallback already");
+        self.fallback = Some(Box::new(handler));
+        self
+    }
+
+    fn route_of(&mut self, path: &str) -> &mut Route {
+        let known = self.routes.iter().position(|route| route.path == path);
+        let index = known.unwrap_or_else(|| {
+            let index = self.routes.len();
+            if let Err(error) = self.tree.insert(translate(path), index) {
+                panic!("route {path:?}: {error}");
+            }
+            if !path.contains("/:") && !path.contains("/*") {
+                self.add_fixed(path, index);
+            }
+            self.routes.push(Route { path: path.to_owned(), methods: Vec::new(), any: None });
+            index
+        });
+        &mut self.routes[index]
+    }
+
+    /// The route without parameters whose path this is.
+    fn find_fixed(&self, path: &str) -> Option<&Route> {
+        let alike = self.fixed.get(path.len())?;
+        // Nearly always there are few of a length, and looking at them in turn is less than any search.
+        let place = match alike.len() {
+            ..=FEW_ROUTES => alike.iter().position(|(fixed, _)| fixed == path)?,
+            _ => alike.binary_search_by(|(fixed, _)| fixed.as_str().cmp(path)).ok()?,
+        };
+        self.routes.get(alike[place].1)
+    }
+
+    fn add_fixed(&mut self, path: &str, index: usize) {
+        if self.fixed.len() <= path.len() {
+            self.fixed.resize_with(path.len() + 1, Vec::new);
+        }
+        let alike = &mut self.fixed[path.len()];
+        let place = alike.partition_point(|(fixed, _)| fixed.as_str() < path);
+        alike.insert(place, (path.to_owned(), index));
+    }
+
+    /// The route of a path. The parameters are added to the request.
+    fn find(&self, request: &mut Request) -> Result<Option<&Route>, InvalidParam> {
+        let path = request.path();
+        if let Some(route) = self.find_fixed(path) {
+            return Ok(Some(route));
+        }
+        let Ok(found) = self.tree.at(path) else {
+            return Ok(None);
+        };
+        let route = &self.routes[*found.value];
+        if found.params.is_empty() {
+            return Ok(Some(route));
+        }
+        let mut params = [("", 0, 0); PARAMS_MAX];
+        let count = found.params.len().min(PARAMS_MAX);
+        for (slot, (name, value)) in params.iter_mut().zip(found.params.iter()) {
+            let start = value.as_ptr() as usize - path.as_ptr() as usize;
+            *slot = (name, start, value.len());
+        }
+        for &(name, start, length) in &params[..count] {
+            let value = &request.path()[start..start + length];
+            if value.contains('%') {
+                let decoded = percent_decode(value).ok_or(InvalidParam)?;
+                request.push_param(name, &decoded);
+            } else {
+                request.push_param_of_path(name, start, length);
+            }
+        }
+        Ok(Some(route))
+    }
+
+    /// Answers a request whose path has no route.
+    fn handle_unrouted(&self, request: Request) -> Reply {
+        let path = request.path();
+        if path == "*" {
+            return Reply::Ready(self.options_of_all());
+        }
+        let nested = self.nested.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, handler)| handler);
+        match nested.or(self.fallback.as_ref()) {
+            Some(handler) => handler.handle(request),
+            None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7).
+    fn options_of_all(&self) -> Response {
+        let methods = self.routes.iter().flat_map(|route| &route.methods);
+        let allow = allow(methods.map(|(method, _)| method.as_str()));
+        Response::new(StatusCode::NO_CONTENT).with_header(header::ALLOW, allow)
+    }
+}
+
+impl Handler for Router {
+    fn handle(&self, mut request: Request) -> Reply {
+        match self.find(&mut request) {
+            Ok(Some(route)) => route.handle(request),
+            Ok(None) => self.handle_unrouted(request),
+            Err(InvalidParam) => {
+                let text = "the path is not valid percent-encoded UTF-8\n";
+                Reply::Ready(Response::text(text).with_status(StatusCode::BAD_REQUEST))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes = self.routes.iter().map(|route| (&route.path, route.allow()));
+        f.debug_map().entries(routes).finish()
+    }
+}
+
+struct InvalidParam;
+
+impl Route {
+    fn handle(&self, request: Request) -> Reply {
+        let method = request.method();
+        let own = self.handler(method);
+        let handler = match own {
+            None if method == Method::HEAD => self.handler(&Method::GET),
+            own => own,
+        };
+        if let Some(handler) = handler.or(self.any.as_deref()) {
+            return handler.handle(request);
+        }
+        let response = if method == Method::OPTIONS {
+            Response::new(StatusCode::NO_CONTENT)
+        } else if is_standard(method) {
+            Response::text("method not allowed\n").with_status(StatusCode::METHOD_NOT_ALLOWED)
+        } else {
+            Response::text("method not implemented\n").with_status(StatusCode::NOT_IMPLEMENTED)
+        };
+        Reply::Ready(response.with_header(header::ALLOW, self.allow()))
+    }
+
+    fn handler(&self, method: &Method) -> Option<&dyn Handler> {
+        self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| &**handler)
+    }
+
+    fn allow(&self) -> HeaderValue {
+        allow(self.methods.iter().map(|(method, _)| method.as_str()))
+    }
+}
+
+/// The value of Allow for these methods and the ones that come with them.
+fn allow<'a>(methods: impl Iterator<Item = &'a str>) -> HeaderValue {
+    let mut names: Vec<&str> = methods.collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.push("OPTIONS");
+    names.sort_unstable();
+    names.dedup();
+    // Methods are tokens, which every field value may hold.
+    HeaderValue::try_from(names.join(", ")).unwrap_or(const { HeaderValue::from_static("") })
+}
+
+/// The methods of RFC 9110 and PATCH: everybody knows them, so they are refused for this path only.
+fn is_standard(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+        Method::CONNECT,
+    ]
+    .contains(method)
+}
+
+/// Whether a path is a prefix or below it; segments of the prefix that are parameters match any segment.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let mut segments = path.split('/');
+    prefix
+        .split('/')
+        .all(|expected| segments.next().is_some_and(|segment| segment == expected || expected.starts_with(':')))
+}

@@ -1,0 +1,312 @@
+//! Serves HTTP on one connection: request, handler, response, and again.
+//!
+//! Owns the order of things, in [`serve`]. The protocol machine knows when the connection persists, the channel moves
+//! the bytes; this loop calls the handler, keeps its panics and its time within bounds, and sends what it answers with.
+//! Everything of HTTP lives in one boxed future, which is freed before an upgraded connection goes on.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use tidegate_engine::Connection;
+
+use crate::body_stream::{ContentStream, LocalBoxFuture};
+use crate::protocol::head::RequestHead;
+use crate::protocol::limits::Limits;
+use crate::request::{Body, Request};
+use crate::response::{Response, ResponseBody};
+use crate::server::config::HttpConfig;
+use crate::server::conn::{Channel, Gathered, Lost};
+use crate::server::handler::{Handler, Reply};
+use crate::upgrade::Takeover;
+
+/// What all connections of a server share: the handler and the settings.
+#[derive(Debug)]
+pub struct Service<H> {
+    handler: Arc<H>,
+    config: Arc<HttpConfig>,
+    limits: Arc<Limits>,
+}
+
+impl<H: Handler> Service<H> {
+    /// A service from its parts.
+    pub fn new(handler: H, config: HttpConfig) -> Service<H> {
+        Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
+    }
+}
+
+impl<H> Clone for Service<H> {
+    fn clone(&self) -> Service<H> {
+        Service {
+            handler: Arc::clone(&self.handler),
+            config: Arc::clone(&self.config),
+            limits: Arc::clone(&self.limits),
+        }
+    }
+}
+
+/// Serves HTTP on a connection until it ends, or until it is handed to another protocol and that ends.
+///
+/// This is the handler to give to the engine for servers that are put together by hand;
+/// [`Server`](crate::Server) does it otherwise. The future is small: what HTTP needs is in a box that is freed when
+/// another protocol takes over.
+pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
+    Serving::Http(Box::pin(serve_http(connection, service.clone())))
+}
+
+/// What a connection is doing. Going on to the next phase frees the box of the one before.
+enum Serving {
+    Http(LocalBoxFuture<Option<LocalBoxFuture<()>>>),
+    Upgraded(LocalBoxFuture<()>),
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Serving::Http(http) = &mut *self {
+            match http.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(Some(upgraded)) => *self = Serving::Upgraded(upgraded),
+            }
+        }
+        match &mut *self {
+            Serving::Upgraded(upgraded) => upgraded.as_mut().poll(cx),
+            Serving::Http(_) => Poll::Ready(()),
+        }
+    }
+}
+
+/// The HTTP phase. Gives the other protocol's future if one takes over.
+async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<()>> {
+    let config = Arc::clone(&service.config);
+    let channel = Rc::new(Channel::new(connection, service.config, service.limits));
+    let upgraded = exchange_all(&channel, &*service.handler, &config).await;
+    // A body may outlive its request in somebody's hands; the connection must not.
+    channel.close();
+    let (connection, takeover) = upgraded.ok().flatten()?;
+    Some(takeover.start(connection))
+}
+
+/// Answers requests until none follows (`None`), the connection is lost, or another protocol takes over.
+async fn exchange_all<H: Handler>(
+    channel: &Rc<Channel>,
+    handler: &H,
+    config: &HttpConfig,
+) -> Result<Option<(Connection, Takeover)>, Lost> {
+    while let Some(head) = poll_fn(|cx| channel.poll_head(cx)).await {
+        let (begun, unsent) = answer_at_once(channel, handler, head);
+        if let Some(gathered) = unsent? {
+            channel.send_gathered_late(gathered).await?;
+        }
+        let Some(Begun { reply, asks_upgrade }) = begun? else { continue };
+        let mut response = match reply {
+            Reply::Ready(response) => response,
+            Reply::Pending(future) => answer(channel, future, config).await?,
+        };
+        match response.take_body() {
+            ResponseBody::Upgrade(takeover) => {
+                if let Some(connection) = channel.upgrade(&response)? {
+                    return Ok(Some((connection, takeover)));
+                }
+                let (refusal, text) = refused_upgrade(&response, asks_upgrade);
+                send_whole(channel, refusal, text).await?;
+            }
+            ResponseBody::Empty => send_whole(channel, response, None).await?,
+            ResponseBody::Bytes(bytes) => send_whole(channel, response, Some(bytes)).await?,
+            ResponseBody::Stream(stream) => send_stream(channel, response, stream).await?,
+        }
+    }
+    Ok(None)
+}
+
+/// A reply that takes its time, or its way.
+struct Begun {
+    reply: Reply,
+    asks_upgrade: bool,
+}
+
+/// Answers this request and those received whole behind it, as far as their responses are there at once and small.
+/// Gives the first reply that is not so, and what there was no space for, which is to be sent before.
+fn answer_at_once<H: Handler>(
+    channel: &Rc<Channel>,
+    handler: &H,
+    head: RequestHead,
+) -> (Result<Option<Begun>, Lost>, Result<Option<Gathered>, Lost>) {
+    let mut gathered = Gathered::new();
+    let begun = gather_answers(channel, handler, head, &mut gathered);
+    (begun, channel.send_gathered(gathered))
+}
+
+fn gather_answers<H: Handler>(
+    channel: &Rc<Channel>,
+    handler: &H,
+    head: RequestHead,
+    gathered: &mut Gathered,
+) -> Result<Option<Begun>, Lost> {
+    let mut next = Some(head);
+    while let Some(head) = next {
+        let asks_upgrade = head.wants_upgrade();
+        let body = match channel.request_with_content() {
+            Some(number) => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
+            None => Body::default(),
+        };
+        match begin_answer(channel, handler, Request::new(head, body)) {
+            Reply::Ready(response) if channel.gather(&response, gathered)? => {}
+            reply => return Ok(Some(Begun { reply, asks_upgrade })),
+        }
+        next = channel.next_head(gathered);
+    }
+    Ok(None)
+}
+
+/// Calls the handler.
+fn begin_answer<H: Handler>(channel: &Channel, handler: &H, request: Request) -> Reply {
+    match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
+        Ok(reply) => reply,
+        Err(panic) => Reply::Ready(panicked(channel, &*panic)),
+    }
+}
+
+/// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
+async fn answer(
+    channel: &Channel,
+    mut future: LocalBoxFuture<Response>,
+    config: &HttpConfig,
+) -> Result<Response, Lost> {
+    let mut timeout = None;
+    poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
+            Ok(Poll::Pending) => {}
+            Err(panic) => return Poll::Ready(Ok(panicked(channel, &*panic))),
+        }
+        if timeout.is_none()
+            && let (Some(after), Some(timer)) = (config.handler_timeout, channel.timer())
+        {
+            timeout = Some(timer.sleep(after));
+        }
+        if let Some(timeout) = &mut timeout
+            && Pin::new(timeout).poll(cx).is_ready()
+        {
+            channel.close_after_response();
+            let late = Response::text("the handler took too long\n");
+            return Poll::Ready(Ok(late.with_status(StatusCode::SERVICE_UNAVAILABLE)));
+        }
+        channel.poll_lost(cx).map(Err)
+    })
+    .await
+}
+
+async fn send_whole(channel: &Channel, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
+    let (response, content) = match sendable(response) {
+        Ok(response) => (response, content.unwrap_or_default()),
+        Err(replacement) => (replacement, Bytes::new()),
+    };
+    channel.send_whole(&response, content).await
+}
+
+async fn send_stream(channel: &Channel, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
+    let response = match sendable(response) {
+        Ok(response) => response,
+        Err(replacement) => return send_whole(channel, replacement, None).await,
+    };
+    poll_fn(|cx| channel.poll_ready(cx, 0)).await?;
+    if !channel.send_head(&response, stream.length())? {
+        return channel.send_end(None);
+    }
+    loop {
+        let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+            Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
+            Ok(Poll::Pending) => channel.poll_lost(cx).map(Err),
+            Err(panic) => {
+                log::error!("response content panicked: {}", panic_text(&*panic));
+                channel.truncate();
+                Poll::Ready(Err(Lost))
+            }
+        })
+        .await?;
+        match next {
+            None => return channel.send_end(stream.take_trailers().as_ref()),
+            Some(Ok(piece)) => {
+                poll_fn(|cx| channel.poll_ready(cx, piece.len())).await?;
+                channel.send_content(piece)?;
+            }
+            Some(Err(error)) => {
+                log::warn!("response content given up: {error}");
+                channel.truncate();
+                return Err(Lost);
+            }
+        }
+    }
+}
+
+/// A response that can be sent as a final one, or what to send instead.
+fn sendable(response: Response) -> Result<Response, Response> {
+    if !is_final(&response) {
+        log::error!("a handler gave the informational status {}", response.status());
+        return Err(Response::new(StatusCode::INTERNAL_SERVER_ERROR));
+    }
+    Ok(response)
+}
+
+fn is_final(response: &Response) -> bool {
+    !response.status().is_informational()
+}
+
+/// What is sent in place of an upgrade that cannot be, and its content. RFC 9110, section 15.5.22: 426 names the protocol in
+/// Upgrade.
+fn refused_upgrade(response: &Response, asked: bool) -> (Response, Option<Bytes>) {
+    if asked {
+        let text = Bytes::from_static(b"content in an upgrade request\n");
+        let refusal = Response::text("")
+            .with_status(StatusCode::BAD_REQUEST)
+            .with_header(header::CONNECTION, HeaderValue::from_static("close"));
+        return (refusal, Some(text));
+    }
+    let refusal = Response::new(StatusCode::UPGRADE_REQUIRED);
+    let refusal = match response.header(&header::UPGRADE) {
+        Some(protocol) => refusal.with_header(header::UPGRADE, protocol.clone()),
+        None => refusal,
+    };
+    (refusal, None)
+}
+
+/// The handler's own state may be broken now, but it is the handler's; the connection ends, the worker goes on.
+fn panicked(channel: &Channel, panic: &(dyn Any + Send)) -> Response {
+    log::error!("a handler panicked: {}", panic_text(panic));
+    channel.close_after_response();
+    Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::router::Router;
+
+    fn future_bytes<F>(_: impl Fn(Connection, &Service<Router>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is what an upgraded connection keeps of HTTP for as long as it lives.
+    #[test]
+    fn the_future_of_a_connection_is_small() {
+        assert!(future_bytes(serve::<Router>) <= 24);
+    }
+}

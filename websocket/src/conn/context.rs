@@ -1,0 +1,95 @@
+//! What a connection has that most have not: locals, the request kept, whoever waits for its end or is told of it.
+//!
+//! A connection without any of it shares its configuration with all others of its upgrade. One with some has a copy of
+//! its own, and there they are: so an idle connection pays nothing, not even a pointer. The extras live as long as the
+//! session and the task that runs the handler; the last of the two to go ends them.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tidegate_engine::Address;
+use tidegate_http::RequestHead;
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::WebSocketConfig;
+use crate::conn::closed::ClosedSource;
+use crate::conn::extensions::Locals;
+use crate::serve::hooks::{Disconnected, Hooks};
+
+/// The extras of one connection.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) request: Option<RequestHead>,
+    pub(crate) locals: Locals,
+    pub(crate) closed: ClosedSource,
+    ending: Mutex<Ending>,
+}
+
+/// What is known of the end.
+#[derive(Default)]
+struct Ending {
+    /// The code of the peer's close frame, once it has come.
+    code: Option<CloseCode>,
+    panicked: bool,
+    /// Who is told: once the connection has connected.
+    connected: Option<(Address, Arc<Hooks>)>,
+}
+
+impl Extras {
+    /// From now on there is somebody who is connected, and whose end is told.
+    pub(crate) fn connect(&self, peer: Address, hooks: Arc<Hooks>) {
+        lock(&self.ending).connected = Some((peer, hooks));
+    }
+
+    pub(crate) fn note_close(&self, frame: Option<&CloseFrame>) {
+        lock(&self.ending).code = Some(frame.map_or(CloseCode::NO_STATUS, CloseFrame::code));
+        self.closed.end();
+    }
+
+    pub(crate) fn note_panic(&self) {
+        lock(&self.ending).panicked = true;
+    }
+}
+
+impl Drop for Extras {
+    fn drop(&mut self) {
+        self.closed.end();
+        let Ending { code, panicked, connected } = std::mem::take(&mut *lock(&self.ending));
+        let Some((peer, hooks)) = connected else { return };
+        let Some(disconnect) = &hooks.disconnect else { return };
+        // The code as the application sees it (RFC 6455 sections 7.1.5 and 7.4.1).
+        let code = code.unwrap_or(CloseCode::ABNORMAL);
+        let disconnected = Disconnected::new(peer, code, panicked, self);
+        // A panic must not leave here: during another one it would end the process.
+        if catch_unwind(AssertUnwindSafe(|| disconnect(&disconnected))).is_err() {
+            log::error!("an on_disconnect hook panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Extras {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extras").field("request", &self.request).field("locals", &self.locals).finish_non_exhaustive()
+    }
+}
+
+/// A configuration for one connection alone, with its extras.
+pub(crate) fn with_extras(config: &WebSocketConfig, extras: Arc<Extras>) -> Arc<WebSocketConfig> {
+    let mut own = config.clone();
+    own.extras = Some(extras);
+    Arc::new(own)
+}
+
+/// The extras of the connection that has this configuration; it gets some if it has none.
+pub(crate) fn extras_of(config: &mut Arc<WebSocketConfig>) -> &Extras {
+    if config.extras.is_none() {
+        *config = with_extras(config, Arc::default());
+    }
+    config.extras.as_ref().expect("they were made above")
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is one step: a panic leaves no half of one.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

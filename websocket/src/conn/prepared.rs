@@ -1,0 +1,158 @@
+//! Messages encoded once, to be sent many times (RFC 6455 section 5.2).
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::conn::context::lock;
+use crate::deflate::DeflatedForm;
+use crate::frame::{Frame, Opcode};
+use crate::message::{Message, MessageKind};
+use crate::protocol_error::UsageError;
+use crate::utf8::Text;
+
+/// The frame of each form that was asked for; `None` where the message is no smaller in it.
+type Forms = Vec<(DeflatedForm, Option<Bytes>)>;
+
+/// Shorter messages are not compressed here: there is little to save, and they need no place for other forms of them.
+const DEFLATED_BYTES_MIN: usize = 128;
+
+/// Larger ones neither: compressing them would keep their publisher's thread for long.
+const DEFLATED_BYTES_MAX: usize = 256 << 10;
+
+/// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
+/// copies no large payload. Cloning it counts a reference.
+///
+/// For connections that compress without context takeover a message of 128 bytes to 256 KiB is also compressed, once for
+/// all of them that have the same level and window; those with takeover get it as it is.
+///
+/// ```
+/// use tidegate_websocket::{MessageKind, PreparedMessage};
+/// let prepared = PreparedMessage::new("hello");
+/// assert_eq!(prepared.kind(), MessageKind::Text);
+/// assert_eq!(prepared.payload(), "hello");
+/// ```
+#[derive(Clone)]
+pub struct PreparedMessage {
+    kind: MessageKind,
+    header_len: u8,
+    /// Header and payload.
+    plain: Bytes,
+    /// What it is in other forms, once they were asked for; `None` if there will be none.
+    forms: Option<Arc<Mutex<Forms>>>,
+}
+
+impl PreparedMessage {
+    /// Encodes a message: one copy of its payload.
+    pub fn new(message: impl Into<Message>) -> Self {
+        let message = message.into();
+        let frame = Frame::message(&message);
+        let mut bytes = Vec::new();
+        frame.encode(None, &mut bytes);
+        let header_len = (bytes.len() - message.len()) as u8;
+        let forms = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
+        Self { kind: message.kind(), header_len, plain: bytes.into(), forms }
+    }
+
+    /// The same from an opcode and a payload.
+    ///
+    /// # Errors
+    /// [`UsageError::NotData`] for a control frame's opcode, a continuation's or a reserved one: only text and binary
+    /// are messages. [`UsageError::NotUtf8`] for text that is not UTF-8 (RFC 6455 section 5.6).
+    pub fn from_opcode(opcode: Opcode, payload: impl Into<Bytes>) -> Result<Self, UsageError> {
+        match opcode {
+            Opcode::Text => Ok(Self::new(Text::from_utf8(payload).map_err(|_| UsageError::NotUtf8)?)),
+            Opcode::Binary => Ok(Self::new(payload.into())),
+            opcode => Err(UsageError::NotData { opcode }),
+        }
+    }
+
+    /// Text or binary.
+    pub const fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The payload, shared.
+    pub fn payload(&self) -> Bytes {
+        self.plain.slice(usize::from(self.header_len)..)
+    }
+
+    /// Bytes of the payload.
+    pub fn payload_len(&self) -> usize {
+        self.plain.len() - usize::from(self.header_len)
+    }
+
+    /// The frame for a connection without extensions.
+    pub(crate) fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// The frame for connections that compress in this way; `None` if they get it as it is.
+    pub(crate) fn deflated(&self, form: DeflatedForm) -> Option<Bytes> {
+        // Under the lock, so that it is compressed once.
+        let mut forms = lock(self.forms.as_ref()?);
+        if let Some((_, frame)) = forms.iter().find(|(known, _)| *known == form) {
+            return frame.clone();
+        }
+        let frame = form.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
+            let mut bytes = Vec::new();
+            Frame::deflated(self.kind, &deflated).encode(None, &mut bytes);
+            Bytes::from(bytes)
+        });
+        forms.push((form, frame.clone()));
+        frame
+    }
+}
+
+/// Of the same kind and with the same payload.
+impl PartialEq for PreparedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain == other.plain
+    }
+}
+
+impl Eq for PreparedMessage {}
+
+impl<M: Into<Message>> From<M> for PreparedMessage {
+    fn from(message: M) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&PreparedMessage> for PreparedMessage {
+    fn from(message: &PreparedMessage) -> Self {
+        message.clone()
+    }
+}
+
+impl fmt::Debug for PreparedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload_bytes = self.payload_len();
+        f.debug_struct("PreparedMessage").field("kind", &self.kind).field("payload_bytes", &payload_bytes).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_is_a_servers() {
+        assert_eq!(PreparedMessage::new("Hello").plain(), &b"\x81\x05Hello"[..]);
+        let long = PreparedMessage::new(vec![7; 300]);
+        assert_eq!(long.plain()[..4], [0x82, 126, 1, 44]);
+        assert_eq!(long.payload(), vec![7; 300]);
+        assert_eq!(PreparedMessage::new("").payload_len(), 0);
+    }
+
+    #[test]
+    fn only_messages_can_be_prepared() {
+        for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong, Opcode::Continuation] {
+            assert_eq!(PreparedMessage::from_opcode(opcode, "x"), Err(UsageError::NotData { opcode }));
+        }
+        assert_eq!(PreparedMessage::from_opcode(Opcode::Text, &[0xFF][..]), Err(UsageError::NotUtf8));
+        let binary = PreparedMessage::from_opcode(Opcode::Binary, &[0xFF][..]);
+        assert_eq!(binary, Ok(PreparedMessage::new(vec![0xFF])));
+    }
+}

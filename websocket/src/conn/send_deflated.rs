@@ -1,0 +1,110 @@
+//! Sending a message on a connection that compresses: the future.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::conn::compressor::{Compression, Lease, Slice};
+use crate::conn::frame_queue::Outlet;
+use crate::deflate::SLICE_BYTES;
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::message::{Message, MessageRef};
+
+/// One pointer, so that the futures of connections that do not compress are no larger for it. Dropped before it completes,
+/// it has queued nothing.
+#[derive(Debug)]
+pub(crate) struct DeflatedSend<'a>(Box<State<'a>>);
+
+#[derive(Debug)]
+struct State<'a> {
+    outlet: Outlet<'a>,
+    compression: &'a Compression,
+    payload: Payload<'a>,
+    job: Job<'a>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload<'a> {
+    Owned(Message),
+    Lent(MessageRef<'a>),
+}
+
+#[derive(Debug)]
+enum Job<'a> {
+    /// Nothing was done yet.
+    New,
+    /// A big message of which `done` bytes are compressed, into `out`.
+    Deflating { lease: Lease<'a>, out: Vec<u8>, done: usize },
+    /// It waits for space.
+    Deflated { lease: Lease<'a>, bytes: Bytes },
+    /// It goes as it is.
+    Plain,
+}
+
+impl Payload<'_> {
+    fn message(&self) -> MessageRef<'_> {
+        match self {
+            Self::Owned(message) => MessageRef::from(message),
+            Self::Lent(message) => *message,
+        }
+    }
+}
+
+impl<'a> DeflatedSend<'a> {
+    pub(crate) fn new(outlet: Outlet<'a>, compression: &'a Compression, payload: Payload<'a>) -> Self {
+        Self(Box::new(State { outlet, compression, payload, job: Job::New }))
+    }
+}
+
+impl Future for DeflatedSend<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let State { outlet, compression, payload, job } = &mut *self.0;
+        let (outlet, message) = (*outlet, payload.message());
+        let payload_len = message.as_bytes().len();
+        loop {
+            match job {
+                Job::New if payload_len <= SLICE_BYTES => {
+                    return outlet.poll_queue(cx, payload_len, |outlet| compression.try_queue(outlet, &message));
+                }
+                Job::New => {
+                    // Looked at first: what has no space is not compressed, and does not keep the compressor from others.
+                    ready!(outlet.poll_ready(cx, payload_len))?;
+                    *job = match compression.lend(payload_len) {
+                        Some(lease) => Job::Deflating { lease, out: Vec::new(), done: 0 },
+                        None => Job::Plain,
+                    };
+                }
+                Job::Deflating { lease, out, done } => match lease.push(message.as_bytes(), done, out) {
+                    Slice::More => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Slice::Whole => {
+                        let bytes = mem::take(out).into();
+                        let Job::Deflating { lease, .. } = mem::replace(job, Job::Plain) else { continue };
+                        *job = Job::Deflated { lease, bytes };
+                    }
+                    Slice::NotSmaller => *job = Job::Plain,
+                },
+                Job::Deflated { bytes, .. } => {
+                    let header = Frame::deflated(message.kind(), bytes).header(None);
+                    let try_queue = |outlet: Outlet<'_>| outlet.0.try_append_with(&header, bytes.clone());
+                    ready!(outlet.poll_queue(cx, bytes.len(), try_queue))?;
+                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::Plain) {
+                        lease.complete();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Job::Plain => {
+                    return outlet.poll_queue(cx, payload_len, |outlet| outlet.try_queue_ref(&message));
+                }
+            }
+        }
+    }
+}

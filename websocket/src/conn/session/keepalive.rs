@@ -1,0 +1,236 @@
+//! Pings of our own accord, and a peer that does not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
+//!
+//! The reader does it while it waits, with one sleep of its worker's wheel, so a connection without keepalive pays nothing
+//! for it. Each connection pings at a phase of its own: connections that came together do not ping together.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tidegate_engine::time::{Sleep, Timer};
+use tidegate_engine::{Connection, SendError};
+
+use super::Session;
+use crate::close::closing_handshake::Transport;
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::KeepaliveConfig;
+use crate::error::Error;
+use crate::frame::Frame;
+
+/// What begins the payload of our pings; their number follows.
+const MARK: [u8; 4] = *b"ping";
+
+/// Connections that were given a phase. Multiplied by the golden ratio this fills a circle evenly, however many there
+/// are.
+static PHASES: AtomicU32 = AtomicU32::new(1);
+const GOLDEN_RATIO: u32 = 0x9E37_79B9;
+
+/// The keepalive of one connection.
+pub(crate) struct Keepalive {
+    config: KeepaliveConfig,
+    timer: Timer,
+    /// Until the next ping is due, or the pong of the last one is.
+    sleep: Sleep,
+    ping_at: Instant,
+    awaited: Option<Awaited>,
+    rtt: Option<Duration>,
+    pings: u32,
+}
+
+/// A ping whose pong has not come.
+#[derive(Clone, Copy)]
+struct Awaited {
+    sent: Instant,
+    /// How often receiving had been paused by then.
+    pauses: u32,
+}
+
+/// What is to be done now.
+enum Due {
+    Nothing,
+    Ping([u8; 8]),
+    /// The pong has not come in time.
+    Missing,
+}
+
+impl Session {
+    /// Begins to ping, or ends it.
+    pub(crate) fn set_keepalive(&mut self, config: Option<KeepaliveConfig>) {
+        match config {
+            Some(config) => {
+                let keepalive = Keepalive::new(config, self.connection.timer());
+                self.rare().keepalive = Some(Box::new(keepalive));
+            }
+            None => {
+                if let Some(rare) = &mut self.rare {
+                    rare.keepalive = None;
+                }
+            }
+        }
+    }
+
+    /// The time between the last ping of the keepalive that was answered and its pong.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.rare.as_ref()?.keepalive.as_ref()?.rtt
+    }
+
+    /// Whether nothing rare is to be done, so that plain messages can be read.
+    pub(super) fn settle_for_plain(&mut self, cx: &mut Context<'_>) -> bool {
+        self.settle();
+        let Some(rare) = &mut self.rare else { return true };
+        let waits = rare.pong.is_some() || rare.peer_close.is_some();
+        !waits && rare.keepalive.as_mut().is_none_or(|keepalive| keepalive.poll_due(cx).is_pending())
+    }
+
+    /// While nothing is there to be read: pings when it is time. Ready when the peer is lost.
+    pub(super) fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        while let Some(keepalive) = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut()) {
+            if self.closing.transport() != Transport::Keep {
+                // The closing handshake has a timeout of its own.
+                self.set_keepalive(None);
+                break;
+            }
+            ready!(keepalive.poll_due(cx));
+            match keepalive.look(Instant::now(), &self.connection) {
+                Due::Nothing => {}
+                Due::Ping(payload) => self.ping(&payload),
+                Due::Missing => return Poll::Ready(self.lose_silent()),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        let Ok(frame) = Frame::ping(payload) else { return };
+        let queued = self.outlet().try_queue_control(&frame);
+        let pauses = self.connection.pauses_total();
+        let Some(keepalive) = self.rare().keepalive.as_mut() else { return };
+        match queued {
+            Ok(()) => keepalive.wait_for_pong(Awaited { sent: Instant::now(), pauses }),
+            // The peer takes nothing: the write timeout watches that.
+            Err(SendError::Full) => keepalive.wait_for_ping(),
+            Err(_) => self.set_keepalive(None),
+        }
+    }
+
+    /// Whether a pong answers a ping of the keepalive.
+    pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
+        let keepalive = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut());
+        keepalive.is_some_and(|keepalive| keepalive.take_pong(payload))
+    }
+
+    /// The peer answers no more: says so, for the case that it reads, and waits for nothing.
+    fn lose_silent(&mut self) -> Error {
+        self.set_keepalive(None);
+        self.send_close(CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok().as_ref());
+        self.lose();
+        Error::NoPong
+    }
+}
+
+impl Keepalive {
+    fn new(config: KeepaliveConfig, timer: Timer) -> Self {
+        let phase = phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval());
+        let ping_at = after(Instant::now(), phase);
+        let sleep = timer.sleep_until(ping_at);
+        Self { config, timer, sleep, ping_at, awaited: None, rtt: None, pings: 0 }
+    }
+
+    /// Ready when [`look`](Self::look) has something to look at.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        std::pin::Pin::new(&mut self.sleep).poll(cx)
+    }
+
+    fn look(&mut self, now: Instant, connection: &Connection) -> Due {
+        let Some(awaited) = &mut self.awaited else {
+            if now < self.ping_at {
+                // Woken for a pong that came.
+                self.wait_for_ping();
+                return Due::Nothing;
+            }
+            while self.ping_at <= now {
+                self.ping_at = after(self.ping_at, self.config.interval());
+            }
+            self.pings = self.pings.wrapping_add(1);
+            return Due::Ping(self.payload());
+        };
+        // A ping that has not left cannot be answered, and a pong may wait behind what our reader has not taken.
+        let pauses = connection.pauses_total();
+        let may_come = connection.sender().outbound_bytes() > 0
+            || connection.inbound_bytes() > 0
+            || connection.is_paused()
+            || pauses != awaited.pauses;
+        if !may_come {
+            return Due::Missing;
+        }
+        awaited.pauses = pauses;
+        self.sleep = self.timer.sleep_until(after(now, self.config.pong_timeout));
+        Due::Nothing
+    }
+
+    fn wait_for_ping(&mut self) {
+        self.sleep = self.timer.sleep_until(self.ping_at);
+    }
+
+    fn wait_for_pong(&mut self, awaited: Awaited) {
+        self.awaited = Some(awaited);
+        self.sleep = self.timer.sleep_until(after(awaited.sent, self.config.pong_timeout));
+    }
+
+    fn payload(&self) -> [u8; 8] {
+        let mut payload = [0; 8];
+        payload[..4].copy_from_slice(&MARK);
+        payload[4..].copy_from_slice(&self.pings.to_be_bytes());
+        payload
+    }
+
+    fn take_pong(&mut self, payload: &[u8]) -> bool {
+        let Some(awaited) = self.awaited.filter(|_| payload == self.payload()) else { return false };
+        self.awaited = None;
+        self.rtt = Some(awaited.sent.elapsed());
+        if self.config.pong_timeout > self.config.interval() {
+            self.wait_for_ping();
+        }
+        true
+    }
+}
+
+/// How long the connection of this number waits before its first ping: somewhere in the interval.
+fn phase(number: u32, interval: Duration) -> Duration {
+    let turn = number.wrapping_mul(GOLDEN_RATIO);
+    interval.mul_f64(f64::from(turn) / (f64::from(u32::MAX) + 1.0))
+}
+
+/// A deadline beyond the clock's range is never reached: as good as a century stands for it.
+fn after(start: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    start.checked_add(duration.min(CENTURY)).unwrap_or(start)
+}
+
+impl fmt::Debug for Keepalive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keepalive").field("config", &self.config).field("rtt", &self.rtt).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that came together: no part of the interval has more than its share of pings.
+    #[test]
+    fn pings_are_spread_over_the_interval() {
+        const PARTS: usize = 100;
+        let interval = Duration::from_secs(25);
+        for first in [1, 1_000_000, u32::MAX - 500] {
+            let mut pings = [0; PARTS];
+            for number in 0..1000 {
+                let phase = phase(first.wrapping_add(number), interval);
+                assert!(phase < interval);
+                pings[(phase.as_nanos() * PARTS as u128 / interval.as_nanos()) as usize] += 1;
+            }
+            assert!(pings.iter().all(|pings| (8..=12).contains(pings)), "{pings:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! WebSockets for the combinators of the `futures` crates (feature `futures`).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use tidegate_engine::{CloseCause, SendError};
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::conn::WebSocket;
+use crate::conn::compressor::Compression;
+use crate::conn::frame_queue::Outlet;
+use crate::conn::sender::Sender;
+use crate::error::Error;
+use crate::message::{Message, MessageRef};
+
+/// The messages to come, as [`recv`](WebSocket::recv) gives them: after an error that is not final there may be more.
+impl Stream for WebSocket {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.session_mut().poll_owned(cx).map(Result::transpose)
+    }
+}
+
+/// As [`MessageSink`].
+impl Sink<Message> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.session_mut().with_sink(|way, taken| way.poll_taken(taken, cx))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.session_mut().with_sink(|way, taken| way.take(taken, message))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.session_mut().with_sink(|way, taken| way.poll_flushed(taken, cx))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.session_mut().with_sink(|way, taken| way.poll_closed(taken, cx))
+    }
+}
+
+impl WebSocket {
+    /// Both halves, for combinators: neither waits for the other, and there is no lock between them. (What
+    /// `StreamExt::split` makes of a WebSocket has one; it works as well.)
+    ///
+    /// ```no_run
+    /// # use futures_util::{StreamExt, TryStreamExt};
+    /// # use tidegate_websocket::{Error, WebSocket};
+    /// async fn shout(ws: WebSocket) -> Result<(), Error> {
+    ///     let (sink, stream) = ws.split();
+    ///     stream.map_ok(|message| message.as_text().unwrap_or("?").to_uppercase().into()).forward(sink).await
+    /// }
+    /// ```
+    pub fn split(self) -> (MessageSink, MessageStream) {
+        (self.sender().into(), MessageStream { ws: self })
+    }
+}
+
+/// The reading half of a WebSocket, and its owner: dropping it ends the connection as dropping the WebSocket does.
+#[derive(Debug)]
+pub struct MessageStream {
+    ws: WebSocket,
+}
+
+impl MessageStream {
+    /// The WebSocket.
+    pub fn into_inner(self) -> WebSocket {
+        self.ws
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.ws).poll_next(cx)
+    }
+}
+
+/// A sink of messages: one is taken ahead of the outbound queue's space, the next waits until there is some. Flushed, all
+/// is in the kernel's hands. Closed, close 1000 follows, unless another close frame was sent; the sink is closed once that
+/// has left, or the connection has ended in order. Made of a [`Sender`], it is usable from any thread.
+#[derive(Debug)]
+pub struct MessageSink {
+    sender: Sender,
+    taken: Option<Message>,
+}
+
+impl MessageSink {
+    /// The sender below, for what is no message.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+impl From<Sender> for MessageSink {
+    fn from(sender: Sender) -> Self {
+        Self { sender, taken: None }
+    }
+}
+
+impl Sink<Message> for MessageSink {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { sender, taken } = &mut *self;
+        Way::of(sender).poll_taken(taken, cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let Self { sender, taken } = &mut *self;
+        Way::of(sender).take(taken, message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { sender, taken } = &mut *self;
+        Way::of(sender).poll_flushed(taken, cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { sender, taken } = &mut *self;
+        Way::of(sender).poll_closed(taken, cx)
+    }
+}
+
+/// The way out for messages, compressed where that was agreed on.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    outlet: Outlet<'a>,
+    compression: Option<&'a Compression>,
+}
+
+impl<'a> Way<'a> {
+    pub(crate) fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>) -> Self {
+        Self { outlet, compression }
+    }
+
+    fn of(sender: &'a Sender) -> Self {
+        Self::new(sender.outlet(), sender.compression())
+    }
+
+    fn try_queue(self, message: &Message) -> Result<(), SendError> {
+        match self.compression {
+            None => self.outlet.try_queue(message),
+            Some(compression) => compression.try_queue(self.outlet, &MessageRef::from(message)),
+        }
+    }
+
+    /// Queues a message, or takes it ahead of the space for it.
+    fn take(self, taken: &mut Option<Message>, message: Message) -> Result<(), Error> {
+        match self.try_queue(&message) {
+            Err(SendError::Full) => *taken = Some(message),
+            queued => queued?,
+        }
+        Ok(())
+    }
+
+    /// Queues the message that was taken; one that cannot be queued is dropped with the error.
+    fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(message) = taken else { return Poll::Ready(Ok(())) };
+        let queued = ready!(self.outlet.poll_queue(cx, message.len(), |_| self.try_queue(message)));
+        *taken = None;
+        Poll::Ready(queued)
+    }
+
+    fn poll_flushed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_taken(taken, cx))?;
+        self.outlet.0.poll_flush(cx).map_err(Error::from)
+    }
+
+    fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match ready!(self.poll_taken(taken, cx)) {
+            // A close frame is what was asked for.
+            Err(error) if !error.is_close_sent() => return Poll::Ready(Err(error)),
+            _ => {}
+        }
+        let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
+        match self.outlet.queue_close(frame.as_ref()).map_err(Error::from) {
+            // The closing handshake was quicker than whoever polls this.
+            Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
+            Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
+            _ => match ready!(self.outlet.0.poll_flush(cx)) {
+                Err(SendError::Closed(CloseCause::Dropped)) | Ok(()) => Poll::Ready(Ok(())),
+                Err(error) => Poll::Ready(Err(error.into())),
+            },
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What client and server say to each other: requests, responses and broadcasts, as JSON.
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error::InvalidBody;
+use crate::conn::extensions::Locals;
+use crate::message::Message;
+
+/// A request as it came.
+#[derive(Debug, Deserialize)]
+pub(super) struct Received {
+    pub(super) id: u64,
+    pub(super) method: String,
+    target: String,
+    #[serde(default)]
+    body: Option<Box<RawValue>>,
+}
+
+impl Received {
+    /// Reads a request; of what is none, its id if there is one, and what is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, (u64, serde_json::Error)> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: u64,
+        }
+        // The fields of a struct are read from an array too, in their order.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err((0, serde::de::Error::custom("a request is a JSON object")));
+        }
+        let id = || serde_json::from_str(text).map_or(0, |Id { id }| id);
+        serde_json::from_str(text).map_err(|error| (id(), error))
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+}
+
+/// A request of [`TextRoutes`](super::TextRoutes).
+#[derive(Debug)]
+pub struct TextRequest {
+    received: Received,
+    params: Vec<(String, String)>,
+    locals: Locals,
+}
+
+impl TextRequest {
+    pub(super) fn new(received: Received, params: Vec<(String, String)>, locals: &Locals) -> Self {
+        Self { received, params, locals: locals.clone() }
+    }
+
+    /// The client's number for it.
+    pub fn id(&self) -> u64 {
+        self.received.id
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.received.method
+    }
+
+    /// The target as it came: path and query, percent-encoded.
+    pub fn target(&self) -> &str {
+        &self.received.target
+    }
+
+    /// The target's path, percent-encoded.
+    pub fn path(&self) -> &str {
+        self.received.path()
+    }
+
+    /// The target's query without its question mark, percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.received.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The value of a parameter of the route's path, percent-decoded.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params().find(|param| param.0 == name).map(|param| param.1)
+    }
+
+    /// All parameters in their order, percent-decoded.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The body as a value of the handler's type; one that is missing is `null`.
+    ///
+    /// # Errors
+    /// [`InvalidBody`] if it is something else.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, InvalidBody> {
+        Ok(serde_json::from_str(self.body_json())?)
+    }
+
+    /// The body's JSON as it came; `null` if it is missing.
+    pub fn body_json(&self) -> &str {
+        self.received.body.as_deref().map_or("null", RawValue::get)
+    }
+
+    /// What the application keeps with the connection.
+    pub fn locals(&self) -> &Locals {
+        &self.locals
+    }
+}
+
+/// A response, or a broadcast. It is sent as a [`Message`], and can be given to whatever takes one: a sender, a hub, users.
+#[derive(Clone, Debug, Serialize)]
+pub struct TextResponse {
+    id: u64,
+    code: u16,
+    message: String,
+    body: Option<Box<RawValue>>,
+}
+
+impl TextResponse {
+    /// A response with a code and a text for people, without a body.
+    pub fn new(code: u16, message: &str) -> Self {
+        Self { id: 0, code, message: message.to_owned(), body: None }
+    }
+
+    /// Code 200.
+    pub fn ok() -> Self {
+        Self::new(StatusCode::OK.as_u16(), "")
+    }
+
+    /// What the clients that subscribed to something are told without having asked: id 0, code 0, the subscription's name as
+    /// the message.
+    ///
+    /// ```
+    /// # use tidegate_websocket::{Hub, HubError, TextResponse};
+    /// # async fn example(hub: Hub) -> Result<(), HubError> {
+    /// hub.publish("prices", TextResponse::broadcast("prices", &[1.5, 2.5])).queue().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn broadcast<T: Serialize + ?Sized>(subscription: &str, body: &T) -> Self {
+        Self::new(0, subscription).with_body(body)
+    }
+
+    /// The same with a body. A value that cannot be JSON (a map whose keys are no strings) makes it a response of code 500.
+    #[must_use]
+    pub fn with_body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        match serde_json::value::to_raw_value(body) {
+            Ok(body) => self.body = Some(body),
+            Err(error) => {
+                log::error!("the body of a text response is no JSON: {error}");
+                self = Self { id: self.id, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR.as_u16(), "the body failed") };
+            }
+        }
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The text for people, or a subscription's name.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn with_id(mut self, id: u64) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// The JSON that is sent.
+    pub fn to_json(&self) -> String {
+        // Numbers, text and JSON: none of them can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl From<TextResponse> for Message {
+    fn from(response: TextResponse) -> Self {
+        response.to_json().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read() {
+        let received =
+            Received::parse(r#"{"id":18446744073709551615,"method":"GET","target":"/a?b=c?d","body":{"x":[1]}}"#);
+        let request = TextRequest::new(received.unwrap(), Vec::new(), &Locals::default());
+        assert_eq!((request.id(), request.method(), request.target()), (u64::MAX, "GET", "/a?b=c?d"));
+        assert_eq!((request.path(), request.query()), ("/a", Some("b=c?d")));
+        assert_eq!(request.body_json(), r#"{"x":[1]}"#);
+        assert!(request.body::<Vec<u8>>().is_err());
+    }
+
+    #[test]
+    fn a_missing_body_is_null() {
+        for text in [r#"{"id":1,"method":"GET","target":""}"#, r#"{"id":1,"method":"GET","target":"","body":null}"#] {
+            let request = TextRequest::new(Received::parse(text).unwrap(), Vec::new(), &Locals::default());
+            assert_eq!((request.body_json(), request.query()), ("null", None));
+            assert_eq!(request.body::<Option<u8>>().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_has_an_id_if_that_can_be_read() {
+        let table = [
+            ("", 0),
+            ("[]", 0),
+            (r#"[7,"GET","/",null]"#, 0),
+            ("{}", 0),
+            (r#"{"id":7"#, 0),
+            (r#"{"id":-7,"method":"GET","target":"/"}"#, 0),
+            (r#"{"id":7,"method":"GET"}"#, 7),
+            (r#"{"id":7,"method":"GET","target":1}"#, 7),
+        ];
+        for (text, id) in table {
+            assert_eq!(Received::parse(text).unwrap_err().0, id, "{text}");
+        }
+    }
+
+    #[test]
+    fn responses_are_written() {
+        assert_eq!(TextResponse::ok().with_id(7).to_json(), r#"{"id":7,"code":200,"message":"","body":null}"#);
+        let broadcast = TextResponse::broadcast("news \"of\" today", &["a"]);
+        assert_eq!(broadcast.to_json(), r#"{"id":0,"code":0,"message":"news \"of\" today","body":["a"]}"#);
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_a_failure_of_the_server() {
+        let map = std::collections::HashMap::from([((1, 2), 3)]);
+        assert_eq!(TextResponse::ok().with_body(&map).code(), 500);
+    }
+}

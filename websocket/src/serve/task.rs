@@ -1,0 +1,136 @@
+//! A WebSocket's handler as a task: runs it, then the closing handshake, with a connection's hooks around both.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidegate_engine::Connection;
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::WebSocketConfig;
+use crate::conn::WebSocket;
+use crate::conn::context::Extras;
+use crate::conn::handler_scope::attend;
+use crate::conn::session::Session;
+use crate::error::Error;
+use crate::serve::hooks::Hooks;
+
+/// Starts the handler on one WebSocket.
+pub(crate) fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> Serving<Fut>
+where
+    F: Fn(WebSocket) -> Fut,
+{
+    // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
+    Serving::Running { handler: handler(WebSocket::new(connection, config)) }
+}
+
+/// The same with what happens before and after it. `config` is this connection's own.
+pub(crate) async fn serve_hooked<F, Fut>(
+    connection: Connection,
+    config: Arc<WebSocketConfig>,
+    extras: Arc<Extras>,
+    handler: Arc<F>,
+    hooks: Arc<Hooks>,
+) where
+    F: Fn(WebSocket) -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    // Dropped last, so that the end is told after everything of the handler is gone.
+    let attendant = Attendant(extras);
+    let mut ws = WebSocket::new(connection, config);
+    if let Some(connect) = &hooks.connect
+        && let Err(refusal) = connect.connect(&mut ws).await
+    {
+        log::debug!("a websocket was refused after its handshake: {refusal:?}");
+        if let Err(error) = ws.close_with(refusal.frame()).await {
+            log::debug!("closing handshake: {error}");
+        }
+        return;
+    }
+    attendant.0.connect(ws.peer_addr(), hooks);
+    Serving::Running { handler: handler(ws) }.await;
+}
+
+/// The task's part in a connection's extras: notes how the task ended.
+struct Attendant(Arc<Extras>);
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note_panic();
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
+    /// handler's future twice, for each of very many idle connections.
+    #[project = ServingProjection]
+    pub(crate) enum Serving<Fut> {
+        Running {
+            #[pin]
+            handler: Fut,
+        },
+        Closing { handshake: Pin<Box<dyn Future<Output = ()>>> },
+        Ended,
+    }
+}
+
+impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let ServingProjection::Running { .. } = self.as_mut().project() {
+            let (polled, mut dropped) = attend(|| self.as_mut().poll_handler(cx));
+            let Poll::Ready(result) = polled else {
+                // Dropped in the middle of the handler's work: closed now, not when that is done.
+                dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
+                return Poll::Pending;
+            };
+            let code = closing_code(&result);
+            let Some(session) = dropped.pop() else { return Poll::Ready(()) };
+            dropped.into_iter().for_each(|session| session.close_and_forget(code));
+            self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
+        }
+        match self.project() {
+            ServingProjection::Closing { handshake } => handshake.as_mut().poll(cx),
+            ServingProjection::Running { .. } | ServingProjection::Ended => Poll::Ready(()),
+        }
+    }
+}
+
+impl<Fut: Future<Output = Result<(), Error>>> Serving<Fut> {
+    /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
+    fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
+        let polled = handler.poll(cx);
+        if polled.is_ready() {
+            self.set(Self::Ended);
+        }
+        polled
+    }
+}
+
+/// The close code for the handler's result.
+fn closing_code(result: &Result<(), Error>) -> CloseCode {
+    match result {
+        // The close frame that this error tells of was the last.
+        Err(error) if error.is_close_sent() => CloseCode::NORMAL,
+        Err(error @ (Error::Application(_) | Error::Usage(_))) => {
+            log::warn!("a websocket handler failed: {error}");
+            CloseCode::INTERNAL_ERROR
+        }
+        #[cfg(feature = "json")]
+        Err(Error::Json(_)) => CloseCode::INVALID_PAYLOAD,
+        Err(Error::Full | Error::SendDeadline) => CloseCode::TRY_AGAIN_LATER,
+        _ => CloseCode::NORMAL,
+    }
+}
+
+/// Sends the close frame, unless one was sent, and waits for the peer's.
+async fn finish(mut session: Box<Session>, code: CloseCode) {
+    if let Err(error) = session.close(CloseFrame::new(code, "").ok().as_ref()).await {
+        log::debug!("closing handshake: {error}");
+    }
+}
