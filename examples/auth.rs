@@ -41,7 +41,7 @@ async fn authorize(head: &RequestHead) -> Result<User, (StatusCode, &'static str
 
 /// After the 101: here a browser's script sees the close code, which it cannot see of a response.
 async fn welcome(ws: &mut WebSocket) -> Result<(), Refusal> {
-    match ws.local::<User>() {
+    match ws.extension::<User>() {
         Some(user) if !user.banned => Ok(ws.send(format!("Welcome, {}", user.name)).await?),
         _ => Err(Refusal::new(CloseCode::new(4003), "banned")),
     }
@@ -49,7 +49,7 @@ async fn welcome(ws: &mut WebSocket) -> Result<(), Refusal> {
 
 async fn answer(mut ws: WebSocket) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
-        match (message.as_text(), ws.local::<User>()) {
+        match (message.as_text(), ws.extension::<User>()) {
             (Some("who"), Some(user)) => ws.send(user.name).await?,
             (Some("close"), _) => return ws.close(CloseCode::new(4000), "as you wish").await,
             _ => ws.send("error: send who or close").await?,
@@ -60,7 +60,7 @@ async fn answer(mut ws: WebSocket) -> Result<(), Error> {
 
 /// Once for each that `welcome` let in, however it ends.
 fn farewell(ended: &Disconnected<'_>) {
-    let name = ended.locals().get::<User>().map_or("nobody", |user| user.name);
+    let name = ended.extensions().get::<User>().map_or("nobody", |user| user.name);
     println!("{name} has left with {}", ended.close_code());
 }
 

@@ -25,7 +25,8 @@ fn main() -> tidegate::Result<()> {
 
     let chat = websocket::upgrade(move |ws: WebSocket| chat(hub.clone(), ws)).config(limits).keep_request();
     let html = HeaderValue::from_static("text/html; charset=utf-8");
-    let page = ready(move |_request| Response::text(include_str!("chat.html")).with_header(CONTENT_TYPE, html.clone()));
+    let page =
+        sync_handler(move |_request| Response::text(include_str!("chat.html")).with_header(CONTENT_TYPE, html.clone()));
     let app = Router::new().get("/", page).get("/chat", chat);
 
     let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let app = Router::new()
         .get("/", |_req: Request| async { Response::text("Tidegate echo: WebSocket on /ws, POST on /echo\n") })
-        .get("/plaintext", ready(|_req| Response::text("Hello, World!")))
+        .get("/plaintext", sync_handler(|_req| Response::text("Hello, World!")))
         .get("/hub", to_all(options.websocket.clone(), options.deflate))
         .post("/echo", |mut req: Request| async move { req.bytes().await.map(Response::bytes) });
     let app = match options.hub {

@@ -18,7 +18,7 @@ use tidegate::websocket::{HubConfig, HubError, PreparedMessage, SlowPolicy};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let period = Duration::from_millis(option("--period-ms", "100").parse()?);
     let mut config = HubConfig::default();
-    config.slow = SlowPolicy::ConflateByKey { kept_max: 100 };
+    config.slow = SlowPolicy::ConflateByKey { backlog_max: 100 };
     config.queue_bytes_max = Some(16 << 10);
     let (latest, all) = (Hub::new(config), Hub::default());
     let app = Router::new().get("/latest", subscribe(&latest)).get("/all", subscribe(&all));

@@ -33,7 +33,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What most applications need, in one line.
 pub mod prelude {
     pub use crate::engine::{Config, EngineKind, HandlerPlacement, Shutdown};
-    pub use crate::http::{IntoResponse, Request, Response, Router, Server, ready};
+    pub use crate::http::{IntoResponse, Request, Response, Router, Server, sync_handler};
     pub use crate::websocket::{self, CloseCode, Hub, Message, MessageRef, PayloadRef, WebSocket, WebSocketConfig};
 }
 

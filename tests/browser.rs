@@ -50,7 +50,7 @@ fn app() -> Router {
     let mut deflate = DeflateConfig::default();
     (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
     Router::new()
-        .get("/", ready(page))
+        .get("/", sync_handler(page))
         .get("/ws", websocket::upgrade(echo))
         .get("/deflate", websocket::upgrade(echo_deflated).compression(deflate))
         .get("/told", websocket::upgrade(tell).keep_request())

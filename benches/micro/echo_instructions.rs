@@ -78,8 +78,8 @@ fn serve() -> Result<()> {
         Ok(())
     });
     let app = Router::new()
-        .get("/plaintext", ready(|_| Response::text("Hello, World!")))
-        .get("/end", ready(|_| -> Response { process::exit(0) }))
+        .get("/plaintext", sync_handler(|_| Response::text("Hello, World!")))
+        .get("/end", sync_handler(|_| -> Response { process::exit(0) }))
         .get("/ws", echo);
     let mut config = Config::default();
     config.engine = EngineKind::Uring;

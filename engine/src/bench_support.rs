@@ -1,6 +1,6 @@
 //! Single parts of the engine without a system below them: what the micro benches of this repository measure.
 //!
-//! Compiled with the feature `internals` alone and no part of the public API: it changes whenever what it wraps does.
+//! Compiled with the feature `bench_support` alone and no part of the public API: it changes whenever what it wraps does.
 //! Each type wraps one private part and offers the steps that a worker or a handler takes with it, no more.
 
 use std::task::Waker;

@@ -25,7 +25,7 @@ pub enum CloseCause {
     /// The application called `abort`.
     #[error("the connection was aborted by the application")]
     Aborted,
-    /// Its outbound queue was full when a message for many came, and [`SlowPolicy::Abort`](crate::SlowPolicy::Abort) held.
+    /// Its outbound queue was full when a message for many came, and [`SlowMemberPolicy::Abort`](crate::SlowMemberPolicy::Abort) held.
     #[error("the peer took less than was published to it")]
     TooSlow,
     /// The engine's shutdown deadline passed before the connection had drained.

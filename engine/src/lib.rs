@@ -15,7 +15,7 @@
 //! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
 //! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
 
-#[cfg(feature = "internals")]
+#[cfg(feature = "bench_support")]
 #[doc(hidden)]
 pub mod bench_support;
 mod config;
@@ -34,15 +34,16 @@ mod worker;
 
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
 pub use connection::blocking::{BlockingConnection, blocking};
-pub use connection::exclusive::Hold;
-pub use connection::sender::{COPY_BYTES_MAX, Sender};
+pub use connection::exclusive::ExclusiveSender;
+pub use connection::sender::{ByteSender, COPY_BYTES_MAX};
 pub use connection::tcp_info::TcpInfo;
 pub use connection::{Connection, block_on};
 pub use engine::Engine;
 pub use engine::running::{Handle, Running};
 pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
 pub use fanout::{
-    Delivered, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowPolicy,
+    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
+    SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
 pub use shutdown::{Shutdown, ShutdownReport};

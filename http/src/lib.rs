@@ -37,9 +37,9 @@ pub use protocol::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsErr
 pub use request::{Body, Request};
 pub use response::{IntoResponse, Response, ResponseBody};
 pub use server::config::HttpConfig;
-pub use server::handler::{Handler, Ready, Reply, ready};
+pub use server::handler::{Handler, Reply, SyncHandler, sync_handler};
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{Service, serve};
 pub use server::{Server, ServerBuilder};
-pub use upgrade::Takeover;
+pub use upgrade::OnUpgrade;

@@ -16,7 +16,7 @@ use tidegate_engine::Connection;
 use crate::body_stream::{ContentStream, ContentWriter, Produced, StreamError};
 use crate::error::BodyError;
 use crate::protocol::framing::list_items;
-use crate::upgrade::Takeover;
+use crate::upgrade::OnUpgrade;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -53,7 +53,7 @@ pub enum ResponseBody {
     /// Made while it is sent.
     Stream(Box<dyn ContentStream>),
     /// None: the connection goes on with another protocol.
-    Upgrade(Takeover),
+    Upgrade(OnUpgrade),
 }
 
 impl Response {
@@ -130,7 +130,7 @@ impl Response {
     {
         Response::new(StatusCode::SWITCHING_PROTOCOLS)
             .with_header(header::UPGRADE, protocol)
-            .with_body(ResponseBody::Upgrade(Takeover::new(take)))
+            .with_body(ResponseBody::Upgrade(OnUpgrade::new(take)))
     }
 
     /// The status.

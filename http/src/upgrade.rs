@@ -12,15 +12,15 @@ use tidegate_engine::Connection;
 use crate::body_stream::LocalBoxFuture;
 
 /// What takes a connection over after 101; see [`Response::upgrade`](crate::Response::upgrade).
-pub struct Takeover(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);
+pub struct OnUpgrade(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);
 
-impl Takeover {
-    pub(crate) fn new<F, Fut>(take: F) -> Takeover
+impl OnUpgrade {
+    pub(crate) fn new<F, Fut>(take: F) -> OnUpgrade
     where
         F: FnOnce(Connection) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        Takeover(Box::new(|connection| Box::pin(take(connection))))
+        OnUpgrade(Box::new(|connection| Box::pin(take(connection))))
     }
 
     /// Starts the other protocol. Its bytes that came in the same segment as the request are the first it receives.
@@ -29,8 +29,8 @@ impl Takeover {
     }
 }
 
-impl fmt::Debug for Takeover {
+impl fmt::Debug for OnUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Takeover")
+        f.write_str("OnUpgrade")
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
-use tidegate_http::{BodyError, Request, Response, Router, Server, ready};
+use tidegate_http::{BodyError, Request, Response, Router, Server, sync_handler};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,14 +17,14 @@ const CONTENT_BYTES: usize = 4096;
 
 fn app() -> Router {
     Router::new()
-        .get("/ready", ready(|_| "ready"))
+        .get("/ready", sync_handler(|_| "ready"))
         .get("/never", |_req: Request| std::future::pending::<Response>())
-        .get("/numbered/:number", ready(|req: Request| numbered(req.param("number").unwrap_or_default())))
-        .get("/panic", ready(|_| -> Response { panic!("on purpose") }))
+        .get("/numbered/:number", sync_handler(|req: Request| numbered(req.param("number").unwrap_or_default())))
+        .get("/panic", sync_handler(|_| -> Response { panic!("on purpose") }))
         .post("/echo", |mut req: Request| async move { Ok::<_, BodyError>(Response::bytes(req.bytes().await?)) })
         .get(
             "/stream",
-            ready(|_| {
+            sync_handler(|_| {
                 Response::stream(|_writer| async {
                     std::future::pending::<()>().await;
                     Ok(())
@@ -33,7 +33,7 @@ fn app() -> Router {
         )
         .get(
             "/upgrade",
-            ready(|_| {
+            sync_handler(|_| {
                 Response::upgrade(HeaderValue::from_static("none"), |connection| async move {
                     std::future::pending::<()>().await;
                     drop(connection);

@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_engine::time::sleep;
 use tidegate_engine::{EngineKind, Running, Shutdown};
-use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, RequestError, Response, Router, Server, ready};
+use tidegate_http::{
+    Body, BodyError, Handler, HttpConfig, Request, RequestError, Response, Router, Server, sync_handler,
+};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,7 +61,7 @@ fn a_waiting_handler_ends_with_its_connection() {
                 std::future::pending::<Response>().await
             }
         };
-        let app = Router::new().get("/waits", waits).get("/ready", ready(|_| "ready"));
+        let app = Router::new().get("/waits", waits).get("/ready", sync_handler(|_| "ready"));
         let (running, mut stream) = start(kind, app);
         stream
             .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -81,7 +83,7 @@ fn a_producer_waits_for_a_peer_that_does_not_read() {
         let count = Arc::clone(&produced);
         let app = Router::new().get(
             "/",
-            ready(move |_| {
+            sync_handler(move |_| {
                 let (guard, count) = (Guard(tell.clone()), Arc::clone(&count));
                 Response::stream(move |mut writer| async move {
                     let guard = guard;
@@ -110,7 +112,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
         let (tell, told) = mpsc::channel();
         let app = Router::new().get(
             "/",
-            ready(move |_| {
+            sync_handler(move |_| {
                 let guard = Guard(tell.clone());
                 Response::stream(move |mut writer| async move {
                     let _guard = guard;
@@ -146,7 +148,7 @@ fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
         let (tell, told) = mpsc::channel();
         let watched = move |_| Response::bytes(Bytes::from_owner(Watched { _guard: Guard(tell.clone()) }));
         let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
-        let (running, mut stream) = start_with(kind, Router::new().get("/", ready(watched)), config);
+        let (running, mut stream) = start_with(kind, Router::new().get("/", sync_handler(watched)), config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
         drop(stream);
@@ -161,7 +163,7 @@ fn a_body_kept_beyond_its_request_reads_nothing_of_the_next() {
         let app = Router::new()
             .post(
                 "/keep",
-                ready(|req: Request| {
+                sync_handler(|req: Request| {
                     KEPT.set(Some(req.into_parts().1));
                 }),
             )

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use http::{Method, header};
-use tidegate_http::{Handler, Request, Response, ResponseBody, Router, ready};
+use tidegate_http::{Handler, Request, Response, ResponseBody, Router, sync_handler};
 
 /// Asks a router and gives status and text.
 fn ask(router: &Router, method: &str, target: &str) -> (u16, String) {
@@ -33,7 +33,7 @@ fn allow(response: &Response) -> &str {
 
 /// A handler that names itself and its parameters.
 fn named(name: &'static str) -> impl Handler {
-    ready(move |request: Request| {
+    sync_handler(move |request: Request| {
         let params: Vec<_> = request.params().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{name} {}", params.join(" "))
     })

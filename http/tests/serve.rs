@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
-use tidegate_http::{BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, ready};
+use tidegate_http::{BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, sync_handler};
 
 /// No answer takes this long on any machine; a test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn app() -> Router {
     Router::new()
         .get("/plaintext", |_req: Request| async { Response::text("Hello, World!") })
-        .get("/ready", ready(|_| "ready"))
+        .get("/ready", sync_handler(|_| "ready"))
         .post("/echo", |mut req: Request| async move { Ok::<_, BodyError>(Response::bytes(req.bytes().await?)) })
         .post(
             "/limited",
@@ -28,7 +28,7 @@ fn app() -> Router {
             let piece = req.body_mut().chunk().await?;
             Ok::<_, BodyError>(Response::bytes(piece.unwrap_or_default()))
         })
-        .post("/ignore", ready(|_| "ignored"))
+        .post("/ignore", sync_handler(|_| "ignored"))
         .get("/stream/:count", |req: Request| async move {
             let count: usize = req.param("count").and_then(|count| count.parse().ok()).unwrap_or(0);
             Response::stream(move |mut writer| async move {
@@ -40,7 +40,7 @@ fn app() -> Router {
         })
         .get(
             "/broken",
-            ready(|_| {
+            sync_handler(|_| {
                 Response::stream(|mut writer| async move {
                     writer.write("some").await;
                     Err(StreamError::new("out of luck"))
@@ -394,7 +394,7 @@ impl Gate {
                 (StatusCode::OK, "in flight")
             }
         };
-        let router = Router::new().get("/gate", handler).get("/ready", ready(|_| "ready"));
+        let router = Router::new().get("/gate", handler).get("/ready", sync_handler(|_| "ready"));
         let running = Server::builder(router)
             .bind("127.0.0.1:0")
             .expect("resolves")

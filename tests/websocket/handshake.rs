@@ -3,7 +3,7 @@
 use tidegate::engine::Address;
 use tidegate::http::RequestHead;
 use tidegate::prelude::*;
-use tidegate::websocket::handshake::{OriginAllowList, RequestError, Scheme};
+use tidegate::websocket::handshake::{OriginAllowList, Scheme, UpgradeRequestError};
 
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{Client, HANDSHAKE, PING, PONG, TEXT, frame};
@@ -132,27 +132,39 @@ fn handshakes_that_are_no_handshakes_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
     let other_key = |value: &str| HANDSHAKE.replace(key, &format!("Sec-WebSocket-Key: {value}\r\n"));
-    let wrong_key = RequestError::InvalidKey;
+    let wrong_key = UpgradeRequestError::InvalidKey;
     let requests = [
         ("a key of 18 bytes", other_key("AAAAAAAAAAAAAAAAAAAAAAAA"), wrong_key),
         ("a key of 15 bytes", other_key("AAAAAAAAAAAAAAAAAAAA"), wrong_key),
         ("a key that is not base64", other_key("!!!!!!!!!!!!!!!!!!!!!!=="), wrong_key),
         ("a key with bits beyond its bytes", other_key("dGhlIHNhbXBsZSBub25jZR=="), wrong_key),
         ("an empty key", other_key(""), wrong_key),
-        ("no key", HANDSHAKE.replace(key, ""), RequestError::MissingKey),
-        ("two keys", HANDSHAKE.replace(key, &key.repeat(2)), RequestError::RepeatedKey),
-        ("no version", HANDSHAKE.replace(version, ""), RequestError::MissingVersion),
-        ("two versions", HANDSHAKE.replace(version, &version.repeat(2)), RequestError::RepeatedVersion),
-        ("version 12", HANDSHAKE.replace("Version: 13", "Version: 12"), RequestError::UnsupportedVersion),
-        ("version 130", HANDSHAKE.replace("Version: 13", "Version: 130"), RequestError::UnsupportedVersion),
-        ("no Upgrade", HANDSHAKE.replace("Upgrade: websocket\r\n", ""), RequestError::Upgrade),
-        ("another Upgrade", HANDSHAKE.replace("Upgrade: websocket", "Upgrade: websockets"), RequestError::Upgrade),
-        ("no Connection", HANDSHAKE.replace("Connection: Upgrade\r\n", ""), RequestError::Connection),
-        ("another Connection", HANDSHAKE.replace(": Upgrade", ": keep-alive"), RequestError::Connection),
-        ("HTTP/1.0", HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"), RequestError::HttpVersion),
-        ("HEAD", HANDSHAKE.replace("GET", "HEAD"), RequestError::Method),
-        ("a subprotocol in quotes", handshake_with("Sec-WebSocket-Protocol: \"a\""), RequestError::InvalidSubprotocol),
-        ("a subprotocol twice", handshake_with("Sec-WebSocket-Protocol: a, a"), RequestError::RepeatedSubprotocol),
+        ("no key", HANDSHAKE.replace(key, ""), UpgradeRequestError::MissingKey),
+        ("two keys", HANDSHAKE.replace(key, &key.repeat(2)), UpgradeRequestError::RepeatedKey),
+        ("no version", HANDSHAKE.replace(version, ""), UpgradeRequestError::MissingVersion),
+        ("two versions", HANDSHAKE.replace(version, &version.repeat(2)), UpgradeRequestError::RepeatedVersion),
+        ("version 12", HANDSHAKE.replace("Version: 13", "Version: 12"), UpgradeRequestError::UnsupportedVersion),
+        ("version 130", HANDSHAKE.replace("Version: 13", "Version: 130"), UpgradeRequestError::UnsupportedVersion),
+        ("no Upgrade", HANDSHAKE.replace("Upgrade: websocket\r\n", ""), UpgradeRequestError::Upgrade),
+        (
+            "another Upgrade",
+            HANDSHAKE.replace("Upgrade: websocket", "Upgrade: websockets"),
+            UpgradeRequestError::Upgrade,
+        ),
+        ("no Connection", HANDSHAKE.replace("Connection: Upgrade\r\n", ""), UpgradeRequestError::Connection),
+        ("another Connection", HANDSHAKE.replace(": Upgrade", ": keep-alive"), UpgradeRequestError::Connection),
+        ("HTTP/1.0", HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"), UpgradeRequestError::HttpVersion),
+        ("HEAD", HANDSHAKE.replace("GET", "HEAD"), UpgradeRequestError::Method),
+        (
+            "a subprotocol in quotes",
+            handshake_with("Sec-WebSocket-Protocol: \"a\""),
+            UpgradeRequestError::InvalidSubprotocol,
+        ),
+        (
+            "a subprotocol twice",
+            handshake_with("Sec-WebSocket-Protocol: a, a"),
+            UpgradeRequestError::RepeatedSubprotocol,
+        ),
     ];
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
@@ -161,7 +173,7 @@ fn handshakes_that_are_no_handshakes_are_refused() {
             client.write(request.as_bytes());
             let response = client.http_response_to(request.split(' ').next() == Some("HEAD"));
             assert_eq!(response.status, error.status().as_u16(), "{name}");
-            let body = if *error == RequestError::Method { String::new() } else { error.to_string() };
+            let body = if *error == UpgradeRequestError::Method { String::new() } else { error.to_string() };
             assert_eq!(response.body, body, "{name}");
             let versions = response.head.contains("sec-websocket-version: 13\r\n");
             assert_eq!(versions, response.status == 426, "{name}");
@@ -290,8 +302,8 @@ fn the_server_prefers_among_the_subprotocols_both_speak() {
     on_every_engine(|setup| {
         let upgrade = websocket::upgrade(|mut ws: WebSocket| async move {
             ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
-            // Locals are the connection's own: what it has agreed on is not lost by it.
-            ws.locals().insert(1);
+            // Extensions are the connection's own: what it has agreed on is not lost by it.
+            ws.extensions().insert(1);
             ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
             echo(ws).await
         });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate::engine::block_on;
 use tidegate::http::{HttpConfig, RequestHead};
 use tidegate::prelude::*;
-use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Locals, Refusal, upgrade};
+use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, Refusal, upgrade};
 
 use crate::deadlines::on_every_engine_at_once;
 use crate::handler::{Gate, reports};
@@ -32,7 +32,7 @@ fn ask(server: &TestServer, target: &str, field: &str) -> (Client, u16, String) 
 fn authorizing_answers_anything_or_attaches_what_it_found() {
     on_every_engine(|setup| {
         let greet = upgrade(|mut ws: WebSocket| async move {
-            let user = ws.local::<User>().expect("a user was attached");
+            let user = ws.extension::<User>().expect("a user was attached");
             ws.send(format!("hello {}", user.0)).await?;
             echo(ws).await
         });
@@ -202,7 +202,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
     let (tell, told) = channel();
     let handler = upgrade(|mut ws: WebSocket| async move {
         let query = ws.request().and_then(|head| head.query()).unwrap_or_default().to_owned();
-        ws.locals().insert(query.clone());
+        ws.extensions().insert(query.clone());
         ws.send("ready").await?;
         ws.recv().await?;
         match query.as_str() {
@@ -215,7 +215,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
         Ok(())
     });
     let handler = handler.keep_request().on_disconnect(move |ended: &Disconnected<'_>| {
-        let query = ended.locals().get::<String>().expect("the handler kept it");
+        let query = ended.extensions().get::<String>().expect("the handler kept it");
         assert_eq!(ended.request().and_then(|head| head.query()), Some(query.as_str()));
         let code = ended.close_code().value();
         tell.send(Told { query: (*query).clone(), code, panicked: ended.panicked() }).unwrap();
@@ -360,14 +360,14 @@ fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
         let handler = upgrade(move |mut ws: WebSocket| {
             let report = report.clone();
             async move {
-                let (locals, closed) = (ws.locals(), ws.closed());
-                locals.insert(0_u32);
-                report.send((locals.clone(), closed)).unwrap();
+                let (extensions, closed) = (ws.extensions(), ws.closed());
+                extensions.insert(0_u32);
+                report.send((extensions.clone(), closed)).unwrap();
                 while let Some(message) = ws.recv().await? {
                     let head = ws.request().expect("it is kept");
                     let name = message.as_text().unwrap_or_default();
                     let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
-                    let count = locals.get::<u32>().map_or(0, |count| *count);
+                    let count = extensions.get::<u32>().map_or(0, |count| *count);
                     ws.send(format!("{answer} {count}")).await?;
                 }
                 Ok(())
@@ -375,9 +375,9 @@ fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
         });
         let server = TestServer::start(setup, Router::new().get("/ws/:room", handler.keep_request()));
         let (mut client, _, _) = ask(&server, "/ws/blue%20one?a=b", "X-Color: red");
-        let (locals, closed): (Locals, _) = reports.next();
+        let (extensions, closed): (Extensions, _) = reports.next();
         for (number, (name, value)) in [("room", "blue one"), ("x-color", "red"), ("", "a=b")].into_iter().enumerate() {
-            locals.insert(number as u32);
+            extensions.insert(number as u32);
             client.send(TEXT, name.as_bytes());
             client.expect(TEXT, format!("{value} {number}").as_bytes());
         }
@@ -434,7 +434,7 @@ fn a_connection_may_have_everything_at_once() {
                 "{} {} {} {} {}",
                 ws.subprotocol().unwrap_or_default(),
                 ws.request().and_then(|head| head.param("room")).unwrap_or_default(),
-                ws.local::<User>().map(|user| user.0.clone()).unwrap_or_default(),
+                ws.extension::<User>().map(|user| user.0.clone()).unwrap_or_default(),
                 ws.compression().is_some(),
                 closed.is_closed()
             );
@@ -447,11 +447,11 @@ fn a_connection_may_have_everything_at_once() {
             .keep_request()
             .authorize(async |_head: &RequestHead| Ok::<_, Response>(User("Ada".to_owned())))
             .on_connect(async |ws: &mut WebSocket| {
-                ws.locals().insert(7_u8);
+                ws.extensions().insert(7_u8);
                 Ok(())
             })
             .on_disconnect(move |ended: &Disconnected<'_>| {
-                tell.send((ended.close_code().value(), ended.locals().get::<u8>().map(|value| *value))).unwrap();
+                tell.send((ended.close_code().value(), ended.extensions().get::<u8>().map(|value| *value))).unwrap();
             });
         let server = TestServer::start(setup, Router::new().get("/:room", handler));
         let mut client = Client::connect(server.address);

@@ -630,7 +630,7 @@ fn slow_members_may_get_the_newest_messages() {
     const MESSAGES: u32 = 300;
     const KEYS: u32 = 4;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
-    for slow in [SlowPolicy::DropOldest { kept_max: 3 }, SlowPolicy::ConflateByKey { kept_max: 100 }] {
+    for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::ConflateByKey { backlog_max: 100 }] {
         on_every_engine(|setup| {
             let mut config = HubConfig::default();
             config.slow = slow;

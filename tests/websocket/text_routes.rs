@@ -22,8 +22,8 @@ fn routes(hub: Hub) -> Result<TextRoutes, RouteError> {
             Ok(TextResponse::ok().with_body(&numbers.iter().sum::<i64>()))
         })?
         .put("/count", async |request: TextRequest| {
-            let count = request.locals().get::<u32>().map_or(1, |count| *count + 1);
-            request.locals().insert(count);
+            let count = request.extensions().get::<u32>().map_or(1, |count| *count + 1);
+            request.extensions().insert(count);
             TextResponse::ok().with_body(&count)
         })?
         .delete("/nothing", async |_request: TextRequest| ())?
@@ -169,10 +169,10 @@ fn commands_and_other_messages_may_be_mixed() {
         let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
             let routes = Arc::clone(&routes);
             async move {
-                let locals = ws.locals();
+                let extensions = ws.extensions();
                 while let Some(message) = ws.recv().await? {
                     let answer = match message.as_text() {
-                        Some(text) => routes.answer(text, &locals).await.into(),
+                        Some(text) => routes.answer(text, &extensions).await.into(),
                         None => message,
                     };
                     ws.send(answer).await?;

@@ -24,7 +24,7 @@ fn user_server(setup: &Setup, users: &Users) -> (TestServer, Receiver<Connection
     let handler = websocket::upgrade(move |mut ws: WebSocket| {
         let (users, tell) = (users.clone(), tell.clone());
         async move {
-            let device = ws.local::<Device>().expect("it was attached");
+            let device = ws.extension::<Device>().expect("it was attached");
             let registration = users.register(device.user, &mut ws);
             tell.send(registration.id()).unwrap();
             echo(ws).await
@@ -62,7 +62,7 @@ fn a_user_has_several_connections() {
         let devices: Vec<_> = users.connections_of(7).iter().map(|it| (it.id(), it.user())).collect();
         assert_eq!(devices, [(phone_id, 7), (desk_id, 7)]);
         let desk_there = users.connection(desk_id.value().into()).expect("by its number too");
-        assert_eq!(desk_there.locals().get::<Device>().expect("what was attached").name, "desk");
+        assert_eq!(desk_there.extensions().get::<Device>().expect("what was attached").name, "desk");
         assert!(users.is_online(7) && !users.is_online(8) && users.connections_of(8).is_empty());
 
         assert_eq!(users.send(7, "to all of yours"), 2);

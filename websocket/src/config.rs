@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_engine::time::GRANULARITY;
 
 use crate::conn::compressor::Compression;
-use crate::conn::context::Extras;
+use crate::conn::context::ConnContext;
 use crate::conn::control_handlers::ControlHandlers;
 use crate::frame::ReservedBits;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
@@ -43,7 +43,7 @@ pub struct WebSocketConfig {
     pub reserved_bits: ReservedBits,
     pub(crate) control: ControlHandlers,
     /// What one connection has of its own; then this copy is that connection's alone.
-    pub(crate) extras: Option<Arc<Extras>>,
+    pub(crate) context: Option<Arc<ConnContext>>,
     /// The same holds for what was agreed on about compression.
     pub(crate) compression: Option<Arc<Compression>>,
 }
@@ -66,7 +66,7 @@ impl Default for WebSocketConfig {
             keepalive: None,
             reserved_bits: ReservedBits::NONE,
             control: ControlHandlers::default(),
-            extras: None,
+            context: None,
             compression: None,
         }
     }

@@ -62,7 +62,7 @@ pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
 pub use config::{KeepaliveConfig, WebSocketConfig};
 pub use conn::closed::Closed;
 pub use conn::compressor::CompressionStatus;
-pub use conn::extensions::Locals;
+pub use conn::extensions::Extensions;
 pub use conn::prepared::PreparedMessage;
 pub use conn::recv_stream::RecvStream;
 pub use conn::send_stream::SendStream;

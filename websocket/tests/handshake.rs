@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tidegate_websocket::handshake::{
-    ClientHandshake, Established, Nonce, Offer, OriginError, RequestError, ResponseError, UriError,
+    ClientHandshake, Established, Nonce, Offer, OriginError, UpgradeRequestError, UpgradeResponseError, UriError,
     is_websocket_request,
 };
 
@@ -32,7 +32,7 @@ fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
 }
 
-fn parse(headers: &HeaderMap) -> Result<Offer<'_>, RequestError> {
+fn parse(headers: &HeaderMap) -> Result<Offer<'_>, UpgradeRequestError> {
     Offer::parse(&Method::GET, Version::HTTP_11, headers)
 }
 
@@ -57,7 +57,7 @@ fn lists_are_read_in_any_case_over_any_lines() {
 
 #[test]
 fn what_is_wrong_or_missing_has_its_error() {
-    use RequestError as E;
+    use UpgradeRequestError as E;
     let cases = [
         (HOST, None, E::MissingHost),
         (UPGRADE, None, E::Upgrade),
@@ -99,16 +99,16 @@ fn what_is_wrong_or_missing_has_its_error() {
 
 #[test]
 fn errors_are_answered_with_their_status_and_a_clear_body() {
-    let response = RequestError::InvalidKey.response();
+    let response = UpgradeRequestError::InvalidKey.response();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(response.body(), "websocket: Sec-WebSocket-Key must be 16 bytes in base64");
 
-    let response = RequestError::UnsupportedVersion.response();
+    let response = UpgradeRequestError::UnsupportedVersion.response();
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(response.headers()[SEC_WEBSOCKET_VERSION], "13");
     assert_eq!(response.headers()[UPGRADE], "websocket");
 
-    let response = RequestError::Origin(OriginError::NotAllowed).response();
+    let response = UpgradeRequestError::Origin(OriginError::NotAllowed).response();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.body(), "websocket: origin not allowed");
 }
@@ -204,7 +204,7 @@ fn a_client_offers_only_tokens_and_each_once() {
 
 #[test]
 fn a_response_is_checked_in_everything() {
-    use ResponseError as E;
+    use UpgradeResponseError as E;
     let uri = "ws://example.com/".parse().unwrap();
     let client = ClientHandshake::new(&uri, nonce()).unwrap().subprotocol("chat").unwrap();
     let check = |headers: &HeaderMap| client.check_response(StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_11, headers);
@@ -256,6 +256,6 @@ fn extensions_come_back_only_if_offered() {
     assert_eq!(check(&[chosen]), Ok(Some(HeaderValue::from_static(chosen))));
     let both = "permessage-deflate, x-other";
     assert_eq!(check(&["permessage-deflate", "x-other"]), Ok(Some(HeaderValue::from_static(both))));
-    assert_eq!(check(&["x-unknown"]), Err(ResponseError::UnrequestedExtension));
-    assert_eq!(check(&["permessage-deflate, x-unknown"]), Err(ResponseError::UnrequestedExtension));
+    assert_eq!(check(&["x-unknown"]), Err(UpgradeResponseError::UnrequestedExtension));
+    assert_eq!(check(&["permessage-deflate, x-unknown"]), Err(UpgradeResponseError::UnrequestedExtension));
 }

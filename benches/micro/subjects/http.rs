@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use tidegate_http::{
-    DateCache, Event, Handler, HttpDate, Limits, Progress, Protocol, Reply, Request, Response, Router, ready,
+    DateCache, Event, Handler, HttpDate, Limits, Progress, Protocol, Reply, Request, Response, Router, sync_handler,
 };
 
 use super::Subject;
@@ -153,14 +153,14 @@ impl Routes {
 
     pub fn new() -> Self {
         let mut router = Router::new()
-            .get("/", ready(|_| "found"))
-            .get("/plaintext", ready(|_| "found"))
-            .get("/static/*path", ready(|_| "found"));
+            .get("/", sync_handler(|_| "found"))
+            .get("/plaintext", sync_handler(|_| "found"))
+            .get("/static/*path", sync_handler(|_| "found"));
         for kind in ["articles", "users", "rooms", "files", "tags", "orders", "invoices", "events", "notes"] {
             router = router
-                .get(&format!("/api/v1/{kind}"), ready(|_| "found"))
-                .get(&format!("/api/v1/{kind}/:id"), ready(|_| "found"))
-                .get(&format!("/api/v1/{kind}/:id/comments/:comment"), ready(|_| "found"));
+                .get(&format!("/api/v1/{kind}"), sync_handler(|_| "found"))
+                .get(&format!("/api/v1/{kind}/:id"), sync_handler(|_| "found"))
+                .get(&format!("/api/v1/{kind}/:id/comments/:comment"), sync_handler(|_| "found"));
         }
         Self(router)
     }

@@ -58,7 +58,7 @@ where
 ///
 /// It reads and writes with the engine's own types and errors, or as [`Read`], [`BufRead`] and [`Write`]; there a passed
 /// read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and the source of each error is the engine's. Deadlines,
-/// addresses and the [`Sender`](crate::Sender) are those of [`connection`](Self::connection).
+/// addresses and the [`ByteSender`](crate::ByteSender) are those of [`connection`](Self::connection).
 pub struct BlockingConnection {
     connection: Connection,
 }
@@ -72,10 +72,10 @@ impl BlockingConnection {
         block_on(self.connection.receive())
     }
 
-    /// Waits for space, then queues `bytes`. See [`Sender::send`](crate::Sender::send).
+    /// Waits for space, then queues `bytes`. See [`ByteSender::send`](crate::ByteSender::send).
     ///
     /// # Errors
-    /// As [`Sender::send`](crate::Sender::send).
+    /// As [`ByteSender::send`](crate::ByteSender::send).
     pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         block_on(self.connection.sender().send(bytes))
     }
@@ -83,7 +83,7 @@ impl BlockingConnection {
     /// Waits until everything accepted so far is in the kernel's hands.
     ///
     /// # Errors
-    /// As [`Sender::flush`](crate::Sender::flush).
+    /// As [`ByteSender::flush`](crate::ByteSender::flush).
     pub fn flush(&self) -> Result<(), SendError> {
         block_on(self.connection.sender().flush())
     }

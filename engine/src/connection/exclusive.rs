@@ -1,6 +1,6 @@
 //! Several writes that nothing may come between.
 //!
-//! A [`Hold`] gives one sender of a connection the outbound queue to itself: what a protocol sends in parts, over time,
+//! A [`ExclusiveSender`] gives one sender of a connection the outbound queue to itself: what a protocol sends in parts, over time,
 //! without gathering it first.
 
 use std::fmt;
@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::connection::sender::{Sender, enqueue};
+use crate::connection::sender::{ByteSender, enqueue};
 use crate::error::SendError;
 
 /// The outbound queue of a connection, held for one sender until this is dropped: the connection's other senders wait, or
 /// are told [`SendError::Full`]; what fan-outs bring meanwhile, within the bounds of the queue, follows when it ends. The
-/// last bytes ([`Sender::append_last`], the farewell of a shutdown) wait for no hold, and end it.
+/// last bytes ([`ByteSender::append_last`], the farewell of a shutdown) wait for no hold, and end it.
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
@@ -27,29 +27,29 @@ use crate::error::SendError;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Hold {
-    sender: Sender,
+pub struct ExclusiveSender {
+    sender: ByteSender,
 }
 
-impl Sender {
-    /// Waits until nobody holds the queue, then holds it. See [`Hold`].
+impl ByteSender {
+    /// Waits until nobody holds the queue, then holds it. See [`ExclusiveSender`].
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn hold(&self) -> Result<Hold, SendError> {
+    pub async fn hold(&self) -> Result<ExclusiveSender, SendError> {
         poll_fn(|cx| self.poll_hold(cx)).await
     }
 
-    fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Result<Hold, SendError>> {
+    fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
         let mut outbound = self.link.outbound.lock();
         if outbound.hold()? {
-            return Poll::Ready(Ok(Hold { sender: self.clone() }));
+            return Poll::Ready(Ok(ExclusiveSender { sender: self.clone() }));
         }
         outbound.add_waker(cx.waker());
         Poll::Pending
     }
 
-    /// [`try_append`](Self::try_append) that waits for no [`Hold`]: for what may stand between the parts of another
+    /// [`try_append`](Self::try_append) that waits for no [`ExclusiveSender`]: for what may stand between the parts of another
     /// sender.
     ///
     /// # Errors
@@ -80,16 +80,16 @@ impl Sender {
     }
 }
 
-impl Hold {
+impl ExclusiveSender {
     /// Ready when `len` more bytes may be queued: the bounds of the queue hold for its holder too.
     ///
     /// # Errors
-    /// As [`Sender::send`].
+    /// As [`ByteSender::send`].
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
         self.sender.poll_ready_between(cx, len)
     }
 
-    /// As [`Sender::try_append`].
+    /// As [`ByteSender::try_append`].
     ///
     /// # Errors
     /// As there.
@@ -97,7 +97,7 @@ impl Hold {
         self.sender.try_append_between(len, encode)
     }
 
-    /// As [`Sender::try_append_with`].
+    /// As [`ByteSender::try_append_with`].
     ///
     /// # Errors
     /// As there.
@@ -113,12 +113,12 @@ impl Hold {
     }
 
     /// The sender that holds the queue. Its own sends wait like all others.
-    pub fn sender(&self) -> &Sender {
+    pub fn sender(&self) -> &ByteSender {
         &self.sender
     }
 }
 
-impl Drop for Hold {
+impl Drop for ExclusiveSender {
     fn drop(&mut self) {
         let (schedule, waiting) = self.sender.link.outbound.lock().release();
         self.sender.link.tell(schedule);
@@ -126,8 +126,8 @@ impl Drop for Hold {
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for ExclusiveSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("sender", &self.sender).finish()
+        f.debug_struct("ExclusiveSender").field("sender", &self.sender).finish()
     }
 }

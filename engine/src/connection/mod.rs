@@ -1,6 +1,6 @@
 //! A connection as its handler sees it: an asynchronous byte stream that its worker still owns.
 //!
-//! [`Connection`] is the reading side and the owner; [`Sender`] is the writing side, cloneable and usable from any
+//! [`Connection`] is the reading side and the owner; [`ByteSender`] is the writing side, cloneable and usable from any
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
 //! and the worker moves the bytes. Upgrading to another protocol is passing the `Connection` on by value.
 
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
-use crate::connection::sender::Sender;
+use crate::connection::sender::ByteSender;
 use crate::driver::SocketTask;
 use crate::error::{Address, ReceiveError};
 use crate::shared::chunk::Chunk;
 use crate::shared::inbound::End;
-use crate::shared::{CloseMode, Command, Link, NEVER};
+use crate::shared::{CloseMode, Command, ConnShared, NEVER};
 use crate::time::Timer;
 use crate::util::sync::Mutex;
 
@@ -48,7 +48,7 @@ use crate::util::sync::Mutex;
 /// }
 /// ```
 pub struct Connection {
-    sender: Sender,
+    sender: ByteSender,
     unread: Option<Chunk>,
     /// Whose waker was left in the inbound buffer: the one that polled last.
     waiting: WakerId,
@@ -68,11 +68,11 @@ fn id_of(waker: &Waker) -> WakerId {
 }
 
 impl Connection {
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { sender: Sender { link }, unread: None, waiting: (0, 0), turn_chunks: 0 }
+    pub(crate) fn new(link: Arc<ConnShared>) -> Self {
+        Self { sender: ByteSender { link }, unread: None, waiting: (0, 0), turn_chunks: 0 }
     }
 
-    fn link(&self) -> &Link {
+    fn link(&self) -> &ConnShared {
         &self.sender.link
     }
 
@@ -95,7 +95,7 @@ impl Connection {
             return Poll::Ready(Ok(Some(chunk)));
         }
         let link = &self.sender.link;
-        if link.is_quiet() && self.waiting == id_of(cx.waker()) && !is_read_overdue(link) {
+        if link.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(link) {
             self.turn_chunks = 0;
             return Poll::Pending;
         }
@@ -214,7 +214,7 @@ impl Connection {
     }
 
     /// The writing side.
-    pub fn sender(&self) -> &Sender {
+    pub fn sender(&self) -> &ByteSender {
         &self.sender
     }
 
@@ -371,7 +371,7 @@ impl Connection {
     }
 }
 
-fn is_read_overdue(link: &Link) -> bool {
+fn is_read_overdue(link: &ConnShared) -> bool {
     link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now()
 }
 

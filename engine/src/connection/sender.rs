@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::error::{CloseCause, SendError};
 use crate::shared::outbound::{Outbound, Schedule};
-use crate::shared::{CloseMode, Command, Link, NEVER};
+use crate::shared::{CloseMode, Command, ConnShared, NEVER};
 use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
@@ -22,11 +22,11 @@ use crate::time::Timer;
 /// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
 /// the high mark passes alone.
 #[derive(Clone)]
-pub struct Sender {
-    pub(crate) link: Arc<Link>,
+pub struct ByteSender {
+    pub(crate) link: Arc<ConnShared>,
 }
 
-impl Sender {
+impl ByteSender {
     /// Waits for space, then queues `bytes`.
     ///
     /// # Errors
@@ -248,9 +248,9 @@ impl Sender {
     }
 }
 
-impl fmt::Debug for Sender {
+impl fmt::Debug for ByteSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("key", &self.link.key).finish()
+        f.debug_struct("ByteSender").field("key", &self.link.key).finish()
     }
 }
 

@@ -31,7 +31,7 @@ fn connection() -> Connection {
         counters: Counters::default(),
         ended: AtomicBool::new(false),
     });
-    Connection::new(Link::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 
 /// What the worker does with a received chunk.

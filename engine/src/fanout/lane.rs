@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::members::{Member, Members, Serial};
+use super::members::{Member, Members, MembershipId};
 use super::publication::Publication;
 use crate::shared::WorkerShared;
 use crate::util::sync::Mutex;
@@ -15,7 +15,7 @@ use crate::util::sync::Mutex;
 /// What is asked of a lane.
 pub(super) enum Op {
     Join(Member),
-    Leave(Serial),
+    Leave(MembershipId),
     Publish(Arc<Publication>),
 }
 

@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use super::kept::Key;
+use super::backlog::Key;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
-use super::receipt::Delivered;
-use super::{JoinOptions, KeptBounds, MemberId, SlowPolicy};
+use super::receipt::DeliveryReport;
+use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
 use crate::connection::sender::COPY_BYTES_MAX;
 use crate::error::SendError;
-use crate::shared::Link;
+use crate::shared::ConnShared;
 use crate::util::prefetch::prefetch;
 
 /// Names one membership for ever.
-pub(super) type Serial = u64;
+pub(super) type MembershipId = u64;
 
 /// Bytes joined into one buffer at most: what a member's socket takes at once.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
@@ -55,9 +55,9 @@ impl Presence {
 
 /// One connection in one fan-out.
 pub(super) struct Member {
-    pub(super) link: Arc<Link>,
+    pub(super) link: Arc<ConnShared>,
     pub(super) id: MemberId,
-    pub(super) serial: Serial,
+    pub(super) serial: MembershipId,
     pub(super) options: JoinOptions,
     pub(super) presence: Arc<Presence>,
     /// Numbers of the first message that it gets, and of the first that it does not.
@@ -66,7 +66,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(link: Arc<Link>, id: MemberId, serial: Serial, options: JoinOptions) -> Self {
+    pub(super) fn new(link: Arc<ConnShared>, id: MemberId, serial: MembershipId, options: JoinOptions) -> Self {
         Self { link, id, serial, options, presence: Arc::default(), from: 0, to: u64::MAX }
     }
 }
@@ -74,24 +74,24 @@ impl Member {
 /// What the worker does for its members.
 pub(crate) trait HandOver {
     /// Queues `bytes` for a connection, or says why not.
-    fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
+    fn hand_over(&mut self, link: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
     /// Whether something is kept for a connection.
-    fn has_kept(&self, link: &Link) -> bool;
+    fn has_kept(&self, link: &ConnShared) -> bool;
     /// Keeps `bytes` for a connection until its queue has space.
-    fn keep(&mut self, link: &Arc<Link>, bytes: Bytes, key: Option<Key>, bounds: KeptBounds);
+    fn keep(&mut self, link: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
     /// Ends a connection at once.
-    fn abort(&mut self, link: &Arc<Link>);
+    fn abort(&mut self, link: &Arc<ConnShared>);
     /// Queues the last bytes of a connection, whatever its mark.
-    fn finish(&mut self, link: &Arc<Link>, last: &[u8]);
+    fn finish(&mut self, link: &Arc<ConnShared>, last: &[u8]);
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Members {
     members: Vec<Member>,
-    places: HashMap<Serial, usize>,
+    places: HashMap<MembershipId, usize>,
     /// To be removed once they have got what they are to get.
-    leaving: Vec<Serial>,
+    leaving: Vec<MembershipId>,
     pending: VecDeque<Arc<Publication>>,
     /// Numbers of messages that begin a round. Who has left may be back before a round that is still for its former
     /// membership: members are in no order, so one round may not be for both.
@@ -112,14 +112,14 @@ struct Round {
     /// Members that one of them is not for.
     excepted: Vec<MemberId>,
     selective: bool,
-    /// It is one message, in several forms.
+    /// It is one message, in several variants.
     formed: bool,
     /// The next member, and the first that joined too late.
     at: usize,
     until: usize,
     /// Members that got the whole round.
     whole: usize,
-    parts: Vec<Delivered>,
+    parts: Vec<DeliveryReport>,
 }
 
 impl Members {
@@ -207,7 +207,7 @@ impl Members {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.options.queue_bytes_max;
         // What is kept goes first.
-        let behind = member.options.slow.kept_max().is_some() && worker.has_kept(&member.link);
+        let behind = member.options.slow.backlog_max().is_some() && worker.has_kept(&member.link);
         if !behind && round.is_whole_for(member) {
             match worker.hand_over(&member.link, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
@@ -276,11 +276,11 @@ impl Members {
 }
 
 /// How many of the pending messages make a round: small ones together; a large one, a selective one and one in
-/// several forms alone.
+/// several variants alone.
 fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
     let alone = |publication: &Publication| {
         let publish = &publication.publish;
-        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.forms.is_some()
+        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.variants.is_some()
     };
     let mut bytes = 0;
     let joined = pending.iter().take(ROUND_MESSAGES_MAX).take_while(|publication| {
@@ -307,7 +307,7 @@ impl Round {
         let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
         excepted.sort_unstable();
         let selective = publications.iter().any(|one| one.publish.only.is_some());
-        let formed = publications.iter().any(|one| one.publish.forms.is_some());
+        let formed = publications.iter().any(|one| one.publish.variants.is_some());
         let parts = Vec::new();
         Self { publications, bytes, ends, first, excepted, selective, formed, at: 0, until, whole: 0, parts }
     }
@@ -330,22 +330,22 @@ impl Round {
     /// The whole round for one member.
     fn bytes_for(&self, member: &Member) -> &Bytes {
         match &self.publications[..] {
-            [one] if self.formed => one.publish.bytes_in(member.options.form),
+            [one] if self.formed => one.publish.bytes_in(member.options.variant),
             _ => &self.bytes,
         }
     }
 
     fn message(&self, number: usize, member: &Member) -> Bytes {
         if self.formed {
-            return self.publications[number].publish.bytes_in(member.options.form).clone();
+            return self.publications[number].publish.bytes_in(member.options.variant).clone();
         }
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.bytes.slice(start..self.ends[number])
     }
 
-    fn part(&mut self, number: usize) -> &mut Delivered {
+    fn part(&mut self, number: usize) -> &mut DeliveryReport {
         if self.parts.is_empty() {
-            self.parts.resize(self.publications.len(), Delivered::default());
+            self.parts.resize(self.publications.len(), DeliveryReport::default());
         }
         &mut self.parts[number]
     }
@@ -354,17 +354,17 @@ impl Round {
     fn refused(&mut self, number: usize, member: &Member, error: SendError, worker: &mut impl HandOver) -> bool {
         if error == SendError::Full {
             match &member.options.slow {
-                SlowPolicy::Drop => {
+                SlowMemberPolicy::Drop => {
                     self.part(number).fail(error);
                     return true;
                 }
-                SlowPolicy::DropOldest { kept_max } | SlowPolicy::Conflate { kept_max } => {
-                    self.keep(number, *kept_max, member, worker);
+                SlowMemberPolicy::DropOldest { backlog_max } | SlowMemberPolicy::Conflate { backlog_max } => {
+                    self.keep(number, *backlog_max, member, worker);
                     return true;
                 }
-                SlowPolicy::Remove => {}
-                SlowPolicy::Abort => worker.abort(&member.link),
-                SlowPolicy::Finish(last) => worker.finish(&member.link, last),
+                SlowMemberPolicy::Remove => {}
+                SlowMemberPolicy::Abort => worker.abort(&member.link),
+                SlowMemberPolicy::Finish(last) => worker.finish(&member.link, last),
             }
         }
         for number in number..self.publications.len() {
@@ -380,10 +380,10 @@ impl Round {
         let bytes_max = queue_bytes_max.min(member.link.worker.outbound.bytes_high);
         // The message's own bytes: a part of the round's buffer would keep all of that.
         let publish = &self.publications[number].publish;
-        let conflate = matches!(member.options.slow, SlowPolicy::Conflate { .. });
+        let conflate = matches!(member.options.slow, SlowMemberPolicy::Conflate { .. });
         let key = publish.key.clone().filter(|_| conflate).map(|key| (member.serial, key));
-        let bounds = KeptBounds { messages_max, bytes_max, queue_bytes_max };
-        worker.keep(&member.link, publish.bytes_in(member.options.form).clone(), key, bounds);
+        let bounds = BacklogBounds { messages_max, bytes_max, queue_bytes_max };
+        worker.keep(&member.link, publish.bytes_in(member.options.variant).clone(), key, bounds);
         self.part(number).kept += 1;
     }
 

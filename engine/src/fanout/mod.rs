@@ -12,10 +12,10 @@
 //!
 //! Messages that come while a round is under way wait together and are the next round: small ones joined into one
 //! buffer, which leaves with one send for each member. Nothing ever waits for a slow member: when its queue is full, its
-//! [`SlowPolicy`] says what becomes of it.
+//! [`SlowMemberPolicy`] says what becomes of it.
 
+mod backlog;
 mod budget;
-mod kept;
 mod lane;
 mod members;
 mod publication;
@@ -27,21 +27,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::connection::sender::Sender;
+use crate::connection::sender::ByteSender;
 use crate::shared::Command;
 use crate::shared::mailbox;
 use crate::util::sync::Mutex;
 
+pub(crate) use backlog::{Backlog, BacklogBounds, Key};
 pub use budget::PublishBudget;
-pub(crate) use kept::{Kept, KeptBounds, Key};
 pub(crate) use lane::Lane;
 use lane::Op;
 pub(crate) use members::{HandOver, Members};
-use members::{Member, Presence, Serial};
+use members::{Member, MembershipId, Presence};
 use publication::Publication;
 pub use publication::Publish;
 use receipt::Counting;
-pub use receipt::{Delivered, Receipt};
+pub use receipt::{DeliveryReport, Receipt};
 
 /// What publishing can fail with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ impl MemberId {
 /// What becomes of a member whose outbound queue has no space for a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SlowPolicy {
+pub enum SlowMemberPolicy {
     /// It does not get the message, and stays.
     Drop,
     /// It is a member no more; its connection goes on.
@@ -83,23 +83,23 @@ pub enum SlowPolicy {
     /// may be queued for it: beyond that the oldest kept goes lost.
     DropOldest {
         /// Messages kept at most; at least one is.
-        kept_max: usize,
+        backlog_max: usize,
     },
     /// As [`DropOldest`](Self::DropOldest), and a message with a [key](Publish::key) takes the place of the one kept with
     /// the same key: the member gets the newest of each.
     Conflate {
         /// Messages kept at most; at least one is.
-        kept_max: usize,
+        backlog_max: usize,
     },
     /// These are its connection's last bytes, after what is queued; it is a member no more.
     Finish(Bytes),
 }
 
-impl SlowPolicy {
+impl SlowMemberPolicy {
     /// Messages that are kept for a slow member, if any are.
-    fn kept_max(&self) -> Option<usize> {
+    fn backlog_max(&self) -> Option<usize> {
         match self {
-            Self::DropOldest { kept_max } | Self::Conflate { kept_max } => Some(*kept_max),
+            Self::DropOldest { backlog_max } | Self::Conflate { backlog_max } => Some(*backlog_max),
             _ => None,
         }
     }
@@ -110,18 +110,18 @@ impl SlowPolicy {
 #[non_exhaustive]
 pub struct JoinOptions {
     /// What becomes of it when its outbound queue is full. Default: its connection is ended.
-    pub slow: SlowPolicy,
+    pub slow: SlowMemberPolicy,
     /// Bytes that may be queued for it before it counts as slow; a larger message passes alone. Default: no bound but its
     /// connection's own, [`OutboundConfig`](crate::OutboundConfig)'s high mark, which holds in any case.
     pub queue_bytes_max: usize,
-    /// Which form of a message it takes, where there is one of this number ([`Publish::forms`]). Default 0: messages as they
+    /// Which variant of a message it takes, where there is one of this number ([`Publish::variants`]). Default 0: messages as they
     /// are.
-    pub form: u32,
+    pub variant: u32,
 }
 
 impl Default for JoinOptions {
     fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: usize::MAX, form: 0 }
+        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: usize::MAX, variant: 0 }
     }
 }
 
@@ -129,7 +129,7 @@ impl Default for JoinOptions {
 /// usable from any thread.
 ///
 /// Every member gets the messages in one order, the order of publishing, and each member exactly those that were
-/// published between its joining and its leaving. Handing over is like a [`Sender::try_send`] to each: a member whose
+/// published between its joining and its leaving. Handing over is like a [`ByteSender::try_send`] to each: a member whose
 /// queue is full is not waited for.
 ///
 /// ```no_run
@@ -172,7 +172,7 @@ impl FanOut {
 
     /// Makes a connection a member until the [`Membership`] is dropped: it gets every message published from now on. A
     /// connection that joins twice is two members.
-    pub fn join(&self, sender: &Sender, id: MemberId, options: JoinOptions) -> Membership {
+    pub fn join(&self, sender: &ByteSender, id: MemberId, options: JoinOptions) -> Membership {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let member = Member::new(Arc::clone(&sender.link), id, serial, options);
@@ -192,7 +192,7 @@ impl FanOut {
             (lane, tell)
         };
         if tell {
-            tell_worker(&lane);
+            notify_worker(&lane);
         }
         Membership { lane, serial, presence }
     }
@@ -242,12 +242,12 @@ impl FanOut {
                 mailbox::notify(lane.worker.mailbox.signal());
             }
         }
-        resting.iter().for_each(tell_worker);
+        resting.iter().for_each(notify_worker);
         Ok(())
     }
 }
 
-fn tell_worker(lane: &Arc<Lane>) {
+fn notify_worker(lane: &Arc<Lane>) {
     lane.worker.post(Command::FanOut(Arc::clone(lane)));
 }
 
@@ -261,7 +261,7 @@ impl fmt::Debug for FanOut {
 #[must_use = "dropping it leaves"]
 pub struct Membership {
     lane: Arc<Lane>,
-    serial: Serial,
+    serial: MembershipId,
     presence: Arc<Presence>,
 }
 
@@ -277,7 +277,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
         if self.lane.ask(Op::Leave(self.serial)) {
-            tell_worker(&self.lane);
+            notify_worker(&self.lane);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::MemberId;
 use super::budget::Share;
-use super::receipt::{Counting, Delivered};
+use super::receipt::{Counting, DeliveryReport};
 
 /// What is to be published: bytes, and who of the members is to get them.
 ///
@@ -23,13 +23,13 @@ pub struct Publish {
     pub(super) except: Option<MemberId>,
     pub(super) only: Option<Arc<HashSet<MemberId>>>,
     pub(super) key: Option<Bytes>,
-    pub(super) forms: Option<Arc<[(u32, Bytes)]>>,
+    pub(super) variants: Option<Arc<[(u32, Bytes)]>>,
 }
 
 impl Publish {
     /// For all members. The bytes are shared, not copied for each.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), except: None, only: None, key: None, forms: None }
+        Self { bytes: bytes.into(), except: None, only: None, key: None, variants: None }
     }
 
     /// Not for this one.
@@ -47,26 +47,26 @@ impl Publish {
     }
 
     /// What it is about: a newer message of the same key may replace it where it is still kept for a slow member
-    /// ([`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
+    /// ([`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
     #[must_use]
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// The same in other forms, by their numbers, for the members that take those
-    /// ([`JoinOptions::form`](super::JoinOptions::form)). A member whose form is not among them gets the bytes themselves.
+    /// The same in other variants, by their numbers, for the members that take those
+    /// ([`JoinOptions::variant`](super::JoinOptions::variant)). A member whose variant is not among them gets the bytes themselves.
     #[must_use]
-    pub fn forms(mut self, forms: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
-        let forms: Arc<[_]> = forms.into_iter().collect();
-        self.forms = (!forms.is_empty()).then_some(forms);
+    pub fn variants(mut self, variants: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
+        let variants: Arc<[_]> = variants.into_iter().collect();
+        self.variants = (!variants.is_empty()).then_some(variants);
         self
     }
 
-    /// The bytes for members that take this form.
-    pub(super) fn bytes_in(&self, form: u32) -> &Bytes {
-        let forms = self.forms.as_deref().unwrap_or_default();
-        forms.iter().find(|(number, _)| *number == form).map_or(&self.bytes, |(_, bytes)| bytes)
+    /// The bytes for members that take this variant.
+    pub(super) fn bytes_in(&self, variant: u32) -> &Bytes {
+        let variants = self.variants.as_deref().unwrap_or_default();
+        variants.iter().find(|(number, _)| *number == variant).map_or(&self.bytes, |(_, bytes)| bytes)
     }
 
     /// What is published.
@@ -93,7 +93,7 @@ impl Publication {
     }
 
     /// Notes what became of it at one worker.
-    pub(super) fn count(&self, part: Delivered) {
+    pub(super) fn count(&self, part: DeliveryReport) {
         if let Some(counting) = &self.counting {
             counting.add(part);
         }

@@ -11,18 +11,18 @@ use crate::util::sync::Mutex;
 /// What became of one published message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Delivered {
-    /// Members whose outbound queue took it: what a successful [`Sender::send`](crate::Sender::send) to each would have
+pub struct DeliveryReport {
+    /// Members whose outbound queue took it: what a successful [`ByteSender::send`](crate::ByteSender::send) to each would have
     /// said.
     pub count: usize,
     /// Members that it is kept for until their queue has space, where a newer one may take its place
-    /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest), [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
+    /// ([`SlowMemberPolicy::DropOldest`](super::SlowMemberPolicy::DropOldest), [`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
     pub kept: usize,
     /// Why the first of the others did not get it.
     pub first_error: Option<SendError>,
 }
 
-impl Delivered {
+impl DeliveryReport {
     pub(super) fn fail(&mut self, error: SendError) {
         self.first_error.get_or_insert(error);
     }
@@ -43,15 +43,15 @@ pub struct Receipt(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    delivered: Delivered,
+    delivered: DeliveryReport,
     done: bool,
     waker: Option<Waker>,
 }
 
 impl Future for Receipt {
-    type Output = Delivered;
+    type Output = DeliveryReport;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DeliveryReport> {
         let mut state = self.0.lock();
         if state.done {
             return Poll::Ready(state.delivered);
@@ -72,7 +72,7 @@ impl Counting {
         (Self(Arc::clone(&state)), Receipt(state))
     }
 
-    pub(super) fn add(&self, part: Delivered) {
+    pub(super) fn add(&self, part: DeliveryReport) {
         self.0.lock().delivered.add(part);
     }
 }
@@ -98,12 +98,12 @@ mod tests {
     fn the_parts_of_all_workers_are_added_up() {
         let (counting, mut receipt) = Counting::new();
         let mut cx = Context::from_waker(Waker::noop());
-        counting.add(Delivered { count: 2, kept: 1, first_error: None });
+        counting.add(DeliveryReport { count: 2, kept: 1, first_error: None });
         assert!(Pin::new(&mut receipt).poll(&mut cx).is_pending());
-        counting.add(Delivered { count: 3, kept: 0, first_error: Some(SendError::Full) });
-        counting.add(Delivered { count: 0, kept: 0, first_error: Some(SendError::Finished) });
+        counting.add(DeliveryReport { count: 3, kept: 0, first_error: Some(SendError::Full) });
+        counting.add(DeliveryReport { count: 0, kept: 0, first_error: Some(SendError::Finished) });
         drop(counting);
-        let all = Delivered { count: 5, kept: 1, first_error: Some(SendError::Full) };
+        let all = DeliveryReport { count: 5, kept: 1, first_error: Some(SendError::Full) };
         assert_eq!(Pin::new(&mut receipt).poll(&mut cx), Poll::Ready(all));
     }
 }

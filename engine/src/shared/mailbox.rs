@@ -17,9 +17,9 @@ use crate::util::sync::{AtomicBool, Mutex, Ordering, fence};
 /// Both sides fence in between, so that whichever comes first in the total order of fences, the announcer sees the
 /// change or the other thread sees the announcement; of several threads one takes it.
 #[derive(Debug)]
-pub(crate) struct Announcement(AtomicBool);
+pub(crate) struct SleepFlag(AtomicBool);
 
-impl Announcement {
+impl SleepFlag {
     pub(crate) fn new() -> Self {
         Self(AtomicBool::new(false))
     }
@@ -44,13 +44,13 @@ impl Announcement {
 
 /// The announced sleep of one consumer thread and the way to end it.
 pub(crate) struct Signal {
-    sleeping: Announcement,
+    sleeping: SleepFlag,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Signal {
     pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { sleeping: Announcement::new(), wake: Box::new(wake) })
+        Arc::new(Self { sleeping: SleepFlag::new(), wake: Box::new(wake) })
     }
 
     /// The consumer is about to block. It must look at all of its queues after this call and before it blocks.
@@ -291,7 +291,7 @@ mod loom_tests {
     #[test]
     fn loom_a_wish_is_answered_once() {
         loom::model(|| {
-            let (returned, wanted) = (Arc::new(Mutex::new(0)), Arc::new(Announcement::new()));
+            let (returned, wanted) = (Arc::new(Mutex::new(0)), Arc::new(SleepFlag::new()));
             let answers = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
             let leases: Vec<_> = (0..2)
                 .map(|_| {

@@ -199,14 +199,14 @@ impl Deadlines {
 ///
 /// In the order of use, so that a message touches few cache lines.
 #[repr(C)]
-pub(crate) struct Link {
+pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
     pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
     /// The reader waits: it has found the inbound buffer empty and open and left its waker, and nothing has happened
     /// since. Written under the inbound lock; lets the reader be pending once more without taking it.
-    quiet: AtomicBool,
+    reader_parked: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more: what readers look at instead of locking it.
     finished: AtomicBool,
@@ -216,7 +216,7 @@ pub(crate) struct Link {
     pub(crate) local: Arc<Address>,
 }
 
-impl Link {
+impl ConnShared {
     pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<Address>) -> Arc<Self> {
         Arc::new(Self {
             key,
@@ -224,7 +224,7 @@ impl Link {
             inbound: Biased::new(Inbound::new()),
             outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
-            quiet: AtomicBool::new(false),
+            reader_parked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             peer,
@@ -238,7 +238,7 @@ impl Link {
 
     /// Tells the worker about queued bytes, if it does not know.
     pub(crate) fn tell(&self, schedule: Schedule) {
-        if schedule == Schedule::Tell {
+        if schedule == Schedule::NeedsWake {
             self.post(Command::Flush(self.key));
         }
     }
@@ -257,18 +257,18 @@ impl Link {
     /// Leaves the reader's waker in the buffer, which must be empty and open.
     pub(crate) fn await_input(&self, inbound: &mut Inbound, waker: &Waker) {
         inbound.set_waker(waker);
-        self.quiet.store(true, Ordering::Release);
+        self.reader_parked.store(true, Ordering::Release);
     }
 
     /// The reader's waker, if it waits: to be woken once the lock is released.
     pub(crate) fn take_reader(&self, inbound: &mut Inbound) -> Option<Waker> {
-        self.quiet.store(false, Ordering::Release);
+        self.reader_parked.store(false, Ordering::Release);
         inbound.take_waker()
     }
 
     /// Whether nothing has happened since the reader left its waker.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Acquire)
+    pub(crate) fn is_reader_parked(&self) -> bool {
+        self.reader_parked.load(Ordering::Acquire)
     }
 
     /// Whether the outbound queue takes no more bytes.
@@ -283,7 +283,7 @@ impl Link {
     /// Sets one deadline; the worker is told only when its timer would come too late.
     pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
         which.store(tick, Ordering::SeqCst);
-        self.tell_deadline(tick);
+        self.notify_deadline(tick);
     }
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {
@@ -298,11 +298,11 @@ impl Link {
         let ticks = timeout_ticks(timeout);
         self.deadlines.idle.store(ticks, Ordering::SeqCst);
         if ticks != 0 {
-            self.tell_deadline(self.worker.clock.now().saturating_add(u64::from(ticks)));
+            self.notify_deadline(self.worker.clock.now().saturating_add(u64::from(ticks)));
         }
     }
 
-    fn tell_deadline(&self, tick: u64) {
+    fn notify_deadline(&self, tick: u64) {
         if tick < self.deadlines.armed.load(Ordering::SeqCst) {
             self.post(Command::Deadline(self.key));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 /// Those who wait; one pointer in each of very many idle connections, for whom nobody waits.
 #[derive(Default)]
-pub(crate) struct Wakers(Option<Box<Lists>>);
+pub(crate) struct Waiters(Option<Box<Lists>>);
 
 #[derive(Default)]
 struct Lists {
@@ -20,7 +20,7 @@ struct Lists {
     deferred_bytes: usize,
 }
 
-impl Wakers {
+impl Waiters {
     pub(crate) fn add(&mut self, waker: &Waker) {
         let waiting = &mut self.0.get_or_insert_default().waiting;
         if !waiting.iter().any(|known| known.will_wake(waker)) {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_for_the_close_are_woken_by_it_alone() {
-        let mut wakers = Wakers::default();
+        let mut wakers = Waiters::default();
         wakers.add_at_close(Waker::noop());
         wakers.add(Waker::noop());
         assert_eq!(wakers.take().len(), 1);

@@ -60,7 +60,7 @@ impl<D: Driver> Worker<D> {
         let (schedule, waiting) = link.end_outbound(|outbound| (outbound.say_farewell(), outbound.take_wakers()));
         let reader = link.take_reader(&mut link.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
-        if schedule == Schedule::Tell {
+        if schedule == Schedule::NeedsWake {
             self.flush(key);
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Worker;
-use crate::connection::sender::Sender;
+use crate::connection::sender::ByteSender;
 use crate::driver::Driver;
 use crate::error::{CloseCause, SendError};
-use crate::fanout::{HandOver, Kept, KeptBounds, Key, Lane, Members};
+use crate::fanout::{Backlog, BacklogBounds, HandOver, Key, Lane, Members};
 use crate::shared::outbound::{Offered, Schedule};
-use crate::shared::{ConnKey, Link};
+use crate::shared::{ConnKey, ConnShared};
 
 /// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
 /// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's
@@ -18,7 +18,7 @@ use crate::shared::{ConnKey, Link};
 pub(super) const TICK_MEMBERS_MAX: usize = 256;
 
 /// A fan-out that has something for members of this worker.
-pub(super) struct Walk {
+pub(super) struct Delivery {
     lane: Arc<Lane>,
     members: Box<Members>,
 }
@@ -27,7 +27,7 @@ impl<D: Driver> Worker<D> {
     /// A fan-out that rested has something to do.
     pub(super) fn begin_walk(&mut self, lane: Arc<Lane>) {
         let members = lane.take_members();
-        self.walks.push_back(Walk { lane, members });
+        self.walks.push_back(Delivery { lane, members });
     }
 
     /// Goes on with each fan-out in turn, as far as a tick may.
@@ -64,7 +64,7 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-impl Walk {
+impl Delivery {
     /// The worker ends: nobody may wait for what it will not do.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
@@ -74,32 +74,32 @@ impl Walk {
 }
 
 impl<D: Driver> HandOver for Worker<D> {
-    fn hand_over(&mut self, link: &Arc<Link>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
+    fn hand_over(&mut self, link: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
         let offered = link.outbound.lock().offer(bytes, bytes_max, &self.shared.outbound)?;
         match offered {
             Offered::Batch(batch) => self.send(link.key, batch),
-            Offered::Queued(Schedule::Tell) => self.flush(link.key),
-            Offered::Queued(Schedule::Known) => {}
+            Offered::Queued(Schedule::NeedsWake) => self.flush(link.key),
+            Offered::Queued(Schedule::AlreadyScheduled) => {}
         }
         Ok(())
     }
 
-    fn has_kept(&self, link: &Link) -> bool {
+    fn has_kept(&self, link: &ConnShared) -> bool {
         self.kept.contains_key(&link.key)
     }
 
-    fn keep(&mut self, link: &Arc<Link>, bytes: Bytes, key: Option<Key>, bounds: KeptBounds) {
+    fn keep(&mut self, link: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
         // The queue is full, so a send is under way, or will be when a hold ends: its end looks here.
-        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| (Arc::clone(link), Kept::default()));
+        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| (Arc::clone(link), Backlog::default()));
         kept.keep(bytes, key, bounds);
     }
 
-    fn abort(&mut self, link: &Arc<Link>) {
+    fn abort(&mut self, link: &Arc<ConnShared>) {
         self.fail(link.key, CloseCause::TooSlow);
     }
 
-    fn finish(&mut self, link: &Arc<Link>, last: &[u8]) {
+    fn finish(&mut self, link: &Arc<ConnShared>, last: &[u8]) {
         // An error means that other last bytes were first, or that the connection is closed: it ends in any case.
-        let _ = Sender { link: Arc::clone(link) }.append_last(|tail| tail.extend_from_slice(last));
+        let _ = ByteSender { link: Arc::clone(link) }.append_last(|tail| tail.extend_from_slice(last));
     }
 }

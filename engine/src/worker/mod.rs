@@ -15,10 +15,10 @@ use crate::connection::Connection;
 use crate::driver::{Accepted, Driver, Event};
 use crate::error::{Address, CloseCause};
 use crate::executor::{Executor, RunQueue};
-use crate::fanout::Kept;
+use crate::fanout::Backlog;
 use crate::shared::inbound::End;
 use crate::shared::wake_scope::Turn;
-use crate::shared::{Clock, Command, ConnKey, Link, WorkerShared};
+use crate::shared::{Clock, Command, ConnKey, ConnShared, WorkerShared};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 use crate::time::SleepEntry;
 use crate::time::wheel::{TimerId, Wheel};
@@ -66,7 +66,7 @@ enum Phase {
 
 /// A worker's side of one connection.
 struct Conn {
-    link: Arc<Link>,
+    link: Arc<ConnShared>,
     phase: Phase,
     receive: Receive,
     sending: bool,
@@ -99,9 +99,9 @@ pub(crate) struct Worker<D> {
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs that have something for members of this worker.
-    walks: VecDeque<fanout::Walk>,
+    walks: VecDeque<fanout::Delivery>,
     /// What is kept for slow members of fan-outs.
-    kept: HashMap<ConnKey, (Arc<Link>, Kept)>,
+    kept: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Local addresses seen lately.
@@ -284,7 +284,7 @@ impl<D: Driver> Worker<D> {
     fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(accepted.local);
-        let link = Link::new(key, Arc::clone(&self.shared), accepted.peer, local);
+        let link = ConnShared::new(key, Arc::clone(&self.shared), accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
@@ -370,7 +370,7 @@ impl<D> Drop for Worker<D> {
                 entry.fire();
             }
         }
-        std::mem::take(&mut self.walks).into_iter().for_each(fanout::Walk::abandon);
+        std::mem::take(&mut self.walks).into_iter().for_each(fanout::Delivery::abandon);
         self.shared.end();
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{CloseCause, Connection, ReceiveError, Running, SendError, Sender, block_on};
+use tidegate_engine::{ByteSender, CloseCause, Connection, ReceiveError, Running, SendError, block_on};
 
 use crate::support::*;
 
@@ -22,11 +22,11 @@ const KERNEL_BYTES_MAX: usize = 4 << 20;
 type Seen = Progress<Option<Result<usize, ReceiveError>>>;
 
 /// An engine whose handler gives its sender away and counts what it receives.
-fn start_with_sender(setup: &Setup) -> (Running, SocketAddr, Progress<Option<Sender>>, Seen) {
+fn start_with_sender(setup: &Setup) -> (Running, SocketAddr, Progress<Option<ByteSender>>, Seen) {
     let mut config = setup.config.clone();
     config.outbound.bytes_high = HIGH;
     config.outbound.bytes_low = LOW;
-    let (senders, seen) = (Progress::<Option<Sender>>::default(), Seen::default());
+    let (senders, seen) = (Progress::<Option<ByteSender>>::default(), Seen::default());
     let (give, report) = (senders.clone(), seen.clone());
     let (running, address) = start(config, move |mut connection: Connection| {
         let (give, report) = (give.clone(), report.clone());
@@ -58,7 +58,7 @@ fn connect_narrow(address: SocketAddr) -> TcpStream {
 }
 
 /// Sends pieces of `bytes` until the peer's kernel and the queue are full for good; how much was accepted.
-fn fill(sender: &Sender, bytes: &[u8]) -> usize {
+fn fill(sender: &ByteSender, bytes: &[u8]) -> usize {
     let (mut accepted, mut refusals) = (0, 0);
     wait_until("the queue to fill", || {
         let piece = &bytes[accepted..(accepted + 1000).min(bytes.len())];

@@ -58,7 +58,7 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
 /// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
 /// written last on this thread. Otherwise `false`, and nothing is written.
 #[inline]
-pub(crate) fn encode_same(
+pub(crate) fn encode_like_last(
     response: &Response,
     content: &[u8],
     server: Option<&HeaderValue>,

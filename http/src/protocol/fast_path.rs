@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Protocol, Reading, Writing};
 use crate::protocol::date::HttpDate;
-use crate::protocol::encode::encode_same;
+use crate::protocol::encode::encode_like_last;
 use crate::protocol::exchange::Persistence;
 use crate::protocol::head::RequestHead;
 use crate::protocol::parse::parse_ahead;
@@ -42,7 +42,7 @@ impl Protocol {
         else {
             return false;
         };
-        let same = exchange.is_common() && encode_same(response, content, self.server.as_ref(), date, out);
+        let same = exchange.is_common() && encode_like_last(response, content, self.server.as_ref(), date, out);
         if same {
             self.writing = Writing::Complete;
         }

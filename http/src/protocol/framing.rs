@@ -34,7 +34,7 @@ pub(crate) struct Conclusion {
 
 /// What was seen in the fields so far.
 #[derive(Debug, Default)]
-pub(crate) struct FieldFacts {
+pub(crate) struct HeaderFacts {
     host_index: Option<usize>,
     content_length: Option<u64>,
     codings: Codings,
@@ -76,7 +76,7 @@ struct ConnectionOptions {
     upgrade: bool,
 }
 
-impl FieldFacts {
+impl HeaderFacts {
     /// Notes one field; `index` is its place among the fields.
     #[inline]
     pub(crate) fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn conclude(version: Version, fields: &[(&str, &str)]) -> Result<Conclusion, RequestError> {
-        let mut facts = FieldFacts::default();
+        let mut facts = HeaderFacts::default();
         for (index, (name, value)) in fields.iter().enumerate() {
             facts.note(index, name.as_bytes(), value.as_bytes())?;
         }

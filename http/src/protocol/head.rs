@@ -270,7 +270,7 @@ impl HeadMemory {
 
     /// The memory used last on this thread, if the head in it is the one that `input` begins with, byte for byte, and
     /// was judged by the same limits: parsing it again would give nothing else.
-    pub(crate) fn take_same(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
+    pub(crate) fn reuse_last(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
         let taken = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             let last = pool.last()?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{Method, Version};
 
 use crate::error::RequestError;
-use crate::protocol::framing::{Conclusion, FieldFacts};
+use crate::protocol::framing::{Conclusion, HeaderFacts};
 use crate::protocol::head::{Field, HeadMemory, RequestHead, Span};
 use crate::protocol::limits::{FIELDS_CEILING, Limits};
 use crate::protocol::scan::{METHOD_BYTES_MAX, is_token_byte};
@@ -37,14 +37,14 @@ pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestH
 /// not parsed again. A whole head means the same whatever follows it.
 #[inline]
 pub(crate) fn parse_ahead(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
-    if let Some((memory, conclusion)) = HeadMemory::take_same(input, limits) {
+    if let Some((memory, conclusion)) = HeadMemory::reuse_last(input, limits) {
         let length = memory.head_bytes();
         return Some((RequestHead::from(memory), conclusion, length));
     }
-    parse_anew(input, limits)
+    parse_fresh(input, limits)
 }
 
-fn parse_anew(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+fn parse_fresh(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
     if !input.first().copied().is_some_and(is_token_byte) {
         return None;
     }
@@ -80,7 +80,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
         return Err(RequestError::TargetTooLong);
     }
     let parts = parse_target(&method, target.as_bytes())?;
-    let mut facts = FieldFacts::default();
+    let mut facts = HeaderFacts::default();
     for (index, field) in lines.headers.iter().enumerate() {
         // A name follows the end of the line before it at once; `httparse` would take a line feed for one.
         if !bytes[..offset(bytes, field.name.as_bytes())].ends_with(b"\r\n") {
@@ -110,7 +110,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
 }
 
 /// Where the path and the query are in the target, which begins at `start` in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
-fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &FieldFacts) {
+fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &HeaderFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = memory.fields.get_mut(index)
     {
@@ -255,7 +255,7 @@ mod tests {
         first.extensions_mut().insert(1_u8);
         let of_first = first.headers().clone();
         drop(first);
-        assert!(HeadMemory::take_same(&input[..length - 1], &limits).is_none());
+        assert!(HeadMemory::reuse_last(&input[..length - 1], &limits).is_none());
         let (again, again_conclusion, again_length) = parse_ahead(&followed, &limits).expect("valid");
         assert_eq!((again_conclusion, again_length), (conclusion, length));
         assert_eq!((again.method(), again.path(), again.query()), (&Method::POST, "/a/x", Some("q")));
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(again.headers(), &of_first);
         assert_eq!((again.params().count(), again.extensions().len()), (0, 0));
         drop(again);
-        assert!(HeadMemory::take_same(&followed, &limits).is_some());
+        assert!(HeadMemory::reuse_last(&followed, &limits).is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::response::{IntoResponse, Response};
 
 /// Answers requests.
 ///
-/// Implemented for functions from a [`Request`] to a future of anything that is [`IntoResponse`], for [`ready`]
+/// Implemented for functions from a [`Request`] to a future of anything that is [`IntoResponse`], for [`sync_handler`]
 /// functions, and for [`Router`](crate::Router). Middleware is a handler that owns another one:
 ///
 /// ```
@@ -107,22 +107,22 @@ impl Handler for Box<dyn Handler> {
 /// A handler from a function that answers at once, which saves the future.
 ///
 /// ```
-/// use tidegate_http::{Router, ready};
-/// let app = Router::new().get("/health", ready(|_request| "ok"));
+/// use tidegate_http::{Router, sync_handler};
+/// let app = Router::new().get("/health", sync_handler(|_request| "ok"));
 /// ```
-pub fn ready<F, R>(answer: F) -> Ready<F>
+pub fn sync_handler<F, R>(answer: F) -> SyncHandler<F>
 where
     F: Fn(Request) -> R + Send + Sync + 'static,
     R: IntoResponse,
 {
-    Ready(answer)
+    SyncHandler(answer)
 }
 
-/// See [`ready`].
+/// See [`sync_handler`].
 #[derive(Debug, Clone, Copy)]
-pub struct Ready<F>(F);
+pub struct SyncHandler<F>(F);
 
-impl<F, R> Handler for Ready<F>
+impl<F, R> Handler for SyncHandler<F>
 where
     F: Fn(Request) -> R + Send + Sync + 'static,
     R: IntoResponse,

@@ -1,6 +1,6 @@
 //! Serves HTTP on one connection: request, handler, response, and again.
 //!
-//! Owns the order of things, in [`serve`]. The protocol machine knows when the connection persists, the channel moves
+//! Owns the order of things, in [`serve`]. The protocol machine knows when the connection persists, the conn moves
 //! the bytes; this loop calls the handler, keeps its panics and its time within bounds, and sends what it answers with.
 //! Everything of HTTP lives in one boxed future, which is freed before an upgraded connection goes on.
 
@@ -23,9 +23,9 @@ use crate::protocol::limits::Limits;
 use crate::request::{Body, Request};
 use crate::response::{Response, ResponseBody};
 use crate::server::config::HttpConfig;
-use crate::server::conn::{Channel, Gathered, Lost};
+use crate::server::conn::{Coalesced, Conn, Lost};
 use crate::server::handler::{Handler, Reply};
-use crate::upgrade::Takeover;
+use crate::upgrade::OnUpgrade;
 
 /// What all connections of a server share: the handler and the settings.
 #[derive(Debug)]
@@ -58,29 +58,29 @@ impl<H> Clone for Service<H> {
 /// [`Server`](crate::Server) does it otherwise. The future is small: what HTTP needs is in a box that is freed when
 /// another protocol takes over.
 pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
-    Serving::Http(Box::pin(serve_http(connection, service.clone())))
+    ConnectionTask::Http(Box::pin(serve_http(connection, service.clone())))
 }
 
 /// What a connection is doing. Going on to the next phase frees the box of the one before.
-enum Serving {
+enum ConnectionTask {
     Http(LocalBoxFuture<Option<LocalBoxFuture<()>>>),
     Upgraded(LocalBoxFuture<()>),
 }
 
-impl Future for Serving {
+impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Serving::Http(http) = &mut *self {
+        if let ConnectionTask::Http(http) = &mut *self {
             match http.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Ready(Some(upgraded)) => *self = Serving::Upgraded(upgraded),
+                Poll::Ready(Some(upgraded)) => *self = ConnectionTask::Upgraded(upgraded),
             }
         }
         match &mut *self {
-            Serving::Upgraded(upgraded) => upgraded.as_mut().poll(cx),
-            Serving::Http(_) => Poll::Ready(()),
+            ConnectionTask::Upgraded(upgraded) => upgraded.as_mut().poll(cx),
+            ConnectionTask::Http(_) => Poll::Ready(()),
         }
     }
 }
@@ -88,41 +88,41 @@ impl Future for Serving {
 /// The HTTP phase. Gives the other protocol's future if one takes over.
 async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<()>> {
     let config = Arc::clone(&service.config);
-    let channel = Rc::new(Channel::new(connection, service.config, service.limits));
-    let upgraded = exchange_all(&channel, &*service.handler, &config).await;
+    let conn = Rc::new(Conn::new(connection, service.config, service.limits));
+    let upgraded = exchange_all(&conn, &*service.handler, &config).await;
     // A body may outlive its request in somebody's hands; the connection must not.
-    channel.close();
+    conn.close();
     let (connection, takeover) = upgraded.ok().flatten()?;
     Some(takeover.start(connection))
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or another protocol takes over.
 async fn exchange_all<H: Handler>(
-    channel: &Rc<Channel>,
+    conn: &Rc<Conn>,
     handler: &H,
     config: &HttpConfig,
-) -> Result<Option<(Connection, Takeover)>, Lost> {
-    while let Some(head) = poll_fn(|cx| channel.poll_head(cx)).await {
-        let (begun, unsent) = answer_at_once(channel, handler, head);
-        if let Some(gathered) = unsent? {
-            channel.send_gathered_late(gathered).await?;
+) -> Result<Option<(Connection, OnUpgrade)>, Lost> {
+    while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
+        let (begun, unsent) = answer_at_once(conn, handler, head);
+        if let Some(coalesced) = unsent? {
+            conn.send_gathered_late(coalesced).await?;
         }
         let Some(Begun { reply, asks_upgrade }) = begun? else { continue };
         let mut response = match reply {
             Reply::Ready(response) => response,
-            Reply::Pending(future) => answer(channel, future, config).await?,
+            Reply::Pending(future) => answer(conn, future, config).await?,
         };
         match response.take_body() {
             ResponseBody::Upgrade(takeover) => {
-                if let Some(connection) = channel.upgrade(&response)? {
+                if let Some(connection) = conn.upgrade(&response)? {
                     return Ok(Some((connection, takeover)));
                 }
                 let (refusal, text) = refused_upgrade(&response, asks_upgrade);
-                send_whole(channel, refusal, text).await?;
+                send_whole(conn, refusal, text).await?;
             }
-            ResponseBody::Empty => send_whole(channel, response, None).await?,
-            ResponseBody::Bytes(bytes) => send_whole(channel, response, Some(bytes)).await?,
-            ResponseBody::Stream(stream) => send_stream(channel, response, stream).await?,
+            ResponseBody::Empty => send_whole(conn, response, None).await?,
+            ResponseBody::Bytes(bytes) => send_whole(conn, response, Some(bytes)).await?,
+            ResponseBody::Stream(stream) => send_stream(conn, response, stream).await?,
         }
     }
     Ok(None)
@@ -137,112 +137,108 @@ struct Begun {
 /// Answers this request and those received whole behind it, as far as their responses are there at once and small.
 /// Gives the first reply that is not so, and what there was no space for, which is to be sent before.
 fn answer_at_once<H: Handler>(
-    channel: &Rc<Channel>,
+    conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
-) -> (Result<Option<Begun>, Lost>, Result<Option<Gathered>, Lost>) {
-    let mut gathered = Gathered::new();
-    let begun = gather_answers(channel, handler, head, &mut gathered);
-    (begun, channel.send_gathered(gathered))
+) -> (Result<Option<Begun>, Lost>, Result<Option<Coalesced>, Lost>) {
+    let mut coalesced = Coalesced::new();
+    let begun = gather_answers(conn, handler, head, &mut coalesced);
+    (begun, conn.send_gathered(coalesced))
 }
 
 fn gather_answers<H: Handler>(
-    channel: &Rc<Channel>,
+    conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
-    gathered: &mut Gathered,
+    coalesced: &mut Coalesced,
 ) -> Result<Option<Begun>, Lost> {
     let mut next = Some(head);
     while let Some(head) = next {
         let asks_upgrade = head.wants_upgrade();
-        let body = match channel.request_with_content() {
-            Some(number) => Body::of_connection(Rc::clone(channel) as Rc<_>, number),
+        let body = match conn.request_with_content() {
+            Some(number) => Body::of_connection(Rc::clone(conn) as Rc<_>, number),
             None => Body::default(),
         };
-        match begin_answer(channel, handler, Request::new(head, body)) {
-            Reply::Ready(response) if channel.gather(&response, gathered)? => {}
+        match begin_answer(conn, handler, Request::new(head, body)) {
+            Reply::Ready(response) if conn.gather(&response, coalesced)? => {}
             reply => return Ok(Some(Begun { reply, asks_upgrade })),
         }
-        next = channel.next_head(gathered);
+        next = conn.next_head(coalesced);
     }
     Ok(None)
 }
 
 /// Calls the handler.
-fn begin_answer<H: Handler>(channel: &Channel, handler: &H, request: Request) -> Reply {
+fn begin_answer<H: Handler>(conn: &Conn, handler: &H, request: Request) -> Reply {
     match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
         Ok(reply) => reply,
-        Err(panic) => Reply::Ready(panicked(channel, &*panic)),
+        Err(panic) => Reply::Ready(panicked(conn, &*panic)),
     }
 }
 
 /// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
-async fn answer(
-    channel: &Channel,
-    mut future: LocalBoxFuture<Response>,
-    config: &HttpConfig,
-) -> Result<Response, Lost> {
+async fn answer(conn: &Conn, mut future: LocalBoxFuture<Response>, config: &HttpConfig) -> Result<Response, Lost> {
     let mut timeout = None;
     poll_fn(|cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
             Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Ok(panicked(channel, &*panic))),
+            Err(panic) => return Poll::Ready(Ok(panicked(conn, &*panic))),
         }
         if timeout.is_none()
-            && let (Some(after), Some(timer)) = (config.handler_timeout, channel.timer())
+            && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
         {
             timeout = Some(timer.sleep(after));
         }
         if let Some(timeout) = &mut timeout
             && Pin::new(timeout).poll(cx).is_ready()
         {
-            channel.close_after_response();
+            conn.close_after_response();
             let late = Response::text("the handler took too long\n");
             return Poll::Ready(Ok(late.with_status(StatusCode::SERVICE_UNAVAILABLE)));
         }
-        channel.poll_lost(cx).map(Err)
+        conn.poll_lost(cx).map(Err)
     })
     .await
 }
 
-async fn send_whole(channel: &Channel, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
+async fn send_whole(conn: &Conn, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
     let (response, content) = match sendable(response) {
         Ok(response) => (response, content.unwrap_or_default()),
         Err(replacement) => (replacement, Bytes::new()),
     };
-    channel.send_whole(&response, content).await
+    conn.send_whole(&response, content).await
 }
 
-async fn send_stream(channel: &Channel, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
+async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
     let response = match sendable(response) {
         Ok(response) => response,
-        Err(replacement) => return send_whole(channel, replacement, None).await,
+        Err(replacement) => return send_whole(conn, replacement, None).await,
     };
-    poll_fn(|cx| channel.poll_ready(cx, 0)).await?;
-    if !channel.send_head(&response, stream.length())? {
-        return channel.send_end(None);
+    poll_fn(|cx| conn.poll_ready(cx, 0)).await?;
+    if !conn.send_head(&response, stream.length())? {
+        return conn.send_end(None);
     }
     loop {
         let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-            Ok(Poll::Pending) => channel.poll_lost(cx).map(Err),
+            Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
             Err(panic) => {
                 log::error!("response content panicked: {}", panic_text(&*panic));
-                channel.truncate();
+                conn.truncate();
                 Poll::Ready(Err(Lost))
             }
         })
         .await?;
         match next {
-            None => return channel.send_end(stream.take_trailers().as_ref()),
+            None => return conn.send_end(stream.take_trailers().as_ref()),
             Some(Ok(piece)) => {
-                poll_fn(|cx| channel.poll_ready(cx, piece.len())).await?;
-                channel.send_content(piece)?;
+                poll_fn(|cx| conn.poll_ready(cx, piece.len())).await?;
+                conn.send_content(piece)?;
             }
             Some(Err(error)) => {
                 log::warn!("response content given up: {error}");
-                channel.truncate();
+                conn.truncate();
                 return Err(Lost);
             }
         }
@@ -281,9 +277,9 @@ fn refused_upgrade(response: &Response, asked: bool) -> (Response, Option<Bytes>
 }
 
 /// The handler's own state may be broken now, but it is the handler's; the connection ends, the worker goes on.
-fn panicked(channel: &Channel, panic: &(dyn Any + Send)) -> Response {
+fn panicked(conn: &Conn, panic: &(dyn Any + Send)) -> Response {
     log::error!("a handler panicked: {}", panic_text(panic));
-    channel.close_after_response();
+    conn.close_after_response();
     Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

@@ -100,7 +100,7 @@ pub(crate) struct ClosedSource {
 
 impl ClosedSource {
     /// A way to wait for the end of this connection.
-    pub(crate) fn closed(&self, connection: &tidegate_engine::Sender) -> Closed {
+    pub(crate) fn closed(&self, connection: &tidegate_engine::ByteSender) -> Closed {
         let watching = std::mem::replace(&mut lock(&self.signal.state).watching, true);
         if !watching {
             connection.wake_when_closed(&Waker::from(Arc::clone(&self.signal)));

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
 use crate::conn::context::lock;
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::{
-    CompressionLevel, DeflateConfig, DeflateParams, DeflatedForm, Deflater, MessageDeflater, SLICE_BYTES,
+    CompressionLevel, DeflateConfig, DeflateParams, DeflatedVariant, Deflater, MessageDeflater, SLICE_BYTES,
 };
 use crate::frame::{Frame, Role};
 use crate::message::{MessageKind, MessageRef};
@@ -71,35 +71,35 @@ impl Compression {
     }
 
     /// How messages are compressed for this connection that are the same for others.
-    pub(crate) fn form(&self) -> Option<DeflatedForm> {
-        self.deflater().form()
+    pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
+        self.deflater().variant()
     }
 
     /// A prepared message as this connection gets it.
     pub(crate) fn frame_of(&self, message: &PreparedMessage) -> Bytes {
-        let deflated = self.form().and_then(|form| message.deflated(form));
+        let deflated = self.variant().and_then(|variant| message.deflated(variant));
         deflated.unwrap_or_else(|| message.plain().clone())
     }
 
     /// Queues a message if there is space, compressed if that makes it smaller.
-    pub(crate) fn try_queue(&self, outlet: Outlet<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
+    pub(crate) fn try_queue(&self, frame_queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
         let payload = message.as_bytes();
         if payload.len() > AT_ONCE_BYTES_MAX {
-            return outlet.try_queue_ref(message);
+            return frame_queue.try_queue_ref(message);
         }
         // Looked at first: what has no space is not compressed.
-        outlet.check_ready(payload.len())?;
+        frame_queue.check_ready(payload.len())?;
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
         let queued = match deflater.deflate(payload, &mut scratch) {
             true => {
-                let queued = queue_deflated(outlet, message.kind(), &mut scratch);
+                let queued = queue_deflated(frame_queue, message.kind(), &mut scratch);
                 if queued.is_err() {
                     deflater.forget();
                 }
                 queued
             }
-            false => outlet.try_queue_ref(message),
+            false => frame_queue.try_queue_ref(message),
         };
         drop(deflater);
         if scratch.capacity() <= SCRATCH_BYTES_MAX {
@@ -120,13 +120,13 @@ impl Compression {
 }
 
 /// Queues a message that was compressed.
-fn queue_deflated(outlet: Outlet<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
+fn queue_deflated(frame_queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
     let frame = Frame::deflated(kind, deflated);
     if deflated.len() <= COPY_BYTES_MAX {
-        return outlet.try_queue_frame(&frame, deflated.len());
+        return frame_queue.try_queue_frame(&frame, deflated.len());
     }
     let header = frame.header(None);
-    outlet.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
+    frame_queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
 }
 
 /// A borrowed compressor.
@@ -164,10 +164,10 @@ impl Lease<'_> {
 
     /// The message was queued: later ones may refer to it.
     pub(crate) fn complete(mut self) {
-        self.give_back(true);
+        self.return_session(true);
     }
 
-    fn give_back(&mut self, is_sent: bool) {
+    fn return_session(&mut self, is_sent: bool) {
         if let Some(deflater) = self.deflater.take() {
             self.compression.deflater().take_back(deflater, is_sent);
         }
@@ -176,6 +176,6 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.give_back(false);
+        self.return_session(false);
     }
 }

@@ -1,7 +1,7 @@
-//! What a connection has that most have not: locals, the request kept, whoever waits for its end or is told of it.
+//! What a connection has that most have not: extensions, the request kept, whoever waits for its end or is told of it.
 //!
 //! A connection without any of it shares its configuration with all others of its upgrade. One with some has a copy of
-//! its own, and there they are: so an idle connection pays nothing, not even a pointer. The extras live as long as the
+//! its own, and there they are: so an idle connection pays nothing, not even a pointer. The context live as long as the
 //! session and the task that runs the handler; the last of the two to go ends them.
 
 use std::fmt;
@@ -14,14 +14,14 @@ use tidegate_http::RequestHead;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::conn::closed::ClosedSource;
-use crate::conn::extensions::Locals;
+use crate::conn::extensions::Extensions;
 use crate::serve::hooks::{Disconnected, Hooks};
 
-/// The extras of one connection.
+/// The context of one connection.
 #[derive(Default)]
-pub(crate) struct Extras {
+pub(crate) struct ConnContext {
     pub(crate) request: Option<RequestHead>,
-    pub(crate) locals: Locals,
+    pub(crate) extensions: Extensions,
     pub(crate) closed: ClosedSource,
     ending: Mutex<Ending>,
 }
@@ -36,7 +36,7 @@ struct Ending {
     connected: Option<(Address, Arc<Hooks>)>,
 }
 
-impl Extras {
+impl ConnContext {
     /// From now on there is somebody who is connected, and whose end is told.
     pub(crate) fn connect(&self, peer: Address, hooks: Arc<Hooks>) {
         lock(&self.ending).connected = Some((peer, hooks));
@@ -52,7 +52,7 @@ impl Extras {
     }
 }
 
-impl Drop for Extras {
+impl Drop for ConnContext {
     fn drop(&mut self) {
         self.closed.end();
         let Ending { code, panicked, connected } = std::mem::take(&mut *lock(&self.ending));
@@ -68,25 +68,28 @@ impl Drop for Extras {
     }
 }
 
-impl fmt::Debug for Extras {
+impl fmt::Debug for ConnContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extras").field("request", &self.request).field("locals", &self.locals).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("request", &self.request)
+            .field("extensions", &self.extensions)
+            .finish_non_exhaustive()
     }
 }
 
-/// A configuration for one connection alone, with its extras.
-pub(crate) fn with_extras(config: &WebSocketConfig, extras: Arc<Extras>) -> Arc<WebSocketConfig> {
+/// A configuration for one connection alone, with its context.
+pub(crate) fn with_context(config: &WebSocketConfig, context: Arc<ConnContext>) -> Arc<WebSocketConfig> {
     let mut own = config.clone();
-    own.extras = Some(extras);
+    own.context = Some(context);
     Arc::new(own)
 }
 
-/// The extras of the connection that has this configuration; it gets some if it has none.
-pub(crate) fn extras_of(config: &mut Arc<WebSocketConfig>) -> &Extras {
-    if config.extras.is_none() {
-        *config = with_extras(config, Arc::default());
+/// The context of the connection that has this configuration; it gets some if it has none.
+pub(crate) fn context_of(config: &mut Arc<WebSocketConfig>) -> &ConnContext {
+    if config.context.is_none() {
+        *config = with_context(config, Arc::default());
     }
-    config.extras.as_ref().expect("they were made above")
+    config.context.as_ref().expect("they were made above")
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -119,8 +119,11 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_with_bits(&self, message: impl Into<Message>, bits: ReservedBits) -> Result<(), Error> {
-        let (outlet, message) = (self.outlet(), message.into());
-        poll_fn(|cx| outlet.poll_queue(cx, message.len(), |outlet| outlet.try_queue_with_bits(&message, bits))).await
+        let (frame_queue, message) = (self.frame_queue(), message.into());
+        poll_fn(|cx| {
+            frame_queue.poll_queue(cx, message.len(), |frame_queue| frame_queue.try_queue_with_bits(&message, bits))
+        })
+        .await
     }
 }
 

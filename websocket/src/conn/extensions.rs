@@ -16,23 +16,23 @@ type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 /// struct Name(String);
 ///
 /// async fn handler(mut ws: WebSocket) -> Result<(), Error> {
-///     let locals = ws.locals();
-///     locals.insert(Name("anonymous".to_owned()));
+///     let extensions = ws.extensions();
+///     extensions.insert(Name("anonymous".to_owned()));
 ///     while let Some(message) = ws.recv().await? {
 ///         if let Some(text) = message.as_text() {
-///             locals.insert(Name(text.to_owned()));
+///             extensions.insert(Name(text.to_owned()));
 ///         }
 ///     }
-///     println!("{} has left", locals.get::<Name>().map_or_else(String::new, |name| name.0.clone()));
+///     println!("{} has left", extensions.get::<Name>().map_or_else(String::new, |name| name.0.clone()));
 ///     Ok(())
 /// }
 /// ```
 #[derive(Clone, Default)]
-pub struct Locals {
+pub struct Extensions {
     values: Arc<Mutex<Values>>,
 }
 
-impl Locals {
+impl Extensions {
     /// Keeps a value; the one of its type that was kept before, if any.
     pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
         self.insert_shared(Arc::new(value))
@@ -60,9 +60,9 @@ impl Locals {
     }
 }
 
-impl fmt::Debug for Locals {
+impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Locals").field("values", &self.lock().len()).finish()
+        f.debug_struct("Extensions").field("values", &self.lock().len()).finish()
     }
 }
 
@@ -72,14 +72,14 @@ mod tests {
 
     #[test]
     fn there_is_one_value_of_each_type() {
-        let locals = Locals::default();
-        assert_eq!(locals.insert(1_u8), None);
-        assert_eq!(locals.clone().insert(2_u8), Some(Arc::new(1)));
-        locals.insert("text");
-        assert_eq!(locals.get::<u8>(), Some(Arc::new(2)));
-        assert_eq!(locals.get::<&str>(), Some(Arc::new("text")));
-        assert_eq!(locals.get::<u16>(), None);
-        assert_eq!(locals.remove::<u8>(), Some(Arc::new(2)));
-        assert_eq!(locals.get::<u8>(), None);
+        let extensions = Extensions::default();
+        assert_eq!(extensions.insert(1_u8), None);
+        assert_eq!(extensions.clone().insert(2_u8), Some(Arc::new(1)));
+        extensions.insert("text");
+        assert_eq!(extensions.get::<u8>(), Some(Arc::new(2)));
+        assert_eq!(extensions.get::<&str>(), Some(Arc::new("text")));
+        assert_eq!(extensions.get::<u16>(), None);
+        assert_eq!(extensions.remove::<u8>(), Some(Arc::new(2)));
+        assert_eq!(extensions.get::<u8>(), None);
     }
 }

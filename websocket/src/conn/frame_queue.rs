@@ -1,9 +1,9 @@
-//! Frames into a connection's outbound queue: what [`Sender`](crate::Sender) and the session share, borrowed from either.
+//! Frames into a connection's outbound queue: what [`ByteSender`](crate::ByteSender) and the session share, borrowed from either.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use tidegate_engine::{COPY_BYTES_MAX, SendError, Sender};
+use tidegate_engine::{ByteSender, COPY_BYTES_MAX, SendError};
 
 use crate::close::CloseFrame;
 use crate::error::Error;
@@ -16,9 +16,9 @@ const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_
 
 /// A way into the queue of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Outlet<'a>(pub(crate) &'a Sender);
+pub(crate) struct FrameQueue<'a>(pub(crate) &'a ByteSender);
 
-impl Outlet<'_> {
+impl FrameQueue<'_> {
     /// Ready when a message of this payload may be queued.
     pub(crate) fn poll_ready(self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), SendError>> {
         self.0.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)

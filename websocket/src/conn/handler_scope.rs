@@ -21,8 +21,8 @@ thread_local! {
 
 /// Polls a handler and returns the sessions it dropped meanwhile.
 #[inline]
-pub(crate) fn attend<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
-    let mut attendance = Attendance::begin();
+pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
+    let mut attendance = HandlerScope::begin();
     let result = poll();
     let sessions = attendance.end();
     attendance.restore();
@@ -31,12 +31,12 @@ pub(crate) fn attend<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
 }
 
 /// Ends the attendance, however the poll ends.
-struct Attendance {
+struct HandlerScope {
     /// Another handler is being polled around this one; its sessions are kept apart.
     outer: Option<Sessions>,
 }
 
-impl Attendance {
+impl HandlerScope {
     #[inline]
     fn begin() -> Self {
         let outer = ATTENDED.replace(true).then(|| DROPPED.take());
@@ -50,7 +50,7 @@ impl Attendance {
     }
 }
 
-impl Attendance {
+impl HandlerScope {
     #[inline]
     fn restore(&mut self) {
         if let Some(outer) = self.outer.take() {
@@ -59,7 +59,7 @@ impl Attendance {
     }
 }
 
-impl Drop for Attendance {
+impl Drop for HandlerScope {
     fn drop(&mut self) {
         for session in self.end() {
             session.close_and_forget(CloseCode::INTERNAL_ERROR);
@@ -69,7 +69,7 @@ impl Drop for Attendance {
 }
 
 /// A WebSocket was dropped.
-pub(crate) fn give_back(session: Box<Session>) {
+pub(crate) fn return_session(session: Box<Session>) {
     let mut session = Some(session);
     // (An error means that the thread is ending: nobody attends.)
     if !std::thread::panicking() && ATTENDED.try_with(Cell::get) == Ok(true) {

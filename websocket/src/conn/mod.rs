@@ -33,10 +33,10 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::conn::closed::Closed;
 use crate::conn::compressor::{Compression, CompressionStatus};
-use crate::conn::extensions::Locals;
-use crate::conn::handler_scope::give_back;
+use crate::conn::extensions::Extensions;
+use crate::conn::handler_scope::return_session;
 use crate::conn::prepared::PreparedMessage;
-use crate::conn::recv_ref::Lent;
+use crate::conn::recv_ref::Borrowed;
 use crate::conn::send_deflated::{DeflatedSend, Payload};
 use crate::conn::sender::{SendMessage, Sender};
 use crate::conn::session::Session;
@@ -44,7 +44,7 @@ use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageKind, MessageRef};
-use crate::protocol::Plain;
+use crate::protocol::ShortFrame;
 use crate::protocol_error::ProtocolError;
 use crate::utf8::check_utf8;
 
@@ -127,7 +127,7 @@ impl WebSocket {
     /// As [`Sender::send`].
     pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
         let session = self.session();
-        SendMessage::new(session.outlet(), session.compression(), message.into())
+        SendMessage::new(session.frame_queue(), session.compression(), message.into())
     }
 
     /// Queues a message that was encoded before, waiting for space.
@@ -147,8 +147,10 @@ impl WebSocket {
     pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let session = self.session();
         match session.compression() {
-            None => session.outlet().send_frame(&Frame::text(text), text.len()).await,
-            Some(with) => DeflatedSend::new(session.outlet(), with, Payload::Lent(MessageRef::text(text))).await,
+            None => session.frame_queue().send_frame(&Frame::text(text), text.len()).await,
+            Some(with) => {
+                DeflatedSend::new(session.frame_queue(), with, Payload::Borrowed(MessageRef::text(text))).await
+            }
         }
     }
 
@@ -159,8 +161,10 @@ impl WebSocket {
     pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
         let session = self.session();
         match session.compression() {
-            None => session.outlet().send_frame(&Frame::binary(payload), payload.len()).await,
-            Some(with) => DeflatedSend::new(session.outlet(), with, Payload::Lent(MessageRef::binary(payload))).await,
+            None => session.frame_queue().send_frame(&Frame::binary(payload), payload.len()).await,
+            Some(with) => {
+                DeflatedSend::new(session.frame_queue(), with, Payload::Borrowed(MessageRef::binary(payload))).await
+            }
         }
     }
 
@@ -169,7 +173,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.session().outlet().try_queue_control(&Frame::ping(payload)?)?)
+        Ok(self.session().frame_queue().try_queue_control(&Frame::ping(payload)?)?)
     }
 
     /// Queues an unasked pong of at most 125 bytes.
@@ -177,7 +181,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.session().outlet().try_queue_control(&Frame::pong(payload)?)?)
+        Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
     }
 
     /// Sends a close frame and waits for the peer's, for [`close_timeout`](WebSocketConfig::close_timeout) at most;
@@ -279,22 +283,22 @@ impl WebSocket {
     /// The head of the request that was upgraded, with its path parameters, query and fields: for the connection's whole
     /// life, where [`keep_request`](crate::Upgrade::keep_request) asked for it; else `None`.
     pub fn request(&self) -> Option<&RequestHead> {
-        self.session().extras()?.request.as_ref()
+        self.session().context()?.request.as_ref()
     }
 
     /// What the application keeps with this connection, among it what [`authorize`](crate::Upgrade::authorize) gave.
-    /// The first call costs about 500 bytes for as long as the connection lives; connections without locals have none
+    /// The first call costs about 500 bytes for as long as the connection lives; connections without extensions have none
     /// of that.
-    pub fn locals(&mut self) -> Locals {
-        self.session_mut().extras_mut().locals.clone()
+    pub fn extensions(&mut self) -> Extensions {
+        self.session_mut().extras_mut().extensions.clone()
     }
 
     /// The value of this type that is kept with this connection.
-    pub fn local<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.session().extras()?.locals.get()
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.session().context()?.extensions.get()
     }
 
-    /// Completes when the connection has ended: for tasks and threads that help it. Costs as [`locals`](Self::locals).
+    /// Completes when the connection has ended: for tasks and threads that help it. Costs as [`extensions`](Self::extensions).
     pub fn closed(&mut self) -> Closed {
         self.session_mut().closed()
     }
@@ -308,7 +312,7 @@ impl WebSocket {
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            give_back(session);
+            return_session(session);
         }
     }
 }
@@ -347,9 +351,9 @@ impl<'a> Future for RecvRef<'a> {
         let plain = match ready!(session.poll_plain(cx)) {
             Some(plain) => Some(plain),
             None => match ready!(session.poll_lent(cx))? {
-                Lent::InPlace(plain) => Some(plain),
-                Lent::Assembled => None,
-                Lent::Nothing => return Poll::Ready(Ok(None)),
+                Borrowed::InPlace(plain) => Some(plain),
+                Borrowed::Assembled => None,
+                Borrowed::Nothing => return Poll::Ready(Ok(None)),
             },
         };
         let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
@@ -370,7 +374,7 @@ impl<'a> Future for RecvRef<'a> {
 
 /// Lends the text if it is that. Looked at before it is lent, because a session that lends cannot be told to fail.
 #[inline]
-fn lend_text(session: &mut Session, plain: Plain) -> Result<Option<MessageRef<'_>>, Error> {
+fn lend_text(session: &mut Session, plain: ShortFrame) -> Result<Option<MessageRef<'_>>, Error> {
     if check_utf8(session.payload(plain)).is_err() {
         return Err(session.refuse_text());
     }

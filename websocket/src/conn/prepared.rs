@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::conn::context::lock;
-use crate::deflate::DeflatedForm;
+use crate::deflate::DeflatedVariant;
 use crate::frame::{Frame, Opcode};
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::UsageError;
 use crate::utf8::Text;
 
-/// The frame of each form that was asked for; `None` where the message is no smaller in it.
-type Forms = Vec<(DeflatedForm, Option<Bytes>)>;
+/// The frame of each variant that was asked for; `None` where the message is no smaller in it.
+type Variants = Vec<(DeflatedVariant, Option<Bytes>)>;
 
-/// Shorter messages are not compressed here: there is little to save, and they need no place for other forms of them.
+/// Shorter messages are not compressed here: there is little to save, and they need no place for other variants of them.
 const DEFLATED_BYTES_MIN: usize = 128;
 
 /// Larger ones neither: compressing them would keep their publisher's thread for long.
@@ -39,8 +39,8 @@ pub struct PreparedMessage {
     header_len: u8,
     /// Header and payload.
     plain: Bytes,
-    /// What it is in other forms, once they were asked for; `None` if there will be none.
-    forms: Option<Arc<Mutex<Forms>>>,
+    /// What it is in other variants, once they were asked for; `None` if there will be none.
+    variants: Option<Arc<Mutex<Variants>>>,
 }
 
 impl PreparedMessage {
@@ -51,8 +51,8 @@ impl PreparedMessage {
         let mut bytes = Vec::new();
         frame.encode(None, &mut bytes);
         let header_len = (bytes.len() - message.len()) as u8;
-        let forms = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
-        Self { kind: message.kind(), header_len, plain: bytes.into(), forms }
+        let variants = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
+        Self { kind: message.kind(), header_len, plain: bytes.into(), variants }
     }
 
     /// The same from an opcode and a payload.
@@ -89,18 +89,18 @@ impl PreparedMessage {
     }
 
     /// The frame for connections that compress in this way; `None` if they get it as it is.
-    pub(crate) fn deflated(&self, form: DeflatedForm) -> Option<Bytes> {
+    pub(crate) fn deflated(&self, variant: DeflatedVariant) -> Option<Bytes> {
         // Under the lock, so that it is compressed once.
-        let mut forms = lock(self.forms.as_ref()?);
-        if let Some((_, frame)) = forms.iter().find(|(known, _)| *known == form) {
+        let mut variants = lock(self.variants.as_ref()?);
+        if let Some((_, frame)) = variants.iter().find(|(known, _)| *known == variant) {
             return frame.clone();
         }
-        let frame = form.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
+        let frame = variant.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
             let mut bytes = Vec::new();
             Frame::deflated(self.kind, &deflated).encode(None, &mut bytes);
             Bytes::from(bytes)
         });
-        forms.push((form, frame.clone()));
+        variants.push((variant, frame.clone()));
         frame
     }
 }

@@ -10,13 +10,13 @@ use crate::conn::session::Session;
 use crate::error::Error;
 use crate::frame::{FrameHeader, ReservedBits};
 use crate::message::{Kept, Message};
-use crate::protocol::Plain;
+use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 
 /// A message to lend.
-pub(crate) enum Lent {
+pub(crate) enum Borrowed {
     /// In the buffer.
-    InPlace(Plain),
+    InPlace(ShortFrame),
     /// In memory of its own: [`Session::lent`].
     Assembled,
     /// There are no more.
@@ -26,22 +26,22 @@ pub(crate) enum Lent {
 impl Session {
     /// What [`poll_message`](Self::poll_message) finds, to be lent: left in the buffer, or kept until the next read.
     #[cold]
-    pub(crate) fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lent, Error>> {
+    pub(crate) fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Borrowed, Error>> {
         Poll::Ready(Ok(match ready!(self.poll_message(cx))? {
-            Some(Event::InPlace { kind, range, .. }) => match Plain::of(kind, range.clone()) {
-                Some(plain) => Lent::InPlace(plain),
+            Some(Event::InPlace { kind, range, .. }) => match ShortFrame::of(kind, range.clone()) {
+                Some(plain) => Borrowed::InPlace(plain),
                 None => {
                     let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
                     let message = self.whole(kind, payload)?;
                     self.lend(message);
-                    Lent::Assembled
+                    Borrowed::Assembled
                 }
             },
             Some(Event::Assembled { message, .. }) => {
                 self.lend(message);
-                Lent::Assembled
+                Borrowed::Assembled
             }
-            _ => Lent::Nothing,
+            _ => Borrowed::Nothing,
         }))
     }
 
@@ -51,14 +51,14 @@ impl Session {
     /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the message
     /// is one run of bytes.
     #[inline]
-    pub(crate) fn share(&mut self, plain: Plain) -> Option<Result<(), Error>> {
+    pub(crate) fn share(&mut self, plain: ShortFrame) -> Option<Result<(), Error>> {
         if plain.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
         self.share_long(plain)
     }
 
-    fn share_long(&mut self, plain: Plain) -> Option<Result<(), Error>> {
+    fn share_long(&mut self, plain: ShortFrame) -> Option<Result<(), Error>> {
         let range = self.placed(plain);
         let header = FrameHeader {
             fin: true,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::conn::compressor::{Compression, Lease, Slice};
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::deflate::SLICE_BYTES;
 use crate::error::Error;
 use crate::frame::Frame;
@@ -21,7 +21,7 @@ pub(crate) struct DeflatedSend<'a>(Box<State<'a>>);
 
 #[derive(Debug)]
 struct State<'a> {
-    outlet: Outlet<'a>,
+    frame_queue: FrameQueue<'a>,
     compression: &'a Compression,
     payload: Payload<'a>,
     job: Job<'a>,
@@ -30,7 +30,7 @@ struct State<'a> {
 #[derive(Debug)]
 pub(crate) enum Payload<'a> {
     Owned(Message),
-    Lent(MessageRef<'a>),
+    Borrowed(MessageRef<'a>),
 }
 
 #[derive(Debug)]
@@ -42,21 +42,21 @@ enum Job<'a> {
     /// It waits for space.
     Deflated { lease: Lease<'a>, bytes: Bytes },
     /// It goes as it is.
-    Plain,
+    ShortFrame,
 }
 
 impl Payload<'_> {
     fn message(&self) -> MessageRef<'_> {
         match self {
             Self::Owned(message) => MessageRef::from(message),
-            Self::Lent(message) => *message,
+            Self::Borrowed(message) => *message,
         }
     }
 }
 
 impl<'a> DeflatedSend<'a> {
-    pub(crate) fn new(outlet: Outlet<'a>, compression: &'a Compression, payload: Payload<'a>) -> Self {
-        Self(Box::new(State { outlet, compression, payload, job: Job::New }))
+    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: &'a Compression, payload: Payload<'a>) -> Self {
+        Self(Box::new(State { frame_queue, compression, payload, job: Job::New }))
     }
 }
 
@@ -64,20 +64,21 @@ impl Future for DeflatedSend<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let State { outlet, compression, payload, job } = &mut *self.0;
-        let (outlet, message) = (*outlet, payload.message());
+        let State { frame_queue, compression, payload, job } = &mut *self.0;
+        let (frame_queue, message) = (*frame_queue, payload.message());
         let payload_len = message.as_bytes().len();
         loop {
             match job {
                 Job::New if payload_len <= SLICE_BYTES => {
-                    return outlet.poll_queue(cx, payload_len, |outlet| compression.try_queue(outlet, &message));
+                    return frame_queue
+                        .poll_queue(cx, payload_len, |frame_queue| compression.try_queue(frame_queue, &message));
                 }
                 Job::New => {
                     // Looked at first: what has no space is not compressed, and does not keep the compressor from others.
-                    ready!(outlet.poll_ready(cx, payload_len))?;
+                    ready!(frame_queue.poll_ready(cx, payload_len))?;
                     *job = match compression.lend(payload_len) {
                         Some(lease) => Job::Deflating { lease, out: Vec::new(), done: 0 },
-                        None => Job::Plain,
+                        None => Job::ShortFrame,
                     };
                 }
                 Job::Deflating { lease, out, done } => match lease.push(message.as_bytes(), done, out) {
@@ -87,22 +88,22 @@ impl Future for DeflatedSend<'_> {
                     }
                     Slice::Whole => {
                         let bytes = mem::take(out).into();
-                        let Job::Deflating { lease, .. } = mem::replace(job, Job::Plain) else { continue };
+                        let Job::Deflating { lease, .. } = mem::replace(job, Job::ShortFrame) else { continue };
                         *job = Job::Deflated { lease, bytes };
                     }
-                    Slice::NotSmaller => *job = Job::Plain,
+                    Slice::NotSmaller => *job = Job::ShortFrame,
                 },
                 Job::Deflated { bytes, .. } => {
                     let header = Frame::deflated(message.kind(), bytes).header(None);
-                    let try_queue = |outlet: Outlet<'_>| outlet.0.try_append_with(&header, bytes.clone());
-                    ready!(outlet.poll_queue(cx, bytes.len(), try_queue))?;
-                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::Plain) {
+                    let try_queue = |frame_queue: FrameQueue<'_>| frame_queue.0.try_append_with(&header, bytes.clone());
+                    ready!(frame_queue.poll_queue(cx, bytes.len(), try_queue))?;
+                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::ShortFrame) {
                         lease.complete();
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Job::Plain => {
-                    return outlet.poll_queue(cx, payload_len, |outlet| outlet.try_queue_ref(&message));
+                Job::ShortFrame => {
+                    return frame_queue.poll_queue(cx, payload_len, |frame_queue| frame_queue.try_queue_ref(&message));
                 }
             }
         }

@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use tidegate_engine::{COPY_BYTES_MAX, Hold, SendError};
+use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::conn::WebSocket;
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
 use crate::error::Error;
 use crate::frame::MessageEncoder;
@@ -31,7 +31,7 @@ use crate::utf8::Utf8Validator;
 /// closed with 1011, so that the peer does not take a part for the whole. One of which nothing was sent leaves no trace.
 #[derive(Debug)]
 pub struct SendStream<'a> {
-    hold: Hold,
+    hold: ExclusiveSender,
     encoder: MessageEncoder,
     validator: Option<Utf8Validator>,
     finished: bool,
@@ -75,7 +75,7 @@ impl Sender {
 }
 
 impl SendStream<'_> {
-    fn new(hold: Hold, kind: MessageKind) -> Self {
+    fn new(hold: ExclusiveSender, kind: MessageKind) -> Self {
         let validator = (kind == MessageKind::Text).then(Utf8Validator::new);
         Self { hold, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
     }
@@ -144,7 +144,11 @@ impl SendStream<'_> {
 }
 
 /// Queues what `try_queue` queues, as soon as there is space for `len` bytes.
-async fn queue(hold: &Hold, len: usize, try_queue: impl Fn() -> Result<(), SendError>) -> Result<(), SendError> {
+async fn queue(
+    hold: &ExclusiveSender,
+    len: usize,
+    try_queue: impl Fn() -> Result<(), SendError>,
+) -> Result<(), SendError> {
     loop {
         match try_queue() {
             Err(SendError::Full) => poll_fn(|cx| hold.poll_ready(cx, len)).await?,
@@ -157,7 +161,7 @@ impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if !self.finished && self.encoder.is_begun() {
             let frame = CloseFrame::new(CloseCode::INTERNAL_ERROR, "message not finished").ok();
-            if let Err(error) = Outlet(self.hold.sender()).queue_close(frame.as_ref()) {
+            if let Err(error) = FrameQueue(self.hold.sender()).queue_close(frame.as_ref()) {
                 log::debug!("a message was not finished: {error}");
             }
         }

@@ -11,7 +11,7 @@ use tidegate_engine::SendError;
 use crate::close::{CloseCode, CloseFrame};
 use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::send_deflated::{DeflatedSend, Payload};
 use crate::error::Error;
@@ -34,12 +34,12 @@ use crate::message::{Message, MessageRef};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Sender {
-    bytes: tidegate_engine::Sender,
+    bytes: tidegate_engine::ByteSender,
     compression: Option<Arc<Compression>>,
 }
 
 impl Sender {
-    pub(crate) fn new(bytes: tidegate_engine::Sender, compression: Option<Arc<Compression>>) -> Self {
+    pub(crate) fn new(bytes: tidegate_engine::ByteSender, compression: Option<Arc<Compression>>) -> Self {
         Self { bytes, compression }
     }
 
@@ -48,7 +48,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
-        SendMessage::new(self.outlet(), self.compression(), message.into())
+        SendMessage::new(self.frame_queue(), self.compression(), message.into())
     }
 
     /// Queues a message if there is space.
@@ -58,8 +58,8 @@ impl Sender {
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
         match self.compression() {
-            None => self.outlet().try_queue(&message)?,
-            Some(compression) => compression.try_queue(self.outlet(), &MessageRef::from(&message))?,
+            None => self.frame_queue().try_queue(&message)?,
+            Some(compression) => compression.try_queue(self.frame_queue(), &MessageRef::from(&message))?,
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_ref<'a>(&'a self, message: &'a MessageRef<'a>) -> SendRef<'a> {
-        SendRef::new(self.outlet(), self.compression(), message)
+        SendRef::new(self.frame_queue(), self.compression(), message)
     }
 
     /// Waits for space, then queues a text message from borrowed text.
@@ -105,8 +105,8 @@ impl Sender {
     /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
         match self.compression() {
-            None => self.outlet().send_frame(&Frame::text(text), text.len()).await,
-            Some(with) => DeflatedSend::new(self.outlet(), with, Payload::Lent(MessageRef::text(text))).await,
+            None => self.frame_queue().send_frame(&Frame::text(text), text.len()).await,
+            Some(with) => DeflatedSend::new(self.frame_queue(), with, Payload::Borrowed(MessageRef::text(text))).await,
         }
     }
 
@@ -116,8 +116,10 @@ impl Sender {
     /// As [`send`](Self::send).
     pub async fn send_binary(&self, payload: &[u8]) -> Result<(), Error> {
         match self.compression() {
-            None => self.outlet().send_frame(&Frame::binary(payload), payload.len()).await,
-            Some(with) => DeflatedSend::new(self.outlet(), with, Payload::Lent(MessageRef::binary(payload))).await,
+            None => self.frame_queue().send_frame(&Frame::binary(payload), payload.len()).await,
+            Some(with) => {
+                DeflatedSend::new(self.frame_queue(), with, Payload::Borrowed(MessageRef::binary(payload))).await
+            }
         }
     }
 
@@ -126,7 +128,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); else as [`try_send`](Self::try_send).
     pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.outlet().try_queue_control(&Frame::ping(payload)?)?)
+        Ok(self.frame_queue().try_queue_control(&Frame::ping(payload)?)?)
     }
 
     /// Queues a pong, at most 125 bytes. Pings are answered without this.
@@ -134,7 +136,7 @@ impl Sender {
     /// # Errors
     /// As [`ping`](Self::ping).
     pub fn pong(&self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.outlet().try_queue_control(&Frame::pong(payload)?)?)
+        Ok(self.frame_queue().try_queue_control(&Frame::pong(payload)?)?)
     }
 
     /// Queues the close frame, the last frame of this side, and returns at once. The connection's reader completes the
@@ -144,7 +146,7 @@ impl Sender {
     /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame was queued before.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
-        Ok(self.outlet().queue_close(Some(&frame))?)
+        Ok(self.frame_queue().queue_close(Some(&frame))?)
     }
 
     /// Ends the connection at once, without a close frame: the peer sees a reset.
@@ -170,7 +172,7 @@ impl Sender {
         Ok(self.bytes.flush().await?)
     }
 
-    pub(crate) fn bytes(&self) -> &tidegate_engine::Sender {
+    pub(crate) fn bytes(&self) -> &tidegate_engine::ByteSender {
         &self.bytes
     }
 
@@ -182,8 +184,8 @@ impl Sender {
         self.compression().map_or_else(|| message.plain().clone(), |compression| compression.frame_of(message))
     }
 
-    pub(crate) fn outlet(&self) -> Outlet<'_> {
-        Outlet(&self.bytes)
+    pub(crate) fn frame_queue(&self) -> FrameQueue<'_> {
+        FrameQueue(&self.bytes)
     }
 }
 
@@ -207,16 +209,18 @@ pub struct SendRef<'a>(RefWay<'a>);
 /// No larger than what the plain way needs.
 #[derive(Debug)]
 enum RefWay<'a> {
-    Plain { outlet: Outlet<'a>, message: &'a MessageRef<'a> },
+    ShortFrame { frame_queue: FrameQueue<'a>, message: &'a MessageRef<'a> },
     Deflated(DeflatedSend<'a>),
 }
 
 impl<'a> SendRef<'a> {
     #[inline]
-    fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>, message: &'a MessageRef<'a>) -> Self {
+    fn new(frame_queue: FrameQueue<'a>, compression: Option<&'a Compression>, message: &'a MessageRef<'a>) -> Self {
         Self(match compression {
-            None => RefWay::Plain { outlet, message },
-            Some(compression) => RefWay::Deflated(DeflatedSend::new(outlet, compression, Payload::Lent(*message))),
+            None => RefWay::ShortFrame { frame_queue, message },
+            Some(compression) => {
+                RefWay::Deflated(DeflatedSend::new(frame_queue, compression, Payload::Borrowed(*message)))
+            }
         })
     }
 }
@@ -227,9 +231,9 @@ impl Future for SendRef<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            RefWay::Plain { outlet, message } => loop {
-                match outlet.try_queue_ref(message) {
-                    Err(SendError::Full) => ready!(outlet.poll_ready(cx, message.as_bytes().len()))?,
+            RefWay::ShortFrame { frame_queue, message } => loop {
+                match frame_queue.try_queue_ref(message) {
+                    Err(SendError::Full) => ready!(frame_queue.poll_ready(cx, message.as_bytes().len()))?,
                     queued => return Poll::Ready(queued.map_err(Error::from)),
                 }
             },
@@ -247,16 +251,18 @@ pub struct SendMessage<'a>(MessageWay<'a>);
 /// No larger than what the plain way needs.
 #[derive(Debug)]
 enum MessageWay<'a> {
-    Plain { outlet: Outlet<'a>, message: Option<Message> },
+    ShortFrame { frame_queue: FrameQueue<'a>, message: Option<Message> },
     Deflated(DeflatedSend<'a>),
 }
 
 impl<'a> SendMessage<'a> {
     #[inline]
-    pub(crate) fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>, message: Message) -> Self {
+    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: Option<&'a Compression>, message: Message) -> Self {
         Self(match compression {
-            None => MessageWay::Plain { outlet, message: Some(message) },
-            Some(compression) => MessageWay::Deflated(DeflatedSend::new(outlet, compression, Payload::Owned(message))),
+            None => MessageWay::ShortFrame { frame_queue, message: Some(message) },
+            Some(compression) => {
+                MessageWay::Deflated(DeflatedSend::new(frame_queue, compression, Payload::Owned(message)))
+            }
         })
     }
 }
@@ -267,9 +273,9 @@ impl Future for SendMessage<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            MessageWay::Plain { outlet, message: slot } => {
+            MessageWay::ShortFrame { frame_queue, message: slot } => {
                 let Some(message) = slot else { return Poll::Ready(Ok(())) };
-                ready!(outlet.poll_queue(cx, message.len(), |outlet| outlet.try_queue(message)))?;
+                ready!(frame_queue.poll_queue(cx, message.len(), |frame_queue| frame_queue.try_queue(message)))?;
                 *slot = None;
                 Poll::Ready(Ok(()))
             }
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn futures_are_no_larger_for_what_most_connections_do_not_have() {
-        let pointer = size_of::<Outlet<'_>>();
+        let pointer = size_of::<FrameQueue<'_>>();
         assert_eq!(size_of::<SendMessage<'_>>(), pointer + size_of::<Message>());
         assert_eq!(size_of::<SendRef<'_>>(), pointer + size_of::<&MessageRef<'_>>());
     }

@@ -27,7 +27,7 @@ use crate::frame::Role;
 /// };
 /// frame.encode(None, &mut out);
 /// assert!(out.len() < 20);
-/// # Ok::<(), tidegate_websocket::handshake::RequestError>(())
+/// # Ok::<(), tidegate_websocket::handshake::UpgradeRequestError>(())
 /// ```
 #[derive(Debug)]
 pub struct MessageDeflater {
@@ -47,7 +47,7 @@ enum Context {
     Empty,
     Kept(Box<Deflater>),
     /// A message is being compressed with it.
-    Lent,
+    Borrowed,
 }
 
 impl MessageDeflater {
@@ -101,7 +101,7 @@ impl MessageDeflater {
     pub fn held_bytes(&self) -> usize {
         match &self.context {
             Context::Kept(deflater) => deflater.held_bytes(),
-            Context::Empty | Context::Lent => 0,
+            Context::Empty | Context::Borrowed => 0,
         }
     }
 
@@ -116,10 +116,10 @@ impl MessageDeflater {
         if !self.takeover {
             return Some(pool::take_deflater(level, window));
         }
-        match mem::replace(&mut self.context, Context::Lent) {
+        match mem::replace(&mut self.context, Context::Borrowed) {
             Context::Kept(deflater) if deflater.is_of(level, window) => Some(deflater),
             Context::Kept(_) | Context::Empty => Some(Box::new(Deflater::new(level, window))),
-            Context::Lent => None,
+            Context::Borrowed => None,
         }
     }
 
@@ -137,22 +137,22 @@ impl MessageDeflater {
 
     /// How messages are compressed that are the same for others: `None` if they may refer to earlier ones, or while nothing
     /// is compressed.
-    pub(crate) fn form(&self) -> Option<DeflatedForm> {
+    pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         let (window, level) = (self.window?, self.level?);
         let threshold_bytes = self.threshold_bytes;
-        (!self.takeover && level.value() != 0).then_some(DeflatedForm { level, window, threshold_bytes })
+        (!self.takeover && level.value() != 0).then_some(DeflatedVariant { level, window, threshold_bytes })
     }
 }
 
 /// A way to compress messages that refer to no others: the same for every connection that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct DeflatedForm {
+pub(crate) struct DeflatedVariant {
     level: CompressionLevel,
     window: WindowBits,
     threshold_bytes: usize,
 }
 
-impl DeflatedForm {
+impl DeflatedVariant {
     /// Compresses a whole message; `None` if it is to be sent as it is.
     pub(crate) fn deflate(&self, payload: &[u8]) -> Option<Vec<u8>> {
         if payload.len() < self.threshold_bytes.max(1) {

@@ -19,7 +19,7 @@ mod negotiate;
 pub(crate) mod pool;
 
 pub(crate) use deflater::Deflater;
-pub(crate) use messages::DeflatedForm;
+pub(crate) use messages::DeflatedVariant;
 pub use messages::MessageDeflater;
 pub use negotiate::{DeflateAgreement, DeflateParams};
 

@@ -10,7 +10,7 @@ use super::inflater::INFLATER_BYTES;
 use super::{DeflateConfig, WindowBits};
 use crate::frame::Role;
 use crate::handshake::extension::{self, Extension};
-use crate::handshake::{RequestError, ResponseError};
+use crate::handshake::{UpgradeRequestError, UpgradeResponseError};
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -43,7 +43,7 @@ impl DeflateParams {
     /// let config = DeflateConfig::default();
     /// let agreement = config.accept([&b"permessage-deflate"[..]].into_iter())?.expect("an agreement");
     /// assert_eq!(agreement.params.context_bytes_max(Role::Server), 0);
-    /// # Ok::<(), tidegate_websocket::handshake::RequestError>(())
+    /// # Ok::<(), tidegate_websocket::handshake::UpgradeRequestError>(())
     /// ```
     #[must_use]
     pub fn context_bytes_max(&self, role: Role) -> usize {
@@ -108,13 +108,16 @@ impl DeflateConfig {
     /// let lines = [&b"permessage-deflate; server_max_window_bits=10, permessage-deflate"[..]];
     /// let agreement = config.accept(lines.into_iter())?.expect("an agreement");
     /// assert_eq!(agreement.response, "permessage-deflate; server_max_window_bits=10");
-    /// # Ok::<(), tidegate_websocket::handshake::RequestError>(())
+    /// # Ok::<(), tidegate_websocket::handshake::UpgradeRequestError>(())
     /// ```
     ///
     /// # Errors
-    /// [`RequestError::InvalidExtensions`] when the lines do not follow the grammar (RFC 6455 section 9.1).
-    pub fn accept<'h>(&self, lines: impl Iterator<Item = &'h [u8]>) -> Result<Option<DeflateAgreement>, RequestError> {
-        let extensions = extension::parse(lines).map_err(|_| RequestError::InvalidExtensions)?;
+    /// [`UpgradeRequestError::InvalidExtensions`] when the lines do not follow the grammar (RFC 6455 section 9.1).
+    pub fn accept<'h>(
+        &self,
+        lines: impl Iterator<Item = &'h [u8]>,
+    ) -> Result<Option<DeflateAgreement>, UpgradeRequestError> {
+        let extensions = extension::parse(lines).map_err(|_| UpgradeRequestError::InvalidExtensions)?;
         let mut offers = extensions.iter().filter(|extension| is_ours(extension)).filter_map(Parameters::parse);
         Ok(offers.find_map(|offer| self.answer(&offer)))
     }
@@ -177,11 +180,14 @@ impl DeflateConfig {
     /// [`offer`](Self::offer) and nothing else.
     ///
     /// # Errors
-    /// [`ResponseError::InvalidExtensions`] when the server answered with what was not offered, or against RFC 7692: the
+    /// [`UpgradeResponseError::InvalidExtensions`] when the server answered with what was not offered, or against RFC 7692: the
     /// connection is to be closed.
-    pub fn check_response(&self, extensions: Option<&HeaderValue>) -> Result<Option<DeflateParams>, ResponseError> {
+    pub fn check_response(
+        &self,
+        extensions: Option<&HeaderValue>,
+    ) -> Result<Option<DeflateParams>, UpgradeResponseError> {
         let Some(value) = extensions else { return Ok(None) };
-        let invalid = ResponseError::InvalidExtensions;
+        let invalid = UpgradeResponseError::InvalidExtensions;
         let extensions = extension::parse([value.as_bytes()].into_iter()).map_err(|_| invalid)?;
         let agreed = match &extensions[..] {
             [] => return Ok(None),
@@ -339,7 +345,7 @@ mod tests {
             assert_eq!(accept(&keeping(), none), None);
         }
         let malformed = keeping().accept([&b"permessage-deflate;"[..]].into_iter());
-        assert_eq!(malformed, Err(RequestError::InvalidExtensions));
+        assert_eq!(malformed, Err(UpgradeRequestError::InvalidExtensions));
     }
 
     #[test]
@@ -368,7 +374,7 @@ mod tests {
             let params = config.check_response(Some(&value))?.expect("the server agreed");
             Ok((params.client_max_window_bits.value(), params.server_max_window_bits.value()))
         };
-        let invalid = Err(ResponseError::InvalidExtensions);
+        let invalid = Err(UpgradeResponseError::InvalidExtensions);
         assert_eq!(asking.offer(), "permessage-deflate; server_max_window_bits=12; client_max_window_bits=13");
         for (answer, expected) in [
             ("; server_max_window_bits=12", Ok((13, 12))),

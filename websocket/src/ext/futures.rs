@@ -10,7 +10,7 @@ use tidegate_engine::{CloseCause, SendError};
 use crate::close::{CloseCode, CloseFrame};
 use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
@@ -110,45 +110,45 @@ impl Sink<Message> for MessageSink {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        Way::of(sender).poll_taken(taken, cx)
+        MessageWriter::of(sender).poll_taken(taken, cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         let Self { sender, taken } = &mut *self;
-        Way::of(sender).take(taken, message)
+        MessageWriter::of(sender).take(taken, message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        Way::of(sender).poll_flushed(taken, cx)
+        MessageWriter::of(sender).poll_flushed(taken, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        Way::of(sender).poll_closed(taken, cx)
+        MessageWriter::of(sender).poll_closed(taken, cx)
     }
 }
 
 /// The way out for messages, compressed where that was agreed on.
 #[derive(Clone, Copy)]
-pub(crate) struct Way<'a> {
-    outlet: Outlet<'a>,
+pub(crate) struct MessageWriter<'a> {
+    frame_queue: FrameQueue<'a>,
     compression: Option<&'a Compression>,
 }
 
-impl<'a> Way<'a> {
-    pub(crate) fn new(outlet: Outlet<'a>, compression: Option<&'a Compression>) -> Self {
-        Self { outlet, compression }
+impl<'a> MessageWriter<'a> {
+    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: Option<&'a Compression>) -> Self {
+        Self { frame_queue, compression }
     }
 
     fn of(sender: &'a Sender) -> Self {
-        Self::new(sender.outlet(), sender.compression())
+        Self::new(sender.frame_queue(), sender.compression())
     }
 
     fn try_queue(self, message: &Message) -> Result<(), SendError> {
         match self.compression {
-            None => self.outlet.try_queue(message),
-            Some(compression) => compression.try_queue(self.outlet, &MessageRef::from(message)),
+            None => self.frame_queue.try_queue(message),
+            Some(compression) => compression.try_queue(self.frame_queue, &MessageRef::from(message)),
         }
     }
 
@@ -164,14 +164,14 @@ impl<'a> Way<'a> {
     /// Queues the message that was taken; one that cannot be queued is dropped with the error.
     fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(message) = taken else { return Poll::Ready(Ok(())) };
-        let queued = ready!(self.outlet.poll_queue(cx, message.len(), |_| self.try_queue(message)));
+        let queued = ready!(self.frame_queue.poll_queue(cx, message.len(), |_| self.try_queue(message)));
         *taken = None;
         Poll::Ready(queued)
     }
 
     fn poll_flushed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_taken(taken, cx))?;
-        self.outlet.0.poll_flush(cx).map_err(Error::from)
+        self.frame_queue.0.poll_flush(cx).map_err(Error::from)
     }
 
     fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -181,11 +181,11 @@ impl<'a> Way<'a> {
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match self.outlet.queue_close(frame.as_ref()).map_err(Error::from) {
+        match self.frame_queue.queue_close(frame.as_ref()).map_err(Error::from) {
             // The closing handshake was quicker than whoever polls this.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
-            _ => match ready!(self.outlet.0.poll_flush(cx)) {
+            _ => match ready!(self.frame_queue.0.poll_flush(cx)) {
                 Err(SendError::Closed(CloseCause::Dropped)) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },

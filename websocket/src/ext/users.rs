@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::close::{CloseCode, CloseFrame};
 use crate::conn::WebSocket;
 use crate::conn::context::lock;
-use crate::conn::extensions::Locals;
+use crate::conn::extensions::Extensions;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::protocol_error::UsageError;
@@ -44,7 +44,7 @@ impl fmt::Display for ConnectionId {
 /// Which WebSockets each user has: several, from several devices. Cloning it gives another handle of the same register; it
 /// is usable from any thread, inside and outside of the engine, and may hold connections of several servers.
 ///
-/// What an application keeps with a connection, its [`Locals`], is there too, to be read and changed from anywhere.
+/// What an application keeps with a connection, its [`Extensions`], is there too, to be read and changed from anywhere.
 /// Nothing here waits: a connection whose outbound queue is full does not get what is sent to its user.
 ///
 /// ```no_run
@@ -60,7 +60,7 @@ impl fmt::Display for ConnectionId {
 /// let chat = upgrade(move |mut ws: WebSocket| {
 ///     let users = here.clone();
 ///     async move {
-///         let user = ws.local::<UserId>().map_or(0, |id| id.0);
+///         let user = ws.extension::<UserId>().map_or(0, |id| id.0);
 ///         let _registration = users.register(user, &mut ws);
 ///         while let Some(message) = ws.recv().await? {
 ///             // To the other devices, and to this one.
@@ -107,10 +107,11 @@ impl Users {
     }
 
     /// Notes that this WebSocket is the user's, until the registration is dropped. A user is whatever number the
-    /// application says; one WebSocket may be registered for several. Costs what [`WebSocket::locals`] costs, and about
+    /// application says; one WebSocket may be registered for several. Costs what [`WebSocket::extensions`] costs, and about
     /// 150 bytes.
     pub fn register(&self, user: u64, ws: &mut WebSocket) -> UserRegistration {
-        let connection = UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), locals: ws.locals() };
+        let connection =
+            UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), extensions: ws.extensions() };
         let mut register = self.lock();
         register.by_user.insert((user, connection.id));
         register.connections.insert(connection.id, connection.clone());
@@ -212,7 +213,7 @@ pub struct UserConnection {
     id: ConnectionId,
     user: u64,
     sender: Sender,
-    locals: Locals,
+    extensions: Extensions,
 }
 
 impl UserConnection {
@@ -232,8 +233,8 @@ impl UserConnection {
     }
 
     /// What the application keeps with it.
-    pub fn locals(&self) -> &Locals {
-        &self.locals
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 }
 

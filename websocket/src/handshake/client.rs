@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 
 use super::VERSION;
-use super::error::{ResponseError, UriError};
+use super::error::{UpgradeResponseError, UriError};
 use super::field::{self, Once};
 use super::key::Nonce;
 
@@ -131,32 +131,32 @@ impl ClientHandshake {
     /// Checks the head of the server's response.
     ///
     /// # Errors
-    /// [`ResponseError`]: the connection is to be closed, or, for a status other than 101, the response is to be
+    /// [`UpgradeResponseError`]: the connection is to be closed, or, for a status other than 101, the response is to be
     /// handled as HTTP.
     pub fn check_response(
         &self,
         status: StatusCode,
         version: Version,
         headers: &HeaderMap,
-    ) -> Result<Established, ResponseError> {
+    ) -> Result<Established, UpgradeResponseError> {
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ResponseError::Status { status });
+            return Err(UpgradeResponseError::Status { status });
         }
         if version != Version::HTTP_11 {
-            return Err(ResponseError::HttpVersion);
+            return Err(UpgradeResponseError::HttpVersion);
         }
         match field::once(headers, &UPGRADE) {
             Once::Value(value) if value.trim_ascii().eq_ignore_ascii_case(b"websocket") => {}
-            _ => return Err(ResponseError::Upgrade),
+            _ => return Err(UpgradeResponseError::Upgrade),
         }
         if !field::contains_token(headers, &CONNECTION, "upgrade") {
-            return Err(ResponseError::Connection);
+            return Err(UpgradeResponseError::Connection);
         }
         match field::once(headers, &SEC_WEBSOCKET_ACCEPT) {
-            Once::Missing => return Err(ResponseError::MissingAccept),
-            Once::Repeated => return Err(ResponseError::RepeatedAccept),
+            Once::Missing => return Err(UpgradeResponseError::MissingAccept),
+            Once::Repeated => return Err(UpgradeResponseError::RepeatedAccept),
             Once::Value(value) if value.trim_ascii() != self.nonce.accept_key().as_bytes() => {
-                return Err(ResponseError::WrongAccept);
+                return Err(UpgradeResponseError::WrongAccept);
             }
             Once::Value(_) => {}
         }
@@ -165,27 +165,27 @@ impl ClientHandshake {
         Ok(Established { subprotocol, extensions })
     }
 
-    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
+    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, UpgradeResponseError> {
         let chosen = match field::once(headers, &SEC_WEBSOCKET_PROTOCOL) {
             Once::Missing => return Ok(None),
-            Once::Repeated => return Err(ResponseError::RepeatedSubprotocol),
+            Once::Repeated => return Err(UpgradeResponseError::RepeatedSubprotocol),
             Once::Value(value) => value.trim_ascii(),
         };
         match self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen) {
             Some(offered) => Ok(Some(offered.clone())),
-            None => Err(ResponseError::UnrequestedSubprotocol),
+            None => Err(UpgradeResponseError::UnrequestedSubprotocol),
         }
     }
 
     /// What the server chose is compared with the offer by name; parameters are the extension's to judge.
-    fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, ResponseError> {
+    fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, UpgradeResponseError> {
         let offered = self.extensions.as_ref().map_or(&[][..], HeaderValue::as_bytes);
         let is_offered = |chosen: &[u8]| {
             let mut offers = offered.split(|byte| *byte == b',').map(extension_name);
             offers.any(|name| name.eq_ignore_ascii_case(extension_name(chosen)))
         };
         if !field::list(headers, &SEC_WEBSOCKET_EXTENSIONS).all(is_offered) {
-            return Err(ResponseError::UnrequestedExtension);
+            return Err(UpgradeResponseError::UnrequestedExtension);
         }
         let mut lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
         match (lines.next(), lines.next()) {

@@ -1,7 +1,7 @@
 //! What can be wrong with a handshake: one variant for each wrong or missing thing, by who is told.
 //!
-//! [`RequestError`] is answered by the server; [`RequestError::response`] is the one place that maps it to a status,
-//! headers and a body. [`ResponseError`] and [`UriError`] surface at the client.
+//! [`UpgradeRequestError`] is answered by the server; [`UpgradeRequestError::response`] is the one place that maps it to a status,
+//! headers and a body. [`UpgradeResponseError`] and [`UriError`] surface at the client.
 
 use http::header::{CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
@@ -13,7 +13,7 @@ use super::origin::OriginError;
 /// Why a server refuses a request to open a WebSocket (RFC 6455 section 4.2.1). The text is the response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum RequestError {
+pub enum UpgradeRequestError {
     /// The method is not GET.
     #[error("websocket: the method must be GET")]
     Method,
@@ -65,7 +65,7 @@ pub enum RequestError {
     Origin(#[from] OriginError),
 }
 
-impl RequestError {
+impl UpgradeRequestError {
     /// The status that answers the error: 426 for a missing or other protocol version, 403 for an origin, else 400.
     #[must_use]
     pub const fn status(self) -> StatusCode {
@@ -108,7 +108,7 @@ impl RequestError {
 /// Why a client gives up on a server's response (RFC 6455 section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ResponseError {
+pub enum UpgradeResponseError {
     /// The status is not 101: the response is an ordinary HTTP response.
     #[error("the server answered the websocket handshake with status {status}")]
     Status {

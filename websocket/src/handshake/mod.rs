@@ -16,7 +16,7 @@ mod origin;
 mod server;
 
 pub use client::{ClientHandshake, Established};
-pub use error::{RequestError, ResponseError, UriError};
+pub use error::{UpgradeRequestError, UpgradeResponseError, UriError};
 pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
 pub use origin::{Origin, OriginAllowList, OriginError, Scheme, check_same_origin};

@@ -14,7 +14,7 @@ use super::field::{self, Fields, Once};
 /// How the request came, as the browser sees it: behind a proxy that ends TLS, HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain; port 80 unless given.
+    /// ShortFrame; port 80 unless given.
     Http,
     /// Over TLS; port 443 unless given.
     Https,

@@ -1,6 +1,6 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 //!
-//! Stateless: a request's head in, an [`Offer`] or a [`RequestError`] out; the offer's acceptance gives the `101`.
+//! Stateless: a request's head in, an [`Offer`] or a [`UpgradeRequestError`] out; the offer's acceptance gives the `101`.
 
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::VERSION;
-use super::error::RequestError;
+use super::error::UpgradeRequestError;
 use super::field::{self, Fields, Once};
 use super::key::{AcceptKey, Nonce};
 
@@ -55,24 +55,24 @@ impl<'h> Offer<'h> {
     /// Checks everything RFC 6455 section 4.2.1 asks of the request's head.
     ///
     /// # Errors
-    /// [`RequestError`], every variant but that of the origin.
-    pub fn parse(method: &Method, version: Version, headers: &'h impl Fields) -> Result<Self, RequestError> {
+    /// [`UpgradeRequestError`], every variant but that of the origin.
+    pub fn parse(method: &Method, version: Version, headers: &'h impl Fields) -> Result<Self, UpgradeRequestError> {
         if method != Method::GET {
-            return Err(RequestError::Method);
+            return Err(UpgradeRequestError::Method);
         }
         if version != Version::HTTP_11 {
-            return Err(RequestError::HttpVersion);
+            return Err(UpgradeRequestError::HttpVersion);
         }
         match field::once(headers, &HOST) {
-            Once::Missing => return Err(RequestError::MissingHost),
-            Once::Repeated => return Err(RequestError::RepeatedHost),
+            Once::Missing => return Err(UpgradeRequestError::MissingHost),
+            Once::Repeated => return Err(UpgradeRequestError::RepeatedHost),
             Once::Value(_) => {}
         }
         if !field::contains_token(headers, &UPGRADE, "websocket") {
-            return Err(RequestError::Upgrade);
+            return Err(UpgradeRequestError::Upgrade);
         }
         if !field::contains_token(headers, &CONNECTION, "upgrade") {
-            return Err(RequestError::Connection);
+            return Err(UpgradeRequestError::Connection);
         }
         // Before the key: another version may have other rules for the rest.
         check_version(headers)?;
@@ -140,34 +140,34 @@ impl<'h> Acceptance<'h> {
     }
 }
 
-fn check_version(headers: &impl Fields) -> Result<(), RequestError> {
+fn check_version(headers: &impl Fields) -> Result<(), UpgradeRequestError> {
     match field::once(headers, &SEC_WEBSOCKET_VERSION) {
-        Once::Missing => Err(RequestError::MissingVersion),
-        Once::Repeated => Err(RequestError::RepeatedVersion),
+        Once::Missing => Err(UpgradeRequestError::MissingVersion),
+        Once::Repeated => Err(UpgradeRequestError::RepeatedVersion),
         Once::Value(value) if value.trim_ascii() == VERSION.as_bytes() => Ok(()),
-        Once::Value(_) => Err(RequestError::UnsupportedVersion),
+        Once::Value(_) => Err(UpgradeRequestError::UnsupportedVersion),
     }
 }
 
-fn parse_key(headers: &impl Fields) -> Result<Nonce, RequestError> {
+fn parse_key(headers: &impl Fields) -> Result<Nonce, UpgradeRequestError> {
     match field::once(headers, &SEC_WEBSOCKET_KEY) {
-        Once::Missing => Err(RequestError::MissingKey),
-        Once::Repeated => Err(RequestError::RepeatedKey),
-        Once::Value(value) => Nonce::parse(value.trim_ascii()).ok_or(RequestError::InvalidKey),
+        Once::Missing => Err(UpgradeRequestError::MissingKey),
+        Once::Repeated => Err(UpgradeRequestError::RepeatedKey),
+        Once::Value(value) => Nonce::parse(value.trim_ascii()).ok_or(UpgradeRequestError::InvalidKey),
     }
 }
 
-fn parse_subprotocols(headers: &impl Fields) -> Result<Vec<&str>, RequestError> {
+fn parse_subprotocols(headers: &impl Fields) -> Result<Vec<&str>, UpgradeRequestError> {
     let mut subprotocols = Vec::new();
     for element in field::list(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        let name = field::token(element).ok_or(RequestError::InvalidSubprotocol)?;
+        let name = field::token(element).ok_or(UpgradeRequestError::InvalidSubprotocol)?;
         subprotocols.push(name);
     }
     // Sorted, because the client decides how many there are.
     let mut sorted = subprotocols.clone();
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(RequestError::RepeatedSubprotocol);
+        return Err(UpgradeRequestError::RepeatedSubprotocol);
     }
     Ok(subprotocols)
 }

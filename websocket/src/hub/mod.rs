@@ -5,10 +5,10 @@
 //! `rooms` are its parts under names, `broadcast` is a message on its way.
 
 mod broadcast;
-mod forms;
 mod policy;
 mod registration;
 mod rooms;
+mod variants;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -19,10 +19,10 @@ use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
-use forms::Forms;
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
 use rooms::Rooms;
+use variants::Variants;
 
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
@@ -103,7 +103,7 @@ struct Shared<T> {
     config: HubConfig,
     everyone: FanOut,
     rooms: Arc<Rooms>,
-    forms: Forms,
+    variants: Variants,
     /// What members carry.
     register: Mutex<HashMap<MemberId, Arc<T>>>,
 }
@@ -114,7 +114,13 @@ impl<T> Hub<T> {
         let budget = PublishBudget::new(config.pending_bytes_max);
         let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
         Self {
-            shared: Arc::new(Shared { config, everyone, rooms, forms: Forms::default(), register: Mutex::default() }),
+            shared: Arc::new(Shared {
+                config,
+                everyone,
+                rooms,
+                variants: Variants::default(),
+                register: Mutex::default(),
+            }),
         }
     }
 
@@ -228,7 +234,7 @@ impl<T> Hub<T> {
 
     /// A message as the members take it.
     fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
-        self.shared.forms.publish(&message.into())
+        self.shared.variants.publish(&message.into())
     }
 
     fn register_lock(&self) -> MutexGuard<'_, HashMap<MemberId, Arc<T>>> {

@@ -18,18 +18,18 @@ pub enum SlowPolicy {
     /// handler sees [`Error::Closed`](crate::Error::Closed).
     #[default]
     Close,
-    /// The message is kept for it until its queue has space, with at most `kept_max` others and no more bytes than may be
+    /// The message is kept for it until its queue has space, with at most `backlog_max` others and no more bytes than may be
     /// queued for it: beyond that the oldest kept goes lost. With a small
     /// [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
     DropOldest {
         /// Messages kept at most.
-        kept_max: usize,
+        backlog_max: usize,
     },
     /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) takes the place of the one
     /// that is kept with the same key: a slow member gets the newest of each, such as the last price of each symbol.
     ConflateByKey {
         /// Messages kept at most.
-        kept_max: usize,
+        backlog_max: usize,
     },
     /// It is sent close 1013 (try again later) after what is queued, and is no member any more. It has the
     /// [`write_timeout`](crate::WebSocketConfig::write_timeout) to take it.
@@ -80,12 +80,12 @@ impl MemberConfig {
     pub(super) fn join_options(&self, hub: &HubConfig) -> JoinOptions {
         let mut options = JoinOptions::default();
         options.slow = match self.slow.unwrap_or(hub.slow) {
-            SlowPolicy::Drop => tidegate_engine::SlowPolicy::Drop,
-            SlowPolicy::Remove => tidegate_engine::SlowPolicy::Remove,
-            SlowPolicy::Close => tidegate_engine::SlowPolicy::Abort,
-            SlowPolicy::DropOldest { kept_max } => tidegate_engine::SlowPolicy::DropOldest { kept_max },
-            SlowPolicy::ConflateByKey { kept_max } => tidegate_engine::SlowPolicy::Conflate { kept_max },
-            SlowPolicy::Disconnect => tidegate_engine::SlowPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
+            SlowPolicy::Drop => tidegate_engine::SlowMemberPolicy::Drop,
+            SlowPolicy::Remove => tidegate_engine::SlowMemberPolicy::Remove,
+            SlowPolicy::Close => tidegate_engine::SlowMemberPolicy::Abort,
+            SlowPolicy::DropOldest { backlog_max } => tidegate_engine::SlowMemberPolicy::DropOldest { backlog_max },
+            SlowPolicy::ConflateByKey { backlog_max } => tidegate_engine::SlowMemberPolicy::Conflate { backlog_max },
+            SlowPolicy::Disconnect => tidegate_engine::SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
         };
         options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max).unwrap_or(usize::MAX);
         options

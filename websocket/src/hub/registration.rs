@@ -27,7 +27,7 @@ impl<T> Registration<T> {
     pub(super) fn new(hub: Hub<T>, sender: &Sender, data: Arc<T>, config: &MemberConfig) -> Self {
         let id = MemberId::next();
         let mut options = config.join_options(&hub.shared.config);
-        options.form = hub.shared.forms.enter(sender.compression().and_then(Compression::form));
+        options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
         hub.register_lock().insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
         Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
@@ -87,7 +87,7 @@ impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         self.rooms.leave_all(&self.hub.shared.rooms);
         self.hub.register_lock().remove(&self.id);
-        self.hub.shared.forms.leave(self.options.form);
+        self.hub.shared.variants.leave(self.options.variant);
     }
 }
 

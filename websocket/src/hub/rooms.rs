@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidegate_engine::{FanOut, JoinOptions, MemberId, Membership, PublishBudget, Sender};
+use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget};
 
 /// The rooms of a hub, by name.
 pub(super) struct Rooms {
@@ -40,7 +40,7 @@ impl Rooms {
         self.lock().len()
     }
 
-    fn enter(&self, name: &str, sender: &Sender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
+    fn enter(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
         let mut rooms = self.lock();
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         let room = rooms
@@ -79,7 +79,7 @@ impl Entered {
         rooms: &Rooms,
         name: &str,
         rooms_max: usize,
-        join: impl FnOnce() -> (Sender, MemberId, JoinOptions),
+        join: impl FnOnce() -> (ByteSender, MemberId, JoinOptions),
     ) -> Option<bool> {
         let mut entered = self.lock();
         if entered.get(name).is_some_and(Membership::is_member) {

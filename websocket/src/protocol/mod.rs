@@ -40,8 +40,8 @@ use crate::protocol::event::{ControlPayload, Event, Progress};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::{Utf8Validator, check_utf8};
 use inflate::{Rare, inflater};
-pub(crate) use short_frame::Plain;
-use short_frame::plain_header;
+pub(crate) use short_frame::ShortFrame;
+use short_frame::short_frame_header;
 
 /// How the peer's frames and messages are received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,12 +179,12 @@ impl Protocol {
     /// that is a whole message and breaks no rule but, perhaps, that text is UTF-8. `None`, and nothing touched, whenever
     /// anything else is the case: [`receive`](Self::receive) then says what.
     #[inline]
-    pub(crate) fn receive_plain(&mut self, input: &mut [u8]) -> Option<Plain> {
+    pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
         if !is_between || self.delivery != Delivery::Whole {
             return None;
         }
-        let (kind, masked, header_len, payload_len) = plain_header(input)?;
+        let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
         if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
             return None;
         }
@@ -193,10 +193,10 @@ impl Protocol {
         if masked {
             apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
         }
-        Plain::new(kind, header_len as u8, (header_len + payload_len) as u32)
+        ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
     }
 
-    /// The text that [`receive_plain`](Self::receive_plain) reported is none.
+    /// The text that [`try_short_frame`](Self::try_short_frame) reported is none.
     #[cold]
     pub(crate) fn refuse_text(&mut self) -> ProtocolError {
         self.end();

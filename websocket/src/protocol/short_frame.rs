@@ -10,9 +10,9 @@ use crate::message::MessageKind;
 /// One word, `None` too: it travels in a register. (As three fields it was written in halves and read as a whole, for which
 /// the processor waits until the halves are in its cache: 6 ns a message.)
 #[derive(Clone, Copy)]
-pub(crate) struct Plain(NonZeroU64);
+pub(crate) struct ShortFrame(NonZeroU64);
 
-impl Plain {
+impl ShortFrame {
     /// The same for a payload anywhere in the input, if the word can say where.
     pub(crate) fn of(kind: MessageKind, range: Range<usize>) -> Option<Self> {
         Self::new(kind, u8::try_from(range.start).ok()?, u32::try_from(range.end).ok()?)
@@ -45,7 +45,7 @@ impl Plain {
 /// The header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload: kind,
 /// whether it is masked, its own length and the payload's. `None` for any other, and for a length that is not minimal.
 #[inline]
-pub(super) fn plain_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
+pub(super) fn short_frame_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
     let [first, second, rest @ ..] = input else { return None };
     let kind = match first {
         0x81 => MessageKind::Text,

@@ -16,8 +16,8 @@ use tidegate_http::{IntoResponse, RequestHead, Response};
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::conn::WebSocket;
-use crate::conn::context::Extras;
-use crate::conn::extensions::Locals;
+use crate::conn::context::ConnContext;
+use crate::conn::extensions::Extensions;
 use crate::protocol_error::UsageError;
 
 /// See [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a look into a slow database, shorter
@@ -61,7 +61,11 @@ impl Default for Hooks {
 
 /// Answers a request, or attaches to the connection what it found out.
 pub(crate) trait Authorize: Send + Sync {
-    fn authorize<'a>(&'a self, head: &'a RequestHead, locals: &'a Locals) -> LocalFuture<'a, Result<(), Response>>;
+    fn authorize<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        extensions: &'a Extensions,
+    ) -> LocalFuture<'a, Result<(), Response>>;
 }
 
 /// A future that stays on its thread, and borrows.
@@ -85,10 +89,14 @@ where
     T: Any + Send + Sync,
     E: IntoResponse,
 {
-    fn authorize<'a>(&'a self, head: &'a RequestHead, locals: &'a Locals) -> LocalFuture<'a, Result<(), Response>> {
+    fn authorize<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        extensions: &'a Extensions,
+    ) -> LocalFuture<'a, Result<(), Response>> {
         Box::pin(async move {
             let given = (self.authorize)(head).await.map_err(IntoResponse::into_response)?;
-            locals.insert(given);
+            extensions.insert(given);
             Ok(())
         })
     }
@@ -98,10 +106,10 @@ where
 pub(crate) async fn authorize_in_time(
     authorize: &dyn Authorize,
     head: &RequestHead,
-    locals: &Locals,
+    extensions: &Extensions,
     timeout: Duration,
 ) -> Result<(), Response> {
-    let mut asked = authorize.authorize(head, locals);
+    let mut asked = authorize.authorize(head, extensions);
     // Outside of the engine, as in tests of handlers, there are no timers.
     let mut late = pin!(Timer::current().map(|timer| timer.sleep(timeout)));
     poll_fn(|cx| {
@@ -171,12 +179,12 @@ pub struct Disconnected<'a> {
     peer: Address,
     code: CloseCode,
     panicked: bool,
-    extras: &'a Extras,
+    context: &'a ConnContext,
 }
 
 impl<'a> Disconnected<'a> {
-    pub(crate) fn new(peer: Address, code: CloseCode, panicked: bool, extras: &'a Extras) -> Self {
-        Self { peer, code, panicked, extras }
+    pub(crate) fn new(peer: Address, code: CloseCode, panicked: bool, context: &'a ConnContext) -> Self {
+        Self { peer, code, panicked, context }
     }
 
     /// The peer's address.
@@ -197,12 +205,12 @@ impl<'a> Disconnected<'a> {
 
     /// The head of the request, where [`keep_request`](crate::Upgrade::keep_request) asked for it.
     pub fn request(&self) -> Option<&'a RequestHead> {
-        self.extras.request.as_ref()
+        self.context.request.as_ref()
     }
 
     /// What was kept with the connection.
-    pub fn locals(&self) -> &'a Locals {
-        &self.extras.locals
+    pub fn extensions(&self) -> &'a Extensions {
+        &self.context.extensions
     }
 }
 

@@ -1,4 +1,4 @@
-//! Serving WebSockets: the upgrade of a request, the task around a handler, and its hooks.
+//! WebSocketTask WebSockets: the upgrade of a request, the task around a handler, and its hooks.
 
 pub(crate) mod hooks;
 pub(crate) mod task;

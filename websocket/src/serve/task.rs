@@ -10,26 +10,26 @@ use tidegate_engine::Connection;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::conn::WebSocket;
-use crate::conn::context::Extras;
-use crate::conn::handler_scope::attend;
+use crate::conn::context::ConnContext;
+use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::Session;
 use crate::error::Error;
 use crate::serve::hooks::Hooks;
 
 /// Starts the handler on one WebSocket.
-pub(crate) fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> Serving<Fut>
+pub(crate) fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> WebSocketTask<Fut>
 where
     F: Fn(WebSocket) -> Fut,
 {
     // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
-    Serving::Running { handler: handler(WebSocket::new(connection, config)) }
+    WebSocketTask::Running { handler: handler(WebSocket::new(connection, config)) }
 }
 
 /// The same with what happens before and after it. `config` is this connection's own.
 pub(crate) async fn serve_hooked<F, Fut>(
     connection: Connection,
     config: Arc<WebSocketConfig>,
-    extras: Arc<Extras>,
+    context: Arc<ConnContext>,
     handler: Arc<F>,
     hooks: Arc<Hooks>,
 ) where
@@ -37,7 +37,7 @@ pub(crate) async fn serve_hooked<F, Fut>(
     Fut: Future<Output = Result<(), Error>>,
 {
     // Dropped last, so that the end is told after everything of the handler is gone.
-    let attendant = Attendant(extras);
+    let attendant = Attendant(context);
     let mut ws = WebSocket::new(connection, config);
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
@@ -49,11 +49,11 @@ pub(crate) async fn serve_hooked<F, Fut>(
         return;
     }
     attendant.0.connect(ws.peer_addr(), hooks);
-    Serving::Running { handler: handler(ws) }.await;
+    WebSocketTask::Running { handler: handler(ws) }.await;
 }
 
-/// The task's part in a connection's extras: notes how the task ended.
-struct Attendant(Arc<Extras>);
+/// The task's part in a connection's context: notes how the task ended.
+struct Attendant(Arc<ConnContext>);
 
 impl Drop for Attendant {
     fn drop(&mut self) {
@@ -67,7 +67,7 @@ pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
     /// handler's future twice, for each of very many idle connections.
     #[project = ServingProjection]
-    pub(crate) enum Serving<Fut> {
+    pub(crate) enum WebSocketTask<Fut> {
         Running {
             #[pin]
             handler: Fut,
@@ -77,12 +77,12 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
+impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let ServingProjection::Running { .. } = self.as_mut().project() {
-            let (polled, mut dropped) = attend(|| self.as_mut().poll_handler(cx));
+            let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped in the middle of the handler's work: closed now, not when that is done.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
@@ -100,7 +100,7 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for Serving<Fut> {
     }
 }
 
-impl<Fut: Future<Output = Result<(), Error>>> Serving<Fut> {
+impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
     /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
     fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };

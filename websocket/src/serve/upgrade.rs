@@ -13,18 +13,19 @@ use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response
 use crate::config::WebSocketConfig;
 use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
-use crate::conn::context::{Extras, with_extras};
+use crate::conn::context::{ConnContext, with_context};
 use crate::deflate::DeflateConfig;
 use crate::error::Error;
 use crate::handshake::{
-    AcceptKey, Offer, OriginAllowList, OriginError, RequestError, Scheme, check_same_origin, is_websocket_request,
+    AcceptKey, Offer, OriginAllowList, OriginError, Scheme, UpgradeRequestError, check_same_origin,
+    is_websocket_request,
 };
 use crate::serve::hooks::{Authorized, Disconnected, Hooks, Refusal, authorize_in_time};
 use crate::serve::task::{serve, serve_hooked};
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
-/// Refused requests get the status and the text of their [`RequestError`]; pages of other origins get 403 (change that
+/// Refused requests get the status and the text of their [`UpgradeRequestError`]; pages of other origins get 403 (change that
 /// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
 ///
 /// When the handler is done and no close frame was sent, its result says which is:
@@ -217,7 +218,7 @@ impl<F> Upgrade<F> {
 
     /// Asks `authorize` about every request that passed all other checks, before the 101. It sees the whole head and may
     /// take its time, up to [`handshake_timeout`](Self::handshake_timeout). What it gives is kept with the connection, to
-    /// be read with [`WebSocket::local`]; an error is the response, whatever it is, and no WebSocket is opened.
+    /// be read with [`WebSocket::extension`]; an error is the response, whatever it is, and no WebSocket is opened.
     ///
     /// ```
     /// use http::StatusCode;
@@ -227,7 +228,7 @@ impl<F> Upgrade<F> {
     /// struct User(String);
     ///
     /// let chat = upgrade(|mut ws: WebSocket| async move {
-    ///     let user = ws.local::<User>().map_or_else(String::new, |user| user.0.clone());
+    ///     let user = ws.extension::<User>().map_or_else(String::new, |user| user.0.clone());
     ///     ws.send(format!("Hello, {user}")).await
     /// })
     /// .authorize(async |head: &RequestHead| match head.header("authorization") {
@@ -356,7 +357,7 @@ where
             return self.pass_on(request);
         }
         let offer = Offer::parse(head.method(), head.version(), head)
-            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(RequestError::from));
+            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(UpgradeRequestError::from));
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => return Reply::Ready(refuse(error)),
@@ -381,12 +382,12 @@ where
         }
         let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
         let Some(authorize) = hooks.authorize.clone() else {
-            return Reply::Ready(opening.hooked(hooks, head, Extras::default()));
+            return Reply::Ready(opening.hooked(hooks, head, ConnContext::default()));
         };
         Reply::Pending(Box::pin(async move {
-            let extras = Extras::default();
-            match authorize_in_time(&*authorize, &head, &extras.locals, hooks.handshake_timeout).await {
-                Ok(()) => opening.hooked(hooks, head, extras),
+            let context = ConnContext::default();
+            match authorize_in_time(&*authorize, &head, &context.extensions, hooks.handshake_timeout).await {
+                Ok(()) => opening.hooked(hooks, head, context),
                 Err(response) => response,
             }
         }))
@@ -417,15 +418,15 @@ where
     }
 
     /// The 101 of one that has.
-    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut extras: Extras) -> Response {
+    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut context: ConnContext) -> Response {
         let Self { accept_key, extension, handler, config } = self;
         let subprotocol = config.subprotocol.clone();
-        extras.request = hooks.keep_request.then_some(head);
-        let extras = Arc::new(extras);
-        let config = with_extras(&config, Arc::clone(&extras));
+        context.request = hooks.keep_request.then_some(head);
+        let context = Arc::new(context);
+        let config = with_context(&config, Arc::clone(&context));
         let protocol = HeaderValue::from_static("websocket");
         let response = if hooks.is_lasting() {
-            Response::upgrade(protocol, move |connection| serve_hooked(connection, config, extras, handler, hooks))
+            Response::upgrade(protocol, move |connection| serve_hooked(connection, config, context, handler, hooks))
         } else {
             Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
         };
@@ -451,7 +452,7 @@ fn with_acceptance(
 }
 
 /// The response that tells a client what is wrong with its request.
-fn refuse(error: RequestError) -> Response {
+fn refuse(error: UpgradeRequestError) -> Response {
     let (parts, body) = error.response().into_parts();
     let mut response = Response::text(body).with_status(parts.status);
     for (name, value) in &parts.headers {

@@ -377,7 +377,7 @@ impl Driver for SimDriver {
     }
 
     fn buffers_free(&mut self) -> usize {
-        self.pool.free_or_want(&mut self.net.borrow_mut().luck)
+        self.pool.take_or_request_notify(&mut self.net.borrow_mut().luck)
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {

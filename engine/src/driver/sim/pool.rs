@@ -14,7 +14,7 @@ enum Buffer {
     Leased,
 }
 
-/// Buffers with their whereabouts. A lease is simulated by a copy and by keeping the buffer for a random while.
+/// BufferGroups with their whereabouts. A lease is simulated by a copy and by keeping the buffer for a random while.
 pub(super) struct Pool {
     buffers: Vec<Buffer>,
     pub(super) buffer_bytes: usize,
@@ -62,7 +62,7 @@ impl Pool {
     }
 
     /// The answer may be out of date at once: handlers on other threads give buffers back at any time.
-    pub(super) fn free_or_want(&mut self, luck: &mut Luck) -> usize {
+    pub(super) fn take_or_request_notify(&mut self, luck: &mut Luck) -> usize {
         let free = self.free();
         self.wanted |= free == 0;
         if luck.fault(2) {

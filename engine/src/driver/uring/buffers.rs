@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crossbeam_queue::ArrayQueue;
 use io_uring::types::BufRingEntry;
 
-use crate::shared::mailbox::{self, Announcement, Signal};
+use crate::shared::mailbox::{self, Signal, SleepFlag};
 
 /// Zeroed pages of its own, given back when dropped.
 struct Pages {
@@ -57,7 +57,7 @@ struct Pool {
     buffer_bytes: usize,
     returned: ArrayQueue<u16>,
     /// The worker has connections that wait for a buffer: a returned one is worth a wake.
-    wanted: Announcement,
+    wanted: SleepFlag,
     signal: Arc<Signal>,
 }
 
@@ -123,7 +123,7 @@ pub(super) struct BufferRing {
     table: Pages,
     count: u16,
     tail: u16,
-    /// Buffers published to the kernel and not yet filled.
+    /// BufferGroups published to the kernel and not yet filled.
     free: usize,
 }
 
@@ -135,7 +135,7 @@ impl BufferRing {
             pages: Pages::new(usize::from(count) * buffer_bytes)?,
             buffer_bytes,
             returned: ArrayQueue::new(usize::from(count)),
-            wanted: Announcement::new(),
+            wanted: SleepFlag::new(),
             signal,
         });
         let table = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;

@@ -37,7 +37,7 @@ mod slot;
 use accept::Acceptor;
 use op::{Op, Token, next_generation};
 use probe::Features;
-use receive::Buffers;
+use receive::BufferGroups;
 use ring::{Ring, WakeFd};
 use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
@@ -49,7 +49,7 @@ pub(crate) struct UringDriver {
     epoch: Instant,
     signal: Arc<Signal>,
     wake: Arc<WakeFd>,
-    buffers: Buffers,
+    buffers: BufferGroups,
     slots: Vec<Slot>,
     /// Slots in use, that is not `Free`.
     used: usize,
@@ -83,7 +83,7 @@ impl UringDriver {
         let wake = Arc::new(WakeFd::new()?);
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
-        let buffers = Buffers::new(&ring, config, &signal)?;
+        let buffers = BufferGroups::new(&ring, config, &signal)?;
         let features = probe::probe(&mut ring, config, buffers.are_provided(), &signal)?;
         let connections_max =
             if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
@@ -306,7 +306,7 @@ impl Driver for UringDriver {
     }
 
     fn buffers_free(&mut self) -> usize {
-        self.buffers.free_or_want()
+        self.buffers.take_or_request_notify()
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {

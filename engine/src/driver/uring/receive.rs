@@ -37,7 +37,7 @@ const LARGE_KEPT_SHARE: usize = 4;
 
 /// How the receives of late filled their buffers, and so which ones the next receive draws from.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fill {
+pub(super) struct BufferSizeHint {
     /// The receive that was armed last draws from the large buffers.
     pub(super) large: bool,
     /// Chunks that filled a small buffer, or would have.
@@ -46,7 +46,7 @@ pub(super) struct Fill {
     short: u8,
 }
 
-impl Fill {
+impl BufferSizeHint {
     fn note(&mut self, full: bool) {
         let count = if full { &mut self.full } else { &mut self.short };
         *count += 1;
@@ -77,7 +77,7 @@ impl Fill {
 }
 
 /// The buffers that receives draw from.
-pub(super) struct Buffers {
+pub(super) struct BufferGroups {
     /// `None` where the kernel has no such rings: receives bring their own.
     small: Option<BufferRing>,
     /// `None` also where the configuration wants none.
@@ -86,7 +86,7 @@ pub(super) struct Buffers {
     large_bytes: usize,
 }
 
-impl Buffers {
+impl BufferGroups {
     /// Registers the groups with `ring`, which must be dropped before them.
     pub(super) fn new(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
         let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
@@ -151,7 +151,7 @@ impl Buffers {
     }
 
     /// See [`Driver::buffers_free`](crate::driver::Driver::buffers_free). Only small ones are waited for.
-    pub(super) fn free_or_want(&mut self) -> usize {
+    pub(super) fn take_or_request_notify(&mut self) -> usize {
         let Some(small) = &mut self.small else { return usize::MAX };
         if small.free() == 0 {
             small.want();
@@ -289,7 +289,7 @@ impl UringDriver {
             libc::ENOBUFS => {
                 if let Some(slot) = self.slot(key) {
                     // Small buffers next, until they fill again.
-                    slot.fill = Fill::default();
+                    slot.fill = BufferSizeHint::default();
                 }
                 ReceiveEnd::Starved
             }
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     /// `chunks` of one kind received in one receive, then what the next one draws from.
-    fn receive(fill: &mut Fill, full: usize, short: usize) -> bool {
+    fn receive(fill: &mut BufferSizeHint, full: usize, short: usize) -> bool {
         (0..full).for_each(|_| fill.note(true));
         (0..short).for_each(|_| fill.note(false));
         fill.choose();
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_connection_follows_the_size_of_its_messages() {
-        let mut fill = Fill::default();
+        let mut fill = BufferSizeHint::default();
         assert!(!receive(&mut fill, 0, 100), "small messages");
         assert!(!receive(&mut fill, 3, 1), "one larger message is none yet");
         while !receive(&mut fill, 16, 4) {}
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_past_counts_less_and_less() {
-        let mut fill = Fill::default();
+        let mut fill = BufferSizeHint::default();
         for _ in 0..1000 {
             assert!(!receive(&mut fill, 0, 255));
         }
@@ -335,12 +335,12 @@ mod tests {
 
     #[test]
     fn a_receive_that_does_not_end_is_ended_for_other_buffers() {
-        let mut fill = Fill::default();
+        let mut fill = BufferSizeHint::default();
         assert!(!(0..1000).any(|_| {
             fill.note(false);
             fill.is_overdue()
         }));
-        let mut fill = Fill::default();
+        let mut fill = BufferSizeHint::default();
         assert!((0..100).any(|_| {
             fill.note(true);
             fill.is_overdue()

@@ -3,7 +3,7 @@
 use crate::driver::SocketTask;
 
 use super::accept::Arriving;
-use super::receive::Fill;
+use super::receive::BufferSizeHint;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
@@ -23,7 +23,7 @@ pub(super) struct Slot {
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
     /// How the receives of late filled their buffers.
-    pub(super) fill: Fill,
+    pub(super) fill: BufferSizeHint,
     rare: Option<Box<Rare>>,
 }
 
@@ -61,7 +61,7 @@ impl Slot {
             receiving: false,
             naming: false,
             shutting_down: false,
-            fill: Fill::default(),
+            fill: BufferSizeHint::default(),
             rare: None,
         }
     }

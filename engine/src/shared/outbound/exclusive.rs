@@ -26,13 +26,13 @@ impl Outbound {
     /// Ends the hold, if the queue is still open: what was deferred is queued, and those who waited are to be woken.
     pub(crate) fn release(&mut self) -> (Schedule, Vec<Waker>) {
         if self.state != SendState::Held {
-            return (Schedule::Known, Vec::new());
+            return (Schedule::AlreadyScheduled, Vec::new());
         }
         self.state = SendState::Open;
-        let mut schedule = Schedule::Known;
+        let mut schedule = Schedule::AlreadyScheduled;
         for bytes in self.wakers.take_deferred() {
-            if self.append_either(&bytes) == Schedule::Tell {
-                schedule = Schedule::Tell;
+            if self.append_either(&bytes) == Schedule::NeedsWake {
+                schedule = Schedule::NeedsWake;
             }
         }
         (schedule, self.take_wakers())
@@ -57,7 +57,7 @@ impl Outbound {
             return Err(SendError::Full);
         }
         self.wakers.defer(shared.clone());
-        Ok(Offered::Queued(Schedule::Known))
+        Ok(Offered::Queued(Schedule::AlreadyScheduled))
     }
 
     /// Queues shared bytes by whichever way costs less.

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 
 use crate::error::{CloseCause, SendError};
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
-use crate::shared::waiters::Wakers;
+use crate::shared::waiters::Waiters;
 use crate::util::buffer_pool;
 
 /// The water marks of an outbound queue, checked: low < high.
@@ -53,7 +53,7 @@ pub(crate) struct Outbound {
     /// What goes before the tail; an idle connection owns no queue.
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
-    wakers: Wakers,
+    wakers: Waiters,
     state: SendState,
     /// The worker knows that there is something to send, or will look when the send in flight completes.
     scheduled: bool,
@@ -86,8 +86,8 @@ impl Drop for Appending<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Schedule {
-    Tell,
-    Known,
+    NeedsWake,
+    AlreadyScheduled,
 }
 
 /// What became of bytes that were offered.
@@ -111,7 +111,7 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
-            wakers: Wakers::default(),
+            wakers: Waiters::default(),
             farewell: &[],
         }
     }
@@ -255,7 +255,7 @@ impl Outbound {
     pub(crate) fn say_farewell(&mut self) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
         if farewell.is_empty() || self.check_open().is_err() {
-            return Schedule::Known;
+            return Schedule::AlreadyScheduled;
         }
         self.end(SendState::Finished);
         self.append(|tail| tail.extend_from_slice(farewell))
@@ -317,10 +317,10 @@ impl Outbound {
 
     fn schedule(&mut self) -> Schedule {
         if self.scheduled {
-            return Schedule::Known;
+            return Schedule::AlreadyScheduled;
         }
         self.scheduled = true;
-        Schedule::Tell
+        Schedule::NeedsWake
     }
 
     fn seal_tail(&mut self) {
@@ -360,8 +360,8 @@ mod tests {
     #[test]
     fn small_writes_leave_in_one_segment() {
         let mut outbound = Outbound::new();
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::Tell);
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::Known);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::NeedsWake);
+        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::AlreadyScheduled);
         let batch = outbound.take_batch().unwrap();
         assert!(batch.rest.is_none());
         assert_eq!(contents(&batch), b"abcd");

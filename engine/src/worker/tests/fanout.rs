@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use super::*;
-use crate::connection::sender::Sender;
-use crate::fanout::{Delivered, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowPolicy};
+use crate::connection::sender::ByteSender;
+use crate::fanout::{DeliveryReport, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowMemberPolicy};
 use crate::shared::TICK;
 use crate::worker::fanout::TICK_MEMBERS_MAX;
 
@@ -105,9 +105,9 @@ fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
     for setup in Setup::calm().both_placements() {
         let (everybody, room) = (fan_out(), fan_out());
         let mut sim = members(setup, OTHERS, &everybody);
-        let sender = Sender { link: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").link) };
+        let sender = ByteSender { link: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").link) };
         let others: Vec<_> = (sim.worker.conns.iter().flatten())
-            .map(|conn| Sender { link: Arc::clone(&conn.link) })
+            .map(|conn| ByteSender { link: Arc::clone(&conn.link) })
             .map(|sender| room.join(&sender, MemberId::next(), JoinOptions::default()))
             .collect();
         room.publish(Publish::new(&b"a"[..])).unwrap();
@@ -140,7 +140,8 @@ fn what_is_kept_during_a_hold_follows_it() {
         let everybody = fan_out();
         let shared = everybody.clone();
         let mut sim = Simulation::new(setup, move |mut connection, stage| {
-            let options = JoinOptions { slow: SlowPolicy::DropOldest { kept_max: 2 }, ..JoinOptions::default() };
+            let options =
+                JoinOptions { slow: SlowMemberPolicy::DropOldest { backlog_max: 2 }, ..JoinOptions::default() };
             let member = shared.join(connection.sender(), MemberId::next(), options);
             async move {
                 let mut hold = None;
@@ -178,13 +179,13 @@ const KEYS: u8 = 2;
 const LAST: &[u8] = b"bye!";
 
 /// A fan-out of each policy; member `n` is in number `n % POLICIES.len()`.
-fn policies() -> Vec<SlowPolicy> {
+fn policies() -> Vec<SlowMemberPolicy> {
     vec![
-        SlowPolicy::Drop,
-        SlowPolicy::Remove,
-        SlowPolicy::Finish(LAST.into()),
-        SlowPolicy::DropOldest { kept_max: 3 },
-        SlowPolicy::Conflate { kept_max: KEYS.into() },
+        SlowMemberPolicy::Drop,
+        SlowMemberPolicy::Remove,
+        SlowMemberPolicy::Finish(LAST.into()),
+        SlowMemberPolicy::DropOldest { backlog_max: 3 },
+        SlowMemberPolicy::Conflate { backlog_max: KEYS.into() },
     ]
 }
 
@@ -211,7 +212,7 @@ impl Published {
         let mut cx = Context::from_waker(Waker::noop());
         self.receipts.retain_mut(|receipt| match Pin::new(receipt).poll(&mut cx) {
             Poll::Pending => true,
-            Poll::Ready(Delivered { count, kept, .. }) => {
+            Poll::Ready(DeliveryReport { count, kept, .. }) => {
                 self.count += count;
                 self.kept += kept;
                 false
@@ -299,7 +300,7 @@ fn check(net: &Net, published: &[Published], last: u16) {
             };
             let stayed = peer % 2 == 0;
             match policy {
-                SlowPolicy::Conflate { .. } => assert!((0..KEYS).all(|key| in_order(Some(key))), "{got:?}"),
+                SlowMemberPolicy::Conflate { .. } => assert!((0..KEYS).all(|key| in_order(Some(key))), "{got:?}"),
                 _ => assert!(in_order(None), "{got:?}"),
             }
             if stayed && published.kept > 0 {
@@ -307,6 +308,9 @@ fn check(net: &Net, published: &[Published], last: u16) {
             }
         }
         assert!(messages >= published.count && messages <= published.count + published.kept);
-        assert!(published.kept == 0 || matches!(policy, SlowPolicy::DropOldest { .. } | SlowPolicy::Conflate { .. }));
+        assert!(
+            published.kept == 0
+                || matches!(policy, SlowMemberPolicy::DropOldest { .. } | SlowMemberPolicy::Conflate { .. })
+        );
     }
 }

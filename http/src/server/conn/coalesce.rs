@@ -1,4 +1,4 @@
-//! Small responses that are there at once, gathered: those to the requests of one received chunk leave together.
+//! Small responses that are there at once, coalesced: those to the requests of one received chunk leave together.
 //!
 //! They are encoded one behind the other into a buffer of the thread, which is queued as a whole: the queue's lock is
 //! taken and its space looked at once for all of them. Nothing of it is held while anything is waited for.
@@ -9,11 +9,11 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use super::{Channel, Lost, date_now};
+use super::{Conn, Lost, date_now};
 use crate::protocol::head::RequestHead;
 use crate::response::{Response, ResponseBody};
 
-/// Responses are gathered up to this size, and then one more: what a peer that does not read makes its connection hold
+/// Responses are coalesced up to this size, and then one more: what a peer that does not read makes its connection hold
 /// beside the outbound queue.
 const GATHERED_BYTES_MAX: usize = 4096;
 
@@ -25,15 +25,15 @@ thread_local! {
 }
 
 /// Encoded responses that are to be sent together.
-pub(crate) struct Gathered(Vec<u8>);
+pub(crate) struct Coalesced(Vec<u8>);
 
-impl Gathered {
-    pub(crate) fn new() -> Gathered {
-        Gathered(KEPT.try_with(Cell::take).unwrap_or_default())
+impl Coalesced {
+    pub(crate) fn new() -> Coalesced {
+        Coalesced(KEPT.try_with(Cell::take).unwrap_or_default())
     }
 }
 
-impl Drop for Gathered {
+impl Drop for Coalesced {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0);
         if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
@@ -44,9 +44,9 @@ impl Drop for Gathered {
     }
 }
 
-impl Channel {
+impl Conn {
     /// Encodes a response if it is a whole and small one, and says whether it is.
-    pub(crate) fn gather(&self, response: &Response, gathered: &mut Gathered) -> Result<bool, Lost> {
+    pub(crate) fn gather(&self, response: &Response, coalesced: &mut Coalesced) -> Result<bool, Lost> {
         static NONE: Bytes = Bytes::new();
         let content = match response.body() {
             ResponseBody::Bytes(content) if content.len() <= COPY_BYTES_MAX => content,
@@ -61,44 +61,44 @@ impl Channel {
             state.protocol.close_after_response();
         }
         let date = *state.date.get_or_insert_with(date_now);
-        state.protocol.respond_whole(response, content, date, &mut gathered.0).map_err(|error| {
+        state.protocol.respond_whole(response, content, date, &mut coalesced.0).map_err(|error| {
             log::error!("response given up: {error}");
             Lost
         })?;
         Ok(true)
     }
 
-    /// The next request, if its head was received whole, its answer may be gathered too, and nothing else is to be
+    /// The next request, if its head was received whole, its answer may be coalesced too, and nothing else is to be
     /// done before.
-    pub(crate) fn next_head(&self, gathered: &Gathered) -> Option<RequestHead> {
+    pub(crate) fn next_head(&self, coalesced: &Coalesced) -> Option<RequestHead> {
         let state = &mut *self.0.borrow_mut();
-        if state.with_content || gathered.0.len() >= GATHERED_BYTES_MAX {
+        if state.with_content || coalesced.0.len() >= GATHERED_BYTES_MAX {
             return None;
         }
         state.take_whole_head()
     }
 
-    /// Sends what was gathered if there is space for it. Otherwise gives it back, to be sent with
-    /// [`send_gathered_late`](Channel::send_gathered_late).
-    pub(crate) fn send_gathered(&self, mut gathered: Gathered) -> Result<Option<Gathered>, Lost> {
-        if gathered.0.is_empty() {
+    /// Sends what was coalesced if there is space for it. Otherwise gives it back, to be sent with
+    /// [`send_gathered_late`](Conn::send_gathered_late).
+    pub(crate) fn send_gathered(&self, mut coalesced: Coalesced) -> Result<Option<Coalesced>, Lost> {
+        if coalesced.0.is_empty() {
             return Ok(None);
         }
         let state = self.0.borrow();
         let sender = state.sender().ok_or(Lost)?;
-        match sender.try_append(gathered.0.len(), |out| append(&mut gathered.0, out)) {
+        match sender.try_append(coalesced.0.len(), |out| append(&mut coalesced.0, out)) {
             Ok(()) => Ok(None),
-            Err(SendError::Full) => Ok(Some(gathered)),
+            Err(SendError::Full) => Ok(Some(coalesced)),
             Err(_) => Err(Lost),
         }
     }
 
-    /// Waits for space and sends what was gathered.
-    pub(crate) async fn send_gathered_late(&self, mut gathered: Gathered) -> Result<(), Lost> {
-        poll_fn(|cx| self.poll_ready(cx, gathered.0.len())).await?;
+    /// Waits for space and sends what was coalesced.
+    pub(crate) async fn send_gathered_late(&self, mut coalesced: Coalesced) -> Result<(), Lost> {
+        poll_fn(|cx| self.poll_ready(cx, coalesced.0.len())).await?;
         let state = self.0.borrow();
         let sender = state.sender().ok_or(Lost)?;
-        sender.append(|out| append(&mut gathered.0, out)).map_err(|_| Lost)
+        sender.append(|out| append(&mut coalesced.0, out)).map_err(|_| Lost)
     }
 }
 

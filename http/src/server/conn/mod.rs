@@ -2,7 +2,7 @@
 //!
 //! Owns the connection, the bytes received and not yet consumed, and the deadlines. Shared by the serving loop and the
 //! body of the request under way, both on one thread and in one task; no borrow is held across an await. It decides
-//! nothing about HTTP: the protocol machine does. When the channel is closed or the connection is handed over, whoever
+//! nothing about HTTP: the protocol machine does. When the conn is closed or the connection is handed over, whoever
 //! still holds a body is told that its request is over.
 
 mod coalesce;
@@ -16,9 +16,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_engine::time::Timer;
-use tidegate_engine::{Chunk, Connection, ReceiveError, SendError, Sender};
+use tidegate_engine::{ByteSender, Chunk, Connection, ReceiveError, SendError};
 
-pub(crate) use coalesce::Gathered;
+pub(crate) use coalesce::Coalesced;
 
 use crate::error::{BodyError, RequestError};
 use crate::protocol::Protocol;
@@ -33,7 +33,7 @@ use crate::server::config::HttpConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost;
 
-pub(crate) struct Channel(RefCell<State>);
+pub(crate) struct Conn(RefCell<State>);
 
 struct State {
     /// `None` once it is closed or handed over.
@@ -75,11 +75,11 @@ enum Input {
     Piece(Bytes),
 }
 
-impl Channel {
-    pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Channel {
+impl Conn {
+    pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Conn {
         let protocol = Protocol::new(limits).with_server(config.server.clone());
         connection.set_write_timeout(Some(config.write_timeout));
-        Channel(RefCell::new(State {
+        Conn(RefCell::new(State {
             connection: Some(connection),
             protocol,
             chunk: None,
@@ -94,7 +94,7 @@ impl Channel {
         }))
     }
 
-    /// The next request; `None` if there is none, and the channel is to be closed. The one before is over.
+    /// The next request; `None` if there is none, and the conn is to be closed. The one before is over.
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
         let mut state = self.0.borrow_mut();
         if let Some(reader) = state.end_request() {
@@ -170,7 +170,7 @@ impl Channel {
     }
 }
 
-impl ContentSource for Channel {
+impl ContentSource for Conn {
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match self.state_of(request) {
             Some(mut state) => state.poll_content(cx),
@@ -201,7 +201,7 @@ impl ContentSource for Channel {
 }
 
 impl State {
-    fn sender(&self) -> Option<&Sender> {
+    fn sender(&self) -> Option<&ByteSender> {
         self.connection.as_ref().map(Connection::sender)
     }
 

@@ -1,4 +1,4 @@
-//! The sending half of a channel: whole responses, streamed ones, and 101.
+//! The sending half of a conn: whole responses, streamed ones, and 101.
 //!
 //! Encodes straight into the connection's queue where content is small, and queues large content by reference.
 
@@ -6,15 +6,15 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_engine::{COPY_BYTES_MAX, Connection, SendError, Sender};
+use tidegate_engine::{ByteSender, COPY_BYTES_MAX, Connection, SendError};
 
-use super::{Channel, Lost, date_now};
+use super::{Conn, Lost, date_now};
 use crate::error::ResponseError;
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
 use crate::response::Response;
 
-impl Channel {
+impl Conn {
     /// Sends a whole response, once there is space for it.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
@@ -86,7 +86,7 @@ impl Channel {
 
     fn send<T>(
         &self,
-        send: impl FnOnce(&mut Protocol, &Sender, HttpDate) -> Result<T, SendFailure>,
+        send: impl FnOnce(&mut Protocol, &ByteSender, HttpDate) -> Result<T, SendFailure>,
     ) -> Result<T, Lost> {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
@@ -125,7 +125,10 @@ impl From<SendError> for SendFailure {
 }
 
 /// Encodes into the connection's queue.
-fn append(sender: &Sender, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>) -> Result<(), SendFailure> {
+fn append(
+    sender: &ByteSender,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>,
+) -> Result<(), SendFailure> {
     let mut encoded = Ok(());
     sender.append(|out| encoded = encode(out))?;
     Ok(encoded?)

@@ -8,7 +8,7 @@ use tidegate_engine::SendError;
 use super::Session;
 use crate::close::CloseFrame;
 use crate::close::closing_handshake::Transport;
-use crate::conn::frame_queue::Outlet;
+use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
 use crate::error::Error;
 use crate::frame::{Frame, ReservedBits};
@@ -64,7 +64,7 @@ impl Session {
     /// Answers a ping, or keeps the answer until there is space.
     fn answer_ping(&mut self, payload: &[u8]) {
         if let Ok(frame) = Frame::pong(payload)
-            && self.outlet().try_queue_control(&frame) == Err(SendError::Full)
+            && self.frame_queue().try_queue_control(&frame) == Err(SendError::Full)
         {
             self.rare().pong = Some(payload.into());
         }
@@ -73,11 +73,11 @@ impl Session {
     /// Queues the pong that waits for space: a peer that pings and never reads must not fill memory with pongs. Nothing
     /// is received meanwhile; the write timeout ends the wait.
     pub(super) fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let outlet = Outlet(self.connection.sender());
+        let frame_queue = FrameQueue(self.connection.sender());
         let Some(pong) = self.rare.as_deref_mut().and_then(|rare| rare.pong.as_deref()) else { return Poll::Ready(()) };
         while let Ok(frame) = Frame::pong(pong) {
-            match outlet.try_queue_control(&frame) {
-                Err(SendError::Full) => match outlet.poll_ready_control(cx) {
+            match frame_queue.try_queue_control(&frame) {
+                Err(SendError::Full) => match frame_queue.poll_ready_control(cx) {
                     Poll::Pending => return Poll::Pending,
                     // There is space again.
                     Poll::Ready(_) => {}
@@ -96,8 +96,8 @@ impl Session {
     fn on_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
         self.notice_farewell();
         self.closing.receive_close();
-        if let Some(extras) = self.extras() {
-            extras.note_close(frame.as_ref());
+        if let Some(context) = self.context() {
+            context.note_close(frame.as_ref());
         }
         let handled = match self.config.control.close.clone() {
             Some(handler) => handler(&self.sender(), frame.as_ref()),

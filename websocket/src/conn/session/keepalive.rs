@@ -103,7 +103,7 @@ impl Session {
 
     fn ping(&mut self, payload: &[u8]) {
         let Ok(frame) = Frame::ping(payload) else { return };
-        let queued = self.outlet().try_queue_control(&frame);
+        let queued = self.frame_queue().try_queue_control(&frame);
         let pauses = self.connection.pauses_total();
         let Some(keepalive) = self.rare().keepalive.as_mut() else { return };
         match queued {

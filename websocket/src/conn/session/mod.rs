@@ -24,12 +24,12 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
 use crate::conn::closed::Closed;
 use crate::conn::compressor::Compression;
-use crate::conn::context::{Extras, extras_of};
-use crate::conn::frame_queue::Outlet;
+use crate::conn::context::{ConnContext, context_of};
+use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
 use crate::frame::{ReservedBits, Role};
 use crate::message::{Kept, Message, MessageKind};
-use crate::protocol::Plain;
+use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 use crate::protocol::{Protocol, ProtocolConfig};
 use crate::protocol_error::ProtocolError;
@@ -155,7 +155,7 @@ impl Session {
     /// A short whole message that begins the buffer, left there until [`release`](Self::release). `None` when
     /// [`poll_message`](Self::poll_message) has to look.
     #[inline]
-    pub(crate) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Plain>> {
+    pub(crate) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<ShortFrame>> {
         if self.rare.is_some() && !self.settle_for_plain(cx) {
             return Poll::Ready(None);
         }
@@ -176,7 +176,7 @@ impl Session {
             }
         }
         let input = &mut self.connection.buffer()[self.begin as usize..];
-        let plain = self.protocol.receive_plain(input);
+        let plain = self.protocol.try_short_frame(input);
         match plain {
             Some(plain) => {
                 self.used = plain.end();
@@ -189,18 +189,18 @@ impl Session {
 
     /// The payload of a plain message, which the next read drops.
     #[inline]
-    pub(crate) fn payload(&mut self, plain: Plain) -> &[u8] {
+    pub(crate) fn payload(&mut self, plain: ShortFrame) -> &[u8] {
         &self.connection.buffer()[self.begin as usize..][plain.range()]
     }
 
     /// Where in the connection's buffer the payload lies.
-    pub(crate) fn placed(&self, plain: Plain) -> Range<usize> {
+    pub(crate) fn placed(&self, plain: ShortFrame) -> Range<usize> {
         let (begin, range) = (self.begin as usize, plain.range());
         begin + range.start..begin + range.end
     }
 
     #[inline]
-    fn own(&mut self, plain: Plain) -> Result<Message, Error> {
+    fn own(&mut self, plain: ShortFrame) -> Result<Message, Error> {
         let payload = self.payload(plain);
         if payload.len() >= TAKE_BYTES_MIN {
             return self.take(plain);
@@ -220,7 +220,7 @@ impl Session {
     }
 
     /// The same for a payload that is worth more than what taking its memory over costs.
-    fn take(&mut self, plain: Plain) -> Result<Message, Error> {
+    fn take(&mut self, plain: ShortFrame) -> Result<Message, Error> {
         let range = self.placed(plain);
         (self.begin, self.used) = (0, 0);
         let payload = self.connection.take_bytes(range);
@@ -326,8 +326,8 @@ impl Session {
         }
     }
 
-    pub(crate) fn outlet(&self) -> Outlet<'_> {
-        Outlet(self.connection.sender())
+    pub(crate) fn frame_queue(&self) -> FrameQueue<'_> {
+        FrameQueue(self.connection.sender())
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -361,16 +361,16 @@ impl Session {
     }
 
     /// What most connections have none of.
-    pub(crate) fn extras(&self) -> Option<&Extras> {
-        self.config.extras.as_deref()
+    pub(crate) fn context(&self) -> Option<&ConnContext> {
+        self.config.context.as_deref()
     }
 
-    pub(crate) fn extras_mut(&mut self) -> &Extras {
-        extras_of(&mut self.config)
+    pub(crate) fn extras_mut(&mut self) -> &ConnContext {
+        context_of(&mut self.config)
     }
 
     pub(crate) fn closed(&mut self) -> Closed {
-        extras_of(&mut self.config).closed.closed(self.connection.sender())
+        context_of(&mut self.config).closed.closed(self.connection.sender())
     }
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
@@ -380,7 +380,7 @@ impl Session {
     fn send_close(&mut self, frame: Option<&CloseFrame>) {
         let before = self.closing;
         if self.closing.send_close().is_ok()
-            && let Err(SendError::Closed(cause)) = self.outlet().queue_close(frame)
+            && let Err(SendError::Closed(cause)) = self.frame_queue().queue_close(frame)
         {
             // Any other answer means that one is queued: by this call, or by a sender that was first.
             log::trace!("no close frame was sent: {cause}");
@@ -428,8 +428,8 @@ impl Session {
     fn lose(&mut self) -> Error {
         self.over = true;
         self.closing.lose();
-        if let Some(extras) = self.extras() {
-            extras.closed.end();
+        if let Some(context) = self.context() {
+            context.closed.end();
         }
         Error::Lost
     }

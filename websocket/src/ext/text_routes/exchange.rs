@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::InvalidBody;
-use crate::conn::extensions::Locals;
+use crate::conn::extensions::Extensions;
 use crate::message::Message;
 
 /// A request as it came.
@@ -44,12 +44,12 @@ impl Received {
 pub struct TextRequest {
     received: Received,
     params: Vec<(String, String)>,
-    locals: Locals,
+    extensions: Extensions,
 }
 
 impl TextRequest {
-    pub(super) fn new(received: Received, params: Vec<(String, String)>, locals: &Locals) -> Self {
-        Self { received, params, locals: locals.clone() }
+    pub(super) fn new(received: Received, params: Vec<(String, String)>, extensions: &Extensions) -> Self {
+        Self { received, params, extensions: extensions.clone() }
     }
 
     /// The client's number for it.
@@ -101,8 +101,8 @@ impl TextRequest {
     }
 
     /// What the application keeps with the connection.
-    pub fn locals(&self) -> &Locals {
-        &self.locals
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn requests_are_read() {
         let received =
             Received::parse(r#"{"id":18446744073709551615,"method":"GET","target":"/a?b=c?d","body":{"x":[1]}}"#);
-        let request = TextRequest::new(received.unwrap(), Vec::new(), &Locals::default());
+        let request = TextRequest::new(received.unwrap(), Vec::new(), &Extensions::default());
         assert_eq!((request.id(), request.method(), request.target()), (u64::MAX, "GET", "/a?b=c?d"));
         assert_eq!((request.path(), request.query()), ("/a", Some("b=c?d")));
         assert_eq!(request.body_json(), r#"{"x":[1]}"#);
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_missing_body_is_null() {
         for text in [r#"{"id":1,"method":"GET","target":""}"#, r#"{"id":1,"method":"GET","target":"","body":null}"#] {
-            let request = TextRequest::new(Received::parse(text).unwrap(), Vec::new(), &Locals::default());
+            let request = TextRequest::new(Received::parse(text).unwrap(), Vec::new(), &Extensions::default());
             assert_eq!((request.body_json(), request.query()), ("null", None));
             assert_eq!(request.body::<Option<u8>>().unwrap(), None);
         }

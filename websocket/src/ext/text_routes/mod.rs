@@ -23,7 +23,7 @@ pub use exchange::{TextRequest, TextResponse};
 use tree::Tree;
 
 use crate::conn::WebSocket;
-use crate::conn::extensions::Locals;
+use crate::conn::extensions::Extensions;
 use crate::error::Error;
 
 /// Answers requests that come as text messages, in JSON, with messages of the same kind. Feature `json`.
@@ -137,16 +137,16 @@ impl TextRoutes {
         self.route("DELETE", target, handler)
     }
 
-    /// Answers requests until the messages end. Handlers get the connection's [`Locals`]. A binary message is answered like
+    /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. A binary message is answered like
     /// one that is no JSON.
     ///
     /// # Errors
     /// As [`WebSocket::recv`] and [`WebSocket::send`].
     pub async fn serve(&self, ws: &mut WebSocket) -> Result<(), Error> {
-        let locals = ws.locals();
+        let extensions = ws.extensions();
         while let Some(message) = ws.recv().await? {
             let response = match message.as_text() {
-                Some(text) => self.answer(text, &locals).await,
+                Some(text) => self.answer(text, &extensions).await,
                 None => bad_request(0, "a request is a text message"),
             };
             ws.send(response).await?;
@@ -155,7 +155,7 @@ impl TextRoutes {
     }
 
     /// The response to one text message, for connections that receive other messages too.
-    pub async fn answer(&self, text: &str, locals: &Locals) -> TextResponse {
+    pub async fn answer(&self, text: &str, extensions: &Extensions) -> TextResponse {
         let received = match Received::parse(text) {
             Ok(received) => received,
             Err((id, error)) => return bad_request(id, &error.to_string()),
@@ -173,7 +173,8 @@ impl TextRoutes {
             };
             params.push((name.clone(), value));
         }
-        let answered = catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, locals))));
+        let answered =
+            catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, extensions))));
         match answer_or_panic(answered).await {
             Ok(response) => response.with_id(id),
             Err(panic) => {

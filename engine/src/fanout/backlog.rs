@@ -8,11 +8,11 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::members::Serial;
+use super::members::MembershipId;
 
 /// What is kept for one connection.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct Backlog {
     messages: VecDeque<Message>,
     /// How many were taken from the front in all: places count from the first that was ever kept.
     taken: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Kept {
 }
 
 /// What a message is about, and the membership it came by: other fan-outs may mean something else by the same name.
-pub(crate) type Key = (Serial, Bytes);
+pub(crate) type Key = (MembershipId, Bytes);
 
 struct Message {
     bytes: Bytes,
@@ -31,16 +31,16 @@ struct Message {
 
 /// The bounds of what is kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KeptBounds {
+pub(crate) struct BacklogBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
     /// Bytes that may be queued when a message leaves from here.
     pub(crate) queue_bytes_max: usize,
 }
 
-impl Kept {
+impl Backlog {
     /// Keeps a message: in the place of an older one of its key, or as the newest.
-    pub(crate) fn keep(&mut self, bytes: Bytes, key: Option<Key>, bounds: KeptBounds) {
+    pub(crate) fn keep(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
             self.bytes = self.bytes - older.bytes.len() + bytes.len();
@@ -78,9 +78,9 @@ impl Kept {
 mod tests {
     use super::*;
 
-    const BOUNDS: KeptBounds = KeptBounds { messages_max: 3, bytes_max: 10, queue_bytes_max: 100 };
+    const BOUNDS: BacklogBounds = BacklogBounds { messages_max: 3, bytes_max: 10, queue_bytes_max: 100 };
 
-    fn contents(kept: &mut Kept) -> Vec<Bytes> {
+    fn contents(kept: &mut Backlog) -> Vec<Bytes> {
         std::iter::from_fn(|| {
             let first = kept.first();
             kept.take_first();
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_lost() {
-        let mut kept = Kept::default();
+        let mut kept = Backlog::default();
         for message in ["1", "2", "3", "4"] {
             kept.keep(message.into(), None, BOUNDS);
         }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_newer_message_takes_the_place_of_its_key() {
-        let mut kept = Kept::default();
+        let mut kept = Backlog::default();
         let key = |key: &'static str| Some((0, Bytes::from(key)));
         kept.keep("a1".into(), key("a"), BOUNDS);
         kept.keep("b1".into(), key("b"), BOUNDS);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_key_holds_within_its_fan_out() {
-        let mut kept = Kept::default();
+        let mut kept = Backlog::default();
         for (serial, message) in [(1, "a"), (2, "b")] {
             kept.keep(message.into(), Some((serial, Bytes::from("key"))), BOUNDS);
         }
