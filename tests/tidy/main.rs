@@ -4,6 +4,8 @@
 //! whole checkout and shows every complaint at once. A rule that is wrong in a place gets an entry in one of the lists
 //! below, with the reason, and an entry that has become needless is itself a complaint.
 
+mod imports;
+mod layers;
 mod rules;
 mod source;
 
@@ -11,6 +13,9 @@ use source::{Files, Text};
 
 /// Rust files longer than this hold two things.
 const SOURCE_LINES_MAX: usize = 500;
+
+/// The most Rust files in one folder of a published crate, subfolders not counted.
+const FOLDER_FILES_MAX: usize = 20;
 
 /// Files that may be longer, and why.
 const LONG_FILES: &[(&str, &str)] = &[];
@@ -49,6 +54,8 @@ fn the_checkout_is_tidy() {
     for file in files.iter() {
         complaints.extend(check(file));
     }
+    complaints.extend(imports::directions(&files, layers::LAYERS, layers::CIRCLES));
+    complaints.extend(rules::folder_sizes(&files));
     complaints.extend(rules::needless_exceptions(&files));
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }

@@ -1,7 +1,10 @@
 //! The rules. Each takes a file and gives complaints; each has a test that it complains when it should and only then.
 
+use std::collections::BTreeMap;
+
+use crate::layers::LAYERS;
 use crate::source::{Files, Text, word_character};
-use crate::{DEPENDENCIES, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
+use crate::{DEPENDENCIES, FOLDER_FILES_MAX, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
 
 /// Words for which the project has another, and that one.
 const WORDS: &[(&str, &str)] = &[("reactor", "worker"), ("shard", "worker")];
@@ -157,6 +160,26 @@ pub fn manifest(file: &Text) -> Vec<String> {
     found
 }
 
+/// Folders of the published crates that hold too many Rust files, subfolders not counted.
+pub fn folder_sizes(files: &Files) -> Vec<String> {
+    let published = |path: &str| {
+        path.starts_with("src/")
+            || LAYERS.iter().any(|(name, _)| path.strip_prefix(name).is_some_and(|rest| rest.starts_with("/src/")))
+    };
+    let mut counts = BTreeMap::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".rs") && published(&file.path)) {
+        let (folder, _) = file.path.rsplit_once('/').expect("it lies in a `src`");
+        *counts.entry(folder).or_insert(0) += 1;
+    }
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count > FOLDER_FILES_MAX)
+        .map(|(folder, count)| {
+            format!("{folder}: {count} files, more than {FOLDER_FILES_MAX}: group them in subfolders")
+        })
+        .collect()
+}
+
 /// Entries of the lists of exceptions that nothing needs any more.
 pub fn needless_exceptions(files: &Files) -> Vec<String> {
     let long = LONG_FILES.iter().filter(|(path, _)| {
@@ -215,6 +238,20 @@ mod tests {
     fn names() {
         assert_eq!(file_name(&text("http/src/utils.rs", "")).len(), 1);
         assert!(file_name(&text("http/src/mask_utils.rs", "")).is_empty());
+    }
+
+    #[test]
+    fn sizes_of_folders() {
+        let files = |folder: &str, count: usize| -> Files {
+            (0..count)
+                .map(|number| text(&format!("{folder}/{number}.rs"), ""))
+                .chain([text("http/src/b/c.rs", "")])
+                .collect()
+        };
+        assert_eq!(folder_sizes(&files("http/src", FOLDER_FILES_MAX + 1)).len(), 1);
+        for good in [("http/src", FOLDER_FILES_MAX), ("http/tests", FOLDER_FILES_MAX + 1), ("benches/src", 99)] {
+            assert_eq!(folder_sizes(&files(good.0, good.1)), Vec::<String>::new(), "{good:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,11 @@ impl Text {
         blank(&self.content).lines().map(str::to_owned).collect()
     }
 
+    /// The code without items that only tests are compiled with; lines and columns stay.
+    pub fn shipped_code(&self) -> String {
+        blank_tests(blank(&self.content))
+    }
+
     /// The complaint that line `number` of this file `what`.
     pub fn complain(&self, number: usize, what: &str) -> String {
         format!("{}:{number}: {what}", self.path)
@@ -46,6 +51,12 @@ impl Files {
 
     pub fn iter(&self) -> impl Iterator<Item = &Text> {
         self.0.iter()
+    }
+}
+
+impl FromIterator<Text> for Files {
+    fn from_iter<I: IntoIterator<Item = Text>>(texts: I) -> Files {
+        Files(texts.into_iter().collect())
     }
 }
 
@@ -104,6 +115,72 @@ fn blank(source: &str) -> String {
 
 pub fn word_character(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
+}
+
+/// Replaces what stands under a `#[cfg(test)]` or `#[cfg(all(test, ..))]` in `code` by spaces.
+fn blank_tests(mut code: String) -> String {
+    const ATTRIBUTE: &str = "#[cfg(";
+    let mut from = 0;
+    while let Some(start) = code[from..].find(ATTRIBUTE).map(|at| from + at) {
+        let inner = start + ATTRIBUTE.len();
+        let end = inner + bracketed(&code[inner..], |_| false);
+        from = inner;
+        let condition = &code[inner..end];
+        if condition == "test" || condition.starts_with("all(test,") {
+            // The attribute's own `)]` first.
+            let end = (end + 2).min(code.len());
+            let end = end + item(&code[end..]);
+            let spaces = code[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect::<String>();
+            code.replace_range(start..end, &spaces);
+        }
+    }
+    code
+}
+
+/// The length of the item, field, variant, arm or statement that `rest` starts with, attributes included.
+fn item(rest: &str) -> usize {
+    // A comma ends what begins with none of these.
+    const ITEMS: &str = "async const enum extern fn impl let macro_rules mod static struct trait type unsafe use";
+    let mut head = 0;
+    loop {
+        head += rest[head..].len() - rest[head..].trim_start().len();
+        if rest[head..].starts_with("#[") {
+            head += 2 + bracketed(&rest[head + 2..], |_| false) + 1;
+        } else if rest[head..].starts_with("pub(") {
+            head += 4 + bracketed(&rest[head + 4..], |_| false) + 1;
+        } else if rest[head..].starts_with("pub ") {
+            head += 4;
+        } else {
+            break;
+        }
+    }
+    let word = rest[head..].split(|c| !word_character(c)).next().unwrap_or_default();
+    let in_list = ITEMS.split(' ').all(|start| start != word);
+    let body = head + bracketed(&rest[head..], |c| matches!(c, ';' | '}') || in_list && c == ',');
+    // A tree of imports and some values have a semicolon behind their brace.
+    let behind = &rest[body..];
+    match behind.trim_start().strip_prefix(';') {
+        Some(next) if rest[..body].ends_with('}') => rest.len() - next.len(),
+        _ => body,
+    }
+}
+
+/// The length of `rest` up to the bracket that encloses it, or through the first character outside of inner brackets
+/// that is an end; the last bracket of an inner pair counts as outside.
+fn bracketed(rest: &str, is_end: impl Fn(char) -> bool) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => return at,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && is_end(c) {
+            return at + c.len_utf8();
+        }
+    }
+    rest.len()
 }
 
 /// The length of the block comment that `rest` starts with; they nest.
@@ -177,5 +254,25 @@ fn comments_and_literals_are_blanked() {
         ("\"a\nb\" c", "\"\"\n\"\" c"),
     ] {
         assert_eq!(blank(source), code, "{source}");
+    }
+}
+
+#[test]
+fn items_for_tests_are_blanked() {
+    for (source, code) in [
+        ("a\n#[cfg(test)]\nmod tests {\n    b { c }\n}\nd", "a\n\n\n\n\nd"),
+        ("#[cfg(test)]\nmod tests;\nd", "\n\nd"),
+        ("#[cfg(all(test, not(loom)))]\nuse a::{b, c};\nd", "\n\nd"),
+        ("#[cfg(not(test))]\na", "#[cfg(not(test))]\na"),
+        ("#[cfg(any(test, b))]\na", "#[cfg(any(test, b))]\na"),
+        ("#[cfg(test)] #[c(d)] pub(crate) fn a<A, B>() -> [A; 2] {} d", " d"),
+        ("{ #[cfg(test)] a: b, d: e }", "{  d: e }"),
+        ("{ d, #[cfg(test)] a }", "{ d, }"),
+        ("#[cfg(test)] static A: B = B { c }; d", " d"),
+    ] {
+        let blanked = blank_tests(source.to_owned());
+        assert_eq!(blanked.len(), source.len(), "{source}");
+        let words = |text: &str| text.split(' ').collect::<String>();
+        assert_eq!(words(&blanked), words(code), "{source}");
     }
 }

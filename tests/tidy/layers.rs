@@ -1,0 +1,59 @@
+//! Which module of a crate may import which.
+//!
+//! A crate's modules stand in one order, from the public surface down to the parts that know nothing of the rest. A
+//! module imports only modules below it. Inside a top-level folder everything may import everything.
+
+/// The modules and folders directly below each crate's `src`, top first.
+pub const LAYERS: &[(&str, &[&str])] = &[
+    (
+        "engine",
+        &[
+            "lib",
+            "bench_support",
+            "engine",
+            "worker",
+            "executor",
+            "fanout",
+            "connection",
+            "driver",
+            "config",
+            "shared",
+            "time",
+            "shutdown",
+            "stats",
+            "error",
+            "util",
+        ],
+    ),
+    ("http", &["lib", "server", "request", "protocol", "response", "upgrade", "body_stream", "error"]),
+    (
+        "websocket",
+        &[
+            "lib",
+            "ext",
+            "hub",
+            "serve",
+            "conn",
+            "protocol",
+            "deflate",
+            "handshake",
+            "frame",
+            "config",
+            "error",
+            "message",
+            "close",
+            "protocol_error",
+            "limits",
+            "utf8",
+            "buffer_pool",
+        ],
+    ),
+];
+
+/// Imports that point up: the crate, the importing module, the imported one, and the reason.
+pub const CIRCLES: &[(&str, &str, &str, &str)] = &[(
+    "engine",
+    "shared",
+    "fanout",
+    "`Command::FanOut` holds the lane it is for; a trait object would add an indirection",
+)];
