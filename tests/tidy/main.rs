@@ -8,6 +8,7 @@ mod imports;
 mod layers;
 mod rules;
 mod source;
+mod words;
 
 use source::{Files, Text};
 
@@ -63,12 +64,13 @@ fn the_checkout_is_tidy() {
 /// Every rule that applies to `file`.
 fn check(file: &Text) -> Vec<String> {
     let mut complaints = rules::machine_paths(file);
+    complaints.extend(words::replaced(file));
     if file.path.ends_with(".rs") {
         complaints.extend(rules::length(file));
         complaints.extend(rules::file_name(file));
         complaints.extend(rules::left_behind(file));
         complaints.extend(rules::commented_out(file));
-        complaints.extend(rules::words(file));
+        complaints.extend(rules::getters(file));
         complaints.extend(rules::unsafe_places(file));
         complaints.extend(rules::waiting(file));
     }

@@ -6,9 +6,6 @@ use crate::layers::LAYERS;
 use crate::source::{Files, Text, word_character};
 use crate::{DEPENDENCIES, FOLDER_FILES_MAX, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
 
-/// Words for which the project has another, and that one.
-const WORDS: &[(&str, &str)] = &[("reactor", "worker"), ("shard", "worker")];
-
 /// What must not be left in the sources. Split, so that this file does not contain it.
 const LEFT_BEHIND: &[&str] = &[
     concat!("to", "do!("),
@@ -72,22 +69,17 @@ pub fn commented_out(file: &Text) -> Vec<String> {
     })
 }
 
-/// Words of other projects for what has a word here, in the sources of the published crates, comments included.
-pub fn words(file: &Text) -> Vec<String> {
+/// A getter is named after what it returns.
+pub fn getters(file: &Text) -> Vec<String> {
     if file.is_test() || file.path.starts_with("benches/") {
         return Vec::new();
     }
-    let mut found = complaints(file, |line| {
-        let line = line.to_lowercase();
-        let (word, ours) = WORDS.iter().find(|(word, _)| has_word_start(&line, word))?;
-        Some(format!("`{word}`: the word here is `{ours}`"))
-    });
-    for (number, line) in (1..).zip(file.code()) {
-        if has_word_start(&line, "get_") && line.contains("fn get_") {
-            found.push(file.complain(number, "a getter is named after what it gives, without `get_`"));
-        }
-    }
-    found
+    let code = file.code();
+    (1..)
+        .zip(&code)
+        .filter(|(_, line)| line.contains("fn get_"))
+        .map(|(number, _)| file.complain(number, "a getter is named after what it returns, without `get_`"))
+        .collect()
 }
 
 pub fn unsafe_places(file: &Text) -> Vec<String> {
@@ -203,11 +195,6 @@ fn complaints(file: &Text, rule: impl Fn(&str) -> Option<String>) -> Vec<String>
     file.lines().filter_map(|(number, line)| Some(file.complain(number, &rule(line)?))).collect()
 }
 
-/// Does a word of `line` start with `start`? In `snake_case`, each part is a word.
-fn has_word_start(line: &str, start: &str) -> bool {
-    line.match_indices(start).any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
-}
-
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word)
         .any(|(at, _)| !line[..at].ends_with(word_character) && !line[at + word.len()..].starts_with(word_character))
@@ -270,11 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn our_words() {
-        let good = "struct Sharpened; // a worker, harder";
-        for bad in ["struct Reactor;", "// each shard", "let my_shard = 1;", "fn get_a() {}"] {
-            tells_apart(words, "engine/src/a.rs", bad, good);
-        }
+    fn names_of_getters() {
+        tells_apart(getters, "engine/src/a.rs", "fn get_a() {}", "fn a() {} // fn get_a");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<Text>) {
 }
 
 /// Replaces comments by spaces, and string and character literals by as many quotes; lines and columns stay.
-fn blank(source: &str) -> String {
+pub fn blank(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
