@@ -152,7 +152,7 @@ fn pacing(args: &Args) -> Result<Pacing, Failure> {
         None if args.has("sliding") => Ok(Pacing::Sliding { depth }),
         None => Ok(Pacing::Windows { depth }),
         Some(rate) if !(rate > 0.0 && rate.is_finite()) => {
-            Err(format!("invalid --rate {rate}: must be above 0").into())
+            Err(format!("invalid --rate {rate}: must be a finite number above 0").into())
         }
         Some(_) if args.has("depth") || args.has("sliding") => {
             Err("--rate makes an open loop: omit --depth and --sliding".into())

@@ -182,8 +182,8 @@ impl Server {
         let starved = completion.result == -libc::ENOBUFS;
         let connection = &mut self.connections[index];
         match connection.life {
-            // Only with every buffer held will a later send completion arm it again. If some are free already, arm it
-            // now.
+            // With every buffer held, a later send completion arms the receive again. Otherwise buffers are free
+            // already and nothing else would, so it is armed now.
             Life::Open if starved && self.buffers_held == self.buffers_total => self.starved.push_back(index as u32),
             Life::Open if starved => self.arm_receive(index as u32)?,
             Life::Open if completion.result > 0 => self.arm_receive(index as u32)?,
