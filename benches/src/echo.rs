@@ -1,4 +1,4 @@
-//! The echo mode: every message comes back, as plain bytes or as WebSocket messages.
+//! The echo mode: every message is echoed, as plain bytes or as WebSocket messages.
 
 use std::io::Write as _;
 use std::net::TcpStream;

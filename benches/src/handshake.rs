@@ -21,7 +21,7 @@ pub enum HandshakeError {
     /// The connection ended before the response head did.
     #[error("handshake: the server closed the connection")]
     Closed,
-    /// The response head has no end within 16 KiB.
+    /// The response head exceeds 16 KiB.
     #[error("handshake: the response head exceeds {HEAD_BYTES_MAX} bytes")]
     TooLong,
     /// The response does not accept the upgrade as requested.

@@ -53,7 +53,9 @@ impl Conditions {
             ("congestion control", &self.congestion_control, &later.congestion_control),
         ];
         if let Some((what, before, now)) = same.into_iter().find(|(_, before, now)| before != now) {
-            return Err(format!("measurements can't be joined: the {what} was {before:?} and is {now:?}"));
+            return Err(format!(
+                "cannot join measurements: the {what} was {before:?} and is {now:?}, but must be the same"
+            ));
         }
         let both = [
             (&mut self.date, later.date),

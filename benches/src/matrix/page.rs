@@ -1,7 +1,8 @@
 //! The report as a page: conditions, aims and verdicts, a table per case, the servers.
 //!
 //! Everything on it except fixed prose is computed from the results, so it can be rewritten from a saved file.
-//! Explanations of missed aims belong into `notes.md` beside it, which the page links and nothing here writes.
+//! Explanations of missed aims belong in `notes.md` beside it. The page links that file, and this module never writes
+//! it.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The servers Tidegate is measured against, in one program so that they are linked once.
+//! The servers that Tidegate is measured against, in one program so that they are linked only once.
 //!
 //! Each peer is one module, written as its documentation writes such a server, with the settings documented as the
 //! fastest, on one thread. `catalogue` lists them and the cases they cannot do. All of them use the system's allocator
