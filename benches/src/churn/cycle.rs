@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_another_key_is_refused() {
+    fn the_answer_to_another_key_is_refused_even_if_it_was_right_once() {
         let mut upgrades = Upgrades::new("h", "/ws", 2);
         let response = response(&upgrades, 0);
         assert!(say(&mut Cycle::new(0, 0), &mut upgrades, &response, 1_000).is_ok());
