@@ -1,7 +1,8 @@
-//! What the linker has to be told for the peer uWebSockets; nothing without its feature.
+//! Linker arguments for the peer uWebSockets; does nothing without its feature.
 
-/// Its crate gives objects for GCC's link-time optimisation, which only GCC's own linker takes, and does not say which
-/// libraries they need. They are needed only once those objects are compiled, so they are kept whatever comes first.
+/// The crate builds objects for GCC's link-time optimisation, which only GCC's own linker accepts, and does not declare
+/// the libraries they need. The linker sees that need only after compiling those objects, so it must keep the libraries
+/// in any case.
 const ARGUMENTS: &[&str] = &["-fuse-ld=bfd", "-Wl,--no-as-needed", "-luv", "-lssl", "-lcrypto", "-lz", "-lstdc++"];
 
 fn main() {

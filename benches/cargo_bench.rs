@@ -1,20 +1,22 @@
-//! What `cargo bench` runs: builds the servers and the tools, then the micro benches and the matrix at a short setting.
+//! The program of `cargo bench`: builds the servers and the tools, then runs the micro benches and the matrix with
+//! short settings.
 //!
-//! Arguments after `--` go to the matrix, which then runs alone (`cargo bench -- --only echo --rounds 5`; `--help` lists them). Without
-//! any, all of it has to end within 20 minutes of two cores, building included, so the matrix gets what time is left.
+//! Arguments after `--` go to the matrix, which then runs alone (`cargo bench -- --only echo --rounds 5`; `--help`
+//! lists them). Without arguments everything must end within 20 minutes on two cores, including the build, so the
+//! matrix gets the time that is left.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-/// How long `cargo bench` may take without arguments. What cargo took to build this program is not seen here.
+/// Time limit of `cargo bench` without arguments. It does not include the time in which cargo built this program.
 const TIME: Duration = Duration::from_secs(18 * 60);
 
 fn main() -> ExitCode {
     let begun = Instant::now();
     let mut arguments: Vec<String> = env::args().skip(1).collect();
-    // Cargo says so when it benches; as a test there is nothing to do.
+    // Cargo passes `--bench` when it benches. As a test there is nothing to do.
     let benching = arguments.iter().any(|argument| argument == "--bench");
     arguments.retain(|argument| argument != "--bench" && argument != "--short");
     if !benching {
@@ -22,19 +24,19 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some(programs) = programs() else {
-        eprintln!("cargo bench: can't find the folder of the built programs");
+        eprintln!("cargo bench: cannot find the folder of the built programs");
         return ExitCode::FAILURE;
     };
     let mut complete = cargo(ECHO);
     if !build_peers() {
-        eprintln!("cargo bench: the peers can't be built; measuring without them");
+        eprintln!("cargo bench: building the peers failed; measuring without them");
         complete = false;
         if !cargo(TOOLS) {
             return ExitCode::FAILURE;
         }
     }
     if arguments.is_empty() && !cargo(&format!("{MICRO} {MICRO_SHORT}")) {
-        eprintln!("cargo bench: the micro benches failed; going on without them");
+        eprintln!("cargo bench: the micro benches failed; continuing without them");
         complete = false;
     }
     let mut matrix = Command::new(programs.join("bench"));
@@ -43,20 +45,20 @@ fn main() -> ExitCode {
         matrix.arg(format!("--budget={}", TIME.saturating_sub(begun.elapsed()).as_secs()));
     }
     complete &= succeeds(&mut matrix);
-    println!("\ncargo bench took {} s after its own building", begun.elapsed().as_secs());
+    println!("\ncargo bench took {} s, without building itself", begun.elapsed().as_secs());
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Tidegate as it is measured.
+/// Builds Tidegate's server.
 const ECHO: &str = "build --release --example echo";
 
-/// The limits, the load generator, the matrix, and what Tidegate is measured against.
+/// Builds the limits, the load generator, the matrix and the peers.
 const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features peers --bins";
 
-/// The same with uWebSockets, whose crate needs libraries that a machine may not have.
+/// Also builds uWebSockets, whose crate needs libraries that may be missing on the machine.
 const AND_UWEBSOCKETS: &str = "build --release -p tidegate-benches --features peers-uwebsockets --bins";
 
-/// Builds every peer there can be here.
+/// Builds all peers, and uWebSockets where its libraries are installed.
 fn build_peers() -> bool {
     let has_libraries = ["libuv", "openssl", "zlib"].iter().all(|library| {
         Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|status| status.success())
@@ -64,17 +66,17 @@ fn build_peers() -> bool {
     if has_libraries && cargo(AND_UWEBSOCKETS) {
         return true;
     }
-    eprintln!("cargo bench: without uWebSockets; benches/peers.md says what its crate needs");
+    eprintln!("cargo bench: measuring without uWebSockets; benches/peers.md lists the libraries it needs");
     cargo(TOOLS_AND_PEERS)
 }
 
-/// Without the peers.
+/// Builds everything but the peers.
 const TOOLS: &str = "build --release -p tidegate-benches --bins";
 
-/// Wall times of single parts.
+/// Runs the micro benches.
 const MICRO: &str = "bench -p tidegate-benches --features micro --bench micro --";
 
-/// A third of a second for each of them: a glance, under a minute in all.
+/// Options of the micro benches: a third of a second each, under a minute in all.
 const MICRO_SHORT: &str =
     "--warm-up-time 0.1 --measurement-time 0.2 --sample-size 10 --nresamples 1000 --noplot --discard-baseline";
 
@@ -82,12 +84,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where cargo puts programs of the release profile: this one is in its folder `deps`.
+/// Returns the folder of release programs. This program is in its subfolder `deps`.
 fn programs() -> Option<PathBuf> {
     Some(env::current_exe().ok()?.parent()?.parent()?.to_path_buf())
 }
 
-/// Runs cargo with the words of `step`; whether it succeeded.
+/// Runs cargo with the words of `step`. Returns whether it succeeded.
 fn cargo(step: &str) -> bool {
     println!("cargo {step}");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# The Autobahn test suite against the echo example, on every engine and handler placement.
+# Runs the Autobahn test suite against the echo example, on every engine and handler placement.
 # usage: autobahn.sh [--all | CASE-GLOB...]
 #
-# Default cases: groups 1-7, 9 and 10 whole, and of those about compression, 12 and 13, 25 of 216: 326 cases, about 30 s a
-# combination on two idle cores. --all: all 517, about 18 minutes a combination.
-# Exit 0: every case ran everywhere, none FAILED, and every connection was closed as it should be.
-# A combination is left out only where the kernel gives this process no io_uring, and then a line says SKIPPED.
-# Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page for each case, log.txt, server.log).
-# Needs python3 with venv; the suite is installed into ci/autobahn/venv at the first run.
+# Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
+# combination on two idle cores. --all: all 517, about 18 minutes per combination.
+# Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
+# A combination is skipped only where the kernel refuses io_uring to this process; a line then says SKIPPED.
+# Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page per case, log.txt, server.log).
+# Needs python3 with venv. The first run installs the suite into ci/autobahn/venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 suite=$PWD/ci/autobahn
-# Of 12 and 13 each way to compress and to negotiate: short messages whole, longer ones in fragments, and large ones.
+# Of 12 and 13 each way to compress and to negotiate, with short whole messages, longer fragmented ones, and large ones.
 default_cases=('1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '9.*' '10.*' '12.*.3' '12.*.13' '12.3.10' '13.*.3' '13.*.13')
 default_cases_count=326
 all_cases_count=517
 combinations=(uring/same-core uring/inline uring/threads:2 std)
 
-ready_seconds_max=20 # from start to listening; it is far below a second on an idle machine
+ready_seconds_max=20 # from start to listening; far below a second on an idle machine
 stop_seconds_max=40  # the server's own drain deadline is 30 s
 suite_seconds_max=7200
 
@@ -38,7 +38,7 @@ install_suite() {
   exec 9<&-
 }
 
-# Prints why io_uring cannot be had here, or nothing.
+# Prints why the kernel refuses io_uring, or nothing.
 io_uring_missing() {
   python3 - <<'P'
 import ctypes, errno, os
@@ -66,12 +66,12 @@ start_server() { # PORT LOG ENGINE-OPTIONS...; sets $server
     kill -0 "$server" 2>/dev/null || break
     sleep 0.1
   done
-  echo "the server does not listen on port $port; its output:"
+  echo "the server is not listening on port $port; its output:"
   tail -n 20 "$log"
   return 1
 }
 
-stop_server() { # LOG; 0 if the server was still there and ended by itself, with success, on SIGTERM
+stop_server() { # LOG; 0 if the server was still running and exited successfully on SIGTERM
   local log=$1 pid=$server i status=0
   kill -TERM "$pid" 2>/dev/null || true
   for ((i = 0; i < stop_seconds_max * 10; i++)); do
@@ -82,7 +82,7 @@ stop_server() { # LOG; 0 if the server was still there and ended by itself, with
   wait "$pid" || status=$?
   server=
   [ "$status" -eq 0 ] && return 0
-  echo "the server ended with status $status; its last output:"
+  echo "the server exited with status $status; its last output:"
   tail -n 20 "$log"
   return 1
 }
@@ -100,12 +100,12 @@ run_combination() { # NAME CASES...
     >"$out/summary.txt" || status=1
   cat "$out/summary.txt"
   stop_server "$out/server.log" || status=1
-  # The suite counts a connection that was closed wrongly apart from a case that FAILED; here both are failures.
+  # The suite counts wrongly closed connections separately from FAILED cases. Here both are failures.
   grep -q ' BADCLOSE=0$' "$out/summary.txt" || status=1
-  # What comes out unimplemented was not negotiated: compression, which is on here.
+  # A case is unimplemented if compression was not negotiated, and compression is on here.
   grep -q ' UNIMPLEMENTED=0 ' "$out/summary.txt" || status=1
   if [ -n "$cases_count" ] && ! grep -q " cases=$cases_count\$" "$out/summary.txt"; then
-    echo "not the $cases_count cases that were asked for"
+    echo "the suite did not run exactly the $cases_count requested cases"
     status=1
   fi
   return "$status"

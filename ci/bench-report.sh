@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures the whole matrix and writes docs/benchmarks: numbers, tables, plots, conditions.  Takes about an hour.
+# Measures the whole matrix and writes docs/benchmarks: numbers, tables, plots, conditions. Takes about an hour.
 # usage: bench-report.sh [OPTION-OF-BENCH...]     (bench --help lists them; --from docs/benchmarks/results.json measures nothing)
-# Needs Linux with io_uring and two cores with nothing else to do: servers run on core 0, the load on core 1.
+# Needs Linux with io_uring and two otherwise idle cores: servers run on core 0, the load on core 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

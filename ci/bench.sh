@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The matrix of servers and cases, with whatever peers are already built.
-# usage: bench.sh [OPTION-OF-BENCH...]     (bench --help lists them; default: the echo cases of Tidegate and of the limits, about 2 minutes)
-# Needs Linux with io_uring and two cores with nothing else to do: servers run on core 0, the load on core 1.
+# Runs the matrix of servers and cases, with the peers that are already built.
+# usage: bench.sh [OPTION-OF-BENCH...]     (bench --help lists them; default: the echo cases of Tidegate and the limits, about 2 minutes)
+# Needs Linux with io_uring and two otherwise idle cores: servers run on core 0, the load on core 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Is the Rust code formatted?  usage: fmt.sh [--fix]
+# Checks the format of the Rust code, or formats it with --fix.  usage: fmt.sh [--fix]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

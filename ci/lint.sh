@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# clippy over every target and feature, then the documentation; a warning of either is an error.  usage: lint.sh [--peers]
+# Runs clippy on every target and feature and builds the documentation; warnings are errors.  usage: lint.sh [--peers]
 #
-# The servers of others that we measure against are left out: they are some 250 crates. With --peers only they are checked.
+# The peers of the benchmarks are left out, because they take some 250 crates. With --peers only they are checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ if [[ "${1:-}" == --peers ]]; then
     exec cargo clippy --package tidegate-benches --features peers --bin peers -- -D warnings
 fi
 
-# Every feature of the benches but the peers, from their manifest.
+# Every feature of the benches except the peers, read from their manifest.
 features=$(sed -n '/^\[features\]/,/^\[[^f]/s/^\([a-z0-9_-]*\) = .*/\1/p' benches/Cargo.toml | { grep -v '^peer' || true; } | paste -sd, -)
 
 export RUSTDOCFLAGS="-D warnings"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The engine's queues and wakes under loom: every interleaving, up to loom's bounds.  usage: loom.sh [TEST-NAME-FILTER]
-# env: LOOM_MAX_PREEMPTIONS (default 3: more finds no more in practice and takes hours)
+# Tests the engine's queues and wakes under loom: every interleaving within loom's bounds.  usage: loom.sh [TEST-NAME-FILTER]
+# env: LOOM_MAX_PREEMPTIONS (default 3; in practice more finds nothing new and takes hours)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
-# A target folder of its own: another RUSTFLAGS would rebuild everything in the shared one, and back again.
+# A separate target folder: in the shared one, the other RUSTFLAGS would rebuild everything in every run.
 target=$(ci/target_folder.sh)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the folder cargo builds into, wherever the environment or a configuration file puts it.  usage: target_folder.sh
+# Prints cargo's target folder, which the environment or a configuration file can move.  usage: target_folder.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

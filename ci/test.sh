@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests.  usage: test.sh [CARGO-TEST-ARGUMENT...]
-# The interoperability tests install their peers (tests/peers/install.sh) at the first run; chromium only as root on Debian.
+# Runs all tests.  usage: test.sh [CARGO-TEST-ARGUMENT...]
+# The first run of the interoperability tests installs their peers (tests/peers/install.sh); chromium only as root on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

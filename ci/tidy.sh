@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The house rules that no compiler checks: file lengths, words, where `unsafe` may stand, which crate knows which.
-# They are a test, tests/tidy/; this runs it alone.  usage: tidy.sh
+# Checks the rules that no compiler checks: file lengths, words, places of `unsafe`, dependencies between the crates.
+# They are the test tests/tidy/, which this runs alone.  usage: tidy.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

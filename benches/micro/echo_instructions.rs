@@ -1,12 +1,14 @@
-//! Instructions a message of a whole server: `cargo bench -p tidegate-benches --features micro --bench echo_instructions`.
+//! Instructions per message of a whole server: `cargo bench -p tidegate-benches --features micro --bench
+//! echo_instructions`.
 //!
-//! The program starts itself under callgrind as the server, one worker with inline handlers, and is the client, which nobody
-//! counts. Two runs with different numbers of messages are taken; their difference is what the messages between them cost,
-//! without start and end. The kernel's instructions are not seen. A count above its limit ends the program with failure; without
-//! valgrind or io_uring it says so and does nothing. The limits are in [`CASES`]; README.md says what they mean.
+//! The program starts itself under callgrind as the server, one worker with inline handlers, and acts as the client,
+//! which is not counted. The difference of two runs with different numbers of messages is the cost of the messages
+//! between them, without start and end. The kernel's instructions are not counted. A count above its limit fails the
+//! program. Without valgrind or io_uring it prints that it skips and succeeds. The limits are in [`CASES`]; README.md
+//! explains them.
 //!
-//! Some versions of valgrind let no other thread run while one waits in the ring. So the server's own thread is all that the
-//! client needs: the listener is made here and inherited, and a request ends the process.
+//! Some versions of valgrind let no other thread run while one waits in the ring. The client therefore needs only the
+//! server's one thread: the listener is made here and inherited, and a request ends the process.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -18,13 +20,13 @@ use std::time::Duration;
 use tidegate::prelude::*;
 use tidegate_websocket::{Frame, MaskingKey};
 
-/// What is counted, and how much it may be.
+/// One count and its limit.
 struct Case {
     name: &'static str,
     traffic: Traffic,
-    /// Messages in one segment; each segment is answered before the next.
+    /// Messages per segment. Each segment is answered before the next.
     depth: usize,
-    /// Instructions a message, about a tenth above what was measured.
+    /// The most instructions per message, about a tenth above the measured count.
     limit: u64,
 }
 
@@ -45,7 +47,7 @@ const CASES: &[Case] = &[
 
 /// Segments of the shorter and of the longer run.
 const SEGMENTS: [usize; 2] = [500, 2500];
-/// No answer takes so long, not even under valgrind.
+/// Timeout of an answer, too long even under valgrind.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some("--serve") => serve().map(|()| true),
-        // Cargo says so when it benches; as a test there is nothing to do.
+        // Cargo passes `--bench` when it benches. As a test there is nothing to do.
         _ if arguments.iter().any(|argument| argument == "--bench") => count(),
         _ => Ok(true),
     };
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The server on the listener that is its standard input, until `GET /end`.
+/// Serves on the listener that is standard input, until `GET /end`.
 fn serve() -> Result<()> {
     let echo = websocket::upgrade(|mut ws: WebSocket| async move {
         let sender = ws.sender();
@@ -89,7 +91,7 @@ fn serve() -> Result<()> {
     Ok(Server::builder(app).bind_inherited(listener).config(config).run()?)
 }
 
-/// Counts every case; whether all are within their limits.
+/// Counts every case. Returns whether all are within their limits.
 fn count() -> Result<bool> {
     if let Err(error) = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status() {
         println!("echo_instructions: SKIPPED: valgrind: {error}");
@@ -100,7 +102,7 @@ fn count() -> Result<bool> {
         return Ok(true);
     }
     let mut within = true;
-    println!("{:<36} {:>8} {:>8}", "instructions a message", "counted", "limit");
+    println!("{:<36} {:>8} {:>8}", "instructions per message", "counted", "limit");
     for case in CASES {
         let [few, many] = [instructions(case, SEGMENTS[0])?, instructions(case, SEGMENTS[1])?];
         let messages = ((SEGMENTS[1] - SEGMENTS[0]) * case.depth) as u64;
@@ -112,7 +114,7 @@ fn count() -> Result<bool> {
     Ok(within)
 }
 
-/// What a server that answers so many segments executes from start to end.
+/// Returns the instructions of a server that answers `segments` segments, from start to end.
 fn instructions(case: &Case, segments: usize) -> Result<u64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -131,12 +133,12 @@ fn instructions(case: &Case, segments: usize) -> Result<u64> {
     }
     let output = server.wait_with_output()?;
     let log = String::from_utf8_lossy(&output.stderr);
-    driven.map_err(|error| format!("{}: {error}; the server said:\n{log}", case.name))?;
+    driven.map_err(|error| format!("{}: {error}; output of the server:\n{log}", case.name))?;
     if !output.status.success() {
         return Err(format!("{}: the server failed:\n{log}", case.name).into());
     }
     let collected = log.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, count) = collected.ok_or_else(|| format!("callgrind did not say what it collected:\n{log}"))?;
+    let (_, count) = collected.ok_or_else(|| format!("no instruction count in the output of callgrind:\n{log}"))?;
     Ok(count.trim().parse()?)
 }
 
@@ -147,13 +149,13 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(client)
 }
 
-/// Ends the server's process, and waits for that.
+/// Ends the server's process and waits for its end.
 fn end(mut client: TcpStream) -> Result<()> {
     client.write_all(b"GET /end HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
     match client.read(&mut [0]) {
         Ok(0) => Ok(()),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
-        other => Err(format!("the server does not end: {other:?}").into()),
+        other => Err(format!("the server did not end: {other:?}").into()),
     }
 }
 
@@ -165,13 +167,13 @@ fn drive(mut client: TcpStream, case: &Case, segments: usize) -> Result<()> {
         client.write_all(&window)?;
         client.read_exact(&mut received)?;
         if !received.chunks(answer.len()).all(|one| answer.is(one)) {
-            return Err("a wrong answer".into());
+            return Err("wrong answer".into());
         }
     }
     Ok(())
 }
 
-/// Makes the connection ready; what is then asked again and again, and its answer.
+/// Prepares the connection. Returns the request to repeat and its answer.
 fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> {
     match traffic {
         Traffic::Http => {
@@ -180,7 +182,7 @@ fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> 
             let head = head(client)?;
             let mut content = [0; "Hello, World!".len()];
             client.read_exact(&mut content)?;
-            // The date may change; its length does not.
+            // The date may change, but not its length.
             Ok((question.to_vec(), Answer::Length(head.len() + content.len())))
         }
         Traffic::WebSocket => {
@@ -193,10 +195,10 @@ fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> 
     }
 }
 
-/// What each question is answered with.
+/// The expected answer to each request.
 enum Answer {
     Exactly(Vec<u8>),
-    /// A response of 200 of so many bytes.
+    /// A 200 response of this many bytes.
     Length(usize),
 }
 
@@ -222,10 +224,10 @@ fn open_websocket(client: &mut TcpStream) -> Result<()> {
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )?;
     let head = head(client)?;
-    if head.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err("no upgrade".into()) }
+    if head.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err("expected status 101".into()) }
 }
 
-/// A head up to its empty line.
+/// Reads a head up to its empty line.
 fn head(client: &mut TcpStream) -> Result<Vec<u8>> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,11 +1,11 @@
-//! Instructions of single parts of Tidegate, each with the most it may take: the guard against regressions. Run by
-//! `ci/instructions.sh`, which gets the runner that this needs beside valgrind.
+//! Instruction counts of single parts of Tidegate with their limits, the guard against regressions. Run by
+//! `ci/instructions.sh`, which installs the runner that this needs in addition to valgrind.
 //!
-//! Each benchmark is one step of a subject whose steps before it have filled the caches of its thread. The counts are the
-//! same in every run of one binary; another compiler, standard library or processor (what vectors it has) changes them by some
-//! percent. README.md says how a limit is raised.
+//! Each benchmark is one step of a subject after three warm-up steps that fill the caches of its thread. The counts are
+//! the same in every run of one binary. Another compiler, standard library or processor (with other vector
+//! instructions) changes them by a few percent. README.md describes how to raise a limit.
 
-#![expect(missing_docs, reason = "what the benchmarks' macros make has none")]
+#![expect(missing_docs, reason = "the macros of the benchmarks generate undocumented items")]
 
 mod subjects;
 
@@ -21,21 +21,21 @@ use subjects::http::{BROWSER, Exchange, PLAIN, ParseHead, Routes, UPGRADE};
 use subjects::websocket::{CheckText, DecodeFrames, EncodeFrame, ReceiveMessages, Unmask};
 use subjects::{Subject, warmed};
 
-/// The most instructions a step may take: what was measured and a tenth more.
+/// Sets the most instructions of a step: the measured count plus a tenth.
 fn limit(instructions: u64) -> LibraryBenchmarkConfig {
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(Callgrind::default().hard_limits([(EventKind::Ir, instructions)]));
     config
 }
 
-/// One step; the subject is given back so that freeing it is not counted.
+/// Runs one step. Returns the subject, so freeing it is not counted.
 #[inline(always)]
 fn step<S: Subject>(mut subject: S) -> S {
     black_box(subject.run());
     subject
 }
 
-/// A router that has answered before, and the next request.
+/// Returns a router that has answered one request, and the next request.
 fn asked(path: &str) -> (Routes, Request) {
     let routes = Routes::new();
     assert_ne!(routes.route(Routes::request(path)), 0, "{path}");

@@ -1,7 +1,7 @@
 //! Wall times of single parts of Tidegate: `cargo bench -p tidegate-benches --features micro --bench micro`.
 //!
-//! Criterion's options go behind `--`, a name's part among them (`-- unmask/1024`). Wall time is noisy, most of all on
-//! virtual machines; what guards against regressions are the counts of instructions in `instructions.rs`.
+//! Criterion's options go after `--`, such as a part of a name (`-- unmask/1024`). Wall time is noisy, above all on
+//! virtual machines. The instruction counts in `instructions.rs` guard against regressions.
 
 mod subjects;
 mod threads;
@@ -17,7 +17,7 @@ use subjects::http::{BROWSER, Exchange, PLAIN, ParseHead, Routes, UPGRADE};
 use subjects::websocket::{CheckText, DecodeFrames, EncodeFrame, ReceiveMessages, Unmask};
 use subjects::{Subject, warmed};
 
-/// Measures `subject`, whose step is so many bytes or elements.
+/// Measures `subject`. `each` is the bytes or elements of one step.
 fn measure(c: &mut Criterion, group: &str, name: impl Into<String>, each: Throughput, subject: impl Subject) {
     let mut subject = warmed(subject);
     let mut group = c.benchmark_group(group);
@@ -70,7 +70,7 @@ fn frames(c: &mut Criterion) {
     measure(c, "decode_frames", "16_of_64", elements(16), DecodeFrames::new(64, 16));
 }
 
-/// From 1 byte to 1 MiB; short, middle and long payloads at every alignment within a word.
+/// Payloads from 1 byte to 1 MiB, some of them at every alignment within a word.
 fn unmasking(c: &mut Criterion) {
     for len in [1, 16, 64, 125, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576] {
         measure(c, "unmask", len.to_string(), bytes(len), Unmask::new(len, 0));
@@ -92,7 +92,7 @@ fn utf8(c: &mut Criterion) {
         check(format!("multilingual_{len}"), CheckText::multilingual(len.max(256)));
         check(format!("invalid_late_{len}"), CheckText::invalid_late(len.max(256)));
     }
-    // 1021 is prime, so that characters are cut in every way.
+    // 1021 is prime, so the pieces cut characters at every position.
     check("ascii_65536_in_pieces".into(), CheckText::ascii(65_536).in_pieces(1021));
     check("multilingual_65536_in_pieces".into(), CheckText::multilingual(65_536).in_pieces(1021));
     check("multilingual_1024_in_bytes".into(), CheckText::multilingual(1024).in_pieces(1));

@@ -1,4 +1,4 @@
-//! The mailbox between two threads that sleep and are woken: a round trip. Only its wall time says anything.
+//! The mailbox between two threads that sleep and are woken: a round trip. Only its wall time is meaningful.
 
 use std::sync::Arc;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use criterion::Criterion;
 use tidegate_engine::bench_support::Mailbox;
 
-/// Ends the other thread.
+/// Message that ends the other thread.
 const END: u64 = u64::MAX;
 
 pub fn hand_over(c: &mut Criterion) {
@@ -23,7 +23,7 @@ pub fn hand_over(c: &mut Criterion) {
             }
         })
     };
-    let questions = receiver.recv().expect("the other thread has begun");
+    let questions = receiver.recv().expect("the other thread sends its mailbox");
     let mut taken = Vec::new();
     c.bench_function("mailbox/round_trip_between_threads", |b| {
         b.iter(|| {
@@ -33,7 +33,7 @@ pub fn hand_over(c: &mut Criterion) {
         });
     });
     questions.post(END);
-    echo.join().expect("the other thread has ended well");
+    echo.join().expect("the other thread does not panic");
 }
 
 fn answer(questions: &Mailbox<u64>, answers: &Mailbox<u64>) {
@@ -49,7 +49,7 @@ fn answer(questions: &Mailbox<u64>, answers: &Mailbox<u64>) {
     }
 }
 
-/// Takes what is queued, asleep until something is.
+/// Takes the queued items. Sleeps until there are some.
 fn wait(mailbox: &Mailbox<u64>, taken: &mut Vec<u64>) {
     taken.clear();
     loop {

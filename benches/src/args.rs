@@ -1,73 +1,72 @@
 //! Command line arguments: `--name value` or `--name=value`, and switches without a value.
 //!
-//! Owns nothing but the parsed pairs. Unknown names, a missing value and a repeated option are errors, so that a
-//! mistyped option can't silently measure something else.
+//! Unknown names, missing values and repeated options are errors, so a typo cannot silently change what is measured.
 
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
-/// One option a program understands.
+/// One command line option.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
-    /// Its name, without the two dashes.
+    /// Name without the two dashes.
     pub name: &'static str,
-    /// What stands for its value in the usage text; empty for a switch.
+    /// Placeholder for the value in the usage text; empty for a switch.
     pub value: &'static str,
-    /// One line of help, with the default where there is one.
+    /// One line of help, with the default if there is one.
     pub help: &'static str,
-    /// Whether it may be given more than once.
+    /// Whether the option can be repeated.
     pub repeats: bool,
 }
 
 impl Opt {
-    /// An option with a value, given at most once.
+    /// Returns an option with a value, given at most once.
     #[must_use]
     pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
         Self { name, value, help, repeats: false }
     }
 
-    /// An option with a value, given any number of times.
+    /// Returns an option with a value, given any number of times.
     #[must_use]
     pub const fn list(name: &'static str, value: &'static str, help: &'static str) -> Self {
         Self { name, value, help, repeats: true }
     }
 
-    /// An option without a value.
+    /// Returns an option without a value.
     #[must_use]
     pub const fn switch(name: &'static str, help: &'static str) -> Self {
         Self { name, value: "", help, repeats: false }
     }
 }
 
-/// Why the arguments were refused.
+/// Why arguments are rejected.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ArgsError {
     /// The name is not one of the program's options.
-    #[error("unknown argument {0:?}")]
+    #[error("unknown argument {0:?}: --help lists the options")]
     Unknown(String),
-    /// The option needs a value and none followed.
+    /// The option needs a value and is the last argument.
     #[error("--{0} needs a value")]
     NoValue(&'static str),
     /// The switch was given a value.
     #[error("--{0} takes no value")]
     NotAValue(&'static str),
     /// The option was given twice.
-    #[error("--{0} is given twice")]
+    #[error("--{0} was given twice: give it once")]
     Twice(&'static str),
     /// The option has no default and is absent.
     #[error("--{0} is required")]
     Required(&'static str),
     /// The value does not parse or is out of range.
-    #[error("--{name} {value:?}: {why}")]
+    #[error("invalid --{name} {value:?}: {why}")]
     Invalid {
         /// The option.
         name: &'static str,
-        /// What was given.
+        /// The value as given.
         value: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// `--help` was given; the text is the usage.
+    /// `--help` was given. The text is the usage.
     #[error("{0}")]
     Help(String),
 }
@@ -79,10 +78,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// Parses the arguments after the program's name against the options the program has.
+    /// Parses the arguments, without the program's name, against `options`.
     ///
     /// # Errors
-    /// [`ArgsError::Help`] with the usage text for `--help`, or what is wrong with the first bad argument.
+    /// [`ArgsError::Help`] with the usage text for `--help`, or the first argument that is wrong.
     pub fn parse(words: impl IntoIterator<Item = String>, options: &'static [Opt]) -> Result<Self, ArgsError> {
         let mut pairs: Vec<(&'static str, String)> = Vec::new();
         let mut words = words.into_iter();
@@ -114,21 +113,21 @@ impl Args {
         Ok(Self { pairs })
     }
 
-    /// Whether the option was given.
+    /// Returns whether the option was given.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.pairs.iter().any(|(known, _)| *known == name)
     }
 
-    /// Every value of a repeated option, in order.
+    /// Returns every value of a repeated option, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The option's value, or `None` when it is absent.
+    /// Returns the option's value, or `None` if it is absent.
     ///
     /// # Errors
-    /// [`ArgsError::Invalid`] when the value does not parse.
+    /// [`ArgsError::Invalid`] if the value does not parse.
     pub fn optional<T>(&self, name: &'static str) -> Result<Option<T>, ArgsError>
     where
         T: FromStr,
@@ -144,10 +143,10 @@ impl Args {
         })
     }
 
-    /// The option's value.
+    /// Returns the option's value.
     ///
     /// # Errors
-    /// [`ArgsError::Required`] when it is absent, [`ArgsError::Invalid`] when it does not parse.
+    /// [`ArgsError::Required`] if it is absent, [`ArgsError::Invalid`] if it does not parse.
     pub fn required<T>(&self, name: &'static str) -> Result<T, ArgsError>
     where
         T: FromStr,
@@ -156,10 +155,10 @@ impl Args {
         self.optional(name)?.ok_or(ArgsError::Required(name))
     }
 
-    /// The option's value within `range` (both ends included), or `default`.
+    /// Returns the option's value, or `default`. Both ends of `range` are included.
     ///
     /// # Errors
-    /// [`ArgsError::Invalid`] when the value does not parse or lies outside.
+    /// [`ArgsError::Invalid`] if the value does not parse or lies outside `range`.
     pub fn within<T>(&self, name: &'static str, default: T, range: [T; 2]) -> Result<T, ArgsError>
     where
         T: FromStr + PartialOrd + Display + Copy,
@@ -168,14 +167,14 @@ impl Args {
         let value = self.optional(name)?.unwrap_or(default);
         let [low, high] = range;
         if !(low..=high).contains(&value) {
-            let why = format!("not within {low} to {high}");
+            let why = format!("must be {low} to {high}");
             return Err(ArgsError::Invalid { name, value: value.to_string(), why });
         }
         Ok(value)
     }
 }
 
-/// The usage text: one line an option.
+/// Returns the usage text: one line per option.
 fn usage(options: &[Opt]) -> String {
     let mut text = String::from("options:");
     for option in options {

@@ -1,7 +1,7 @@
 //! The broadcast mode: one connection publishes, and every connection receives every message.
 //!
-//! One thread, one ring. A burst of messages leaves in one send; the next one when every connection, the publisher's own
-//! among them, has the last one's every byte. A burst is timed to its last receipt.
+//! One thread, one ring. A burst of messages leaves in one send. The next burst leaves when every connection, including
+//! the publisher, has received every byte of the last one. The latency of a burst runs to its last receipt.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -20,34 +20,34 @@ use crate::ring::{Completion, Ring, user_data};
 use crate::script::{self, Messages, Protocol, Script};
 use crate::setup::{self, Greeting, Opened};
 
-/// Completions one sleep waits for. Each connection that is behind will complete at least once, so waiting for that many
-/// never waits in vain, and spares this side and the server a wake for every delivery. Few enough not to be what the last
-/// receipt waits for.
+/// Completions to wait for in one enter. Each connection that is behind completes at least once, so waiting for up to
+/// that many never blocks needlessly, and it saves both sides a wake per delivery. The bound is small enough not to
+/// delay the last receipt.
 const AWAITED_MAX: usize = 32;
 
 const GROUP: u16 = 1;
 const RECEIVE: u8 = 1;
 const SEND: u8 = 2;
 
-/// What to run.
+/// Settings of a broadcast run.
 #[derive(Debug, Clone)]
 pub struct Broadcast {
-    /// Where, how many subscribers beside the publisher, how long.
+    /// Address, number of subscribers in addition to the publisher, durations.
     pub run: Run,
-    /// The request-target of the opening handshakes.
+    /// Request-target of the opening handshakes.
     pub path: String,
-    /// Payload bytes of each message.
+    /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Text messages instead of binary ones.
+    /// Whether messages are text instead of binary.
     pub text: bool,
-    /// Messages published in one send, 1 or more.
+    /// Messages published in one send, at least 1.
     pub burst: u32,
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
     let Broadcast { run, burst, .. } = broadcast;
     let script = Script::new(&Messages {
@@ -57,7 +57,7 @@ pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
         window_messages_max: *burst as usize,
     })
     .ok_or(LoadError::TooLarge)?;
-    // Leaked so that a send still in flight when a run fails never reads memory given to something else.
+    // Leaked: a send still in flight when a run fails must not read memory given to something else.
     let script: &'static Script = Box::leak(Box::new(script));
     let mut streams = setup::open(run, run.connections + 1, Greeting::WebSocket(&broadcast.path))?;
     wait_for_pongs(&mut streams)?;
@@ -76,8 +76,8 @@ pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
     Ok(report)
 }
 
-/// Asks each connection for a pong: a server that has read the ping has finished taking in the connection, whatever it
-/// does between its handshake's answer and that.
+/// Exchanges a ping and a pong on each connection. A server that answers the ping has finished accepting the
+/// connection, whatever it does after the handshake response.
 fn wait_for_pongs(streams: &mut [Opened]) -> Result<(), LoadError> {
     const PONG: u8 = 0x8a;
     let payload = *b"tide";
@@ -98,10 +98,10 @@ fn wait_for_pongs(streams: &mut [Opened]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// How far one connection is.
+/// Progress of one connection.
 struct Receiver {
     heard: Heard,
-    /// Messages of the current burst it has not got.
+    /// Messages of the current burst that have not arrived.
     awaited: u32,
 }
 
@@ -111,14 +111,14 @@ struct Generator {
     ring: Ring,
     buffers: BufferRing,
     receivers: Vec<Receiver>,
-    /// Receivers that have not got all of the burst.
+    /// Receivers that do not have the whole burst yet.
     behind: usize,
-    /// Deliveries of the burst that are missing.
+    /// Deliveries of the burst that have not arrived.
     missing: u64,
-    /// The message the next burst begins with.
+    /// First message of the next burst.
     next: usize,
     published_at: u64,
-    /// Bursts that every connection got while measuring.
+    /// Bursts that every connection received while measuring.
     bursts: u64,
 }
 
@@ -135,7 +135,7 @@ impl Generator {
         Ok(Self { script, burst, ring, buffers, receivers, behind: 0, missing: 0, next: 0, published_at: 0, bursts: 0 })
     }
 
-    /// Runs to the last receipt of the last burst; gives the bursts measured too.
+    /// Runs until the last burst is received everywhere. Also returns the number of bursts measured.
     fn run(&mut self, run: &Run) -> Result<(Measured, u64), LoadError> {
         let mut completions = Vec::new();
         (0..self.receivers.len()).try_for_each(|index| self.arm(index))?;
@@ -160,7 +160,7 @@ impl Generator {
         Ok((meter.finish()?, self.bursts))
     }
 
-    /// Sends the next burst, on the last connection.
+    /// Sends the next burst on the last connection.
     fn publish(&mut self, now: u64) -> Result<(), LoadError> {
         let bytes = self.script.requests().window(self.next, self.burst as usize);
         self.next = (self.next + self.burst as usize) % self.script.messages();
@@ -169,7 +169,7 @@ impl Generator {
         self.missing = self.behind as u64 * u64::from(self.burst);
         self.published_at = now;
         let index = self.receivers.len() - 1;
-        // The burst's own receipts prove that the send is complete: the ring needs to tell only of failures.
+        // The receipts prove that the send completed, so the ring only has to report failures.
         let entry = opcode::Send::new(types::Fixed(index as u32), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
@@ -217,7 +217,7 @@ impl Generator {
         if completion.more() { Ok(()) } else { self.arm(index) }
     }
 
-    /// One more connection has the whole burst.
+    /// Records that one more connection has the whole burst.
     #[inline]
     fn caught_up(&mut self, meter: &mut Meter, now: u64) {
         self.behind -= 1;
@@ -227,13 +227,13 @@ impl Generator {
         }
     }
 
-    /// A receive that brought no buffer: the end of the stream, an error, or no buffer to be had.
+    /// Handles a receive without a buffer: end of stream, an error, or no free buffer.
     #[cold]
     fn received_nothing(&mut self, completion: &Completion) -> Result<(), LoadError> {
         let index = completion.index();
         match completion.error() {
             Some(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                // What was compared so far is free again, so the receive that is armed anew finds buffers.
+                // The buffers compared so far are free again, so the new receive finds some.
                 self.buffers.publish();
                 self.arm(index)
             }

@@ -1,8 +1,8 @@
-//! A provided-buffer ring: the buffers multishot receives write into.
+//! A provided-buffer ring: the buffers that multishot receives write into.
 //!
-//! Owns the buffers and the table shared with the kernel. A buffer the kernel filled is held as a [`Chunk`], which can't
-//! be copied: it is read through the ring that owns it and given back by value, so a buffer is never read after the
-//! kernel may write to it again. The memory lives for the rest of the process, like the ring it is registered with.
+//! Owns the buffers and the table shared with the kernel. A filled buffer is a [`Chunk`], which cannot be copied: it is
+//! read through its ring and given back by value, so no buffer is read after the kernel may write to it again. The
+//! memory lives as long as the process, like the ring it is registered with.
 
 use std::io;
 use std::ptr::NonNull;
@@ -13,14 +13,14 @@ use io_uring::types::BufRingEntry;
 
 use crate::ring::{Completion, Ring};
 
-/// The most buffers a ring can have: its indices are 16 bits and the kernel refuses more than 2^15.
+/// The most buffers in a ring: the kernel refuses more than 2^15.
 pub const BUFFERS_MAX: u16 = 1 << 15;
 
-/// Buffers are spaced by their size and one cache line, so that the short messages at their beginnings do not all fall
-/// into the same few sets of the cache.
+/// Gap between buffers: one cache line, so the beginnings of the buffers, where short messages lie, do not all map to
+/// the same few cache sets.
 const SPACING_BYTES: usize = 64;
 
-/// Buffers registered with one ring under one group.
+/// Buffers registered with one ring as one group.
 pub struct BufferRing {
     table: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
@@ -39,7 +39,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// How many bytes were received into it.
+    /// Returns the number of bytes received.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length as usize
@@ -47,14 +47,16 @@ impl Chunk {
 }
 
 impl BufferRing {
-    /// Registers `count` buffers (a power of two, at most [`BUFFERS_MAX`]) of `buffer_bytes` each, all of them available.
+    /// Registers `count` buffers (a power of two, at most [`BUFFERS_MAX`]) of `buffer_bytes` each, all of them
+    /// available.
     ///
     /// # Errors
-    /// What `mmap` or the registration gives; invalid input for a count that is no power of two.
+    /// Any error from `mmap` or the registration, or invalid input if `count` is not a power of two or `buffer_bytes`
+    /// is 0.
     pub fn register(ring: &Ring, group: u16, count: u16, buffer_bytes: u32) -> io::Result<Self> {
         if !count.is_power_of_two() || count > BUFFERS_MAX || buffer_bytes == 0 {
             let why = format!(
-                "{count} buffers of {buffer_bytes} bytes: the count must be a power of two up to {BUFFERS_MAX}"
+                "{count} buffers of {buffer_bytes} bytes: must be a power of two up to {BUFFERS_MAX}, of at least 1 byte"
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
@@ -70,16 +72,16 @@ impl BufferRing {
         Ok(buffers)
     }
 
-    /// The group to name in a receive.
+    /// Returns the group to name in a receive.
     #[must_use]
     pub fn group(&self) -> u16 {
         self.group
     }
 
-    /// The buffer a receive completed into, or `None` when it used none.
+    /// Returns the buffer that a receive filled, or `None` if it filled none.
     ///
     /// # Safety
-    /// The completion is of a receive from this group and is taken only once.
+    /// The completion must be of a receive from this group, and each completion must be taken only once.
     #[inline]
     pub unsafe fn take(&self, completion: &Completion) -> Option<Chunk> {
         let id = cqueue::buffer_select(completion.flags)?;
@@ -87,12 +89,12 @@ impl BufferRing {
         (id < self.count && length <= self.buffer_bytes).then_some(Chunk { id, length })
     }
 
-    /// The bytes received.
+    /// Returns the bytes received.
     #[inline]
     #[must_use]
     pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
-        // SAFETY: the chunk's identifier and length were checked when it was taken, the memory is mapped for good, and
-        // the kernel does not write to a buffer it gave out until it is recycled, which takes the chunk by value.
+        // SAFETY: the chunk's identifier and length were checked when it was taken, the memory is never unmapped, and
+        // the kernel does not write to a buffer it handed out until it is recycled, which takes the chunk by value.
         unsafe { std::slice::from_raw_parts(self.start(chunk.id), chunk.length as usize) }
     }
 
@@ -102,25 +104,25 @@ impl BufferRing {
         self.provide(chunk.id);
     }
 
-    /// Shows the kernel every buffer given back so far.
+    /// Makes every buffer given back so far visible to the kernel.
     #[inline]
     pub fn publish(&mut self) {
-        // SAFETY: the table is mapped for good and its first entry holds the tail, which is aligned to two bytes and
-        // only ever written here; the kernel reads it, so the access is atomic.
+        // SAFETY: the table is never unmapped and its first entry holds the tail, which is aligned to two bytes and
+        // written only here. The kernel reads it concurrently, so the store is atomic.
         unsafe {
             let tail = BufRingEntry::tail(self.table.as_ptr()).cast_mut();
             AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
         }
     }
 
-    /// Writes the table's next entry.
+    /// Writes the next entry of the table.
     #[inline]
     fn provide(&mut self, id: u16) {
         let address = self.start(id) as u64;
         let slot = usize::from(self.tail & (self.count - 1));
-        // SAFETY: the slot is below `count`, and the kernel does not read it before the tail passes it: there are never
-        // more than `count` buffers given back because each is held by at most one chunk. The setters leave alone the
-        // field that holds the tail.
+        // SAFETY: the slot is below `count`, and the kernel does not read it before the tail passes it: at most `count`
+        // buffers are given back, because each is held by at most one chunk. The setters do not touch the field that
+        // holds the tail.
         let entry = unsafe { &mut *self.table.as_ptr().add(slot) };
         entry.set_addr(address);
         entry.set_len(self.buffer_bytes);
@@ -136,13 +138,13 @@ impl BufferRing {
     }
 }
 
-/// The distance between two buffers' beginnings.
+/// Returns the distance between the beginnings of two buffers.
 #[inline]
 fn stride(buffer_bytes: u32) -> usize {
     (buffer_bytes as usize).next_multiple_of(SPACING_BYTES) + SPACING_BYTES
 }
 
-/// Maps zeroed memory for the rest of the process.
+/// Maps zeroed memory that is never unmapped.
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
@@ -161,14 +163,14 @@ mod tests {
     use std::os::fd::AsRawFd as _;
     use std::os::unix::net::UnixStream;
 
-    /// Receives `rounds` short messages through two buffers, so that each is reused many times.
+    /// Receives 100 short messages through two buffers, so each buffer is reused many times.
     #[test]
     fn buffers_are_reused_after_being_recycled() {
         let mut ring = Ring::new().unwrap();
         let mut buffers = BufferRing::register(&ring, 5, 2, 16).unwrap();
         let (mut near, far) = UnixStream::pair().unwrap();
         let receive = opcode::RecvMulti::new(types::Fd(far.as_raw_fd()), buffers.group()).build();
-        // SAFETY: the receive writes only into the provided buffers, which live for good.
+        // SAFETY: the receive writes only into the provided buffers, which are never unmapped.
         unsafe { ring.push(&receive) }.unwrap();
         let mut list = Vec::new();
         for round in 0..100_u8 {
@@ -177,7 +179,7 @@ mod tests {
             ring.reap(&mut list);
             assert_eq!(list.len(), 1);
             assert!(list[0].more());
-            // SAFETY: the only receive of the only group, each completion taken once.
+            // SAFETY: the only receive of the only group; each completion is taken once.
             let chunk = unsafe { buffers.take(&list[0]) }.unwrap();
             assert_eq!(buffers.bytes(&chunk), [round; 16]);
             buffers.recycle(chunk);
@@ -192,7 +194,7 @@ mod tests {
         let (mut near, far) = UnixStream::pair().unwrap();
         near.write_all(&[1; 20]).unwrap();
         let receive = opcode::RecvMulti::new(types::Fd(far.as_raw_fd()), buffers.group()).build();
-        // SAFETY: the receive writes only into the provided buffers, which live for good.
+        // SAFETY: the receive writes only into the provided buffers, which are never unmapped.
         unsafe { ring.push(&receive) }.unwrap();
         let (mut list, mut all) = (Vec::new(), Vec::new());
         while !all.iter().any(|completion: &Completion| !completion.more()) {

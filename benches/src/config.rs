@@ -1,21 +1,21 @@
-//! What every run of the load generator has, whatever it does.
+//! The settings that all modes of the load generator share.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Where to run, how much of it and for how long.
+/// Address, number of connections and durations of a run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Where the server listens.
+    /// Address of the server.
     pub address: SocketAddr,
-    /// How many connections, 1 or more.
+    /// Number of connections, at least 1.
     pub connections: usize,
-    /// Without any progress for this long while some is awaited, the run fails.
+    /// The run fails if replies are outstanding and none arrives for this long.
     pub stall: Duration,
-    /// How long to run before measuring.
+    /// Time to run before measuring.
     pub warmup: Duration,
-    /// How long to measure.
+    /// Time to measure.
     pub measured: Duration,
-    /// The server's process, to read its processor time and memory.
+    /// Process of the server, for its processor time and memory.
     pub server_pid: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! Processor time and pinning.
 //!
-//! The client's times are those of the calling thread; a server's are the sums over its threads, read from their
+//! The client's times are those of the calling thread. A server's times are the sums over its threads, read from their
 //! `schedstat`, which counts nanoseconds where `/proc/PID/stat` counts ticks of 10 ms.
 
 use std::time::Duration;
@@ -9,53 +9,57 @@ use std::{fs, io};
 /// Pins the calling thread to a core.
 ///
 /// # Errors
-/// When the core does not exist or the process may not use it.
+/// If the core does not exist or the process may not use it.
 pub fn pin(core: usize) -> io::Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("can't pin to core {core}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("cannot pin to core {core}: must be a core this process may use"),
+    ))
 }
 
-/// What threads got of the processor.
+/// Processor time of one or more threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     /// Time on a core.
     pub busy: Duration,
-    /// Time ready to run while something else had the core: the sign of a disturbed measurement.
+    /// Time ready to run while other work occupied the core: the sign of a disturbed measurement.
     pub waited: Duration,
 }
 
 impl Times {
-    /// What was added since `earlier`.
+    /// Returns the times added since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self { busy: self.busy.saturating_sub(earlier.busy), waited: self.waited.saturating_sub(earlier.waited) }
     }
 }
 
-/// The times of the calling thread.
+/// Returns the times of the calling thread.
 ///
 /// # Errors
-/// When the kernel keeps no `schedstat`.
+/// If the kernel keeps no `schedstat`.
 pub fn thread_times() -> io::Result<Times> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let waited = parse(&text).ok_or_else(invalid)?.waited;
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one timespec to a live one. The clock always exists, so the call can't fail. It is read
-    // because schedstat lags by up to a tick for the thread that runs.
+    // SAFETY: the kernel writes one timespec to a live one. The clock always exists, so the call cannot fail. The busy
+    // time comes from this clock because `schedstat` lags by up to a tick for a running thread.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
     Ok(Times { busy: Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32), waited })
 }
 
-/// The sum of the times of a process's live threads.
+/// Returns the sum of the times of a process's live threads.
 ///
 /// # Errors
-/// When the process is gone or its times can't be read.
+/// If the process is gone or its times cannot be read.
 pub fn process_times(pid: u32) -> io::Result<Times> {
     let mut sum = Times::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the listing and the reading; what it used is lost, as after any thread's end.
+        // A thread can end between the listing and the reading. Its time is not counted, like that of any thread that
+        // has ended.
         let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
             continue;
         };
@@ -66,7 +70,7 @@ pub fn process_times(pid: u32) -> io::Result<Times> {
     Ok(sum)
 }
 
-/// The first two of schedstat's three numbers, in nanoseconds.
+/// Parses the first two of the three numbers in `schedstat`, in nanoseconds.
 fn parse(schedstat: &str) -> Option<Times> {
     let mut numbers = schedstat.split_ascii_whitespace().map(str::parse);
     let (Some(Ok(busy)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
@@ -76,7 +80,7 @@ fn parse(schedstat: &str) -> Option<Times> {
 }
 
 fn invalid() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "schedstat is not two numbers")
+    io::Error::new(io::ErrorKind::InvalidData, "invalid schedstat: must start with two numbers")
 }
 
 #[cfg(test)]
@@ -101,17 +105,17 @@ mod tests {
         while thread_times().unwrap().since(thread).busy < Duration::from_millis(30) {
             sum = std::hint::black_box(sum + 1);
         }
-        // The kernel brings schedstat up to date at its own ticks, so this is only a lower bound.
+        // The kernel updates `schedstat` at its own ticks, so this is only a lower bound.
         assert!(process_times(std::process::id()).unwrap().busy > process.busy);
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_an_error() {
+    fn a_missing_process_is_an_error() {
         assert!(process_times(u32::MAX).is_err());
     }
 
     #[test]
-    fn a_core_that_is_not_there_is_an_error() {
+    fn a_missing_core_is_an_error() {
         assert!(pin(1_000).is_err());
     }
 }

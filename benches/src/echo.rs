@@ -1,4 +1,4 @@
-//! The echo mode: every message comes back, as plain bytes or as WebSocket messages.
+//! The echo mode: every message is echoed, as plain bytes or as WebSocket messages.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -10,27 +10,27 @@ use crate::report::{Report, micros};
 use crate::script::{self, Messages, Protocol, Script};
 use crate::setup::{self, Greeting};
 
-/// What to run.
+/// Settings of an echo run.
 #[derive(Debug, Clone)]
 pub struct Echo {
-    /// Where, how many, how long.
+    /// Address, number of connections, durations.
     pub run: Run,
-    /// What the server speaks.
+    /// Protocol of the server.
     pub protocol: Protocol,
-    /// The request-target of the opening handshake.
+    /// Request-target of the opening handshake.
     pub path: String,
-    /// When messages leave.
+    /// When messages are sent.
     pub pacing: Pacing,
-    /// Payload bytes of each message.
+    /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Text messages instead of binary ones.
+    /// Whether messages are text instead of binary.
     pub text: bool,
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(echo: &Echo) -> Result<Report, LoadError> {
     let script = Script::new(&Messages {
         protocol: echo.protocol,
@@ -53,7 +53,7 @@ pub fn run(echo: &Echo) -> Result<Report, LoadError> {
     Ok(report(echo, outcome))
 }
 
-/// Sends a close frame as far as the sockets take it at once; nothing depends on it.
+/// Sends a close frame on each stream as far as its socket accepts it without blocking. A failure is harmless.
 pub fn say_goodbye(streams: impl IntoIterator<Item = TcpStream>) {
     let frame = script::close_frame();
     for mut stream in streams {

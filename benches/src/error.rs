@@ -1,96 +1,98 @@
-//! Why a run of the load generator failed, and on which connection.
+//! Failures of a run of the load generator.
 
 use std::io;
 
 use crate::handshake::HandshakeError;
 use crate::replies::Mismatch;
 
-/// Why a run failed.
+/// Why a run failed, and on which connection.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The messages do not fit into memory.
-    #[error("size and depth together are too large")]
+    /// The prepared messages exceed 1 GiB.
+    #[error("the prepared messages exceed 1 GiB: lower --size, --depth or --burst")]
     TooLarge,
-    /// More connections than files this process may open.
-    #[error("{connections} connections, but only {files} files")]
+    /// The run needs more connections than this process may open files.
+    #[error("{connections} connections exceed the limit of {files} open files: raise ulimit -n")]
     TooManyConnections {
-        /// Asked for.
+        /// Connections requested.
         connections: usize,
-        /// The limit.
+        /// The limit on open files.
         files: usize,
     },
     /// Connection `index` could not be opened.
     #[error("connection {index}: {error}")]
     Connect {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// Connection `index` was not upgraded.
     #[error("connection {index}: {error}")]
     Handshake {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// Why.
+        /// Cause.
         error: HandshakeError,
     },
-    /// The server ended connection `index`.
+    /// The server closed connection `index`.
     #[error("connection {index}: the server closed it with {outstanding} messages outstanding")]
     Closed {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// What it owed.
+        /// Replies it still owed.
         outstanding: u32,
     },
     /// An operation on connection `index` failed.
     #[error("connection {index}: {operation}: {error}")]
     Failed {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// What failed.
+        /// The operation.
         operation: &'static str,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
-    /// Connection `index` got something else than its replies.
+    /// Connection `index` received something other than its replies.
     #[error("connection {index}: {error}")]
     Wrong {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// What.
+        /// The difference.
         error: Mismatch,
     },
-    /// Nothing came for as long as the run may stall.
-    #[error("stalled: {connections} connections wait for {messages} messages and none came for too long")]
+    /// No reply arrived within the stall timeout.
+    #[error(
+        "stalled: {connections} connections wait for {messages} messages, and none arrived within the stall timeout"
+    )]
     Stalled {
-        /// How many wait.
+        /// Connections that wait.
         connections: usize,
-        /// For how many messages.
+        /// Messages they wait for.
         messages: u64,
     },
-    /// No connection came through its life for as long as the run may stall.
-    #[error("stalled: {connections} connections, the first {first}; none got on for too long")]
+    /// No connection finished its cycle within the stall timeout.
+    #[error("stalled: {connections} connections made no progress within the stall timeout, the first {first}")]
     StalledCycles {
-        /// How many are at it.
+        /// Connections in a cycle.
         connections: usize,
-        /// What the first one waits for.
+        /// State of the first of them.
         first: &'static str,
     },
-    /// The server ended connection `index` before its life was over.
+    /// The server closed connection `index` before the end of its cycle.
     #[error("connection {index}: the server closed it {state}")]
     ClosedEarly {
-        /// Which.
+        /// Index of the connection.
         index: usize,
-        /// What the client waited for.
+        /// State of the connection.
         state: &'static str,
     },
     /// A process that holds idle connections failed.
     #[error("{why}")]
     Holder {
-        /// What it said.
+        /// Its error message.
         why: String,
-        /// Whether nothing came for too long.
+        /// Whether the cause is a stall.
         stalled: bool,
     },
     /// The ring or the machine failed.
@@ -99,7 +101,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether nothing went wrong except that nothing came.
+    /// Returns whether the failure is a stall: nothing wrong arrived, but nothing arrived in time.
     #[must_use]
     pub fn is_stall(&self) -> bool {
         matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. } | Self::Holder { stalled: true, .. })

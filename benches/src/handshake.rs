@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// The longest response head accepted.
+/// The longest response head accepted, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The constant of RFC 6455 section 1.3.
@@ -21,15 +21,15 @@ pub enum HandshakeError {
     /// The connection ended before the response head did.
     #[error("handshake: the server closed the connection")]
     Closed,
-    /// The response head has no end within 16 KiB.
-    #[error("handshake: response head over {HEAD_BYTES_MAX} bytes")]
+    /// The response head exceeds 16 KiB.
+    #[error("handshake: the response head exceeds {HEAD_BYTES_MAX} bytes")]
     TooLong,
-    /// The response is not the one asked for.
+    /// The response does not accept the upgrade as requested.
     #[error("handshake: {0}")]
     Refused(String),
 }
 
-/// A request for the upgrade, and the answer it must get.
+/// An upgrade request and the `Sec-WebSocket-Accept` it must get.
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     request: Vec<u8>,
@@ -37,24 +37,23 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// A request to `host` for `path`. `number` varies the key.
+    /// Returns a request to `host` for `path`. `number` varies the key.
     #[must_use]
     pub fn new(host: &str, path: &str, number: u64) -> Self {
         let key = key(number);
         Self { request: request(host, path, &key).into_bytes(), accept: accept(&key) }
     }
 
-    /// The request, to send as it is.
+    /// Returns the request as sent.
     #[must_use]
     pub fn request(&self) -> &[u8] {
         &self.request
     }
 
-    /// Looks for the response's head in what came first: gives how many bytes it takes, or `None` when it is not
-    /// complete.
+    /// Looks for the response head at the beginning of `bytes`. Returns its length, or `None` if it is incomplete.
     ///
     /// # Errors
-    /// When the head is too long or does not upgrade as asked.
+    /// If the head is too long or does not upgrade as requested.
     pub fn read(&self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             check(&bytes[..end], &self.accept)?;
@@ -64,10 +63,10 @@ impl Upgrade {
     }
 }
 
-/// Asks for the upgrade, checks the response, and gives the bytes that followed it. `number` varies the key.
+/// Performs the handshake and returns the bytes that followed the response. `number` varies the key.
 ///
 /// # Errors
-/// What went wrong; the stream is of no use afterwards.
+/// Any failure. The stream is unusable afterwards.
 pub fn open(stream: &mut (impl Read + Write), host: &str, path: &str, number: u64) -> Result<Vec<u8>, HandshakeError> {
     let upgrade = Upgrade::new(host, path, number);
     stream.write_all(upgrade.request())?;
@@ -92,7 +91,7 @@ fn request(host: &str, path: &str, key: &str) -> String {
     )
 }
 
-/// Sixteen bytes in base64.
+/// Returns a key: sixteen bytes in base64.
 fn key(number: u64) -> String {
     let mut nonce = [0x5a; 16];
     nonce[..8].copy_from_slice(&number.to_le_bytes());
@@ -103,26 +102,26 @@ fn accept(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Checks the head, without its empty line, against RFC 6455 section 4.1: nothing was offered, so no extension and no
-/// subprotocol may be chosen.
+/// Checks the head, without its empty line, against RFC 6455 section 4.1. The client offers no extension and no
+/// subprotocol, so the server must choose none.
 fn check(head: &[u8], accept: &str) -> Result<(), HandshakeError> {
     let refuse = |why: String| Err(HandshakeError::Refused(why));
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     if status.split(' ').take(2).ne(["HTTP/1.1", "101"]) {
-        return refuse(format!("expected status 101, got {status:?}"));
+        return refuse(format!("expected status 101 with HTTP/1.1, got {status:?}"));
     }
     let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
     let values = |name: &'static str| {
         fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     };
     if !values("upgrade").any(|value| value.eq_ignore_ascii_case("websocket")) {
-        return refuse("no upgrade to websocket".into());
+        return refuse("expected Upgrade: websocket".into());
     }
     let mut options = values("connection").flat_map(|value| value.split(','));
     if !options.any(|option| option.trim().eq_ignore_ascii_case("upgrade")) {
-        return refuse("no upgrade in the connection field".into());
+        return refuse("expected upgrade in the Connection field".into());
     }
     if values("sec-websocket-accept").ne([accept]) {
         return refuse(format!("expected one Sec-WebSocket-Accept of {accept}"));
@@ -139,7 +138,7 @@ fn check(head: &[u8], accept: &str) -> Result<(), HandshakeError> {
 mod tests {
     use super::*;
 
-    /// The key and its answer in RFC 6455 section 1.3.
+    /// The key and its accept value in RFC 6455 section 1.3.
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -172,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Gives what it was made with, a few bytes at a time, and keeps what was written.
+    /// Reads `input` in pieces and keeps what is written.
     struct Script<'a> {
         input: &'a [u8],
         piece: usize,

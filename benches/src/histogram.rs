@@ -1,13 +1,13 @@
 //! A log-linear histogram of durations in nanoseconds.
 //!
-//! Each power of two is divided into 128 equal buckets, so a value read back is at most 1/128 (0.8 %) above the one
-//! recorded. Recording is a shift and an increment; the table is 38 KiB and never grows.
+//! Each power of two is divided into 128 equal buckets, so a value read back is at most 1/128 (0.8 %) above the
+//! recorded one. Recording is a shift and an increment. The table is 38 KiB and never grows.
 
-/// Buckets in each power of two, as a power of two.
+/// Buckets per power of two, as a power of two.
 const PRECISION_BITS: u32 = 7;
 const BUCKETS_PER_OCTAVE: u64 = 1 << PRECISION_BITS;
 
-/// Values from here on are counted in the last bucket: 2^43 ns is more than two hours.
+/// Values of 2^43 ns (more than two hours) and above share the last bucket.
 const VALUE_BITS_MAX: u32 = 43;
 const BUCKETS: usize = ((VALUE_BITS_MAX - PRECISION_BITS + 1) as usize) << PRECISION_BITS;
 
@@ -34,20 +34,20 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
-    /// How many durations were recorded.
+    /// Returns the number of durations recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The largest duration recorded, exact; 0 when there is none.
+    /// Returns the largest duration recorded, exactly, or 0 if there is none.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The duration that `share` (0.0 to 1.0) of those recorded do not exceed, rounded up to its bucket's end and
-    /// never above [`max`](Self::max); 0 when there is none.
+    /// Returns the duration that `share` (0.0 to 1.0) of the recorded ones do not exceed, rounded up to the end of its
+    /// bucket and never above [`max`](Self::max), or 0 if there is none.
     #[must_use]
     pub fn quantile(&self, share: f64) -> u64 {
         let rank = ((self.count as f64 * share).ceil() as u64).clamp(1, self.count.max(1));
@@ -61,7 +61,7 @@ impl Histogram {
         self.max
     }
 
-    /// Forgets everything.
+    /// Removes all durations.
     pub fn clear(&mut self) {
         self.buckets.fill(0);
         self.count = 0;
@@ -69,7 +69,7 @@ impl Histogram {
     }
 }
 
-/// The bucket a value is counted in.
+/// Returns the bucket of a value.
 #[inline]
 fn bucket(nanos: u64) -> usize {
     if nanos < BUCKETS_PER_OCTAVE {
@@ -81,7 +81,7 @@ fn bucket(nanos: u64) -> usize {
     (index as usize).min(BUCKETS - 1)
 }
 
-/// The largest value counted in a bucket.
+/// Returns the largest value of a bucket.
 fn last_value(index: usize) -> u64 {
     let index = index as u64;
     if index < BUCKETS_PER_OCTAVE {

@@ -1,10 +1,10 @@
-//! Shared parts of the Tidegate benchmarks: the programs in `src/bin` are thin shells over these modules.
+//! Shared parts of the Tidegate benchmarks. The programs in `src/bin` are thin shells over these modules.
 //!
-//! The servers that mark the limit (`raw-uring`, `raw-epoll`) and the load generator (`load`) use the kernel directly
-//! and none of the Tidegate crates, so what they measure does not move when Tidegate does. `bench` runs the
-//! matrix of servers and cases and writes the report.
+//! The limits (the raw servers `raw-uring` and `raw-epoll`) and the load generator (`load`) use the kernel directly and
+//! none of the Tidegate crates, so their results do not move when Tidegate does. `bench` runs the matrix of servers and
+//! cases and writes the report.
 //!
-//! Everything here is for measuring on one machine over loopback. It is not a client or a server library.
+//! Everything here measures on one machine over loopback. It is neither a client nor a server library.
 
 pub mod args;
 pub mod broadcast;

@@ -8,25 +8,25 @@ use crate::http::{self, Http};
 use crate::idle::{self, Idle};
 use crate::report::Report;
 
-/// What to run.
+/// A run of one mode.
 #[derive(Debug, Clone)]
 pub enum Load {
-    /// Messages that come back.
+    /// Messages that are echoed.
     Echo(Echo),
     /// Messages that every connection receives.
     Broadcast(Broadcast),
     /// Requests for one small response.
     Http(Http),
-    /// Connections opened, upgraded, used once and closed.
+    /// Connections that are opened, upgraded, used once and closed.
     Churn(Churn),
     /// Connections that are open and silent.
     Idle(Idle),
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(load: &Load) -> Result<Report, LoadError> {
     match load {
         Load::Echo(echo) => echo::run(echo),

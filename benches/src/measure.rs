@@ -1,7 +1,7 @@
-//! The clock of a run: warming up, measuring, draining, and what was counted while it measured.
+//! The clock and the counts of a run: warm-up, measuring, draining.
 //!
-//! Owns the phase, the counts and the latencies; a mode tells it what got done and when, and asks it whether to go on.
-//! It never waits and never touches a connection.
+//! Owns the phase, the counts and the latencies. A mode reports its progress and asks whether to go on. This module
+//! never waits and never touches a connection.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::config::Run;
 use crate::cpu::{self, Times};
 use crate::histogram::Histogram;
 
-/// The longest sleep in one enter of a mode: how late the ends of warm-up and measuring can be noticed.
+/// The longest sleep in one enter, so the ends of warm-up and measuring are noticed at most this late.
 pub const ENTER_TIMEOUT_MAX: Duration = Duration::from_millis(50);
 
-/// Where the run stands; times are nanoseconds since the start.
+/// Phase of a run. Times are nanoseconds since the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     Warmup { until: u64 },
@@ -29,18 +29,18 @@ struct Mark {
     server: Option<Times>,
 }
 
-/// What the measured part of a run gave.
+/// The numbers of the measured part of a run.
 #[derive(Debug)]
 pub struct Measured {
-    /// How long was measured.
+    /// Duration of the measured part.
     pub wall: Duration,
-    /// What was counted in that time: messages, deliveries, requests or cycles.
+    /// Messages, deliveries, requests or cycles in that time.
     pub units: u64,
-    /// What the client's thread got of the processor.
+    /// Processor time of the client's thread.
     pub client: Times,
-    /// What the server's threads got, when its process was named.
+    /// Processor time of the server's threads, if its process is known.
     pub server: Option<Times>,
-    /// In nanoseconds.
+    /// Latencies in nanoseconds.
     pub latency: Histogram,
 }
 
@@ -77,16 +77,16 @@ impl Meter {
         }
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since the start.
     #[must_use]
     pub fn now(&self) -> u64 {
         nanos(self.start.elapsed())
     }
 
-    /// Moves from warm-up to measuring to draining when their time has come.
+    /// Moves on to measuring or draining when the time of the current phase is over.
     ///
     /// # Errors
-    /// When a process's times can't be read.
+    /// If the times of a process cannot be read.
     pub fn advance(&mut self, now: u64) -> io::Result<()> {
         match self.phase {
             Phase::Warmup { until } if now >= until => {
@@ -103,27 +103,27 @@ impl Meter {
         Ok(())
     }
 
-    /// Whether nothing new is to be begun.
+    /// Returns whether no new work may start.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
 
-    /// Whether what happens now counts.
+    /// Returns whether progress counts now.
     #[inline]
     #[must_use]
     pub fn is_measuring(&self) -> bool {
         self.measuring
     }
 
-    /// Notes that `units` got done.
+    /// Records `units` of progress.
     #[inline]
     pub fn count(&mut self, now: u64, units: u64) {
         self.units += if self.measuring { units } else { 0 };
         self.progress_at = now;
     }
 
-    /// Notes how long `times` things took that were due at `due` and are done now.
+    /// Records the latency, from `due` to `now`, of `times` units.
     #[inline]
     pub fn time(&mut self, now: u64, due: u64, times: u64) {
         if self.measuring {
@@ -131,7 +131,7 @@ impl Meter {
         }
     }
 
-    /// Whether nothing got done for too long although something was `awaited`.
+    /// Returns whether there was no progress for the stall timeout although something was `awaited`.
     pub fn is_stalled(&mut self, now: u64, awaited: bool) -> bool {
         if !awaited {
             self.progress_at = now;
@@ -139,12 +139,13 @@ impl Meter {
         now.saturating_sub(self.progress_at) >= self.stall_nanos
     }
 
-    /// What was measured.
+    /// Returns the numbers.
     ///
     /// # Errors
-    /// When the measuring did not end.
+    /// If the run ended before the measured part did.
     pub fn finish(self) -> io::Result<Measured> {
-        let (since, until) = self.span.ok_or_else(|| io::Error::other("the run ended before it was measured"))?;
+        let (since, until) =
+            self.span.ok_or_else(|| io::Error::other("the run ended before the end of its measured part"))?;
         Ok(Measured {
             wall: Duration::from_nanos(until.at - since.at),
             units: self.units,
@@ -160,7 +161,7 @@ impl Meter {
     }
 }
 
-/// A duration in nanoseconds.
+/// Returns a duration in nanoseconds.
 #[must_use]
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -1,60 +1,61 @@
-//! Whether the bytes that come are the right ones.
+//! Comparison of received bytes with the expected replies.
 //!
-//! [`Replies`] is what a mode knows about the replies it awaits; [`Heard`] is how far into a [`Script`]'s replies one
-//! connection is. Replies are compared where they were received, whole chunks at a time.
+//! [`Replies`] holds what a mode expects; [`Heard`] is the position of one connection in a [`Script`]'s replies.
+//! Replies are compared where they were received, whole chunks at a time.
 
 use crate::script::Script;
 
-/// Bytes shown of what was expected and of what came.
+/// Bytes shown of the expected and of the received reply.
 const SHOWN_BYTES_MAX: usize = 16;
 
-/// What came is not the reply.
+/// Why received bytes are not the expected replies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// A byte differs.
     #[error("reply {reply}, byte {byte} of {reply_bytes}: expected {expected}, got {got}{hint}")]
     Differs {
-        /// How many replies of this connection were right before.
+        /// Number of correct replies before it on this connection.
         reply: u64,
-        /// The offset in the reply of the first byte that differs.
+        /// Offset of the first byte that differs.
         byte: usize,
-        /// The size of the reply.
+        /// Size of the reply.
         reply_bytes: usize,
-        /// The bytes from there on, in hexadecimal.
+        /// Expected bytes from there on, in hexadecimal.
         expected: String,
-        /// The bytes that came from there on, in hexadecimal.
+        /// Received bytes from there on, in hexadecimal.
         got: String,
-        /// What the difference looks like, or nothing.
+        /// Likely cause, or empty.
         hint: &'static str,
     },
-    /// More came than was asked for.
-    #[error("{bytes} bytes more than the replies awaited")]
+    /// More bytes arrived than were requested.
+    #[error("{bytes} unexpected bytes after the last expected reply")]
     Unsolicited {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
-    /// A reply breaks the rules of its protocol.
+    /// A reply violates its protocol.
     #[error("reply {reply}: {why}")]
     Violation {
-        /// How many replies of this connection were right before.
+        /// Number of correct replies before it on this connection.
         reply: u64,
-        /// Which rule, and what came.
+        /// The rule, and the bytes or the value that break it.
         why: String,
     },
 }
 
-/// What a mode knows about the replies it awaits.
+/// The replies that a mode expects.
 pub trait Replies {
-    /// How far one connection is.
+    /// Position of one connection in its replies.
     type Position: std::fmt::Debug;
 
-    /// The position of a connection that will send its first request from number `first` of the cycle on.
+    /// Returns the position of a connection that sends request number `first` of the cycle first.
     fn begin(&self, first: usize) -> Self::Position;
 
-    /// Compares received bytes with the replies to `outstanding` requests and gives how many replies they complete.
+    /// Compares received bytes with the replies to `outstanding` requests and returns the number of replies they
+    /// complete.
     ///
     /// # Errors
-    /// What is wrong; the connection is of no use afterwards.
+    /// The first mismatch. The connection is unusable afterwards.
     fn receive(&mut self, position: &mut Self::Position, outstanding: u32, bytes: &[u8]) -> Result<u32, Mismatch>;
 }
 
@@ -71,27 +72,28 @@ impl Replies for &Script {
     }
 }
 
-/// How far into a script's replies one connection is.
+/// Position of one connection in a script's replies.
 #[derive(Debug)]
 pub struct Heard {
-    /// Where the next byte received lies in the cycle of replies.
+    /// Offset in the cycle of replies of the next byte to receive.
     at: usize,
-    /// How much of the current reply came already.
+    /// Bytes of the current reply received so far.
     in_reply: usize,
     replies: u64,
 }
 
 impl Heard {
-    /// Before the reply to message `first` of the cycle.
+    /// Returns the position before the reply to message `first` of the cycle.
     #[must_use]
     pub fn new(script: &Script, first: usize) -> Self {
         Self { at: first % script.messages() * script.reply_bytes(), in_reply: 0, replies: 0 }
     }
 
-    /// Compares received bytes with the replies to `outstanding` messages and gives how many replies they complete.
+    /// Compares received bytes with the replies to `outstanding` messages and returns the number of replies they
+    /// complete.
     ///
     /// # Errors
-    /// What differs; the connection is of no use afterwards.
+    /// The first mismatch. The connection is unusable afterwards.
     pub fn receive(&mut self, script: &Script, outstanding: u32, bytes: &[u8]) -> Result<u32, Mismatch> {
         let awaited = outstanding as usize * script.reply_bytes() - self.in_reply;
         let mut rest = bytes;
@@ -139,7 +141,7 @@ impl Heard {
     }
 }
 
-/// The first bytes as two digits each.
+/// Formats the first bytes as two digits each.
 #[must_use]
 pub fn hexadecimal(bytes: &[u8]) -> String {
     let shown: Vec<String> = bytes.iter().take(SHOWN_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
@@ -156,7 +158,7 @@ mod tests {
         Script::new(&Messages { protocol, payload_bytes: 20, text: false, window_messages_max: 8 }).unwrap()
     }
 
-    /// The replies to `count` messages from `first` on, across the end of the cycle.
+    /// Returns the replies to `count` messages from `first` on, across the end of the cycle.
     fn replies(script: &Script, first: usize, count: usize) -> Vec<u8> {
         let numbers = (first..first + count).map(|number| number % script.messages());
         numbers
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_repeated_and_foreign_messages_are_found() {
+    fn lost_repeated_and_misdelivered_messages_are_found() {
         let script = script();
         for wrong_first in [1, script.messages() - 1, 5] {
             assert!(Heard::new(&script, 0).receive(&script, 2, &replies(&script, wrong_first, 1)).is_err());
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_what_was_asked_are_found() {
+    fn unsolicited_bytes_are_found() {
         let script = script();
         let early = Heard::new(&script, 0).receive(&script, 0, &replies(&script, 0, 1)[..1]);
         assert_eq!(early, Err(Mismatch::Unsolicited { bytes: 1 }));

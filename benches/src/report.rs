@@ -1,28 +1,28 @@
-//! What a run measured, as one line of JSON and one line for people.
+//! The report of a run: one line of JSON and one line for people.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use crate::measure::Measured;
 
-/// From this share of its core on, the client may be what limits the rate.
+/// Client utilisation from which the client may be what limits the rate.
 const SATURATED: f64 = 0.97;
 
-/// From this share of the time on, other work on the cores has spoilt the run.
+/// Share of disturbed time from which the rate should not be quoted.
 const DISTURBED: f64 = 0.03;
 
-/// The measured part of a run, and what its mode says besides.
+/// The numbers of a run and the details of its mode.
 #[derive(Debug)]
 pub struct Report {
-    /// What was run.
+    /// Mode of the load generator.
     pub mode: &'static str,
-    /// What is counted, in the singular.
+    /// Name of the unit that is counted, in the singular.
     pub unit: &'static str,
-    /// What was run, for people.
+    /// Description of the run for people.
     title: String,
-    /// How many connections.
+    /// Number of connections.
     pub connections: usize,
-    /// The numbers every mode has.
+    /// The numbers common to all modes.
     pub measured: Measured,
     /// Further members of the JSON object: names and JSON values.
     details: Vec<(&'static str, String)>,
@@ -31,13 +31,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without details.
+    /// Returns a report without details.
     #[must_use]
     pub fn new(mode: &'static str, unit: &'static str, title: String, connections: usize, measured: Measured) -> Self {
         Self { mode, unit, title, connections, measured, details: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a member to the JSON object; the value is JSON already.
+    /// Adds a member to the JSON object. `value` must print as JSON.
     pub fn detail(&mut self, name: &'static str, value: impl Display) {
         self.details.push((name, value.to_string()));
     }
@@ -47,39 +47,39 @@ impl Report {
         self.notes.push(text);
     }
 
-    /// Messages, deliveries, requests or cycles a second.
+    /// Returns the messages, deliveries, requests or cycles per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.measured.units as f64 / self.measured.wall.as_secs_f64()
     }
 
-    /// The share of its core the client used.
+    /// Returns the share of its core that the client used.
     #[must_use]
     pub fn client_utilisation(&self) -> f64 {
         self.measured.client.busy.as_secs_f64() / self.measured.wall.as_secs_f64()
     }
 
-    /// Whether the client may be what limits the rate.
+    /// Returns whether the client may be what limits the rate.
     #[must_use]
     pub fn is_client_bound(&self) -> bool {
         self.client_utilisation() >= SATURATED
     }
 
-    /// Cores the server used.
+    /// Returns the number of cores that the server used.
     #[must_use]
     pub fn server_utilisation(&self) -> Option<f64> {
         self.measured.server.map(|server| server.busy.as_secs_f64() / self.measured.wall.as_secs_f64())
     }
 
-    /// The share of the time in which the client or the server was ready and something else had its core, whichever is
-    /// larger. A quiet machine gives nearly 0.
+    /// Returns the share of the time in which the client or the server was ready to run while other work occupied its
+    /// core, whichever is larger. It is nearly 0 on a quiet machine.
     #[must_use]
     pub fn disturbance(&self) -> f64 {
         let server = self.measured.server.map_or(Duration::ZERO, |server| server.waited);
         server.max(self.measured.client.waited).as_secs_f64() / self.measured.wall.as_secs_f64()
     }
 
-    /// One JSON object without line breaks.
+    /// Returns one JSON object without line breaks.
     #[must_use]
     pub fn json(&self) -> String {
         let optional = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
@@ -107,7 +107,7 @@ impl Report {
         format!("{{{}}}", members.join(","))
     }
 
-    /// One line for people.
+    /// Returns one line for people.
     #[must_use]
     pub fn human(&self) -> String {
         let mut line = format!("{}: {:.0} {}/s", self.title, self.rate(), plural(self.unit));
@@ -134,13 +134,13 @@ impl Report {
         line
     }
 
-    /// Microseconds of processor time for each unit; 0 without any.
+    /// Returns the microseconds of processor time per unit, or the total if there are no units.
     fn per_unit(&self, time: Duration) -> f64 {
         time.as_secs_f64() * 1e6 / self.measured.units.max(1) as f64
     }
 }
 
-/// Names and shares; the last two have an older spelling besides.
+/// Names and shares. The last two repeat p99.9 and p99.99 under older names.
 const QUANTILES: [(&str, f64); 7] = [
     ("p50_us", 0.5),
     ("p90_us", 0.9),
@@ -153,7 +153,7 @@ const QUANTILES: [(&str, f64); 7] = [
 
 const OLD_NAMES: [&str; 2] = ["p99_9_us", "p99_99_us"];
 
-/// Nanoseconds as microseconds.
+/// Converts nanoseconds to microseconds.
 #[must_use]
 pub fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1_000.0
@@ -163,7 +163,7 @@ fn plural(unit: &str) -> String {
     unit.strip_suffix('y').map_or_else(|| format!("{unit}s"), |stem| format!("{stem}ies"))
 }
 
-/// The number under a name in a line written by [`Report::json`]; `None` for null or an absent name.
+/// Returns the number under a name in a line written by [`Report::json`], or `None` if it is null or absent.
 #[must_use]
 pub fn number(json: &str, name: &str) -> Option<f64> {
     let (_, after) = json.split_once(&format!("\"{name}\":"))?;

@@ -1,23 +1,24 @@
-//! What connections send, prepared once: a cycle of requests laid end to end, so that any window of them is one slice
-//! that can be sent as it is.
+//! The requests of all connections, prepared once: a cycle of requests laid end to end, so any window of them is one
+//! slice that can be sent as it is.
 
-/// The largest prepared stream: a bound on what the size and the window can ask for together.
+/// The largest prepared stream, in bytes. Bounds the size and the window together.
 pub const STREAM_BYTES_MAX: usize = 1 << 30;
 
-/// The prepared cycle.
+/// A prepared cycle of requests.
 #[derive(Debug)]
 pub struct Requests {
-    /// The cycle, and its beginning again for a window that starts near the end.
+    /// The cycle, followed by its beginning again for windows that start near the end.
     stream: Vec<u8>,
     request_bytes: usize,
     count: usize,
 }
 
 impl Requests {
-    /// A cycle of `count` requests of the same size, given end to end, for windows of up to `window_max` of them.
+    /// Returns a cycle of `count` requests of the same size, laid end to end, for windows of up to `window_max`
+    /// requests.
     ///
     /// # Panics
-    /// When the cycle is empty, not a multiple of `count`, or shorter than the window.
+    /// If the cycle is empty, not a multiple of `count`, or shorter than the window.
     #[must_use]
     pub fn new(cycle: Vec<u8>, count: usize, window_max: usize) -> Self {
         assert!(count > 0 && cycle.len().is_multiple_of(count) && !cycle.is_empty() && window_max <= count);
@@ -27,33 +28,33 @@ impl Requests {
         Self { stream, request_bytes, count }
     }
 
-    /// The same request over and over, for windows of up to `window_max`; `None` when that would take more than a
-    /// gigabyte.
+    /// Returns the same request over and over, for windows of up to `window_max`, or `None` if that would take more
+    /// than 1 GiB.
     #[must_use]
     pub fn repeat(request: &[u8], window_max: usize) -> Option<Self> {
         (request.len().checked_mul(window_max)?.checked_mul(2)? <= STREAM_BYTES_MAX)
             .then(|| Self::new(request.repeat(window_max), window_max, window_max))
     }
 
-    /// How many requests the cycle has.
+    /// Returns the number of requests in the cycle.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Bytes of one request on the wire.
+    /// Returns the bytes of one request on the wire.
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
-    /// `count` requests from the request `first` on, at most the window this was made for.
+    /// Returns `count` requests from request `first` on. `count` is at most the window this was made for.
     #[must_use]
     pub fn window(&self, first: usize, count: usize) -> &[u8] {
         &self.stream[first * self.request_bytes..][..count * self.request_bytes]
     }
 
-    /// The cycle and the window behind it, as one stream.
+    /// Returns the cycle and the window behind it as one stream.
     #[must_use]
     pub fn stream(&self) -> &[u8] {
         &self.stream

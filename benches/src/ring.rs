@@ -1,8 +1,8 @@
-//! One io_uring, set up the way the Tidegate engine sets up its own.
+//! One io_uring, set up like the ring of the Tidegate engine.
 //!
-//! Owns the ring for the rest of the process: it is leaked on purpose, so that the submitter and both queues can be held
-//! apart without a self-referential type. One thread uses it. It never interprets a completion; callers pack what they
-//! need into the user data with [`user_data`] and take it apart with [`Completion`].
+//! Owns the ring until the process ends: it is leaked on purpose, so the submitter and both queues can be held
+//! separately without a self-referential type. One thread uses it. It never interprets a completion: callers pack what
+//! they need into the user data with [`user_data`] and read it back from the [`Completion`].
 
 use std::io;
 use std::time::Duration;
@@ -11,68 +11,68 @@ use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue};
 
-/// Submissions queued between two enters. A full queue is submitted early, so this bounds memory and not work.
+/// Submissions queued between two enters. A full queue is submitted early, so this bounds memory, not work.
 pub const SUBMISSIONS_MAX: u32 = 1024;
 
 /// Completions the kernel can post before it falls back to its overflow list: room for 8,192 connections that each
-/// complete a send and a receive in one harvest.
+/// complete a send and a receive at a time.
 pub const COMPLETIONS_MAX: u32 = 16_384;
 
-/// A ring that belongs to the thread that made it.
+/// A ring used by the thread that made it.
 pub struct Ring {
     submitter: Submitter<'static>,
     submissions: SubmissionQueue<'static>,
     completions: CompletionQueue<'static>,
 }
 
-/// What a program needs of one completion.
+/// One completion.
 #[derive(Debug, Clone, Copy)]
 pub struct Completion {
     /// The user data of the submission.
     pub user_data: u64,
-    /// The count of bytes or whatever else the operation gives, or a negated error number.
+    /// The result of the operation, such as a number of bytes, or a negated error number.
     pub result: i32,
-    /// The completion's flags.
+    /// The flags of the completion.
     pub flags: u32,
 }
 
 impl Completion {
-    /// The operation given to [`user_data`].
+    /// Returns the operation given to [`user_data`].
     #[must_use]
     pub fn operation(&self) -> u8 {
         (self.user_data >> 56) as u8
     }
 
-    /// The index given to [`user_data`].
+    /// Returns the index given to [`user_data`].
     #[must_use]
     pub fn index(&self) -> usize {
         self.user_data as u32 as usize
     }
 
-    /// Whether the operation stays armed and will complete again.
+    /// Returns whether the operation stays armed and will complete again.
     #[must_use]
     pub fn more(&self) -> bool {
         cqueue::more(self.flags)
     }
 
-    /// The result as an error when it is one.
+    /// Returns the result as an error if it is one.
     #[must_use]
     pub fn error(&self) -> Option<io::Error> {
         (self.result < 0).then(|| io::Error::from_raw_os_error(-self.result))
     }
 }
 
-/// Packs an operation and the index of its connection.
+/// Packs an operation and the index of its connection into user data.
 #[must_use]
 pub fn user_data(operation: u8, index: usize) -> u64 {
     (u64::from(operation) << 56) | index as u64
 }
 
 impl Ring {
-    /// A ring for this thread: one issuer, deferred task work, no index array, and a registered descriptor.
+    /// Makes a ring for this thread: single issuer, deferred task work, no index array, a registered descriptor.
     ///
     /// # Errors
-    /// What `io_uring_setup` or the registration gives; EPERM where io_uring is forbidden.
+    /// Any error from `io_uring_setup` or the registration; EPERM where io_uring is forbidden.
     pub fn new() -> io::Result<Self> {
         let ring: IoUring = IoUring::builder()
             .setup_single_issuer()
@@ -86,22 +86,22 @@ impl Ring {
         Ok(Self { submitter, submissions, completions })
     }
 
-    /// For registering files and buffers.
+    /// Returns the submitter, for registering files and buffers.
     #[must_use]
     pub fn submitter(&self) -> &Submitter<'static> {
         &self.submitter
     }
 
-    /// Queues a submission; a full queue is submitted first.
+    /// Queues a submission. A full queue is submitted first.
     ///
     /// # Errors
-    /// What `io_uring_enter` gives when the queue had to be submitted.
+    /// Any error from `io_uring_enter` when the queue had to be submitted.
     ///
     /// # Safety
-    /// Whatever the entry points to must stay valid, and unused by anyone else where the kernel writes, until the
-    /// entry's last completion.
+    /// The memory that the entry points to must stay valid, and unused by anything else where the kernel writes, until
+    /// the entry's last completion.
     pub unsafe fn push(&mut self, entry: &Entry) -> io::Result<()> {
-        // SAFETY: the caller promises exactly what the queue asks for.
+        // SAFETY: the caller guarantees what the queue requires.
         while unsafe { self.submissions.push(entry) }.is_err() {
             self.submissions.sync();
             tolerate(self.submitter.submit())?;
@@ -110,17 +110,17 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits what is queued and waits for at least one completion, or for `timeout`. A zero timeout runs whatever work
-    /// is ready and returns.
+    /// Submits the queue and waits for at least one completion, or for `timeout`. A zero timeout runs the work that is
+    /// ready and returns.
     ///
     /// # Errors
-    /// What `io_uring_enter` gives, other than a timeout, an interruption or a shortage that passes.
+    /// Any error from `io_uring_enter` except a timeout, an interruption or a temporary shortage.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enter_for(1, timeout)
     }
 
-    /// Submits what is queued and waits for at least `wanted` completions, or for `timeout`. Who knows that more than one
-    /// will come sleeps once for all of them.
+    /// Submits the queue and waits for at least `wanted` completions, or for `timeout`. A caller that knows more than
+    /// one will arrive sleeps once for all of them.
     ///
     /// # Errors
     /// Like [`enter`](Self::enter).
@@ -137,7 +137,7 @@ impl Ring {
         tolerate(entered)
     }
 
-    /// Moves every posted completion into `list`, which is emptied first.
+    /// Moves every posted completion into `list`, which is cleared first.
     pub fn reap(&mut self, list: &mut Vec<Completion>) {
         list.clear();
         self.completions.sync();
@@ -150,7 +150,7 @@ impl Ring {
     }
 }
 
-/// Drops the errors after which one simply enters again.
+/// Drops the errors that only call for another enter.
 fn tolerate(entered: io::Result<usize>) -> io::Result<()> {
     match entered {
         Ok(_) => Ok(()),
@@ -179,7 +179,7 @@ mod tests {
         let entries = SUBMISSIONS_MAX as usize * 2 + 1;
         for index in 0..entries {
             let entry = io_uring::opcode::Nop::new().build().user_data(user_data(3, index));
-            // SAFETY: a no-op points to nothing.
+            // SAFETY: a no-op points to no memory.
             unsafe { ring.push(&entry) }.unwrap();
         }
         let (mut list, mut seen) = (Vec::new(), Vec::new());

@@ -1,9 +1,9 @@
-//! What every connection says and expects to hear, prepared once.
+//! The messages that every connection sends and expects, prepared once.
 //!
 //! A script is a cycle of different messages. Requests are masked WebSocket frames (RFC 6455 section 5.2) laid end to
-//! end, so a window of any number of messages is one slice that can be sent as it is; replies are laid out the same way,
-//! so checking what comes back is a comparison with a slice, whole chunks at a time, and covers every header and payload
-//! byte. Payloads are pseudo-random and differ from message to message, so a lost, repeated or reordered message shows.
+//! end, so a window of any number of messages is one slice that can be sent as it is. Replies are laid out the same
+//! way, so a check compares whole chunks with slices and covers every header and payload byte. Payloads are
+//! pseudo-random and differ between messages, so lost, repeated and reordered messages are detected.
 //!
 //! On plain TCP the requests are the same masked frames and the replies are the identical bytes.
 
@@ -12,20 +12,21 @@ use std::str::FromStr;
 
 use crate::requests::{Requests, STREAM_BYTES_MAX};
 
-/// The most messages in the cycle. Prime, so that losing a batch of a round size can't go unseen.
+/// The most messages in the cycle, unless the window is larger. Prime, so losing a batch of a round size is always
+/// detected.
 const CYCLE_MESSAGES_MAX: usize = 251;
 
-/// The fewest messages in the cycle, for messages so large that few fit into [`CYCLE_BYTES`]: every copy of a large message
-/// that is not in a cache makes the client slower than the server.
+/// The fewest messages in the cycle, for messages so large that few fit into [`CYCLE_BYTES`]. It is small because large
+/// messages that fall out of the cache make the client slower than the server.
 const CYCLE_MESSAGES_MIN: usize = 3;
 
-/// The size the cycle aims for, small enough to stay in the second-level cache with the receive buffers.
+/// The target size of the cycle, small enough to stay in the second-level cache together with the receive buffers.
 const CYCLE_BYTES: usize = 128 * 1024;
 
-/// Masks every request. Any fixed key costs the server the same as a random one.
+/// Masks every request. A fixed key costs the server the same as a random one.
 const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 
-/// FIN and the opcode of a binary or text message.
+/// FIN and the opcode of a binary or a text message.
 const BINARY: u8 = 0x82;
 const TEXT: u8 = 0x81;
 
@@ -33,12 +34,12 @@ const TEXT: u8 = 0x81;
 pub const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 
-/// What the server under test speaks.
+/// The protocol of the server under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Bytes come back as they were sent.
+    /// Bytes are echoed as they were sent.
     Tcp,
-    /// Each masked WebSocket message comes back as an unmasked one.
+    /// Each masked WebSocket message is echoed unmasked.
     WebSocket,
 }
 
@@ -49,7 +50,7 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "ws" => Ok(Self::WebSocket),
-            _ => Err("tcp or ws"),
+            _ => Err("must be tcp or ws"),
         }
     }
 }
@@ -66,17 +67,17 @@ impl fmt::Display for Protocol {
 /// The shape of the messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Messages {
-    /// Decides what the replies look like.
+    /// Decides the form of the replies.
     pub protocol: Protocol,
-    /// Bytes of payload in each message.
+    /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Text messages of printable ASCII instead of binary ones.
+    /// Whether messages are text (printable ASCII) instead of binary.
     pub text: bool,
-    /// The most messages ever sent at once.
+    /// The most messages sent at once.
     pub window_messages_max: usize,
 }
 
-/// The prepared cycle.
+/// A prepared cycle of messages and their replies.
 #[derive(Debug)]
 pub struct Script {
     requests: Requests,
@@ -85,7 +86,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Prepares the cycle; `None` when it would take more than a gigabyte.
+    /// Prepares the cycle. Returns `None` if it would take more than 1 GiB.
     #[must_use]
     pub fn new(shape: &Messages) -> Option<Self> {
         let request_bytes = header_bytes(shape.payload_bytes, true).checked_add(shape.payload_bytes)?;
@@ -111,32 +112,32 @@ impl Script {
         Some(Self { requests, replies, reply_bytes })
     }
 
-    /// How many different messages there are.
+    /// Returns the number of different messages.
     #[must_use]
     pub fn messages(&self) -> usize {
         self.requests.count()
     }
 
-    /// Bytes of one reply on the wire.
+    /// Returns the bytes of one reply on the wire.
     #[must_use]
     pub fn reply_bytes(&self) -> usize {
         self.reply_bytes
     }
 
-    /// The requests of the whole cycle.
+    /// Returns the requests of the whole cycle.
     #[must_use]
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    /// The replies to the whole cycle, in order.
+    /// Returns the replies to the whole cycle, in order.
     #[must_use]
     pub fn replies(&self) -> &[u8] {
         &self.replies
     }
 }
 
-/// Bytes of a frame's header with the shortest length that fits (RFC 6455 section 5.2).
+/// Returns the bytes of a frame header with the shortest length field that fits (RFC 6455 section 5.2).
 fn header_bytes(payload_bytes: usize, masked: bool) -> usize {
     let length = match payload_bytes {
         0..=125 => 0,
@@ -170,7 +171,7 @@ pub fn append_frame(stream: &mut Vec<u8>, first: u8, key: Option<[u8; 4]>, paylo
     }
 }
 
-/// A client's ping.
+/// Returns a client's ping.
 #[must_use]
 pub fn ping_frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
@@ -178,7 +179,7 @@ pub fn ping_frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A client's close frame with code 1000.
+/// Returns a client's close frame with code 1000.
 #[must_use]
 pub fn close_frame() -> Vec<u8> {
     let mut frame = Vec::new();
@@ -186,7 +187,7 @@ pub fn close_frame() -> Vec<u8> {
     frame
 }
 
-/// Pseudo-random bytes that depend on the message's number (splitmix64); in text, 64 printable characters.
+/// Returns pseudo-random bytes (splitmix64) seeded by the message's number. Text is limited to 64 printable characters.
 fn payload(number: u64, bytes: usize, text: bool) -> Vec<u8> {
     let mut state = number.wrapping_mul(0xd134_2543_de82_ef95);
     let mut payload = Vec::with_capacity(bytes + 8);
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_parse_as_they_print() {
+    fn protocols_parse_what_they_print() {
         for protocol in [Protocol::Tcp, Protocol::WebSocket] {
             assert_eq!(protocol.to_string().parse(), Ok(protocol));
         }

@@ -1,4 +1,4 @@
-//! What happens before a run: the connections, their handshakes, and the size of the receive buffers.
+//! Preparations of a run: the connections, their handshakes, and the size of the receive buffers.
 
 use std::net::TcpStream;
 
@@ -6,40 +6,41 @@ use crate::config::Run;
 use crate::error::LoadError;
 use crate::{handshake, socket};
 
-/// Receive buffers: enough for every connection to complete twice in a harvest, within this many.
+/// Bounds on the number of receive buffers. Within them, each connection can complete twice per enter.
 const BUFFERS: [usize; 2] = [64, 4096];
 
-/// Of the largest size, fewer: they are written and compared over and over and so stay in the second-level cache. A receive
-/// that finds none is armed again a turn later, which costs little beside so many bytes.
+/// Bounds on the number of receive buffers of the largest size. Fewer, because the same few buffers then stay in the
+/// second-level cache. A receive that finds none is armed again in the next turn, which costs little compared with so
+/// many bytes.
 const LARGE_BUFFERS: [usize; 2] = [8, 32];
 
-/// The size of a receive buffer follows the window's replies, within these bytes.
+/// Bounds on the size of a receive buffer, which follows the size of a window's replies.
 const BUFFER_BYTES: [usize; 2] = [4096, 65_536];
 
-/// What all receive buffers may take together.
+/// The most memory of all receive buffers together, in bytes.
 const BUFFERS_BYTES_MAX: usize = 64 << 20;
 
-/// A connected stream and the bytes that followed its handshake.
+/// A connected stream and the bytes received after its handshake.
 pub type Opened = (TcpStream, Vec<u8>);
 
-/// What happens on a connection before the run.
+/// Handshake of a connection before the run.
 #[derive(Debug, Clone, Copy)]
 pub enum Greeting<'a> {
-    /// Nothing: raw TCP, or HTTP.
+    /// None: raw TCP or HTTP.
     None,
     /// The WebSocket opening handshake for this request-target.
     WebSocket(&'a str),
 }
 
-/// Opens `connections` connections to the run's address, one after the other.
+/// Opens `connections` connections to the run's address, one after another.
 ///
 /// # Errors
-/// The first connection that could not be opened or upgraded, or that there can't be so many.
+/// The first connection that could not be opened or upgraded, or too many connections for the limit of open files.
 pub fn open(run: &Run, connections: usize, greeting: Greeting<'_>) -> Result<Vec<Opened>, LoadError> {
     open_from(run, 0, connections, greeting)
 }
 
-/// Like [`open`] for the connections from number `first` on, which decides their source addresses.
+/// Like [`open`], for the connections from number `first` on. The number decides the source address.
 ///
 /// # Errors
 /// Like [`open`].
@@ -63,12 +64,12 @@ pub fn open_from(
     (first..first + connections).map(open_one).collect()
 }
 
-/// Makes room for so many connections in the limit of open files.
+/// Raises the limit of open files and checks that it allows `connections` connections.
 ///
 /// # Errors
-/// When there is not so much room.
+/// If the limit is too low or cannot be read or raised.
 pub fn require_files(connections: usize) -> Result<(), LoadError> {
-    // Standard streams, the ring and little else besides the connections.
+    // Standard streams, the ring and a few others.
     const OTHER_FILES: usize = 16;
     let files = socket::raise_file_limit()?;
     if connections + OTHER_FILES > files {
@@ -77,7 +78,8 @@ pub fn require_files(connections: usize) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// How many receive buffers of which size suit so many connections that each get so many bytes at a time.
+/// Returns the number and the size of receive buffers for `connections` connections that each receive `window_bytes` at
+/// a time.
 #[must_use]
 pub fn buffer_plan(connections: usize, window_bytes: usize) -> (u16, u32) {
     let bytes = window_bytes.next_power_of_two().clamp(BUFFER_BYTES[0], BUFFER_BYTES[1]);

@@ -1,4 +1,4 @@
-//! Listening and connecting, with plain blocking calls: none of this is measured.
+//! Listening and connecting with plain blocking calls. None of this is measured.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections waiting to be accepted; the kernel cuts it to its own limit (`somaxconn`).
+/// Connections that wait to be accepted. The kernel lowers it to its own limit (`somaxconn`).
 const BACKLOG_MAX: i32 = 4096;
 
-/// Connections made from one loopback address: well below the 28,000 ports the kernel gives out for each.
+/// Connections per loopback source address: well below the 28,000 ports that the kernel assigns for each.
 pub const CONNECTIONS_PER_SOURCE_MAX: usize = 8_000;
 
-/// Source addresses that short-lived connections take turns in: with 28,000 ports each, more than a minute of them at
-/// 20,000 a second, which is how long TIME_WAIT keeps one.
+/// Source addresses that short-lived connections use in turn. With 28,000 ports each they last more than a minute at
+/// 20,000 connections per second, and TIME_WAIT holds a port for one minute.
 const SOURCES_OF_CYCLES: u64 = 64;
 
-/// What the client's sockets use against congestion, of which there is none on loopback.
+/// Congestion control of the client's sockets: the cheapest algorithm, because loopback has no congestion.
 const LIGHT_CONGESTION_CONTROL: &[u8] = b"reno";
 
-/// How long connecting or one answer in a handshake may take.
+/// Timeout of connecting and of each read and write of a handshake.
 pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A listener whose accepted sockets inherit TCP_NODELAY.
+/// Returns a listener whose accepted sockets inherit TCP_NODELAY.
 ///
 /// # Errors
-/// What `socket`, `bind` or `listen` gives.
+/// Any error from `socket`, `setsockopt`, `bind` or `listen`.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -36,11 +36,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Opens the `index`th connection to `address`, from a loopback address of its own for every
-/// [`CONNECTIONS_PER_SOURCE_MAX`] connections. The socket blocks, with [`SETUP_TIMEOUT`] on reading and writing.
+/// Opens connection `index` to `address`, from another loopback address for every [`CONNECTIONS_PER_SOURCE_MAX`]
+/// connections. The socket blocks, with [`SETUP_TIMEOUT`] on reading and writing.
 ///
 /// # Errors
-/// What `socket`, `bind` or `connect` gives.
+/// Any error from `socket`, `setsockopt`, `bind` or `connect`.
 pub fn connect(address: SocketAddr, index: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(source) = source(address, index) {
@@ -48,24 +48,24 @@ pub fn connect(address: SocketAddr, index: usize) -> io::Result<TcpStream> {
     }
     socket.connect_timeout(&address.into(), SETUP_TIMEOUT)?;
     socket.set_tcp_nodelay(true)?;
-    // The simplest algorithm keeps the client light: BBR paces every send with a timer. Where it is not there, the
-    // system's default is as right, only slower.
+    // BBR would pace every send with a timer. Where reno is missing, the system's default works too, only slower.
     let _ = socket.set_tcp_congestion(LIGHT_CONGESTION_CONTROL);
     socket.set_read_timeout(Some(SETUP_TIMEOUT))?;
     socket.set_write_timeout(Some(SETUP_TIMEOUT))?;
     Ok(socket.into())
 }
 
-/// A socket that is not connected, for connecting to `address` the `cycle`th time. Cycles take turns
-/// in so many source addresses that ports are free again before their turn comes, whichever side closed first.
+/// Returns an unconnected socket for cycle number `cycle` to `address`. Cycles use the source addresses in turn, so
+/// ports are free again before they are needed, whichever side closed first.
 ///
 /// # Errors
-/// What `socket`, `setsockopt` or `bind` gives.
+/// Any error from `socket`, `setsockopt` or `bind`.
 pub fn unconnected(address: SocketAddr, cycle: u64) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     let group = 1 + (cycle % SOURCES_OF_CYCLES) as usize;
     if let Some(source) = source(address, group * CONNECTIONS_PER_SOURCE_MAX) {
-        // The port is chosen when connecting: by then the destination is known, and a port is only taken for it.
+        // The port is chosen when connecting. The destination is known by then, and the port is taken only for that
+        // destination.
         bind_address_without_port(&socket)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
@@ -73,19 +73,20 @@ pub fn unconnected(address: SocketAddr, cycle: u64) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Lets `bind` leave the port open (`IP_BIND_ADDRESS_NO_PORT`).
+/// Makes `bind` leave the port open (`IP_BIND_ADDRESS_NO_PORT`).
 fn bind_address_without_port(socket: &Socket) -> io::Result<()> {
     let on: libc::c_int = 1;
     let (level, name) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     let (value, length) = ((&raw const on).cast(), size_of_val(&on) as libc::socklen_t);
-    // SAFETY: the kernel reads one live integer of the length given.
+    // SAFETY: the kernel reads one live integer of the given length.
     if unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// The address to connect from: the kernel's choice for the first group and for anything but IPv4 loopback.
+/// Returns the source address. `None` leaves the choice to the kernel: for the first group, and for anything but IPv4
+/// loopback.
 fn source(address: SocketAddr, index: usize) -> Option<IpAddr> {
     let group = u16::try_from(index / CONNECTIONS_PER_SOURCE_MAX).ok()?;
     if group == 0 || !address.is_ipv4() || !address.ip().is_loopback() {
@@ -95,10 +96,10 @@ fn source(address: SocketAddr, index: usize) -> Option<IpAddr> {
     Some(Ipv4Addr::new(127, 1, high, low).into())
 }
 
-/// Raises the limit on open files to the most this process may have, and gives it.
+/// Raises the limit of open files to the most this process may have and returns it.
 ///
 /// # Errors
-/// What `getrlimit` or `setrlimit` gives.
+/// Any error from `getrlimit` or `setrlimit`.
 pub fn raise_file_limit() -> io::Result<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one rlimit to a live one.

@@ -8,7 +8,7 @@ use tidegate_websocket::{
 use super::Subject;
 use super::websocket::ReceiveMessages;
 
-/// Compresses a message that a server sends, or finds that it cannot be made smaller.
+/// Compresses a server's message, or finds that it cannot be made smaller.
 pub struct CompressMessage {
     deflater: MessageDeflater,
     payload: Vec<u8>,
@@ -17,16 +17,16 @@ pub struct CompressMessage {
 }
 
 impl CompressMessage {
-    /// A text at this level. Without context takeover the state is borrowed from the thread.
+    /// Returns the subject for text at `level`. Without context takeover the state is borrowed from the thread.
     pub fn text(payload_bytes: usize, level: i32, takeover: bool) -> Self {
         let mut config = DeflateConfig::default();
-        config.level = CompressionLevel::new(level).expect("a level that there is");
+        config.level = CompressionLevel::new(level).expect("the level is valid");
         config.own_context_takeover = takeover;
         let deflater = MessageDeflater::new(&config, &agreed(&config), Role::Server);
         Self { deflater, payload: text(payload_bytes), compressible: true, out: Vec::new() }
     }
 
-    /// Bytes without any order.
+    /// Returns the subject for random bytes.
     pub fn noise(payload_bytes: usize) -> Self {
         Self { payload: noise(payload_bytes), compressible: false, ..Self::text(1024, 1, false) }
     }
@@ -43,14 +43,14 @@ impl Subject for CompressMessage {
     }
 }
 
-/// Receives a compressed text of a client in one frame.
+/// Returns a subject that receives a client's compressed text in one frame.
 pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages {
     let mut config = DeflateConfig::default();
     config.peer_context_takeover = takeover;
     let params = agreed(&config);
     let payload = text(payload_bytes);
     let (mut deflated, mut input) = (Vec::new(), Vec::new());
-    // It refers to nothing before it, so it can be received again and again, whether or not the context is kept.
+    // The message refers to nothing before it, so it can be received repeatedly with and without context takeover.
     assert!(MessageDeflater::new(&config, &params, Role::Client).deflate(&payload, &mut deflated));
     let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1);
     frame.encode(Some(MaskingKey::new([0; 4])), &mut input);
@@ -62,10 +62,10 @@ pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages 
 
 fn agreed(config: &DeflateConfig) -> DeflateParams {
     let offer = [&b"permessage-deflate; client_max_window_bits"[..]];
-    config.accept(offer.into_iter()).ok().flatten().expect("an offer that suits everyone").params
+    config.accept(offer.into_iter()).ok().flatten().expect("the offer is acceptable").params
 }
 
-/// What applications send: records with the same keys and other values.
+/// Returns text like that of applications: records with the same keys and different values.
 fn text(bytes: usize) -> Vec<u8> {
     let record = |number: usize| {
         let price = number * 7919 % 100_003;

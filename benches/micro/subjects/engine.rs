@@ -1,4 +1,4 @@
-//! The engine: timers, hand-over between threads, the two bounded buffers of a connection; and an echo over both.
+//! The engine: timers, the mailbox, the two bounded buffers of a connection, a fan-out, and an echo over both buffers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use tidegate_websocket::{Event, Frame, MaskingKey, Protocol, ProtocolConfig, Rol
 
 use super::Subject;
 
-/// Puts off one timer among many others.
+/// Moves the deadline of one timer in a wheel with many others.
 pub struct RenewTimer {
     wheel: TimerWheel,
     timer: Option<Timer>,
@@ -18,7 +18,7 @@ pub struct RenewTimer {
 }
 
 impl RenewTimer {
-    /// The others are spread over some hours.
+    /// Returns the subject with `others` other timers; 10,000 are spread over about three hours.
     pub fn among(others: u32) -> Self {
         let mut wheel = TimerWheel::new(0);
         for other in 0..others {
@@ -42,7 +42,7 @@ impl Subject for RenewTimer {
     }
 }
 
-/// Arms so many timers for different ticks and lets time pass, tick by tick, until all have fired.
+/// Arms timers for different ticks and advances time, tick by tick, until all have fired.
 pub struct ExpireTimers {
     wheel: TimerWheel,
     now: u64,
@@ -84,7 +84,7 @@ pub struct HandOver {
 }
 
 impl HandOver {
-    /// The consumer runs: no wake is due.
+    /// Returns the subject with a running consumer, which needs no wake.
     pub fn to_running(items: u64) -> Self {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&wakes);
@@ -94,7 +94,7 @@ impl HandOver {
         Self { mailbox, items, asleep: false, wakes, taken: Vec::new() }
     }
 
-    /// The consumer has announced its sleep: one wake is due (which here does nothing but count).
+    /// Returns the subject with a consumer that has announced its sleep and needs one wake, which is only counted.
     pub fn to_sleeping(items: u64) -> Self {
         Self { asleep: true, ..Self::to_running(items) }
     }
@@ -125,7 +125,7 @@ pub struct PassInbound {
 }
 
 impl PassInbound {
-    /// So many receives before the handler comes round, each of so many bytes.
+    /// Returns the subject with `times` receives, each of `receive_bytes`, before the handler reads.
     pub fn new(receive_bytes: usize, times: usize) -> Self {
         let buffer = InboundBuffer::new(Config::default()).expect("the default configuration is valid");
         Self { buffer, received: vec![0x5A; receive_bytes], times }
@@ -149,14 +149,14 @@ impl Subject for PassInbound {
     }
 }
 
-/// Fills the inbound buffer to its high mark by chunks that move, and empties it.
+/// Fills the inbound buffer to its high mark with chunks that are moved, not copied, and empties it.
 pub struct PauseInbound {
     buffer: InboundBuffer,
     chunk: Vec<u8>,
 }
 
 impl PauseInbound {
-    /// Chunks of so many bytes.
+    /// Returns the subject with chunks of `chunk_bytes`.
     pub fn new(chunk_bytes: usize) -> Self {
         let buffer = InboundBuffer::new(Config::default()).expect("the default configuration is valid");
         Self { buffer, chunk: vec![0x5A; chunk_bytes] }
@@ -187,13 +187,13 @@ pub struct PassOutbound {
 }
 
 impl PassOutbound {
-    /// Copied, so many of them into one send.
+    /// Returns the subject that copies `times` payloads into one send.
     pub fn copied(payload_bytes: usize, times: usize) -> Self {
         let queue = OutboundQueue::new(Config::default()).expect("the default configuration is valid");
         Self { queue, payload: Bytes::from(vec![0x5A; payload_bytes]), times, shared: false }
     }
 
-    /// By reference, each behind a copied head.
+    /// Returns the subject that sends payloads by reference, each after a copied head.
     pub fn shared(payload_bytes: usize, times: usize) -> Self {
         Self { shared: true, ..Self::copied(payload_bytes, times) }
     }
@@ -220,7 +220,7 @@ impl Subject for PassOutbound {
     }
 }
 
-/// One encoded message offered to many connections with nothing queued: what a worker does for each member of a hub.
+/// Offers one encoded message to many connections with nothing queued, as a worker does for each member of a hub.
 pub struct FanOut {
     queues: Vec<OutboundQueue>,
     message: Bytes,
@@ -246,8 +246,8 @@ impl Subject for FanOut {
     }
 }
 
-/// A WebSocket echo without its system calls and futures: bytes through the inbound buffer, messages out of them, and their
-/// frames through the outbound queue.
+/// A WebSocket echo without system calls and futures: bytes pass through the inbound buffer, messages are decoded, and
+/// their frames pass through the outbound queue.
 pub struct Echo {
     inbound: InboundBuffer,
     protocol: Protocol,
@@ -257,7 +257,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// So many messages in one receive.
+    /// Returns the subject with `messages` messages in one receive.
     pub fn new(payload_bytes: usize, messages: usize) -> Self {
         let (payload, mut received) = (vec![0x5A; payload_bytes], Vec::new());
         for _ in 0..messages {

@@ -1,4 +1,4 @@
-//! HTTP: heads of requests, whole exchanges, routes.
+//! HTTP: request heads, whole exchanges, routes.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,10 +10,10 @@ use tidegate_http::{
 
 use super::Subject;
 
-/// What load generators send.
+/// The head of a load generator.
 pub const PLAIN: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n";
 
-/// What browsers send.
+/// The head of a browser.
 pub const BROWSER: &[u8] = b"GET /articles/1234/comments?page=2&order=newest HTTP/1.1\r\n\
     Host: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
@@ -28,7 +28,7 @@ pub const BROWSER: &[u8] = b"GET /articles/1234/comments?page=2&order=newest HTT
     Sec-Fetch-Mode: navigate\r\n\
     Sec-Fetch-Site: same-origin\r\n\r\n";
 
-/// What opens a WebSocket.
+/// The head that opens a WebSocket.
 pub const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\n\
     Host: 127.0.0.1:9001\r\n\
     Connection: Upgrade\r\n\
@@ -36,7 +36,8 @@ pub const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\n\
     Sec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Parses a head on a new connection. Two heads of the same form take turns: one like the last is known again, not parsed.
+/// Parses a head on a new connection. Two different heads alternate, because a head that equals the last one is
+/// recognised, not parsed.
 pub struct ParseHead {
     limits: Arc<Limits>,
     heads: [Vec<u8>; 2],
@@ -46,7 +47,7 @@ pub struct ParseHead {
 impl ParseHead {
     pub fn new(head: &[u8]) -> Self {
         const HOST: &[u8] = b"\r\nHost: ";
-        let host = head.windows(HOST.len()).position(|window| window == HOST).expect("a head has a host");
+        let host = head.windows(HOST.len()).position(|window| window == HOST).expect("the head has a Host field");
         let mut other = head.to_vec();
         other[host + HOST.len()] = b'x';
         Self { limits: Arc::new(Limits::default()), heads: [head.to_vec(), other], turn: 0 }
@@ -67,7 +68,7 @@ impl Subject for ParseHead {
     }
 }
 
-/// Receives requests of one connection and answers each.
+/// Receives the requests of one connection and answers each.
 pub struct Exchange {
     protocol: Protocol,
     input: Vec<u8>,
@@ -80,8 +81,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// `requests` pipelined ones with this head, received together. From the second on each is like the one before it, which
-    /// the protocol knows again.
+    /// Returns the subject with `requests` pipelined requests with this head, received together. From the second on,
+    /// each equals the one before it, which the protocol recognises.
     pub fn pipelined(head: &[u8], requests: usize) -> Self {
         Self {
             protocol: Protocol::new(Arc::new(Limits::default())),
@@ -95,12 +96,12 @@ impl Exchange {
         }
     }
 
-    /// Two pipelined ones with different heads, so that none is like the one before it.
+    /// Returns the subject with two pipelined requests with different heads, so none equals the one before it.
     pub fn alternating(one: &[u8], other: &[u8]) -> Self {
         Self { requests: 2, ..Self::pipelined(&[one, other].concat(), 1) }
     }
 
-    /// One request whose head comes in pieces of so many bytes.
+    /// Returns the subject with one request whose head arrives in pieces of `piece_bytes`.
     pub fn in_pieces(head: &[u8], piece_bytes: usize) -> Self {
         Self { piece_bytes, ..Self::pipelined(head, 1) }
     }
@@ -137,18 +138,18 @@ impl Subject for Exchange {
     }
 }
 
-/// A router as applications have them: 30 routes, a third of them with parameters.
+/// A router like that of an application: 30 routes, 18 of them with parameters and one with a wildcard.
 pub struct Routes(Router);
 
 impl Routes {
-    /// Paths that have a route: a fixed one, one with a parameter, one with two and a fixed end, one with a wildcard.
+    /// Paths that have a route: without parameters, with one, with two, with a wildcard.
     pub const FOUND: [(&'static str, &'static str); 4] = [
         ("fixed", "/api/v1/articles"),
         ("parameter", "/api/v1/articles/1234"),
         ("two_parameters", "/api/v1/articles/1234/comments/77"),
         ("wildcard", "/static/styles/main.css"),
     ];
-    /// A path that has none.
+    /// A path without a route.
     pub const MISSING: &'static str = "/api/v1/nothing/here";
 
     pub fn new() -> Self {
@@ -165,13 +166,13 @@ impl Routes {
         Self(router)
     }
 
-    /// A request for `path`.
+    /// Returns a request for `path`.
     pub fn request(path: &str) -> Request {
         let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
         Request::parse(head.as_bytes(), Bytes::new()).expect("the path is valid")
     }
 
-    /// Finds the route and runs its handler, which does nothing: the status.
+    /// Finds the route and runs its handler, which does nothing. Returns the status.
     pub fn route(&self, request: Request) -> u16 {
         match self.0.handle(request) {
             Reply::Ready(response) => response.status().as_u16(),

@@ -9,10 +9,10 @@ use super::Subject;
 
 const KEY: MaskingKey = MaskingKey::new([0x37, 0xFA, 0x21, 0x3D]);
 
-/// Leaves the payload as it is, at the same cost as any other key: the same input can be received again and again.
+/// Leaves the payload unchanged at the cost of any other key, so the same input can be received repeatedly.
 const KEY_OF_ZEROS: MaskingKey = MaskingKey::new([0; 4]);
 
-/// Unmasks a payload that begins so many bytes behind a multiple of 64.
+/// Unmasks a payload that begins `alignment` bytes after a multiple of 64.
 pub struct Unmask {
     memory: Vec<u8>,
     start: usize,
@@ -39,7 +39,7 @@ impl Subject for Unmask {
     }
 }
 
-/// Finds and unmasks so many frames of a client in one piece of input.
+/// Finds and unmasks a client's frames in one piece of input.
 pub struct DecodeFrames {
     decoder: FrameDecoder,
     input: Vec<u8>,
@@ -72,7 +72,7 @@ impl Subject for DecodeFrames {
     }
 }
 
-/// Encodes a frame behind others in a buffer that has the memory already.
+/// Encodes a frame into a buffer that has the memory already.
 pub struct EncodeFrame {
     payload: Vec<u8>,
     key: Option<MaskingKey>,
@@ -80,12 +80,12 @@ pub struct EncodeFrame {
 }
 
 impl EncodeFrame {
-    /// As a server does.
+    /// Returns the subject for a server's frame.
     pub fn unmasked(payload_bytes: usize) -> Self {
         Self { payload: vec![0x5A; payload_bytes], key: None, out: Vec::new() }
     }
 
-    /// As a client does.
+    /// Returns the subject for a client's frame.
     pub fn masked(payload_bytes: usize) -> Self {
         Self { key: Some(KEY), ..Self::unmasked(payload_bytes) }
     }
@@ -108,7 +108,7 @@ impl Subject for EncodeFrame {
     }
 }
 
-/// Checks a text whole, or in pieces that end anywhere.
+/// Checks a text as a whole, or in pieces that end anywhere.
 pub struct CheckText {
     text: Vec<u8>,
     piece_bytes: Option<usize>,
@@ -124,21 +124,21 @@ impl CheckText {
         }
     }
 
-    /// Characters of one to four bytes, about `bytes` in all.
+    /// Returns text with characters of one to four bytes, about `bytes` in all.
     pub fn multilingual(bytes: usize) -> Self {
         let sentence = "Ĝis la revido! Здравствуй, мир. 你好，世界。 नमस्ते दुनिया 🦀🌊 Hello. ";
         let text = sentence.repeat(bytes / sentence.len()).into_bytes();
         Self { text, piece_bytes: None, valid: true }
     }
 
-    /// Multilingual, with a wrong byte at the end: in the place of the last one of a character of four.
+    /// Returns multilingual text with a wrong byte at the end: in place of the last byte of a four-byte character.
     pub fn invalid_late(bytes: usize) -> Self {
         let mut checked = Self::multilingual(bytes);
         checked.text.extend_from_slice(b"\xF0\x9F\xA6!");
         Self { valid: false, ..checked }
     }
 
-    /// The same text in pieces of so many bytes.
+    /// Checks the same text in pieces of `piece_bytes`.
     pub fn in_pieces(self, piece_bytes: usize) -> Self {
         Self { piece_bytes: Some(piece_bytes), ..self }
     }
@@ -162,7 +162,7 @@ impl Subject for CheckText {
     }
 }
 
-/// Receives messages: frames found, unmasked, text checked, pieces gathered.
+/// Receives messages: finds and unmasks frames, checks text, assembles messages.
 pub struct ReceiveMessages {
     protocol: Protocol,
     input: Vec<u8>,
@@ -171,7 +171,7 @@ pub struct ReceiveMessages {
 }
 
 impl ReceiveMessages {
-    /// So many binary messages of one frame each, all in one chunk.
+    /// Returns the subject with `messages` binary messages of one frame each, all in one chunk.
     pub fn whole(payload_bytes: usize, messages: usize) -> Self {
         let mut input = Vec::new();
         for _ in 0..messages {
@@ -180,19 +180,19 @@ impl ReceiveMessages {
         Self::of(server(), input, messages * payload_bytes)
     }
 
-    /// One text message of one frame.
+    /// Returns the subject with one text message of one frame.
     pub fn text(payload_bytes: usize) -> Self {
         let mut input = Vec::new();
         Frame::text(&"a".repeat(payload_bytes)).encode(Some(KEY_OF_ZEROS), &mut input);
         Self::of(server(), input, payload_bytes)
     }
 
-    /// One binary message of one frame that comes in chunks of so many bytes.
+    /// Returns the subject with one binary message of one frame, in chunks of `chunk_bytes`.
     pub fn in_chunks(payload_bytes: usize, chunk_bytes: usize) -> Self {
         Self { chunk_bytes, ..Self::whole(payload_bytes, 1) }
     }
 
-    /// One message of so many fragments.
+    /// Returns the subject with one message of `fragments` fragments.
     pub fn fragmented(kind: MessageKind, fragment_bytes: usize, fragments: usize) -> Self {
         let (mut input, fragment) = (Vec::new(), vec![b'a'; fragment_bytes]);
         let mut message = MessageEncoder::new(kind);
@@ -203,7 +203,7 @@ impl ReceiveMessages {
         Self::of(server(), input, fragments * fragment_bytes)
     }
 
-    /// `input`, a client's frames, brings messages of so many bytes in all.
+    /// Returns the subject whose `input`, a client's frames, holds messages of `payload_bytes` in all.
     pub fn of(protocol: Protocol, input: Vec<u8>, payload_bytes: usize) -> Self {
         Self { protocol, input, chunk_bytes: usize::MAX, payload_bytes }
     }

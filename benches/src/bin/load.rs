@@ -1,4 +1,4 @@
-//! The load generator; see the crate's README for its options and what it reports.
+//! The load generator. README.md of this package describes its options and its report.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use tidegate_benches::load::{self, Load};
 use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "the server, required; an address and not a name"),
-    Opt::value("mode", "MODE", "echo, broadcast, http, churn or idle; echo"),
-    Opt::value("protocol", "tcp|ws", "echo, idle: what the server speaks, ws"),
-    Opt::value("path", "PATH", "request-target; /ws, broadcast: /hub, http: /plaintext"),
-    Opt::value("connections", "N", "64"),
-    Opt::value("depth", "D", "echo, http: outstanding on each connection, 1"),
-    Opt::switch("sliding", "echo, http: one more for each answer, instead of whole windows"),
-    Opt::value("rate", "UNITS_PER_S", "echo, http: open loop, send on a schedule over all connections"),
-    Opt::value("burst", "B", "broadcast: messages published in one send, 1"),
-    Opt::value("size", "BYTES", "payload of each message, 64"),
-    Opt::switch("text", "text messages of ASCII instead of binary ones"),
-    Opt::value("seconds", "S", "how long to measure, 5; idle: to rest, 1"),
-    Opt::value("warmup", "S", "how long to run before, 1"),
-    Opt::value("stall", "S", "fail when nothing comes for this long, 10"),
-    Opt::value("core", "C", "pin to this core; not pinned when absent"),
-    Opt::value("server-pid", "PID", "report this process's processor time; idle: and memory"),
+    Opt::value("addr", "HOST:PORT", "address of the server, not a name; required"),
+    Opt::value("mode", "MODE", "echo, broadcast, http, churn or idle (default echo)"),
+    Opt::value("protocol", "tcp|ws", "echo, idle: protocol of the server (default ws)"),
+    Opt::value("path", "PATH", "request-target (default /ws; broadcast: /hub; http: /plaintext)"),
+    Opt::value("connections", "N", "number of connections (default 64)"),
+    Opt::value("depth", "D", "echo, http: messages outstanding per connection (default 1)"),
+    Opt::switch("sliding", "echo, http: send one more for each reply instead of whole windows"),
+    Opt::value("rate", "UNITS_PER_S", "echo, http: open loop, send at this rate over all connections"),
+    Opt::value("burst", "B", "broadcast: messages published in one send (default 1)"),
+    Opt::value("size", "BYTES", "payload bytes per message (default 64)"),
+    Opt::switch("text", "send text (ASCII) instead of binary messages"),
+    Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
+    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
+    Opt::value("stall", "S", "fail when no reply arrives for this long (default 10)"),
+    Opt::value("core", "C", "pin to this core (default not pinned)"),
+    Opt::value("server-pid", "PID", "also report this process's processor time; idle: and memory"),
 ];
 
-/// The options that only some modes have.
+/// Options that only some modes have.
 const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("protocol", &["echo", "idle"]),
     ("depth", &["echo", "http"]),
@@ -45,13 +45,13 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("text", &["echo", "broadcast", "churn"]),
 ];
 
-/// The longest measuring or warming up, in seconds.
+/// The longest value of an option in seconds.
 const SECONDS_MAX: f64 = 86_400.0;
 
-/// How long idle connections rest.
+/// Default time that idle connections rest, in seconds.
 const IDLE_SECONDS: f64 = 1.0;
 
-/// The largest payload.
+/// The largest payload, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 1 << 28;
 
 type Failure = Box<dyn std::error::Error>;
@@ -92,7 +92,7 @@ fn configure() -> Result<Load, Failure> {
     let mode = args.optional::<String>("mode")?.unwrap_or_else(|| "echo".into());
     for (option, modes) in MODE_OPTIONS {
         if args.has(option) && !modes.contains(&mode.as_str()) {
-            return Err(format!("--mode {mode} has no --{option}").into());
+            return Err(format!("invalid --{option}: --mode {mode} does not have it, only {}", modes.join(", ")).into());
         }
     }
     let run = run(&args)?;
@@ -127,7 +127,7 @@ fn configure() -> Result<Load, Failure> {
             payload_bytes: payload_bytes(&args)?,
             program: std::env::current_exe()?,
         })),
-        _ => Err(format!("--mode {mode:?}: echo, broadcast, http, churn or idle").into()),
+        _ => Err(format!("invalid --mode {mode:?}: must be echo, broadcast, http, churn or idle").into()),
     }
 }
 
@@ -151,9 +151,11 @@ fn pacing(args: &Args) -> Result<Pacing, Failure> {
     match args.optional::<f64>("rate")? {
         None if args.has("sliding") => Ok(Pacing::Sliding { depth }),
         None => Ok(Pacing::Windows { depth }),
-        Some(rate) if !(rate > 0.0 && rate.is_finite()) => Err("--rate must be above 0".into()),
+        Some(rate) if !(rate > 0.0 && rate.is_finite()) => {
+            Err(format!("invalid --rate {rate}: must be a finite number above 0").into())
+        }
         Some(_) if args.has("depth") || args.has("sliding") => {
-            Err("--rate makes an open loop, which has no --depth and does not slide".into())
+            Err("--rate makes an open loop: omit --depth and --sliding".into())
         }
         Some(messages_per_s) => Ok(Pacing::Rate { messages_per_s }),
     }

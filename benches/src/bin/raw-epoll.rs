@@ -1,7 +1,7 @@
-//! The second limit: a TCP echo server on epoll with no protocol and no handler, on one thread.
+//! The second limit: a TCP echo server on epoll, with no protocol and no handler, on one thread.
 //!
-//! Level-triggered, one read and one write for each readiness. What a write does not take is kept and the connection
-//! waits until it is writable; it does not read meanwhile.
+//! Level-triggered, one read and one write per readiness event. The bytes that a write does not take are kept, and the
+//! connection stops reading until they are written.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,17 +12,17 @@ use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::{cpu, socket};
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "where to listen, 127.0.0.1:9000"),
-    Opt::value("core", "C", "pin to this core; not pinned when absent"),
+    Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9000)"),
+    Opt::value("core", "C", "pin to this core (default not pinned)"),
 ];
 
-/// Events taken from the kernel at a time.
+/// The most events taken from the kernel at a time.
 const EVENTS_MAX: usize = 1024;
 
-/// Bytes read at a time: more than any message of the comparison.
+/// The most bytes read at a time.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// The token of the listener; connections are named by their descriptors, which are far below.
+/// Token of the listener. Tokens of connections are their descriptors, which are far below.
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ impl Epoll {
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just made and nothing else owns it.
+        // SAFETY: the descriptor was just created and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
@@ -90,14 +90,14 @@ impl Epoll {
 
 struct Connection {
     stream: TcpStream,
-    /// Read and not written; empty while the connection waits for input.
+    /// Bytes read but not written; empty while the connection waits for input.
     unwritten: Vec<u8>,
 }
 
 struct Server {
     epoll: Epoll,
     listener: TcpListener,
-    /// By descriptor.
+    /// Connections, indexed by descriptor.
     connections: Vec<Option<Connection>>,
     block: Vec<u8>,
 }
@@ -135,7 +135,7 @@ impl Server {
         Ok(())
     }
 
-    /// Moves bytes on one connection, and drops it when it has ended or failed.
+    /// Moves bytes on one connection. Drops the connection when it has ended or failed.
     fn serve(&mut self, index: usize) {
         let Some(Some(connection)) = self.connections.get_mut(index) else {
             return;
@@ -158,7 +158,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Reads once and writes once; false at the end of the input.
+    /// Reads once and writes once. Returns `false` at the end of input.
     fn echo(&mut self, block: &mut [u8]) -> io::Result<bool> {
         let Some(length) = ready(self.stream.read(block))? else {
             return Ok(true);
@@ -180,7 +180,7 @@ impl Connection {
     }
 }
 
-/// `None` where the socket is not ready.
+/// Turns "not ready" into `None`.
 fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),

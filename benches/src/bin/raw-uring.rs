@@ -1,10 +1,9 @@
-//! The limit: a TCP echo server on io_uring with no protocol and no handler, on one thread.
+//! The limit: a TCP echo server on io_uring, with no protocol and no handler, on one thread.
 //!
 //! Set up like the Tidegate engine: multishot accept into direct descriptors, multishot receive into a provided-buffer
-//! ring, one send in flight on each connection straight from the buffers it was received into. What arrives during a
-//! send leaves together in the next one. A buffer goes back to the ring when its send completes, so a client that does
-//! not read keeps its buffers, and a shortage of buffers stops the receives until some return; that is the only
-//! backpressure here.
+//! ring, one send in flight per connection, straight from the receive buffers. Bytes that arrive during a send leave
+//! together in the next one. A buffer returns to the ring when its send completes, so a client that does not read keeps
+//! its buffers, and a shortage of buffers stops the receives until some return. There is no other backpressure.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
@@ -19,16 +18,16 @@ use tidegate_benches::ring::{Completion, Ring, user_data};
 use tidegate_benches::{cpu, socket};
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "where to listen, 127.0.0.1:9000"),
-    Opt::value("core", "C", "pin to this core; not pinned when absent"),
-    Opt::value("buffers", "N", "receive buffers, a power of two, 1024"),
-    Opt::value("buffer-bytes", "BYTES", "size of each, 4096"),
+    Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9000)"),
+    Opt::value("core", "C", "pin to this core (default not pinned)"),
+    Opt::value("buffers", "N", "number of receive buffers, a power of two (default 1024)"),
+    Opt::value("buffer-bytes", "BYTES", "size of a receive buffer (default 4096)"),
 ];
 
-/// Slots for accepted connections; more wait in the listener's backlog or are turned away.
+/// Slots for accepted connections. More connections wait in the listener's backlog or are refused.
 const CONNECTIONS_MAX: u32 = 16_384;
 
-/// Received chunks that leave in one send; later ones wait for the next.
+/// The most received chunks in one send. Later ones wait for the next send.
 const CHUNKS_PER_SEND_MAX: usize = 16;
 
 const GROUP: u16 = 1;
@@ -63,21 +62,21 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What happens to the bytes of one connection.
+/// One connection and its chunks.
 #[derive(Default)]
 struct Connection {
-    /// Received and not sent, in order.
+    /// Chunks received but not sent, in order.
     queued: VecDeque<Chunk>,
-    /// In the send in flight, in order; empty when there is none.
+    /// Chunks of the send in flight, in order; empty when there is none.
     sending: VecDeque<Chunk>,
-    /// How much of the first chunk in `sending` an earlier, short send took.
+    /// Bytes of the first chunk in `sending` that an earlier, short send took.
     sent_of_first: usize,
-    /// The list the send in flight reads; the kernel may look at it until the send completes.
+    /// The list that the send in flight reads. The kernel can read it until the send completes.
     vector: Option<Box<Vector>>,
     life: Life,
 }
 
-/// From accept to close.
+/// State of a slot, from accept to close.
 ///
 /// ```text
 /// Free ─ accepted ─▶ Open ─ end of input ─▶ Draining ─ all sent ─▶ closed, Free
@@ -87,15 +86,15 @@ struct Connection {
 enum Life {
     #[default]
     Free,
-    /// A receive is armed, or about to be when a buffer returns.
+    /// A receive is armed, or will be when a buffer returns.
     Open,
     /// No receive is armed and none will be.
     Draining,
-    /// Shut down; the receive that is still armed will end.
+    /// Shut down. The receive that is still armed will end.
     Failed,
 }
 
-/// A message header and the pieces it points to.
+/// A message header and the pieces that it points to.
 struct Vector {
     header: libc::msghdr,
     pieces: [libc::iovec; CHUNKS_PER_SEND_MAX],
@@ -106,11 +105,11 @@ struct Server {
     buffers: BufferRing,
     listener: TcpListener,
     connections: Vec<Connection>,
-    /// Connections that got something to send in this turn.
+    /// Connections with bytes to send in this turn.
     staged: Vec<u32>,
-    /// Connections whose receive ended for want of a buffer, the longest waiting first.
+    /// Connections whose receive ended for lack of a buffer, the longest waiting first.
     starved: VecDeque<u32>,
-    /// Buffers there are, and how many of them hold what was received.
+    /// Number of buffers, and of those that hold received bytes.
     buffers_total: usize,
     buffers_held: usize,
 }
@@ -183,7 +182,8 @@ impl Server {
         let starved = completion.result == -libc::ENOBUFS;
         let connection = &mut self.connections[index];
         match connection.life {
-            // The buffers may have come back since; then nobody would tell it.
+            // With every buffer held, a later send completion arms the receive again. Otherwise buffers are free
+            // already and nothing else would, so it is armed now.
             Life::Open if starved && self.buffers_held == self.buffers_total => self.starved.push_back(index as u32),
             Life::Open if starved => self.arm_receive(index as u32)?,
             Life::Open if completion.result > 0 => self.arm_receive(index as u32)?,
@@ -222,7 +222,7 @@ impl Server {
         self.close_when_sent(index)
     }
 
-    /// The peer takes no more: drop what is left for it, and end the receive if one is armed.
+    /// Handles a peer that accepts no more bytes: drops its chunks and ends the receive if one is armed.
     fn send_failed(&mut self, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[index];
         let mut lost = mem::take(&mut connection.sending);
@@ -240,7 +240,7 @@ impl Server {
         }
         connection.life = Life::Failed;
         let entry = opcode::Shutdown::new(types::Fixed(index as u32), libc::SHUT_RDWR).build();
-        // SAFETY: a shutdown points to nothing.
+        // SAFETY: a shutdown points to no memory.
         unsafe { self.ring.push(&entry.user_data(user_data(SHUTDOWN, index))) }
     }
 
@@ -260,7 +260,7 @@ impl Server {
         Ok(())
     }
 
-    /// Sends what is in `sending`, from where the last send stopped.
+    /// Sends the chunks in `sending`, from where the last send stopped.
     #[inline]
     fn send(&mut self, index: usize) -> io::Result<()> {
         const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -277,15 +277,15 @@ impl Server {
                 opcode::SendMsg::new(file, header).flags(FLAGS as u32).build()
             }
         };
-        // SAFETY: the kernel only reads: the buffers, which stay with the chunks in `sending` until the send completes,
-        // and the vector, which is boxed, never freed while a send is in flight, and not changed before it completes.
+        // SAFETY: the kernel only reads. The buffers stay with the chunks in `sending` until the send completes. The
+        // vector is boxed, never freed while a send is in flight, and not changed before the send completes.
         unsafe { self.ring.push(&entry.user_data(user_data(SEND, index))) }
     }
 
     fn arm_accept(&mut self) -> io::Result<()> {
         let listener = types::Fd(self.listener.as_raw_fd());
         let entry = opcode::AcceptMulti::new(listener).allocate_file_index(true).build();
-        // SAFETY: this accept asks for no address and points to nothing.
+        // SAFETY: this accept requests no address and points to no memory.
         unsafe { self.ring.push(&entry.user_data(user_data(ACCEPT, 0))) }
     }
 
@@ -295,7 +295,7 @@ impl Server {
         unsafe { self.ring.push(&entry.user_data(user_data(RECEIVE, slot as usize))) }
     }
 
-    /// Gives a buffer back outside a send's completion.
+    /// Gives back a buffer outside a send's completion.
     fn give_back(&mut self, chunk: Chunk) -> io::Result<()> {
         self.buffers_held -= 1;
         self.buffers.recycle(chunk);
@@ -303,7 +303,7 @@ impl Server {
         self.feed_starved()
     }
 
-    /// Arms the connection that waited longest, now that a buffer is there.
+    /// Arms the connection that has waited longest, now that a buffer is free.
     #[inline]
     fn feed_starved(&mut self) -> io::Result<()> {
         match self.starved.pop_front() {
@@ -318,18 +318,18 @@ impl Server {
         if connection.life == Life::Draining && idle { self.close(index) } else { Ok(()) }
     }
 
-    /// Closes the descriptor; nothing is in flight on it. The slot is free at once: the kernel can't accept into it before
-    /// the close is done.
+    /// Closes the descriptor, with nothing in flight on it. The slot is free at once: the kernel cannot accept into it
+    /// before the close completes.
     fn close(&mut self, index: usize) -> io::Result<()> {
         self.connections[index] = Connection::default();
         let entry = opcode::Close::new(types::Fixed(index as u32)).build();
-        // SAFETY: a close points to nothing.
+        // SAFETY: a close points to no memory.
         unsafe { self.ring.push(&entry.user_data(user_data(CLOSE, index))) }
     }
 }
 
 impl Connection {
-    /// Writes the chunks in `sending` into the vector and gives its header. Only between two sends.
+    /// Writes the chunks in `sending` into the vector and returns its header. No send may be in flight.
     fn point_at_chunks(&mut self, buffers: &BufferRing) -> *const libc::msghdr {
         let vector = self.vector.get_or_insert_with(Vector::new);
         let mut skipped = self.sent_of_first;

@@ -1,22 +1,22 @@
-//! One connection's life, without I/O: what came, whether it is right, and what to say next.
+//! The protocol of one cycle, without I/O: checks what arrives and decides what to send next.
 //!
 //! ```text
-//! Upgrading ── 101 ──▶ Echoing ── the echo ──▶ Closing ── close frame ──▶ Ending ── end of stream ──▶ over
+//! Upgrading ── 101 ──▶ Echoing ── echo ──▶ Closing ── close frame ──▶ Ending ── end of stream ──▶ done
 //! ```
-//! The client sends the request, the message and its close frame, each when the last answer is complete. The server closes
-//! the TCP connection first (RFC 6455 section 7.1.1), so TIME_WAIT is its own.
+//! The client sends the request, the message and its close frame, each after the previous answer is complete. The
+//! server closes the TCP connection first (RFC 6455 section 7.1.1), so TIME_WAIT is on the server's side.
 
 use crate::handshake::Upgrade;
 use crate::replies::{Heard, Mismatch, hexadecimal};
 use crate::script::{CLOSE, Script};
 
-/// The normal closing, RFC 6455 section 7.4.1.
+/// Close code 1000, normal closure (RFC 6455 section 7.4.1).
 const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 
-/// The longest payload of a control frame (RFC 6455 section 5.5).
+/// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
-/// What the client waits for.
+/// State of a cycle, named after what the client waits for.
 #[derive(Debug)]
 enum State {
     Upgrading,
@@ -25,43 +25,43 @@ enum State {
     Ending,
 }
 
-/// What to send.
+/// What to send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Say {
-    /// Nothing yet.
+    /// Nothing.
     Nothing,
-    /// The message with this number of the script.
+    /// The message of the script with this number.
     Message(usize),
     /// The close frame.
     Close,
 }
 
-/// Upgrade requests and the heads of their last right responses; a head that equals the one read last is right too.
+/// Upgrade requests, each with the head of its last correct response. An identical head is correct too.
 #[derive(Debug)]
 pub struct Upgrades {
     each: Vec<(Upgrade, Vec<u8>)>,
 }
 
 impl Upgrades {
-    /// So many different requests.
+    /// Prepares `count` different requests.
     #[must_use]
     pub fn new(host: &str, path: &str, count: u64) -> Self {
         Self { each: (0..count).map(|number| (Upgrade::new(host, path, number), Vec::new())).collect() }
     }
 
-    /// How many there are.
+    /// Returns the number of requests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.each.len()
     }
 
-    /// The request with this number.
+    /// Returns request `number`.
     #[must_use]
     pub fn request(&self, number: usize) -> &[u8] {
         self.each[number].0.request()
     }
 
-    /// Like [`Upgrade::read`].
+    /// Like [`Upgrade::read`] for request `number`.
     fn read(&mut self, number: usize, bytes: &[u8]) -> Result<Option<usize>, String> {
         let (upgrade, last) = &mut self.each[number];
         if !last.is_empty() && bytes.starts_with(last) {
@@ -76,26 +76,26 @@ impl Upgrades {
     }
 }
 
-/// Where one connection is in its life.
+/// One connection from its upgrade to its end.
 #[derive(Debug)]
 pub struct Cycle {
     state: State,
-    /// Which request was sent.
+    /// Number of the upgrade request.
     upgrade: usize,
-    /// Which message is sent.
+    /// Number of the message.
     message: usize,
-    /// The beginning of something that is not complete.
+    /// Received bytes of an incomplete response head or close frame.
     partial: Vec<u8>,
 }
 
 impl Cycle {
-    /// A connection that sends request `upgrade` first and message `message` then.
+    /// Returns a connection that sends request `upgrade`, then message `message`.
     #[must_use]
     pub fn new(upgrade: usize, message: usize) -> Self {
         Self { state: State::Upgrading, upgrade, message, partial: Vec::new() }
     }
 
-    /// What the client waits for, for people.
+    /// Describes the state for people.
     #[must_use]
     pub fn awaits(&self) -> &'static str {
         match self.state {
@@ -106,16 +106,16 @@ impl Cycle {
         }
     }
 
-    /// Whether the stream may end now.
+    /// Returns whether the stream may end now.
     #[must_use]
     pub fn may_end(&self) -> bool {
         matches!(self.state, State::Ending)
     }
 
-    /// Takes what came and says what to send.
+    /// Checks received bytes and returns what to send.
     ///
     /// # Errors
-    /// What is wrong; the connection is of no use afterwards.
+    /// The first mismatch. The connection is unusable afterwards.
     pub fn receive(&mut self, upgrades: &mut Upgrades, script: &Script, bytes: &[u8]) -> Result<Say, Mismatch> {
         let violation = |why| Mismatch::Violation { reply: 0, why };
         match &mut self.state {
@@ -161,9 +161,10 @@ impl Cycle {
     }
 }
 
-/// Whether these bytes are one whole close frame: unmasked, without a code or with 1000; `false` when more is to come.
+/// Returns whether `bytes` are one whole close frame (unmasked, without a code or with 1000), or `false` if more must
+/// follow.
 fn is_close_frame(bytes: &[u8]) -> Result<bool, String> {
-    let wrong = || Err(format!("expected a close frame with 1000, got {}", hexadecimal(bytes)));
+    let wrong = || Err(format!("expected a close frame with 1000 or no code, got {}", hexadecimal(bytes)));
     let [first, second, payload @ ..] = bytes else {
         return if bytes.iter().all(|byte| *byte == CLOSE) { Ok(false) } else { wrong() };
     };
@@ -199,7 +200,7 @@ mod tests {
         format!("{head}Sec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes()
     }
 
-    /// Gives every piece to the cycle and keeps what it says.
+    /// Passes every piece to the cycle and returns what it wants to send.
     fn say(cycle: &mut Cycle, upgrades: &mut Upgrades, bytes: &[u8], piece: usize) -> Result<Vec<Say>, Mismatch> {
         let script = script();
         let said: Result<Vec<Say>, _> =
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_from_the_upgrade_to_the_end_however_it_is_cut() {
+    fn a_cycle_runs_from_the_upgrade_to_the_end_however_it_is_cut() {
         let script = script();
         let mut upgrades = Upgrades::new("h", "/ws", 2);
         let response = response(&upgrades, 1);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn another_keys_answer_is_refused_also_when_it_was_right_once() {
+    fn the_answer_to_another_key_is_refused_even_if_it_was_right_once() {
         let mut upgrades = Upgrades::new("h", "/ws", 2);
         let response = response(&upgrades, 0);
         assert!(say(&mut Cycle::new(0, 0), &mut upgrades, &response, 1_000).is_ok());
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_is_refused() {
+    fn unsolicited_bytes_are_refused() {
         let mut upgrades = Upgrades::new("h", "/ws", 1);
         let more = [response(&upgrades, 0), vec![1]].concat();
         for piece in [1, more.len()] {

@@ -1,7 +1,7 @@
 //! The churn mode: connections that are opened, upgraded, used once and closed, over and over.
 //!
-//! One thread, one ring. A life begins with three linked submissions (connect, send the request, receive) and costs two
-//! more sends; a slot's next life begins when the server has closed the last one's TCP connection.
+//! One thread, one ring. A cycle begins with three linked submissions (connect, send the request, receive) and adds two
+//! more sends. A slot's next cycle begins when the server has closed the TCP connection of the last one.
 
 mod cycle;
 
@@ -24,10 +24,10 @@ use crate::{setup, socket};
 
 use cycle::{Cycle, Say, Upgrades};
 
-/// Different handshake keys; each one's response is compared with its own last one.
+/// Number of different handshake keys. Each response is compared with the last one to the same key.
 const KEYS: u64 = 64;
 
-/// What a connection receives at a time, at most: the response's head and little else.
+/// The most bytes a connection receives at a time: the response head and little else.
 const RECEIVED_BYTES: usize = 4096;
 
 const GROUP: u16 = 1;
@@ -35,23 +35,23 @@ const CONNECT: u8 = 1;
 const SEND: u8 = 2;
 const RECEIVE: u8 = 3;
 
-/// What to run.
+/// Settings of a churn run.
 #[derive(Debug, Clone)]
 pub struct Churn {
-    /// Where, how many at a time, how long.
+    /// Address, number of concurrent connections, durations.
     pub run: Run,
-    /// The request-target of the opening handshake.
+    /// Request-target of the opening handshake.
     pub path: String,
-    /// Payload bytes of the one message.
+    /// Payload bytes of the message of a cycle.
     pub payload_bytes: usize,
-    /// A text message instead of a binary one.
+    /// Whether the message is text instead of binary.
     pub text: bool,
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(churn: &Churn) -> Result<Report, LoadError> {
     setup::require_files(churn.run.connections)?;
     let mut generator = Generator::new(churn)?;
@@ -66,8 +66,8 @@ pub fn run(churn: &Churn) -> Result<Report, LoadError> {
     Ok(report)
 }
 
-/// What the kernel reads while a send or connect is in flight: made once and kept for ever, so that an operation still in
-/// flight when a run fails never reads memory given to something else.
+/// The memory that the kernel reads while a send or connect is in flight. It is leaked: an operation still in flight
+/// when a run fails must not read memory given to something else.
 struct Prepared {
     address: SockAddr,
     requests: Vec<Vec<u8>>,
@@ -75,7 +75,7 @@ struct Prepared {
     close: Vec<u8>,
 }
 
-/// A place for one connection at a time.
+/// A slot for one connection at a time.
 struct Slot {
     socket: Option<Socket>,
     cycle: Cycle,
@@ -89,7 +89,7 @@ struct Generator {
     ring: Ring,
     buffers: BufferRing,
     slots: Vec<Slot>,
-    /// Slots whose next life is to begin.
+    /// Slots whose next cycle can begin.
     free: Vec<u32>,
     begun: u64,
     upgraded: u64,
@@ -126,7 +126,7 @@ impl Generator {
         })
     }
 
-    /// Runs to the end of the last life begun; gives the cycles measured and how many upgrades there were meanwhile.
+    /// Runs until the last cycle ends. Also returns the number of upgrades while measuring.
     fn run(&mut self, run: &Run) -> Result<(Measured, u64), LoadError> {
         let mut completions = Vec::new();
         let mut meter = Meter::start(run);
@@ -157,7 +157,7 @@ impl Generator {
         Ok((meter.finish()?, self.upgraded))
     }
 
-    /// Begins a slot's next life.
+    /// Begins the next cycle of a slot.
     fn begin(&mut self, index: usize, now: u64) -> Result<(), LoadError> {
         let socket =
             socket::unconnected(self.address, self.begun).map_err(|error| LoadError::Connect { index, error })?;
@@ -171,15 +171,15 @@ impl Generator {
             .build()
             .flags(Flags::IO_LINK | Flags::SKIP_SUCCESS)
             .user_data(user_data(CONNECT, index));
-        // SAFETY: the kernel only reads the address, which lives for ever.
+        // SAFETY: the kernel only reads the address, which is never freed.
         unsafe { self.ring.push(&connect) }?;
         let request = send(file, index, &self.prepared.requests[upgrade]).flags(Flags::IO_LINK | Flags::SKIP_SUCCESS);
-        // SAFETY: the kernel only reads the request, which lives for ever.
+        // SAFETY: the kernel only reads the request, which is never freed.
         unsafe { self.ring.push(&request) }?;
         self.arm(index, file)
     }
 
-    /// Sends what comes next; a failure completes, success shows in the answer.
+    /// Sends the next bytes of a cycle. Only a failure completes; success shows in the answer.
     fn say(&mut self, index: usize, file: types::Fd, say: Say) -> Result<(), LoadError> {
         let prepared = self.prepared;
         let bytes = match say {
@@ -188,7 +188,7 @@ impl Generator {
             Say::Close => &prepared.close,
         };
         let entry = send(file, index, bytes).flags(Flags::SKIP_SUCCESS);
-        // SAFETY: the kernel only reads the bytes, which live for ever.
+        // SAFETY: the kernel only reads the bytes, which are never freed.
         unsafe { self.ring.push(&entry) }?;
         Ok(())
     }
@@ -204,11 +204,12 @@ impl Generator {
         let index = completion.index();
         match completion.operation() {
             RECEIVE => self.received(completion, meter, now),
-            // What was linked behind a failure is cancelled; the failure itself completes too.
+            // Submissions linked behind a failed one are cancelled. The failed one completes with its own error.
             _ if completion.result == -libc::ECANCELED => Ok(()),
             CONNECT => {
-                let error =
-                    completion.error().unwrap_or_else(|| std::io::Error::other("completed in spite of success"));
+                let error = completion.error().unwrap_or_else(|| {
+                    std::io::Error::other("the connect completed although it asked not to on success")
+                });
                 Err(LoadError::Connect { index, error })
             }
             _ => match completion.error() {
@@ -250,7 +251,7 @@ impl Generator {
     }
 }
 
-/// A send of bytes that live for ever.
+/// Returns a send of leaked bytes.
 fn send(file: types::Fd, index: usize, bytes: &'static [u8]) -> io_uring::squeue::Entry {
     opcode::Send::new(file, bytes.as_ptr(), bytes.len() as u32)
         .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)

@@ -1,7 +1,8 @@
-//! One connection that sends requests and awaits replies, without I/O: what was sent, what is awaited and since when.
+//! One connection that sends requests and awaits replies, without I/O. It records what was sent, what is outstanding
+//! and since when.
 //!
-//! Sending: idle, or one send in flight (a short one is continued). Receiving: a position in the replies that moves with
-//! every byte. Each send remembers when it was due, so replies can be timed.
+//! Sending: idle, or one send in flight (a short send is continued). Receiving: a position in the replies that moves
+//! with every byte. Each send records when it was due, so its replies can be timed.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,19 +10,19 @@ use std::ops::Range;
 use crate::replies::{Mismatch, Replies};
 use crate::requests::Requests;
 
-/// Messages sent together that share one due time.
+/// Messages sent together with one due time.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     due: u64,
     messages: u32,
 }
 
-/// The state of one connection; `P` is how far into its replies it is.
+/// The state of one connection. `P` is its position in the replies.
 #[derive(Debug)]
 pub struct Connection<P> {
-    /// The request the next send begins with.
+    /// First request of the next send.
     next: usize,
-    /// Bytes of the send in flight that are not confirmed yet, as a range in the requests; empty when idle.
+    /// Unconfirmed bytes of the send in flight, as a range in the requests; empty when idle.
     sending: Range<usize>,
     position: P,
     outstanding: u32,
@@ -30,8 +31,8 @@ pub struct Connection<P> {
 }
 
 impl<P> Connection<P> {
-    /// A connection that begins the cycle at request `first` modulo its length. Neighbours begin at different ones, so
-    /// that bytes delivered to the wrong connection are seen.
+    /// Returns a connection that begins the cycle at request `first` modulo its length. Neighbours begin at different
+    /// requests, so bytes delivered to the wrong connection are detected.
     #[must_use]
     pub fn new<R: Replies<Position = P>>(requests: &Requests, replies: &R, first: usize) -> Self {
         let next = first % requests.count();
@@ -39,32 +40,32 @@ impl<P> Connection<P> {
         Self { next, sending: 0..0, position, outstanding: 0, sent: 0, batches: VecDeque::new() }
     }
 
-    /// Messages sent and not answered.
+    /// Returns the number of messages sent and not answered.
     #[must_use]
     pub fn outstanding(&self) -> u32 {
         self.outstanding
     }
 
-    /// Messages sent since the beginning.
+    /// Returns the number of messages sent since the beginning.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether a send is in flight.
+    /// Returns whether a send is in flight.
     #[must_use]
     pub fn is_sending(&self) -> bool {
         !self.sending.is_empty()
     }
 
-    /// Notes when the next `messages` messages were due, in nanoseconds; comes before the [`send`](Self::send) that takes
-    /// them along.
+    /// Records when the next `messages` messages were due, in nanoseconds. Call it before the [`send`](Self::send) that
+    /// includes them.
     pub fn note_due(&mut self, due: u64, messages: u32) {
         self.batches.push_back(Batch { due, messages });
     }
 
-    /// Begins a send of the next `messages` messages and gives the bytes. At most the window, and only when no send is in
-    /// flight.
+    /// Begins a send of the next `messages` messages, at most one window, and returns its bytes. No other send may be
+    /// in flight.
     pub fn send<'a>(&mut self, requests: &'a Requests, messages: u32) -> &'a [u8] {
         debug_assert!(!self.is_sending(), "one send at a time");
         let bytes = requests.window(self.next, messages as usize);
@@ -76,7 +77,7 @@ impl<P> Connection<P> {
         bytes
     }
 
-    /// The send in flight took `bytes`; gives what is left to send, if anything.
+    /// Records that the send in flight took `bytes` and returns the rest to send, if any.
     pub fn confirm_sent<'a>(&mut self, requests: &'a Requests, bytes: usize) -> Option<&'a [u8]> {
         self.sending.start = (self.sending.start + bytes).min(self.sending.end);
         if self.sending.is_empty() {
@@ -85,15 +86,15 @@ impl<P> Connection<P> {
         Some(&requests.stream()[self.sending.clone()])
     }
 
-    /// Every message sent was answered, so the send is complete, whether or not the ring said so.
+    /// Records that the send in flight completed, because every message was answered. The ring does not report it.
     pub fn presume_sent(&mut self) {
         self.sending = 0..0;
     }
 
-    /// Compares received bytes with the replies and gives how many replies they complete.
+    /// Compares received bytes with the replies and returns the number of replies they complete.
     ///
     /// # Errors
-    /// What is wrong; the connection is of no use afterwards.
+    /// The first mismatch. The connection is unusable afterwards.
     #[inline]
     pub fn receive<R: Replies<Position = P>>(&mut self, replies: &mut R, bytes: &[u8]) -> Result<u32, Mismatch> {
         let completed = replies.receive(&mut self.position, self.outstanding, bytes)?;
@@ -101,7 +102,8 @@ impl<P> Connection<P> {
         Ok(completed)
     }
 
-    /// Takes `messages` answered messages off the books and calls `record` with each due time and how many shared it.
+    /// Removes `messages` answered messages and calls `record` with each due time and the number of messages that share
+    /// it.
     pub fn settle(&mut self, mut messages: u32, mut record: impl FnMut(u64, u32)) {
         while messages > 0 {
             let Some(batch) = self.batches.front_mut() else {
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_lower_what_is_outstanding() {
+    fn replies_lower_the_outstanding_count() {
         let script = script();
         let mut connection = Connection::new(script.requests(), &&script, 2);
         assert_eq!(connection.send(script.requests(), 3), script.requests().window(2, 3));

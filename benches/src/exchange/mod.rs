@@ -1,13 +1,13 @@
 //! Requests and replies on many connections: one thread, one ring.
 //!
 //! Owns the connections. Each turn stages the connections that may send, sends for all of them with one enter, reaps
-//! every completion into a list, and then compares what came with the replies awaited. It never allocates in a turn once
-//! its lists have grown, never copies a message, and never waits for ever: without a reply for as long as a run may stall
-//! it names how many connections are stuck.
+//! every completion into a list, and then compares the received bytes with the expected replies. Once its lists have
+//! grown, a turn allocates nothing. It never copies a message and never waits forever: a run without a reply for the
+//! stall timeout fails with the number of stuck connections.
 //!
-//! Closed loop: a connection has `depth` messages outstanding; the next window leaves when the last one is answered, or,
-//! sliding, each answer lets one more message go. Open loop: messages leave on a schedule whatever comes back, and are
-//! timed from the schedule, so a stall of the server counts against every message it delayed.
+//! Closed loop: a connection has `depth` messages outstanding. The next window leaves when the last one is answered or,
+//! sliding, each reply releases one more message. Open loop: messages leave on a schedule, whatever the replies, and
+//! are timed from the schedule, so a stall of the server counts against every message it delayed.
 
 mod connection;
 mod pacing;
@@ -33,31 +33,31 @@ use crate::setup::{self, Opened};
 pub use connection::Connection;
 pub use pacing::{Pacing, Schedule};
 
-/// Scheduled messages staged in one turn, so that a backlog can't keep the turn from reading replies.
+/// The most scheduled messages staged in one turn, so a backlog cannot keep the turn from reading replies.
 const SCHEDULED_PER_TURN_MAX: u32 = 16_384;
 
 const GROUP: u16 = 1;
 const RECEIVE: u8 = 1;
 const SEND: u8 = 2;
 
-/// What the measured part gave, and what only an open loop knows.
+/// The numbers of the measured part, and those of an open loop.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The counts, in messages answered.
+    /// The counts, in answered messages.
     pub measured: Measured,
-    /// Messages of the schedule that were due and not even sent at the end; 0 in a closed loop.
+    /// Messages of the schedule that were due but not sent at the end; 0 in a closed loop.
     pub overdue: u64,
-    /// How late an open loop sent, in nanoseconds.
+    /// How late an open loop sent its messages, in nanoseconds.
     pub lag: Histogram,
 }
 
-/// One connection and what it may send.
+/// One connection and the messages it may send.
 struct Client<P> {
     connection: Connection<P>,
     stream: TcpStream,
-    /// Messages it may send now.
+    /// Messages that may leave now.
     ready: u32,
-    /// Whether it is in the list of those that may send.
+    /// Whether it is in the list of staged connections.
     staged: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct Exchange<R: Replies> {
     schedule: Option<Schedule>,
     window_messages_max: u32,
     staged: Vec<u32>,
-    /// Connections whose receive must be armed, again or for the first time.
+    /// Connections whose receive must be armed.
     unarmed: Vec<u32>,
     outstanding: u64,
     overdue: u64,
@@ -81,14 +81,14 @@ pub struct Exchange<R: Replies> {
 }
 
 impl<R: Replies> Exchange<R> {
-    /// Takes over open connections and the bytes that came behind their handshakes. `reply_bytes` is about what one reply
-    /// takes; receive buffers follow it.
+    /// Takes open connections and the bytes received after their handshakes. `reply_bytes` is the approximate size of a
+    /// reply and decides the size of the receive buffers.
     ///
-    /// The requests live for ever, so that a send still in flight when a run fails never reads memory given to something
+    /// The requests are `'static`: a send still in flight when a run fails must not read memory given to something
     /// else.
     ///
     /// # Errors
-    /// What setting up the ring gives, or a byte that nobody asked for.
+    /// Any error of the ring's setup, or bytes received before the first request.
     pub fn new(
         run: &Run,
         pacing: Pacing,
@@ -128,10 +128,10 @@ impl<R: Replies> Exchange<R> {
         })
     }
 
-    /// Runs the load to its end; every message sent was answered then. Gives the streams for saying goodbye.
+    /// Runs until every message sent is answered. Also returns the streams, for their close frames.
     ///
     /// # Errors
-    /// The first thing that went wrong.
+    /// The first failure.
     pub fn run(mut self) -> Result<(Outcome, Vec<TcpStream>), LoadError> {
         let mut completions = Vec::new();
         let mut meter = Meter::start(&self.run);
@@ -162,7 +162,7 @@ impl<R: Replies> Exchange<R> {
         Ok((outcome, self.clients.into_iter().map(|client| client.stream).collect()))
     }
 
-    /// Moves the clock on, and counts what is overdue when the measuring ends.
+    /// Advances the clock. Counts the overdue messages when the measured part ends.
     fn advance(&mut self, meter: &mut Meter, now: u64) -> Result<(), LoadError> {
         let measured = meter.is_measuring();
         meter.advance(now)?;
@@ -184,7 +184,7 @@ impl<R: Replies> Exchange<R> {
         }
     }
 
-    /// Stages the messages of the schedule that are due by now.
+    /// Stages the scheduled messages that are due by now.
     fn schedule(&mut self, now: u64) {
         let Some(mut schedule) = self.schedule else { return };
         let clients = self.clients.len() as u64;
@@ -198,7 +198,8 @@ impl<R: Replies> Exchange<R> {
         self.schedule = Some(schedule);
     }
 
-    /// Sends for every staged connection that has no send in flight; the others are staged again when theirs completes.
+    /// Sends for every staged connection without a send in flight. The others are staged again when their send
+    /// completes.
     fn send_staged(&mut self, meter: &Meter, now: u64) -> Result<(), LoadError> {
         let mut staged = mem::take(&mut self.staged);
         for index in staged.drain(..).map(|index| index as usize) {
@@ -240,7 +241,7 @@ impl<R: Replies> Exchange<R> {
         Ok(())
     }
 
-    /// Arms the receives that are not armed; the buffers given back are published before.
+    /// Arms the receives that are not armed. The buffers given back must be published before.
     fn arm(&mut self) -> Result<(), LoadError> {
         for index in self.unarmed.drain(..) {
             let entry = opcode::RecvMulti::new(types::Fixed(index), GROUP)
@@ -252,7 +253,7 @@ impl<R: Replies> Exchange<R> {
         Ok(())
     }
 
-    /// How long the next enter may sleep.
+    /// Returns how long the next enter may sleep.
     fn wait(&self, now: u64) -> Duration {
         let Some(schedule) = self.schedule else { return ENTER_TIMEOUT_MAX };
         Duration::from_nanos(schedule.due(schedule.next).saturating_sub(now)).min(ENTER_TIMEOUT_MAX)
@@ -296,7 +297,7 @@ impl<R: Replies> Exchange<R> {
         Ok(())
     }
 
-    /// A receive that brought no buffer: the end of the stream, an error, or no buffer to be had.
+    /// Handles a receive without a buffer: end of stream, an error, or no free buffer.
     #[cold]
     fn received_nothing(&mut self, completion: &Completion) -> Result<(), LoadError> {
         let index = completion.index();

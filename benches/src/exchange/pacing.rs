@@ -1,6 +1,6 @@
-//! When messages leave.
+//! The pacing of a load: when messages are sent.
 
-/// Messages one connection may have outstanding in an open loop; later ones wait, and their time counts.
+/// The most messages outstanding on a connection in an open loop. Later ones wait, and their wait counts.
 const OPEN_WINDOW_MESSAGES_MAX: u32 = 64;
 
 /// When messages are sent.
@@ -8,23 +8,23 @@ const OPEN_WINDOW_MESSAGES_MAX: u32 = 64;
 pub enum Pacing {
     /// Closed loop: the next window leaves when the last one is answered.
     Windows {
-        /// Messages in a window, 1 or more.
+        /// Messages in a window, at least 1.
         depth: u32,
     },
-    /// Closed loop: each answer lets one message go.
+    /// Closed loop: each reply releases one message.
     Sliding {
-        /// Messages outstanding, 1 or more.
+        /// Messages outstanding, at least 1.
         depth: u32,
     },
     /// Open loop: messages leave at equal intervals from the start, on each connection in turn.
     Rate {
-        /// Over all connections.
+        /// Messages per second over all connections.
         messages_per_s: f64,
     },
 }
 
 impl Pacing {
-    /// The most messages one connection has outstanding, and so the most in one send.
+    /// Returns the most messages outstanding on a connection, and so the most in one send.
     #[must_use]
     pub fn window_messages_max(self) -> u32 {
         match self {
@@ -33,7 +33,8 @@ impl Pacing {
         }
     }
 
-    /// In whole windows the replies themselves prove that the send is complete: the ring needs to tell only of failures.
+    /// Returns whether successful sends need no completion. With whole windows the replies prove that the send
+    /// completed, so the ring only has to report failures.
     #[must_use]
     pub fn sends_quietly(self) -> bool {
         matches!(self, Self::Windows { .. })
@@ -43,27 +44,27 @@ impl Pacing {
 /// The schedule of an open loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
-    /// Between two messages, over all connections.
+    /// Time between two messages over all connections.
     pub interval_nanos: f64,
-    /// The first message not yet allowed to leave.
+    /// First message that has not been staged.
     pub next: u64,
 }
 
 impl Schedule {
-    /// The schedule a pacing asks for, if it does.
+    /// Returns the schedule of an open loop, or `None` for a closed loop.
     #[must_use]
     pub fn new(pacing: Pacing) -> Option<Self> {
         let Pacing::Rate { messages_per_s } = pacing else { return None };
         Some(Self { interval_nanos: 1e9 / messages_per_s, next: 0 })
     }
 
-    /// When message `number` is due, in nanoseconds since the start.
+    /// Returns when message `number` is due, in nanoseconds since the start.
     #[must_use]
     pub fn due(&self, number: u64) -> u64 {
         (number as f64 * self.interval_nanos) as u64
     }
 
-    /// How many messages are due by `now`.
+    /// Returns the number of messages due by `now`.
     #[must_use]
     pub fn due_by(&self, now: u64) -> u64 {
         (now as f64 / self.interval_nanos) as u64

@@ -11,21 +11,21 @@ use crate::setup::{self, Greeting};
 
 use response::{RESPONSE_BYTES, Responses};
 
-/// What to run.
+/// Settings of an HTTP run.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Where, how many, how long.
+    /// Address, number of connections, durations.
     pub run: Run,
-    /// The request-target.
+    /// Request-target of the requests.
     pub path: String,
-    /// When requests leave: windows of 1 are requests one after the other.
+    /// When requests are sent. Windows of 1 send one request at a time.
     pub pacing: Pacing,
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(http: &Http) -> Result<Report, LoadError> {
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", http.path, http.run.address);
     let window_max = http.pacing.window_messages_max() as usize;

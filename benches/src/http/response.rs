@@ -1,33 +1,33 @@
-//! Whether the responses are the ones asked for, to the last byte.
+//! Checks responses to the last byte.
 //!
-//! The first response, and each that differs from the one before, is read by the rules: status, fields, framing, body.
-//! Then a response that equals the last one read is right too, so nearly all of them cost one comparison in the buffer
-//! they were received in; once a second the date changes and one response is read again.
+//! The first response, and each one that differs from the one before, is parsed and checked: status, fields, framing,
+//! body. A response that equals the last checked one is correct too, so nearly all of them cost one comparison in the
+//! buffer they were received in. Once a second the date changes and one response is parsed again.
 
 use std::mem;
 
 use crate::replies::{Mismatch, Replies, hexadecimal};
 
-/// The body of the response (the usual one of plain-text benchmarks).
+/// The body of the response, as in common plain-text benchmarks.
 const BODY: &[u8] = b"Hello, World!";
 
-/// The longest response accepted.
+/// The longest response head accepted, in bytes.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
-/// About what one response takes, for the size of the receive buffers.
+/// Approximate size of a response, for the size of the receive buffers.
 pub const RESPONSE_BYTES: usize = 256;
 
-/// What is known of the responses.
+/// Shared state of all connections.
 #[derive(Debug, Default)]
 pub struct Responses {
-    /// The last response read by the rules.
+    /// The last response that was parsed and checked.
     last: Vec<u8>,
 }
 
-/// How far one connection is.
+/// Position of one connection in its responses.
 #[derive(Debug, Default)]
 pub struct Position {
-    /// The beginning of a response that is not complete.
+    /// Received bytes of an incomplete response.
     partial: Vec<u8>,
     responses: u64,
 }
@@ -62,7 +62,7 @@ impl Replies for Responses {
 }
 
 impl Responses {
-    /// How many responses the bytes begin with, and how many bytes those take.
+    /// Returns the number of whole responses at the beginning of `bytes`, and their bytes.
     fn complete(&mut self, responses: u64, bytes: &[u8]) -> Result<(u32, usize), Mismatch> {
         let (mut completed, mut used) = (0, 0);
         while used < bytes.len() {
@@ -83,11 +83,11 @@ impl Responses {
     }
 }
 
-/// Reads one response by the rules and gives its length; `None` when it is not complete.
+/// Parses and checks one response. Returns its length, or `None` if it is incomplete.
 fn read(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         if bytes.len() > RESPONSE_BYTES_MAX {
-            return Err(format!("a head of over {RESPONSE_BYTES_MAX} bytes"));
+            return Err(format!("the head exceeds {RESPONSE_BYTES_MAX} bytes"));
         }
         return Ok(None);
     };
@@ -102,15 +102,15 @@ fn read(bytes: &[u8]) -> Result<Option<usize>, String> {
 
 /// Checks the head, without its empty line.
 fn check_head(head: &[u8]) -> Result<(), String> {
-    let head = std::str::from_utf8(head).map_err(|_| "a head that is not text".to_owned())?;
+    let head = std::str::from_utf8(head).map_err(|_| "the head is not UTF-8".to_owned())?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     if status.split(' ').take(2).ne(["HTTP/1.1", "200"]) {
-        return Err(format!("expected status 200, got {status:?}"));
+        return Err(format!("expected status 200 with HTTP/1.1, got {status:?}"));
     }
     let mut fields = Vec::new();
     for line in lines {
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is no field"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("expected a field line, got {line:?}"))?;
         fields.push((name, value.trim_matches([' ', '\t'])));
     }
     let values = |name: &'static str| {
@@ -123,18 +123,18 @@ fn check_head(head: &[u8]) -> Result<(), String> {
         return Err(format!("expected one Date, an IMF-fixdate, in {head:?}"));
     }
     if values("server").next().is_none_or(str::is_empty) {
-        return Err(format!("no Server in {head:?}"));
+        return Err(format!("expected a Server with a value in {head:?}"));
     }
     if !values("content-type").next().is_some_and(|value| value.to_ascii_lowercase().starts_with("text/plain")) {
-        return Err(format!("no Content-Type of text/plain in {head:?}"));
+        return Err(format!("expected a Content-Type of text/plain in {head:?}"));
     }
     if values("connection").any(|value| value.to_ascii_lowercase().contains("close")) {
-        return Err("the connection is to be closed".to_owned());
+        return Err("expected a persistent connection, got Connection: close".to_owned());
     }
     Ok(())
 }
 
-/// Whether it looks like `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
+/// Returns whether `value` has the form of `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
 fn is_date(value: &str) -> bool {
     const SHAPE: &[u8] = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
     value.len() == SHAPE.len()
@@ -159,7 +159,7 @@ mod tests {
         )
     }
 
-    /// All the bytes in pieces, with so many responses awaited.
+    /// Passes all bytes in pieces, with `outstanding` responses expected.
     fn receive(outstanding: u32, bytes: &[u8], piece: usize) -> Result<u32, Mismatch> {
         let mut responses = Responses::default();
         let mut position = responses.begin(0);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_breaks_a_rule_is_found() {
+    fn an_invalid_response_is_found() {
         let right = response(DATE);
         let wrong = [
             right.replace("200 OK", "404 Not Found"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_nobody_asked_for_are_found() {
+    fn unsolicited_bytes_are_found() {
         let two = response(DATE).repeat(2);
         let one = two.len() / 2;
         assert_eq!(receive(1, two.as_bytes(), usize::MAX), Err(Mismatch::Unsolicited { bytes: one }));

@@ -1,15 +1,15 @@
-//! The process that holds idle connections, so that their number is not bounded by one process's open files and nothing
-//! of the client's shows in the server's memory.
+//! The process that holds idle connections. Connections are spread over separate processes so that one process's limit
+//! of open files does not bound their number, and so that no client memory shows in the server's figure.
 //!
-//! It does one thing for each line on its standard input and says so in one line on its standard output:
+//! It executes one command per line of its standard input and answers with one line on its standard output:
 //!
 //! ```text
 //! (start)  started
 //! open     opened CPU_NANOS WAITED_NANOS
 //! echo     answered NANOS NANOS NANOS ...
-//! (end)    it says goodbye and ends
+//! (end)    (sends close frames and exits)
 //! ```
-//! Instead it says `failed` or `stalled`, and why, and ends.
+//! A failure is answered with `failed` or `stalled` and the reason, and ends the process.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -24,27 +24,27 @@ use crate::replies::{Heard, Mismatch};
 use crate::script::{Messages, Protocol, Script};
 use crate::setup::{self, Greeting};
 
-/// What one process is to hold.
+/// The connections that one process holds.
 #[derive(Debug, Clone)]
 pub struct Holding {
-    /// The server.
+    /// Address of the server.
     pub address: SocketAddr,
-    /// What it speaks.
+    /// Protocol of the server.
     pub protocol: Protocol,
-    /// The request-target of the opening handshake.
+    /// Request-target of the opening handshake.
     pub path: String,
-    /// The number of the first connection, which decides the source address.
+    /// Number of the first connection, which decides the source address.
     pub first: usize,
-    /// How many.
+    /// Number of connections.
     pub count: usize,
-    /// How long one answer may take, in seconds.
+    /// The longest wait for one answer, in seconds.
     pub stall_secs: f64,
-    /// Payload bytes of each message.
+    /// Payload bytes per message.
     pub payload_bytes: usize,
 }
 
 impl Holding {
-    /// As arguments, of which [`parse`](Self::parse) makes the same again.
+    /// Returns the command line arguments that [`parse`](Self::parse) reads back.
     #[must_use]
     pub fn arguments(&self) -> [String; 7] {
         [
@@ -58,7 +58,7 @@ impl Holding {
         ]
     }
 
-    /// What the arguments say; `None` when they are not from [`arguments`](Self::arguments).
+    /// Parses command line arguments, or returns `None` if they are not from [`arguments`](Self::arguments).
     #[must_use]
     pub fn parse(arguments: &[String]) -> Option<Self> {
         let [address, protocol, path, first, count, stall_secs, payload_bytes] = arguments else { return None };
@@ -74,7 +74,7 @@ impl Holding {
     }
 }
 
-/// Holds the connections until its standard input ends; whether it did as it was told.
+/// Holds the connections until standard input ends. Returns whether all commands succeeded.
 #[must_use]
 pub fn run(holding: &Holding) -> bool {
     let mut held = Held { holding, script: None, connections: Vec::new() };
@@ -97,7 +97,7 @@ pub fn run(holding: &Holding) -> bool {
     true
 }
 
-/// One connection and how far it is in the script.
+/// One connection and its position in the script.
 struct Connection {
     stream: TcpStream,
     heard: Heard,
@@ -137,7 +137,8 @@ impl Held<'_> {
         Ok(format!("opened {} {}", times.busy.as_nanos(), times.waited.as_nanos()))
     }
 
-    /// One message and its echo on each connection in turn; the round trips in nanoseconds, each behind a space.
+    /// Exchanges one message and its echo on each connection in turn. Returns the round trips in nanoseconds, each
+    /// after a space.
     fn echo(&mut self) -> Result<String, LoadError> {
         let Some(script) = &self.script else { return Ok(String::new()) };
         let mut block = vec![0; 65_536.min(script.reply_bytes())];
@@ -151,7 +152,7 @@ impl Held<'_> {
     }
 }
 
-/// Why one exchange failed, before its connection is named.
+/// Why an exchange failed, without its connection.
 enum Failure {
     Io(&'static str, io::Error),
     Wrong(Mismatch),
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_read_as_they_were_written() {
+    fn arguments_round_trip() {
         let holding = Holding {
             address: ([127, 0, 0, 1], 80).into(),
             protocol: Protocol::WebSocket,

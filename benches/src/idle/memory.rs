@@ -1,4 +1,4 @@
-//! What a process and the kernel hold in memory, from /proc.
+//! Memory of a process and of the kernel, from /proc.
 
 use std::{fs, io};
 
@@ -7,21 +7,21 @@ use std::{fs, io};
 pub struct Kernel {
     /// Slab objects: sockets, files, their inodes, armed operations.
     pub slab: u64,
-    /// What the kernel keeps for each core.
+    /// Memory the kernel allocates per core.
     pub percpu: u64,
-    /// What TCP accounts to its sockets' buffers.
+    /// Memory of the buffers of all TCP sockets.
     pub sockets: u64,
-    /// Stacks of threads in the kernel.
+    /// Kernel stacks of threads.
     pub stacks: u64,
     /// Page tables.
     pub page_tables: u64,
 }
 
 impl Kernel {
-    /// What is held now.
+    /// Reads the current values.
     ///
     /// # Errors
-    /// When /proc does not tell.
+    /// If /proc does not have them.
     pub fn now() -> io::Result<Self> {
         let memory = fs::read_to_string("/proc/meminfo")?;
         let sockets = fs::read_to_string("/proc/net/sockstat")?;
@@ -35,29 +35,29 @@ impl Kernel {
         })
     }
 
-    /// All of it.
+    /// Returns the sum.
     #[must_use]
     pub fn total(self) -> u64 {
         self.slab + self.percpu + self.sockets + self.stacks + self.page_tables
     }
 }
 
-/// The process's own share of anonymous memory (heap, stacks, buffers), in bytes.
+/// Returns a process's own share of anonymous memory (heap, stacks, buffers), in bytes.
 ///
 /// # Errors
-/// When the process is gone or may not be looked at.
+/// If the process is gone or its memory may not be read.
 pub fn user(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
 }
 
-/// The value in bytes of a `Name:  123 kB` line.
+/// Returns the value of a `Name:  123 kB` line, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// The pages that sockstat says all TCP sockets hold.
+/// Returns the pages that all TCP sockets hold.
 fn socket_pages(sockstat: &str) -> Option<u64> {
     let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_whitespace();
@@ -72,7 +72,7 @@ fn page_bytes() -> u64 {
 }
 
 fn missing(name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("/proc says nothing about {name}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("missing {name} in /proc"))
 }
 
 #[cfg(test)]

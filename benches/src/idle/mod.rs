@@ -1,8 +1,8 @@
-//! The idle mode: connections that have been used once and then say nothing, and what each costs in memory.
+//! The idle mode: connections that are used once and then say nothing, and the memory that each costs.
 //!
-//! Processes of their own hold the connections, so that there may be more of them than one process may have files. Memory
-//! is read when those processes have started and nothing is connected, and again when every connection has answered one
-//! message and what was freed has settled. Then the connections rest, and at the end each answers once more.
+//! Separate processes hold the connections, so there can be more of them than one process can open files. Memory is
+//! read when those processes have started and nothing is connected, and again when every connection has answered one
+//! message and freed memory has settled. Then the connections rest, and at the end each answers once more.
 
 pub mod holder;
 mod memory;
@@ -25,38 +25,38 @@ use crate::setup;
 use holder::Holding;
 use memory::Kernel;
 
-/// The first argument that makes the program a holder; the others are [`Holding::arguments`].
+/// The first argument that makes the program a holder. [`Holding::arguments`] follow.
 pub const HOLDER: &str = "hold-idle-connections";
 
-/// Connections one process holds: below the usual limits of open files, in two source addresses.
+/// The most connections per process: below the usual limits of open files, from two source addresses.
 const CONNECTIONS_PER_PROCESS_MAX: usize = 16_000;
 
-/// How often memory is read until it stays nearly as it is, and how far apart.
+/// The most readings of memory until it settles, and the time between them.
 const READINGS_MAX: u32 = 20;
 const READING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Memory has settled when two readings differ by less than this share.
 const SETTLED: f64 = 0.001;
 
-/// What to run.
+/// Settings of an idle run.
 #[derive(Debug, Clone)]
 pub struct Idle {
-    /// Where, how many, and for how long they rest (`measured`).
+    /// Address, number of connections, and how long they rest (`measured`).
     pub run: Run,
-    /// What the server speaks.
+    /// Protocol of the server.
     pub protocol: Protocol,
-    /// The request-target of the opening handshakes.
+    /// Request-target of the opening handshakes.
     pub path: String,
-    /// Payload bytes of the messages.
+    /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// The load generator's program, which is started again to hold the connections.
+    /// Path of the load generator, which is started again to hold the connections.
     pub program: PathBuf,
 }
 
-/// Runs the load and reports on it.
+/// Runs the load and returns its report.
 ///
 /// # Errors
-/// The first thing that went wrong; the numbers of a failed run are worth nothing and are dropped.
+/// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(idle: &Idle) -> Result<Report, LoadError> {
     let mut holders = start(idle)?;
     let before = Reading::now(idle)?;
@@ -92,7 +92,7 @@ pub fn run(idle: &Idle) -> Result<Report, LoadError> {
     Ok(report(idle, measured, processes, before, after))
 }
 
-/// Memory at one moment.
+/// One reading of user and kernel memory.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     user: Option<u64>,
@@ -104,7 +104,7 @@ impl Reading {
         Ok(Self { user: idle.run.server_pid.map(memory::user).transpose()?, kernel: Kernel::now()? })
     }
 
-    /// The first reading that is nearly as the one before, or the last there may be.
+    /// Returns the first reading that is nearly the same as the one before, or the last of [`READINGS_MAX`].
     fn settled(idle: &Idle) -> Result<Self, LoadError> {
         let mut last = Self::now(idle)?;
         for _ in 1..READINGS_MAX {
@@ -154,7 +154,7 @@ fn report(idle: &Idle, measured: Measured, processes: usize, before: Reading, af
     report
 }
 
-/// Starts the processes; none has connected yet.
+/// Starts the processes. They do not connect yet.
 fn start(idle: &Idle) -> Result<Vec<Holder>, LoadError> {
     let connections = idle.run.connections;
     let processes = connections.div_ceil(CONNECTIONS_PER_PROCESS_MAX);
@@ -179,7 +179,7 @@ fn start(idle: &Idle) -> Result<Vec<Holder>, LoadError> {
     Ok(holders)
 }
 
-/// One process that holds connections. It ends when its input does, and so with this process at the latest.
+/// One process that holds connections. It exits when its input ends, so it never outlives this process.
 struct Holder {
     child: Child,
     commands: Option<ChildStdin>,
@@ -193,7 +193,7 @@ impl Holder {
         command.arg(HOLDER).args(holding.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let commands = child.stdin.take();
-        let answers = child.stdout.take().ok_or_else(|| std::io::Error::other("no pipe to the holder"))?;
+        let answers = child.stdout.take().ok_or_else(|| std::io::Error::other("no pipe from the holder process"))?;
         Ok(Self { child, commands, answers: BufReader::new(answers), count: holding.count })
     }
 
@@ -204,7 +204,7 @@ impl Holder {
         }
     }
 
-    /// The numbers behind the word that is expected.
+    /// Reads an answer and returns the numbers after `word`.
     fn expect(&mut self, word: &str) -> Result<Vec<u64>, LoadError> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -220,7 +220,7 @@ impl Holder {
     }
 
     fn nonsense(&self) -> LoadError {
-        LoadError::Holder { why: format!("process {} did not answer as it should", self.child.id()), stalled: false }
+        LoadError::Holder { why: format!("invalid answer of holder process {}", self.child.id()), stalled: false }
     }
 
     fn end(mut self) -> Result<(), LoadError> {

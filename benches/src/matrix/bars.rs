@@ -1,45 +1,45 @@
-//! The aims, row by row, and whether a measurement reaches them. Computed, never typed.
+//! The aims, row by row, and verdicts on whether a measurement reaches them.
 //!
-//! Each row has one function from results to judgements: one for each case of the row and each of Tidegate's
-//! placements. A rate that the client limits says nothing about the server; where our run was so, server time is
-//! compared instead, by the inverse of the rate's factor where the aims name none.
+//! Each row has one function from results to judgements, one judgement for each case of the row and each Tidegate
+//! placement. A rate limited by the client says nothing about the server: where our run is client-bound, server time is
+//! compared instead, by the inverse of the rate's factor unless the aim names another.
 
 use crate::matrix::case::{CASES, Case, GROWTH};
 use crate::matrix::results::{Figures, OURS, RAW, Results, UWEBSOCKETS};
 use crate::matrix::table::{Table, grouped, number, significant};
 
-/// Deliveries a second aimed at when publishing in bursts of 16.
+/// Aim for bursts of 16, in deliveries per second.
 const BURST_DELIVERIES_PER_S_MIN: f64 = 3e6;
 
-/// Bytes of ours an idle WebSocket may hold.
+/// Aim for the server's user memory per idle WebSocket, in bytes.
 const IDLE_BYTES_MAX: f64 = 512.0;
 
-/// What same-core may add to the round trip of the raw echo, µs.
+/// Aim for what same-core adds to the round trip of the raw echo, in µs.
 const SAME_CORE_US_MAX: f64 = 5.0;
 
-/// What is said of one aim in one case for one placement.
+/// The verdict on one aim in one case for one placement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// The row of the aims.
+    /// Row of the aims.
     pub row: u8,
-    /// The case or cases.
+    /// Title of the case.
     pub case: &'static str,
-    /// What is aimed at.
+    /// The aim.
     pub aim: String,
     /// The placement.
     pub placement: &'static str,
-    /// How it turned out.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// How an aim turned out, with the figures that say so.
+/// Whether an aim is reached, with the figures that show it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Reached.
     Reached(String),
     /// Missed.
     Missed(String),
-    /// Something to compare with was not measured: what.
+    /// Not decided: the reason, such as a server that was not measured.
     Open(String),
 }
 
@@ -48,7 +48,7 @@ impl Verdict {
         if reached { Self::Reached(figures) } else { Self::Missed(figures) }
     }
 
-    /// For a table.
+    /// Formats the verdict for a table.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -59,7 +59,7 @@ impl Verdict {
     }
 }
 
-/// Every judgement that the results allow, in the order of the rows.
+/// Returns every judgement that the results allow, in the order of the rows.
 #[must_use]
 pub fn judge(results: &Results) -> Vec<Judgement> {
     let took_part = |placement: &&str| results.servers.iter().any(|server| server.name == *placement);
@@ -84,7 +84,7 @@ pub fn judge(results: &Results) -> Vec<Judgement> {
     judgements
 }
 
-/// The judgements as a table: a line for each aim, a column for each placement.
+/// Returns the judgements as a table: a line per aim, a column per placement.
 #[must_use]
 pub fn table(judgements: &[Judgement]) -> Table {
     let mut table = Table::of_words(&["Row: case", "Aim", OURS[0], OURS[1]]);
@@ -106,10 +106,10 @@ pub fn table(judgements: &[Judgement]) -> Table {
     table
 }
 
-/// The aims of a case for a placement.
+/// Returns the aims of a case for a placement, with their verdicts.
 fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict)> {
     let Some(ours) = results.figures(case, placement) else {
-        return vec![("to be measured".into(), Verdict::Open("no run succeeded".into()))];
+        return vec![("measured".into(), Verdict::Open("no run succeeded".into()))];
     };
     match case.row {
         1 => vec![
@@ -128,7 +128,7 @@ fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict
     }
 }
 
-/// How many times another's rate, or, where the client is the limit, which share of its server time.
+/// The multiple of another server's rate to reach or, where the client is the limit, the share of its server time.
 #[derive(Debug, Clone, Copy)]
 struct Factor {
     rate: f64,
@@ -141,11 +141,11 @@ impl Factor {
     }
 }
 
-/// Whether we reach the factor, and the figures.
+/// Returns whether `ours` reaches the factor, and the figures.
 fn compare(ours: &Figures, theirs: &Figures, factor: Factor) -> (bool, String) {
     let rate = ours.rate / theirs.rate;
     let cost = ours.server_cpu_us.zip(theirs.server_cpu_us).map(|(ours, theirs)| ours / theirs);
-    // "Above" means more, where the factor is 1.
+    // A factor of 1 means "above", not "equal".
     let faster = if factor.rate > 1.0 { rate >= factor.rate } else { rate > 1.0 };
     let cheaper = cost.is_some_and(|cost| if factor.cost < 1.0 { cost <= factor.cost } else { cost < 1.0 });
     let mut text = format!("rate × {rate:.2}, CPU × {}", number(cost, |cost| format!("{cost:.2}")));
@@ -183,7 +183,8 @@ fn above_every_peer(results: &Results, case: &Case, ours: &Figures) -> (String, 
     ("above every peer".into(), above_all(ours, results.peers(case).collect(), Factor::of(1.0)))
 }
 
-/// Reached when each of them is; the figures are those of the one we are the least ahead of among those that decide.
+/// Judges `ours` against each of `theirs`. The figures are those of the strongest competitor among the ones that decide
+/// the verdict.
 fn above_all(ours: &Figures, theirs: Vec<(&str, Figures)>, factor: Factor) -> Verdict {
     let compared = theirs.into_iter().map(|(name, theirs)| {
         let (reached, text) = compare(ours, &theirs, factor);
@@ -210,7 +211,7 @@ fn burst(ours: &Figures) -> (String, Verdict) {
 }
 
 fn cheapest(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict) {
-    let aim = "server CPU a request below every peer's".to_owned();
+    let aim = "server CPU per request below every peer's".to_owned();
     let costs = results.peers(case).filter_map(|(name, figures)| Some((name, figures.server_cpu_us?)));
     let Some(((name, least), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
         return (aim, Verdict::Open("no peer was measured".into()));
@@ -224,10 +225,10 @@ fn idle(ours: &Figures) -> (String, Verdict) {
         Some(bytes) => Verdict::of(bytes <= IDLE_BYTES_MAX, format!("{} bytes", grouped(bytes))),
         None => Verdict::Open("not measured".into()),
     };
-    ("at most 512 bytes of ours each".into(), verdict)
+    ("at most 512 bytes of server memory each".into(), verdict)
 }
 
-/// Row 9: server time a message grows no faster than the raw echo's, from the fewest connections on.
+/// Judges row 9: server time per message grows no faster than that of the raw echo, from the fewest connections on.
 fn growth(results: &Results, placement: &'static str) -> Vec<Judgement> {
     let cost = |id: &str, server: &str| results.figures(Case::named(id)?, server)?.server_cpu_us;
     let judge = |id: &&'static str| {
@@ -237,13 +238,13 @@ fn growth(results: &Results, placement: &'static str) -> Vec<Judgement> {
             Some((ours, raw)) => Verdict::of(ours <= raw, format!("× {ours:.2}, raw × {raw:.2}")),
             None => Verdict::Open("not measured on both ends".into()),
         };
-        let aim = "CPU a message grows from 64 connections no faster than raw io_uring's".into();
+        let aim = "CPU per message grows from 64 connections no faster than raw io_uring's".into();
         Some(Judgement { row: 9, case: case.title, aim, placement, verdict })
     };
     GROWTH[1..].iter().filter_map(judge).collect()
 }
 
-/// What a row of the aims is about, for a heading.
+/// Returns the heading of a row of the aims.
 #[must_use]
 pub fn row_title(row: u8) -> &'static str {
     match row {
@@ -313,7 +314,7 @@ mod tests {
             ];
             reached(&results(&lines), 4, placement)
         };
-        // The limit takes 50 µs: inline may take 55, same-core too.
+        // The limit takes 50 µs, so both inline and same-core may take 55.
         assert_eq!((with("inline", 1e6 / 54.9), with("inline", 1e6 / 55.1)), (vec![true], vec![false]));
         assert_eq!((with("same-core", 1e6 / 54.9), with("same-core", 1e6 / 55.1)), (vec![true], vec![false]));
     }
@@ -356,7 +357,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_open() {
         let mut results = results(&[("echo-64", "inline", Group::Ours, 1.0, 5.0, false)]);
-        assert!(verdicts(&results, 1, "same-core").is_empty(), "it took no part");
+        assert!(verdicts(&results, 1, "same-core").is_empty(), "it did not take part");
         add(&mut results, "echo-64", "same-core", Group::Ours, Outcome::Failed("reset".into()));
         let verdicts = verdicts(&results, 1, "same-core");
         assert!(

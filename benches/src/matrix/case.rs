@@ -1,24 +1,24 @@
-//! The loads of the matrix: one case for each line of the aims, in the order of the report.
+//! The loads of the matrix: one case per line of the aims, in the order of the report.
 //!
-//! Owns the catalogue and the words that make the load generator run a case. Never measures.
+//! Owns the catalogue and the load generator's options for each case. Never measures.
 
-/// What a connection does in a case; each is a mode of the load generator.
+/// The load of a case. Each kind is a mode of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Messages that come back to who sent them.
+    /// Messages echoed to their sender.
     Echo,
-    /// Messages of one publisher that go to every connection.
+    /// Messages from one publisher to every connection.
     Broadcast,
     /// `GET /plaintext`.
     Http,
-    /// Connect, upgrade, one echo, closing handshake, close; again.
+    /// Connect, upgrade, one echo, closing handshake, close; over and over.
     Churn,
-    /// Connections that do nothing: what they hold of memory.
+    /// Idle connections and their memory.
     Idle,
 }
 
 impl Kind {
-    /// The load generator's word for it, which is the peers' word too.
+    /// Returns the name of the mode, which is also the peers' name of the case.
     #[must_use]
     pub fn mode(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// What its rates count.
+    /// Returns the unit that its rates count, in the plural.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
@@ -43,31 +43,32 @@ impl Kind {
     }
 }
 
-/// One load.
+/// One load on one server.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// Names it on the command line, in results and in file names.
+    /// Name on the command line, in results and in file names.
     pub id: &'static str,
-    /// Names it for people.
+    /// Title for people.
     pub title: &'static str,
-    /// The row of the aims it belongs to, 1 to 9.
+    /// Row of the aims, 1 to 9.
     pub row: u8,
-    /// What happens.
+    /// Kind of the load.
     pub kind: Kind,
-    /// Payload bytes of a message; 0 where there are none.
+    /// Payload bytes per message; 0 where there are none or the default applies.
     pub size: u32,
     /// Messages outstanding on a connection, or published at a time.
     pub depth: u32,
-    /// How many connections.
+    /// Number of connections.
     pub connections: u32,
-    /// Receive buffers of the raw limit, their count and their bytes: a message in one buffer where that is not slower,
-    /// and no more buffers than are in use, which spares the caches.
+    /// Number and size of the receive buffers of `raw-uring`: large enough for a whole message where that is not
+    /// slower, and no more than are in use, which spares the caches.
     pub raw_buffers: [u32; 2],
-    /// Whether only Tidegate is asked: others can't spread over the processes it takes.
+    /// Whether only Tidegate takes part: the case has more connections than the open-file limit of a process allows,
+    /// and only a ring per worker can hold them.
     pub ours_alone: bool,
 }
 
-/// Every case, in the order in which they are run.
+/// Every case, in the order of running.
 pub const CASES: &[Case] = &[
     echo("echo-64", "64 B, 64 connections", 1, [64, 1, 64], [256, 4096]),
     echo("echo-512", "64 B, 512 connections", 1, [64, 1, 512], [1024, 4096]),
@@ -92,7 +93,7 @@ pub const CASES: &[Case] = &[
     echo("echo-16000", "64 B, 16,000 connections", 9, [64, 1, 16_000], [16_384, 256]),
 ];
 
-/// The cases of row 9: the same load on ever more connections.
+/// The cases of row 9: the same load on more and more connections.
 pub const GROWTH: [&str; 4] = ["echo-64", "echo-512", "echo-4096", "echo-16000"];
 
 const fn echo(id: &'static str, title: &'static str, row: u8, load: [u32; 3], raw_buffers: [u32; 2]) -> Case {
@@ -111,14 +112,14 @@ const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load:
 }
 
 impl Case {
-    /// The case of that id.
+    /// Returns the case with that id.
     #[must_use]
     pub fn named(id: &str) -> Option<&'static Self> {
         CASES.iter().find(|case| case.id == id)
     }
 
-    /// The cases a word of `--only` means: those of a kind, those of `row` and a row, the one of that id, or those whose
-    /// ids begin so.
+    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row9`), the one
+    /// with that id, or those whose ids begin with it, whichever matches first.
     #[must_use]
     pub fn meant_by(word: &str) -> Vec<&'static Self> {
         let choose = |is: &dyn Fn(&Self) -> bool| CASES.iter().filter(|case| is(case)).collect::<Vec<_>>();
@@ -132,7 +133,7 @@ impl Case {
         choices.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
     }
 
-    /// The load generator's options that make it this load.
+    /// Returns the load generator's options for this case.
     #[must_use]
     pub fn load_words(&self) -> Vec<String> {
         let mut words = vec![format!("--connections={}", self.connections)];
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_says_what_the_load_is() {
+    fn a_case_sets_the_options_of_its_load() {
         let words = Case::named("broadcast-1k-10k-burst").unwrap().load_words();
         for word in ["--mode=broadcast", "--size=1024", "--burst=16", "--connections=10000", "--path=/hub"] {
             assert!(words.iter().any(|known| known == word), "{word} in {words:?}");

@@ -1,6 +1,6 @@
-//! What has to be said with any number: the machine, the versions, the options.
+//! The conditions to state with any number: the machine, the versions, the options.
 //!
-//! Reads the system and never changes it. What can't be read is "unknown"; nothing here fails.
+//! Reads the system and never changes it. A value that cannot be read is "unknown"; nothing here fails.
 
 use std::process::Command;
 use std::time::SystemTime;
@@ -8,41 +8,41 @@ use std::{env, fs, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// The workspace's manifest, for the profile everything was built with.
+/// The workspace's manifest, for the release profile.
 const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
-/// The conditions of a measurement. Every field is a text for people.
+/// The conditions of a measurement, as texts for people.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Conditions {
-    /// When it began.
+    /// Start of the measurement.
     pub date: String,
-    /// Tidegate's version and commit.
+    /// Version and commit of Tidegate.
     pub tidegate: String,
-    /// The processor's name, how many cores, and whether they are virtual.
+    /// Name of the processor, number of cores, and whether they are virtual.
     pub processor: String,
     /// Memory of the machine.
     pub memory: String,
-    /// The kernel's release.
+    /// Release of the kernel.
     pub kernel: String,
-    /// The compiler.
+    /// Version of the compiler.
     pub rustc: String,
-    /// The build's profile and flags.
+    /// Profile and flags of the build.
     pub flags: String,
-    /// `net.ipv4.tcp_congestion_control`; the load generator itself uses reno.
+    /// `net.ipv4.tcp_congestion_control`. The load generator itself uses reno.
     pub congestion_control: String,
-    /// Files a process may open.
+    /// Limit of open files of a process.
     pub open_files: String,
-    /// Load averages before the first run: what else ran.
+    /// Load averages before the first run, which show other work.
     pub load_average: String,
-    /// What was typed.
+    /// The command line.
     pub command: String,
 }
 
 impl Conditions {
-    /// Adds those of a later measurement that is put beside this one.
+    /// Adds the conditions of a later measurement whose results are merged into this one.
     ///
     /// # Errors
-    /// When they differ in what must not: in what.
+    /// If the machine, the compiler or the flags differ; the error names the difference.
     pub(super) fn join(&mut self, later: Self) -> Result<(), String> {
         let same = [
             ("processor", &self.processor, &later.processor),
@@ -53,7 +53,9 @@ impl Conditions {
             ("congestion control", &self.congestion_control, &later.congestion_control),
         ];
         if let Some((what, before, now)) = same.into_iter().find(|(_, before, now)| before != now) {
-            return Err(format!("measurements can't be joined: the {what} was {before:?} and is {now:?}"));
+            return Err(format!(
+                "cannot join measurements: the {what} was {before:?} and is {now:?}, but must be the same"
+            ));
         }
         let both = [
             (&mut self.date, later.date),
@@ -70,7 +72,7 @@ impl Conditions {
         Ok(())
     }
 
-    /// Those of this machine, now.
+    /// Returns the conditions of this machine now.
     #[must_use]
     pub fn here() -> Self {
         Self {
@@ -88,7 +90,7 @@ impl Conditions {
         }
     }
 
-    /// Names and values, in the order to print them.
+    /// Returns names and values in the order to print them.
     #[must_use]
     pub fn lines(&self) -> [(&'static str, &str); 11] {
         [
@@ -100,7 +102,7 @@ impl Conditions {
             ("Compiler", &self.rustc),
             ("Flags, for every server", &self.flags),
             ("Congestion control", &self.congestion_control),
-            ("Open files a process", &self.open_files),
+            ("Open files per process", &self.open_files),
             ("Load averages before", &self.load_average),
             ("Command", &self.command),
         ]
@@ -134,7 +136,7 @@ fn open_files() -> String {
     line.and_then(|line| line.split_ascii_whitespace().nth(1)).unwrap_or(UNKNOWN).to_owned()
 }
 
-/// The release profile of the manifest this was built from, and what the environment added.
+/// Returns the release profile in the manifest this was built from, and the flags from the environment.
 fn flags() -> String {
     let (_, after) = MANIFEST.split_once("[profile.release]\n").unwrap_or_default();
     let settings: Vec<&str> = after.lines().take_while(|line| !line.is_empty() && !line.starts_with('[')).collect();
@@ -143,13 +145,13 @@ fn flags() -> String {
     format!("release profile, {}; {target}; the system's allocator", settings.join(", "))
 }
 
-/// The words typed, without the folders of this machine.
+/// Returns the command line without the folders of this machine.
 fn command(words: impl Iterator<Item = String>) -> String {
     let words: Vec<String> = words.map(|word| without_folders(&word)).collect();
     words.join(" ")
 }
 
-/// The text with every absolute path of several parts in it cut down to its last one.
+/// Returns the text with every absolute path of several components cut down to its last one.
 #[must_use]
 pub fn without_folders(text: &str) -> String {
     let split = |c: char| c == ' ' || c == '=' || c == '"' || c == '\'';
@@ -180,7 +182,7 @@ fn output(program: &str, words: &[&str]) -> String {
     }
 }
 
-/// The value after `name` and a colon in a file of `/proc`.
+/// Returns the value after `name` and a colon in a file of `/proc`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim()))
 }
@@ -190,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_known_here_and_fits_on_a_line() {
+    fn every_condition_has_a_value_on_one_line() {
         for (name, value) in Conditions::here().lines() {
             assert!(!value.is_empty() && !value.contains('\n'), "{name}: {value:?}");
         }

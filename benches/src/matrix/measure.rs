@@ -1,4 +1,4 @@
-//! One server under one case, once.
+//! One run: one server under one case.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,35 +12,35 @@ use crate::matrix::process::{Running, free_address, run_load};
 use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome};
 use crate::matrix::server::{Part, Server};
 
-/// What setting up and ending a load may take beside what it is told to take.
+/// Time for setting up and ending a load, in addition to its own durations.
 const LOAD_GRACE: Duration = Duration::from_secs(15);
 
-/// The shortest time to measure is a second for so many connections: a round of all of them takes a while, and a run has
-/// to see several.
+/// The measured time is at least one second per this many connections: a round of all of them takes a while, and a run
+/// must see several rounds.
 const CONNECTIONS_PER_MEASURED_S: u32 = 10_000;
 
-/// Connections made in a second at the very least, by the slowest server.
+/// Connections per second that the slowest server accepts.
 const CONNECTIONS_PER_S_MIN: u32 = 1_000;
 
-/// How to run every cell.
+/// Settings common to all runs.
 #[derive(Debug, Clone)]
 pub struct Bench {
-    /// The load generator.
+    /// Path of the load generator.
     pub load: PathBuf,
-    /// Where the servers run.
+    /// Core of the servers.
     pub server_core: usize,
-    /// Where the load runs.
+    /// Core of the load generator.
     pub load_core: usize,
-    /// How long to measure.
+    /// Seconds to measure.
     pub seconds: f64,
-    /// How long to run before.
+    /// Seconds to run before measuring.
     pub warmup: f64,
-    /// Without any answer for this long, the run has failed.
+    /// Seconds without a reply after which the run fails.
     pub stall: f64,
 }
 
 impl Bench {
-    /// Starts the server, loads it, and ends it; `None` when the server has no part in the case.
+    /// Starts the server, loads it and ends it. Returns `None` if the server has no part in the case.
     #[must_use]
     pub fn measure(&self, server: &Server, case: &Case) -> Option<Outcome> {
         match server.part(case) {
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn run(&self, server: &Server, case: &Case) -> Result<Map<String, Value>, String> {
-        let address = free_address().map_err(|error| format!("no address is free: {error}"))?;
+        let address = free_address().map_err(|error| format!("no free address: {error}"))?;
         let mut running = Running::start(&server.words(case, &address.to_string()), address, self.server_core)?;
         let mut command = Command::new(&self.load);
         command.args(case.load_words());
@@ -79,7 +79,7 @@ impl Bench {
         Ok(report)
     }
 
-    /// How long to measure a case, and to run before, in seconds.
+    /// Returns the seconds to measure a case and to run before.
     fn times(&self, case: &Case) -> [f64; 2] {
         let least = f64::from(case.connections) / f64::from(CONNECTIONS_PER_MEASURED_S);
         match case.kind {
@@ -88,7 +88,7 @@ impl Bench {
         }
     }
 
-    /// The longest the load of a case may take.
+    /// Returns the time limit of a case's load.
     fn limit(&self, case: &Case) -> Duration {
         let [seconds, warmup] = self.times(case);
         let told = Duration::from_secs_f64(seconds + warmup + self.stall);
@@ -96,12 +96,12 @@ impl Bench {
     }
 }
 
-/// The report of the load generator, if it counted anything.
+/// Parses the report of the load generator. A run that counted nothing has failed.
 fn read(report: &str, case: &Case) -> Result<Map<String, Value>, String> {
-    let report: Map<String, Value> =
-        serde_json::from_str(report).map_err(|error| format!("the load generator said {report:?}: {error}"))?;
+    let report: Map<String, Value> = serde_json::from_str(report)
+        .map_err(|error| format!("invalid report of the load generator {report:?}: {error}"))?;
     if case.kind != Kind::Idle && Figures::of(&report).rate <= 0.0 {
-        return Err(format!("no {} were finished in the time", case.kind.unit()));
+        return Err(format!("no {} finished within the measured time", case.kind.unit()));
     }
     Ok(report)
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_not_be_run_is_an_outcome_and_no_end() {
+    fn a_server_that_cannot_run_is_an_outcome() {
         let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 0.1, warmup: 0.0, stall: 1.0 };
         let case = Case::named("echo-1").unwrap();
         let absent = bench.measure(&Server::absent("a", "not built"), case);
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn a_run_that_finished_nothing_failed() {
         let report = |text: &str| read(text, Case::named("churn").unwrap());
-        assert_eq!(report(r#"{"rate_per_s":0.0}"#).unwrap_err(), "no cycles were finished in the time");
+        assert_eq!(report(r#"{"rate_per_s":0.0}"#).unwrap_err(), "no cycles finished within the measured time");
         assert!(report(r#"{"rate_per_s":1.5}"#).is_ok());
         assert!(report("nothing").unwrap_err().contains("nothing"));
     }
 
     #[test]
-    fn more_connections_may_take_longer() {
+    fn more_connections_get_more_time() {
         let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 1.0, warmup: 0.5, stall: 3.5 };
         assert_eq!(bench.limit(Case::named("echo-64").unwrap()), Duration::from_secs(20));
         assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);

@@ -1,7 +1,8 @@
-//! The report as a page: conditions, aims and verdicts, a table for each case, who took part.
+//! The report as a page: conditions, aims and verdicts, a table per case, the servers.
 //!
-//! Everything on it but fixed prose is computed from the results, so it can be written again from a saved file. What a
-//! person has to say about misses stands beside it in `notes.md`, which this links and never writes.
+//! Everything on it except fixed prose is computed from the results, so it can be rewritten from a saved file.
+//! Explanations of missed aims belong in `notes.md` beside it. The page links that file, and this module never writes
+//! it.
 
 use std::fmt::Write as _;
 
@@ -10,34 +11,34 @@ use crate::matrix::case::CASES;
 use crate::matrix::results::Results;
 use crate::matrix::table::{Table, growth, label, of_case};
 
-/// A plot that goes into the page.
+/// A plot on the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// The row of the aims it belongs to.
+    /// Row of the aims it belongs to.
     pub row: u8,
-    /// Its file, beside the page.
+    /// File name, in the folder of the page.
     pub file: String,
-    /// What it shows.
+    /// Caption.
     pub caption: String,
 }
 
-/// Explains the columns of the tables.
+/// Explanation of the columns of the tables.
 const LEGEND: &str = "\
-Each server was started, loaded and ended in turn, and the whole round repeated; of each server the best run is shown, because other work
-on the machine only takes away. Every byte that came back was checked. Ratios are to raw io_uring (`raw-uring`: no protocol, no handler)
-and to uWebSockets (uWS) within this measurement. *Server µs* is processor time of all the server's threads for each unit of the rate.
-Latency is from the send to the reply; of a broadcast (*last*), from the publishing to the last subscriber's receipt.
-*Client busy* marked with `*` means that the load generator may be what limits the rate: then rates tie and server time says who is
-cheaper. *Disturbed* marked with `*` means that other work had a core that was wanted: do not quote such a rate. It can't be told (-) for a server with
-several threads on its core, which wait for each other.
+Each server was started, loaded and ended in turn, and the whole round was repeated. The best run of each server is shown, because other work
+on the machine only makes a run slower. Every reply byte was checked. Ratios are to raw io_uring (`raw-uring`: no protocol, no handler)
+and to uWebSockets (uWS) within this measurement. *Server µs* is processor time of all the server's threads per unit of the rate.
+Latency is from the send to the reply; for broadcasts (*last*), from the publication to the last subscriber's receipt.
+*Client busy* marked with `*` means that the load generator may limit the rate: rates then tie, and server time shows which server is
+cheaper. *Disturbed* marked with `*` means that other work occupied a core of the run: do not quote such a rate. It is unknown (-) for a server with
+several threads on its core, because they wait for each other.
 ";
 
-/// The page, in Markdown.
+/// Returns the page in Markdown.
 #[must_use]
 pub fn page(results: &Results, pictures: &[Picture], has_notes: bool) -> String {
     let mut out = String::from("# Benchmarks\n\n");
-    out += "Written by `ci/bench-report.sh` from [results.json](results.json), which holds every run; ";
-    out += "[benches/README.md](../../benches/README.md) says how it is measured.\n\n";
+    out += "Written by `ci/bench-report.sh` from [results.json](results.json), which holds every run. ";
+    out += "[benches/README.md](../../benches/README.md) describes the method.\n\n";
     out += &conditions(results);
     out += &aims(results, has_notes);
     out += "\n## Results\n\n";
@@ -45,19 +46,19 @@ pub fn page(results: &Results, pictures: &[Picture], has_notes: bool) -> String 
     for row in 1..=9 {
         out += &row_section(results, row, pictures);
     }
-    out += "\n## Who took part\n\n";
+    out += "\n## Servers\n\n";
     out += &entrants(results).markdown();
     out
 }
 
-/// The aims and how they turned out, in a few words: how many were reached, and which were not.
+/// Returns the number of aims reached, missed and open.
 #[must_use]
 pub fn summary(judgements: &[Judgement]) -> String {
     let count = |is: fn(&Verdict) -> bool| judgements.iter().filter(|judgement| is(&judgement.verdict)).count();
     let reached = count(|verdict| matches!(verdict, Verdict::Reached(_)));
     let missed = count(|verdict| matches!(verdict, Verdict::Missed(_)));
     let open = count(|verdict| matches!(verdict, Verdict::Open(_)));
-    format!("{reached} aims reached, {missed} missed, {open} open (each placement counted)")
+    format!("{reached} aims reached, {missed} missed, {open} open (each placement counted separately)")
 }
 
 fn conditions(results: &Results) -> String {
@@ -65,17 +66,14 @@ fn conditions(results: &Results) -> String {
     for (name, value) in results.conditions.lines() {
         table.push(vec![name.to_owned(), value.to_owned()]);
     }
-    format!(
-        "## Conditions\n\nServers and load on one machine over loopback, one core for each.\n\n{}\n",
-        table.markdown()
-    )
+    format!("## Conditions\n\nServers and load on one machine over loopback, one core each.\n\n{}\n", table.markdown())
 }
 
 fn aims(results: &Results, has_notes: bool) -> String {
     let judgements = judge(results);
     let mut out = format!("## Aims\n\n{}.\n\n{}", summary(&judgements), bars_table(&judgements).markdown());
     if has_notes {
-        out += "\n[Notes](notes.md) say why what is missed is missed, with the profiles.\n";
+        out += "\n[Notes](notes.md) explain the missed aims, with profiles.\n";
     }
     out
 }
@@ -90,8 +88,8 @@ fn row_section(results: &Results, row: u8, pictures: &[Picture]) -> String {
         let _ = write!(out, "\n**{}** (`{}`)\n\n{}", case.title, case.id, of_case(results, case).markdown());
     }
     if row == 9 {
-        out += "\nThe costs with fewer connections are those of row 1.\n";
-        let _ = write!(out, "\n**Server time a message by connections, 64 B**\n\n{}", growth(results).markdown());
+        out += "\nRow 1 has the costs with fewer connections.\n";
+        let _ = write!(out, "\n**Server time per message by connections, 64 B**\n\n{}", growth(results).markdown());
     }
     for picture in pictures.iter().filter(|picture| picture.row == row) {
         let _ = write!(out, "\n![{}]({})\n", picture.caption, picture.file);
@@ -144,6 +142,6 @@ mod tests {
             ("echo-64", UWEBSOCKETS, Group::Peer, 100.0, 10.0, false),
             ("echo-64", "inline", Group::Ours, 120.0, 9.0, false),
         ]);
-        assert_eq!(summary(&judge(&results)), "1 aims reached, 0 missed, 1 open (each placement counted)");
+        assert_eq!(summary(&judge(&results)), "1 aims reached, 0 missed, 1 open (each placement counted separately)");
     }
 }

@@ -1,7 +1,7 @@
-//! Starting, confining, awaiting and ending the processes of a measurement.
+//! Starts, confines, awaits and ends the processes of a measurement.
 //!
-//! Whatever is started here ends: with its handle, or with the thread that started it. A server that hangs or crashes
-//! costs its own cell and no more.
+//! Every process started here ends with its handle, or with the thread that started it. A server that hangs or crashes
+//! costs only its own cell.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,23 +12,23 @@ use std::{fs, thread};
 
 use crate::socket;
 
-/// How long a server may take to listen.
+/// Time for a server to start listening.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a server without connections may take to end after SIGTERM; then it is killed.
+/// Time for a server without connections to end after SIGTERM, before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a process is asked whether it listens or has ended.
+/// Time between two checks whether a process listens or has ended.
 const ASK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is kept of what a process said when it failed.
+/// The most bytes kept of a failed process's error message.
 const COMPLAINT_BYTES_MAX: usize = 200;
 
-/// A loopback address nobody listens on. Each run gets another: the kernel ends a ring some time after its process,
-/// and until then the old listener keeps its port.
+/// Returns a free loopback address. Each run gets another one: the kernel ends a ring some time after its process, and
+/// the old listener keeps its port until then.
 ///
 /// # Errors
-/// When there is none.
+/// If no port is free.
 pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
@@ -39,32 +39,32 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the command, which may use one core only, and waits until it accepts connections at the address.
+    /// Starts the command, confined to one core, and waits until it accepts connections at the address.
     ///
     /// # Errors
-    /// When it can't be started, ends, or does not listen in time.
+    /// If it cannot be started, ends, or does not listen in time.
     pub fn start(words: &[String], address: SocketAddr, core: usize) -> Result<Self, String> {
         let mut command = Command::new(words.first().map_or("", String::as_str));
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = spawn(&mut command, Some(core)).map_err(|error| format!("can't be started: {error}"))?;
+        let child = spawn(&mut command, Some(core)).map_err(|error| format!("cannot be started: {error}"))?;
         let mut running = Self { child };
         running.wait_until_listening(address)?;
         Ok(running)
     }
 
-    /// The process.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How the process ended, if it has.
+    /// Returns the exit status if the process has ended.
     pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(status.to_string())
     }
 
-    /// The share of the process's time on the processor that its busiest thread had; `None` when it can't be read.
+    /// Returns the share of the process's processor time that its busiest thread used, or `None` if it cannot be read.
     #[must_use]
     pub fn busiest_thread_share(&self) -> Option<f64> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
@@ -88,7 +88,7 @@ impl Running {
             }
             thread::sleep(ASK_INTERVAL);
         }
-        Err(format!("does not listen after {START_TIMEOUT:?}"))
+        Err(format!("not listening after {START_TIMEOUT:?}"))
     }
 }
 
@@ -105,17 +105,17 @@ impl Drop for Running {
     }
 }
 
-/// Runs a load to its end, for at most `limit`; gives its standard output.
+/// Runs a load to its end, for at most `limit`. Returns its standard output.
 ///
 /// # Errors
-/// What it said when it failed, or that it took too long.
+/// Its last error line, or that it exceeded the limit.
 pub fn run_load(command: &mut Command, limit: Duration) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = spawn(command, None).map_err(|error| format!("the load generator can't be started: {error}"))?;
-    // It writes two lines at its end, which the pipes hold, so nothing has to read them meanwhile.
+    let mut child = spawn(command, None).map_err(|error| format!("the load generator cannot be started: {error}"))?;
+    // It writes two lines at its end, which fit into the pipes, so nothing has to read them before.
     if !ended_within(&mut child, limit) {
         kill(&mut child);
-        return Err(format!("no end after {} s", limit.as_secs()));
+        return Err(format!("still running after {} s", limit.as_secs()));
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -135,10 +135,10 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// Starts a process in a group of its own that ends with this thread, on one core if one is named.
+/// Starts a process in its own process group, on `core` if there is one. It is killed when this thread ends.
 fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<Child> {
     command.process_group(0);
-    // SAFETY: the closure only makes system calls on its own stack, which is allowed between fork and exec.
+    // SAFETY: the closure only makes system calls with data on its own stack, which is allowed between fork and exec.
     unsafe {
         command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -149,7 +149,7 @@ fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Lets the calling process, and what it becomes, run on one core only.
+/// Confines the calling process, also after exec, to one core.
 fn confine(core: usize) -> io::Result<()> {
     // SAFETY: an all-zero set is a valid, empty one; the core is below CPU_SETSIZE; the kernel only reads the set.
     let result = unsafe {
@@ -160,7 +160,7 @@ fn confine(core: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Waits for the end of the process; whether it came in time.
+/// Waits for the process to end. Returns whether it ended in time.
 fn ended_within(child: &mut Child, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     while Instant::now() < deadline {
@@ -172,9 +172,9 @@ fn ended_within(child: &mut Child, timeout: Duration) -> bool {
     false
 }
 
-/// Ends the process and those it started.
+/// Kills the process group, waits for its leader.
 fn kill(child: &mut Child) {
-    // SAFETY: the child leads a group of its own and has not been waited for, so the number names nothing else.
+    // SAFETY: the child leads its own group and has not been waited for, so the number names nothing else.
     unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
     let _ = child.wait();
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_gives_its_output_or_its_last_complaint() {
+    fn a_load_returns_its_output_or_its_last_error_line() {
         let limit = Duration::from_secs(60);
         assert_eq!(run_load(&mut shell("echo '{}'"), limit), Ok("{}\n".into()));
         assert_eq!(run_load(&mut shell("echo a >&2; echo load: b >&2; exit 1"), limit), Err("b".into()));
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_load_that_hangs_is_ended_with_what_it_started() {
         let how = run_load(&mut shell("sleep 1000 & sleep 1000"), Duration::from_millis(50));
-        assert_eq!(how, Err("no end after 0 s".into()));
+        assert_eq!(how, Err("still running after 0 s".into()));
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_cut_at_characters() {
+    fn error_messages_are_cut_at_characters() {
         assert_eq!(shortened("short".into()), "short");
         let cut = shortened("é".repeat(COMPLAINT_BYTES_MAX));
         assert!(cut.len() < COMPLAINT_BYTES_MAX + 4 && cut.ends_with('…'));

@@ -1,6 +1,6 @@
-//! What was measured: every run of every server, under which conditions, and the best run of each.
+//! The results: every run of every server, the conditions, and the best run of each server.
 //!
-//! This is what `results.json` holds. Tables, verdicts and plots are made of it alone.
+//! `results.json` holds exactly this. Tables, verdicts and plots are computed from it alone.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,123 +8,123 @@ use serde_json::{Map, Value};
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::Conditions;
 
-/// The name of uWebSockets among the servers, to which ratios are taken.
+/// The server name of uWebSockets. Ratios are taken to it.
 pub const UWEBSOCKETS: &str = "uwebsockets";
 
-/// The name of the raw io_uring echo, to which ratios are taken.
+/// The server name of the raw io_uring echo. Ratios are taken to it.
 pub const RAW: &str = "raw-uring";
 
-/// Tidegate's placements, each of which has to reach the aims.
+/// Tidegate's placements. Each of them must reach the aims.
 pub const OURS: [&str; 2] = ["inline", "same-core"];
 
-/// Everything a report is made of.
+/// Everything a report is computed from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {
-    /// Machine, versions, options.
+    /// Machine, versions and options.
     pub conditions: Conditions,
-    /// Who took part.
+    /// Servers that took part.
     pub servers: Vec<Entrant>,
-    /// Every run, in the order of running.
+    /// Every run, in order.
     pub runs: Vec<Run>,
 }
 
-/// What kind of program a server is.
+/// Group of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
-    /// No protocol: the limit of the machine.
+    /// A raw server without a protocol: the limit of the machine.
     Limit,
     /// Tidegate.
     Ours,
-    /// Anything else.
+    /// A server of another project.
     Peer,
 }
 
 /// A server that took part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entrant {
-    /// Names it on the command line and in runs.
+    /// Name on the command line and in runs.
     pub name: String,
-    /// Which kind it is.
+    /// Group it belongs to.
     pub group: Group,
-    /// Its version, where known.
+    /// Version, empty if unknown.
     pub version: String,
-    /// How it was set up and why.
+    /// Its configuration, with reasons.
     pub setting: String,
 }
 
-/// One server under one case, once.
+/// One run of one server under one case.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
-    /// The case's id.
+    /// Id of the case.
     pub case: String,
-    /// The server's name.
+    /// Name of the server.
     pub server: String,
-    /// From 1.
+    /// Round, from 1.
     pub round: u32,
-    /// What came of it.
+    /// Outcome of a run.
     pub outcome: Outcome,
 }
 
-/// What came of a run.
+/// Outcome of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// The load generator's report.
+    /// Report of the load generator.
     Measured(Map<String, Value>),
-    /// It was tried and failed, and this is how.
+    /// The run failed, with the reason.
     Failed(String),
-    /// It was not tried, and this is why.
+    /// The run was not tried, with the reason.
     Cannot(String),
 }
 
-/// The numbers of a run; absent ones were not measured.
+/// The figures of a run. `None` means not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Figures {
-    /// Messages, deliveries, requests or cycles a second.
+    /// Messages, deliveries, requests or cycles per second.
     pub rate: f64,
-    /// Server time for each of them, µs.
+    /// Server time per unit, in µs.
     pub server_cpu_us: Option<f64>,
-    /// Share of its core the client used.
+    /// Share of its core that the client used.
     pub client_utilisation: Option<f64>,
     /// Whether the client may be what limits the rate.
     pub client_bound: bool,
-    /// Share of the time in which other work had a core that was wanted; `None` also when the server's own threads share
-    /// its core, because they wait for each other.
+    /// Share of the time in which other work occupied a core of the run. Also `None` if the server has several busy
+    /// threads on its core, because they wait for each other.
     pub disturbance: Option<f64>,
-    /// p50, p90, p99, p99.9, p99.99 and the longest, µs.
+    /// p50, p90, p99, p99.9, p99.99 and the maximum, in µs.
     pub latency_us: [Option<f64>; 6],
-    /// The server's memory for each idle connection.
+    /// User memory of the server per idle connection, in bytes.
     pub user_bytes: Option<f64>,
-    /// The kernel's memory for each idle connection, both ends.
+    /// Kernel memory of both ends per idle connection, in bytes.
     pub kernel_bytes: Option<f64>,
 }
 
 /// Names of [`Figures::latency_us`].
 pub const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
-/// The share of the server's processor time that its busiest thread had, as added to a report.
+/// Member added to a report: the share of the server's processor time that its busiest thread used.
 pub const BUSIEST_THREAD: &str = "busiest_thread_share";
 
-/// From this share on, a server counts as one thread.
+/// Share of the busiest thread from which a server counts as one thread.
 const ONE_THREAD: f64 = 0.95;
 
-/// From this share of disturbed time on, a run's rate should not be quoted.
+/// Share of disturbed time above which a rate should not be quoted.
 const DISTURBED: f64 = 0.03;
 
-/// What is shown of a server in a case.
+/// The table cell of a server in a case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// The best of its runs, and how far the worst of them fell below it, as a share.
+    /// The best of its runs, and how far the worst fell below it, as a share.
     Best(Figures, f64),
-    /// No run succeeded: how the last one failed.
+    /// No run succeeded. The reason of the last failure.
     Failed(String),
-    /// It was not tried: why.
+    /// The case was not tried, with the reason.
     Cannot(String),
 }
 
 impl Cell {
-    /// The figures, if there are any.
+    /// Returns the figures if there are any.
     #[must_use]
     pub fn figures(&self) -> Option<&Figures> {
         match self {
@@ -135,7 +135,7 @@ impl Cell {
 }
 
 impl Figures {
-    /// Takes the figures out of a report of the load generator.
+    /// Reads the figures from a report of the load generator.
     #[must_use]
     pub fn of(report: &Map<String, Value>) -> Self {
         let number = |name: &str| report.get(name).and_then(Value::as_f64);
@@ -159,25 +159,25 @@ impl Figures {
         }
     }
 
-    /// Whether other work took so much away that the rate should not be quoted.
+    /// Returns whether other work disturbed the run so much that its rate should not be quoted.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
         self.disturbance.is_some_and(|share| share > DISTURBED)
     }
 
-    /// How good the run was among those of the same server and case, more is better. Other work only takes away, so
-    /// the fastest run counts; of idle connections the cheapest.
+    /// Ranks the runs of one server in one case; more is better. The fastest run counts, because other work only makes
+    /// runs slower. For idle connections the one with the least memory counts.
     fn merit(&self, kind: Kind) -> f64 {
         if kind == Kind::Idle { -self.user_bytes.unwrap_or(f64::MAX) } else { self.rate }
     }
 }
 
 impl Results {
-    /// Puts a later measurement's cases in the place of their earlier runs: whole cases, so that what a table compares was
+    /// Replaces runs by those of a later measurement. Whole cases are replaced, so all runs that a table compares were
     /// measured together.
     ///
     /// # Errors
-    /// When the two were not measured on the same machine in the same way: in what they differ.
+    /// If the two were measured on different machines or in different ways; the error names the difference.
     pub fn join(&mut self, later: Self) -> Result<(), String> {
         self.conditions.join(later.conditions)?;
         self.runs.retain(|run| later.runs.iter().all(|new| new.case != run.case));
@@ -188,7 +188,7 @@ impl Results {
         Ok(())
     }
 
-    /// What there is of a server in a case; `None` when it has no part in it.
+    /// Returns the cell of a server in a case, or `None` if it has no part in it.
     #[must_use]
     pub fn cell(&self, case: &Case, server: &str) -> Option<Cell> {
         let outcomes = || self.runs.iter().filter(|run| run.case == case.id && run.server == server);
@@ -209,13 +209,14 @@ impl Results {
         })
     }
 
-    /// The figures of a server in a case.
+    /// Returns the figures of a server in a case.
     #[must_use]
     pub fn figures(&self, case: &Case, server: &str) -> Option<Figures> {
         self.cell(case, server)?.figures().copied()
     }
 
-    /// The servers with a part in the case: limits, then the others by merit, then those without numbers.
+    /// Returns the servers that take part in the case: limits, then the others from best to worst, then those without
+    /// figures.
     #[must_use]
     pub fn line_up(&self, case: &Case) -> Vec<(&Entrant, Cell)> {
         let mut cells: Vec<(&Entrant, Cell)> =
@@ -229,7 +230,7 @@ impl Results {
         cells
     }
 
-    /// The peers with figures in the case.
+    /// Returns the peers with figures in the case.
     pub fn peers<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = (&'a str, Figures)> + 'a {
         self.servers
             .iter()
@@ -237,13 +238,13 @@ impl Results {
             .filter_map(|server| Some((server.name.as_str(), self.figures(case, &server.name)?)))
     }
 
-    /// Whether the case was run at all.
+    /// Returns whether the case was run.
     #[must_use]
     pub fn has(&self, case: &Case) -> bool {
         self.runs.iter().any(|run| run.case == case.id)
     }
 
-    /// Whether any of our servers or of the limits failed: that is a fault and not a finding.
+    /// Returns the failed runs of Tidegate and of the limits. Such a failure is a defect, not a finding.
     #[must_use]
     pub fn own_failures(&self) -> Vec<&Run> {
         let own = |name: &str| self.servers.iter().any(|server| server.name == name && server.group != Group::Peer);
@@ -255,8 +256,8 @@ impl Results {
 pub(crate) mod samples {
     use super::*;
 
-    /// Results to test with: each line is a case, a server, its group, a rate and server time, and whether the client
-    /// was the limit.
+    /// Makes results for tests. Each line is a case, a server, its group, a rate, server time, and whether the run is
+    /// client-bound.
     pub fn results(lines: &[(&str, &str, Group, f64, f64, bool)]) -> Results {
         let mut results = Results { conditions: Conditions::default(), servers: Vec::new(), runs: Vec::new() };
         for (case, server, group, rate, cpu, bound) in lines {
@@ -267,7 +268,7 @@ pub(crate) mod samples {
         results
     }
 
-    /// Adds a run, and its server where it is new.
+    /// Adds a run, and its server if it is new.
     pub fn add(results: &mut Results, case: &str, server: &str, group: Group, outcome: Outcome) {
         if results.servers.iter().all(|known| known.name != server) {
             let (version, setting) = ("1.2.3".into(), "as it comes".into());
@@ -294,7 +295,9 @@ mod tests {
             ("echo-64", "inline", Group::Ours, 200.0, 4.0, true),
             ("echo-64", "inline", Group::Ours, 150.0, 3.0, false),
         ]);
-        let Some(Cell::Best(best, spread)) = results.cell(case("echo-64"), "inline") else { panic!("it was measured") };
+        let Some(Cell::Best(best, spread)) = results.cell(case("echo-64"), "inline") else {
+            panic!("the run was measured")
+        };
         assert_eq!((best.rate, best.server_cpu_us, best.client_bound, spread), (200.0, Some(4.0), true, 0.5));
         assert_eq!(results.cell(case("echo-512"), "inline"), None);
     }
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_come_first_then_the_fastest_then_those_without_numbers() {
+    fn limits_come_first_then_the_fastest_then_those_without_figures() {
         let mut results = results(&[
             ("echo-64", "slow", Group::Peer, 100.0, 5.0, false),
             ("echo-64", "raw-epoll", Group::Limit, 90.0, 5.0, false),
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn of_idle_connections_the_cheapest_run_counts() {
+    fn for_idle_connections_the_smallest_run_counts() {
         let mut results = results(&[]);
         for bytes in [600.0, 500.0, 700.0] {
             let report = serde_json::json!({"user_bytes_per_connection": bytes, "rate_per_s": bytes});
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_measurement_stands_for_its_cases() {
+    fn a_later_measurement_replaces_its_cases() {
         let mut results = results(&[
             ("echo-64", "inline", Group::Ours, 900.0, 4.0, true),
             ("echo-64", "axum", Group::Peer, 100.0, 4.0, true),

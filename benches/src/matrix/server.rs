@@ -1,7 +1,7 @@
-//! The programs under test and what each of them can do.
+//! The programs under test and their abilities.
 //!
-//! Tidegate's placements are the echo example with other options; the limits and the peers are programs of this crate;
-//! uWebSockets is a command. Which cases a peer can do is what the peers' program itself says (`peers --list`).
+//! Tidegate's placements are the echo example with different options. The limits and the peers are programs of this
+//! crate. Any other server is a command. `peers --list` says which cases a peer can do.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,51 +12,52 @@ use serde::Deserialize;
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::results::{Entrant, Group, RAW};
 
-/// More connections than this are not asked of the std engine, which takes two threads for each.
+/// The most connections of the std engine, which needs two threads per connection.
 const STD_CONNECTIONS_MAX: u32 = 1_024;
 
-/// Workers of Tidegate for the case that holds more connections than one process has files.
+/// Workers of Tidegate in the case with 100,000 connections. The open-file limit bounds the descriptor table of each
+/// ring, so several workers together hold more connections than the limit.
 const IDLE_WORKERS: u32 = 6;
 
 /// A program under test.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Who it is.
+    /// Name, group, version and setting.
     pub entrant: Entrant,
-    /// `ws` or `tcp`.
+    /// Protocol of the echo cases, `ws` or `tcp`.
     pub protocol: &'static str,
-    /// Words of the command; `{addr}` and others stand for what [`Server::words`] fills in.
+    /// Words of the command, with placeholders such as `{addr}` that [`Server::words`] fills in.
     command: Vec<String>,
     ability: Ability,
 }
 
-/// What a server can do.
+/// Abilities of a server.
 #[derive(Debug, Clone)]
 enum Ability {
-    /// Echoes bytes.
+    /// A limit: echoes bytes.
     Bytes,
     /// Tidegate on io_uring.
     Everything,
     /// Tidegate on std sockets.
     Threads,
-    /// The modes it said it has, and why it lacks others.
+    /// The modes it lists, and the reasons why it lacks others.
     Some { modes: Vec<String>, cannot: BTreeMap<String, String> },
-    /// Nothing, for this reason.
+    /// None, with the reason.
     Nothing(String),
 }
 
-/// Whether a server takes part in a case.
+/// Part of a server in a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// It is measured.
     Takes,
-    /// It is shown with this reason instead of numbers.
+    /// It is shown with this reason instead of figures.
     Cannot(String),
     /// It is not shown.
     None,
 }
 
-/// What `peers --list` says of a peer, one line of JSON each.
+/// One line of `peers --list`, in JSON.
 #[derive(Debug, Deserialize)]
 struct Listed {
     name: String,
@@ -69,7 +70,7 @@ struct Listed {
 }
 
 impl Server {
-    /// The limits and Tidegate, as built into `programs`.
+    /// Returns the limits and Tidegate, with their programs in `programs`.
     #[must_use]
     pub fn own(programs: &Path) -> Vec<Self> {
         let limit = |name: &str, options: &str| Self {
@@ -89,15 +90,20 @@ impl Server {
             limit(RAW, "--addr {addr} --buffers {buffers} --buffer-bytes {buffer-bytes}"),
             limit("raw-epoll", "--addr {addr}"),
             ours("inline", &format!("{uring} inline"), "handlers on the ring's thread", Ability::Everything),
-            ours("same-core", &format!("{uring} same-core"), "handlers beside it, same core", Ability::Everything),
+            ours(
+                "same-core",
+                &format!("{uring} same-core"),
+                "handlers on another thread, same core",
+                Ability::Everything,
+            ),
             ours("std", "--addr {addr} --workers 1 --engine std", "std sockets, the fallback", Ability::Threads),
         ]
     }
 
-    /// The peers of the program in `programs`, by its own list; an error says how to get it.
+    /// Returns the peers listed by the program `peers` in `programs`.
     ///
     /// # Errors
-    /// When the program is not there, or says what can't be read.
+    /// If the program is missing or its list cannot be parsed. The error says how to build it.
     pub fn peers(programs: &Path) -> Result<Vec<Self>, String> {
         let program = programs.join("peers");
         let output = Command::new(&program).arg("--list").output().map_err(|error| {
@@ -106,7 +112,7 @@ impl Server {
         Self::listed(&program, &String::from_utf8_lossy(&output.stdout))
     }
 
-    /// The peers of a list.
+    /// Parses a list of peers.
     fn listed(program: &Path, list: &str) -> Result<Vec<Self>, String> {
         let lines = list.lines().filter(|line| !line.trim().is_empty());
         let peer = |line: &str| {
@@ -120,10 +126,10 @@ impl Server {
         lines.map(peer).collect()
     }
 
-    /// A peer that is started by any command, with `{addr}` in it, and that can do everything.
+    /// Returns a peer that any command with `{addr}` starts, and that can do everything.
     ///
     /// # Errors
-    /// When the command has no `{addr}`.
+    /// If the command has no `{addr}`.
     pub fn by_command(name: &str, command: &str, setting: &str) -> Result<Self, String> {
         if !command.contains("{addr}") {
             return Err(format!("{name}: the command {command:?} must contain {{addr}}"));
@@ -139,14 +145,14 @@ impl Server {
         })
     }
 
-    /// A peer that is not there, shown in every case with the reason.
+    /// Returns a missing peer, which every case shows with the reason.
     #[must_use]
     pub fn absent(name: &str, why: &str) -> Self {
         let entrant = Entrant { version: String::new(), ..entrant(name, Group::Peer, why) };
         Self { entrant, protocol: "ws", command: Vec::new(), ability: Ability::Nothing(why.to_owned()) }
     }
 
-    /// Whether the server takes part in the case.
+    /// Returns the part of the server in the case.
     #[must_use]
     pub fn part(&self, case: &Case) -> Part {
         let mode = case.kind.mode();
@@ -155,7 +161,7 @@ impl Server {
             Ability::Bytes | Ability::Everything => Part::Takes,
             Ability::Threads if case.ours_alone => Part::None,
             Ability::Threads if case.connections > STD_CONNECTIONS_MAX => {
-                Part::Cannot("takes two threads a connection".into())
+                Part::Cannot("needs two threads per connection".into())
             }
             Ability::Threads => Part::Takes,
             Ability::Some { .. } | Ability::Nothing(_) if case.ours_alone => Part::None,
@@ -165,7 +171,7 @@ impl Server {
         }
     }
 
-    /// The command for one run.
+    /// Returns the command for one run.
     #[must_use]
     pub fn words(&self, case: &Case, address: &str) -> Vec<String> {
         let [buffers, buffer_bytes] = case.raw_buffers;

@@ -1,31 +1,32 @@
-//! Tables of results: one for each case, as text for a terminal and as Markdown.
+//! Tables of results: one per case, as text for a terminal and as Markdown.
 //!
-//! Every figure in them is computed from the results; a missing one is a dash, and a server without figures has its
-//! reason instead.
+//! Every figure is computed from the results. A missing one is a dash, and a server without figures shows the reason
+//! instead.
 
 use std::fmt::Write as _;
 
 use crate::matrix::case::{Case, GROWTH, Kind};
 use crate::matrix::results::{Cell, Entrant, Figures, Group, RAW, Results, UWEBSOCKETS};
 
-/// Headings and rows. A row that is shorter than the headings ends in a remark over the rest of its columns.
+/// Headings and rows. The last cell of a row that is shorter than the headings is a remark that spans the remaining
+/// columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     headings: Vec<String>,
     rows: Vec<Vec<String>>,
-    /// Whether columns after the first hold words, which stand to the left, and not numbers.
+    /// Whether the columns after the first hold left-aligned words instead of right-aligned numbers.
     words: bool,
 }
 
 impl Table {
-    /// A table of numbers, without rows.
+    /// Returns a table of numbers without rows.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
         Self { headings, rows: Vec::new(), words: false }
     }
 
-    /// A table of words, without rows.
+    /// Returns a table of words without rows.
     #[must_use]
     pub fn of_words(headings: &[&str]) -> Self {
         Self { words: true, ..Self::new(headings) }
@@ -36,7 +37,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// For a terminal: columns by spaces, the first to the left, and numbers to the right.
+    /// Formats the table for a terminal: columns separated by spaces, the first left-aligned.
     #[must_use]
     pub fn text(&self) -> String {
         let full = self.rows.iter().filter(|row| row.len() == self.headings.len());
@@ -63,7 +64,7 @@ impl Table {
         out
     }
 
-    /// As Markdown.
+    /// Formats the table as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = format!("| {} |\n|---|", self.headings.join(" | "));
@@ -77,7 +78,7 @@ impl Table {
     }
 }
 
-/// The servers in a case: rates, ratios, costs, latencies; of idle connections, memory.
+/// Returns the table of a case: rates, ratios, costs and latencies, or memory for idle connections.
 #[must_use]
 pub fn of_case(results: &Results, case: &Case) -> Table {
     if case.kind == Kind::Idle {
@@ -117,7 +118,7 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
     table
 }
 
-/// A row for each reason not to have figures, with the servers that have it.
+/// Adds a row for each reason not to have figures, with the servers it applies to.
 fn without_figures(results: &Results, case: &Case, table: &mut Table) {
     let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
     for (server, cell) in results.line_up(case) {
@@ -134,7 +135,7 @@ fn without_figures(results: &Results, case: &Case, table: &mut Table) {
     table.rows.extend(reasons.into_iter().map(|(reason, servers)| vec![servers.join(", "), reason]));
 }
 
-/// Row 9: server time a message over ever more connections, and how it grows from the first.
+/// Returns the table of row 9: server time per message by connections, and its growth from the fewest.
 #[must_use]
 pub fn growth(results: &Results) -> Table {
     let cases: Vec<&Case> = GROWTH.iter().filter_map(|id| Case::named(id)).collect();
@@ -170,7 +171,8 @@ fn idle(results: &Results, case: &Case) -> Table {
     table
 }
 
-/// How busy the client was, marked when it may be the limit, and how disturbed the run was, marked when it was.
+/// Formats the client's utilisation, marked if the client may be the limit, and the disturbance, marked if the run was
+/// disturbed.
 fn busy(figures: &Figures) -> [String; 2] {
     let percent = |share: Option<f64>, marked: bool| {
         number(share, |share| format!("{:.0} %{}", share * 100.0, if marked { " *" } else { "" }))
@@ -179,19 +181,19 @@ fn busy(figures: &Figures) -> [String; 2] {
     [percent(figures.client_utilisation, figures.client_bound), percent(figures.disturbance, disturbed)]
 }
 
-/// How a server is called in tables: ours with the project's name.
+/// Returns the name of a server in tables, with the project's name for Tidegate.
 #[must_use]
 pub fn label(server: &Entrant) -> String {
     if server.group == Group::Ours { format!("Tidegate {}", server.name) } else { server.name.clone() }
 }
 
-/// `value`, or a dash.
+/// Formats `value`, or a dash.
 #[must_use]
 pub fn number(value: Option<f64>, format: impl Fn(f64) -> String) -> String {
     value.map_or("-".into(), format)
 }
 
-/// `a / b` with two decimals, or a dash.
+/// Formats `a / b` with two decimals, or a dash.
 #[must_use]
 pub fn ratio(a: Option<f64>, b: Option<f64>) -> String {
     match (a, b) {
@@ -200,7 +202,7 @@ pub fn ratio(a: Option<f64>, b: Option<f64>) -> String {
     }
 }
 
-/// Three significant digits, or all before the decimal point.
+/// Formats three significant digits, or all digits of larger numbers.
 #[must_use]
 pub fn significant(value: f64) -> String {
     match value.abs() {
@@ -211,7 +213,7 @@ pub fn significant(value: f64) -> String {
     }
 }
 
-/// A whole number in groups of three digits.
+/// Formats a whole number in groups of three digits.
 #[must_use]
 pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_servers_ratios_are_taken_to_there_are_dashes() {
+    fn ratios_to_missing_servers_are_dashes() {
         let results = results(&[("http", "inline", Group::Ours, 150_000.0, 6.0, false)]);
         let table = of_case(&results, Case::named("http").unwrap());
         assert_eq!(table.rows[0][..5], ["Tidegate inline", "150,000", "-", "6.00", "-"]);

@@ -1,4 +1,4 @@
-//! The broadcast mode.
+//! Tests of the broadcast mode.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::servers::{WebSocket, run, server};
 
 const SUBSCRIBERS: usize = 12;
 
-/// Sends one frame to the connection with this number, as the `count`th message of all.
+/// Sends one frame, message number `count`, to the connection with this number.
 type Deliver = fn(&mut TcpStream, usize, u64, &[u8]) -> io::Result<()>;
 
 #[derive(Default)]
@@ -22,11 +22,11 @@ struct Hub {
     messages: u64,
 }
 
-/// A hub that hands each frame on with `deliver`.
+/// Starts a hub that passes each frame on with `deliver`.
 fn hub(deliver: Deliver) -> SocketAddr {
     let hub = Arc::new(Mutex::new(Hub::default()));
     server(move |stream| {
-        // One at a time, so that members are in the order in which the client opened them.
+        // One at a time, so members are in the order in which the client connects.
         let mut joining = hub.lock().unwrap();
         let mut websocket = WebSocket::accept(stream)?;
         joining.members.push(websocket.stream.try_clone()?);

@@ -1,4 +1,4 @@
-//! The churn mode.
+//! Tests of the churn mode.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,9 +14,9 @@ fn config(address: SocketAddr) -> Churn {
     Churn { run: run(address, 8), path: "/ws".into(), payload_bytes: 64, text: false }
 }
 
-/// What a server does instead of sending what it should.
+/// Runs the load against `serve` and returns the failure.
 fn fails(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> LoadError {
-    churn::run(&config(server(serve))).expect_err("it went unseen")
+    churn::run(&config(server(serve))).expect_err("the fault went unnoticed")
 }
 
 #[test]

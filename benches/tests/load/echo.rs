@@ -1,4 +1,4 @@
-//! The echo mode, and the limit servers under it.
+//! Tests of the echo mode and of the limit servers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ fn config(address: SocketAddr) -> Echo {
     }
 }
 
-/// Loads a server in every way there is and expects every byte to come back.
+/// Applies every kind of load and expects every byte back.
 fn serves_every_load(limit: &Limit) {
     let base = config(limit.address);
     let base = Echo { run: Run { server_pid: Some(limit.pid()), ..base.run }, ..base };
@@ -106,7 +106,9 @@ fn one_wrong_byte_fails_the_run() {
         }
         Ok(())
     });
-    let Err(LoadError::Wrong { error, .. }) = echo::run(&config(address)) else { panic!("it went unseen") };
+    let Err(LoadError::Wrong { error, .. }) = echo::run(&config(address)) else {
+        panic!("the wrong byte went unnoticed")
+    };
     assert!(error.to_string().starts_with("reply 5, byte 69 of 70"), "{error}");
 }
 
@@ -133,7 +135,7 @@ fn an_open_loop_keeps_its_rate_and_times_from_the_schedule() {
     let run = Run { connections: 3, warmup: Duration::ZERO, measured: Duration::from_millis(500), ..config.run };
     let config = Echo { run, pacing: Pacing::Rate { messages_per_s: 100.0 }, ..config };
     let report = echo::run(&config).unwrap();
-    // Nothing is sent before it is due, whatever the machine is doing.
+    // Nothing is sent before it is due, however slow the machine is.
     let due = 100.0 * report.measured.wall.as_secs_f64() + 1.0;
     assert!(report.measured.units > 0 && report.measured.units as f64 <= due, "{} of {due}", report.measured.units);
     assert_eq!(report.measured.latency.count(), report.measured.units);

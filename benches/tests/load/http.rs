@@ -1,4 +1,4 @@
-//! The HTTP mode.
+//! Tests of the HTTP mode.
 
 use std::io::{self, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ fn config(address: SocketAddr, pacing: Pacing) -> Http {
     Http { run: run(address, 8), path: "/plaintext".into(), pacing }
 }
 
-/// Answers each request with what `answer` says of its number.
+/// Answers each request with the result of `answer` for its number.
 fn serve(stream: TcpStream, answer: impl Fn(usize) -> String) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
@@ -57,7 +57,7 @@ fn a_response_without_its_fields_fails_the_run() {
         let address = server(move |stream| serve(stream, lie));
         let failed = http::run(&config(address, Pacing::Windows { depth: 4 }));
         let Err(LoadError::Wrong { error: Mismatch::Violation { reply: 7, .. }, .. }) = failed else {
-            panic!("{from} went unseen: {failed:?}")
+            panic!("wrong {from:?} went unnoticed: {failed:?}")
         };
     }
 }

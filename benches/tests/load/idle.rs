@@ -1,4 +1,4 @@
-//! The idle mode.
+//! Tests of the idle mode.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ fn config(address: SocketAddr) -> Idle {
     }
 }
 
-/// Echoes messages, but does `last` with the second one.
+/// Echoes the first message and handles the second with `last`. Returns the failure.
 fn fails(last: fn(&mut TcpStream, &mut [u8]) -> io::Result<()>) -> LoadError {
     let address = server(move |stream| {
         let mut websocket = WebSocket::accept(stream)?;
@@ -33,7 +33,7 @@ fn fails(last: fn(&mut TcpStream, &mut [u8]) -> io::Result<()>) -> LoadError {
     });
     let config = config(address);
     let stall = Duration::from_millis(300);
-    idle::run(&Idle { run: Run { stall, ..config.run }, ..config }).expect_err("it went unseen")
+    idle::run(&Idle { run: Run { stall, ..config.run }, ..config }).expect_err("the fault went unnoticed")
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn every_connection_answers_before_and_after_its_rest() {
 }
 
 #[test]
-fn the_servers_memory_is_its_own() {
+fn the_servers_memory_is_reported() {
     let limit = Limit::start(env!("CARGO_BIN_EXE_raw-uring"), &[]);
     let config = Idle { protocol: Protocol::Tcp, ..config(limit.address) };
     let run = Run { server_pid: Some(limit.pid()), ..config.run };
     let report = idle::run(&Idle { run, ..config }).unwrap();
     assert!(report.measured.server.is_some());
-    // Each was received into a buffer of 4 KiB that was not in use before.
+    // Each message was received into a 4 KiB buffer that was unused before.
     let user = report::number(&report.json(), "user_bytes_per_connection").unwrap();
     assert!((1.0..65_536.0).contains(&user), "{user}");
 }

@@ -1,4 +1,4 @@
-//! Runs the load generator against servers that answer rightly, wrongly, or not at all.
+//! Runs the load generator against servers that answer correctly, wrongly, or not at all.
 
 mod broadcast;
 mod churn;

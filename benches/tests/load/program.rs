@@ -1,4 +1,4 @@
-//! The program itself: its exit codes and what it writes where.
+//! Tests of the program: its exit codes and its output.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -14,15 +14,15 @@ fn load(address: SocketAddr, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The exit code, and whether nothing was written to standard output.
+/// Returns the exit code, and whether standard output is empty.
 fn fails(address: SocketAddr, words: &[&str]) -> (Option<i32>, bool) {
     let output = load(address, words);
-    assert!(!output.stderr.is_empty(), "{words:?} failed without a word");
+    assert!(!output.stderr.is_empty(), "{words:?} failed without a message");
     (output.status.code(), output.stdout.is_empty())
 }
 
 #[test]
-fn a_right_server_gives_one_line_of_json_with_the_keys_of_every_mode() {
+fn a_correct_server_gives_one_line_of_json_with_the_keys_of_every_mode() {
     const KEYS: [&str; 13] = [
         "connections",
         "seconds",
@@ -53,7 +53,7 @@ fn a_right_server_gives_one_line_of_json_with_the_keys_of_every_mode() {
 }
 
 #[test]
-fn a_wrong_server_is_1_and_a_silent_one_is_2_in_every_mode() {
+fn the_exit_code_is_1_for_a_wrong_server_and_2_for_a_silent_one_in_every_mode() {
     let closes = server(|mut stream| stream.read(&mut [0; 10]).map(drop));
     for mode in ["echo", "broadcast", "http", "churn", "idle"] {
         assert_eq!(fails(closes, &["--mode", mode, "--connections", "2"]), (Some(1), true), "{mode}");
@@ -77,7 +77,7 @@ fn a_wrong_server_is_1_and_a_silent_one_is_2_in_every_mode() {
 }
 
 #[test]
-fn what_does_not_go_together_is_64() {
+fn the_exit_code_is_64_for_wrong_options() {
     let address = ([127, 0, 0, 1], 9).into();
     let mistakes: [&[&str]; 5] = [
         &["--mode", "wash"],

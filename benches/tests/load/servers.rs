@@ -1,4 +1,4 @@
-//! Servers on blocking sockets, each connection on a thread of its own, and the limit servers as processes.
+//! Servers on blocking sockets, one thread per connection, and the limit servers as processes.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use sha1::Digest as _;
 use tidegate_benches::config::Run;
 
-/// A short run.
+/// Returns the settings of a short run.
 pub fn run(address: SocketAddr, connections: usize) -> Run {
     Run {
         address,
@@ -22,7 +22,7 @@ pub fn run(address: SocketAddr, connections: usize) -> Run {
     }
 }
 
-/// One of the limit servers, ended when dropped.
+/// A limit server, ended when dropped.
 pub struct Limit {
     child: Child,
     pub address: SocketAddr,
@@ -55,7 +55,7 @@ impl Drop for Limit {
     }
 }
 
-/// Serves each connection with `serve` on a thread of its own, for as long as the test runs.
+/// Serves each connection with `serve` on its own thread, as long as the test runs.
 pub fn server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -68,7 +68,7 @@ pub fn server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'stat
     address
 }
 
-/// The lines of a request head, without the empty one; none at the end of the stream.
+/// Returns the lines of a request head without the empty one, or none at the end of the stream.
 pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     loop {
@@ -83,7 +83,7 @@ pub fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Vec<String>> {
     }
 }
 
-/// A WebSocket on the server's side.
+/// The server's end of a WebSocket.
 pub struct WebSocket {
     pub reader: BufReader<TcpStream>,
     pub stream: TcpStream,
@@ -107,7 +107,7 @@ impl WebSocket {
         Ok(Self { reader, stream })
     }
 
-    /// Reads one frame of up to 125 bytes and gives it as the server's frame: unmasked.
+    /// Reads one frame of up to 125 bytes and returns it as the server's frame, unmasked.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut head = [0; 6];
         self.reader.read_exact(&mut head)?;
@@ -118,7 +118,7 @@ impl WebSocket {
     }
 }
 
-/// Echoes messages of up to 125 bytes, and the close frame; then it closes.
+/// Echoes messages of up to 125 bytes and the close frame, then closes.
 pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
     let mut websocket = WebSocket::accept(stream)?;
     loop {

@@ -1,7 +1,7 @@
-//! Runs the matrix: every server under every case, in alternation; prints the tables, and writes the report.
+//! Runs the matrix, every server under every case in alternation, prints the tables and writes the report.
 //!
-//! For each case every server is started, loaded and ended in turn, and the whole round is repeated (A B A B), so that
-//! a change of the machine's speed meets all of them. See the crate's README.
+//! For each case every server is started, loaded and ended in turn, and the whole round is repeated (A B A B), so a
+//! change in the machine's speed affects all servers alike. README.md of this package describes it.
 
 mod report;
 
@@ -21,22 +21,22 @@ use tidegate_benches::matrix::server::{Part, Server};
 use tidegate_benches::matrix::table::{growth, of_case};
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("only", "WORD,...", "cases: an id or its beginning, a kind such as http, or row1 to row9; all"),
-    Opt::value("server", "NAME,...", "servers, by name; all"),
-    Opt::list("add", "NAME=COMMAND", "one more server; {addr} in the command becomes HOST:PORT"),
-    Opt::value("uwebsockets", "COMMAND", "how to start uWebSockets; {addr} becomes HOST:PORT"),
-    Opt::value("rounds", "K", "runs of each server in each case, 3"),
-    Opt::value("seconds", "S", "how long to measure each run, 3"),
-    Opt::value("warmup", "S", "how long to run before, 1"),
-    Opt::value("stall", "S", "a run fails when nothing comes for this long, 10"),
-    Opt::switch("short", "1 round of 0.4 s after 0.2 s, and a stall after 5 s, where not said otherwise"),
-    Opt::value("budget", "S", "start no run after this long; what is left is shown as not run"),
-    Opt::value("server-core", "C", "where the servers run, 0"),
-    Opt::value("load-core", "C", "where the load runs, 1"),
-    Opt::value("report", "FOLDER", "write results.json, README.md and plots there"),
-    Opt::value("from", "FILE", "measure nothing: take the results of an earlier run"),
-    Opt::list("join", "FILE", "with --from: a later run whose cases stand in place of those of the first"),
-    Opt::switch("list", "print the servers and the cases, and end"),
+    Opt::value("only", "WORD,...", "cases: an id or its beginning, a kind such as http, or row1 to row9 (default all)"),
+    Opt::value("server", "NAME,...", "servers, by name (default all)"),
+    Opt::list("add", "NAME=COMMAND", "add a server; {addr} in the command becomes HOST:PORT"),
+    Opt::value("uwebsockets", "COMMAND", "command that starts uWebSockets; {addr} becomes HOST:PORT"),
+    Opt::value("rounds", "K", "runs of each server in each case (default 3)"),
+    Opt::value("seconds", "S", "time to measure in each run (default 3)"),
+    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
+    Opt::value("stall", "S", "fail a run when no reply arrives for this long (default 10)"),
+    Opt::switch("short", "change the defaults to 1 round, 0.4 s, 0.2 s warm-up and 5 s stall"),
+    Opt::value("budget", "S", "start no run after this long; the rest is shown as not run"),
+    Opt::value("server-core", "C", "core of the servers (default 0)"),
+    Opt::value("load-core", "C", "core of the load generator (default 1)"),
+    Opt::value("report", "FOLDER", "write results.json, README.md and plots into this folder"),
+    Opt::value("from", "FILE", "measure nothing; read the results of an earlier run"),
+    Opt::list("join", "FILE", "with --from: a later run whose cases replace those of the first"),
+    Opt::switch("list", "print the servers and the cases, and exit"),
     Opt::switch("verbose", "print each run"),
 ];
 
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every run of ours and of the limits succeeded. What a peer can't do is a finding.
+/// Runs the program. Returns whether every run of Tidegate and of the limits succeeded; a peer's failure is a finding.
 fn run() -> Result<bool, Failure> {
     let args = Args::parse(env::args().skip(1), OPTIONS)?;
     let results = match args.optional::<PathBuf>("from")? {
@@ -85,19 +85,20 @@ fn run() -> Result<bool, Failure> {
     Ok(results.own_failures().is_empty())
 }
 
-/// The limits and ours, uWebSockets, the peers, and what was added; of these, those that were asked for.
+/// Returns the limits, Tidegate, uWebSockets, the peers and the added servers, filtered by `--server`.
 fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
     let programs = programs()?;
     let mut servers = Server::own(&programs);
     let command: Option<String> = args.optional("uwebsockets")?;
-    servers
-        .extend(command.map(|command| Server::by_command(UWEBSOCKETS, &command, "given by its command")).transpose()?);
+    servers.extend(
+        command.map(|command| Server::by_command(UWEBSOCKETS, &command, "started by --uwebsockets")).transpose()?,
+    );
     match Server::peers(&programs) {
         Ok(peers) => servers.extend(peers.into_iter().filter(|peer| {
-            // A command that was given goes before the program's own.
+            // A command on the command line takes precedence over the built-in one.
             !(peer.entrant.name == UWEBSOCKETS && args.has("uwebsockets"))
         })),
-        Err(why) => eprintln!("bench: without peers: {why}"),
+        Err(why) => eprintln!("bench: continuing without peers: {why}"),
     }
     if servers.iter().all(|server| server.entrant.name != UWEBSOCKETS) {
         servers.push(Server::absent(
@@ -106,37 +107,38 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
         ));
     }
     for text in args.all("add") {
-        let (name, command) = text.split_once('=').ok_or_else(|| format!("--add {text:?}: NAME=COMMAND"))?;
-        servers.push(Server::by_command(name, command, "added")?);
+        let (name, command) =
+            text.split_once('=').ok_or_else(|| format!("invalid --add {text:?}: must be NAME=COMMAND"))?;
+        servers.push(Server::by_command(name, command, "added by --add")?);
     }
     let Some(names) = args.optional::<String>("server")? else { return Ok(servers) };
     let names: Vec<&str> = names.split(',').collect();
     let known = |name: &&&str| servers.iter().any(|server| server.entrant.name == **name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        return Err(format!("--server {unknown}: no such server; --list names them").into());
+        return Err(format!("unknown --server {unknown}: --list prints the servers").into());
     }
     servers.retain(|server| names.contains(&server.entrant.name.as_str()));
     Ok(servers)
 }
 
-/// The folder of this program, where cargo puts the others too.
+/// Returns the folder of this program, where cargo puts the others too.
 fn programs() -> Result<PathBuf, Failure> {
     Ok(env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default())
 }
 
-/// The cases that were asked for.
+/// Returns the cases selected by `--only`.
 fn cases(args: &Args) -> Result<Vec<&'static Case>, Failure> {
     let words: String = args.optional("only")?.unwrap_or_default();
     let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
     if let Some(unknown) = words.iter().find(|word| Case::meant_by(word).is_empty()) {
-        return Err(format!("--only {unknown}: no such case; --list names them").into());
+        return Err(format!("unknown --only {unknown}: --list prints the cases").into());
     }
     let meant: Vec<&Case> = words.iter().flat_map(|word| Case::meant_by(word)).collect();
     let asked = |case: &&Case| words.is_empty() || meant.iter().any(|meant| meant.id == case.id);
     Ok(CASES.iter().filter(asked).collect())
 }
 
-/// Runs everything, and keeps what there is after each case when a report was asked for.
+/// Runs everything. Saves the results after each case if a report is requested.
 fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<Results, Failure> {
     let bench = bench(args)?;
     let rounds: u32 = args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?;
@@ -148,7 +150,7 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     for case in cases {
         for (round, server) in (1..=rounds).flat_map(|round| servers.iter().map(move |server| (round, server))) {
             let outcome = if Instant::now() >= deadline && server.part(case) == Part::Takes {
-                Some(Outcome::Cannot("not run: the time was up".into()))
+                Some(Outcome::Cannot("not run: --budget was used up".into()))
             } else {
                 bench.measure(server, case)
             };
@@ -167,7 +169,7 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     Ok(results)
 }
 
-/// How to run each cell.
+/// Returns the settings of the runs.
 fn bench(args: &Args) -> Result<Bench, Failure> {
     let or_short = |usual: f64, shorter: f64| if args.has("short") { shorter } else { usual };
     let core_max = libc::CPU_SETSIZE as usize - 1;
@@ -185,10 +187,10 @@ fn print_case(results: &Results, case: &Case) {
     println!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
 }
 
-/// The conditions, the table over connections, and the aims.
+/// Prints the table over connections, the aims, the conditions and the failures.
 fn print_end(results: &Results) {
     if CASES.iter().any(|case| case.row == 9 && results.has(case)) {
-        println!("\nServer time a message by connections, 64 B (row 9)\n{}", growth(results).text());
+        println!("\nServer time per message by connections, 64 B (row 9)\n{}", growth(results).text());
     }
     let judgements = judge(results);
     println!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));

@@ -6,10 +6,10 @@ use std::path::Path;
 use tidegate_benches::matrix::page::{Picture, page};
 use tidegate_benches::matrix::results::Results;
 
-/// Writes `results.json`, `README.md` and, where they are built in, the plots.
+/// Writes `results.json`, `README.md` and, with the feature `report`, the plots.
 ///
 /// # Errors
-/// When a file can't be written.
+/// If a file cannot be written.
 pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     save(results, folder)?;
     let pictures = pictures(results, folder)?;
@@ -18,16 +18,16 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
-/// Writes `results.json` alone: what has been measured so far is not lost when the rest is.
+/// Writes `results.json` alone, so a later failure does not lose the results so far.
 ///
 /// # Errors
-/// When it can't be written.
+/// If it cannot be written.
 pub fn save(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(folder)?;
     Ok(fs::write(folder.join("results.json"), json(results)?)?)
 }
 
-/// The results with each server and each run on a line of its own.
+/// Returns the results as JSON with each server and each run on its own line.
 fn json(results: &Results) -> serde_json::Result<String> {
     let lines = |items: Vec<String>| items.join(",\n  ");
     let servers = results.servers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
@@ -47,6 +47,6 @@ fn pictures(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn st
 
 #[cfg(not(feature = "report"))]
 fn pictures(_: &Results, _: &Path) -> Result<Vec<Picture>, Box<dyn std::error::Error>> {
-    eprintln!("bench: without plots: build with --features report to have them");
+    eprintln!("bench: no plots: build with --features report to write them");
     Ok(Vec::new())
 }

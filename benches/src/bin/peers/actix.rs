@@ -1,4 +1,4 @@
-//! actix-web and actix-ws, with one worker.
+//! actix-web and actix-ws with one worker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 
 use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
 
-/// Connections a worker takes; its default is 25,000.
+/// The most connections of a worker. The default is 25,000.
 const CONNECTIONS_MAX: usize = 200_000;
 
-/// Connections of the hub, kept as in the chat example of actix-ws.
+/// Sessions of the hub, kept as in the chat example of actix-ws.
 type Hub = Arc<Mutex<Vec<Session>>>;
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -30,7 +30,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
             .route("/ws", web::get().to(echo))
             .route("/hub", web::get().to(attend))
     });
-    // Without it, a WebSocket that has closed waits for its peer's FIN, for up to a second.
+    // Otherwise a closed WebSocket waits up to a second for its peer's FIN.
     let server = server.client_disconnect_timeout(Duration::ZERO);
     let server = server.workers(1).max_connections(CONNECTIONS_MAX).disable_signals().listen(listener)?;
     rt::System::new().block_on(server.run())?;
@@ -89,7 +89,7 @@ async fn attend(request: HttpRequest, payload: web::Payload, hub: web::Data<Hub>
     Ok(response)
 }
 
-/// Sends what `message` asks for: the same for data, a pong for a ping.
+/// Answers `message`: echoes data, sends a pong for a ping.
 async fn send(session: &mut Session, message: AggregatedMessage) -> Result<(), Closed> {
     match message {
         AggregatedMessage::Text(text) => session.text(text).await,
@@ -99,7 +99,7 @@ async fn send(session: &mut Session, message: AggregatedMessage) -> Result<(), C
     }
 }
 
-/// Sends `message` to all connections at once and forgets those that are closed.
+/// Sends `message` to all connections at once and removes the closed ones.
 async fn publish(hub: &Hub, message: &AggregatedMessage) {
     let mut sessions = hub.lock().await;
     let mut sending: FuturesUnordered<_> = sessions

@@ -1,5 +1,5 @@
-//! axum: its router on hyper itself, as its example `serve-with-hyper` has it, because `axum::serve` can not flush
-//! pipelined responses together; its WebSocket extractor with the answers batched as its `Sink` allows.
+//! axum: its router directly on hyper, as in its example `serve-with-hyper`, because `axum::serve` cannot flush
+//! pipelined responses together. Its WebSocket extractor, with replies batched through its `Sink`.
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
         let service = TowerToHyperService::new(app.clone());
         async {
             let connection = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service);
-            // A peer that goes away ends the connection and nothing else.
+            // A connection error ends only this connection.
             let _ = connection.with_upgrades().await;
         }
     })

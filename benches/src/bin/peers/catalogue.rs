@@ -1,4 +1,4 @@
-//! Which peers there are, how each is set, and what each can't do.
+//! The catalogue of peers: their settings and the cases they cannot do.
 
 use std::net::SocketAddr;
 
@@ -6,44 +6,44 @@ use crate::{
     Outcome, actix, axum, fastwebsockets, hyper, may_minihttp, monoio, ntex, sockudo, tungstenite, xitca, yawc,
 };
 
-/// The lock file this program was built with; it says the versions.
+/// The lock file this program was built with, which has the versions.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
-/// Cases of a server that does both WebSocket and HTTP.
+/// Cases of a server with both WebSocket and HTTP.
 const ALL: &[&str] = &["echo", "broadcast", "http", "churn", "idle"];
-/// Cases of a server that does WebSocket alone.
+/// Cases of a server with WebSocket only.
 const WEBSOCKET: &[&str] = &["echo", "broadcast", "churn", "idle"];
-/// Cases of a server that does HTTP alone.
+/// Cases of a server with HTTP only.
 const HTTP: &[&str] = &["http"];
 
-/// Why a peer has no case of HTTP.
-const NO_HTTP: (&str, &str) = ("http", "a WebSocket library: it has no HTTP responses of its own");
-/// Why a peer has no cases of WebSocket.
+/// Why a peer has no HTTP case.
+const NO_HTTP: (&str, &str) = ("http", "a WebSocket library without HTTP responses");
+/// Why a peer has no WebSocket cases.
 const NO_WEBSOCKET: &[(&str, &str)] = &[
-    ("echo", "an HTTP server: it has no WebSocket of its own"),
-    ("broadcast", "an HTTP server: it has no WebSocket of its own"),
-    ("churn", "an HTTP server: it has no WebSocket of its own"),
-    ("idle", "an HTTP server: it has no WebSocket of its own"),
+    ("echo", "an HTTP server without WebSocket"),
+    ("broadcast", "an HTTP server without WebSocket"),
+    ("churn", "an HTTP server without WebSocket"),
+    ("idle", "an HTTP server without WebSocket"),
 ];
 
-/// One server to measure against.
+/// One server that Tidegate is measured against.
 pub struct Peer {
-    /// What it is called on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// The crate whose version counts.
+    /// Crate whose version is reported.
     package: &'static str,
-    /// What it can do.
+    /// Cases it can do.
     cases: &'static [&'static str],
-    /// What was chosen, why, and where that is said.
+    /// Its settings, with reasons and sources.
     setting: &'static str,
-    /// What it can't do, and why.
+    /// Cases it cannot do, with reasons.
     cannot: &'static [(&'static str, &'static str)],
-    /// Serves on an address until something is wrong.
+    /// Serves on an address until something fails.
     pub serve: fn(SocketAddr) -> Outcome,
 }
 
 impl Peer {
-    /// The peer as one line of JSON.
+    /// Returns the peer as one line of JSON.
     pub fn json(&self) -> String {
         let cannot: serde_json::Map<_, _> =
             self.cannot.iter().map(|&(case, why)| (case.to_owned(), why.into())).collect();
@@ -58,7 +58,7 @@ impl Peer {
     }
 }
 
-/// The newest version of `package` in the lock file: its entries stand in ascending order.
+/// Returns the newest version of `package` in the lock file, whose entries are in ascending order.
 fn version(package: &str) -> Option<&'static str> {
     let head = format!("name = \"{package}\"\nversion = \"");
     let (_, rest) = LOCK.rsplit_once(&head)?;
@@ -72,8 +72,8 @@ pub const PEERS: &[Peer] = &[
         name: "uwebsockets",
         package: "libuwebsockets-sys",
         cases: ALL,
-        setting: "the uWebSockets that libuwebsockets-sys brings, built as that crate does (GCC, -O3 -flto, libuv) and \
-                  called through its C interface; no TLS in use, no compression; the hub is a topic; it makes its own \
+        setting: "the uWebSockets bundled with libuwebsockets-sys, built as that crate does (GCC, -O3 -flto, libuv) and \
+                  called through its C interface; TLS unused, no compression; the hub is a topic; it makes its own \
                   listener and sets TCP_NODELAY itself",
         cannot: &[],
         serve: crate::uwebsockets::serve,
@@ -82,8 +82,8 @@ pub const PEERS: &[Peer] = &[
         name: "fastwebsockets",
         package: "fastwebsockets",
         cases: WEBSOCKET,
-        setting: "hyper's upgrade, FragmentCollector, unconstrained tasks on tokio's current thread, as its echo example; \
-                  it has no batching, so each answer is one write; the hub is a tokio broadcast channel with the \
+        setting: "hyper's upgrade, FragmentCollector, unconstrained tasks on tokio's current thread, as in its echo example; \
+                  it has no batching, so each reply is one write; the hub is a tokio broadcast channel with the \
                   halves of its unstable-split on two tasks",
         cannot: &[NO_HTTP],
         serve: fastwebsockets::serve,
@@ -92,8 +92,8 @@ pub const PEERS: &[Peer] = &[
         name: "tokio-tungstenite",
         package: "tokio-tungstenite",
         cases: WEBSOCKET,
-        setting: "batched: feed while messages are there, then flush, as the documentation of its write buffer advises; \
-                  read buffer 4 KiB, which it documents for many connections and which is fastest here; tokio's \
+        setting: "batched: feed while messages are available, then flush, as the documentation of its write buffer advises; \
+                  read buffer 4 KiB, documented for many connections and the fastest here; tokio's \
                   current thread; the hub is a tokio broadcast channel",
         cannot: &[NO_HTTP],
         serve: tungstenite::serve,
@@ -102,7 +102,7 @@ pub const PEERS: &[Peer] = &[
         name: "axum",
         package: "axum",
         cases: ALL,
-        setting: "Router on hyper with pipeline_flush, as its example serve-with-hyper; WebSocketUpgrade, batched: feed while messages are there, then flush; read buffer \
+        setting: "Router on hyper with pipeline_flush, as in its example serve-with-hyper; WebSocketUpgrade, batched: feed while messages are available, then flush; read buffer \
                   4 KiB as for tokio-tungstenite, which it uses; tokio's current thread; the hub is a tokio broadcast channel, as in its chat example",
         cannot: &[],
         serve: axum::serve,
@@ -130,8 +130,8 @@ pub const PEERS: &[Peer] = &[
         name: "sockudo-ws",
         package: "sockudo-ws",
         cases: WEBSOCKET,
-        setting: "tokio's current thread, write coalescing (its default), feed and flush at the ends of batches as its \
-                  Config documents, no pings of its own; the hub is a tokio broadcast channel",
+        setting: "tokio's current thread, write coalescing (its default), feed, and flush at the end of a batch, as its \
+                  Config documents, no automatic pings; the hub is a tokio broadcast channel",
         cannot: &[NO_HTTP],
         serve: sockudo::serve,
     },
@@ -139,8 +139,8 @@ pub const PEERS: &[Peer] = &[
         name: "yawc",
         package: "yawc",
         cases: WEBSOCKET,
-        setting: "hyper's upgrade, read buffer 128 KiB, backpressure boundary 64 KiB and batches flushed when nothing is \
-                  left to read, as the benchmark in its README; UTF-8 checked; the hub is a tokio broadcast channel",
+        setting: "hyper's upgrade, read buffer 128 KiB, backpressure boundary 64 KiB, and batches flushed when nothing is \
+                  left to read, as in the benchmark of its README; UTF-8 checked; the hub is a tokio broadcast channel",
         cannot: &[NO_HTTP],
         serve: yawc::serve,
     },
@@ -148,11 +148,11 @@ pub const PEERS: &[Peer] = &[
         name: "monoio",
         package: "monoio",
         cases: &["echo", "churn", "idle"],
-        setting: "io_uring with monoio-tungstenite, which is written for monoio's owned buffers; one write for each \
-                  answer, as its echo example",
+        setting: "io_uring with monoio-tungstenite, which is written for monoio's owned buffers; one write per \
+                  reply, as in its echo example",
         cannot: &[
             NO_HTTP,
-            ("broadcast", "its WebSocket can't be split, and a read that is under way can't be given up without loss"),
+            ("broadcast", "its WebSocket cannot be split, and cancelling a read in progress loses data"),
         ],
         serve: monoio::serve,
     },
@@ -169,7 +169,7 @@ pub const PEERS: &[Peer] = &[
         name: "hyper",
         package: "hyper",
         cases: HTTP,
-        setting: "http1 with pipeline_flush, a task for each connection on tokio's current thread",
+        setting: "http1 with pipeline_flush, one task per connection on tokio's current thread",
         cannot: NO_WEBSOCKET,
         serve: hyper::serve,
     },

@@ -1,4 +1,4 @@
-//! fastwebsockets on hyper's upgrade, as its echo example has it; it writes each frame by itself.
+//! fastwebsockets on hyper's upgrade, as in its echo example. It writes each frame separately.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
-/// What the hub passes on: whether it is text, and the payload.
+/// A published message: whether it is text, and the payload.
 type Published = (bool, Bytes);
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -26,7 +26,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
         let hub = hub.clone();
         async move {
             let service = service_fn(|request| accept(request, hub.clone()));
-            // A peer that goes away ends the connection and nothing else.
+            // A connection error ends only this connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
     })
@@ -60,7 +60,7 @@ async fn echo(upgrade: upgrade::UpgradeFut) -> Result<(), WebSocketError> {
     }
 }
 
-/// Reads on this task and writes on another: a read here can't be given up half way.
+/// Reads on this task and writes on another, because cancelling a read in progress would lose data.
 async fn attend(upgrade: upgrade::UpgradeFut, hub: broadcast::Sender<Published>) -> Result<(), WebSocketError> {
     let mut ws = upgrade.await?;
     ws.set_max_message_size(MESSAGE_BYTES_MAX);
@@ -70,7 +70,7 @@ async fn attend(upgrade: upgrade::UpgradeFut, hub: broadcast::Sender<Published>)
     let writing = tokio::spawn(deliver(write, hub.subscribe(), pending));
     loop {
         let mut reply = |frame: Frame<'_>| {
-            // What the protocol owes goes out from the one task that writes; if that has ended, so does this one.
+            // Control replies go through the writing task. A failed send means that it has ended.
             let _ = replies.send((frame.opcode, frame.payload.to_vec()));
             std::future::ready(Ok::<(), WebSocketError>(()))
         };
@@ -88,7 +88,7 @@ async fn attend(upgrade: upgrade::UpgradeFut, hub: broadcast::Sender<Published>)
     Ok(())
 }
 
-/// Writes what the hub publishes and what the protocol owes, until the reading end is gone.
+/// Writes published messages and control replies until the reading task ends.
 async fn deliver<W: AsyncWrite + Unpin>(
     mut write: WebSocketWrite<W>,
     mut published: broadcast::Receiver<Published>,

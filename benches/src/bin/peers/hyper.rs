@@ -1,4 +1,4 @@
-//! hyper, HTTP/1.1 alone, its pipelined responses flushed together.
+//! hyper with HTTP/1.1 only, pipelined responses flushed together.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
     tokio_server::serve(address, |stream| async {
         let connection =
             http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service_fn(respond));
-        // A peer that goes away ends the connection and nothing else.
+        // A connection error ends only this connection.
         let _ = connection.await;
     })
 }

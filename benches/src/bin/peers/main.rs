@@ -1,11 +1,11 @@
-//! The servers Tidegate is measured against, in one program so that they are linked once.
+//! The servers that Tidegate is measured against, in one program so that they are linked only once.
 //!
-//! Each peer is a module of its own, written the way its documentation writes such a server, at the setting that is said
-//! to be its fastest, on one thread. `catalogue` says which there are and what each can't do. All of them use the
-//! system's allocator and this workspace's release profile, and listen on a socket of our own making, from which
-//! accepted sockets inherit TCP_NODELAY; where a peer insists on its own listener, its setting says so.
+//! Each peer is one module, written as its documentation writes such a server, with the settings documented as the
+//! fastest, on one thread. `catalogue` lists them and the cases they cannot do. All of them use the system's allocator
+//! and this workspace's release profile, and listen on a socket made here, whose accepted sockets inherit TCP_NODELAY.
+//! The setting of a peer says if it makes its own listener.
 //!
-//! The routes are `/ws` (echo), `/hub` (each message goes to all connections of the hub) and `/plaintext` (HTTP).
+//! Routes: `/ws` (echo), `/hub` (each message goes to all connections of the hub) and `/plaintext` (HTTP).
 
 mod actix;
 mod axum;
@@ -29,10 +29,10 @@ use std::process::ExitCode;
 use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::socket;
 
-/// What a server ends with; it only ends when something is wrong.
+/// Result of a server, which ends only when something fails.
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Largest message a WebSocket peer has to take, in bytes; the load generator sends no larger ones.
+/// The largest message a WebSocket peer must accept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The body of `/plaintext`.
@@ -42,8 +42,8 @@ const HELLO: &str = "Hello, World!";
 const USAGE: u8 = 64;
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "where to listen, 127.0.0.1:9001"),
-    Opt::switch("list", "print the peers as lines of JSON and end; takes no NAME"),
+    Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9001)"),
+    Opt::switch("list", "print the peers as lines of JSON and exit; takes no NAME"),
 ];
 
 fn main() -> ExitCode {
@@ -67,7 +67,7 @@ fn run() -> Outcome {
     let args = Args::parse(words, OPTIONS).map_err(|error| Usage(error.to_string()))?;
     let Some(name) = name else {
         if !args.has("list") {
-            return Err(Usage("which peer?".to_owned()).into());
+            return Err(Usage("missing NAME of a peer".to_owned()).into());
         }
         catalogue::PEERS.iter().for_each(|peer| println!("{}", peer.json()));
         return Ok(());
@@ -83,5 +83,5 @@ fn run() -> Outcome {
 
 fn unknown(name: &str) -> String {
     let names: Vec<&str> = catalogue::PEERS.iter().map(|peer| peer.name).collect();
-    format!("no peer is called {name:?}: there are {}", names.join(", "))
+    format!("unknown peer {name:?}: must be one of {}", names.join(", "))
 }

@@ -7,10 +7,10 @@ use ::may_minihttp::{HttpServer, HttpService, Request, Response};
 
 use crate::{HELLO, Outcome};
 
-/// Coroutines kept for the next connection, as in its benchmark example.
+/// Coroutines kept for later connections, as in its benchmark example.
 const POOL_COROUTINES: usize = 500;
 
-/// Stack of a coroutine, in words, as in its benchmark example.
+/// Stack size of a coroutine, in words, as in its benchmark example.
 const STACK_WORDS: usize = 0x1000;
 
 #[derive(Clone)]

@@ -1,7 +1,7 @@
-//! monoio on io_uring, with the WebSocket crate that is written for it.
+//! monoio on io_uring, with the WebSocket crate written for it.
 //!
-//! A read that is under way owns its buffer and can't be given up without loss, so there is no looking whether another
-//! message is there: each answer is flushed, as the crate's own example does.
+//! A read in progress owns its buffer and cannot be cancelled without loss, so there is no way to check for another
+//! message first. Each reply is flushed, as in the crate's own example.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use tidegate_benches::socket;
 
 use crate::{MESSAGE_BYTES_MAX, Outcome};
 
-/// Entries of the submission ring: more than its default of 1,024, because there are more connections than that.
+/// Entries of the submission ring: more than the default of 1,024, because there are more connections.
 const RING_ENTRIES: u32 = 4096;
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -24,7 +24,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
         loop {
             let (stream, _) = listener.accept().await?;
             ::monoio::spawn(async {
-                // A peer that goes away ends the connection and nothing else.
+                // A connection error ends only this connection.
                 let _ = echo(stream).await;
             });
         }

@@ -1,4 +1,4 @@
-//! ntex on its io_uring runtime, at the level of its HTTP service: the WebSocket codec of its `web` layer takes no
+//! ntex on its io_uring runtime, at the level of its HTTP service: the WebSocket codec of its `web` layer accepts no
 //! message above 64 KiB.
 
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
 
 const NAME: &str = "peers";
 
-/// Connections of the hub; a worker is one thread.
+/// Connections of the hub. A worker is one thread.
 type Hub = Rc<RefCell<Vec<IoRef>>>;
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -70,7 +70,7 @@ fn respond(request: &Request) -> Response {
 async fn attend(request: Request, io: Io, codec: h1::Codec, hub: Hub) -> io::Result<()> {
     let response = handshake(request.head()).map_err(io::Error::other)?.message_body(());
     io.encode((response, BodySize::None).into(), &codec).map_err(io::Error::other)?;
-    // The time that the request's head had, which would end the WebSocket.
+    // Stops the request head's timeout, which would end the WebSocket.
     io.stop_timer();
     let is_hub = request.path() == "/hub";
     let member = io.get_ref();
@@ -81,7 +81,7 @@ async fn attend(request: Request, io: Io, codec: h1::Codec, hub: Hub) -> io::Res
     let socket = member.clone();
     let messages = fn_service(move |item| {
         if matches!(item, DispatchItem::Item(Frame::Close(_))) {
-            // After the answer, as the web layer has it.
+            // Closes after the reply, as the web layer does.
             let socket = socket.clone();
             rt::spawn(async move { socket.close() });
         }
@@ -92,7 +92,7 @@ async fn attend(request: Request, io: Io, codec: h1::Codec, hub: Hub) -> io::Res
     ended.map_err(|error| io::Error::other(format!("{error:?}")))
 }
 
-/// What is sent for an item: data comes back, or goes to the `members` when there are any; a ping and a close are
+/// Returns the reply to an item. Data is echoed, or sent to the `members` if there are any; a ping and a close are
 /// answered.
 fn answer(item: DispatchItem<Codec>, members: Option<&Hub>) -> Option<Message> {
     let DispatchItem::Item(frame) = item else { return None };
@@ -105,7 +105,7 @@ fn answer(item: DispatchItem<Codec>, members: Option<&Hub>) -> Option<Message> {
     };
     let Some(members) = members else { return Some(message) };
     for member in members.borrow().iter() {
-        // A connection that is ending refuses it, and leaves the hub when it has ended.
+        // A connection that is closing refuses it, and leaves the hub when it has ended.
         let _ = member.encode(message.clone(), &Codec::new());
     }
     None

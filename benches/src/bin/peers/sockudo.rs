@@ -1,4 +1,4 @@
-//! sockudo-ws on tokio, its answers fed and flushed in batches as its documentation advises.
+//! sockudo-ws on tokio, with replies fed and flushed in batches as its documentation advises.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
-/// Room for the request's head, in bytes, as in its examples.
+/// Capacity for the request head, in bytes, as in its examples.
 const HEAD_BYTES: usize = 4096;
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -19,7 +19,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
     tokio_server::serve(address, |stream| {
         let hub = hub.clone();
         async move {
-            // A peer that goes away ends the connection and nothing else.
+            // A connection error ends only this connection.
             let _ = connection(stream, hub).await;
         }
     })

@@ -1,6 +1,6 @@
-//! What the peers on tokio share: the accept loop, the batched echo and the hub.
+//! The parts shared by the peers on tokio: the accept loop, the batched echo and the hub.
 //!
-//! All of them run on tokio's current-thread runtime, a task for each connection.
+//! All of them run on tokio's current-thread runtime, one task per connection.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,32 +13,32 @@ use tokio::sync::broadcast;
 
 use crate::Outcome;
 
-/// Messages the hub keeps for its slowest connection. The load generator publishes no burst before all have had the one
-/// before, so none is ever overtaken by this many.
+/// Messages the hub keeps for its slowest connection. The matrix publishes bursts of at most 16, each after all
+/// connections have received the one before, so none lags by this many.
 const HUB_MESSAGES_MAX: usize = 1024;
 
-/// Read buffer of a connection of tungstenite's, in bytes: what its documentation gives for many connections. It clears
-/// the buffer before each read, and with the default of 128 KiB that is most of the work of a short message.
+/// Read buffer of a tungstenite connection, in bytes, as its documentation recommends for many connections. tungstenite
+/// clears the buffer before each read; with the default of 128 KiB that is most of the work of a short message.
 pub const TUNGSTENITE_READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// A hub of messages that cost no copy to clone, as the chat examples of tokio and axum have it.
+/// Returns a hub for messages that are cheap to clone, as in the chat examples of tokio and axum.
 pub fn hub<M: Clone>() -> broadcast::Sender<M> {
     broadcast::Sender::new(HUB_MESSAGES_MAX)
 }
 
-/// Runs `server` on a runtime of this thread alone.
+/// Runs `server` on a current-thread runtime.
 fn run(server: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(server)
 }
 
-/// A listener on the runtime that this is called on.
+/// Returns a listener on the current runtime.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let listener = socket::listen(address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
 
-/// Gives each accepted socket to `connection`, in a task of its own.
+/// Passes each accepted socket to `connection`, in its own task.
 pub fn serve<F, C>(address: SocketAddr, connection: F) -> Outcome
 where
     F: Fn(TcpStream) -> C,
@@ -53,7 +53,7 @@ where
     })
 }
 
-/// Echoes what `is_data` accepts: feeds the answers to all messages that are there, and flushes before it waits.
+/// Echoes messages that `is_data` accepts. Feeds the replies to all available messages and flushes before it waits.
 pub async fn echo<W, M, E>(mut ws: W, is_data: fn(&M) -> bool) -> Result<(), E>
 where
     W: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
@@ -75,7 +75,7 @@ where
     Ok(())
 }
 
-/// Sends what arrives on any connection to all of them; messages that wait for this one leave in one flush.
+/// Sends messages from any connection to all of them. Messages queued for this one leave in one flush.
 pub async fn attend<W, M, E>(mut ws: W, hub: broadcast::Sender<M>, is_data: fn(&M) -> bool) -> Result<(), E>
 where
     W: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
@@ -89,7 +89,7 @@ where
         };
         match event {
             Either::Left(Some(Ok(message))) if is_data(&message) => {
-                // It has a receiver: this connection's own.
+                // There is a receiver: this connection.
                 let _ = hub.send(message);
             }
             Either::Left(Some(Ok(_))) => {}

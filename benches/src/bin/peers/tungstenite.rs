@@ -1,4 +1,4 @@
-//! tokio-tungstenite, batched: answers are fed, and flushed when no message is left to read.
+//! tokio-tungstenite, batched: replies are fed, and flushed when no message is left to read.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
     tokio_server::serve(address, |stream| {
         let hub = hub.clone();
         async move {
-            // A peer that goes away ends the connection and nothing else.
+            // A connection error ends only this connection.
             let _ = connection(stream, hub).await;
         }
     })
@@ -27,7 +27,7 @@ async fn connection(stream: TcpStream, hub: broadcast::Sender<Message>) -> Resul
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let mut is_hub = false;
-    // The type is the callback's, and tungstenite's.
+    // The callback's signature, with this large error, is tungstenite's.
     #[allow(clippy::result_large_err)]
     let look = |request: &Request, response: Response| {
         is_hub = request.uri().path() == "/hub";

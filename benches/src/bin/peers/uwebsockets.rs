@@ -1,8 +1,8 @@
-//! uWebSockets, as its C interface gives it: one thread, libuv, no TLS in use, no compression, topics for the hub.
+//! uWebSockets through its C interface: one thread, libuv, TLS unused, no compression, a topic for the hub.
 //!
-//! The functions of the interface are called with what they gave to the thread that runs the application, and with
-//! bytes they copy before they return. They call every handler that a behaviour has without looking whether there is
-//! one, so all are set.
+//! The functions of the interface are called on the thread that runs the application, with pointers they returned to it
+//! and with bytes they copy before they return. They call the handlers of a behaviour without a null check, so all are
+//! set.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use libuwebsockets_sys as uws;
 
 use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
 
-/// The first argument of every function: no TLS.
+/// First argument of every function: no TLS.
 const PLAIN: c_int = 0;
 
-/// What all connections of the hub subscribe to.
+/// Topic that all connections of the hub subscribe to.
 const TOPIC: &CStr = c"hub";
 
-/// Above this uWebSockets drops what it should send, so it has room for windows of the largest messages.
+/// Send queue above which uWebSockets drops messages: enough for windows of the largest ones.
 const BACKPRESSURE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 
 pub fn serve(address: SocketAddr) -> Outcome {
     let host = CString::new(address.ip().to_string())?;
     let config = uws::uws_app_listen_config_t { port: c_int::from(address.port()), host: host.as_ptr(), options: 0 };
     let mut listening = false;
-    // SAFETY: options of nulls and zeros are what the C interface documents as none.
+    // SAFETY: the C interface documents options of nulls and zeros as none.
     let app = unsafe { uws::uws_create_app(PLAIN, std::mem::zeroed()) };
     let echoing = behaviour(opened_nothing, echo)?;
     let publishing = behaviour(subscribe, publish)?;
@@ -43,13 +43,13 @@ pub fn serve(address: SocketAddr) -> Outcome {
     }
     // SAFETY: as above; the loop is this thread's.
     unsafe { uws::uws_app_run(PLAIN, app) };
-    Err("its loop has ended".into())
+    Err("the event loop of uWebSockets has ended".into())
 }
 
 type Opened = unsafe extern "C" fn(*mut uws::uws_websocket_t, *mut c_void);
 type Received = unsafe extern "C" fn(*mut uws::uws_websocket_t, *const c_char, usize, uws::uws_opcode_t, *mut c_void);
 
-/// No compression, no timeouts, no pings, and these handlers.
+/// Returns a behaviour with these handlers and without compression, timeouts and pings.
 fn behaviour(opened: Opened, received: Received) -> Result<uws::uws_socket_behavior_t, std::num::TryFromIntError> {
     Ok(uws::uws_socket_behavior_t {
         compression: uws::uws_compress_options_t_DISABLED,
@@ -76,7 +76,7 @@ unsafe extern "C" fn listened(
     _: uws::uws_app_listen_config_t,
     listening: *mut c_void,
 ) {
-    // SAFETY: it is the flag of `serve`, which waits for this call.
+    // SAFETY: the pointer is to the flag of `serve`, which waits for this call.
     unsafe { *listening.cast::<bool>() = !socket.is_null() };
 }
 
@@ -109,7 +109,7 @@ unsafe extern "C" fn publish(
 
 unsafe extern "C" fn respond(response: *mut uws::uws_res_t, _: *mut uws::uws_req_t, _: *mut c_void) {
     let field = |name: &str, value: &str| {
-        // SAFETY: the response is live during the call of `respond`, and the texts as long as they say.
+        // SAFETY: the response is live during the call of `respond`, and the texts have the lengths given.
         unsafe {
             uws::uws_res_write_header(
                 PLAIN,

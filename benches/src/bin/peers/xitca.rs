@@ -1,4 +1,4 @@
-//! xitca-web on io_uring, with a low-level service, and with vectored writes off, as it advises for small bodies.
+//! xitca-web on io_uring with a low-level service. Vectored writes are off, as it advises for small bodies.
 
 use std::net::SocketAddr;
 

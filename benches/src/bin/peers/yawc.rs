@@ -1,4 +1,4 @@
-//! yawc on hyper's upgrade, with the buffers and the batches of its own benchmark.
+//! yawc on hyper's upgrade, with the buffers and batches of its own benchmark.
 
 use std::net::SocketAddr;
 
@@ -15,10 +15,10 @@ use yawc::{Frame, OpCode, Options, WebSocket, WebSocketError};
 
 use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
-/// Read buffer of a connection, in bytes: what yawc's benchmark sets.
+/// Read buffer of a connection, in bytes, as in yawc's benchmark.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Queued bytes from which yawc writes before it takes more, in bytes: what its benchmark sets.
+/// Queued bytes from which yawc writes before it accepts more, as in its benchmark.
 const BACKPRESSURE_BYTES: usize = 64 * 1024;
 
 pub fn serve(address: SocketAddr) -> Outcome {
@@ -27,7 +27,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
         let hub = hub.clone();
         async move {
             let service = service_fn(|request| accept(request, hub.clone()));
-            // A peer that goes away ends the connection and nothing else.
+            // A connection error ends only this connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
     })
@@ -47,7 +47,7 @@ async fn accept(
         .with_backpressure_boundary(BACKPRESSURE_BYTES);
     let (response, upgrade) = WebSocket::upgrade_with_options(request, options)?;
     tokio::spawn(async move {
-        // Its stream ends where there was an error.
+        // Its stream ends after an error instead of returning it.
         let ws = upgrade.await?.map(Ok::<_, WebSocketError>);
         if is_hub { tokio_server::attend(ws, hub, is_data).await } else { tokio_server::echo(ws, is_data).await }
     });

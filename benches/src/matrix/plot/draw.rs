@@ -1,6 +1,6 @@
-//! Drawing: bars beside each other, and lines over places, with plain axes and labels that do not overlap.
+//! Draws bar charts and line charts with plain axes and labels that do not overlap.
 //!
-//! Everything is placed in pixels, because labels must be; the SVG scales as a whole. Light background, dark text.
+//! Everything is placed in pixels, because labels must be. The SVG scales as a whole. Light background, dark text.
 
 use std::error::Error;
 use std::path::Path;
@@ -17,32 +17,32 @@ const TEXT: RGBColor = RGBColor(30, 30, 30);
 const FAINT: RGBColor = RGBColor(225, 225, 225);
 const TITLE_HEIGHT: i32 = 34;
 
-/// Bars of several figures for the same servers: a row for each server, a panel for each figure.
+/// A bar chart of several figures for the same servers: a row per server, a panel per figure.
 pub struct Bars {
-    /// Above everything.
+    /// Title of the chart.
     pub title: String,
-    /// The servers and the colours of their bars.
+    /// Servers and the colours of their bars.
     pub names: Vec<(String, RGBColor)>,
-    /// The figures.
+    /// One panel per figure.
     pub panels: Vec<Panel>,
 }
 
 /// One figure of every server.
 pub struct Panel {
-    /// What it is.
+    /// Name and unit of the figure.
     pub title: String,
-    /// The length of each bar and the text behind it.
+    /// Length of each bar and the text behind it.
     pub bars: Vec<(f64, String)>,
 }
 
 impl Bars {
     const NAMES_WIDTH: i32 = 165;
     const PANEL_WIDTH: i32 = 290;
-    /// Of a panel's width, what is kept for the text behind the longest bar.
+    /// Part of a panel's width kept for the text behind the longest bar.
     const VALUE_WIDTH: i32 = 95;
     const ROW_HEIGHT: i32 = 22;
 
-    /// Writes the plot.
+    /// Writes the chart as SVG.
     pub fn write(&self, path: &Path) -> Drawn {
         let width = Self::NAMES_WIDTH + Self::PANEL_WIDTH * self.panels.len() as i32;
         let top = TITLE_HEIGHT + 26;
@@ -70,13 +70,13 @@ impl Bars {
     }
 }
 
-/// Lines over named places, on a logarithmic axis, each with its name at its end.
+/// A line chart over named places, with a logarithmic axis and each line's name at its end.
 pub struct Lines {
-    /// Above everything.
+    /// Title of the chart.
     pub title: String,
-    /// What the axis counts.
+    /// Unit of the axis.
     pub unit: &'static str,
-    /// The places, from left to right.
+    /// Places, from left to right.
     pub places: Vec<String>,
     /// The lines.
     pub series: Vec<Series>,
@@ -84,13 +84,13 @@ pub struct Lines {
 
 /// One line.
 pub struct Series {
-    /// Its name.
+    /// Name at the end of the line.
     pub name: String,
-    /// Its colour.
+    /// Colour of the line.
     pub colour: RGBColor,
-    /// Whether it is drawn broad.
+    /// Whether the line is thick and above the others.
     pub strong: bool,
-    /// Its value at each place; above 0.
+    /// Value at each place, above 0.
     pub values: Vec<Option<f64>>,
 }
 
@@ -102,7 +102,7 @@ impl Lines {
     const BOTTOM: i32 = 36;
     const LABEL_HEIGHT: i32 = 16;
 
-    /// Writes the plot.
+    /// Writes the chart as SVG.
     pub fn write(&self, path: &Path) -> Drawn {
         let right = Self::LEFT + Self::PLACE_WIDTH * self.places.len() as i32;
         let height =
@@ -122,7 +122,7 @@ impl Lines {
         for (at, place) in self.places.iter().enumerate() {
             text(&area, place, [Self::x(at), height - Self::BOTTOM + 18], 12, TEXT, HPos::Center)?;
         }
-        // Strong lines last, above the others.
+        // Strong lines last, on top of the others.
         for strong in [false, true] {
             for series in self.series.iter().filter(|series| series.strong == strong) {
                 series.draw(&area, &axis)?;
@@ -178,7 +178,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// From the mark below the least value to the mark above the largest.
+    /// Returns an axis from the mark below the smallest value to the mark above the largest.
     fn over(values: impl Iterator<Item = f64>, [bottom, top]: [i32; 2]) -> Self {
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
@@ -194,12 +194,12 @@ impl Axis {
 
     fn marks(&self) -> Vec<f64> {
         let marks = marks_between(self.low, self.high);
-        // Over several decades the marks in between would crowd.
+        // Over several decades the marks at 2 and 5 would crowd the axis.
         if marks.len() <= 10 { marks } else { marks.into_iter().filter(|mark| leading_digit(*mark) == 1).collect() }
     }
 }
 
-/// The numbers 1, 2 and 5 times a power of ten within the bounds.
+/// Returns the numbers 1, 2 and 5 times a power of ten within the bounds.
 fn marks_between(low: f64, high: f64) -> Vec<f64> {
     let first = low.log10().floor() as i32;
     let last = high.log10().ceil() as i32;
@@ -215,7 +215,8 @@ fn mark_text(mark: f64) -> String {
     if mark < 1.0 { format!("{mark:.2}") } else { crate::matrix::table::grouped(mark) }
 }
 
-/// Places near the wanted ones, in their order, that are `apart` from each other and, as far as they fit, within bounds.
+/// Returns places near the wanted ones and in their order, at least `apart` from each other and, as far as they fit,
+/// within bounds.
 fn spread(wanted: &[i32], apart: i32, [top, bottom]: [i32; 2]) -> Vec<i32> {
     let mut places: Vec<i32> = Vec::with_capacity(wanted.len());
     for want in wanted {
@@ -236,7 +237,7 @@ fn sheet(path: &Path, [width, height]: [i32; 2]) -> Result<Area<'_>, Box<dyn Err
     Ok(area)
 }
 
-/// Writes a text whose vertical middle is at the point.
+/// Writes a text that is vertically centred at the point.
 fn text(area: &Area<'_>, words: &str, [x, y]: [i32; 2], size: i32, colour: RGBColor, side: HPos) -> Drawn {
     let style = (FONT, size).into_font().color(&colour).pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(words.to_owned(), (x, y), style))?;

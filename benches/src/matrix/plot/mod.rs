@@ -1,6 +1,6 @@
 //! The plots of a report, as SVG: bars for each case, lines over connections and over quantiles.
 //!
-//! `draw` knows axes, bars and labels and nothing of servers; this chooses what is drawn and in which colours.
+//! `draw` knows axes, bars and labels but no servers. This module chooses data and colours.
 
 mod draw;
 
@@ -17,7 +17,7 @@ use crate::matrix::table::{grouped, label, significant};
 
 use draw::{Bars, Lines, Panel, Series};
 
-/// Cases whose latency quantiles are drawn.
+/// Cases with a plot of latency quantiles.
 const LATENCIES: [&str; 3] = ["echo-512", "echo-1", "broadcast-64-1k"];
 
 const OURS: [(&str, RGBColor); 3] =
@@ -26,7 +26,7 @@ const LIMITS: [(&str, RGBColor); 2] = [("raw-uring", RGBColor(20, 20, 20)), ("ra
 const UWEBSOCKETS_COLOUR: RGBColor = RGBColor(25, 80, 200);
 const BAR_OF_PEERS: RGBColor = RGBColor(150, 175, 195);
 
-/// Lines of peers, told apart by colour and by the label at their end.
+/// Line colours of peers, which the labels at the line ends also tell apart.
 const PEERS: [RGBColor; 10] = [
     RGBColor(31, 140, 110),
     RGBColor(140, 90, 180),
@@ -40,10 +40,10 @@ const PEERS: [RGBColor; 10] = [
     RGBColor(150, 130, 150),
 ];
 
-/// Draws everything the results have numbers for into the folder.
+/// Draws every plot that the results have figures for into `folder`.
 ///
 /// # Errors
-/// When a file can't be written.
+/// If a file cannot be written.
 pub fn write_all(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let mut pictures = Vec::new();
     for case in CASES.iter().filter(|case| has_figures(results, case)) {
@@ -68,7 +68,7 @@ fn has_figures(results: &Results, case: &Case) -> bool {
     results.line_up(case).iter().any(|(_, cell)| cell.figures().is_some())
 }
 
-/// Rate, server time and latency of a case, or memory, a bar for each server.
+/// Returns the bars of a case, one per server: rate, server time and latency, or memory.
 fn bars(results: &Results, case: &Case) -> Bars {
     let mut line_up = results.line_up(case);
     line_up.retain(|(_, cell)| !matches!(cell, Cell::Cannot(_)));
@@ -82,7 +82,7 @@ fn bars(results: &Results, case: &Case) -> Bars {
             panel("kernel bytes each, both ends", |figures| figures.kernel_bytes, grouped),
         ],
         kind => {
-            let mut rate = panel(&format!("{} a second (* client-bound)", kind.unit()), |it| Some(it.rate), grouped);
+            let mut rate = panel(&format!("{} per second (* client-bound)", kind.unit()), |it| Some(it.rate), grouped);
             for ((_, cell), (_, text)) in line_up.iter().zip(&mut rate.bars) {
                 if cell.figures().is_some_and(|figures| figures.client_bound) {
                     text.push_str(" *");
@@ -98,7 +98,7 @@ fn bars(results: &Results, case: &Case) -> Bars {
     Bars { title: case.title.to_owned(), names, panels }
 }
 
-/// The length of a bar and what stands behind it.
+/// Returns the length of a bar and the text behind it.
 fn bar(cell: &Cell, value: fn(&Figures) -> Option<f64>, format: fn(f64) -> String) -> (f64, String) {
     match cell {
         Cell::Best(figures, _) => value(figures).map_or((0.0, "-".into()), |value| (value, format(value))),
@@ -107,7 +107,7 @@ fn bar(cell: &Cell, value: fn(&Figures) -> Option<f64>, format: fn(f64) -> Strin
     }
 }
 
-/// Quantiles of a case's latency, a line for each server.
+/// Returns the latency quantiles of a case, a line per server.
 fn latency(results: &Results, case: &Case) -> Lines {
     let of = |figures: Figures| figures.latency_us.to_vec();
     Lines {
@@ -118,7 +118,7 @@ fn latency(results: &Results, case: &Case) -> Lines {
     }
 }
 
-/// Server time a message over connections, a line for each server.
+/// Returns server time per message by connections, a line per server.
 fn growth(results: &Results) -> Lines {
     let cases: Vec<&Case> = GROWTH.iter().filter_map(|id| Case::named(id)).collect();
     let costs = |server: &Entrant| {
@@ -127,15 +127,15 @@ fn growth(results: &Results) -> Lines {
         (costs.iter().flatten().count() > 1).then_some(costs)
     };
     Lines {
-        title: "Server CPU a message by connections, 64 B, one message outstanding".into(),
+        title: "Server CPU per message by connections, 64 B, one message outstanding".into(),
         unit: "µs",
         places: cases.iter().map(|case| format!("{} connections", grouped(f64::from(case.connections)))).collect(),
         series: series(results, costs),
     }
 }
 
-/// A series for each server that has values, but for the std engine, which would press all others together. A value of 0
-/// can't stand on a logarithmic axis and is left out.
+/// Returns a series for each server with values, except the std engine, which would compress the scale of all others.
+/// Values of 0 are left out, because a logarithmic axis has no place for them.
 fn series(results: &Results, values: impl Fn(&Entrant) -> Option<Vec<Option<f64>>>) -> Vec<Series> {
     let mut peers = PEERS.iter().cycle();
     let mut out = Vec::new();
@@ -155,7 +155,7 @@ fn colour_of_bar(server: &Entrant) -> RGBColor {
     own_colour(server).unwrap_or(BAR_OF_PEERS)
 }
 
-/// The colour of a server that has one to itself in every plot.
+/// Returns the fixed colour of a server that has one in every plot.
 fn own_colour(server: &Entrant) -> Option<RGBColor> {
     if server.name == UWEBSOCKETS {
         return Some(UWEBSOCKETS_COLOUR);
