@@ -1,34 +1,40 @@
-//! Only who has a ticket gets a WebSocket: the request is looked at before the 101, and what was found out stays with the
-//! connection.
+//! Checks a ticket before the 101 response. The user it belongs to stays with the connection.
 //!
 //! ```text
 //! cargo run --release --example auth -- --addr 127.0.0.1:9001
 //! python -m websockets 'ws://127.0.0.1:9001/ws?ticket=tide'    # then send: who, close
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use http::StatusCode;
+use support::server;
 use tidegate::http::RequestHead;
 use tidegate::prelude::*;
 use tidegate::websocket::{Disconnected, Error, Refusal};
 
-/// What is known of who has connected.
+/// The user behind a connection.
 struct User {
     name: &'static str,
     banned: bool,
 }
 
 fn main() -> tidegate::Result<()> {
+    let options = server::options("Checks a ticket before a request becomes a WebSocket.", &[]);
     let ws = websocket::upgrade(answer).authorize(authorize).on_connect(welcome).on_disconnect(farewell);
     let app = Router::new().get("/ws", ws);
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
 }
 
-/// Before the 101: gives the user, or the response in its place. A database may be asked here; 10 s are allowed.
+/// Runs before the 101. Returns the user, or the response to send instead. It can query a database: it has 10 s.
 async fn authorize(head: &RequestHead) -> Result<User, (StatusCode, &'static str)> {
     let mut pairs = head.query().unwrap_or_default().split('&');
     match pairs.find_map(|pair| pair.strip_prefix("ticket=")) {
@@ -39,7 +45,7 @@ async fn authorize(head: &RequestHead) -> Result<User, (StatusCode, &'static str
     }
 }
 
-/// After the 101: here a browser's script sees the close code, which it cannot see of a response.
+/// Runs after the 101. A script in a browser sees the close code of a refusal here, but not the status of one before.
 async fn welcome(ws: &mut WebSocket) -> Result<(), Refusal> {
     match ws.extension::<User>() {
         Some(user) if !user.banned => Ok(ws.send(format!("Welcome, {}", user.name)).await?),
@@ -58,13 +64,8 @@ async fn answer(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Once for each that `welcome` let in, however it ends.
+/// Runs once for each connection that `welcome` accepted, however it ends.
 fn farewell(ended: &Disconnected<'_>) {
     let name = ended.extensions().get::<User>().map_or("nobody", |user| user.name);
-    println!("{name} has left with {}", ended.close_code());
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
+    println!("{name} left with {}", ended.close_code());
 }

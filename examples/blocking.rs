@@ -1,38 +1,45 @@
-//! A handler in blocking style: each WebSocket has a thread that reads and a thread that computes and writes, and whatever they
-//! do holds up nobody else. A number is answered with how many primes are below it.
+//! A handler in blocking style. Each WebSocket has one thread that reads and one that computes and writes, so a long
+//! computation delays no other client. The answer to a number is how many primes are below it.
 //!
-//! The reader ends the writer by dropping its end of the queue between them; the writer gives up what it computes when
-//! the client has gone. Threads cost far more than tasks: this is for tens or hundreds of connections.
+//! The reader ends the writer by dropping its end of the queue between them. The writer stops computing when the client
+//! disconnects. Threads cost far more than tasks: use this for tens or hundreds of connections.
 //!
 //! ```text
 //! cargo run --release --example blocking -- --addr 127.0.0.1:9001
 //! python -m websockets ws://127.0.0.1:9001/primes    # then send: 1000000
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use std::future::ready;
 use std::sync::mpsc;
 use std::thread;
 
+use support::server;
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::websocket::{Closed, Error};
 
-/// Numbers that wait for the writer; a client that sends more is not read meanwhile.
+/// Numbers queued for the writer. While the queue is full, nothing is read from the client.
 const WAITING_MAX: usize = 4;
 
 fn main() -> tidegate::Result<()> {
+    let options = server::options("Counts primes in blocking handlers, with two threads for each WebSocket.", &[]);
     let primes = websocket::upgrade(|ws: WebSocket| {
         thread::spawn(move || {
             if let Err(error) = serve(ws) {
-                eprintln!("a client was lost: {error}");
+                eprintln!("a connection failed: {error}");
             }
         });
         ready(Ok(()))
     });
     let app = Router::new().get("/primes", primes);
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
@@ -55,7 +62,7 @@ fn serve(mut ws: WebSocket) -> Result<(), Error> {
     let read = read(&mut ws, &queue);
     drop(queue);
     let written = writer.join().unwrap_or_else(|_| Err(Error::application("the writer panicked")));
-    // Once the closing handshake is over the writer finds nobody to write to, which is no failure.
+    // After the closing handshake the writer cannot send any more. That is not a failure.
     read.and(written.or_else(|error| if error.is_close_sent() { Ok(()) } else { Err(error) }))
 }
 
@@ -69,7 +76,7 @@ fn read(ws: &mut WebSocket, queue: &mpsc::SyncSender<Option<u32>>) -> Result<(),
     Ok(())
 }
 
-/// How many primes are below `number`; `None` if the client went before that was known.
+/// Counts the primes below `number`. `None` if the client disconnects first.
 fn primes_below(number: u32, closed: &Closed) -> Option<usize> {
     let mut primes: Vec<u32> = Vec::new();
     for candidate in 2..number {
@@ -82,9 +89,4 @@ fn primes_below(number: u32, closed: &Closed) -> Option<usize> {
         }
     }
     Some(primes.len())
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

@@ -1,27 +1,34 @@
-//! Text commands beside binary upload, on one WebSocket: `put NAME` names the binary message that follows, `get NAME` sends it
-//! back, `list` tells the names, `quit` closes. On `/binary` only binary messages are taken.
+//! Text commands and binary uploads on one WebSocket. `put NAME` names the binary message that follows, `get NAME` sends it
+//! back, `list` lists the names, `quit` closes. `/binary` accepts only binary messages.
 //!
 //! ```text
 //! cargo run --release --example commands -- --addr 127.0.0.1:9001
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use support::server;
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
-/// What was put, by name. Messages are cheap to clone: their memory is shared.
+/// Stored messages by name. Messages are cheap to clone: clones share their memory.
 type Store = Arc<Mutex<BTreeMap<String, Message>>>;
 
 fn main() -> tidegate::Result<()> {
+    let options = server::options("Text commands and binary uploads on one WebSocket.", &[]);
     let store = Store::default();
     let app = Router::new()
         .get("/commands", websocket::upgrade(move |ws: WebSocket| commands(Arc::clone(&store), ws)))
         .get("/binary", websocket::upgrade(binary_only));
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
@@ -46,7 +53,7 @@ async fn commands(store: Store, mut ws: WebSocket) -> Result<(), Error> {
                 }
                 Some(("get", file)) => {
                     let found = lock(&store).get(file).cloned();
-                    found.unwrap_or_else(|| format!("error: there is no {file}").into())
+                    found.unwrap_or_else(|| format!("error: nothing is stored as {file}").into())
                 }
                 None if &**text == "list" => lock(&store).keys().cloned().collect::<Vec<_>>().join(" ").into(),
                 None if &**text == "quit" => return ws.close(CloseCode::NORMAL, "bye").await,
@@ -58,7 +65,7 @@ async fn commands(store: Store, mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers binary messages with their size, and text with an error.
+/// Answers a binary message with its size and a text message with an error.
 async fn binary_only(mut ws: WebSocket) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         match message {
@@ -69,12 +76,7 @@ async fn binary_only(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Never held across an await.
+/// Locks the store. The guard is never held across an await.
 fn lock(store: &Store) -> std::sync::MutexGuard<'_, BTreeMap<String, Message>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

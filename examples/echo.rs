@@ -1,29 +1,29 @@
-//! Echoes: WebSocket messages on `/ws`, bodies on `POST /echo`; `/plaintext` for benchmarks. On `/hub`, and with `--hub` on
-//! `/ws`, every message goes to all WebSockets of that path, its sender included. `--compress` takes compressed messages and
-//! compresses its own, with `--compress-level -2..9`, `--compress-window 9..15` and `--compress-no-takeover`.
+//! Echoes WebSocket messages on `/ws` and bodies on `POST /echo`, and serves `/plaintext` for benchmarks. On `/hub`, and with
+//! `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--compress` negotiates
+//! compression in both directions; `--help` lists its settings.
 //!
 //! ```text
 //! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core
 //! ```
-//! Ends on SIGTERM or SIGINT: every WebSocket is told 1001 and the connections are drained.
+//! SIGTERM or SIGINT ends it: every WebSocket is closed with 1001 and the connections are drained.
+
+mod support {
+    pub mod options;
+    pub mod server;
+}
 
 use std::time::Duration;
 
+use support::options::Options;
+use support::server;
 use tidegate::http::Handler;
 use tidegate::prelude::*;
 use tidegate::websocket::{CompressionLevel, DeflateConfig, Upgrade, WindowBits};
 
-struct Options {
-    addr: String,
-    config: Config,
-    websocket: WebSocketConfig,
-    deflate: Option<DeflateConfig>,
-    hub: bool,
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> tidegate::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let options = options()?;
+    let options = options();
+    let (config, deflate) = (websocket_config(&options), deflate_config(&options));
     let echo = websocket::upgrade(|mut ws: WebSocket| async move {
         let sender = ws.sender();
         while let Some(message) = ws.recv_ref().await? {
@@ -34,21 +34,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .get("/", |_req: Request| async { Response::text("Tidegate echo: WebSocket on /ws, POST on /echo\n") })
         .get("/plaintext", sync_handler(|_req| Response::text("Hello, World!")))
-        .get("/hub", to_all(options.websocket.clone(), options.deflate))
+        .get("/hub", to_all(config.clone(), deflate))
         .post("/echo", |mut req: Request| async move { req.bytes().await.map(Response::bytes) });
-    let app = match options.hub {
-        true => app.get("/ws", to_all(options.websocket, options.deflate)),
-        false => app.get("/ws", compressed(echo.config(options.websocket), options.deflate)),
+    let app = match options.given("--hub") {
+        Some(_) => app.get("/ws", to_all(config, deflate)),
+        None => app.get("/ws", compressed(echo.config(config), deflate)),
     };
 
-    let running = Server::builder(app).bind(&options.addr)?.config(options.config).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.workers(options.value("--workers")).placement(options.value("--handlers")).start()?;
     println!("listening on {}", running.summary());
     let report = running.run_until_signal(Shutdown::default())?;
     println!("shut down: {} connections drained, {} reset", report.drained, report.forced);
     Ok(())
 }
 
-/// A hub of its own: each message goes to all of its WebSockets.
+/// Broadcasts each message to all WebSockets of this route.
 fn to_all(config: WebSocketConfig, deflate: Option<DeflateConfig>) -> impl Handler {
     let hub: Hub = Hub::default();
     let handler = move |mut ws: WebSocket| {
@@ -71,65 +72,58 @@ fn compressed<F>(upgrade: Upgrade<F>, deflate: Option<DeflateConfig>) -> Upgrade
     }
 }
 
-fn options() -> Result<Options, lexopt::Error> {
-    use lexopt::prelude::*;
-    let addr = "127.0.0.1:9001".to_owned();
-    let (config, websocket) = (Config::default(), WebSocketConfig::default());
-    let mut options = Options { addr, config, websocket, deflate: None, hub: false };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("addr") => options.addr = parser.value()?.string()?,
-            Long("engine") => options.config.engine = parser.value()?.parse()?,
-            Long("workers") => options.config.workers = parser.value()?.parse()?,
-            Long("handlers") => options.config.placement = parser.value()?.parse()?,
-            Long("read-limit") => options.websocket.message_bytes_max = parser.value()?.parse()?,
-            Long("idle-timeout") => {
-                options.websocket.idle_timeout = Some(Duration::from_secs_f64(parser.value()?.parse()?));
-            }
-            Long("hub") => options.hub = true,
-            Long(option) if option.starts_with("compress") => {
-                let option = option.to_owned();
-                set_compression(options.deflate.get_or_insert_with(keeping_contexts), &option, &mut parser)?;
-            }
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(options)
+fn options() -> Options {
+    let (websocket, deflate) = (WebSocketConfig::default(), DeflateConfig::default());
+    let read_limit = websocket.message_bytes_max.to_string();
+    let (level, window) = (deflate.level.value().to_string(), deflate.own_window_bits_max.value().to_string());
+    let own = [
+        ("--workers N", "0", "worker threads; 0 is one per core"),
+        ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
+        ("--read-limit BYTES", &read_limit, "largest message accepted"),
+        ("--idle-timeout SECONDS", "none", "time without a frame after which a WebSocket is closed"),
+        ("--hub", "", "broadcast the messages on /ws instead of echoing them"),
+        ("--compress", "", "negotiate compression; implied by the options below"),
+        ("--compress-level -2..9", &level, "compression level"),
+        ("--compress-window 9..15", &window, "window of both compressors, in bits"),
+        ("--compress-no-takeover", "", "compress each message by itself"),
+    ];
+    server::options("Echoes WebSocket messages and request bodies, or broadcasts them.", &own)
 }
 
-/// Contexts are kept between messages unless the client, or `--compress-no-takeover`, says otherwise.
-fn keeping_contexts() -> DeflateConfig {
+fn websocket_config(options: &Options) -> WebSocketConfig {
+    let mut config = WebSocketConfig::default();
+    config.message_bytes_max = options.value("--read-limit");
+    config.idle_timeout = options.value_with("--idle-timeout", seconds);
+    config
+}
+
+/// Contexts are kept between messages unless the client or `--compress-no-takeover` forbids it.
+fn deflate_config(options: &Options) -> Option<DeflateConfig> {
+    let names = ["--compress", "--compress-level", "--compress-window", "--compress-no-takeover"];
+    if names.iter().all(|name| options.given(name).is_none()) {
+        return None;
+    }
     let mut deflate = DeflateConfig::default();
-    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
-    deflate
+    deflate.level = options.value_with("--compress-level", level);
+    deflate.own_window_bits_max = options.value_with("--compress-window", window);
+    deflate.peer_window_bits_max = deflate.own_window_bits_max;
+    deflate.own_context_takeover = options.given("--compress-no-takeover").is_none();
+    deflate.peer_context_takeover = deflate.own_context_takeover;
+    Some(deflate)
 }
 
-fn set_compression(
-    deflate: &mut DeflateConfig,
-    option: &str,
-    parser: &mut lexopt::Parser,
-) -> Result<(), lexopt::Error> {
-    use lexopt::prelude::*;
-    match option {
-        "compress" => {}
-        "compress-level" => deflate.level = parser.value()?.parse_with(level)?,
-        "compress-window" => {
-            let bits = parser.value()?.parse_with(window)?;
-            (deflate.own_window_bits_max, deflate.peer_window_bits_max) = (bits, bits);
-        }
-        "compress-no-takeover" => (deflate.own_context_takeover, deflate.peer_context_takeover) = (false, false),
-        _ => return Err(Long(option).unexpected()),
-    }
-    Ok(())
+fn seconds(text: &str) -> Result<Option<Duration>, &'static str> {
+    let seconds = match text {
+        "none" => return Ok(None),
+        _ => text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+    };
+    seconds.map(Some).ok_or("must be seconds, or none")
 }
 
-fn level(text: &str) -> Result<CompressionLevel, String> {
-    let level = text.parse().map_err(|_| "-2 to 9")?;
-    CompressionLevel::new(level).map_err(|error| error.to_string())
+fn level(text: &str) -> Result<CompressionLevel, &'static str> {
+    text.parse().ok().and_then(|level| CompressionLevel::new(level).ok()).ok_or("must be -2 to 9")
 }
 
-fn window(text: &str) -> Result<WindowBits, String> {
-    let bits = text.parse().map_err(|_| "9 to 15")?;
-    WindowBits::new(bits).map_err(|error| error.to_string())
+fn window(text: &str) -> Result<WindowBits, &'static str> {
+    text.parse().ok().and_then(|bits| WindowBits::new(bits).ok()).ok_or("must be 9 to 15")
 }

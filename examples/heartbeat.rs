@@ -1,40 +1,51 @@
-//! Heartbeat: every client is pinged, and one from which nothing comes for too long, neither message nor pong, is told 1001 and
-//! given up. That finds clients that vanished without a word, and keeps what is between from forgetting quiet connections.
+//! Pings every client, and closes a connection with 1001 when neither a message nor a pong arrives for too long. This detects
+//! clients that vanished, and keeps proxies from dropping quiet connections.
 //!
-//! Each client is pinged at a time of its own, so that very many are not pinged all at once.
+//! The pings of different clients are spread over time.
 //!
 //! ```text
 //! cargo run --release --example heartbeat -- --addr 127.0.0.1:9001 --ping-ms 15000 --silence-ms 30000
 //! python -m websockets ws://127.0.0.1:9001/ws    # then send: rtt
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use std::time::Duration;
 
+use support::server;
 use tidegate::prelude::*;
 use tidegate::websocket::{Error, KeepaliveConfig};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let ping = Duration::from_millis(option("--ping-ms", "15000").parse()?);
-    let silence = Duration::from_millis(option("--silence-ms", "30000").parse()?);
+fn main() -> tidegate::Result<()> {
+    let own = [
+        ("--ping-ms MILLISECONDS", "15000", "time between two pings"),
+        ("--silence-ms MILLISECONDS", "30000", "time without a message or pong after which a client is closed"),
+    ];
+    let options = server::options("Pings every client and closes connections that stay silent.", &own);
+    let ping = Duration::from_millis(options.value("--ping-ms"));
+    let silence = Duration::from_millis(options.value("--silence-ms"));
     let mut config = WebSocketConfig::default();
     config.keepalive = Some(KeepaliveConfig::new(ping, silence));
-    // Renewed by whatever comes.
+    // Any frame restarts it.
     config.idle_timeout = Some(silence);
     let app = Router::new().get("/ws", websocket::upgrade(answer).config(config));
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
 }
 
-/// Nothing here is about the heartbeat: the read that waits for messages sends the pings and finds the pongs.
+/// Needs no code for the heartbeat: while `recv` waits for a message it sends pings and receives pongs.
 async fn answer(mut ws: WebSocket) -> Result<(), Error> {
     loop {
         match ws.recv().await {
             Ok(Some(_)) => {
-                let rtt = ws.rtt().map_or_else(|| "not known yet".to_owned(), |rtt| format!("{} us", rtt.as_micros()));
+                let rtt = ws.rtt().map_or_else(|| "unknown yet".to_owned(), |rtt| format!("{} us", rtt.as_micros()));
                 ws.send(format!("round trip: {rtt}")).await?;
             }
             Ok(None) => return Ok(()),
@@ -45,9 +56,4 @@ async fn answer(mut ws: WebSocket) -> Result<(), Error> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

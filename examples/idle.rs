@@ -1,14 +1,15 @@
-//! Holds very many idle WebSockets against a server of its own, checks that each answers, and says what one costs.
+//! Holds many idle WebSockets, checks that each answers, and prints the memory that one costs.
 //!
 //! ```text
-//! cargo run --release --example idle -- --connections 100000 [--engine uring|std] [--handlers same-core|inline]
+//! cargo run --release --example idle -- --connections 100000
 //! ```
-//! The server runs here, on as many rings as the open-file limit asks for (each ring's file table is bounded by it); the
-//! clients run in child processes, each with one 127.x.y.z address of its own.
+//! The server runs in this process, with enough rings for the open-file limit, which bounds the file table of each ring. The
+//! clients run in child processes, each with its own 127.x.y.z address.
 
 mod support;
 
 use support::clients::{CLIENTS_PER_PROCESS, Clients, Outcome, client};
+use support::options::Options;
 use support::{memory, open_files_max};
 use tidegate::prelude::*;
 
@@ -19,14 +20,19 @@ fn main() -> Outcome<()> {
     {
         return client(address.parse()?, number.parse()?, count.parse()?);
     }
-    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
-    let connections: usize = value("--connections").map_or(Ok(10_000), |text| text.parse())?;
+    let options = Options::parse(
+        "Holds many idle WebSockets and prints the memory that one costs.",
+        &[
+            ("--connections N", "10000", "WebSockets to hold"),
+            ("--engine auto|uring|std", "uring", "io_uring or std sockets; auto takes io_uring if it is available"),
+            ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
+        ],
+    );
+    let connections: usize = options.value("--connections");
     let mut config = Config::default();
-    config.engine = if value("--engine").is_some_and(|e| e == "std") { EngineKind::Std } else { EngineKind::Uring };
-    if value("--handlers").is_some_and(|h| h == "inline") {
-        config.placement = HandlerPlacement::Inline;
-    }
-    // The system spreads clients over the rings by hash, so each needs some room above its share.
+    config.engine = options.value("--engine");
+    config.placement = options.value("--handlers");
+    // The system spreads clients over the rings by hash, so each ring needs some room above its share.
     let room = open_files_max() as usize * 85 / 100;
     config.workers = connections.div_ceil(room).max(std::thread::available_parallelism()?.get());
     measure(connections, config)

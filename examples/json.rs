@@ -1,5 +1,5 @@
-//! JSON in both directions. `/greet` answers one kind of request; `/notes` has routes, so that one WebSocket carries requests of
-//! many kinds, whose responses say which request they answer.
+//! JSON in both directions. `/greet` answers one kind of request. `/notes` routes many kinds over one WebSocket, by method and
+//! path; each response has the id of its request.
 //!
 //! ```text
 //! cargo run --release --example json -- --addr 127.0.0.1:9001
@@ -7,9 +7,15 @@
 //! python -m websockets ws://127.0.0.1:9001/notes    # then send: {"id": 1, "method": "POST", "target": "/notes", "body": "ebb at six"}
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use support::server;
 use tidegate::prelude::*;
 use tidegate::websocket::{Error, RouteError, TextRequest, TextResponse, TextRoutes};
 
@@ -26,6 +32,7 @@ enum Answer {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = server::options("JSON messages, and requests routed by method and path over one WebSocket.", &[]);
     let routes = Arc::new(notes()?);
     let notes = websocket::upgrade(move |mut ws: WebSocket| {
         let routes = Arc::clone(&routes);
@@ -33,8 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let app = Router::new().get("/greet", websocket::upgrade(greet)).get("/notes", notes);
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
@@ -45,7 +52,7 @@ async fn greet(mut ws: WebSocket) -> Result<(), Error> {
         let answer = match ws.recv_json::<Introduction>().await {
             Ok(Some(introduction)) => Answer::Greeting(format!("Hello, {}", introduction.name)),
             Ok(None) => return Ok(()),
-            // No JSON, or not the JSON that is expected: that is answered too, and the WebSocket goes on.
+            // Invalid or unexpected JSON is answered, and the WebSocket stays open.
             Err(Error::Json(_)) => Answer::Error("invalid json"),
             Err(error) => return Err(error),
         };
@@ -53,7 +60,7 @@ async fn greet(mut ws: WebSocket) -> Result<(), Error> {
     }
 }
 
-/// Requests `{"id", "method", "target", "body"}`, responses `{"id", "code", "message", "body"}`.
+/// Returns routes for requests `{"id", "method", "target", "body"}`, with responses `{"id", "code", "message", "body"}`.
 fn notes() -> Result<TextRoutes, RouteError> {
     let notes = Arc::new(Mutex::new(Vec::<String>::new()));
     let written = Arc::clone(&notes);
@@ -69,12 +76,7 @@ fn notes() -> Result<TextRoutes, RouteError> {
             let number = request.param("number").and_then(|number| number.parse::<usize>().ok());
             match number.and_then(|number| notes.get(number.checked_sub(1)?)) {
                 Some(note) => TextResponse::ok().with_body(note),
-                None => TextResponse::new(404, "there is no such note"),
+                None => TextResponse::new(404, "no such note"),
             }
         })
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

@@ -1,32 +1,40 @@
-//! A broadcast ticker: one thread makes prices, every WebSocket gets them, each message encoded once for all.
+//! A broadcast ticker. One thread makes prices and a hub sends them to every WebSocket; each message is encoded once for all.
 //!
-//! `/latest` is for those who want the newest price: one that is slow misses old prices of a symbol, never the newest. `/all`
-//! is for those who want every price: one that is too slow for that is closed and removed.
+//! `/latest` delivers the newest price: a slow client misses old prices of a symbol, never the newest. `/all` delivers every
+//! price: a client that is too slow for them is closed.
 //!
 //! ```text
 //! cargo run --release --example ticker -- --addr 127.0.0.1:9001 --period-ms 100
 //! python -m websockets ws://127.0.0.1:9001/latest
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
 use std::thread;
 use std::time::Duration;
 
+use support::server;
 use tidegate::http::Handler;
 use tidegate::prelude::*;
 use tidegate::websocket::{HubConfig, HubError, PreparedMessage, SlowPolicy};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let period = Duration::from_millis(option("--period-ms", "100").parse()?);
+fn main() -> tidegate::Result<()> {
+    let own = [("--period-ms MILLISECONDS", "100", "time between two rounds of prices")];
+    let options = server::options("Broadcasts prices, with two policies for slow clients.", &own);
+    let period = Duration::from_millis(options.value("--period-ms"));
     let mut config = HubConfig::default();
     config.slow = SlowPolicy::ConflateByKey { backlog_max: 100 };
     config.queue_bytes_max = Some(16 << 10);
     let (latest, all) = (Hub::new(config), Hub::default());
     let app = Router::new().get("/latest", subscribe(&latest)).get("/all", subscribe(&all));
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
-    // A plain thread: a hub can be used from anywhere.
+    // A plain thread: a hub works from any thread.
     thread::spawn(move || make_prices(&latest, &all, period));
     running.run_until_signal(Shutdown::default())?;
     Ok(())
@@ -38,7 +46,7 @@ fn subscribe(hub: &Hub) -> impl Handler + use<> {
         let hub = hub.clone();
         async move {
             let _member = hub.register(&ws)?;
-            // Nothing is expected from clients, but reading answers their pings and sees them go.
+            // Clients send no messages, but reading answers their pings and notices when they disconnect.
             while ws.recv().await?.is_some() {}
             Ok(())
         }
@@ -49,10 +57,10 @@ fn make_prices(latest: &Hub, all: &Hub, period: Duration) {
     let mut prices = [("EURUSD", 108_310_u32), ("GBPUSD", 127_050), ("USDJPY", 149_220)];
     for step in 1_u32.. {
         for (symbol, price) in &mut prices {
-            // As good as chance for a ticker of nothing.
+            // Random enough for an example.
             *price = price.wrapping_add(step.wrapping_mul(0x9E37_79B9) >> 29).saturating_sub(3);
             let message = PreparedMessage::new(format!("{symbol} {price} {step}"));
-            // A hub that has too much on its way says so; the next price is soon there.
+            // A full hub refuses the price. The next one follows soon.
             for sent in [
                 latest.broadcast_prepared(&message).key(*symbol).try_queue(),
                 all.broadcast_prepared(&message).try_queue(),
@@ -64,9 +72,4 @@ fn make_prices(latest: &Hub, all: &Hub, period: Duration) {
         }
         thread::sleep(period);
     }
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

@@ -1,6 +1,6 @@
-//! Binary upload with a streamed read: messages of any size, none of them held in memory.
+//! Uploads with streamed reads: messages can be larger than memory.
 //!
-//! `/upload` answers each message with its size and its Adler-32 checksum; `/copy` sends each back while it still arrives.
+//! `/upload` answers each message with its size and its Adler-32 checksum. `/copy` sends each message back while it arrives.
 //!
 //! ```text
 //! cargo run --release --example upload -- --addr 127.0.0.1:9001
@@ -11,18 +11,25 @@
 //!     assert ws.recv() == f"{len(data)} bytes, Adler-32 {zlib.adler32(data):08x}"
 //! ```
 
+mod support {
+    pub mod options;
+    pub mod server;
+}
+
+use support::server;
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
 fn main() -> tidegate::Result<()> {
+    let options = server::options("Reads messages of any size in pieces, and sends them back.", &[]);
     let mut config = WebSocketConfig::default();
     config.message_bytes_max = 16 << 30;
     let app = Router::new()
         .get("/upload", websocket::upgrade(upload).config(config.clone()))
         .get("/copy", websocket::upgrade(copy).config(config));
 
-    let server = Server::builder(app).bind(option("--addr", "127.0.0.1:9001"))?;
-    let running = server.engine(option("--engine", "auto").parse()?).start()?;
+    let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
@@ -46,7 +53,7 @@ async fn copy(mut ws: WebSocket) -> Result<(), Error> {
     while let Some(mut message) = ws.recv_stream().await? {
         let mut copy = sender.send_stream(message.kind()).await?;
         while let Some(piece) = message.next().await? {
-            // Waits for a client that reads slowly; then nothing is read from it either.
+            // Waits while the client reads slowly. Meanwhile nothing is read from it.
             copy.write(bytes(piece)).await?;
         }
         copy.finish().await?;
@@ -81,9 +88,4 @@ impl Adler32 {
     fn value(&self) -> u32 {
         self.1 << 16 | self.0
     }
-}
-
-/// The value of an option such as `--addr`.
-fn option(name: &str, default: &str) -> String {
-    std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_else(|| default.to_owned())
 }

@@ -11,7 +11,10 @@
 //!             while let Some(message) = ws.recv().await? { ws.send(message).await?; }
 //!             Ok(())
 //!         }));
-//!     Server::builder(app).bind("127.0.0.1:9001")?.run()
+//!     let server = Server::builder(app).bind("127.0.0.1:9001")?.start()?;
+//!     println!("listening on {}", server.summary());
+//!     server.run_until_signal(Shutdown::default())?;
+//!     Ok(())
 //! }
 //! ```
 //!

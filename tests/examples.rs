@@ -1,31 +1,32 @@
-//! The examples, as programs of their own, and what their first lines promise, with tungstenite as the client.
+//! Runs the examples as programs and checks that they do what their first lines promise, with tungstenite as the client.
 
 mod support {
     pub mod example;
+    pub mod example_client;
 }
 
 use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpStream;
+use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use support::example::{Example, program};
+use support::example_client::Client;
 
-/// No example takes this long for anything but a mistake.
+/// No correct example takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The request of RFC 6455 section 1.3.
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Runs an example and `test` against it, on io_uring and on std sockets, and ends it.
+/// Runs `test` against an example on io_uring and on std sockets.
 fn on_both_engines(name: &str, arguments: &[&str], test: impl AsyncFn(&mut Example)) {
     for engine in ["uring", "std"] {
         println!("{name} on {engine}");
@@ -36,82 +37,20 @@ fn on_both_engines(name: &str, arguments: &[&str], test: impl AsyncFn(&mut Examp
     }
 }
 
-/// A WebSocket client.
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Client {
-    async fn open(example: &Example, target: &str) -> Self {
-        let (stream, _response) = connect_async(format!("ws://{}{target}", example.address)).await.unwrap();
-        Self(stream)
-    }
-
-    async fn send(&mut self, message: impl Into<Message>) {
-        self.0.send(message.into()).await.unwrap();
-    }
-
-    /// The next message that is not a control frame's.
-    async fn next(&mut self) -> Message {
-        loop {
-            let message = self.0.next().await.expect("a message before the end").unwrap();
-            if !message.is_ping() && !message.is_pong() {
-                return message;
-            }
-        }
-    }
-
-    async fn text(&mut self) -> String {
-        match self.next().await {
-            Message::Text(text) => text.to_string(),
-            other => panic!("expected text, got {other:?}"),
-        }
-    }
-
-    async fn expect(&mut self, text: &str) {
-        assert_eq!(self.text().await, text);
-    }
-
-    /// Sends text, and expects this answer.
-    async fn ask(&mut self, question: &str, answer: &str) {
-        self.send(question).await;
-        self.expect(answer).await;
-    }
-
-    /// The server closes, with this code and reason.
-    async fn expect_close(mut self, code: u16, reason: &str) {
-        let message = self.next().await;
-        let Message::Close(Some(frame)) = &message else { panic!("expected close {code}, got {message:?}") };
-        assert_eq!((u16::from(frame.code), &*frame.reason), (code, reason));
-        self.expect_end().await;
-    }
-
-    /// Closes with 1000, and expects the same.
-    async fn close(mut self) {
-        self.0.close(None).await.unwrap();
-        self.expect_end().await;
-    }
-
-    async fn expect_end(&mut self) {
-        while let Some(message) = self.0.next().await {
-            let message = message.unwrap();
-            assert!(message.is_close() || message.is_ping(), "{message:?} after the close frame");
-        }
-    }
-}
-
-/// The next line an example prints.
+/// Returns the next line an example prints.
 fn line(example: &mut Example) -> String {
     let mut line = String::new();
     example.output.read_line(&mut line).unwrap();
     line.trim_end().to_owned()
 }
 
-/// Bytes whose period, a prime, divides no buffer's size.
+/// Returns bytes whose period, a prime, divides no buffer's size.
 fn pattern(size: usize) -> Vec<u8> {
     (0..=250).cycle().take(size).collect()
 }
 
 #[test]
-fn echo_compresses_as_it_is_told() {
+fn echo_compresses_with_the_settings_given() {
     let arguments = ["--compress-level", "9", "--compress-window", "12", "--compress-no-takeover"];
     on_both_engines("echo", &arguments, async |example| {
         let mut stream = std::net::TcpStream::connect(example.address).unwrap();
@@ -130,9 +69,8 @@ fn echo_compresses_as_it_is_told() {
     });
 }
 
-/// Bug 8: no 1001 on SIGTERM.
 #[test]
-fn the_echo_example_says_1001_on_sigterm_and_ends_well() {
+fn echo_closes_with_1001_on_sigterm_and_exits_with_success() {
     for (engine, handlers) in [("uring", "same-core"), ("uring", "inline"), ("std", "same-core")] {
         println!("on {engine}/{handlers}");
         let example = Example::start("echo", &["--engine", engine, "--handlers", handlers, "--workers", "2"]);
@@ -155,7 +93,7 @@ fn the_echo_example_says_1001_on_sigterm_and_ends_well() {
 }
 
 #[test]
-fn the_idle_example_holds_its_web_sockets_and_each_answers() {
+fn every_web_socket_of_the_idle_example_answers() {
     let output = Command::new(program("idle")).args(["--connections", "300"]).output().unwrap();
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}{errors}");
@@ -171,7 +109,7 @@ fn chat_has_rooms() {
         bob.ask("join blue", "blue: Bob B. joined").await;
         ann.expect("blue: Bob B. joined").await;
         bob.ask("join green", "green: Bob B. joined").await;
-        // Ann is not in the green room: the next she gets is what is said in the blue one.
+        // Ann is not in the green room: her next message comes from the blue one.
         bob.ask("say green alone here", "green: Bob B.: alone here").await;
         bob.ask("say blue hello to all", "blue: Bob B.: hello to all").await;
         ann.expect("blue: Bob B.: hello to all").await;
@@ -185,7 +123,7 @@ fn chat_has_rooms() {
         ann.expect("blue: Bob B. joined").await;
         bob.close().await;
         ann.expect("blue: Bob B. left").await;
-        // One who is lost has left too.
+        // A member whose connection breaks has left too.
         let mut eve = Client::open(example, "/chat?name=Eve").await;
         eve.ask("join blue", "blue: Eve joined").await;
         ann.expect("blue: Eve joined").await;
@@ -196,7 +134,7 @@ fn chat_has_rooms() {
 }
 
 #[test]
-fn chat_refuses_more_rooms_than_a_member_may_be_in() {
+fn chat_limits_the_rooms_of_a_member() {
     on_both_engines("chat", &[], async |example| {
         let mut ann = Client::open(example, "/chat").await;
         for room in 0..16 {
@@ -220,7 +158,7 @@ fn the_ticker_sends_every_price_to_all() {
                     let text = client.text().await;
                     let [symbol, price, step] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
                     assert!(price.parse::<u32>().is_ok(), "{text}");
-                    // In the order of the symbols, and no step left out.
+                    // In the order of the symbols, without a gap.
                     let place = ["EURUSD", "GBPUSD", "USDJPY"].iter().position(|known| *known == symbol).unwrap();
                     let now = step.parse::<usize>().unwrap() * 3 + place;
                     assert!(before.is_none_or(|before| now == before + 1), "{text}");
@@ -236,7 +174,7 @@ fn the_ticker_sends_every_price_to_all() {
 }
 
 #[test]
-fn json_is_answered_and_what_is_none_too() {
+fn json_is_answered_and_so_is_invalid_json() {
     on_both_engines("json", &[], async |example| {
         let mut client = Client::open(example, "/greet").await;
         client.ask(r#"{"name": "Ann"}"#, r#"{"greeting":"Hello, Ann"}"#).await;
@@ -258,7 +196,7 @@ fn json_is_answered_and_what_is_none_too() {
             ),
             (
                 r#"{"id": 9, "method": "GET", "target": "/notes/2"}"#,
-                r#"{"id":9,"code":404,"message":"there is no such note","body":null}"#,
+                r#"{"id":9,"code":404,"message":"no such note","body":null}"#,
             ),
         ];
         for (request, response) in table {
@@ -278,7 +216,7 @@ fn json_is_answered_and_what_is_none_too() {
 }
 
 #[test]
-fn who_has_no_ticket_gets_no_web_socket() {
+fn a_web_socket_needs_a_ticket() {
     on_both_engines("auth", &[], async |example| {
         for (target, status, body) in [
             ("/ws", 401, "Missing authorization"),
@@ -295,16 +233,16 @@ fn who_has_no_ticket_gets_no_web_socket() {
         ann.ask("who", "Ann").await;
         ann.send("close").await;
         ann.expect_close(4000, "as you wish").await;
-        assert_eq!(line(example), "Ann has left with 4000");
+        assert_eq!(line(example), "Ann left with 4000");
         Client::open(example, "/ws?ticket=ebb").await.expect_close(4003, "banned").await;
     });
 }
 
 #[test]
-fn uploads_are_summed_and_copied_as_they_come() {
+fn uploads_are_summed_and_copied_in_pieces() {
     on_both_engines("upload", &[], async |example| {
         let mut client = Client::open(example, "/upload").await;
-        // The checksum that RFC 1950's algorithm is known to give for this text.
+        // The published Adler-32 checksum of this text.
         client.ask("Wikipedia", "9 bytes, Adler-32 11e60398").await;
         client.ask("", "0 bytes, Adler-32 00000001").await;
         client.send(pattern(8 << 20)).await;
@@ -330,7 +268,7 @@ fn uploads_are_summed_and_copied_as_they_come() {
     });
 }
 
-/// As RFC 1950 defines it, with the sums taken only once.
+/// The checksum of RFC 1950, with each modulus taken once.
 fn adler32(bytes: &[u8]) -> u32 {
     let (low, high) = bytes.iter().fold((1_u64, 0_u64), |(low, high), byte| {
         let low = low + u64::from(*byte);
@@ -339,9 +277,9 @@ fn adler32(bytes: &[u8]) -> u32 {
     (high % 65521) as u32 * 65536 + (low % 65521) as u32
 }
 
-/// No client of others can be made not to answer pings, so the silent one is a socket.
+/// The silent client is a plain socket, because tungstenite always answers pings.
 #[test]
-fn heartbeats_find_who_is_silent() {
+fn heartbeats_find_silent_clients() {
     on_both_engines("heartbeat", &["--ping-ms", "50", "--silence-ms", "4000"], async |example| {
         let silent = std::net::TcpStream::connect(example.address).unwrap();
         silent.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -354,9 +292,9 @@ fn heartbeats_find_who_is_silent() {
         });
 
         let mut alive = Client::open(example, "/ws").await;
-        // For longer than it may be silent.
+        // For longer than the silence allowed.
         for _ in 0..100 {
-            // Answered by the client itself, at its next read.
+            // The client answers it at its next read.
             let message = alive.0.next().await.unwrap().unwrap();
             assert!(message.is_ping(), "{message:?}");
         }
@@ -391,7 +329,7 @@ fn commands_are_text_and_uploads_are_binary() {
         client.ask("list", "moon sun").await;
         client.send("get moon").await;
         assert_eq!(client.next().await, Message::binary(pattern(100_000)));
-        client.ask("get mars", "error: there is no mars").await;
+        client.ask("get mars", "error: nothing is stored as mars").await;
         client.ask("dance", "error: send put NAME, get NAME, list or quit").await;
         client.send("quit").await;
         client.expect_close(1000, "bye").await;
@@ -405,10 +343,10 @@ fn commands_are_text_and_uploads_are_binary() {
 }
 
 #[test]
-fn blocking_handlers_hold_up_nobody() {
+fn a_blocking_handler_delays_no_other_client() {
     on_both_engines("blocking", &[], async |example| {
         let mut busy = Client::open(example, "/primes").await;
-        // It computes for very long: its client is gone before that ends, and so the program can end.
+        // The computation takes very long. The handler gives it up when its client disconnects.
         busy.send("4000000000").await;
         let mut client = Client::open(example, "/primes").await;
         for (number, primes) in [(0, 0), (2, 0), (3, 1), (100, 25), (10_000, 1229)] {
@@ -427,7 +365,7 @@ fn the_proxy_forwards_in_both_directions() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap().to_string();
     let server = thread::spawn(move || {
-        // For each engine: one connection that echoes so many bytes and ends, one that its client gives up.
+        // For each engine: one connection that echoes all bytes and closes, and one that its client closes.
         for _ in 0..2 {
             let (mut stream, _) = upstream.accept().unwrap();
             let (mut bytes, mut echoed) = ([0; 4096], 0);
@@ -439,7 +377,7 @@ fn the_proxy_forwards_in_both_directions() {
             }
             drop(stream);
             let (mut stream, _) = upstream.accept().unwrap();
-            assert_eq!(stream.read(&mut bytes).unwrap(), 0, "the client's end is the upstream's");
+            assert_eq!(stream.read(&mut bytes).unwrap(), 0, "the upstream connection ends with the client");
         }
     });
     on_both_engines("proxy", &["--upstream", &address], async |example| {
@@ -463,19 +401,80 @@ fn the_proxy_forwards_in_both_directions() {
             receiving
         };
         let (sending, receiving) = futures_util::future::join(send, receive).await;
-        Client(sending.reunite(receiving).unwrap()).expect_close(1000, "the upstream has ended").await;
+        Client(sending.reunite(receiving).unwrap()).expect_close(1000, "the upstream closed").await;
         Client::open(example, "/tcp").await.close().await;
     });
     server.join().unwrap();
 }
 
 #[test]
-fn a_proxy_without_upstream_says_so() {
-    // Bound, so that nobody else is, and not listening.
-    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    nobody.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let address = nobody.local_addr().unwrap().as_socket().unwrap().to_string();
+fn a_proxy_without_an_upstream_closes_with_1013() {
+    // Bound, which reserves the port, but not listening.
+    let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = reserved.local_addr().unwrap().as_socket().unwrap().to_string();
     on_both_engines("proxy", &["--upstream", &address], async |example| {
-        Client::open(example, "/tcp").await.expect_close(1013, "the upstream cannot be reached").await;
+        Client::open(example, "/tcp").await.expect_close(1013, "the upstream is unreachable").await;
     });
+}
+
+#[test]
+fn every_example_prints_its_options_with_defaults() {
+    for name in examples() {
+        let output = run(&name, &["--help"]);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {help}");
+        assert!(help.contains(&format!("\n\nUsage: {name} [OPTIONS]\n")), "{name}: {help}");
+        for line in help.lines().filter(|line| line.starts_with("  --")) {
+            assert!(!takes_value(line) || line.contains(" [default: "), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_example_refuses_unknown_options_and_missing_values() {
+    for name in examples() {
+        let help = String::from_utf8(run(&name, &["--help"]).stdout).unwrap();
+        let valued = help.lines().filter(|line| takes_value(line)).filter_map(|line| line.split_whitespace().next());
+        for option in valued.chain(["--no-such-option"]) {
+            for rest in [&[][..], &["--help"]] {
+                let output = run(&name, &[&[option], rest].concat());
+                let errors = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(2), "{name} {option}: {errors}");
+                assert!(errors.contains(&format!("option '{option}'")), "{name} {option}: {errors}");
+                assert!(output.stdout.is_empty(), "{name} {option}");
+            }
+        }
+    }
+}
+
+/// Returns the names of all examples.
+fn examples() -> Vec<String> {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    let names: Vec<String> = folder
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    assert!(names.iter().any(|name| name == "echo"), "{names:?}");
+    names
+}
+
+/// Whether this line of a help text is about an option with a value: a placeholder follows the name.
+fn takes_value(line: &str) -> bool {
+    line.strip_prefix("  --").is_some_and(|line| line.split(' ').nth(1).is_some_and(|word| !word.is_empty()))
+}
+
+/// Runs an example that exits without being told to.
+fn run(name: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program(name));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("{name} {arguments:?} does not exit");
+        }
+        thread::yield_now();
+    }
+    child.wait_with_output().unwrap()
 }

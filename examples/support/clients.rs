@@ -1,4 +1,4 @@
-//! WebSocket clients in processes of their own, with plain sockets and frames written out.
+//! WebSocket clients in child processes, with plain sockets and literal frames.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use socket2::{Domain, Socket, Type};
 
-/// Clients of one address, and so of one process: connecting gets slow above.
+/// Clients per process, each of which has one address. Connecting gets slow with more.
 pub const CLIENTS_PER_PROCESS: usize = 8_000;
 const HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -42,7 +42,11 @@ impl Clients {
     pub fn expect(&mut self, answer: &str) -> Outcome<()> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        if line.trim() == answer { Ok(()) } else { Err(format!("a client said {line:?} instead of {answer:?}").into()) }
+        if line.trim() == answer {
+            Ok(())
+        } else {
+            Err(format!("a client process answered {line:?}, not {answer:?}").into())
+        }
     }
 
     pub fn end(mut self) -> Outcome<()> {
@@ -52,7 +56,7 @@ impl Clients {
     }
 }
 
-/// The child: opens its connections and does what it is asked on standard input.
+/// Runs the child process: opens the connections, then follows the commands on standard input.
 pub fn client(server: SocketAddr, number: u8, count: usize) -> Outcome<()> {
     let source = SocketAddr::from((Ipv4Addr::new(127, 1, number, 1), 0));
     let mut streams = (0..count).map(|_| open(server, source)).collect::<Outcome<Vec<_>>>()?;
@@ -68,7 +72,7 @@ pub fn client(server: SocketAddr, number: u8, count: usize) -> Outcome<()> {
             let mut pong = [0; PONG.len()];
             stream.read_exact(&mut pong)?;
             if pong != PONG {
-                return Err("something else than the pong came".into());
+                return Err("expected a pong".into());
             }
         }
         println!("answered");

@@ -1,15 +1,16 @@
-//! What the examples share: what the system says about this process, from /proc, and clients in other processes.
+//! Parts of the examples that are not about Tidegate: memory readings from /proc, clients in other processes, options.
 
 pub mod clients;
+pub mod options;
 
 use std::fs::read_to_string;
 
-/// Memory in use at one moment, in bytes.
+/// Memory in use, in bytes.
 #[derive(Clone, Copy)]
 pub struct Memory {
     /// Resident anonymous memory of this process.
     pub user: u64,
-    /// Unreclaimable kernel slabs of the whole machine: both ends of loopback connections, and whatever else runs.
+    /// Unreclaimable kernel slabs of the whole machine: both ends of loopback connections, and all other processes.
     pub kernel: u64,
 }
 
@@ -17,14 +18,14 @@ pub fn memory() -> Memory {
     Memory { user: field("/proc/self/status", "RssAnon:"), kernel: field("/proc/meminfo", "SUnreclaim:") }
 }
 
-/// This process's limit of open files, which also bounds a ring's file table.
+/// Returns the open-file limit of this process, which also bounds a ring's file table.
 pub fn open_files_max() -> u64 {
     let limits = read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024)
 }
 
-/// The value in bytes of a `Name:  123 kB` line.
+/// Returns the value of a `Name:  123 kB` line, in bytes.
 fn field(file: &str, name: &str) -> u64 {
     let text = read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

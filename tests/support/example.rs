@@ -1,4 +1,4 @@
-//! An example of this project as a program of its own.
+//! Runs an example as a program.
 
 use std::fs::read_to_string;
 use std::io::{BufRead, BufReader};
@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Example {
     pub address: SocketAddr,
     child: Child,
-    /// What it prints after its first line.
+    /// Its standard output after the first line.
     pub output: BufReader<ChildStdout>,
 }
 
 impl Example {
-    /// Starts an example that serves, on a free port of loopback.
+    /// Starts an example with a server, on a free loopback port.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program(name));
         command.args(["--addr", "127.0.0.1:0"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -35,25 +35,25 @@ impl Example {
         Self { address, child, output }
     }
 
-    /// Asks it to end, as an operating system does, once it listens to that: it says that it serves a moment before.
+    /// Sends SIGTERM once the process catches it, which is shortly after the first line.
     pub fn terminate(&self) {
         let status = format!("/proc/{}/status", self.child.id());
         let start = Instant::now();
         while read_to_string(&status).is_ok_and(|status| !catches_sigterm(&status)) {
-            assert!(start.elapsed() < PATIENCE, "it does not come to catch SIGTERM");
+            assert!(start.elapsed() < PATIENCE, "it never catches SIGTERM");
             std::thread::yield_now();
         }
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for a successful exit.
     pub fn finish(self) {
         self.terminate();
         self.finish_terminated();
     }
 
-    /// Waits for the end, which must be in order, of one that was asked to; what it has printed since.
+    /// Waits for a successful exit after SIGTERM. Returns the remaining lines of its output.
     pub fn finish_terminated(mut self) -> Vec<String> {
         let rest = (&mut self.output).lines().map_while(Result::ok).collect();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
@@ -63,20 +63,20 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        // Both fail if it has ended.
+        // Both fail if it has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// From what Linux says of a process; elsewhere there is no such text.
+/// Reads the mask of caught signals in the status file of a Linux process.
 fn catches_sigterm(status: &str) -> bool {
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).expect("a mask of signals");
     caught & 1 << (15 - 1) != 0
 }
 
-/// The program of an example, built from the sources as they are, beside this test's own.
+/// Returns the program of an example, built from the current sources in the target folder of this test.
 pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {

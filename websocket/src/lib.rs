@@ -39,6 +39,7 @@
 //! is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes.
 //! Every bound is named in [`limits`].
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buffer_pool;
 pub mod close;

@@ -1,0 +1,99 @@
+//! The command line of an example: options with defaults, `--help`, and exit code 2 for a wrong option.
+
+use std::fmt::Display;
+use std::process::exit;
+use std::str::FromStr;
+
+use lexopt::{Arg, Parser};
+
+/// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; what it does.
+pub type Row<'a> = (&'a str, &'a str, &'a str);
+
+/// The options of one run.
+pub struct Options(Vec<Opt>);
+
+struct Opt {
+    name: String,
+    default: String,
+    given: Option<String>,
+}
+
+impl Options {
+    /// Parses the command line. Prints `about` and the options for `--help`. Exits with code 2 if an option is unknown or
+    /// has no value.
+    pub fn parse(about: &str, rows: &[Row<'_>]) -> Self {
+        let own = |(usage, default, _): &Row<'_>| Opt {
+            name: usage.split(' ').next().unwrap_or_default().to_owned(),
+            default: (*default).to_owned(),
+            given: None,
+        };
+        let mut options = Self(rows.iter().map(own).collect());
+        match options.read(rows) {
+            Ok(true) => options,
+            Ok(false) => {
+                print_help(about, rows);
+                exit(0)
+            }
+            Err(error) => refuse(&error),
+        }
+    }
+
+    /// Reads the arguments; `false` if help is asked for.
+    fn read(&mut self, rows: &[Row<'_>]) -> Result<bool, lexopt::Error> {
+        let mut parser = Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            let name = match &argument {
+                Arg::Long("help") | Arg::Short('h') => return Ok(false),
+                Arg::Long(name) => format!("--{name}"),
+                _ => return Err(argument.unexpected()),
+            };
+            let Some(at) = self.0.iter().position(|option| option.name == name) else {
+                return Err(argument.unexpected());
+            };
+            self.0[at].given = Some(if rows[at].0 == name { String::new() } else { value(&mut parser, name)? });
+        }
+        Ok(true)
+    }
+
+    /// The value on the command line, empty for a flag; `None` if the option is not given.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.option(name).given.as_deref()
+    }
+
+    /// The value given, or the default. Exits with code 2 if it does not parse.
+    pub fn value<T: FromStr<Err: Display>>(&self, name: &str) -> T {
+        self.value_with(name, str::parse)
+    }
+
+    /// As [`value`](Self::value), with a parser.
+    pub fn value_with<T, E: Display>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> T {
+        let text = self.given(name).unwrap_or(&self.option(name).default);
+        parse(text).unwrap_or_else(|error| refuse(&format_args!("invalid value {text:?} for {name}: {error}")))
+    }
+
+    fn option(&self, name: &str) -> &Opt {
+        self.0.iter().find(|option| option.name == name).expect("an option of this example")
+    }
+}
+
+/// What follows the option, unless that is another option.
+fn value(parser: &mut Parser, name: String) -> Result<String, lexopt::Error> {
+    let value = parser.value()?.into_string().map_err(lexopt::Error::NonUnicodeValue)?;
+    if value.starts_with("--") { Err(lexopt::Error::MissingValue { option: Some(name) }) } else { Ok(value) }
+}
+
+fn print_help(about: &str, rows: &[Row<'_>]) {
+    println!("{about}\n\nUsage: {} [OPTIONS]\n\nOptions:", env!("CARGO_BIN_NAME"));
+    let width = rows.iter().map(|(usage, ..)| usage.len()).max().unwrap_or_default().max("--help".len());
+    for (usage, default, text) in rows {
+        let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
+        println!("  {usage:width$}  {text}{default}");
+    }
+    println!("  {:width$}  print this help", "--help");
+}
+
+fn refuse(error: &dyn Display) -> ! {
+    let program = env!("CARGO_BIN_NAME");
+    eprintln!("{program}: {error}\nTry '{program} --help'.");
+    exit(2)
+}
