@@ -50,6 +50,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 #[test]
 fn the_checkout_is_tidy() {
     let files = Files::of_the_checkout();
+    if files.iter().any(|file| file.path == "Cargo.toml.orig") {
+        println!("this is a published package, not the checkout: nothing to check");
+        return;
+    }
     assert!(files.iter().any(|file| file.path == "engine/src/lib.rs"), "the walk does not find the sources");
     let mut complaints = Vec::new();
     for file in files.iter() {

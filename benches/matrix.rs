@@ -80,8 +80,10 @@ const MICRO: &str = "bench -p tidegate-benches --features micro --bench micro --
 const MICRO_SHORT: &str =
     "--warm-up-time 0.1 --measurement-time 0.2 --sample-size 10 --nresamples 1000 --noplot --discard-baseline";
 
+/// Returns the root of the checkout, the folder above this package's.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
 /// Returns the folder of release programs. This program is in its subfolder `deps`.
