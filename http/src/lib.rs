@@ -19,27 +19,30 @@
 
 #![forbid(unsafe_code)]
 
-mod body_stream;
 mod error;
+#[doc(hidden)]
+pub mod field;
+mod limits;
+mod message;
 mod protocol;
-mod request;
-mod response;
 mod server;
-mod upgrade;
 
-pub use body_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use error::{BodyError, RequestError, ResponseError};
+pub use limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
+pub use message::body::Body;
+pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
+pub use message::head::RequestHead;
+pub use message::into_response::IntoResponse;
+pub use message::on_upgrade::OnUpgrade;
+pub use message::request::Request;
+pub use message::response::{Response, ResponseBody};
 pub use protocol::Protocol;
 pub use protocol::date::{DateCache, HttpDate};
 pub use protocol::event::{Event, Next, Progress};
-pub use protocol::head::RequestHead;
-pub use protocol::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
-pub use request::{Body, Request};
-pub use response::{IntoResponse, Response, ResponseBody};
+pub use server::Server;
+pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
 pub use server::handler::{Handler, Reply, SyncHandler, sync_handler};
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{Service, serve};
-pub use server::{Server, ServerBuilder};
-pub use upgrade::OnUpgrade;

@@ -9,8 +9,8 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::RequestError;
-use crate::protocol::framing::ContentFraming;
-use crate::protocol::limits::{FIELDS_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, Limits};
+use crate::message::conclusion::ContentFraming;
 use crate::protocol::scan::HeadScanner;
 
 /// The decoder of one request's content.

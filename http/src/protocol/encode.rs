@@ -4,13 +4,11 @@
 //! decided how content is framed and whether the connection persists. Everything goes straight into the buffer of the
 //! connection, in one pass.
 
-use std::cell::RefCell;
-
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
-use crate::response::Response;
 
 /// What a head says about content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,124 +47,6 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Writes a response head with its empty line.
 pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-    match Plain::of(response, protocol) {
-        Some(plain) => plain.encode_remembered(response, protocol, out),
-        None => encode_any(response, protocol, out),
-    }
-}
-
-/// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
-/// written last on this thread. Otherwise `false`, and nothing is written.
-#[inline]
-pub(crate) fn encode_like_last(
-    response: &Response,
-    content: &[u8],
-    server: Option<&HeaderValue>,
-    date: &HttpDate,
-    out: &mut Vec<u8>,
-) -> bool {
-    if response.status() != StatusCode::OK || !response.own_fields().is_empty() {
-        return false;
-    }
-    let plain = Plain { length: content.len() as u64, content_type: response.content_type(), server, date };
-    let copied = LAST.try_with(|last| match &*last.borrow() {
-        Some(last) if plain.is_of(last) => {
-            out.reserve(last.head.len() + content.len());
-            out.extend_from_slice(&last.head);
-            out.extend_from_slice(content);
-            true
-        }
-        _ => false,
-    });
-    copied == Ok(true)
-}
-
-/// What tells apart the heads that most responses have: 200, content of a known length, no fields of their own.
-struct Plain<'a> {
-    length: u64,
-    content_type: Option<&'a HeaderValue>,
-    server: Option<&'a HeaderValue>,
-    date: &'a HttpDate,
-}
-
-/// The last plain head written on a thread: within one second, the next one is often the same.
-struct Remembered {
-    length: u64,
-    content_type: Option<HeaderValue>,
-    server: Option<HeaderValue>,
-    date: HttpDate,
-    head: Vec<u8>,
-}
-
-thread_local! {
-    static LAST: RefCell<Option<Remembered>> = const { RefCell::new(None) };
-}
-
-impl<'a> Plain<'a> {
-    fn of(response: &'a Response, protocol: &ProtocolFields<'a>) -> Option<Plain<'a>> {
-        let LengthField::Length(length) = protocol.length else { return None };
-        let plain = response.status() == StatusCode::OK
-            && protocol.connection == ConnectionField::Absent
-            && response.own_fields().is_empty();
-        plain.then(|| Plain {
-            length,
-            content_type: response.content_type(),
-            server: protocol.server,
-            date: protocol.date,
-        })
-    }
-
-    fn is_of(&self, last: &Remembered) -> bool {
-        self.length == last.length
-            && is_same(self.content_type, last.content_type.as_ref())
-            && is_same(self.server, last.server.as_ref())
-            && *self.date == last.date
-    }
-
-    /// Copies the head remembered if it is the same, and writes and remembers it otherwise.
-    fn encode_remembered(&self, response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-        let copied = LAST.try_with(|last| match &*last.borrow() {
-            Some(last) if self.is_of(last) => {
-                out.extend_from_slice(&last.head);
-                true
-            }
-            _ => false,
-        });
-        if copied == Ok(true) {
-            return;
-        }
-        let start = out.len();
-        encode_any(response, protocol, out);
-        let head = &out[start..];
-        if head.len() > REMEMBERED_BYTES_MAX {
-            return;
-        }
-        // Fails only while the thread is ending.
-        let _ = LAST.try_with(|last| {
-            *last.borrow_mut() = Some(Remembered {
-                length: self.length,
-                content_type: self.content_type.cloned(),
-                server: self.server.cloned(),
-                date: *self.date,
-                head: head.to_vec(),
-            });
-        });
-    }
-}
-
-/// Whether two values are the same; nearly always they share their memory, which is looked at first.
-fn is_same(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// A longer head is not remembered: a few large values should not occupy a thread's memory for good.
-const REMEMBERED_BYTES_MAX: usize = 1024;
-
-fn encode_any(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
     // Enough for the common head; one growth instead of several.
     out.reserve(256);
     encode_status_line(response.status(), out);
@@ -333,41 +213,6 @@ mod tests {
             head(&response, LengthField::Chunked, Some(&server)),
             "HTTP/1.1 299 \r\ndate: now\r\nserver: mine\r\ntransfer-encoding: chunked\r\n\r\n"
         );
-    }
-
-    #[test]
-    fn a_head_is_written_anew_when_anything_of_it_is_another() {
-        let servers = [HeaderValue::from_static("one"), HeaderValue::from_static("two")];
-        let mut dates = DateCache::new();
-        let mut encode = |response: &Response, length, server, seconds| {
-            let date = dates.at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-            let protocol = ProtocolFields {
-                length: LengthField::Length(length),
-                connection: ConnectionField::Absent,
-                date: &date,
-                server,
-            };
-            let mut expected = b"before".to_vec();
-            let mut out = expected.clone();
-            encode_any(response, &protocol, &mut expected);
-            encode_head(response, &protocol, &mut out);
-            assert_eq!(out, expected);
-        };
-        let text = Response::text("");
-        let html = Response::text("").with_header(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        let copied = HeaderValue::from_bytes(b"one").expect("valid");
-        for _ in 0..2 {
-            encode(&text, 1, Some(&servers[0]), 1);
-            encode(&text, 1, Some(&servers[0]), 1);
-            encode(&text, 1, Some(&copied), 1);
-            encode(&text, 2, Some(&servers[0]), 1);
-            encode(&html, 2, Some(&servers[0]), 1);
-            encode(&html, 2, Some(&servers[1]), 1);
-            encode(&html, 2, None, 1);
-            encode(&html, 2, None, 2);
-            encode(&Response::new(StatusCode::OK), 2, None, 2);
-            encode(&Response::new(StatusCode::ACCEPTED), 2, None, 2);
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::HeaderMap;
 
-use crate::protocol::head::RequestHead;
+use crate::message::head::RequestHead;
 
 /// What was found at the start of the input.
 #[derive(Debug)]

@@ -5,9 +5,9 @@
 
 use http::{Method, StatusCode, Version};
 
+use crate::message::conclusion::Conclusion;
+use crate::message::head::RequestHead;
 use crate::protocol::encode::{ConnectionField, LengthField};
-use crate::protocol::framing::Conclusion;
-use crate::protocol::head::RequestHead;
 
 /// What the response must know of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@
 use bytes::Bytes;
 
 use super::{Protocol, Reading, Writing};
+use crate::message::head::RequestHead;
+use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
-use crate::protocol::encode::encode_like_last;
 use crate::protocol::exchange::Persistence;
-use crate::protocol::head::RequestHead;
+use crate::protocol::head_cache::encode_like_last;
 use crate::protocol::parse::parse_ahead;
-use crate::response::Response;
 
 impl Protocol {
     /// [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step, for the common case: the exchange
@@ -59,9 +59,9 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::limits::Limits;
     use crate::protocol::date::DateCache;
     use crate::protocol::event::Next;
-    use crate::protocol::limits::Limits;
 
     const REQUESTS: [&str; 6] = [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",

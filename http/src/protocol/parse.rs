@@ -7,13 +7,19 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Version};
 
 use crate::error::RequestError;
-use crate::protocol::framing::{Conclusion, HeaderFacts};
-use crate::protocol::head::{Field, HeadMemory, RequestHead, Span};
-use crate::protocol::limits::{FIELDS_CEILING, Limits};
-use crate::protocol::scan::{METHOD_BYTES_MAX, is_token_byte};
+use crate::field::is_token_byte;
+use crate::limits::{FIELDS_CEILING, Limits};
+use crate::message::body::Body;
+use crate::message::conclusion::Conclusion;
+use crate::message::head::RequestHead;
+use crate::message::head_memory::{Field, HeadMemory, Span};
+use crate::message::request::Request;
+use crate::protocol::header_facts::HeaderFacts;
+use crate::protocol::scan::METHOD_BYTES_MAX;
 use crate::protocol::target::{Path, Target, parse_target};
 
 /// A head, what it means, and its length in bytes.
@@ -159,6 +165,23 @@ fn request_line_refusal(bytes: &[u8]) -> RequestError {
             RequestError::VersionUnsupported
         }
         _ => RequestError::VersionMalformed,
+    }
+}
+
+impl Request {
+    /// A request from the bytes of a head, with its empty line, and content beside it: for testing handlers.
+    ///
+    /// # Errors
+    /// What a peer would be refused for.
+    ///
+    /// ```
+    /// let request = tidegate_http::Request::parse(b"GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n", "")?;
+    /// assert_eq!(request.path(), "/a");
+    /// # Ok::<(), tidegate_http::RequestError>(())
+    /// ```
+    pub fn parse(head: &[u8], content: impl Into<Bytes>) -> Result<Request, RequestError> {
+        let (head, _) = parse_head(head, &Arc::default())?;
+        Ok(Request::new(head, Body::from(content.into())))
     }
 }
 

@@ -5,7 +5,8 @@
 //! `parse` does, once the head is complete. Called by the protocol machine.
 
 use crate::error::RequestError;
-use crate::protocol::limits::Limits;
+use crate::field::is_token_byte;
+use crate::limits::Limits;
 
 /// The longest method accepted; the longest registered one is UPDATEREDIRECTREF with 17 bytes.
 pub(crate) const METHOD_BYTES_MAX: usize = 32;
@@ -144,12 +145,6 @@ impl HeadScanner {
         };
         Ok(false)
     }
-}
-
-/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// The position of the first line feed, eight bytes at a time.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::protocol::limits::Limits;
+use crate::limits::Limits;
 
 /// How connections are served. All settings have defaults; override single ones with struct update syntax.
 ///

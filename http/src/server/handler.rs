@@ -6,9 +6,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::body_stream::LocalBoxFuture;
-use crate::request::Request;
-use crate::response::{IntoResponse, Response};
+use crate::message::content_stream::LocalBoxFuture;
+use crate::message::into_response::IntoResponse;
+use crate::message::request::Request;
+use crate::message::response::Response;
 
 /// Answers requests.
 ///

@@ -8,8 +8,8 @@ use std::fmt;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::request::Request;
-use crate::response::Response;
+use crate::message::request::Request;
+use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
 use crate::server::pattern::{PARAMS_MAX, percent_decode, translate};
 

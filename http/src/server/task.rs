@@ -17,15 +17,16 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 use tidegate_engine::Connection;
 
-use crate::body_stream::{ContentStream, LocalBoxFuture};
-use crate::protocol::head::RequestHead;
-use crate::protocol::limits::Limits;
-use crate::request::{Body, Request};
-use crate::response::{Response, ResponseBody};
+use crate::limits::Limits;
+use crate::message::body::Body;
+use crate::message::content_stream::{ContentStream, LocalBoxFuture};
+use crate::message::head::RequestHead;
+use crate::message::on_upgrade::OnUpgrade;
+use crate::message::request::Request;
+use crate::message::response::{Response, ResponseBody};
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, Lost};
 use crate::server::handler::{Handler, Reply};
-use crate::upgrade::OnUpgrade;
 
 /// What all connections of a server share: the handler and the settings.
 #[derive(Debug)]

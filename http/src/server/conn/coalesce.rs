@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
 use super::{Conn, Lost, date_now};
-use crate::protocol::head::RequestHead;
-use crate::response::{Response, ResponseBody};
+use crate::message::head::RequestHead;
+use crate::message::response::{Response, ResponseBody};
 
 /// Responses are coalesced up to this size, and then one more: what a peer that does not read makes its connection hold
 /// beside the outbound queue.

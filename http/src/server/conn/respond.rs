@@ -10,9 +10,9 @@ use tidegate_engine::{ByteSender, COPY_BYTES_MAX, Connection, SendError};
 
 use super::{Conn, Lost, date_now};
 use crate::error::ResponseError;
+use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
-use crate::response::Response;
 
 impl Conn {
     /// Sends a whole response, once there is space for it.

@@ -9,7 +9,7 @@ use std::future::Future;
 
 use tidegate_engine::Connection;
 
-use crate::body_stream::LocalBoxFuture;
+use crate::message::content_stream::LocalBoxFuture;
 
 /// What takes a connection over after 101; see [`Response::upgrade`](crate::Response::upgrade).
 pub struct OnUpgrade(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);

@@ -4,54 +4,19 @@
 //! parameters, handlers read it. It never validates: what `parse` let through is valid. A head is `Send` and `Sync`
 //! and does not depend on its connection, so it can be kept as long as it is of use.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use http::uri::InvalidUri;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tidegate_engine::Address;
 
-use crate::protocol::framing::Conclusion;
-use crate::protocol::limits::Limits;
-
-/// Heads whose memory is kept for the next ones, per thread: as many as one batch of pipelined requests needs.
-const POOL_HEADS_MAX: usize = 16;
-
-/// Memory above this is not kept: a few large heads should not occupy a thread's memory for good.
-const POOL_HEAD_BYTES_MAX: usize = 4096;
+use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 
 /// The method, request-target, version and fields of a request, and its path parameters once it is routed.
 ///
 /// As large as a pointer; its memory comes from a small pool of the thread it is made on.
 pub struct RequestHead(Option<Box<HeadMemory>>);
-
-/// What a head consists of. The positions of the target, its parts and the parameters are in `text`, those of the fields
-/// in `bytes`.
-#[derive(Default)]
-pub(crate) struct HeadMemory {
-    pub(crate) method: Method,
-    pub(crate) version: Version,
-    pub(crate) target: Span,
-    pub(crate) path: Span,
-    pub(crate) query: Option<Span>,
-    pub(crate) upgrade: bool,
-    pub(crate) fields: Vec<Field>,
-    /// The target, and what was added to it: valid text, so that the router need not look whether it is.
-    text: String,
-    /// Where the target and what the parser added to it ends; what follows came with the use.
-    text_bytes: usize,
-    /// The whole head.
-    bytes: Vec<u8>,
-    /// What the head means; `None` until it is whole.
-    conclusion: Option<Conclusion>,
-    /// The limits it was judged by. They stay for the next head, which nearly always has the same.
-    limits: Option<Arc<Limits>>,
-    params: Vec<Param>,
-    addresses: Option<Addresses>,
-    map: OnceLock<Box<HeaderMap>>,
-    extensions: Extensions,
-}
 
 impl RequestHead {
     /// The method.
@@ -170,20 +135,14 @@ impl RequestHead {
         self.memory_mut().addresses = Some(addresses);
     }
 
-    /// Adds a path parameter. The bytes join those of the head, which saves an allocation per parameter.
+    /// Adds a path parameter whose value was decoded. The bytes join those of the head: no allocation per parameter.
     pub(crate) fn push_param(&mut self, name: &str, value: &str) {
-        let memory = self.memory_mut();
-        let name = memory.append_text(name);
-        let value = memory.append_text(value);
-        memory.params.push(Param { name, value });
+        self.memory_mut().push_param(name, value);
     }
 
-    /// Adds a path parameter whose value is this part of the path.
+    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
     pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
-        let memory = self.memory_mut();
-        let name = memory.append_text(name);
-        let value = Span::new(memory.path.start as usize + start, length);
-        memory.params.push(Param { name, value });
+        self.memory_mut().push_param_of_path(name, start, length);
     }
 
     /// The memory is there until the head is dropped; the empty one only spares a panic.
@@ -197,8 +156,7 @@ impl RequestHead {
     }
 
     fn text(&self, span: Span) -> &str {
-        let start = span.start as usize;
-        self.memory().text.get(start..start + span.length as usize).unwrap_or_default()
+        self.memory().text(span)
     }
 
     fn build_map(&self) -> HeaderMap {
@@ -214,136 +172,6 @@ impl RequestHead {
     }
 }
 
-/// Both ends of the connection a request came over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Addresses {
-    pub(crate) peer: Address,
-    pub(crate) local: Address,
-}
-
-/// A stretch of a head's bytes.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    start: u32,
-    length: u32,
-}
-
-impl Span {
-    /// Positions are below [`HEAD_BYTES_CEILING`](crate::protocol::limits::HEAD_BYTES_CEILING), or a small multiple of it once
-    /// path parameters are added, and fit in 32 bits.
-    pub(crate) fn new(start: usize, length: usize) -> Span {
-        Span { start: start as u32, length: length as u32 }
-    }
-}
-
-impl fmt::Debug for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}", self.start, self.length)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field {
-    pub(crate) name: Span,
-    pub(crate) value: Span,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Param {
-    name: Span,
-    value: Span,
-}
-
-thread_local! {
-    #[expect(clippy::vec_box, reason = "heads own their memory by a pointer")]
-    static POOL: RefCell<Vec<Box<HeadMemory>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl HeadMemory {
-    /// Empty memory, from the pool if it has some.
-    pub(crate) fn take() -> Box<HeadMemory> {
-        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
-        let mut memory = pooled.ok().flatten().unwrap_or_default();
-        memory.clear();
-        memory
-    }
-
-    /// The memory used last on this thread, if the head in it is the one that `input` begins with, byte for byte, and
-    /// was judged by the same limits: parsing it again would give nothing else.
-    pub(crate) fn reuse_last(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
-        let taken = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            let last = pool.last()?;
-            let conclusion = last.conclusion?;
-            if last.is_judged_by(limits) && input.starts_with(&last.bytes) {
-                Some((pool.pop()?, conclusion))
-            } else {
-                None
-            }
-        });
-        taken.ok().flatten()
-    }
-
-    /// The memory holds a whole head, which means this.
-    pub(crate) fn complete(&mut self, conclusion: Conclusion, limits: &Arc<Limits>) {
-        self.text_bytes = self.text.len();
-        self.conclusion = Some(conclusion);
-        if !self.is_judged_by(limits) {
-            self.limits = Some(Arc::clone(limits));
-        }
-    }
-
-    fn is_judged_by(&self, limits: &Arc<Limits>) -> bool {
-        self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
-    }
-
-    /// The length of the head in bytes.
-    pub(crate) fn head_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The bytes of the whole head.
-    pub(crate) fn set_bytes(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Appends text beside the target, or the target itself, and says where it is.
-    pub(crate) fn append_text(&mut self, text: &str) -> Span {
-        let span = Span::new(self.text.len(), text.len());
-        self.text.push_str(text);
-        span
-    }
-
-    fn slice(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
-    }
-
-    /// Forgets the head and keeps the capacity.
-    fn clear(&mut self) {
-        self.method = Method::GET;
-        self.conclusion = None;
-        self.bytes.clear();
-        self.text.clear();
-        self.fields.clear();
-    }
-
-    /// Forgets what the router, the server and the handler added: the head alone is left.
-    fn end_use(&mut self) {
-        self.addresses = None;
-        if self.text.len() > self.text_bytes {
-            self.text.truncate(self.text_bytes);
-        }
-        self.params.clear();
-        if self.map.get().is_some() {
-            self.map.take();
-        }
-        if !self.extensions.is_empty() {
-            self.extensions.clear();
-        }
-    }
-}
-
 impl From<Box<HeadMemory>> for RequestHead {
     fn from(memory: Box<HeadMemory>) -> RequestHead {
         RequestHead(Some(memory))
@@ -352,20 +180,9 @@ impl From<Box<HeadMemory>> for RequestHead {
 
 impl Drop for RequestHead {
     fn drop(&mut self) {
-        let Some(mut memory) = self.0.take() else {
-            return;
-        };
-        if memory.bytes.capacity() + memory.text.capacity() > POOL_HEAD_BYTES_MAX {
-            return;
+        if let Some(memory) = self.0.take() {
+            HeadMemory::give_back(memory);
         }
-        memory.end_use();
-        // Fails only while the thread is ending, and then the memory is simply freed.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOL_HEADS_MAX {
-                pool.push(memory);
-            }
-        });
     }
 }
 

@@ -13,10 +13,9 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tidegate_engine::Connection;
 
-use crate::body_stream::{ContentStream, ContentWriter, Produced, StreamError};
-use crate::error::BodyError;
-use crate::protocol::framing::list_items;
-use crate::upgrade::OnUpgrade;
+use crate::field::contains_token;
+use crate::message::content_stream::{ContentStream, ContentWriter, Produced, StreamError};
+use crate::message::on_upgrade::OnUpgrade;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -163,10 +162,9 @@ impl Response {
 
     /// Whether the handler set the connection option `close`.
     pub(crate) fn asks_to_close(&self) -> bool {
-        let is_close = |item: &[u8]| item.eq_ignore_ascii_case(b"close");
         self.fields
             .iter()
-            .any(|(name, value)| *name == header::CONNECTION && list_items(value.as_bytes()).any(is_close))
+            .any(|(name, value)| *name == header::CONNECTION && contains_token(value.as_bytes(), b"close"))
     }
 
     /// The content.
@@ -259,78 +257,6 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// What a handler may return.
-pub trait IntoResponse {
-    /// The response to send.
-    fn into_response(self) -> Response;
-}
-
-impl IntoResponse for Response {
-    fn into_response(self) -> Response {
-        self
-    }
-}
-
-impl IntoResponse for &'static str {
-    fn into_response(self) -> Response {
-        Response::text(self)
-    }
-}
-
-impl IntoResponse for String {
-    fn into_response(self) -> Response {
-        Response::text(self)
-    }
-}
-
-impl IntoResponse for Bytes {
-    fn into_response(self) -> Response {
-        Response::bytes(self)
-    }
-}
-
-/// A response without content.
-impl IntoResponse for StatusCode {
-    fn into_response(self) -> Response {
-        Response::new(self)
-    }
-}
-
-/// 204.
-impl IntoResponse for () {
-    fn into_response(self) -> Response {
-        Response::new(StatusCode::NO_CONTENT)
-    }
-}
-
-impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
-    fn into_response(self) -> Response {
-        self.1.into_response().with_status(self.0)
-    }
-}
-
-impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
-    fn into_response(self) -> Response {
-        match self {
-            Ok(value) => value.into_response(),
-            Err(error) => error.into_response(),
-        }
-    }
-}
-
-/// The status of the error and its message as text.
-impl IntoResponse for BodyError {
-    fn into_response(self) -> Response {
-        Response::text(self.to_string()).with_status(self.status())
-    }
-}
-
-impl IntoResponse for std::convert::Infallible {
-    fn into_response(self) -> Response {
-        match self {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,19 +276,5 @@ mod tests {
         response.remove_header(&header::CONTENT_TYPE);
         assert_eq!(response.header(&header::CONTENT_TYPE), None);
         assert_eq!(response.fields().count(), 1);
-    }
-
-    #[test]
-    fn conversions() {
-        assert_eq!("a".into_response().body().length(), Some(1));
-        assert_eq!(StatusCode::NOT_FOUND.into_response().status(), 404);
-        assert_eq!((StatusCode::CREATED, "a").into_response().status(), 201);
-        assert_eq!(().into_response().status(), 204);
-        let failed: Result<&'static str, StatusCode> = Err(StatusCode::CONFLICT);
-        assert_eq!(failed.into_response().status(), 409);
-        let error = BodyError::TooLarge(5).into_response();
-        assert_eq!(error.status(), 413);
-        let bytes = Bytes::from_static(b"a").into_response();
-        assert_eq!(bytes.header(&header::CONTENT_TYPE), Some(&OCTETS));
     }
 }

@@ -6,31 +6,10 @@
 use http::Version;
 
 use crate::error::RequestError;
-use crate::protocol::limits::Limits;
+use crate::field::list_elements;
+use crate::limits::Limits;
+use crate::message::conclusion::{Conclusion, ContentFraming};
 use crate::protocol::target::is_host;
-
-/// How the end of a request's content is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentFraming {
-    /// There is no content.
-    None,
-    /// So many bytes, never zero.
-    Length(u64),
-    /// The chunked transfer coding.
-    Chunked,
-}
-
-/// What the fields mean for the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conclusion {
-    pub(crate) framing: ContentFraming,
-    /// Whether another request may follow.
-    pub(crate) persistent: bool,
-    /// Whether the peer waits for 100 before it sends content.
-    pub(crate) expects_continue: bool,
-    /// Whether the peer asks for another protocol, and may.
-    pub(crate) upgrade: bool,
-}
 
 /// What was seen in the fields so far.
 #[derive(Debug, Default)]
@@ -92,7 +71,7 @@ impl HeaderFacts {
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade |= list_items(value).next().is_some();
+                self.upgrade |= list_elements(value).next().is_some();
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -185,7 +164,7 @@ impl HeaderFacts {
         if self.codings == Codings::Absent {
             self.codings = Codings::Empty;
         }
-        for coding in list_items(value) {
+        for coding in list_elements(value) {
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.codings = match self.codings {
                 Codings::Absent | Codings::Empty if chunked => Codings::Chunked,
@@ -198,18 +177,12 @@ impl HeaderFacts {
     }
 
     fn note_connection(&mut self, value: &[u8]) {
-        for option in list_items(value) {
+        for option in list_elements(value) {
             self.options.close |= option.eq_ignore_ascii_case(b"close");
             self.options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             self.options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
-}
-
-/// The items of a comma-separated list, without the whitespace around them; empty ones are skipped (RFC 9110, section
-/// 5.6.1.2).
-pub(crate) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]

@@ -1,0 +1,132 @@
+//! The content of the request under way, pulled out of the connection by its [`Body`](crate::Body).
+
+use std::cell::RefMut;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tidegate_engine::{ReceiveError, SendError};
+
+use super::receive::Input;
+use super::{Armed, Conn, State};
+use crate::error::{BodyError, RequestError};
+use crate::message::body::ContentSource;
+
+impl ContentSource for Conn {
+    fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        match self.state_of(request) {
+            Some(mut state) => state.poll_content(cx),
+            None => Poll::Ready(Err(BodyError::Finished)),
+        }
+    }
+
+    fn remaining(&self, request: u64) -> Option<u64> {
+        match self.state_of(request) {
+            Some(state) => state.protocol.content_remaining(),
+            None => Some(0),
+        }
+    }
+
+    fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>> {
+        self.state_of(request)?.trailers.take()
+    }
+
+    fn end_wait(&self, request: u64) {
+        // Called from a drop, which may come at any time; the wait is then ended with the request.
+        if let Ok(mut state) = self.0.try_borrow_mut()
+            && state.request == request
+        {
+            state.reader = None;
+            state.end_wait();
+        }
+    }
+}
+
+impl Conn {
+    /// The state, if `request` is the one under way on a connection that is still here.
+    fn state_of(&self, request: u64) -> Option<RefMut<'_, State>> {
+        let state = self.0.borrow_mut();
+        (state.request == request && state.connection.is_some()).then_some(state)
+    }
+}
+
+impl State {
+    /// A body that is still in somebody's hands reads nothing more: what is left is not its content. Gives who is to be
+    /// told.
+    pub(super) fn end_request(&mut self) -> Option<Waker> {
+        if !std::mem::take(&mut self.with_content) {
+            return None;
+        }
+        self.failure.get_or_insert(BodyError::Finished);
+        self.end_wait();
+        self.reader.take()
+    }
+
+    /// Nobody waits for content any longer: the time for it does not run on.
+    fn end_wait(&mut self) {
+        if self.armed == Armed::Content && self.protocol.has_content() {
+            self.disarm();
+        }
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let polled = self.poll_piece(cx);
+        match (&mut self.reader, &polled) {
+            (Some(reader), Poll::Pending) => reader.clone_from(cx.waker()),
+            (reader, Poll::Pending) => *reader = Some(cx.waker().clone()),
+            (reader, Poll::Ready(_)) => *reader = None,
+        }
+        polled
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        while self.protocol.has_content() {
+            match self.consume() {
+                Ok(Some(Input::Piece(piece))) => return Poll::Ready(Ok(Some(piece))),
+                Ok(Some(Input::Nothing | Input::Head(_))) => continue,
+                Ok(None) => {}
+                Err(error) => return self.fail(error.into()),
+            }
+            if let Err(error) = self.send_continue() {
+                return self.fail(BodyError::Connection(error.to_string()));
+            }
+            match self.poll_receive(Armed::Content, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    if let Err(error) = self.protocol.receive_end() {
+                        return self.fail(error.into());
+                    }
+                }
+                Poll::Ready(Err(ReceiveError::Deadline)) => {
+                    // What follows later would be content: the connection cannot be used again.
+                    self.protocol.close_after_response();
+                    return self.fail(RequestError::Timeout.into());
+                }
+                Poll::Ready(Err(error)) => {
+                    return self.fail(BodyError::Connection(error.to_string()));
+                }
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn fail(&mut self, failure: BodyError) -> Poll<Result<Option<Bytes>, BodyError>> {
+        self.failure = Some(failure.clone());
+        Poll::Ready(Err(failure))
+    }
+
+    fn send_continue(&mut self) -> Result<(), SendError> {
+        if self.protocol.awaits_continue()
+            && let Some(connection) = &self.connection
+        {
+            connection.sender().append(|out| {
+                self.protocol.send_continue(out);
+            })?;
+        }
+        Ok(())
+    }
+}
