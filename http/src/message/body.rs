@@ -46,7 +46,7 @@ pub(crate) trait ContentSource {
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
 
     /// Nobody waits for the next piece any longer.
-    fn end_wait(&self, request: u64);
+    fn cancel_wait(&self, request: u64);
 }
 
 impl Body {
@@ -127,7 +127,7 @@ struct Wait<'a>(&'a mut Body);
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Source::Connection { content, request } = &self.0.source {
-            content.end_wait(*request);
+            content.cancel_wait(*request);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 /// How the end of a request's content is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentFraming {
+pub(crate) enum RequestFraming {
     /// There is no content.
     None,
     /// So many bytes, never zero.
@@ -16,7 +16,7 @@ pub(crate) enum ContentFraming {
 /// What the fields mean for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conclusion {
-    pub(crate) framing: ContentFraming,
+    pub(crate) framing: RequestFraming,
     /// Whether another request may follow.
     pub(crate) persistent: bool,
     /// Whether the peer waits for 100 before it sends content.

@@ -89,24 +89,24 @@ impl ContentWriter {
 }
 
 /// Runs a producer when its content is pulled.
-pub(crate) struct Produced {
+pub(crate) struct WriterStream {
     slot: Rc<RefCell<Slot>>,
     producer: Option<LocalBoxFuture<Result<(), StreamError>>>,
 }
 
-impl Produced {
-    pub(crate) fn new<F, Fut>(produce: F) -> Produced
+impl WriterStream {
+    pub(crate) fn new<F, Fut>(produce: F) -> WriterStream
     where
         F: FnOnce(ContentWriter) -> Fut,
         Fut: Future<Output = Result<(), StreamError>> + 'static,
     {
         let slot = Rc::default();
         let writer = ContentWriter { slot: Rc::clone(&slot) };
-        Produced { slot, producer: Some(Box::pin(produce(writer))) }
+        WriterStream { slot, producer: Some(Box::pin(produce(writer))) }
     }
 }
 
-impl ContentStream for Produced {
+impl ContentStream for WriterStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
         let Some(producer) = &mut self.producer else {
             return Poll::Ready(None);
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn pull(stream: &mut Produced) -> Poll<Option<Result<Bytes, String>>> {
+    fn pull(stream: &mut WriterStream) -> Poll<Option<Result<Bytes, String>>> {
         let mut cx = Context::from_waker(Waker::noop());
         stream.poll_next(&mut cx).map(|next| next.map(|piece| piece.map_err(|error| error.to_string())))
     }
@@ -146,7 +146,7 @@ mod tests {
     fn pieces_come_one_at_a_time() {
         let steps = Rc::new(RefCell::new(0));
         let counted = Rc::clone(&steps);
-        let mut stream = Produced::new(|mut writer| async move {
+        let mut stream = WriterStream::new(|mut writer| async move {
             for piece in ["one", "", "two"] {
                 *counted.borrow_mut() += 1;
                 writer.write(piece).await;
@@ -165,14 +165,14 @@ mod tests {
 
     #[test]
     fn failures_and_waits_are_passed_on() {
-        let mut stream = Produced::new(|mut writer| async move {
+        let mut stream = WriterStream::new(|mut writer| async move {
             writer.write("a").await;
             Err(StreamError::new("no more"))
         });
         assert_eq!(pull(&mut stream), Poll::Ready(Some(Ok("a".into()))));
         assert_eq!(pull(&mut stream), Poll::Ready(Some(Err("no more".into()))));
         assert_eq!(pull(&mut stream), Poll::Ready(None));
-        let mut waiting = Produced::new(|_writer| std::future::pending());
+        let mut waiting = WriterStream::new(|_writer| std::future::pending());
         assert_eq!(pull(&mut waiting), Poll::Pending);
     }
 }

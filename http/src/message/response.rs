@@ -14,7 +14,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use tidegate_engine::Connection;
 
 use crate::field::contains_token;
-use crate::message::content_stream::{ContentStream, ContentWriter, Produced, StreamError};
+use crate::message::content_stream::{ContentStream, ContentWriter, StreamError, WriterStream};
 use crate::message::on_upgrade::OnUpgrade;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -98,7 +98,7 @@ impl Response {
         F: FnOnce(ContentWriter) -> Fut,
         Fut: Future<Output = Result<(), StreamError>> + 'static,
     {
-        let body = ResponseBody::Stream(Box::new(Produced::new(produce)));
+        let body = ResponseBody::Stream(Box::new(WriterStream::new(produce)));
         Response::new(StatusCode::OK).with_body(body)
     }
 
@@ -156,12 +156,12 @@ impl Response {
     }
 
     /// All fields but Content-Type.
-    pub(crate) fn own_fields(&self) -> &[(HeaderName, HeaderValue)] {
+    pub(crate) fn other_fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.fields
     }
 
     /// Whether the handler set the connection option `close`.
-    pub(crate) fn asks_to_close(&self) -> bool {
+    pub(crate) fn has_close_option(&self) -> bool {
         self.fields
             .iter()
             .any(|(name, value)| *name == header::CONNECTION && contains_token(value.as_bytes(), b"close"))

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::RequestError;
 use crate::limits::{FIELDS_CEILING, Limits};
-use crate::message::conclusion::ContentFraming;
+use crate::message::conclusion::RequestFraming;
 use crate::protocol::scan::HeadScanner;
 
 /// The decoder of one request's content.
@@ -85,11 +85,11 @@ const LINE_START: ChunkState = ChunkState::Size { size: 0, line_bytes: 0 };
 
 impl ContentDecoder {
     /// A decoder, unless there is no content.
-    pub(crate) fn new(framing: ContentFraming) -> Option<ContentDecoder> {
+    pub(crate) fn new(framing: RequestFraming) -> Option<ContentDecoder> {
         match framing {
-            ContentFraming::None => None,
-            ContentFraming::Length(length) => Some(ContentDecoder::Length(length)),
-            ContentFraming::Chunked => {
+            RequestFraming::None => None,
+            RequestFraming::Length(length) => Some(ContentDecoder::Length(length)),
+            RequestFraming::Chunked => {
                 Some(ContentDecoder::Chunked(Chunked { state: LINE_START, content_bytes: 0, extension_bytes: 0 }))
             }
         }
@@ -286,7 +286,7 @@ mod tests {
 
     type Outcome = Result<(Vec<u8>, Option<HeaderMap>, usize), RequestError>;
 
-    fn feed(framing: ContentFraming, input: &[u8], size: usize, limits: &Limits) -> Outcome {
+    fn feed(framing: RequestFraming, input: &[u8], size: usize, limits: &Limits) -> Outcome {
         let mut decoder = ContentDecoder::new(framing).expect("content");
         let mut content = Vec::new();
         let mut total = 0;
@@ -310,7 +310,7 @@ mod tests {
 
     /// Feeds the input whole, byte by byte, and with trailing bytes, and expects the same each time.
     fn decode_with(input: &str, limits: &Limits) -> Outcome {
-        let framing = ContentFraming::Chunked;
+        let framing = RequestFraming::Chunked;
         let whole = feed(framing, input.as_bytes(), usize::MAX, limits);
         assert_eq!(feed(framing, input.as_bytes(), 1, limits), whole);
         let longer = format!("{input}GET / HTTP/1.1\r\n");
@@ -402,11 +402,11 @@ mod tests {
     fn a_length_ends_by_itself() {
         let limits = Limits::default();
         for size in [1, 3, 100] {
-            let outcome = feed(ContentFraming::Length(5), b"helloGET", size, &limits);
+            let outcome = feed(RequestFraming::Length(5), b"helloGET", size, &limits);
             let expected = (b"hello".to_vec(), None, 5);
             assert_eq!(outcome, Ok(expected));
         }
-        let outcome = feed(ContentFraming::Length(5), b"hell", 1, &limits);
+        let outcome = feed(RequestFraming::Length(5), b"hell", 1, &limits);
         assert_eq!(outcome, Err(RequestError::Incomplete));
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let own = encode_own_fields(response.own_fields(), out);
+    let own = encode_own_fields(response.other_fields(), out);
     match protocol.length {
         LengthField::Absent => {}
         LengthField::Length(length) => encode_length(length, out),

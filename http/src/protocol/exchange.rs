@@ -14,7 +14,7 @@ use crate::protocol::encode::{ConnectionField, LengthField};
 pub(crate) struct Exchange {
     pub(crate) content: ResponseContent,
     pub(crate) version: PeerVersion,
-    pub(crate) expectation: Expectation,
+    pub(crate) continue_state: ContinueState,
     pub(crate) upgrade: Upgradability,
 }
 
@@ -32,12 +32,12 @@ pub(crate) enum PeerVersion {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expectation {
-    None,
+pub(crate) enum ContinueState {
+    NotExpected,
     /// The peer waits for 100 (Continue).
     Pending,
     /// 100 was sent, or content came without it.
-    Met,
+    Settled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) enum Upgradability {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum ResponseFraming {
     /// So many bytes are still to be given.
     Length(u64),
     Chunked,
@@ -70,7 +70,7 @@ impl Exchange {
     pub(crate) const UNKNOWN: Exchange = Exchange {
         content: ResponseContent::Sent,
         version: PeerVersion::Http11,
-        expectation: Expectation::None,
+        continue_state: ContinueState::NotExpected,
         upgrade: Upgradability::NotAsked,
     };
 
@@ -84,9 +84,9 @@ impl Exchange {
                 Version::HTTP_10 => PeerVersion::Http10,
                 _ => PeerVersion::Http11,
             },
-            expectation: match conclusion.expects_continue {
-                true => Expectation::Pending,
-                false => Expectation::None,
+            continue_state: match conclusion.expects_continue {
+                true => ContinueState::Pending,
+                false => ContinueState::NotExpected,
             },
             upgrade: match conclusion.upgrade {
                 true => Upgradability::Asked,
@@ -100,7 +100,7 @@ impl Exchange {
     pub(crate) fn is_common(&self) -> bool {
         self.content == ResponseContent::Sent
             && self.version == PeerVersion::Http11
-            && self.expectation != Expectation::Pending
+            && self.continue_state != ContinueState::Pending
     }
 
     /// What the response says about the connection: nothing where the peer's default is right (RFC 9112, section 9.3).
@@ -114,22 +114,26 @@ impl Exchange {
 }
 
 /// How the content of a response is framed (RFC 9112, section 6.3), and what its head says about it.
-pub(crate) fn frame_response(exchange: &Exchange, status: StatusCode, length: Option<u64>) -> (Framing, LengthField) {
+pub(crate) fn frame_response(
+    exchange: &Exchange,
+    status: StatusCode,
+    length: Option<u64>,
+) -> (ResponseFraming, LengthField) {
     // RFC 9110, sections 15.3.5 and 8.6: no content and no Content-Length.
     if status == StatusCode::NO_CONTENT {
-        return (Framing::Discarded, LengthField::Absent);
+        return (ResponseFraming::Discarded, LengthField::Absent);
     }
     // RFC 9110, section 15.4.5. A length would be that of the representation, which is not known here.
     if status == StatusCode::NOT_MODIFIED {
-        return (Framing::Discarded, LengthField::Absent);
+        return (ResponseFraming::Discarded, LengthField::Absent);
     }
     let (framing, field) = match (length, exchange.version) {
-        (Some(length), _) => (Framing::Length(length), LengthField::Length(length)),
-        (None, PeerVersion::Http11) => (Framing::Chunked, LengthField::Chunked),
-        (None, PeerVersion::Http10) => (Framing::UntilClose, LengthField::Absent),
+        (Some(length), _) => (ResponseFraming::Length(length), LengthField::Length(length)),
+        (None, PeerVersion::Http11) => (ResponseFraming::Chunked, LengthField::Chunked),
+        (None, PeerVersion::Http10) => (ResponseFraming::UntilClose, LengthField::Absent),
     };
     match exchange.content {
         ResponseContent::Sent => (framing, field),
-        ResponseContent::Withheld => (Framing::Discarded, field),
+        ResponseContent::Withheld => (ResponseFraming::Discarded, field),
     }
 }

@@ -14,19 +14,19 @@ use crate::protocol::encode::{ConnectionField, LengthField, ProtocolFields, enco
 /// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
 /// written last on this thread. Otherwise `false`, and nothing is written.
 #[inline]
-pub(crate) fn encode_like_last(
+pub(crate) fn try_write_like_last(
     response: &Response,
     content: &[u8],
     server: Option<&HeaderValue>,
     date: &HttpDate,
     out: &mut Vec<u8>,
 ) -> bool {
-    if response.status() != StatusCode::OK || !response.own_fields().is_empty() {
+    if response.status() != StatusCode::OK || !response.other_fields().is_empty() {
         return false;
     }
-    let plain = Plain { length: content.len() as u64, content_type: response.content_type(), server, date };
-    let copied = LAST.try_with(|last| match &*last.borrow() {
-        Some(last) if plain.is_of(last) => {
+    let plain = PlainHead { length: content.len() as u64, content_type: response.content_type(), server, date };
+    let copied = LAST_HEAD.try_with(|last| match &*last.borrow() {
+        Some(last) if plain.is_same_as(last) => {
             out.reserve(last.head.len() + content.len());
             out.extend_from_slice(&last.head);
             out.extend_from_slice(content);
@@ -39,14 +39,14 @@ pub(crate) fn encode_like_last(
 
 /// Writes a response head with its empty line: a copy of the last one if it is the same.
 pub(crate) fn write_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-    match Plain::of(response, protocol) {
-        Some(plain) => plain.encode_remembered(response, protocol, out),
+    match PlainHead::of(response, protocol) {
+        Some(plain) => plain.write(response, protocol, out),
         None => encode_head(response, protocol, out),
     }
 }
 
 /// What tells apart the heads that most responses have: 200, content of a known length, no fields of their own.
-struct Plain<'a> {
+struct PlainHead<'a> {
     length: u64,
     content_type: Option<&'a HeaderValue>,
     server: Option<&'a HeaderValue>,
@@ -54,7 +54,7 @@ struct Plain<'a> {
 }
 
 /// The last plain head written on a thread: within one second, the next one is often the same.
-struct Remembered {
+struct CachedHead {
     length: u64,
     content_type: Option<HeaderValue>,
     server: Option<HeaderValue>,
@@ -63,16 +63,16 @@ struct Remembered {
 }
 
 thread_local! {
-    static LAST: RefCell<Option<Remembered>> = const { RefCell::new(None) };
+    static LAST_HEAD: RefCell<Option<CachedHead>> = const { RefCell::new(None) };
 }
 
-impl<'a> Plain<'a> {
-    fn of(response: &'a Response, protocol: &ProtocolFields<'a>) -> Option<Plain<'a>> {
+impl<'a> PlainHead<'a> {
+    fn of(response: &'a Response, protocol: &ProtocolFields<'a>) -> Option<PlainHead<'a>> {
         let LengthField::Length(length) = protocol.length else { return None };
         let plain = response.status() == StatusCode::OK
             && protocol.connection == ConnectionField::Absent
-            && response.own_fields().is_empty();
-        plain.then(|| Plain {
+            && response.other_fields().is_empty();
+        plain.then(|| PlainHead {
             length,
             content_type: response.content_type(),
             server: protocol.server,
@@ -80,17 +80,17 @@ impl<'a> Plain<'a> {
         })
     }
 
-    fn is_of(&self, last: &Remembered) -> bool {
+    fn is_same_as(&self, last: &CachedHead) -> bool {
         self.length == last.length
-            && is_same(self.content_type, last.content_type.as_ref())
-            && is_same(self.server, last.server.as_ref())
+            && is_same_value(self.content_type, last.content_type.as_ref())
+            && is_same_value(self.server, last.server.as_ref())
             && *self.date == last.date
     }
 
     /// Copies the head remembered if it is the same, and writes and remembers it otherwise.
-    fn encode_remembered(&self, response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-        let copied = LAST.try_with(|last| match &*last.borrow() {
-            Some(last) if self.is_of(last) => {
+    fn write(&self, response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
+        let copied = LAST_HEAD.try_with(|last| match &*last.borrow() {
+            Some(last) if self.is_same_as(last) => {
                 out.extend_from_slice(&last.head);
                 true
             }
@@ -102,12 +102,12 @@ impl<'a> Plain<'a> {
         let start = out.len();
         encode_head(response, protocol, out);
         let head = &out[start..];
-        if head.len() > REMEMBERED_BYTES_MAX {
+        if head.len() > CACHED_BYTES_MAX {
             return;
         }
         // Fails only while the thread is ending.
-        let _ = LAST.try_with(|last| {
-            *last.borrow_mut() = Some(Remembered {
+        let _ = LAST_HEAD.try_with(|last| {
+            *last.borrow_mut() = Some(CachedHead {
                 length: self.length,
                 content_type: self.content_type.cloned(),
                 server: self.server.cloned(),
@@ -119,7 +119,7 @@ impl<'a> Plain<'a> {
 }
 
 /// Whether two values are the same; nearly always they share their memory, which is looked at first.
-fn is_same(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
+fn is_same_value(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,
         (None, None) => true,
@@ -128,7 +128,7 @@ fn is_same(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
 }
 
 /// A longer head is not remembered: a few large values should not occupy a thread's memory for good.
-const REMEMBERED_BYTES_MAX: usize = 1024;
+const CACHED_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

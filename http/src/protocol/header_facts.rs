@@ -8,7 +8,7 @@ use http::Version;
 use crate::error::RequestError;
 use crate::field::list_elements;
 use crate::limits::Limits;
-use crate::message::conclusion::{Conclusion, ContentFraming};
+use crate::message::conclusion::{Conclusion, RequestFraming};
 use crate::protocol::target::is_host;
 
 /// What was seen in the fields so far.
@@ -18,7 +18,7 @@ pub(crate) struct HeaderFacts {
     content_length: Option<u64>,
     codings: Codings,
     options: ConnectionOptions,
-    expectation: Expectation,
+    expect: ExpectField,
     upgrade: bool,
 }
 
@@ -40,11 +40,12 @@ enum Codings {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Expectation {
+enum ExpectField {
     #[default]
-    None,
+    Absent,
+    /// `100-continue`.
     Continue,
-    Unknown,
+    Unsupported,
 }
 
 /// The options of Connection that matter to a server.
@@ -63,10 +64,10 @@ impl HeaderFacts {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.note_host(index, value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expectation = match self.expectation {
-                    Expectation::Unknown => Expectation::Unknown,
-                    _ if value.eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
-                    _ => Expectation::Unknown,
+                self.expect = match self.expect {
+                    ExpectField::Unsupported => ExpectField::Unsupported,
+                    _ if value.eq_ignore_ascii_case(b"100-continue") => ExpectField::Continue,
+                    _ => ExpectField::Unsupported,
                 };
                 Ok(())
             }
@@ -101,21 +102,21 @@ impl HeaderFacts {
         }
         let framing = self.framing(is_10, limits)?;
         // RFC 9110, section 10.1.1: ignored in HTTP/1.0.
-        if self.expectation == Expectation::Unknown && !is_10 {
+        if self.expect == ExpectField::Unsupported && !is_10 {
             return Err(RequestError::Expectation);
         }
         Ok(Conclusion {
             framing,
             // RFC 9112, section 9.3.
             persistent: !self.options.close && (!is_10 || self.options.keep_alive),
-            expects_continue: self.expectation == Expectation::Continue && !is_10 && framing != ContentFraming::None,
+            expects_continue: self.expect == ExpectField::Continue && !is_10 && framing != RequestFraming::None,
             // RFC 9110, section 7.8: ignored in HTTP/1.0, and without the connection option.
             upgrade: self.upgrade && self.options.upgrade && !is_10,
         })
     }
 
     /// RFC 9112, section 6.3, for requests.
-    fn framing(&self, is_10: bool, limits: &Limits) -> Result<ContentFraming, RequestError> {
+    fn framing(&self, is_10: bool, limits: &Limits) -> Result<RequestFraming, RequestError> {
         if self.codings != Codings::Absent && is_10 {
             return Err(RequestError::TransferEncodingIn10);
         }
@@ -124,16 +125,16 @@ impl HeaderFacts {
         }
         match self.codings {
             Codings::Absent => {}
-            Codings::Chunked => return Ok(ContentFraming::Chunked),
+            Codings::Chunked => return Ok(RequestFraming::Chunked),
             Codings::OthersAndChunked => return Err(RequestError::TransferCodingUnsupported),
             Codings::Empty | Codings::NotChunked | Codings::AfterChunked => {
                 return Err(RequestError::TransferEncodingNotChunked);
             }
         }
         match self.content_length {
-            None | Some(0) => Ok(ContentFraming::None),
+            None | Some(0) => Ok(RequestFraming::None),
             Some(length) if length > limits.body_bytes_max => Err(RequestError::BodyTooLarge),
-            Some(length) => Ok(ContentFraming::Length(length)),
+            Some(length) => Ok(RequestFraming::Length(length)),
         }
     }
 
@@ -197,7 +198,7 @@ mod tests {
         facts.conclude(version, &Limits::default())
     }
 
-    fn framing(fields: &[(&str, &str)]) -> Result<ContentFraming, RequestError> {
+    fn framing(fields: &[(&str, &str)]) -> Result<RequestFraming, RequestError> {
         let mut all = vec![("Host", "a")];
         all.extend(fields);
         conclude(Version::HTTP_11, &all).map(|conclusion| conclusion.framing)
@@ -205,9 +206,9 @@ mod tests {
 
     #[test]
     fn content_length() {
-        assert_eq!(framing(&[]), Ok(ContentFraming::None));
-        assert_eq!(framing(&[("content-length", "0")]), Ok(ContentFraming::None));
-        assert_eq!(framing(&[("Content-Length", "12")]), Ok(ContentFraming::Length(12)));
+        assert_eq!(framing(&[]), Ok(RequestFraming::None));
+        assert_eq!(framing(&[("content-length", "0")]), Ok(RequestFraming::None));
+        assert_eq!(framing(&[("Content-Length", "12")]), Ok(RequestFraming::Length(12)));
         for value in ["", "+1", "-1", "1 2", "1,1", "0x1", "1a"] {
             assert_eq!(framing(&[("Content-Length", value)]), Err(RequestError::ContentLength), "{value}");
         }
@@ -229,8 +230,8 @@ mod tests {
             let fields: Vec<_> = values.iter().map(|value| ("Transfer-Encoding", *value)).collect();
             framing(&fields)
         };
-        assert_eq!(codings(&["Chunked"]), Ok(ContentFraming::Chunked));
-        assert_eq!(codings(&[" , chunked ,"]), Ok(ContentFraming::Chunked));
+        assert_eq!(codings(&["Chunked"]), Ok(RequestFraming::Chunked));
+        assert_eq!(codings(&[" , chunked ,"]), Ok(RequestFraming::Chunked));
         assert_eq!(codings(&["gzip, chunked"]), Err(E::TransferCodingUnsupported));
         assert_eq!(codings(&["gzip", "chunked"]), Err(E::TransferCodingUnsupported));
         for values in [

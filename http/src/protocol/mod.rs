@@ -40,7 +40,7 @@ use http::header::HeaderValue;
 use crate::limits::Limits;
 use crate::protocol::event::Next;
 use crate::protocol::exchange::Persistence;
-use crate::protocol::reading::{Reader, Reading};
+use crate::protocol::reading::{ContentUse, Reading};
 use crate::protocol::writing::Writing;
 
 /// HTTP/1.1 of one connection, the server's side, without I/O: bytes in, events and bytes out.
@@ -108,12 +108,12 @@ impl Protocol {
             return Next::Close;
         }
         match std::mem::replace(&mut self.reading, Reading::Ended) {
-            Reading::Content(decoder, reader) => {
-                let reader = match reader {
-                    Reader::Handler => Reader::Nobody { drained_bytes: 0 },
-                    nobody @ Reader::Nobody { .. } => nobody,
+            Reading::Content(decoder, content_use) => {
+                let content_use = match content_use {
+                    ContentUse::Handler => ContentUse::Discarded { drained_bytes: 0 },
+                    discarded @ ContentUse::Discarded { .. } => discarded,
                 };
-                self.reading = Reading::Content(decoder, reader);
+                self.reading = Reading::Content(decoder, content_use);
                 Next::Drain
             }
             Reading::Complete => {

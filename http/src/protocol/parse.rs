@@ -42,7 +42,7 @@ pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestH
 /// Requests of a pipeline, and those of one client, are often the same: a head equal to the one before on this thread is
 /// not parsed again. A whole head means the same whatever follows it.
 #[inline]
-pub(crate) fn parse_ahead(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+pub(crate) fn parse_unscanned(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
     if let Some((memory, conclusion)) = HeadMemory::reuse_last(input, limits) {
         let length = memory.head_bytes();
         return Some((RequestHead::from(memory), conclusion, length));
@@ -213,7 +213,7 @@ mod tests {
     fn a_head_is_taken_ahead_only_if_it_is_beyond_doubt() {
         let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
         let limits = Arc::new(limits);
-        let length = |input: &str| parse_ahead(input.as_bytes(), &limits).map(|parsed| parsed.2);
+        let length = |input: &str| parse_unscanned(input.as_bytes(), &limits).map(|parsed| parsed.2);
         assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
         for input in [
             "",
@@ -231,8 +231,8 @@ mod tests {
         }
         let method = "M".repeat(METHOD_BYTES_MAX + 1);
         let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(parse_ahead(input.as_bytes(), &Arc::default()).is_none());
-        assert!(parse_ahead(&input.as_bytes()[1..], &Arc::default()).is_some());
+        assert!(parse_unscanned(input.as_bytes(), &Arc::default()).is_none());
+        assert!(parse_unscanned(&input.as_bytes()[1..], &Arc::default()).is_some());
     }
 
     #[test]
@@ -272,14 +272,14 @@ mod tests {
         let limits = Arc::default();
         let input = b"POST http://b/a/x?q HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
         let followed = [input, b"abc"].concat();
-        let (mut first, conclusion, length) = parse_ahead(input, &limits).expect("valid");
+        let (mut first, conclusion, length) = parse_unscanned(input, &limits).expect("valid");
         first.push_param("name", "value");
         first.push_param_of_path("rest", 3, 1);
         first.extensions_mut().insert(1_u8);
         let of_first = first.headers().clone();
         drop(first);
         assert!(HeadMemory::reuse_last(&input[..length - 1], &limits).is_none());
-        let (again, again_conclusion, again_length) = parse_ahead(&followed, &limits).expect("valid");
+        let (again, again_conclusion, again_length) = parse_unscanned(&followed, &limits).expect("valid");
         assert_eq!((again_conclusion, again_length), (conclusion, length));
         assert_eq!((again.method(), again.path(), again.query()), (&Method::POST, "/a/x", Some("q")));
         assert_eq!((again.target(), again.header("host")), ("http://b/a/x?q", Some("b")));
@@ -294,11 +294,11 @@ mod tests {
         let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
         let strict = Arc::new(Limits { body_bytes_max: 2, ..Limits::default() });
         let short = Arc::new(Limits { head_bytes_max: 20, target_bytes_max: 10, ..Limits::default() });
-        assert!(parse_ahead(input, &Arc::default()).is_some());
+        assert!(parse_unscanned(input, &Arc::default()).is_some());
         for limits in [strict, short] {
-            assert!(parse_ahead(input, &limits).is_none());
+            assert!(parse_unscanned(input, &limits).is_none());
             // What was refused is not remembered as if it had not been.
-            assert!(parse_ahead(input, &limits).is_none());
+            assert!(parse_unscanned(input, &limits).is_none());
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::message::head::RequestHead;
 use crate::protocol::Protocol;
 use crate::protocol::content_decoder::{ContentDecoder, Found};
 use crate::protocol::event::{Event, Progress};
-use crate::protocol::exchange::{Exchange, Expectation, Persistence};
-use crate::protocol::parse::{parse_ahead, parse_head};
+use crate::protocol::exchange::{ContinueState, Exchange, Persistence};
+use crate::protocol::parse::{parse_head, parse_unscanned};
 use crate::protocol::scan::{HeadScanner, PartialHead};
 use crate::protocol::writing::Writing;
 
@@ -16,7 +16,7 @@ pub(super) enum Reading {
     /// Between requests, or within a head that came in pieces.
     Head(Option<Box<PartialHead>>),
     /// Within content.
-    Content(ContentDecoder, Reader),
+    Content(ContentDecoder, ContentUse),
     /// The request was received whole.
     Complete,
     /// Nothing more is read.
@@ -24,11 +24,11 @@ pub(super) enum Reading {
 }
 
 #[derive(Debug)]
-pub(super) enum Reader {
+pub(super) enum ContentUse {
     Handler,
     /// The response is complete; what is left of the content is thrown away up to a bound, beyond which the
     /// connection is not worth the work.
-    Nobody {
+    Discarded {
         drained_bytes: u64,
     },
 }
@@ -59,7 +59,7 @@ impl Protocol {
     pub fn receive_end(&mut self) -> Result<(), RequestError> {
         let complete = match &self.reading {
             Reading::Head(_) => !self.is_in_head(),
-            Reading::Content(_, reader) => matches!(reader, Reader::Nobody { .. }),
+            Reading::Content(_, content_use) => matches!(content_use, ContentUse::Discarded { .. }),
             Reading::Complete | Reading::Ended => true,
         };
         self.end_reading();
@@ -74,7 +74,7 @@ impl Protocol {
 
     /// Whether content of the request under way is still to come.
     pub fn has_content(&self) -> bool {
-        matches!(self.reading, Reading::Content(_, Reader::Handler))
+        matches!(self.reading, Reading::Content(_, ContentUse::Handler))
     }
 
     /// The announced length of the content still to come; `None` for the chunked coding.
@@ -90,7 +90,7 @@ impl Protocol {
             return Ok(Progress::nothing(0));
         };
         if partial.is_none()
-            && let Some((head, conclusion, length)) = parse_ahead(input, &self.limits)
+            && let Some((head, conclusion, length)) = parse_unscanned(input, &self.limits)
         {
             self.begin_exchange(&head, &conclusion);
             return Ok(Progress { consumed: length, event: Some(Event::Head(head)) });
@@ -118,7 +118,7 @@ impl Protocol {
 
     pub(super) fn begin_exchange(&mut self, head: &RequestHead, conclusion: &Conclusion) {
         self.reading = match ContentDecoder::new(conclusion.framing) {
-            Some(decoder) => Reading::Content(decoder, Reader::Handler),
+            Some(decoder) => Reading::Content(decoder, ContentUse::Handler),
             None => Reading::Complete,
         };
         if !conclusion.persistent {
@@ -128,18 +128,18 @@ impl Protocol {
     }
 
     fn receive_content(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
-        let Reading::Content(decoder, reader) = &mut self.reading else {
+        let Reading::Content(decoder, content_use) = &mut self.reading else {
             return Ok(Progress::nothing(0));
         };
         let decoded = decoder.decode(input, &self.limits)?;
         let complete = decoder.remaining() == Some(0) || matches!(decoded.found, Found::End(_));
-        let event = match reader {
-            Reader::Handler => match decoded.found {
+        let event = match content_use {
+            ContentUse::Handler => match decoded.found {
                 Found::Nothing => None,
                 Found::Content(range) => Some(Event::Content(range)),
                 Found::End(trailers) => Some(Event::End(trailers)),
             },
-            Reader::Nobody { drained_bytes } => {
+            ContentUse::Discarded { drained_bytes } => {
                 *drained_bytes += decoded.consumed as u64;
                 if *drained_bytes > self.limits.drain_bytes_max {
                     self.end_reading();
@@ -150,9 +150,9 @@ impl Protocol {
         };
         // RFC 9110, section 10.1.1: 100 may be left out once content arrives.
         if let Writing::Awaiting(exchange) = &mut self.writing
-            && exchange.expectation == Expectation::Pending
+            && exchange.continue_state == ContinueState::Pending
         {
-            exchange.expectation = Expectation::Met;
+            exchange.continue_state = ContinueState::Settled;
         }
         if complete {
             self.reading = Reading::Complete;

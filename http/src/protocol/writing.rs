@@ -10,7 +10,7 @@ use crate::protocol::date::HttpDate;
 use crate::protocol::encode::{
     CONTINUE, ConnectionField, LengthField, ProtocolFields, encode_chunk_size, encode_last_chunk,
 };
-use crate::protocol::exchange::{Exchange, Expectation, Framing, Persistence, Upgradability, frame_response};
+use crate::protocol::exchange::{ContinueState, Exchange, Persistence, ResponseFraming, Upgradability, frame_response};
 use crate::protocol::head_cache::write_head;
 use crate::protocol::reading::Reading;
 
@@ -21,7 +21,7 @@ pub(super) enum Writing {
     /// A request waits for its response.
     Awaiting(Exchange),
     /// The head of the response is written.
-    Content(Framing),
+    Content(ResponseFraming),
     /// The response is complete.
     Complete,
     /// Another protocol took over.
@@ -36,15 +36,15 @@ impl Protocol {
 
     /// Whether the peer waits for 100 (Continue) before it sends content.
     pub fn awaits_continue(&self) -> bool {
-        matches!(self.writing, Writing::Awaiting(exchange) if exchange.expectation == Expectation::Pending)
+        matches!(self.writing, Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending)
     }
 
     /// Writes 100 (Continue) if the peer waits for it. To be called when the content is first asked for (RFC 9110,
     /// section 10.1.1). Says whether something was written.
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
         match &mut self.writing {
-            Writing::Awaiting(exchange) if exchange.expectation == Expectation::Pending => {
-                exchange.expectation = Expectation::Met;
+            Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending => {
+                exchange.continue_state = ContinueState::Settled;
                 out.extend_from_slice(CONTINUE);
                 true
             }
@@ -107,15 +107,15 @@ impl Protocol {
             return Err(ResponseError::OutOfTurn);
         };
         match framing {
-            Framing::Discarded => Ok(None),
-            Framing::Length(left) => {
+            ResponseFraming::Discarded => Ok(None),
+            ResponseFraming::Length(left) => {
                 *left = left.checked_sub(length as u64).ok_or(ResponseError::LengthMismatch)?;
                 Ok(Some(b""))
             }
-            Framing::UntilClose => Ok(Some(b"")),
+            ResponseFraming::UntilClose => Ok(Some(b"")),
             // An empty chunk would end the content.
-            Framing::Chunked if length == 0 => Ok(None),
-            Framing::Chunked => {
+            ResponseFraming::Chunked if length == 0 => Ok(None),
+            ResponseFraming::Chunked => {
                 encode_chunk_size(length, out);
                 Ok(Some(b"\r\n"))
             }
@@ -124,12 +124,12 @@ impl Protocol {
 
     /// Whether content given now is sent at all; `false` for HEAD, 204 and 304. A producer need not be asked then.
     pub fn wants_content(&self) -> bool {
-        matches!(self.writing, Writing::Content(framing) if framing != Framing::Discarded)
+        matches!(self.writing, Writing::Content(framing) if framing != ResponseFraming::Discarded)
     }
 
     /// Whether the response under way ends with the connection (HTTP/1.0): only a reset shows that it is incomplete.
     pub fn content_ends_with_connection(&self) -> bool {
-        matches!(self.writing, Writing::Content(Framing::UntilClose))
+        matches!(self.writing, Writing::Content(ResponseFraming::UntilClose))
     }
 
     /// Ends the content, with a trailer section if the chunked coding is used.
@@ -141,9 +141,9 @@ impl Protocol {
             return Err(ResponseError::OutOfTurn);
         };
         match framing {
-            Framing::Length(0) | Framing::UntilClose | Framing::Discarded => {}
-            Framing::Length(_) => return Err(ResponseError::LengthMismatch),
-            Framing::Chunked => encode_last_chunk(trailers, out),
+            ResponseFraming::Length(0) | ResponseFraming::UntilClose | ResponseFraming::Discarded => {}
+            ResponseFraming::Length(_) => return Err(ResponseError::LengthMismatch),
+            ResponseFraming::Chunked => encode_last_chunk(trailers, out),
         }
         self.writing = Writing::Complete;
         Ok(())
@@ -160,7 +160,7 @@ impl Protocol {
         date: HttpDate,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponseError> {
-        if self.respond_same(response, content, &date, out) {
+        if self.try_respond_like_last(response, content, &date, out) {
             return Ok(());
         }
         self.respond(response, Some(content.len() as u64), date, out)?;
@@ -212,14 +212,14 @@ impl Protocol {
     }
 
     /// Whether the connection persists after this response is announced in its head, and must be known by then.
-    fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: Framing) {
+    fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: ResponseFraming) {
         // The peer may or may not send the content it was not asked for: what follows cannot be told.
-        let undecided = exchange.expectation == Expectation::Pending;
+        let undecided = exchange.continue_state == ContinueState::Pending;
         let too_much = match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),
             _ => false,
         };
-        if response.asks_to_close() || undecided || too_much || framing == Framing::UntilClose {
+        if response.has_close_option() || undecided || too_much || framing == ResponseFraming::UntilClose {
             self.persistence = Persistence::Closing;
         }
     }

@@ -10,7 +10,7 @@ pub(crate) const PARAMS_MAX: usize = 16;
 ///
 /// # Panics
 /// If the path is invalid, with the reason: routes are written by programmers.
-pub(crate) fn translate(path: &str) -> String {
+pub(crate) fn to_matchit_syntax(path: &str) -> String {
     assert!(path.starts_with('/'), "route {path:?}: must begin with a slash");
     assert!(
         path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
@@ -70,16 +70,16 @@ mod tests {
 
     #[test]
     fn paths_are_translated() {
-        assert_eq!(translate("/"), "/");
-        assert_eq!(translate("/ws/:room"), "/ws/{room}");
-        assert_eq!(translate("/:a/b/*rest"), "/{a}/b/{*rest}");
-        assert_eq!(translate("/a:b/{c}/"), "/a:b/{{c}}/");
+        assert_eq!(to_matchit_syntax("/"), "/");
+        assert_eq!(to_matchit_syntax("/ws/:room"), "/ws/{room}");
+        assert_eq!(to_matchit_syntax("/:a/b/*rest"), "/{a}/b/{*rest}");
+        assert_eq!(to_matchit_syntax("/a:b/{c}/"), "/a:b/{{c}}/");
     }
 
     #[test]
     fn invalid_paths_panic() {
         for path in ["", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}"] {
-            assert!(std::panic::catch_unwind(|| translate(path)).is_err(), "{path}");
+            assert!(std::panic::catch_unwind(|| to_matchit_syntax(path)).is_err(), "{path}");
         }
     }
 

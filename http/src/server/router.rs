@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
-use crate::server::pattern::{PARAMS_MAX, percent_decode, translate};
+use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
 
 /// Routes requests to handlers.
 ///
@@ -48,7 +48,7 @@ pub struct Router {
 }
 
 /// Routes of one length are searched in halves only if they are more.
-const FEW_ROUTES: usize = 4;
+const LINEAR_SEARCH_MAX: usize = 4;
 
 struct Route {
     path: String,
@@ -167,7 +167,7 @@ impl Router {
         let known = self.routes.iter().position(|route| route.path == path);
         let index = known.unwrap_or_else(|| {
             let index = self.routes.len();
-            if let Err(error) = self.tree.insert(translate(path), index) {
+            if let Err(error) = self.tree.insert(to_matchit_syntax(path), index) {
                 panic!("route {path:?}: {error}");
             }
             if !path.contains("/:") && !path.contains("/*") {
@@ -181,22 +181,22 @@ impl Router {
 
     /// The route without parameters whose path this is.
     fn find_fixed(&self, path: &str) -> Option<&Route> {
-        let alike = self.fixed.get(path.len())?;
+        let same_length = self.fixed.get(path.len())?;
         // Nearly always there are few of a length, and looking at them in turn is less than any search.
-        let place = match alike.len() {
-            ..=FEW_ROUTES => alike.iter().position(|(fixed, _)| fixed == path)?,
-            _ => alike.binary_search_by(|(fixed, _)| fixed.as_str().cmp(path)).ok()?,
+        let place = match same_length.len() {
+            ..=LINEAR_SEARCH_MAX => same_length.iter().position(|(fixed, _)| fixed == path)?,
+            _ => same_length.binary_search_by(|(fixed, _)| fixed.as_str().cmp(path)).ok()?,
         };
-        self.routes.get(alike[place].1)
+        self.routes.get(same_length[place].1)
     }
 
     fn add_fixed(&mut self, path: &str, index: usize) {
         if self.fixed.len() <= path.len() {
             self.fixed.resize_with(path.len() + 1, Vec::new);
         }
-        let alike = &mut self.fixed[path.len()];
-        let place = alike.partition_point(|(fixed, _)| fixed.as_str() < path);
-        alike.insert(place, (path.to_owned(), index));
+        let same_length = &mut self.fixed[path.len()];
+        let place = same_length.partition_point(|(fixed, _)| fixed.as_str() < path);
+        same_length.insert(place, (path.to_owned(), index));
     }
 
     /// The route of a path. The parameters are added to the request.
@@ -234,7 +234,7 @@ impl Router {
     fn handle_unrouted(&self, request: Request) -> Reply {
         let path = request.path();
         if path == "*" {
-            return Reply::Ready(self.options_of_all());
+            return Reply::Ready(self.options_asterisk());
         }
         let nested = self.nested.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, handler)| handler);
         match nested.or(self.fallback.as_ref()) {
@@ -244,7 +244,7 @@ impl Router {
     }
 
     /// `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7).
-    fn options_of_all(&self) -> Response {
+    fn options_asterisk(&self) -> Response {
         let methods = self.routes.iter().flat_map(|route| &route.methods);
         let allow = allow(methods.map(|(method, _)| method.as_str()));
         Response::new(StatusCode::NO_CONTENT).with_header(header::ALLOW, allow)

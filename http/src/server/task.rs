@@ -25,7 +25,7 @@ use crate::message::on_upgrade::OnUpgrade;
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
 use crate::server::config::HttpConfig;
-use crate::server::conn::{Coalesced, Conn, Lost};
+use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
 
 /// What all connections of a server share: the handler and the settings.
@@ -93,8 +93,8 @@ async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> 
     let upgraded = exchange_all(&conn, &*service.handler, &config).await;
     // A body may outlive its request in somebody's hands; the connection must not.
     conn.close();
-    let (connection, takeover) = upgraded.ok().flatten()?;
-    Some(takeover.start(connection))
+    let (connection, on_upgrade) = upgraded.ok().flatten()?;
+    Some(on_upgrade.start(connection))
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or another protocol takes over.
@@ -102,21 +102,21 @@ async fn exchange_all<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     config: &HttpConfig,
-) -> Result<Option<(Connection, OnUpgrade)>, Lost> {
+) -> Result<Option<(Connection, OnUpgrade)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
-        let (begun, unsent) = answer_at_once(conn, handler, head);
+        let (uncoalesced, unsent) = answer_ready(conn, handler, head);
         if let Some(coalesced) = unsent? {
-            conn.send_gathered_late(coalesced).await?;
+            conn.send_coalesced(coalesced).await?;
         }
-        let Some(Begun { reply, asks_upgrade }) = begun? else { continue };
+        let Some(Uncoalesced { reply, asks_upgrade }) = uncoalesced? else { continue };
         let mut response = match reply {
             Reply::Ready(response) => response,
-            Reply::Pending(future) => answer(conn, future, config).await?,
+            Reply::Pending(future) => await_reply(conn, future, config).await?,
         };
         match response.take_body() {
-            ResponseBody::Upgrade(takeover) => {
+            ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
-                    return Ok(Some((connection, takeover)));
+                    return Ok(Some((connection, on_upgrade)));
                 }
                 let (refusal, text) = refused_upgrade(&response, asks_upgrade);
                 send_whole(conn, refusal, text).await?;
@@ -130,29 +130,29 @@ async fn exchange_all<H: Handler>(
 }
 
 /// A reply that takes its time, or its way.
-struct Begun {
+struct Uncoalesced {
     reply: Reply,
     asks_upgrade: bool,
 }
 
 /// Answers this request and those received whole behind it, as far as their responses are there at once and small.
 /// Gives the first reply that is not so, and what there was no space for, which is to be sent before.
-fn answer_at_once<H: Handler>(
+fn answer_ready<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
-) -> (Result<Option<Begun>, Lost>, Result<Option<Coalesced>, Lost>) {
+) -> (Result<Option<Uncoalesced>, ConnectionLost>, Result<Option<Coalesced>, ConnectionLost>) {
     let mut coalesced = Coalesced::new();
-    let begun = gather_answers(conn, handler, head, &mut coalesced);
-    (begun, conn.send_gathered(coalesced))
+    let uncoalesced = coalesce_answers(conn, handler, head, &mut coalesced);
+    (uncoalesced, conn.try_send_coalesced(coalesced))
 }
 
-fn gather_answers<H: Handler>(
+fn coalesce_answers<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
     coalesced: &mut Coalesced,
-) -> Result<Option<Begun>, Lost> {
+) -> Result<Option<Uncoalesced>, ConnectionLost> {
     let mut next = Some(head);
     while let Some(head) = next {
         let asks_upgrade = head.wants_upgrade();
@@ -160,9 +160,9 @@ fn gather_answers<H: Handler>(
             Some(number) => Body::of_connection(Rc::clone(conn) as Rc<_>, number),
             None => Body::default(),
         };
-        match begin_answer(conn, handler, Request::new(head, body)) {
-            Reply::Ready(response) if conn.gather(&response, coalesced)? => {}
-            reply => return Ok(Some(Begun { reply, asks_upgrade })),
+        match call_handler(conn, handler, Request::new(head, body)) {
+            Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
+            reply => return Ok(Some(Uncoalesced { reply, asks_upgrade })),
         }
         next = conn.next_head(coalesced);
     }
@@ -170,7 +170,7 @@ fn gather_answers<H: Handler>(
 }
 
 /// Calls the handler.
-fn begin_answer<H: Handler>(conn: &Conn, handler: &H, request: Request) -> Reply {
+fn call_handler<H: Handler>(conn: &Conn, handler: &H, request: Request) -> Reply {
     match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
         Ok(reply) => reply,
         Err(panic) => Reply::Ready(panicked(conn, &*panic)),
@@ -178,7 +178,11 @@ fn begin_answer<H: Handler>(conn: &Conn, handler: &H, request: Request) -> Reply
 }
 
 /// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
-async fn answer(conn: &Conn, mut future: LocalBoxFuture<Response>, config: &HttpConfig) -> Result<Response, Lost> {
+async fn await_reply(
+    conn: &Conn,
+    mut future: LocalBoxFuture<Response>,
+    config: &HttpConfig,
+) -> Result<Response, ConnectionLost> {
     let mut timeout = None;
     poll_fn(|cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -203,7 +207,7 @@ async fn answer(conn: &Conn, mut future: LocalBoxFuture<Response>, config: &Http
     .await
 }
 
-async fn send_whole(conn: &Conn, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
+async fn send_whole(conn: &Conn, response: Response, content: Option<Bytes>) -> Result<(), ConnectionLost> {
     let (response, content) = match sendable(response) {
         Ok(response) => (response, content.unwrap_or_default()),
         Err(replacement) => (replacement, Bytes::new()),
@@ -211,7 +215,11 @@ async fn send_whole(conn: &Conn, response: Response, content: Option<Bytes>) -> 
     conn.send_whole(&response, content).await
 }
 
-async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
+async fn send_stream(
+    conn: &Conn,
+    response: Response,
+    mut stream: Box<dyn ContentStream>,
+) -> Result<(), ConnectionLost> {
     let response = match sendable(response) {
         Ok(response) => response,
         Err(replacement) => return send_whole(conn, replacement, None).await,
@@ -226,8 +234,8 @@ async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn Conten
             Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
             Err(panic) => {
                 log::error!("response content panicked: {}", panic_text(&*panic));
-                conn.truncate();
-                Poll::Ready(Err(Lost))
+                conn.mark_incomplete();
+                Poll::Ready(Err(ConnectionLost))
             }
         })
         .await?;
@@ -239,8 +247,8 @@ async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn Conten
             }
             Some(Err(error)) => {
                 log::warn!("response content given up: {error}");
-                conn.truncate();
-                return Err(Lost);
+                conn.mark_incomplete();
+                return Err(ConnectionLost);
             }
         }
     }

@@ -9,19 +9,19 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use super::{Conn, Lost, date_now};
+use super::{Conn, ConnectionLost, date_now};
 use crate::message::head::RequestHead;
 use crate::message::response::{Response, ResponseBody};
 
 /// Responses are coalesced up to this size, and then one more: what a peer that does not read makes its connection hold
 /// beside the outbound queue.
-const GATHERED_BYTES_MAX: usize = 4096;
+const COALESCED_BYTES_MAX: usize = 4096;
 
-/// Memory above this is not kept: one large response should not occupy a thread's memory for good.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Memory above this is not reused: one large response should not occupy a thread's memory for good.
+const REUSED_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
-    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static REUSED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Encoded responses that are to be sent together.
@@ -29,24 +29,24 @@ pub(crate) struct Coalesced(Vec<u8>);
 
 impl Coalesced {
     pub(crate) fn new() -> Coalesced {
-        Coalesced(KEPT.try_with(Cell::take).unwrap_or_default())
+        Coalesced(REUSED.try_with(Cell::take).unwrap_or_default())
     }
 }
 
 impl Drop for Coalesced {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0);
-        if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+        if (1..=REUSED_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             // Fails only while the thread is ending.
-            let _ = KEPT.try_with(|kept| kept.set(bytes));
+            let _ = REUSED.try_with(|reused| reused.set(bytes));
         }
     }
 }
 
 impl Conn {
     /// Encodes a response if it is a whole and small one, and says whether it is.
-    pub(crate) fn gather(&self, response: &Response, coalesced: &mut Coalesced) -> Result<bool, Lost> {
+    pub(crate) fn coalesce(&self, response: &Response, coalesced: &mut Coalesced) -> Result<bool, ConnectionLost> {
         static NONE: Bytes = Bytes::new();
         let content = match response.body() {
             ResponseBody::Bytes(content) if content.len() <= COPY_BYTES_MAX => content,
@@ -57,13 +57,13 @@ impl Conn {
             return Ok(false);
         }
         let state = &mut *self.0.borrow_mut();
-        if state.connection.as_ref().ok_or(Lost)?.is_draining() {
+        if state.connection.as_ref().ok_or(ConnectionLost)?.is_draining() {
             state.protocol.close_after_response();
         }
         let date = *state.date.get_or_insert_with(date_now);
         state.protocol.respond_whole(response, content, date, &mut coalesced.0).map_err(|error| {
             log::error!("response given up: {error}");
-            Lost
+            ConnectionLost
         })?;
         Ok(true)
     }
@@ -72,33 +72,33 @@ impl Conn {
     /// done before.
     pub(crate) fn next_head(&self, coalesced: &Coalesced) -> Option<RequestHead> {
         let state = &mut *self.0.borrow_mut();
-        if state.with_content || coalesced.0.len() >= GATHERED_BYTES_MAX {
+        if state.has_body || coalesced.0.len() >= COALESCED_BYTES_MAX {
             return None;
         }
         state.take_whole_head()
     }
 
     /// Sends what was coalesced if there is space for it. Otherwise gives it back, to be sent with
-    /// [`send_gathered_late`](Conn::send_gathered_late).
-    pub(crate) fn send_gathered(&self, mut coalesced: Coalesced) -> Result<Option<Coalesced>, Lost> {
+    /// [`send_coalesced`](Conn::send_coalesced).
+    pub(crate) fn try_send_coalesced(&self, mut coalesced: Coalesced) -> Result<Option<Coalesced>, ConnectionLost> {
         if coalesced.0.is_empty() {
             return Ok(None);
         }
         let state = self.0.borrow();
-        let sender = state.sender().ok_or(Lost)?;
+        let sender = state.sender().ok_or(ConnectionLost)?;
         match sender.try_append(coalesced.0.len(), |out| append(&mut coalesced.0, out)) {
             Ok(()) => Ok(None),
             Err(SendError::Full) => Ok(Some(coalesced)),
-            Err(_) => Err(Lost),
+            Err(_) => Err(ConnectionLost),
         }
     }
 
     /// Waits for space and sends what was coalesced.
-    pub(crate) async fn send_gathered_late(&self, mut coalesced: Coalesced) -> Result<(), Lost> {
+    pub(crate) async fn send_coalesced(&self, mut coalesced: Coalesced) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, coalesced.0.len())).await?;
         let state = self.0.borrow();
-        let sender = state.sender().ok_or(Lost)?;
-        sender.append(|out| append(&mut coalesced.0, out)).map_err(|_| Lost)
+        let sender = state.sender().ok_or(ConnectionLost)?;
+        sender.append(|out| append(&mut coalesced.0, out)).map_err(|_| ConnectionLost)
     }
 }
 

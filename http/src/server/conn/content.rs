@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tidegate_engine::{ReceiveError, SendError};
 
 use super::receive::Input;
-use super::{Armed, Conn, State};
+use super::{Conn, ReadDeadline, State};
 use crate::error::{BodyError, RequestError};
 use crate::message::body::ContentSource;
 
@@ -31,13 +31,13 @@ impl ContentSource for Conn {
         self.state_of(request)?.trailers.take()
     }
 
-    fn end_wait(&self, request: u64) {
+    fn cancel_wait(&self, request: u64) {
         // Called from a drop, which may come at any time; the wait is then ended with the request.
         if let Ok(mut state) = self.0.try_borrow_mut()
             && state.request == request
         {
             state.reader = None;
-            state.end_wait();
+            state.cancel_wait();
         }
     }
 }
@@ -54,18 +54,18 @@ impl State {
     /// A body that is still in somebody's hands reads nothing more: what is left is not its content. Gives who is to be
     /// told.
     pub(super) fn end_request(&mut self) -> Option<Waker> {
-        if !std::mem::take(&mut self.with_content) {
+        if !std::mem::take(&mut self.has_body) {
             return None;
         }
         self.failure.get_or_insert(BodyError::Finished);
-        self.end_wait();
+        self.cancel_wait();
         self.reader.take()
     }
 
     /// Nobody waits for content any longer: the time for it does not run on.
-    fn end_wait(&mut self) {
-        if self.armed == Armed::Content && self.protocol.has_content() {
-            self.disarm();
+    fn cancel_wait(&mut self) {
+        if self.read_deadline == ReadDeadline::Content && self.protocol.has_content() {
+            self.clear_read_deadline();
         }
     }
 
@@ -93,7 +93,7 @@ impl State {
             if let Err(error) = self.send_continue() {
                 return self.fail(BodyError::Connection(error.to_string()));
             }
-            match self.poll_receive(Armed::Content, cx) {
+            match self.poll_receive(ReadDeadline::Content, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {

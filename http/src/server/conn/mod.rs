@@ -30,7 +30,7 @@ use crate::server::config::HttpConfig;
 
 /// The connection is of no more use for HTTP; dropping it is all that is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lost;
+pub(crate) struct ConnectionLost;
 
 pub(crate) struct Conn(RefCell<State>);
 
@@ -40,11 +40,11 @@ struct State {
     protocol: Protocol,
     /// Received and not consumed; never empty.
     chunk: Option<Chunk>,
-    armed: Armed,
+    read_deadline: ReadDeadline,
     /// The number of the request under way, from 1.
     request: u64,
     /// The request under way came with content, which somebody may be reading.
-    with_content: bool,
+    has_body: bool,
     /// Why the content of the request under way cannot be read on.
     failure: Option<BodyError>,
     /// Whoever waits for content: not always the task of the connection.
@@ -57,8 +57,8 @@ struct State {
 
 /// What the read deadline of the connection stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Armed {
-    Nothing,
+enum ReadDeadline {
+    None,
     /// The rest of a head. Not renewed by bytes that arrive.
     Head,
     /// The first byte of the next request.
@@ -75,9 +75,9 @@ impl Conn {
             connection: Some(connection),
             protocol,
             chunk: None,
-            armed: Armed::Nothing,
+            read_deadline: ReadDeadline::None,
             request: 0,
-            with_content: false,
+            has_body: false,
             failure: None,
             reader: None,
             trailers: None,
@@ -100,12 +100,12 @@ impl Conn {
     /// The number of the request under way, if it has content.
     pub(crate) fn request_with_content(&self) -> Option<u64> {
         let state = self.0.borrow();
-        state.with_content.then_some(state.request)
+        state.has_body.then_some(state.request)
     }
 
     /// Ready if the peer has reset the connection while nobody reads from it. Does not look while content is to be
     /// read: the reader sees it then.
-    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<Lost> {
+    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let mut state = self.0.borrow_mut();
         // The handler waits: by its answer, time will have passed.
         state.date = None;
@@ -113,10 +113,11 @@ impl Conn {
     }
 
     /// Waits for space for a piece of this size. A peer that takes nothing is given up by the write timeout.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), Lost>> {
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), ConnectionLost>> {
         let mut state = self.0.borrow_mut();
-        let polled =
-            state.sender().map_or(Poll::Ready(Err(Lost)), |sender| sender.poll_ready(cx, bytes).map_err(|_| Lost));
+        let polled = state.sender().map_or(Poll::Ready(Err(ConnectionLost)), |sender| {
+            sender.poll_ready(cx, bytes).map_err(|_| ConnectionLost)
+        });
         if polled.is_pending() {
             state.date = None;
         }
@@ -141,7 +142,7 @@ impl Conn {
     }
 
     /// Resets the connection unless its end can be told from the end of the content.
-    pub(crate) fn truncate(&self) {
+    pub(crate) fn mark_incomplete(&self) {
         let state = self.0.borrow();
         if state.protocol.content_ends_with_connection()
             && let Some(sender) = state.sender()
@@ -161,9 +162,9 @@ impl State {
         self.connection.as_ref().map(Connection::sender)
     }
 
-    fn disarm(&mut self) {
-        if self.armed != Armed::Nothing {
-            self.armed = Armed::Nothing;
+    fn clear_read_deadline(&mut self) {
+        if self.read_deadline != ReadDeadline::None {
+            self.read_deadline = ReadDeadline::None;
             if let Some(connection) = &self.connection {
                 connection.set_read_deadline(None);
             }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tidegate_engine::{Connection, ReceiveError};
 
-use super::{Armed, Lost, State, date_now};
+use super::{ConnectionLost, ReadDeadline, State, date_now};
 use crate::error::RequestError;
 use crate::message::head::RequestHead;
 use crate::message::head_memory::Addresses;
@@ -34,14 +34,14 @@ impl State {
                 Ok(None) => {}
                 Err(error) => return self.refuse(error),
             }
-            let waiting = match next {
-                Next::Drain => Armed::Content,
-                _ if self.request == 0 || self.protocol.is_in_head() => Armed::Head,
-                _ => Armed::KeepAlive,
+            let deadline = match next {
+                Next::Drain => ReadDeadline::Content,
+                _ if self.request == 0 || self.protocol.is_in_head() => ReadDeadline::Head,
+                _ => ReadDeadline::KeepAlive,
             };
-            match self.poll_receive(waiting, cx) {
+            match self.poll_receive(deadline, cx) {
                 // Looked at after the waker is set: a shutdown that begins later wakes, one that began before is seen.
-                Poll::Pending if self.is_over(waiting) => return Poll::Ready(None),
+                Poll::Pending if self.is_over(deadline) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
@@ -60,7 +60,7 @@ impl State {
     /// The next request, if the one before is answered and its head was received whole.
     pub(super) fn take_whole_head(&mut self) -> Option<RequestHead> {
         let chunk = self.chunk.as_mut()?;
-        let (head, length) = self.protocol.receive_next(chunk)?;
+        let (head, length) = self.protocol.try_receive_next(chunk)?;
         chunk.advance(length);
         if chunk.is_empty() {
             self.chunk = None;
@@ -69,10 +69,10 @@ impl State {
     }
 
     fn begin_request(&mut self, mut head: RequestHead) -> RequestHead {
-        self.disarm();
+        self.clear_read_deadline();
         self.request += 1;
         if self.protocol.has_content() {
-            self.with_content = true;
+            self.has_body = true;
             self.failure = None;
             self.trailers = None;
         }
@@ -83,8 +83,8 @@ impl State {
     }
 
     /// Whether a graceful shutdown ends the wait: nothing of another request was received.
-    fn is_over(&self, waiting: Armed) -> bool {
-        let idle = waiting == Armed::KeepAlive || !self.protocol.is_in_head();
+    fn is_over(&self, deadline: ReadDeadline) -> bool {
+        let idle = deadline == ReadDeadline::KeepAlive || !self.protocol.is_in_head();
         idle && self.connection.as_ref().is_none_or(Connection::is_draining)
     }
 
@@ -129,43 +129,47 @@ impl State {
     }
 
     /// Waits for bytes: `true` if some came, `false` at the end of the stream.
-    pub(super) fn poll_receive(&mut self, waiting: Armed, cx: &mut Context<'_>) -> Poll<Result<bool, ReceiveError>> {
+    pub(super) fn poll_receive(
+        &mut self,
+        deadline: ReadDeadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, ReceiveError>> {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Ok(false));
         };
         self.date = None;
         match connection.poll_receive(cx) {
             Poll::Pending => {
-                if self.armed != waiting {
-                    let timeout = match waiting {
-                        Armed::KeepAlive => self.config.keep_alive_timeout,
-                        Armed::Content => self.config.content_timeout,
-                        Armed::Head | Armed::Nothing => self.config.header_timeout,
+                if self.read_deadline != deadline {
+                    let timeout = match deadline {
+                        ReadDeadline::KeepAlive => self.config.keep_alive_timeout,
+                        ReadDeadline::Content => self.config.content_timeout,
+                        ReadDeadline::Head | ReadDeadline::None => self.config.header_timeout,
                     };
                     connection.set_read_timeout(timeout);
-                    self.armed = waiting;
+                    self.read_deadline = deadline;
                 }
                 Poll::Pending
             }
             Poll::Ready(Ok(Some(chunk))) => {
                 // The time for a head does not start anew with each of its bytes.
-                if waiting != Armed::Head {
-                    self.disarm();
+                if deadline != ReadDeadline::Head {
+                    self.clear_read_deadline();
                 }
                 self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(false)),
             Poll::Ready(Err(error)) => {
-                self.disarm();
+                self.clear_read_deadline();
                 Poll::Ready(Err(error))
             }
         }
     }
 
-    pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+    pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let Some(connection) = &mut self.connection else {
-            return Poll::Ready(Lost);
+            return Poll::Ready(ConnectionLost);
         };
         if self.chunk.is_some() || self.protocol.has_content() {
             return Poll::Pending;
@@ -177,7 +181,7 @@ impl State {
             }
             // The peer may have ended its side only, and still wait for the response.
             Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(Lost),
+            Poll::Ready(Err(_)) => Poll::Ready(ConnectionLost),
         }
     }
 }
