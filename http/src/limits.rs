@@ -1,23 +1,22 @@
-//! The bounds every request is held to.
+//! The limits of a request.
 //!
-//! Owns the numbers and their check, nothing else. The parser and the protocol machine read them; a server parses its
-//! configuration into a [`Limits`] once, calls [`Limits::check`], and shares it between all connections.
+//! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`] once
+//! and shares one [`Limits`] between all connections.
 
 use thiserror::Error;
 
-/// The most fields a head can be allowed to have, whatever [`Limits::fields_max`] asks for: the parser keeps its
-/// field table on the stack.
+/// The largest value of [`Limits::fields_max`]: the parser keeps its field table on the stack.
 pub const FIELDS_CEILING: usize = 256;
 
-/// The longest request-target that can be allowed: what `http::Uri` can hold.
+/// The largest value of [`Limits::target_bytes_max`]: what `http::Uri` can hold.
 pub const TARGET_BYTES_CEILING: usize = 65_534;
 
-/// The largest head that can be allowed. Positions in a head are 32 bits wide, and a head is held in memory whole.
+/// The largest value of [`Limits::head_bytes_max`]: positions in a head are 32 bits wide, and a head is in memory whole.
 pub const HEAD_BYTES_CEILING: usize = 16 * 1024 * 1024;
 
-/// The bounds of one request.
+/// The limits of one request. Exceeding one is answered with the status named at it.
 ///
-/// All have defaults; override single ones with struct update syntax.
+/// All have defaults; override some with struct update syntax.
 ///
 /// ```
 /// use tidegate_http::Limits;
@@ -27,24 +26,25 @@ pub const HEAD_BYTES_CEILING: usize = 16 * 1024 * 1024;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB.
+    /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
+    /// [`HEAD_BYTES_CEILING`].
     pub head_bytes_max: usize,
     /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most [`FIELDS_CEILING`].
     pub fields_max: usize,
-    /// Bytes of the request-target. Beyond: 414. Default 8 KiB, which is what RFC 9110, section 4.1 asks for.
+    /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
+    /// [`TARGET_BYTES_CEILING`].
     pub target_bytes_max: usize,
     /// Bytes of a request's content, after decoding the transfer coding. Beyond: 413. Default 100 MiB.
     pub body_bytes_max: u64,
     /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
     pub chunk_line_bytes_max: usize,
-    /// Bytes of chunk extensions in one request. They are skipped unread, so a body made of them would be work for
-    /// nothing. Beyond: 400. Default 16 KiB.
+    /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400. Default
+    /// 16 KiB.
     pub chunk_extension_bytes_max: usize,
     /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
     pub trailer_bytes_max: usize,
-    /// Bytes of content read and thrown away when a handler answered without reading all of it, so that the
-    /// connection can be used again. Beyond: the connection closes. Default 256 KiB, about what a peer has already
-    /// put on the way.
+    /// Bytes of unread content that are discarded after the response, to keep the connection for the next request.
+    /// Beyond: the connection closes. Default 256 KiB, about what a peer has in flight.
     pub drain_bytes_max: u64,
 }
 
@@ -64,43 +64,52 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks that the bounds make sense together.
+    /// Checks each limit, and that they fit together. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
-    /// The protocol machine works with unchecked limits too, and treats a value above its ceiling as the ceiling.
+    /// [`Protocol`](crate::Protocol) works with unchecked limits too, and treats a value above its ceiling as the ceiling.
     ///
     /// # Errors
-    /// The first bound that is zero or above its ceiling.
+    /// The first limit that is zero or above its ceiling.
     pub fn check(&self) -> Result<(), LimitsError> {
-        within("head_bytes_max", self.head_bytes_max, HEAD_BYTES_CEILING)?;
-        within("fields_max", self.fields_max, FIELDS_CEILING)?;
-        within("target_bytes_max", self.target_bytes_max, TARGET_BYTES_CEILING)?;
-        within("chunk_line_bytes_max", self.chunk_line_bytes_max, HEAD_BYTES_CEILING)?;
-        within("trailer_bytes_max", self.trailer_bytes_max, HEAD_BYTES_CEILING)?;
+        for (name, value, ceiling) in [
+            ("head_bytes_max", self.head_bytes_max, HEAD_BYTES_CEILING),
+            ("fields_max", self.fields_max, FIELDS_CEILING),
+            ("target_bytes_max", self.target_bytes_max, TARGET_BYTES_CEILING),
+            ("chunk_line_bytes_max", self.chunk_line_bytes_max, HEAD_BYTES_CEILING),
+            ("trailer_bytes_max", self.trailer_bytes_max, HEAD_BYTES_CEILING),
+        ] {
+            if !(1..=ceiling).contains(&value) {
+                return Err(LimitsError::OutOfRange { name, value, ceiling });
+            }
+        }
         if self.target_bytes_max >= self.head_bytes_max {
-            return Err(LimitsError::TargetAboveHead);
+            return Err(LimitsError::TargetAboveHead { target: self.target_bytes_max, head: self.head_bytes_max });
         }
         Ok(())
     }
 }
 
-/// A bound that cannot work.
+/// A limit that [`Limits::check`] refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitsError {
-    /// The bound of this name must be between 1 and its ceiling.
-    #[error("{name} must be between 1 and {ceiling}")]
+    /// The value is zero or above the ceiling.
+    #[error("invalid {name} {value}: must be 1 to {ceiling}")]
     OutOfRange {
         /// The field of [`Limits`].
         name: &'static str,
-        /// The largest value it may have.
+        /// Its value.
+        value: usize,
+        /// The largest value allowed.
         ceiling: usize,
     },
-    /// A target of the allowed length would not fit in a head of the allowed length.
-    #[error("target_bytes_max must be below head_bytes_max")]
-    TargetAboveHead,
-}
-
-fn within(name: &'static str, value: usize, ceiling: usize) -> Result<(), LimitsError> {
-    if (1..=ceiling).contains(&value) { Ok(()) } else { Err(LimitsError::OutOfRange { name, ceiling }) }
+    /// A target of the allowed length does not fit in a head of the allowed size.
+    #[error("invalid target_bytes_max {target}: must be below head_bytes_max, which is {head}")]
+    TargetAboveHead {
+        /// The value of [`Limits::target_bytes_max`].
+        target: usize,
+        /// The value of [`Limits::head_bytes_max`].
+        head: usize,
+    },
 }
 
 #[cfg(test)]
@@ -115,7 +124,8 @@ mod tests {
     #[test]
     fn zero_and_too_large_are_named() {
         let limits = Limits { fields_max: FIELDS_CEILING + 1, ..Limits::default() };
-        assert_eq!(limits.check(), Err(LimitsError::OutOfRange { name: "fields_max", ceiling: FIELDS_CEILING }));
+        let error = limits.check().expect_err("too large");
+        assert_eq!(error.to_string(), "invalid fields_max 257: must be 1 to 256");
         let limits = Limits { head_bytes_max: 0, ..Limits::default() };
         assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
     }
@@ -123,6 +133,6 @@ mod tests {
     #[test]
     fn the_target_fits_in_the_head() {
         let limits = Limits { head_bytes_max: 1024, target_bytes_max: 1024, ..Limits::default() };
-        assert_eq!(limits.check(), Err(LimitsError::TargetAboveHead));
+        assert_eq!(limits.check(), Err(LimitsError::TargetAboveHead { target: 1024, head: 1024 }));
     }
 }

@@ -1,7 +1,7 @@
 //! The content of a request, read piece by piece.
 //!
-//! Owns [`Body`] and the collecting helpers. Where content comes from is behind a private trait: the server pulls it out
-//! of the connection when it is asked for, which is the backpressure. Content that is never asked for is never read.
+//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server receives
+//! from the connection only while a body is read, which is the backpressure.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,7 +15,21 @@ use crate::error::BodyError;
 
 /// The content of a request, read piece by piece.
 ///
-/// Dropping it unread is fine: the server reads a little more to keep the connection, or closes it.
+/// It can be dropped unread: the server then discards up to
+/// [`Limits::drain_bytes_max`](crate::Limits::drain_bytes_max) bytes to keep the connection, or closes it.
+///
+/// ```
+/// use tidegate_http::{BodyError, Request, Response};
+///
+/// /// Counts lines without holding the content in memory.
+/// async fn count_lines(mut request: Request) -> Result<Response, BodyError> {
+///     let mut lines = 0;
+///     while let Some(piece) = request.body_mut().chunk().await? {
+///         lines += piece.iter().filter(|&&byte| byte == b'\n').count();
+///     }
+///     Ok(Response::text(format!("{lines} lines")))
+/// }
+/// ```
 #[derive(Default)]
 pub struct Body {
     source: Source,
@@ -32,20 +46,21 @@ enum Source {
     },
 }
 
-/// Where the content of the request under way comes from.
+/// The source of a request's content: the connection it arrives on.
 ///
-/// `request` numbers the requests of a connection: a body that outlives its request must not read the next one's.
+/// `request` is the request's number on its connection: a body that outlives its request must not read the content of the
+/// next one.
 pub(crate) trait ContentSource {
     /// The next piece, never empty; `None` at the end.
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
 
-    /// The bytes still to come, if that is known.
+    /// The bytes to come, if known.
     fn remaining(&self, request: u64) -> Option<u64>;
 
     /// The trailer section, once the content is complete.
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
 
-    /// Nobody waits for the next piece any longer.
+    /// The wait for the next piece was given up.
     fn cancel_wait(&self, request: u64);
 }
 
@@ -54,9 +69,9 @@ impl Body {
         Body { source: Source::Connection { content, request } }
     }
 
-    /// The next piece of content as it arrived; `None` at the end. Pieces are never empty.
+    /// Reads the next piece of content as it arrived; `None` at the end. Pieces are never empty.
     ///
-    /// The first call sends 100 (Continue) if the peer waits for it.
+    /// The first call sends 100 (Continue) if the peer waits for it. Dropping the future loses no content.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -65,8 +80,8 @@ impl Body {
         poll_fn(|cx| wait.0.poll_chunk(cx)).await
     }
 
-    /// See [`chunk`](Body::chunk). The time the content may take counts from the first call that is pending to the
-    /// next that is ready.
+    /// Polls for the next piece, as [`chunk`](Body::chunk) does.
+    /// [`content_timeout`](crate::HttpConfig::content_timeout) runs from the first pending call to the next ready one.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match &mut self.source {
             Source::Empty => Poll::Ready(Ok(None)),
@@ -79,7 +94,7 @@ impl Body {
         }
     }
 
-    /// The bytes still to come; `None` if the peer did not announce them (the chunked coding).
+    /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
     pub fn remaining(&self) -> Option<u64> {
         match &self.source {
             Source::Empty => Some(0),
@@ -88,8 +103,8 @@ impl Body {
         }
     }
 
-    /// The trailer section of the chunked coding, once [`chunk`](Body::chunk) gave `None`. Its fields are the peer's
-    /// word only, and never part of the head's (RFC 9110, section 6.5).
+    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are never
+    /// merged into those of the head (RFC 9110, section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),
@@ -97,7 +112,7 @@ impl Body {
         }
     }
 
-    /// Reads the rest into memory. Memory grows with what arrives, not with what was announced.
+    /// Reads the rest into memory, which grows with the received bytes, not with the announced length.
     pub(super) async fn collect(&mut self, limit: u64) -> Result<Bytes, BodyError> {
         if self.remaining().is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge(limit));
@@ -121,7 +136,7 @@ impl Body {
     }
 }
 
-/// Waits for a piece of content. Given up, it takes the time for the piece with it.
+/// A wait for a piece of content. Dropping it cancels the content timeout.
 struct Wait<'a>(&'a mut Body);
 
 impl Drop for Wait<'_> {

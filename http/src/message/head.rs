@@ -1,8 +1,8 @@
-//! The head of one request: method, target, version and fields, in an owned copy of what was received.
+//! The head of one request: method, target, version and fields, in an owned copy of the received bytes.
 //!
-//! Owns the bytes and the positions of the parts in them, and the accessors. `parse` fills it, the router adds path
-//! parameters, handlers read it. It never validates: what `parse` let through is valid. A head is `Send` and `Sync`
-//! and does not depend on its connection, so it can be kept as long as it is of use.
+//! Owns the accessors; the bytes are in `head_memory`. `protocol::parse` makes heads, the router adds path parameters,
+//! handlers read them. It never validates: `parse` has. A head is `Send` and `Sync`, does not depend on its connection,
+//! and can outlive it.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -15,7 +15,16 @@ use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 
 /// The method, request-target, version and fields of a request, and its path parameters once it is routed.
 ///
-/// As large as a pointer; its memory comes from a small pool of the thread it is made on.
+/// A [`Request`](crate::Request) dereferences to it. It is one pointer wide; its memory comes from a small pool of its
+/// thread.
+///
+/// ```
+/// let head = b"GET /rooms/7?page=2 HTTP/1.1\r\nHost: example.com\r\n\r\n";
+/// let request = tidegate_http::Request::parse(head, "")?;
+/// assert_eq!((request.path(), request.query()), ("/rooms/7", Some("page=2")));
+/// assert_eq!(request.header("host"), Some("example.com"));
+/// # Ok::<(), tidegate_http::RequestError>(())
+/// ```
 pub struct RequestHead(Option<Box<HeadMemory>>);
 
 impl RequestHead {
@@ -34,32 +43,32 @@ impl RequestHead {
         self.text(self.memory().target)
     }
 
-    /// The path of the target, still percent-encoded. `*` for `OPTIONS *`.
+    /// The path of the target, percent-encoded as it was received. `*` for `OPTIONS *`.
     pub fn path(&self) -> &str {
         self.text(self.memory().path)
     }
 
-    /// The query of the target without its question mark, still percent-encoded.
+    /// The query of the target without its question mark, percent-encoded as it was received.
     pub fn query(&self) -> Option<&str> {
         self.memory().query.map(|span| self.text(span))
     }
 
-    /// The target as an [`http::Uri`], parsed at each call.
+    /// The target as an [`http::Uri`], parsed anew by each call.
     ///
     /// # Errors
-    /// Never for a target that arrived over a connection; the parser refuses what a `Uri` cannot hold.
+    /// Never for a request that was received or parsed: the parser refuses what a `Uri` cannot hold.
     pub fn uri(&self) -> Result<Uri, InvalidUri> {
         Uri::try_from(self.target())
     }
 
-    /// The value of the first field of this name, if it is UTF-8. Names are compared without case.
+    /// The value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// `Host` is the authority of the target where the target has one (RFC 9112, section 3.2.2).
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112, section 3.2.2).
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
     }
 
-    /// The value of the first field of this name as bytes.
+    /// The value of the first field of this name, as bytes.
     pub fn header_bytes(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         let name = name.as_ref().as_bytes();
         let memory = self.memory();
@@ -67,7 +76,7 @@ impl RequestHead {
         Some(memory.slice(field.value))
     }
 
-    /// The values of all fields of this name in the order of their arrival. Names are compared without case.
+    /// The values of all fields of this name in the order of arrival. Names are compared ignoring case.
     ///
     /// ```
     /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\n\r\n";
@@ -77,20 +86,20 @@ impl RequestHead {
     /// ```
     pub fn values<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
         let (memory, name) = (self.memory(), name.as_bytes());
-        let alike = move |field: &&Field| memory.slice(field.name).eq_ignore_ascii_case(name);
-        memory.fields.iter().filter(alike).map(|field| memory.slice(field.value))
+        let has_name = move |field: &&Field| memory.slice(field.name).eq_ignore_ascii_case(name);
+        memory.fields.iter().filter(has_name).map(|field| memory.slice(field.value))
     }
 
-    /// All fields in the order of their arrival: the name as it was written, and the value.
+    /// All fields in the order of arrival: the name as it was received, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let memory = self.memory();
-        // Names are tokens, and so text; the fallback is never taken.
+        // Names are tokens, and so ASCII; the default is never used.
         let name = |field: &Field| std::str::from_utf8(memory.slice(field.name)).unwrap_or_default();
         memory.fields.iter().map(move |field| (name(field), memory.slice(field.value)))
     }
 
-    /// All fields as an [`http::HeaderMap`], built at the first call. [`header`](RequestHead::header) is cheaper for
-    /// single fields.
+    /// All fields as an [`http::HeaderMap`], built by the first call. [`header`](RequestHead::header) is cheaper for single
+    /// fields.
     pub fn headers(&self) -> &HeaderMap {
         self.memory().map.get_or_init(|| Box::new(self.build_map()))
     }
@@ -100,7 +109,7 @@ impl RequestHead {
         self.params().find(|param| param.0 == name).map(|param| param.1)
     }
 
-    /// All path parameters of the route in their order, percent-decoded.
+    /// All path parameters in the order of the route, percent-decoded.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.memory().params.iter().map(|param| (self.text(param.name), self.text(param.value)))
     }
@@ -111,22 +120,22 @@ impl RequestHead {
         self.memory().upgrade
     }
 
-    /// The peer's address; `None` if the request came over no connection.
+    /// The peer's address; `None` if the request was not received over a connection.
     pub fn peer_addr(&self) -> Option<Address> {
         self.memory().addresses.map(|addresses| addresses.peer)
     }
 
-    /// The address the peer connected to; `None` if the request came over no connection.
+    /// The address the peer connected to; `None` if the request was not received over a connection.
     pub fn local_addr(&self) -> Option<Address> {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
-    /// Values that middleware and the server attached.
+    /// Values that middleware attached.
     pub fn extensions(&self) -> &Extensions {
         &self.memory().extensions
     }
 
-    /// Values that middleware and the server attached, to be changed.
+    /// Values that middleware attached, mutable.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.memory_mut().extensions
     }
@@ -145,7 +154,7 @@ impl RequestHead {
         self.memory_mut().push_param_of_path(name, start, length);
     }
 
-    /// The memory is there until the head is dropped; the empty one only spares a panic.
+    /// A head has memory until it is dropped; the empty one replaces a panic.
     fn memory(&self) -> &HeadMemory {
         static EMPTY: LazyLock<HeadMemory> = LazyLock::new(HeadMemory::default);
         self.0.as_deref().unwrap_or_else(|| &EMPTY)

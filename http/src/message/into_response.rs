@@ -1,4 +1,4 @@
-//! Conversions into a [`Response`]: what a handler can return.
+//! Conversions into a [`Response`]: the types that a handler can return.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -6,9 +6,33 @@ use http::StatusCode;
 use crate::error::BodyError;
 use crate::message::response::Response;
 
-/// What a handler may return.
+/// A type that a handler can return.
+///
+/// Implement it for an error type to use `?` in handlers:
+///
+/// ```
+/// use http::StatusCode;
+/// use tidegate_http::{IntoResponse, Request, Response};
+///
+/// enum Failure {
+///     NoSuchUser,
+/// }
+///
+/// impl IntoResponse for Failure {
+///     fn into_response(self) -> Response {
+///         match self {
+///             Failure::NoSuchUser => (StatusCode::NOT_FOUND, "no such user").into_response(),
+///         }
+///     }
+/// }
+///
+/// async fn user(request: Request) -> Result<String, Failure> {
+///     let name = request.param("name").ok_or(Failure::NoSuchUser)?;
+///     Ok(format!("Hello, {name}"))
+/// }
+/// ```
 pub trait IntoResponse {
-    /// The response to send.
+    /// Returns the response to send.
     fn into_response(self) -> Response;
 }
 
@@ -36,14 +60,14 @@ impl IntoResponse for Bytes {
     }
 }
 
-/// A response without content.
+/// The status without content.
 impl IntoResponse for StatusCode {
     fn into_response(self) -> Response {
         Response::new(self)
     }
 }
 
-/// 204.
+/// 204 (No Content).
 impl IntoResponse for () {
     fn into_response(self) -> Response {
         Response::new(StatusCode::NO_CONTENT)
@@ -65,7 +89,7 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
-/// The status of the error and its message as text.
+/// The status of the error, with its message as text.
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
         Response::text(self.to_string()).with_status(self.status())

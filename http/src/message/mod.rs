@@ -1,4 +1,6 @@
-//! Messages: what a handler is given and what it answers with. Nothing here writes or parses a byte of HTTP.
+//! Messages: the requests that handlers are given, and the responses that they answer with.
+//!
+//! Plain values and their content. Nothing here parses or writes HTTP: `protocol` does.
 
 pub(crate) mod body;
 pub(crate) mod conclusion;

@@ -1,8 +1,8 @@
-//! Handing a connection over to another protocol (RFC 9110, section 7.8).
+//! Upgrading a connection to another protocol (RFC 9110, section 7.8).
 //!
-//! Owns the closure that takes the connection. The serving loop sends 101, puts the bytes it received beyond the
-//! request back into the connection, frees everything of HTTP, and then runs the closure: whatever it is, it is the
-//! only owner of the connection from there on.
+//! Owns the closure that takes the connection. The server sends 101, puts the bytes received beyond the request back into
+//! the connection, frees everything of HTTP, and then runs the closure, which is the only owner of the connection from
+//! then on.
 
 use std::fmt;
 use std::future::Future;
@@ -11,19 +11,34 @@ use tidegate_engine::Connection;
 
 use crate::message::content_stream::LocalBoxFuture;
 
-/// What takes a connection over after 101; see [`Response::upgrade`](crate::Response::upgrade).
+/// The other protocol of an upgraded connection: an async function that takes the connection after 101.
+///
+/// Made by [`Response::upgrade`](crate::Response::upgrade), and found in a response by middleware as
+/// [`ResponseBody::Upgrade`](crate::ResponseBody::Upgrade):
+///
+/// ```
+/// use http::HeaderValue;
+/// use tidegate_http::{Response, ResponseBody};
+///
+/// let response = Response::upgrade(HeaderValue::from_static("chat"), |mut connection| async move {
+///     while let Ok(Some(chunk)) = connection.receive().await {
+///         println!("{} bytes", chunk.len());
+///     }
+/// });
+/// assert!(matches!(response.body(), ResponseBody::Upgrade(_)));
+/// ```
 pub struct OnUpgrade(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);
 
 impl OnUpgrade {
-    pub(crate) fn new<F, Fut>(take: F) -> OnUpgrade
+    pub(crate) fn new<F, Fut>(run: F) -> OnUpgrade
     where
         F: FnOnce(Connection) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        OnUpgrade(Box::new(|connection| Box::pin(take(connection))))
+        OnUpgrade(Box::new(|connection| Box::pin(run(connection))))
     }
 
-    /// Starts the other protocol. Its bytes that came in the same segment as the request are the first it receives.
+    /// Starts the other protocol. Its bytes that arrived in the same segment as the request are the first it receives.
     pub(crate) fn start(self, connection: Connection) -> LocalBoxFuture<()> {
         (self.0)(connection)
     }

@@ -1,8 +1,4 @@
-//! What a handler is given: the head of a request and the way to its content.
-//!
-//! Owns the pairing of head and content and the collecting helpers. Where content comes from is behind a private trait:
-//! the serving loop pulls it out of the connection when it is asked for, which is the backpressure. Content that is
-//! never asked for is never read.
+//! A request: its head, and its content to be read.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,7 +8,7 @@ use crate::error::BodyError;
 use crate::message::body::Body;
 use crate::message::head::RequestHead;
 
-/// A request. Everything of its head is there by dereferencing to [`RequestHead`].
+/// A request. It dereferences to its [`RequestHead`]; the methods here read the content.
 ///
 /// ```
 /// use tidegate_http::{Request, Response};
@@ -33,33 +29,33 @@ impl Request {
         Request { head, body }
     }
 
-    /// The head. It can be taken along by itself with [`into_parts`](Request::into_parts).
+    /// The head. [`into_parts`](Request::into_parts) gives it without the content.
     pub fn head(&self) -> &RequestHead {
         &self.head
     }
 
-    /// The content.
+    /// The content: how much of it remains.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
-    /// The content, to be read.
+    /// The content, to be read piece by piece.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.body
     }
 
-    /// Takes the request apart.
+    /// Splits the request into its head and its content.
     pub fn into_parts(self) -> (RequestHead, Body) {
         (self.head, self.body)
     }
 
-    /// Puts a request together.
+    /// Makes a request of a head and content, such as content that middleware has read or replaced.
     pub fn from_parts(head: RequestHead, body: Body) -> Request {
         Request { head, body }
     }
 
-    /// Reads the rest of the content into memory, up to the server's limit for content
-    /// ([`Limits::body_bytes_max`](crate::Limits::body_bytes_max)).
+    /// Reads the rest of the content into memory, up to
+    /// [`Limits::body_bytes_max`](crate::Limits::body_bytes_max), by default 100 MiB.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -67,15 +63,15 @@ impl Request {
         self.body.collect(u64::MAX).await
     }
 
-    /// As [`bytes`](Request::bytes), but of content up to a limit in bytes.
+    /// Reads the rest of the content into memory, up to `limit` bytes.
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`] beyond the limit, without reading if the length was announced.
+    /// [`BodyError::TooLarge`] beyond the limit; if the length was announced, before anything is read.
     pub async fn bytes_up_to(&mut self, limit: u64) -> Result<Bytes, BodyError> {
         self.body.collect(limit).await
     }
 
-    /// As [`bytes`](Request::bytes), as UTF-8 text.
+    /// Reads the rest of the content into memory as UTF-8 text, up to the same limit as [`bytes`](Request::bytes).
     ///
     /// # Errors
     /// [`BodyError::NotText`] if it is not UTF-8.

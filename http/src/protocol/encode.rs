@@ -1,8 +1,7 @@
-//! Writes response heads and the chunked transfer coding.
+//! Encodes response heads and the chunked transfer coding.
 //!
-//! Owns the bytes of a response head and of what surrounds chunk data. It decides nothing: the protocol machine has
-//! decided how content is framed and whether the connection persists. Everything goes straight into the buffer of the
-//! connection, in one pass.
+//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided how
+//! content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one pass.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -10,10 +9,10 @@ use http::{HeaderMap, StatusCode};
 use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
 
-/// What a head says about content.
+/// The field of a head that announces the length of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LengthField {
-    /// Nothing: there is no content, or it ends with the connection.
+    /// None: there is no content, or it ends with the connection.
     Absent,
     /// Content-Length.
     Length(u64),
@@ -21,33 +20,33 @@ pub(crate) enum LengthField {
     Chunked,
 }
 
-/// What a head says about the connection.
+/// The Connection field of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionField {
-    /// Nothing: the default of the peer's version is right.
+    /// None: the default of the peer's version is right.
     Absent,
     KeepAlive,
     Close,
     Upgrade,
 }
 
-/// The head fields that are the protocol's.
+/// The fields that the protocol machine adds to a head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProtocolFields<'a> {
     pub(crate) length: LengthField,
     pub(crate) connection: ConnectionField,
-    /// A server with a clock must send it (RFC 9110, section 6.6.1).
+    /// The date, which a server with a clock must send (RFC 9110, section 6.6.1).
     pub(crate) date: &'a HttpDate,
-    /// The value of Server, if it is to be sent.
+    /// The value of Server, if one is sent.
     pub(crate) server: Option<&'a HeaderValue>,
 }
 
-/// The informational response that asks for the content (RFC 9110, section 15.2.1).
+/// The interim response that asks for the content (RFC 9110, section 15.2.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Writes a response head with its empty line.
 pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-    // Enough for the common head; one growth instead of several.
+    // Enough for the common head: one growth instead of several.
     out.reserve(256);
     encode_status_line(response.status(), out);
     if let Some(value) = response.content_type() {
@@ -61,7 +60,7 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
         LengthField::Length(length) => encode_length(length, out),
         LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    // RFC 9110, section 7.8: Upgrade comes with the connection option, in 426 as in 101.
+    // RFC 9110, section 7.8: Upgrade needs the connection option, in 426 as in 101.
     out.extend_from_slice(match (protocol.connection, own.upgrade) {
         (ConnectionField::Absent, false) => b"".as_slice(),
         (ConnectionField::KeepAlive, false) => b"connection: keep-alive\r\n",
@@ -81,7 +80,7 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
     out.extend_from_slice(b"\r\n");
 }
 
-/// Which fields the handler gave that the protocol machine would add otherwise.
+/// The fields that the handler set and that the protocol machine therefore does not add.
 #[derive(Default)]
 struct OwnFields {
     date: bool,
@@ -103,7 +102,7 @@ fn encode_own_fields(fields: &[(HeaderName, HeaderValue)], out: &mut Vec<u8>) ->
     own
 }
 
-/// Writes the line before chunk data of this length, which is not zero: zero would end the content.
+/// Writes the chunk-size line of a chunk of this length, which must not be zero: a chunk of zero ends the content.
 pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
     let mut digits = [0; 16];
     let mut start = digits.len();
@@ -121,7 +120,7 @@ pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        // RFC 9110, section 6.5.1: framing and routing have no place in trailers.
+        // RFC 9110, section 6.5.1: fields for framing and routing are not allowed in trailers.
         if !is_of_protocol(name) && name != header::HOST && name != header::TRAILER {
             encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
@@ -129,7 +128,7 @@ pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the protocol machine alone may write a field of this name.
+/// Whether only the protocol machine writes a field of this name.
 fn is_of_protocol(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::CONNECTION
 }
@@ -142,7 +141,7 @@ fn encode_status_line(status: StatusCode, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    // The reason phrase may be empty, its space may not be missing (RFC 9112, section 4).
+    // The reason phrase can be empty, but its space is required (RFC 9112, section 4).
     let reason = status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -155,7 +154,7 @@ fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes Content-Length, backwards into a place of its own: its digits are counted by being written.
+/// Writes Content-Length. The line is made backwards in an array, which needs no count of the digits beforehand.
 fn encode_length(length: u64, out: &mut Vec<u8>) {
     const NAME: &[u8] = b"content-length: ";
     const DIGITS_MAX: usize = 20;

@@ -1,7 +1,7 @@
-//! The common exchange, in one step each way: a request whose head lies whole in the input, and a whole response whose
-//! head is the one written last.
+//! The fast path of the common exchange: a request whose head is complete in the input, and a whole response with the same
+//! head as the last one.
 //!
-//! Both do what the steps in `protocol` would, or nothing: whatever is out of the ordinary is left to those.
+//! Each function either does exactly what the steps in `reading` and `writing` do together, or nothing.
 
 use bytes::Bytes;
 
@@ -14,8 +14,8 @@ use crate::protocol::head_cache::try_write_like_last;
 use crate::protocol::parse::parse_unscanned;
 
 impl Protocol {
-    /// [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step, for the common case: the exchange
-    /// before is complete, and the next head lies whole in the input. Otherwise `None`, and nothing has changed.
+    /// Does [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step if the last exchange is complete
+    /// and the input begins with a complete head. Returns the head and its length; otherwise `None`, and nothing changed.
     pub(crate) fn try_receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
         let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
             (&self.reading, &self.writing, self.persistence)
@@ -27,8 +27,8 @@ impl Protocol {
         Some((head, length))
     }
 
-    /// [`respond_whole`](Protocol::respond_whole), for the common case: the request was received whole, the connection
-    /// persists, and the head is the one written last on this thread. Otherwise `false`, and nothing has changed.
+    /// Does [`respond_whole`](Protocol::respond_whole) if the request is complete, the connection persists, and the head is
+    /// the same as the last one on this thread. Otherwise returns `false`, and nothing changed.
     #[inline]
     pub(super) fn try_respond_like_last(
         &mut self,
@@ -119,7 +119,7 @@ mod tests {
                     for (closing, seconds) in [(false, 1), (false, 1), (true, 1), (false, 2)] {
                         let date = dates.at(UNIX_EPOCH + Duration::from_secs(seconds));
                         let content = Bytes::from_static(content.as_bytes());
-                        // Remembered just before, so that the one after it is copied where it may be.
+                        // Fills the cache, so that the next head is copied if it is the same.
                         let _ = whole(protocol(REQUESTS[0], server, false), response, &content, date);
                         let make = || protocol(request, server, closing);
                         let of_steps = in_steps(make(), response, &content, date);

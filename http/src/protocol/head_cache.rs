@@ -1,6 +1,7 @@
-//! The last plain response head written on a thread: within one second, the next one is often the same.
+//! A cache of the last plain response head of each thread: within one second, the next one is often the same.
 //!
-//! Owns the remembered head and what it depends on. `encode` writes through it, the fast path copies from it.
+//! Owns the cached head and everything that it depends on. The writing machine writes heads through it, and the fast path
+//! copies from it. It decides nothing about a head: `encode` writes it.
 
 use std::cell::RefCell;
 
@@ -11,8 +12,8 @@ use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
 use crate::protocol::encode::{ConnectionField, LengthField, ProtocolFields, encode_head};
 
-/// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
-/// written last on this thread. Otherwise `false`, and nothing is written.
+/// Writes a response with its content if its head is the same as the last one on this thread. Otherwise returns `false`,
+/// and writes nothing. The request must be one that [`is_common`](super::exchange::Exchange::is_common).
 #[inline]
 pub(crate) fn try_write_like_last(
     response: &Response,
@@ -37,7 +38,7 @@ pub(crate) fn try_write_like_last(
     copied == Ok(true)
 }
 
-/// Writes a response head with its empty line: a copy of the last one if it is the same.
+/// Writes a response head with its empty line: by copying the last one if it is the same.
 pub(crate) fn write_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
     match PlainHead::of(response, protocol) {
         Some(plain) => plain.write(response, protocol, out),
@@ -45,7 +46,7 @@ pub(crate) fn write_head(response: &Response, protocol: &ProtocolFields<'_>, out
     }
 }
 
-/// What tells apart the heads that most responses have: 200, content of a known length, no fields of their own.
+/// A plain head: 200, content of a known length, no fields except Content-Type. Holds what such heads differ in.
 struct PlainHead<'a> {
     length: u64,
     content_type: Option<&'a HeaderValue>,
@@ -53,7 +54,7 @@ struct PlainHead<'a> {
     date: &'a HttpDate,
 }
 
-/// The last plain head written on a thread: within one second, the next one is often the same.
+/// The last plain head written on a thread.
 struct CachedHead {
     length: u64,
     content_type: Option<HeaderValue>,
@@ -87,7 +88,7 @@ impl<'a> PlainHead<'a> {
             && *self.date == last.date
     }
 
-    /// Copies the head remembered if it is the same, and writes and remembers it otherwise.
+    /// Copies the cached head if it is the same; otherwise encodes the head and caches it.
     fn write(&self, response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
         let copied = LAST_HEAD.try_with(|last| match &*last.borrow() {
             Some(last) if self.is_same_as(last) => {
@@ -118,7 +119,7 @@ impl<'a> PlainHead<'a> {
     }
 }
 
-/// Whether two values are the same; nearly always they share their memory, which is looked at first.
+/// Whether two values are equal. They nearly always share their memory, which is compared first.
 fn is_same_value(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,
@@ -127,7 +128,7 @@ fn is_same_value(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool
     }
 }
 
-/// A longer head is not remembered: a few large values should not occupy a thread's memory for good.
+/// A longer head is not cached, so that a few large values do not occupy a thread's memory for good.
 const CACHED_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -138,7 +139,7 @@ mod tests {
     use crate::protocol::date::DateCache;
 
     #[test]
-    fn a_head_is_written_anew_when_anything_of_it_is_another() {
+    fn a_head_is_encoded_anew_if_anything_in_it_differs() {
         let servers = [HeaderValue::from_static("one"), HeaderValue::from_static("two")];
         let mut dates = DateCache::new();
         let mut encode = |response: &Response, length, server, seconds| {

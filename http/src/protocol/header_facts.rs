@@ -1,7 +1,8 @@
-//! What the fields of a request say about its content, its connection and its expectations.
+//! The fields of a request that determine its framing, its connection, and its expectations.
 //!
-//! Owns every rule of RFC 9112, sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110, sections 7.2, 7.6.1, 7.8 and 10.1.1, that
-//! reads fields. `parse` notes each field once, in order, and concludes at the end. It never looks at content.
+//! Owns the rules for fields of RFC 9112, sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110, sections 7.2, 7.6.1, 7.8 and
+//! 10.1.1: Host, Content-Length, Transfer-Encoding, Connection, Upgrade and Expect. `parse` notes each field once, in
+//! order, and then draws the conclusion.
 
 use http::Version;
 
@@ -11,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::conclusion::{Conclusion, RequestFraming};
 use crate::protocol::target::is_host;
 
-/// What was seen in the fields so far.
+/// The facts from the fields noted so far.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderFacts {
     host_index: Option<usize>,
@@ -27,13 +28,13 @@ pub(crate) struct HeaderFacts {
 enum Codings {
     #[default]
     Absent,
-    /// The field is there and names none.
+    /// The field is present and names no coding.
     Empty,
-    /// None of them is chunked.
+    /// Codings other than chunked.
     NotChunked,
     /// chunked alone.
     Chunked,
-    /// Others, and chunked after them.
+    /// Others, then chunked.
     OthersAndChunked,
     /// Something follows chunked.
     AfterChunked,
@@ -48,7 +49,7 @@ enum ExpectField {
     Unsupported,
 }
 
-/// The options of Connection that matter to a server.
+/// The options of Connection that a server acts on.
 #[derive(Debug, Default, Clone, Copy)]
 struct ConnectionOptions {
     close: bool,
@@ -57,10 +58,10 @@ struct ConnectionOptions {
 }
 
 impl HeaderFacts {
-    /// Notes one field; `index` is its place among the fields.
+    /// Notes one field. `index` is its position among the fields.
     #[inline]
     pub(crate) fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
-        // The length decides for nearly every other field at the price of one comparison.
+        // The length rules out nearly every other field with one comparison.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.note_host(index, value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
@@ -88,12 +89,12 @@ impl HeaderFacts {
         }
     }
 
-    /// The place of the Host field.
+    /// The position of the Host field among the fields.
     pub(crate) fn host_index(&self) -> Option<usize> {
         self.host_index
     }
 
-    /// Puts the facts together once all fields are noted.
+    /// Draws the conclusion once all fields are noted.
     pub(crate) fn conclude(&self, version: Version, limits: &Limits) -> Result<Conclusion, RequestError> {
         let is_10 = version == Version::HTTP_10;
         // RFC 9112, section 3.2: required in HTTP/1.1.
@@ -139,7 +140,7 @@ impl HeaderFacts {
     }
 
     fn note_host(&mut self, index: usize, value: &[u8]) -> Result<(), RequestError> {
-        // RFC 9112, section 3.2: more than one, or an invalid one, is to be refused with 400.
+        // RFC 9112, section 3.2: more than one, or an invalid one, must be refused with 400.
         if self.host_index.replace(index).is_some() {
             return Err(RequestError::HostRepeated);
         }
@@ -150,13 +151,13 @@ impl HeaderFacts {
         if self.content_length.is_some() {
             return Err(RequestError::ContentLengthRepeated);
         }
-        // RFC 9110, section 8.6: digits alone. A list of equal numbers may be refused, and is.
+        // RFC 9110, section 8.6: digits only. A list of equal numbers can be refused, and is.
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(RequestError::ContentLength);
         }
         let length =
             value.iter().try_fold(0_u64, |length, digit| length.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-        // A number that does not fit is a valid one, and above any bound.
+        // A number that does not fit is valid, and above any limit.
         self.content_length = Some(length.ok_or(RequestError::BodyTooLarge)?);
         Ok(())
     }

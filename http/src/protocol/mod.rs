@@ -1,23 +1,24 @@
-//! The server's side of one HTTP/1.1 connection as a state machine.
+//! The server side of one HTTP/1.1 connection as a state machine.
 //!
 //! # Theory of operation
-//! Bytes of the peer go into [`Protocol::receive`] and come out as [`Event`]s; a response goes into
-//! [`Protocol::respond`] and [`Protocol::content`] and comes out as bytes. Reading and writing are two machines that
-//! meet only where one exchange ends and the next may begin, in [`Protocol::advance`]. The next request of a pipeline is
-//! not looked at before, so requests are answered in their order and the peer's bytes wait where backpressure sees them.
+//! The peer's bytes go into [`Protocol::receive`] and come out as [`Event`](event::Event)s; a response goes into
+//! [`Protocol::respond`] and [`Protocol::content`] and comes out as bytes. Reading and writing are two machines, in
+//! `reading` and `writing`, that meet only where one exchange ends and the next can begin: in [`Protocol::advance`]. The
+//! next request of a pipeline is not read before that, so requests are answered in order, and the peer's bytes wait where
+//! backpressure sees them.
 //!
 //! ```text
-//! reading:  Head ──▶ Content ──▶ Complete ──┐        Ended: the peer's stream ended, the request was refused,
-//!            ▲  └──────────────────▲        │               or another protocol took over. From every state.
+//! reading:  Head ──▶ Content ──▶ Complete ──┐        Ended, from every state: the peer's stream ended, the request
+//!            ▲  └──────────────────▲        │               was refused, or the connection was upgraded.
 //!            │                              │
 //!            └────── advance() ─────────────┤
 //!            ┌──────────────────────────────┘
 //! writing:  Idle ──▶ Awaiting ──▶ Content ──▶ Complete
 //! ```
 //!
-//! It never blocks, never reads a clock and never panics on what the peer sends. Every transition is in this file;
-//! `one_step` takes several of them at a time where an exchange is as usual.
-//! Idle, it holds no heap memory, but for the position in an empty line that some peers send after a request.
+//! It never blocks, reads no clock, and never panics on the peer's bytes. Every transition is here, in `reading` and in
+//! `writing`; `fast_path` takes several at a time for the common exchange. An idle machine holds no heap memory, except
+//! after an empty line that some peers send behind a request.
 
 pub(crate) mod content_decoder;
 pub(crate) mod date;
@@ -43,9 +44,16 @@ use crate::protocol::exchange::Persistence;
 use crate::protocol::reading::{ContentUse, Reading};
 use crate::protocol::writing::Writing;
 
-/// HTTP/1.1 of one connection, the server's side, without I/O: bytes in, events and bytes out.
+/// HTTP/1.1 for one connection, server side, without I/O: bytes in, events and bytes out.
 ///
-/// Reading and writing are independent within one exchange; [`advance`](Protocol::advance) goes on to the next one.
+/// [`Server`](crate::Server) runs it; use it directly to serve HTTP over another transport, or in tests. The order of calls:
+///
+/// 1. [`receive`](Protocol::receive) the peer's bytes until it gives [`Event::Head`](crate::Event::Head), then
+///    [`Event::Content`](crate::Event::Content) while [`has_content`](Protocol::has_content).
+/// 2. Answer with [`respond_whole`](Protocol::respond_whole), or [`respond`](Protocol::respond),
+///    [`content`](Protocol::content) and [`finish`](Protocol::finish). Reading and writing are independent within one
+///    exchange: the response can begin before the content has arrived.
+/// 3. [`advance`](Protocol::advance), which says whether to receive the next request or to close.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -54,7 +62,7 @@ use crate::protocol::writing::Writing;
 ///
 /// let mut protocol = Protocol::new(Arc::new(Limits::default()));
 /// let progress = protocol.receive(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n")?;
-/// let Some(Event::Head(head)) = progress.event else { panic!("the head is whole") };
+/// let Some(Event::Head(head)) = progress.event else { panic!("the head is complete") };
 /// assert_eq!(head.path(), "/a");
 ///
 /// let mut out = Vec::new();
@@ -75,7 +83,7 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// The machine of a new connection.
+    /// Makes the machine of a new connection.
     pub fn new(limits: Arc<Limits>) -> Protocol {
         Protocol {
             limits,
@@ -92,12 +100,12 @@ impl Protocol {
         self
     }
 
-    /// Makes the exchange under way the last one. Without one, [`advance`](Protocol::advance) says [`Next::Close`] at once.
+    /// Makes the current exchange the last one. Between exchanges, [`advance`](Protocol::advance) returns [`Next::Close`].
     pub fn close_after_response(&mut self) {
         self.persistence = Persistence::Closing;
     }
 
-    /// Goes on to the next request if both sides of the exchange are complete, and says what is to be done.
+    /// Advances to the next request if both sides of the exchange are complete, and returns what to do next.
     pub fn advance(&mut self) -> Next {
         match self.writing {
             Writing::Awaiting(_) | Writing::Content(_) => return Next::Respond,

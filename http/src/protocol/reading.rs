@@ -1,4 +1,6 @@
 //! The reading machine: the peer's bytes in, events out.
+//!
+//! Owns the state of the request under way, and its transitions. Called through [`Protocol`].
 
 use crate::error::RequestError;
 use crate::message::conclusion::Conclusion;
@@ -13,11 +15,11 @@ use crate::protocol::writing::Writing;
 
 #[derive(Debug)]
 pub(super) enum Reading {
-    /// Between requests, or within a head that came in pieces.
+    /// Between requests, or within a head that arrives in pieces.
     Head(Option<Box<PartialHead>>),
     /// Within content.
     Content(ContentDecoder, ContentUse),
-    /// The request was received whole.
+    /// The request is complete.
     Complete,
     /// Nothing more is read.
     Ended,
@@ -25,19 +27,18 @@ pub(super) enum Reading {
 
 #[derive(Debug)]
 pub(super) enum ContentUse {
+    /// The handler can read it.
     Handler,
-    /// The response is complete; what is left of the content is thrown away up to a bound, beyond which the
-    /// connection is not worth the work.
-    Discarded {
-        drained_bytes: u64,
-    },
+    /// The response is complete: the rest of the content is discarded, up to
+    /// [`drain_bytes_max`](crate::Limits::drain_bytes_max) bytes.
+    Discarded { drained_bytes: u64 },
 }
 
 impl Protocol {
-    /// Takes bytes of the peer, as many as make one event.
+    /// Receives bytes of the peer, up to one event.
     ///
     /// # Errors
-    /// The peer is refused. Nothing more is read; [`refuse`](Protocol::refuse) answers.
+    /// The request is refused. Nothing more is read; answer with [`refuse`](Protocol::refuse).
     pub fn receive(&mut self, input: &[u8]) -> Result<Progress, RequestError> {
         let result = match &mut self.reading {
             _ if input.is_empty() => Ok(Progress::nothing(0)),
@@ -52,10 +53,10 @@ impl Protocol {
         result
     }
 
-    /// The peer ended its stream; it may still wait for a response.
+    /// Receives the end of the peer's stream. The peer can still wait for a response.
     ///
     /// # Errors
-    /// It did so within a request.
+    /// [`RequestError::Incomplete`] if the stream ended within a request.
     pub fn receive_end(&mut self) -> Result<(), RequestError> {
         let complete = match &self.reading {
             Reading::Head(_) => !self.is_in_head(),
@@ -66,18 +67,18 @@ impl Protocol {
         if complete { Ok(()) } else { Err(RequestError::Incomplete) }
     }
 
-    /// Whether part of a head was received: the time for the header timeout runs. The empty line that may come before
-    /// a head (RFC 9112, section 2.2) is no part of it.
+    /// Whether a part of a head was received, so that the header timeout runs. An empty line before the head (RFC 9112,
+    /// section 2.2) does not count.
     pub fn is_in_head(&self) -> bool {
         matches!(&self.reading, Reading::Head(Some(partial)) if !partial.scanner.is_blank())
     }
 
-    /// Whether content of the request under way is still to come.
+    /// Whether content of the request is still to come.
     pub fn has_content(&self) -> bool {
         matches!(self.reading, Reading::Content(_, ContentUse::Handler))
     }
 
-    /// The announced length of the content still to come; `None` for the chunked coding.
+    /// The bytes of content still to come; `None` for the chunked coding.
     pub fn content_remaining(&self) -> Option<u64> {
         match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining(),
@@ -148,7 +149,7 @@ impl Protocol {
                 None
             }
         };
-        // RFC 9110, section 10.1.1: 100 may be left out once content arrives.
+        // RFC 9110, section 10.1.1: 100 can be omitted once content arrives.
         if let Writing::Awaiting(exchange) = &mut self.writing
             && exchange.continue_state == ContinueState::Pending
         {

@@ -1,4 +1,7 @@
 //! The writing machine: a response in, bytes out.
+//!
+//! Owns the state of the response under way, its transitions, and the decision whether the connection persists. Called
+//! through [`Protocol`].
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -16,20 +19,20 @@ use crate::protocol::reading::Reading;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writing {
-    /// There is no request to answer.
+    /// No request to answer.
     Idle,
-    /// A request waits for its response.
+    /// A request awaits its response.
     Awaiting(Exchange),
     /// The head of the response is written.
     Content(ResponseFraming),
     /// The response is complete.
     Complete,
-    /// Another protocol took over.
+    /// The connection was upgraded to another protocol.
     Upgraded,
 }
 
 impl Protocol {
-    /// Whether a request waits for its response and nothing of that was written.
+    /// Whether a request awaits its response, and nothing of that is written yet.
     pub fn is_awaiting_response(&self) -> bool {
         matches!(self.writing, Writing::Awaiting(_))
     }
@@ -39,8 +42,8 @@ impl Protocol {
         matches!(self.writing, Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending)
     }
 
-    /// Writes 100 (Continue) if the peer waits for it. To be called when the content is first asked for (RFC 9110,
-    /// section 10.1.1). Says whether something was written.
+    /// Writes 100 (Continue) if the peer waits for it, and returns whether it did. Call it when the content is first read
+    /// (RFC 9110, section 10.1.1).
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
         match &mut self.writing {
             Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending => {
@@ -52,13 +55,13 @@ impl Protocol {
         }
     }
 
-    /// Writes the head of a response. `length` is that of the content to come, if known.
+    /// Writes the head of a response. `length` is the length of its content, if known.
     ///
-    /// Give the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish), both also
-    /// where the response is sent without content (HEAD, 204, 304): they know.
+    /// Write the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish). Call both for
+    /// every response: where it has no content (HEAD, 204, 304) they write nothing.
     ///
     /// # Errors
-    /// There is no request to answer, or the status is informational. Nothing is written.
+    /// No request awaits a response, or the status is informational. Nothing is written.
     pub fn respond(
         &mut self,
         response: &Response,
@@ -97,11 +100,11 @@ impl Protocol {
         Ok(())
     }
 
-    /// Writes what comes before a piece of content of this length, and gives what must come after it, for callers who
-    /// send large pieces without a copy. `None`: the piece must not be sent.
+    /// Writes the bytes that go before a piece of content of this length, and returns those that go after it: for callers
+    /// that send large pieces without a copy. `None`: the piece must not be sent.
     ///
     /// # Errors
-    /// No response head was written, or more content is given than was announced. Nothing is written.
+    /// No response head was written, or the content is longer than announced. Nothing is written.
     pub fn begin_content(&mut self, length: usize, out: &mut Vec<u8>) -> Result<Option<&'static [u8]>, ResponseError> {
         let Writing::Content(framing) = &mut self.writing else {
             return Err(ResponseError::OutOfTurn);
@@ -122,20 +125,20 @@ impl Protocol {
         }
     }
 
-    /// Whether content given now is sent at all; `false` for HEAD, 204 and 304. A producer need not be asked then.
+    /// Whether content is sent at all: false for HEAD, 204 and 304, where its producer need not run.
     pub fn wants_content(&self) -> bool {
         matches!(self.writing, Writing::Content(framing) if framing != ResponseFraming::Discarded)
     }
 
-    /// Whether the response under way ends with the connection (HTTP/1.0): only a reset shows that it is incomplete.
+    /// Whether the response ends with the connection (HTTP/1.0), so that only a reset shows that it is incomplete.
     pub fn content_ends_with_connection(&self) -> bool {
         matches!(self.writing, Writing::Content(ResponseFraming::UntilClose))
     }
 
-    /// Ends the content, with a trailer section if the chunked coding is used.
+    /// Ends the content, with the trailer section if the chunked coding is used.
     ///
     /// # Errors
-    /// No response head was written, or less content was given than was announced: the connection must be closed.
+    /// No response head was written, or the content is shorter than announced: the connection must be closed.
     pub fn finish(&mut self, trailers: Option<&HeaderMap>, out: &mut Vec<u8>) -> Result<(), ResponseError> {
         let Writing::Content(framing) = self.writing else {
             return Err(ResponseError::OutOfTurn);
@@ -171,13 +174,12 @@ impl Protocol {
         Ok(())
     }
 
-    /// Answers a refused request, unless an answer was begun. The connection closes afterwards.
-    ///
-    /// Says whether something was written.
+    /// Answers a refused request, unless its response has begun, and returns whether it did. The connection must be closed
+    /// afterwards.
     pub fn refuse(&mut self, error: RequestError, date: HttpDate, out: &mut Vec<u8>) -> bool {
         self.end_reading();
         if self.writing == Writing::Idle {
-            // Refused before the head was understood: answered in the most careful way.
+            // Refused before its head was complete.
             self.writing = Writing::Awaiting(Exchange::UNKNOWN);
         }
         let text = Bytes::from(error.to_string());
@@ -188,8 +190,8 @@ impl Protocol {
     /// Writes 101 and ends HTTP on this connection: the peer's next bytes belong to the other protocol.
     ///
     /// # Errors
-    /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which
-    /// would be taken for the other protocol's. Nothing is written.
+    /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which would
+    /// be taken for bytes of the other protocol. Nothing is written.
     pub fn upgrade(&mut self, response: &Response, date: HttpDate, out: &mut Vec<u8>) -> Result<(), ResponseError> {
         let Writing::Awaiting(exchange) = self.writing else {
             return Err(ResponseError::OutOfTurn);
@@ -211,9 +213,9 @@ impl Protocol {
         Ok(())
     }
 
-    /// Whether the connection persists after this response is announced in its head, and must be known by then.
+    /// Decides whether the connection persists after this response: its head announces it.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: ResponseFraming) {
-        // The peer may or may not send the content it was not asked for: what follows cannot be told.
+        // The peer can send the content or not, as it was not asked for it: what follows is ambiguous.
         let undecided = exchange.continue_state == ContinueState::Pending;
         let too_much = match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),
