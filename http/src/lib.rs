@@ -24,6 +24,8 @@ mod error;
 pub mod field;
 mod limits;
 mod message;
+#[doc(hidden)]
+pub mod panic;
 mod protocol;
 mod server;
 

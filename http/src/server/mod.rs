@@ -1,6 +1,7 @@
-//! The server: a handler, the addresses it is bound to, and the engine that runs it.
+//! The server: handlers, routes, and the task that serves HTTP on each connection.
 //!
-//! Owns the putting together; the engine owns everything that runs. Settings are checked when it starts.
+//! Owns everything between the engine's connections and the application. The protocol machine decides about HTTP; the
+//! engine owns sockets and threads.
 
 pub(crate) mod builder;
 pub(crate) mod config;
@@ -13,7 +14,7 @@ pub(crate) mod task;
 use crate::server::builder::ServerBuilder;
 use crate::server::handler::Handler;
 
-/// An HTTP server.
+/// An HTTP server; [`builder`](Server::builder) is its only function.
 ///
 /// ```no_run
 /// use tidegate_http::{Request, Response, Router, Server};
@@ -28,7 +29,7 @@ use crate::server::handler::Handler;
 pub struct Server;
 
 impl Server {
-    /// A server of this handler, usually a [`Router`](crate::Router), to be bound and started.
+    /// Makes a server of a handler, usually a [`Router`](crate::Router), to be bound and run.
     pub fn builder<H: Handler>(handler: H) -> ServerBuilder<H> {
         ServerBuilder::new(handler)
     }

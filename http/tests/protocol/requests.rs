@@ -1,4 +1,4 @@
-//! Requests: what is seen of them, and what is refused.
+//! Requests: their events, and the refused ones.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tidegate_http::{Event, Limits, Next, Protocol, Response};
 
 use super::date;
 
-/// A server that answers each request with its target, and writes down what it saw.
+/// A server that answers each request, and records its events.
 struct Server {
     protocol: Protocol,
     /// The requests: `METHOD target content|trailers`.
@@ -67,11 +67,12 @@ impl Server {
     }
 }
 
-/// Feeds the input whole, byte by byte, and in two pieces, expects the same each time, and gives what was seen.
+/// Feeds the input whole, in small pieces, in two pieces, and with trailing bytes; expects the same events each time, and
+/// returns them.
 fn see_with(input: &[u8], limits: &Limits) -> String {
     let mut whole = Server::new(limits.clone());
     whole.feed(input);
-    // Miri is a thousand times slower: there a few pieces stand for all.
+    // Miri is a thousand times slower: a few sizes must do.
     let step = if cfg!(miri) { 41 } else { 1 };
     for size in (1..=input.len().min(7)).step_by(step) {
         let mut pieces = Server::new(limits.clone());
@@ -104,7 +105,7 @@ fn see(input: &str) -> String {
     see_with(input.as_bytes(), &Limits::default())
 }
 
-/// The status a single request is refused with.
+/// Returns the status that a request is refused with.
 fn refusal(input: &str) -> &'static str {
     let seen = see(input);
     for status in ["400", "408", "413", "414", "417", "431", "501", "505"] {
@@ -261,7 +262,7 @@ fn accepted_oddities() {
     assert_eq!(see("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "GET / |");
     // RFC 9110, section 5.5: whitespace around a value, an empty value.
     assert_eq!(see("GET / HTTP/1.1\r\nHost:\t a \r\nX:\r\n\r\n"), "GET / |");
-    // RFC 9112, section 3.2: Host may be empty, and be missing in HTTP/1.0.
+    // RFC 9112, section 3.2: Host can be empty, and can be missing in HTTP/1.0.
     assert_eq!(see("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "GET / |");
     assert_eq!(see("GET / HTTP/1.0\r\n\r\n"), "GET / |");
     assert_eq!(see("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), "OPTIONS * |");

@@ -9,7 +9,7 @@ use tidegate_http::{Event, Limits, Next, Protocol, RequestError, Response, Respo
 
 use super::{GET, date};
 
-/// A machine that has received one request.
+/// Returns a machine that has received one request.
 fn received(request: &str) -> Protocol {
     let mut protocol = Protocol::new(Arc::new(Limits::default()));
     let progress = protocol.receive(request.as_bytes()).expect("valid");
@@ -17,7 +17,7 @@ fn received(request: &str) -> Protocol {
     protocol
 }
 
-/// The response to a request, without what is the same in all, and what comes next.
+/// Returns the response to a request, without its date, and what comes next.
 fn respond(request: &str, response: &Response, length: Option<u64>) -> (String, Next) {
     let mut protocol = received(request);
     let mut out = Vec::new();
@@ -40,7 +40,7 @@ fn response_framing() {
     let (text, next) = respond(GET, &ok, None);
     assert_eq!(text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
     assert_eq!(next, Next::Receive);
-    // HTTP/1.0 knows no chunks: the content ends with the connection.
+    // HTTP/1.0 has no chunks: the content ends with the connection.
     let keep = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     let (text, next) = respond(keep, &ok, None);
     assert_eq!(text, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello");
@@ -87,7 +87,7 @@ fn persistence() {
     assert_eq!(draining.advance(), Next::Close);
 }
 
-/// RFC 9110, section 7.8: a sender of Upgrade must send the connection option too.
+/// RFC 9110, section 7.8: Upgrade needs the connection option too.
 #[test]
 fn upgrade_is_announced_in_connection() {
     let required =
@@ -116,11 +116,11 @@ fn expect_continue() {
     protocol.receive(b"hello").expect("valid");
     protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out).expect("in turn");
     assert_eq!(protocol.advance(), Next::Receive);
-    // Content came without waiting: 100 may be left out.
+    // Content arrived without waiting: 100 can be omitted.
     let mut protocol = received(post);
     protocol.receive(b"he").expect("valid");
     assert!(!protocol.send_continue(&mut out));
-    // Answered without asking for the content: whether it comes cannot be known.
+    // Answered without asking for the content: whether it follows is ambiguous.
     let (text, next) = respond(post, &Response::new(StatusCode::FORBIDDEN), Some(5));
     assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
     assert_eq!(next, Next::Close);
@@ -152,7 +152,7 @@ fn unread_content_is_drained_up_to_a_bound() {
 }
 
 #[test]
-fn misuse_is_told() {
+fn misuse_is_an_error() {
     let mut out = Vec::new();
     let ok = Response::new(StatusCode::OK);
     let mut protocol = Protocol::new(Arc::new(Limits::default()));
@@ -193,7 +193,7 @@ fn the_end_of_the_stream() {
     partial.receive(b"GET").expect("so far");
     assert!(partial.is_in_head());
     assert_eq!(partial.receive_end(), Err(RequestError::Incomplete));
-    // An empty line after a request is no beginning of another.
+    // An empty line after a request does not begin another one.
     for blank in ["\r", "\r\n"] {
         let mut idle = Protocol::new(limits());
         idle.receive(blank.as_bytes()).expect("so far");
@@ -203,7 +203,7 @@ fn the_end_of_the_stream() {
     let mut partial = Protocol::new(limits());
     partial.receive(b"\r\n\r").expect("so far");
     assert!(partial.is_in_head());
-    // A peer may end its side after the request and still wait for the response.
+    // A peer can end its side after the request and still wait for the response.
     let mut waiting = received(GET);
     assert_eq!(waiting.receive_end(), Ok(()));
     let mut out = Vec::new();

@@ -1,4 +1,7 @@
-//! The content of the request under way, pulled out of the connection by its [`Body`](crate::Body).
+//! The content of the current request, pulled out of the connection by its [`Body`](crate::Body).
+//!
+//! Owns the wait for content: its reader's waker, its deadline, and its failure. Nothing is received for a body that is
+//! not polled.
 
 use std::cell::RefMut;
 use std::task::{Context, Poll, Waker};
@@ -32,18 +35,18 @@ impl ContentSource for Conn {
     }
 
     fn cancel_wait(&self, request: u64) {
-        // Called from a drop, which may come at any time; the wait is then ended with the request.
+        // Called from a drop, which can happen at any time. If the state is borrowed, the wait ends with the request.
         if let Ok(mut state) = self.0.try_borrow_mut()
             && state.request == request
         {
             state.reader = None;
-            state.cancel_wait();
+            state.clear_content_deadline();
         }
     }
 }
 
 impl Conn {
-    /// The state, if `request` is the one under way on a connection that is still here.
+    /// The state, if `request` is the current one and the connection was not closed or upgraded.
     fn state_of(&self, request: u64) -> Option<RefMut<'_, State>> {
         let state = self.0.borrow_mut();
         (state.request == request && state.connection.is_some()).then_some(state)
@@ -51,19 +54,18 @@ impl Conn {
 }
 
 impl State {
-    /// A body that is still in somebody's hands reads nothing more: what is left is not its content. Gives who is to be
-    /// told.
+    /// Ends the current request: a body that still exists reads nothing more. Returns the waker of its reader.
     pub(super) fn end_request(&mut self) -> Option<Waker> {
         if !std::mem::take(&mut self.has_body) {
             return None;
         }
         self.failure.get_or_insert(BodyError::Finished);
-        self.cancel_wait();
+        self.clear_content_deadline();
         self.reader.take()
     }
 
-    /// Nobody waits for content any longer: the time for it does not run on.
-    fn cancel_wait(&mut self) {
+    /// Stops the content timeout, as nothing waits for content any longer.
+    fn clear_content_deadline(&mut self) {
         if self.read_deadline == ReadDeadline::Content && self.protocol.has_content() {
             self.clear_read_deadline();
         }
@@ -102,7 +104,7 @@ impl State {
                     }
                 }
                 Poll::Ready(Err(ReceiveError::Deadline)) => {
-                    // What follows later would be content: the connection cannot be used again.
+                    // The rest of the content can still arrive, so the connection cannot be used again.
                     self.protocol.close_after_response();
                     return self.fail(RequestError::Timeout.into());
                 }

@@ -1,9 +1,9 @@
 //! A connection while it speaks HTTP: the engine's byte stream on one side, the protocol machine on the other.
 //!
-//! Owns the connection, the bytes received and not yet consumed, and the deadlines. Shared by the serving loop and the
-//! body of the request under way, both on one thread and in one task; no borrow is held across an await. It decides
-//! nothing about HTTP: the protocol machine does. When the conn is closed or the connection is handed over, whoever
-//! still holds a body is told that its request is over.
+//! Owns the connection, the bytes received and not yet consumed, and the deadlines. `receive` gives the next head,
+//! `content` feeds the request's body, `coalesce` and `respond` send. Shared by the task of the connection and the body
+//! of the current request, on one thread; no borrow is held across an await. It decides nothing about HTTP: the protocol
+//! machine does. When the connection is closed or upgraded, a body that still exists gives [`BodyError::Finished`].
 
 mod coalesce;
 mod content;
@@ -28,38 +28,39 @@ use crate::protocol::Protocol;
 use crate::protocol::date::{DateCache, HttpDate};
 use crate::server::config::HttpConfig;
 
-/// The connection is of no more use for HTTP; dropping it is all that is left.
+/// The connection cannot be used for HTTP any more, and must be dropped. The reason is logged where it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionLost;
 
+/// A connection that speaks HTTP.
 pub(crate) struct Conn(RefCell<State>);
 
 struct State {
-    /// `None` once it is closed or handed over.
+    /// `None` once it is closed or upgraded.
     connection: Option<Connection>,
     protocol: Protocol,
-    /// Received and not consumed; never empty.
+    /// Bytes received and not consumed; never empty.
     chunk: Option<Chunk>,
     read_deadline: ReadDeadline,
-    /// The number of the request under way, from 1.
+    /// The number of the current request, from 1.
     request: u64,
-    /// The request under way came with content, which somebody may be reading.
+    /// Whether the current request has content, and so a body that can be reading.
     has_body: bool,
-    /// Why the content of the request under way cannot be read on.
+    /// The reason why the content of the current request cannot be read further.
     failure: Option<BodyError>,
-    /// Whoever waits for content: not always the task of the connection.
+    /// The waker of the task that waits for content, which can be another than the connection's.
     reader: Option<Waker>,
     trailers: Option<Box<HeaderMap>>,
-    /// The date of responses, looked up once for what one chunk asks for.
+    /// The date of responses, read once for the requests of one chunk.
     date: Option<HttpDate>,
     config: Arc<HttpConfig>,
 }
 
-/// What the read deadline of the connection stands for.
+/// What the read deadline of the connection is set for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadDeadline {
     None,
-    /// The rest of a head. Not renewed by bytes that arrive.
+    /// The rest of a head. Not renewed as bytes arrive.
     Head,
     /// The first byte of the next request.
     KeepAlive,
@@ -86,7 +87,7 @@ impl Conn {
         }))
     }
 
-    /// The next request; `None` if there is none, and the conn is to be closed. The one before is over.
+    /// Ends the current request and waits for the head of the next one; `None` if the connection must be closed.
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
         let mut state = self.0.borrow_mut();
         if let Some(reader) = state.end_request() {
@@ -97,22 +98,21 @@ impl Conn {
         state.poll_head(cx)
     }
 
-    /// The number of the request under way, if it has content.
+    /// The number of the current request, if it has content.
     pub(crate) fn request_with_content(&self) -> Option<u64> {
         let state = self.0.borrow();
         state.has_body.then_some(state.request)
     }
 
-    /// Ready if the peer has reset the connection while nobody reads from it. Does not look while content is to be
-    /// read: the reader sees it then.
+    /// Ready once the peer has reset the connection. Pending while content is left to read: its reader sees the reset.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let mut state = self.0.borrow_mut();
-        // The handler waits: by its answer, time will have passed.
+        // The handler waits, so the date of its response is another.
         state.date = None;
         state.poll_lost(cx)
     }
 
-    /// Waits for space for a piece of this size. A peer that takes nothing is given up by the write timeout.
+    /// Waits for space for a piece of this size. The write timeout ends the wait for a peer that takes nothing.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), ConnectionLost>> {
         let mut state = self.0.borrow_mut();
         let polled = state.sender().map_or(Poll::Ready(Err(ConnectionLost)), |sender| {
@@ -124,12 +124,12 @@ impl Conn {
         polled
     }
 
-    /// Makes the response under way the last one.
+    /// Makes the current response the last one.
     pub(crate) fn close_after_response(&self) {
         self.0.borrow_mut().protocol.close_after_response();
     }
 
-    /// Drops the connection, which the engine then closes: what is queued is sent before.
+    /// Drops the connection: the engine sends what is queued, then closes it.
     pub(crate) fn close(&self) {
         let mut state = self.0.borrow_mut();
         state.chunk = None;
@@ -141,7 +141,7 @@ impl Conn {
         }
     }
 
-    /// Resets the connection unless its end can be told from the end of the content.
+    /// Resets the connection if the response ends with it, so that the peer sees that content is missing.
     pub(crate) fn mark_incomplete(&self) {
         let state = self.0.borrow();
         if state.protocol.content_ends_with_connection()
@@ -151,7 +151,7 @@ impl Conn {
         }
     }
 
-    /// The timers of the connection's worker.
+    /// The timer of the connection's worker.
     pub(crate) fn timer(&self) -> Option<Timer> {
         self.0.borrow().connection.as_ref().map(Connection::timer)
     }
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// The present date, formatted at most once a second on each thread.
+/// Returns the current date, formatted at most once a second on each thread.
 fn date_now() -> HttpDate {
     thread_local! {
         static CACHE: RefCell<DateCache> = const { RefCell::new(DateCache::new()) };

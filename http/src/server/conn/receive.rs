@@ -1,4 +1,6 @@
-//! The receiving half of a connection: the next request's head, and the bytes it comes from.
+//! The receiving half of a connection: bytes into the protocol machine, until the head of the next request is complete.
+//!
+//! Owns the received chunk and the read deadline. [`content`](super::content) receives the rest of a request through it.
 
 use std::task::{Context, Poll};
 
@@ -11,7 +13,7 @@ use crate::message::head::RequestHead;
 use crate::message::head_memory::Addresses;
 use crate::protocol::event::{Event, Next};
 
-/// What was found in the received bytes.
+/// What the received bytes began with.
 pub(super) enum Input {
     Nothing,
     Head(RequestHead),
@@ -40,7 +42,7 @@ impl State {
                 _ => ReadDeadline::KeepAlive,
             };
             match self.poll_receive(deadline, cx) {
-                // Looked at after the waker is set: a shutdown that begins later wakes, one that began before is seen.
+                // Checked after the waker is set: a shutdown that begins later wakes it, an earlier one is seen here.
                 Poll::Pending if self.is_over(deadline) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(true)) => {}
@@ -57,7 +59,7 @@ impl State {
         }
     }
 
-    /// The next request, if the one before is answered and its head was received whole.
+    /// Returns the head of the next request if the last one is answered and the chunk begins with the complete head.
     pub(super) fn take_whole_head(&mut self) -> Option<RequestHead> {
         let chunk = self.chunk.as_mut()?;
         let (head, length) = self.protocol.try_receive_next(chunk)?;
@@ -82,7 +84,7 @@ impl State {
         head
     }
 
-    /// Whether a graceful shutdown ends the wait: nothing of another request was received.
+    /// Whether a graceful shutdown ends the wait: no part of another request was received.
     fn is_over(&self, deadline: ReadDeadline) -> bool {
         let idle = deadline == ReadDeadline::KeepAlive || !self.protocol.is_in_head();
         idle && self.connection.as_ref().is_none_or(Connection::is_draining)
@@ -91,7 +93,7 @@ impl State {
     fn refuse(&mut self, error: RequestError) -> Poll<Option<RequestHead>> {
         log::debug!("request refused: {error}");
         if let Some(connection) = &self.connection {
-            // A peer that is gone already gets no answer, and needs none.
+            // Fails only if the connection is lost, and then needs no answer.
             let _ = connection.sender().append(|out| {
                 self.protocol.refuse(error, date_now(), out);
             });
@@ -99,7 +101,7 @@ impl State {
         Poll::Ready(None)
     }
 
-    /// Gives received bytes to the protocol machine. `None`: there are none.
+    /// Passes received bytes to the protocol machine; `None` if there are none.
     pub(super) fn consume(&mut self) -> Result<Option<Input>, RequestError> {
         let Some(chunk) = &mut self.chunk else {
             return Ok(None);
@@ -110,7 +112,7 @@ impl State {
             None => Input::Nothing,
             Some(Event::Head(head)) => Input::Head(head),
             Some(Event::Content(range)) if whole && range == (0..chunk.len()) => {
-                // Nothing but content: moved, not copied, where the chunk owns its memory.
+                // Only content: moved without a copy if the chunk owns its memory.
                 let chunk = self.chunk.take();
                 return Ok(chunk.map(|chunk| Input::Piece(chunk.into_vec().into())));
             }
@@ -128,7 +130,7 @@ impl State {
         Ok(Some(input))
     }
 
-    /// Waits for bytes: `true` if some came, `false` at the end of the stream.
+    /// Waits for bytes: `true` if some arrived, `false` at the end of the stream.
     pub(super) fn poll_receive(
         &mut self,
         deadline: ReadDeadline,
@@ -152,7 +154,7 @@ impl State {
                 Poll::Pending
             }
             Poll::Ready(Ok(Some(chunk))) => {
-                // The time for a head does not start anew with each of its bytes.
+                // The time for a head is not renewed by its bytes.
                 if deadline != ReadDeadline::Head {
                     self.clear_read_deadline();
                 }
@@ -179,7 +181,7 @@ impl State {
                 self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
                 Poll::Pending
             }
-            // The peer may have ended its side only, and still wait for the response.
+            // A peer that has ended only its side of the stream still waits for the response.
             Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(ConnectionLost),
         }

@@ -1,6 +1,6 @@
-//! The sending half of a conn: whole responses, streamed ones, and 101.
+//! The sending half of a connection: whole responses, streamed ones, and 101.
 //!
-//! Encodes straight into the connection's queue where content is small, and queues large content by reference.
+//! Encodes straight into the connection's queue, and queues large content by reference.
 
 use std::future::poll_fn;
 
@@ -15,7 +15,7 @@ use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
 
 impl Conn {
-    /// Sends a whole response, once there is space for it.
+    /// Waits for space and sends a whole response.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
         self.send(|protocol, sender, date| {
@@ -32,7 +32,7 @@ impl Conn {
         })
     }
 
-    /// Sends the head of a response. Says whether its content is wanted.
+    /// Sends the head of a response. Returns whether its content is sent too.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, ConnectionLost> {
         self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
@@ -62,8 +62,8 @@ impl Conn {
         self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
-    /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
-    /// protocol machine refuses.
+    /// Sends 101 and returns the connection, with the bytes that the peer sent beyond its request put back. `Ok(None)` if
+    /// the request does not allow the upgrade.
     pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, ConnectionLost> {
         let upgraded =
             self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {
@@ -99,14 +99,14 @@ impl Conn {
             Ok(sent) => Ok(sent),
             Err(SendFailure::Connection) => Err(ConnectionLost),
             Err(SendFailure::Response(error)) => {
-                log::error!("response given up: {error}");
+                log::error!("response dropped, connection closed: {error}");
                 Err(ConnectionLost)
             }
         }
     }
 }
 
-/// Why nothing was sent.
+/// The reason why nothing was sent.
 enum SendFailure {
     Connection,
     Response(ResponseError),
