@@ -146,7 +146,7 @@ fn conflicting_routes_panic_with_their_names() {
 }
 
 #[test]
-fn invalid_routes_panic_with_the_mend() {
+fn invalid_routes_panic_with_the_fix() {
     let route = panic_of(|| Router::new().get("a", named("1")));
     assert_eq!(route, "invalid route \"a\": must begin with a slash");
     let prefix = panic_of(|| Router::new().nest("/a/", Router::new()));

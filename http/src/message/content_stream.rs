@@ -74,7 +74,7 @@ pub trait ContentStream {
 pub struct StreamError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StreamError {
-    /// Makes an error of a cause: another error, or a text.
+    /// Creates an error of a cause: another error, or a text.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StreamError {
         StreamError(cause.into())
     }

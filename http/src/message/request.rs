@@ -49,7 +49,7 @@ impl Request {
         (self.head, self.body)
     }
 
-    /// Makes a request of a head and content, such as content that middleware has read or replaced.
+    /// Creates a request of a head and content, such as content that middleware has read or replaced.
     pub fn from_parts(head: RequestHead, body: Body) -> Request {
         Request { head, body }
     }

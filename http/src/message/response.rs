@@ -57,12 +57,12 @@ pub enum ResponseBody {
 }
 
 impl Response {
-    /// Makes a response with a status and no content.
+    /// Creates a response with a status and no content.
     pub fn new(status: StatusCode) -> Response {
         Response { status, content_type: None, fields: Vec::new(), body: ResponseBody::Empty }
     }
 
-    /// Makes a 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
+    /// Creates a 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
     pub fn text(text: impl Into<Cow<'static, str>>) -> Response {
         let bytes = match text.into() {
             Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
@@ -71,17 +71,17 @@ impl Response {
         Response::with_content(TEXT, bytes)
     }
 
-    /// Makes a 200 with encoded JSON, as `application/json`.
+    /// Creates a 200 with encoded JSON, as `application/json`.
     pub fn json_bytes(json: impl Into<Bytes>) -> Response {
         Response::with_content(JSON, json.into())
     }
 
-    /// Makes a 200 with bytes, as `application/octet-stream`.
+    /// Creates a 200 with bytes, as `application/octet-stream`.
     pub fn bytes(bytes: impl Into<Bytes>) -> Response {
         Response::with_content(OCTETS, bytes.into())
     }
 
-    /// Makes a 200 with content that an async function writes while it is sent, at the peer's pace.
+    /// Creates a 200 with content that an async function writes while it is sent, at the peer's pace.
     ///
     /// ```
     /// use tidegate_http::Response;
@@ -103,7 +103,7 @@ impl Response {
         Response::new(StatusCode::OK).with_body(body)
     }
 
-    /// Makes a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP has ended
+    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP has ended
     /// and `run` owns the connection. `protocol` is the value of Upgrade. Bytes that the peer sent right after its request
     /// are received first.
     ///

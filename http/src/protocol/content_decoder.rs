@@ -84,7 +84,7 @@ const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 const LINE_START: ChunkState = ChunkState::Size { size: 0, line_bytes: 0 };
 
 impl ContentDecoder {
-    /// Makes a decoder; `None` if there is no content.
+    /// Creates a decoder; `None` if there is no content.
     pub(crate) fn new(framing: RequestFraming) -> Option<ContentDecoder> {
         match framing {
             RequestFraming::None => None,

@@ -57,7 +57,7 @@ pub struct DateCache {
 }
 
 impl DateCache {
-    /// Makes a cache of the epoch.
+    /// Creates a cache of the epoch.
     pub const fn new() -> DateCache {
         DateCache { date: HttpDate::EPOCH }
     }

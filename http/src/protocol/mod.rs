@@ -83,7 +83,7 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Makes the machine of a new connection.
+    /// Creates the machine of a new connection.
     pub fn new(limits: Arc<Limits>) -> Protocol {
         Protocol {
             limits,

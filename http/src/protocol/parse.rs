@@ -170,7 +170,7 @@ fn request_line_refusal(bytes: &[u8]) -> RequestError {
 }
 
 impl Request {
-    /// Makes a request of the bytes of a head, with its empty line, and content: for testing handlers.
+    /// Creates a request of the bytes of a head, with its empty line, and content: for testing handlers.
     ///
     /// # Errors
     /// The same as for a request received from a peer.

@@ -1,6 +1,6 @@
 //! The reading machine: the peer's bytes in, events out.
 //!
-//! Owns the state of the request under way, and its transitions. Called through [`Protocol`].
+//! Owns the state of the current request, and its transitions. Called through [`Protocol`].
 
 use crate::error::RequestError;
 use crate::message::conclusion::Conclusion;

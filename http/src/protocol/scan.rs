@@ -47,7 +47,7 @@ enum Section {
 }
 
 impl HeadScanner {
-    /// Makes a scanner for a trailer section: fields only.
+    /// Creates a scanner for a trailer section: fields only.
     pub(crate) fn for_trailers() -> HeadScanner {
         HeadScanner { section: Section::Fields(0), ..HeadScanner::default() }
     }

@@ -1,6 +1,6 @@
 //! The writing machine: a response in, bytes out.
 //!
-//! Owns the state of the response under way, its transitions, and the decision whether the connection persists. Called
+//! Owns the state of the current response, its transitions, and the decision whether the connection persists. Called
 //! through [`Protocol`].
 
 use bytes::Bytes;

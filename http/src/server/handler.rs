@@ -78,7 +78,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Makes a pending reply of a future.
+    /// Creates a pending reply of a future.
     pub fn from_future<F>(future: F) -> Reply
     where
         F: Future + 'static,
@@ -136,7 +136,7 @@ impl Handler for Box<dyn Handler> {
     }
 }
 
-/// Makes a handler of a function that answers without waiting, which saves a future per request.
+/// Creates a handler of a function that answers without waiting, which saves a future per request.
 ///
 /// ```
 /// use tidegate_http::{Router, sync_handler};

@@ -29,7 +29,7 @@ use crate::server::handler::Handler;
 pub struct Server;
 
 impl Server {
-    /// Makes a server of a handler, usually a [`Router`](crate::Router), to be bound and run.
+    /// Creates a server of a handler, usually a [`Router`](crate::Router), to be bound and run.
     pub fn builder<H: Handler>(handler: H) -> ServerBuilder<H> {
         ServerBuilder::new(handler)
     }

@@ -9,7 +9,7 @@ pub(crate) const PARAMS_MAX: usize = 16;
 /// Translates a pattern to the syntax of `matchit`.
 ///
 /// # Panics
-/// If the pattern is invalid; the message says how to mend it.
+/// If the pattern is invalid; the message says how to fix it.
 pub(crate) fn to_matchit_syntax(path: &str) -> String {
     assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
     assert!(

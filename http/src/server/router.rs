@@ -41,7 +41,7 @@ use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
 ///
 /// # Panics
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
-/// route and says how to mend it.
+/// route and says how to fix it.
 #[derive(Default)]
 #[must_use = "a router does nothing until it is given to `Server::builder`"]
 pub struct Router {
@@ -65,7 +65,7 @@ struct Route {
 }
 
 impl Router {
-    /// Makes a router without routes.
+    /// Creates a router without routes.
     pub fn new() -> Router {
         Router::default()
     }

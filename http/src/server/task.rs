@@ -38,7 +38,7 @@ pub struct Service<H> {
 }
 
 impl<H: Handler> Service<H> {
-    /// Makes a service of a handler and settings.
+    /// Creates a service of a handler and settings.
     pub fn new(handler: H, config: HttpConfig) -> Service<H> {
         Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
