@@ -95,6 +95,7 @@ impl Protocol {
     }
 
     /// Sends a Server field in every response. Default: none.
+    #[must_use]
     pub fn with_server(mut self, server: Option<HeaderValue>) -> Protocol {
         self.server = server;
         self
