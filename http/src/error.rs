@@ -1,120 +1,122 @@
-//! What can go wrong, sorted by whose fault it is.
+//! Errors, sorted by whose fault they are.
 //!
-//! [`RequestError`]: the peer broke the protocol or a bound; [`RequestError::status`] is the one place that maps it to
-//! the status code of the answer. [`BodyError`]: what a handler sees while reading content. [`ResponseError`]: the
-//! application gave a response that cannot be sent as it is.
+//! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to a
+//! status code. [`BodyError`]: what a handler sees while it reads content. [`ResponseError`]: the application gave a
+//! response that cannot be sent.
 
 use http::StatusCode;
 use thiserror::Error;
 
-/// The peer's request is refused. The connection is answered with [`status`](RequestError::status) and closed, as
-/// what follows on it can no longer be told apart reliably.
+/// A refused request.
+///
+/// The server answers with [`status`](RequestError::status) and closes the connection: where the next request begins is no
+/// longer reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The method is no token (RFC 9110, section 9.1), or the bytes are no HTTP at all.
-    #[error("the method is not a token")]
+    /// The method is not a token (RFC 9110, section 9.1), or the bytes are not HTTP at all.
+    #[error("invalid method: must be a token such as GET")]
     Method,
-    /// The method is longer than any that could be meant.
-    #[error("the method is too long")]
+    /// The method is longer than 32 bytes; the longest registered one has 17.
+    #[error("unknown method: longer than 32 bytes")]
     MethodTooLong,
-    /// CONNECT asks for a tunnel, which only a proxy can give (RFC 9110, section 9.3.6).
-    #[error("CONNECT is not supported: this is not a proxy")]
+    /// CONNECT asks for a tunnel, which only a proxy can provide (RFC 9110, section 9.3.6).
+    #[error("unsupported method CONNECT: this server is not a proxy")]
     Connect,
     /// The request line is not `method SP request-target SP HTTP-version` (RFC 9112, section 3).
-    #[error("the request line is malformed")]
+    #[error("malformed request line: must be `method SP request-target SP HTTP-version`")]
     RequestLine,
-    /// The request-target has an invalid byte, or its form does not go with the method (RFC 9112, section 3.2).
-    #[error("the request-target is invalid")]
+    /// The request-target has an invalid byte, or its form does not match the method (RFC 9112, section 3.2).
+    #[error("invalid request-target: must be a path or an http URI, percent-encoded")]
     Target,
-    /// The request-target is longer than the bound (RFC 9112, section 3).
-    #[error("the request-target is too long")]
+    /// The request-target is longer than [`target_bytes_max`](crate::Limits::target_bytes_max) (RFC 9112, section 3).
+    #[error("request-target too long")]
     TargetTooLong,
-    /// The third part of the request line is no HTTP version (RFC 9112, section 2.3).
-    #[error("the HTTP version is malformed")]
+    /// The third part of the request line is not an HTTP version (RFC 9112, section 2.3).
+    #[error("malformed HTTP version: must be HTTP/1.0 or HTTP/1.1")]
     VersionMalformed,
-    /// A version other than 1.0 and 1.1; HTTP/2 with prior knowledge is seen here by its preface.
-    #[error("only HTTP/1.0 and HTTP/1.1 are supported")]
+    /// A version other than 1.0 and 1.1. HTTP/2 with prior knowledge ends here, by its preface.
+    #[error("unsupported HTTP version: must be HTTP/1.0 or HTTP/1.1")]
     VersionUnsupported,
-    /// A line ended by a line feed alone. RFC 9112, section 2.2 lets a recipient accept it; two recipients that
-    /// disagree about it disagree about where a request ends, so it is refused.
-    #[error("a line ends without a carriage return")]
+    /// A line ends with a line feed alone. RFC 9112, section 2.2 lets a recipient accept it, but two recipients that
+    /// disagree about it disagree about where a request ends.
+    #[error("invalid line end: must be CRLF")]
     BareLineFeed,
     /// More than one empty line before the request line (RFC 9112, section 2.2).
-    #[error("empty lines before the request line")]
+    #[error("more than one empty line before the request line")]
     EmptyLines,
-    /// A field name is no token, is followed by whitespace (RFC 9112, section 5.1), or the line is a continuation of
-    /// the one before (obs-fold, section 5.2).
-    #[error("a field name is invalid")]
+    /// A field name is not a token, is followed by whitespace (RFC 9112, section 5.1), or the line continues the one
+    /// before it (obs-fold, section 5.2).
+    #[error("invalid field name: must be a token, with a colon right after it")]
     FieldName,
     /// A field value has a control character, such as NUL or a bare CR (RFC 9110, section 5.5).
-    #[error("a field value is invalid")]
+    #[error("invalid field value: control characters are not allowed")]
     FieldValue,
-    /// More fields than the bound.
+    /// More fields than [`fields_max`](crate::Limits::fields_max).
     #[error("too many fields")]
     TooManyFields,
-    /// The head is longer than the bound.
-    #[error("the request head is too large")]
+    /// The head is larger than [`head_bytes_max`](crate::Limits::head_bytes_max).
+    #[error("request head too large")]
     HeadTooLarge,
     /// An HTTP/1.1 request without Host (RFC 9112, section 3.2).
-    #[error("the Host field is missing")]
+    #[error("missing Host field")]
     HostMissing,
     /// More than one Host (RFC 9112, section 3.2).
-    #[error("there is more than one Host field")]
+    #[error("more than one Host field")]
     HostRepeated,
     /// Host is not `uri-host [ ":" port ]` (RFC 9110, section 7.2).
-    #[error("the Host field is invalid")]
+    #[error("invalid Host field: must be `host` or `host:port`")]
     HostInvalid,
     /// Content-Length is not one decimal number (RFC 9112, section 6.3).
-    #[error("the Content-Length field is invalid")]
+    #[error("invalid Content-Length field: must be one decimal number")]
     ContentLength,
-    /// More than one Content-Length, be they equal or not: whoever forwarded this was not in control of it.
-    #[error("there is more than one Content-Length")]
+    /// More than one Content-Length, equal or not: the sender is not in control of its framing.
+    #[error("more than one Content-Length field")]
     ContentLengthRepeated,
     /// Transfer-Encoding together with Content-Length (RFC 9112, section 6.1).
-    #[error("Transfer-Encoding and Content-Length exclude each other")]
+    #[error("both Transfer-Encoding and Content-Length: only one is allowed")]
     TransferEncodingWithLength,
     /// Transfer-Encoding in HTTP/1.0 (RFC 9112, section 6.1).
-    #[error("Transfer-Encoding does not exist in HTTP/1.0")]
+    #[error("Transfer-Encoding is not allowed in HTTP/1.0")]
     TransferEncodingIn10,
-    /// chunked is not the final transfer coding, or is there twice (RFC 9112, section 6.3).
-    #[error("the final transfer coding must be chunked, once")]
+    /// chunked is not the final transfer coding, or occurs twice (RFC 9112, section 6.3).
+    #[error("invalid Transfer-Encoding field: chunked must be the final coding, once")]
     TransferEncodingNotChunked,
-    /// A transfer coding besides chunked (RFC 9112, section 6.1).
-    #[error("the transfer coding is not supported")]
+    /// A transfer coding other than chunked (RFC 9112, section 6.1).
+    #[error("unsupported transfer coding: only chunked is supported")]
     TransferCodingUnsupported,
     /// Expect with anything but `100-continue` (RFC 9110, section 10.1.1).
-    #[error("the expectation cannot be met")]
+    #[error("unsupported expectation: only 100-continue is supported")]
     Expectation,
-    /// The content is larger than the bound.
-    #[error("the content is too large")]
+    /// The content is larger than [`body_bytes_max`](crate::Limits::body_bytes_max).
+    #[error("content too large")]
     BodyTooLarge,
-    /// A chunk-size is missing, has a byte that is no hexadecimal digit, or more than 16 digits (RFC 9112,
+    /// A chunk size is missing, has a byte that is not a hexadecimal digit, or more than 16 digits (RFC 9112,
     /// section 7.1).
-    #[error("a chunk size is invalid")]
+    #[error("invalid chunk size: must be 1 to 16 hexadecimal digits")]
     ChunkSize,
-    /// A chunk-size line or the sum of all chunk extensions is longer than the bound (RFC 9112, section 7.1.1).
-    #[error("the chunk extensions are too long")]
+    /// A chunk-size line or the sum of all chunk extensions is longer than its limit (RFC 9112, section 7.1.1).
+    #[error("chunk extensions too long")]
     ChunkExtensionTooLong,
     /// Chunk data is not followed by CRLF (RFC 9112, section 7.1).
-    #[error("a chunk is not ended by CRLF")]
+    #[error("invalid chunk: its data must be followed by CRLF")]
     ChunkEnd,
     /// The trailer section has an invalid line (RFC 9112, section 7.1.2).
-    #[error("the trailer section is invalid")]
+    #[error("invalid trailer section")]
     Trailer,
-    /// The trailer section is longer than the bound or has too many fields.
-    #[error("the trailer section is too large")]
+    /// The trailer section is larger than [`trailer_bytes_max`](crate::Limits::trailer_bytes_max), or has too many fields.
+    #[error("trailer section too large")]
     TrailerTooLarge,
     /// The peer ended its stream within a request (RFC 9112, section 8).
-    #[error("the request is incomplete")]
+    #[error("incomplete request: the peer ended its stream")]
     Incomplete,
-    /// The head did not arrive in time.
-    #[error("the request took too long to arrive")]
+    /// The head, or the content that the handler was reading, did not arrive in time.
+    #[error("request took too long to arrive")]
     Timeout,
 }
 
 impl RequestError {
-    /// The status code this refusal is answered with.
+    /// The status code of the answer.
     pub fn status(&self) -> StatusCode {
         use RequestError as E;
         match self {
@@ -150,31 +152,40 @@ impl RequestError {
     }
 }
 
-/// Reading a request's content failed.
+/// A failure to read a request's content.
 ///
-/// It is a response too: a handler that passes it on with `?` answers with [`status`](BodyError::status).
+/// It converts into a response: a handler that returns it with `?` answers with [`status`](BodyError::status).
+///
+/// ```
+/// use tidegate_http::{BodyError, Request, Response};
+///
+/// async fn save(mut request: Request) -> Result<Response, BodyError> {
+///     let content = request.bytes_up_to(64 * 1024).await?; // 413 beyond 64 KiB
+///     Ok(Response::text(format!("{} bytes saved", content.len())))
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The peer broke the protocol or a bound of the server.
+    /// The peer broke the protocol or a limit of the server, or its content did not arrive in time.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The content is larger than the limit given to the collecting call, in bytes.
-    #[error("the content is larger than {0} bytes")]
+    /// The content is larger than the limit given to [`bytes_up_to`](crate::Request::bytes_up_to), in bytes.
+    #[error("content too large: at most {0} bytes are allowed")]
     TooLarge(u64),
-    /// The content is not UTF-8, though text was asked for.
-    #[error("the content is not UTF-8")]
+    /// [`text`](crate::Request::text) was called, and the content is not UTF-8.
+    #[error("invalid text: the content must be UTF-8")]
     NotText,
-    /// The request is over: its response was sent, or the connection was handed to another protocol.
-    #[error("the request is over")]
+    /// The request is over: its response was sent, or the connection was upgraded to another protocol.
+    #[error("the request is over: content must be read before the response is sent")]
     Finished,
-    /// The connection was lost or timed out; the text says how.
-    #[error("the connection was lost: {0}")]
+    /// The connection was lost or timed out, with the reason.
+    #[error("connection lost: {0}")]
     Connection(String),
 }
 
 impl BodyError {
-    /// The status code to answer with when the handler has no better idea.
+    /// The status code of the answer, unless the handler chooses another.
     pub fn status(&self) -> StatusCode {
         match self {
             BodyError::Request(error) => error.status(),
@@ -186,18 +197,20 @@ impl BodyError {
     }
 }
 
-/// The application misused the response side: the connection cannot go on after what was already sent.
+/// A misuse of the response side of [`Protocol`](crate::Protocol) by the application.
+///
+/// Nothing is written. If a part of the response was sent before, the connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// There is no request waiting for what was given.
-    #[error("no request is waiting for this")]
+    /// No request awaits what was given: a second response, or content before the head.
+    #[error("out of turn: no request awaits this")]
     OutOfTurn,
     /// More or less content than the announced length.
-    #[error("the content has not the announced length")]
+    #[error("content length mismatch: more or less content than announced")]
     LengthMismatch,
     /// A final response with an informational status, or 101 to a request that did not ask for an upgrade.
-    #[error("the status does not fit")]
+    #[error("invalid status: a response must be final, and 101 needs a request that asks for an upgrade")]
     Status,
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use http::{Method, header};
 use tidegate_http::{Handler, Request, Response, ResponseBody, Router, sync_handler};
 
-/// Asks a router and gives status and text.
+/// Asks a router, and returns the status and the text of its response.
 fn ask(router: &Router, method: &str, target: &str) -> (u16, String) {
     let response = answer(router, method, target);
     let status = response.status().as_u16();
@@ -22,7 +22,7 @@ fn answer(router: &Router, method: &str, target: &str) -> Response {
     let reply = pin!(router.handle(request).response());
     match reply.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(response) => response,
-        Poll::Pending => panic!("the handlers of these tests never wait"),
+        Poll::Pending => panic!("a handler of these tests waits"),
     }
 }
 
@@ -31,7 +31,7 @@ fn allow(response: &Response) -> &str {
     value.to_str().expect("text")
 }
 
-/// A handler that names itself and its parameters.
+/// A handler that answers with its name and its parameters.
 fn named(name: &'static str) -> impl Handler {
     sync_handler(move |request: Request| {
         let params: Vec<_> = request.params().map(|(name, value)| format!("{name}={value}")).collect();
@@ -122,14 +122,38 @@ fn nesting_and_fallbacks() {
     assert_eq!(ask(&Router::new(), "GET", "/").0, 404);
 }
 
+/// The message of the panic that registering a route must raise.
+fn panic_of(register: impl Fn() -> Router + std::panic::UnwindSafe) -> String {
+    let panic = std::panic::catch_unwind(register).expect_err("a panic");
+    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| panic.downcast_ref::<&str>().expect("a text").to_string())
+}
+
 #[test]
-fn ambiguous_routes_panic() {
-    let twice = || Router::new().get("/a", named("1")).get("/a", named("2"));
-    assert!(std::panic::catch_unwind(twice).is_err());
-    let renamed = || Router::new().get("/:a/x", named("1")).get("/:b/x", named("2"));
-    assert!(std::panic::catch_unwind(renamed).is_err());
-    let any = || Router::new().any("/a", named("1")).any("/a", named("2"));
-    assert!(std::panic::catch_unwind(any).is_err());
+fn conflicting_routes_panic_with_their_names() {
+    let twice = panic_of(|| Router::new().get("/a", named("1")).get("/a", named("2")));
+    assert_eq!(twice, "conflicting route GET \"/a\": it has a handler already; remove one");
+    let renamed = panic_of(|| Router::new().get("/:a/x", named("1")).get("/:b/x", named("2")));
+    assert_eq!(
+        renamed,
+        "conflicting route \"/:b/x\": matches the same paths as \"/:a/x\"; name their parameters alike"
+    );
+    let any = panic_of(|| Router::new().any("/a", named("1")).any("/a", named("2")));
+    assert_eq!(any, "conflicting route \"/a\": `any` was called for it before; remove one");
+    let nested = panic_of(|| Router::new().get("/a/b", named("1")).nest("/a", Router::new().get("/b", named("2"))));
+    assert_eq!(nested, "conflicting route GET \"/a/b\": it has a handler already; remove one");
+    let fallback = panic_of(|| Router::new().fallback(named("1")).fallback(named("2")));
+    assert_eq!(fallback, "conflicting fallback: the router has one already; remove one");
+}
+
+#[test]
+fn invalid_routes_panic_with_the_fix() {
+    let route = panic_of(|| Router::new().get("a", named("1")));
+    assert_eq!(route, "invalid route \"a\": must begin with a slash");
+    let prefix = panic_of(|| Router::new().nest("/a/", Router::new()));
+    assert_eq!(
+        prefix,
+        "invalid prefix \"/a/\": must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
+    );
 }
 
 #[test]

@@ -1,39 +1,39 @@
 //! Decodes the content of a request as it arrives (RFC 9112, sections 6 and 7).
 //!
-//! Owns the position within the content: how much of a Content-Length is left, or where in the chunked coding the input
-//! is. Gives back positions of content in the input, never copies it, and holds no memory until a trailer section
-//! begins. Called by the protocol machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
+//! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns positions of
+//! content in the input and never copies it; holds no memory until a trailer section begins. Called by the reading
+//! machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
 
 use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::RequestError;
-use crate::protocol::framing::ContentFraming;
-use crate::protocol::limits::{FIELDS_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, Limits};
+use crate::message::conclusion::RequestFraming;
 use crate::protocol::scan::HeadScanner;
 
 /// The decoder of one request's content.
 #[derive(Debug)]
 pub(crate) enum ContentDecoder {
-    /// So many bytes of a Content-Length are left.
+    /// The bytes left of a Content-Length.
     Length(u64),
     /// The chunked transfer coding.
     Chunked(Chunked),
 }
 
-/// What one call found at the start of its input.
+/// The result of one call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
-    /// Bytes of the input that are used up, content among them.
+    /// Bytes of the input that are consumed, content included.
     pub(crate) consumed: usize,
     pub(crate) found: Found,
 }
 
-/// See [`Decoded`].
+/// What the input began with.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// More input is needed; all of it was used.
+    /// Nothing: more input is needed, and all of it was consumed.
     Nothing,
     /// Content at these positions of the input, not empty.
     Content(Range<usize>),
@@ -41,7 +41,7 @@ pub(crate) enum Found {
     End(Option<Box<HeaderMap>>),
 }
 
-/// The position in the chunked transfer coding (RFC 9112, section 7.1).
+/// The state of the chunked transfer coding (RFC 9112, section 7.1).
 #[derive(Debug)]
 pub(crate) struct Chunked {
     state: ChunkState,
@@ -55,17 +55,17 @@ pub(crate) struct Chunked {
 enum ChunkState {
     /// In the digits of a chunk-size.
     Size { size: u64, line_bytes: usize },
-    /// In whitespace that must lead to an extension.
+    /// In whitespace before an extension.
     Space { size: u64, line_bytes: usize },
     /// In the extensions, which are skipped.
     Extension { size: u64, line_bytes: usize },
-    /// The line feed of a chunk-size line comes next.
+    /// Before the line feed of a chunk-size line.
     SizeEnd { size: u64 },
-    /// In chunk data, of which so many bytes are left.
+    /// In chunk data, with the number of bytes left.
     Data { left: u64 },
-    /// The carriage return after chunk data comes next.
+    /// Before the carriage return after chunk data.
     DataReturn,
-    /// The line feed after chunk data comes next.
+    /// Before the line feed after chunk data.
     DataEnd,
     /// In the trailer section.
     Trailers(Box<Trailers>),
@@ -77,25 +77,25 @@ struct Trailers {
     bytes: Vec<u8>,
 }
 
-/// Digits of a chunk-size: all that a u64 has. Leading zeros beyond would be work for nothing.
+/// Digits of a chunk size: as many as a u64 has. More leading zeros would only cost time.
 const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 
-/// A chunk-size line not yet begun. Not having any digit is told by `line_bytes`.
+/// The start of a chunk-size line: no digit was seen, as `line_bytes` is zero.
 const LINE_START: ChunkState = ChunkState::Size { size: 0, line_bytes: 0 };
 
 impl ContentDecoder {
-    /// A decoder, unless there is no content.
-    pub(crate) fn new(framing: ContentFraming) -> Option<ContentDecoder> {
+    /// Creates a decoder; `None` if there is no content.
+    pub(crate) fn new(framing: RequestFraming) -> Option<ContentDecoder> {
         match framing {
-            ContentFraming::None => None,
-            ContentFraming::Length(length) => Some(ContentDecoder::Length(length)),
-            ContentFraming::Chunked => {
+            RequestFraming::None => None,
+            RequestFraming::Length(length) => Some(ContentDecoder::Length(length)),
+            RequestFraming::Chunked => {
                 Some(ContentDecoder::Chunked(Chunked { state: LINE_START, content_bytes: 0, extension_bytes: 0 }))
             }
         }
     }
 
-    /// The bytes still to come, if they were announced.
+    /// The bytes still to come, if announced.
     pub(crate) fn remaining(&self) -> Option<u64> {
         match self {
             ContentDecoder::Length(left) => Some(*left),
@@ -103,7 +103,7 @@ impl ContentDecoder {
         }
     }
 
-    /// Looks at the next piece of input. Must not be called again after [`Found::End`] or an error.
+    /// Decodes the next piece of input. Must not be called again after [`Found::End`] or an error.
     pub(crate) fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RequestError> {
         match self {
             ContentDecoder::Length(0) => Ok(Decoded { consumed: 0, found: Found::End(None) }),
@@ -142,7 +142,7 @@ impl Chunked {
         Ok(Decoded { consumed: position, found: Found::Nothing })
     }
 
-    /// Takes one byte of what is around chunk data.
+    /// Consumes one byte outside chunk data.
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), RequestError> {
         self.state = match &self.state {
             ChunkState::Size { size, line_bytes } => self.step_in_size(byte, *size, *line_bytes, limits)?,
@@ -169,7 +169,7 @@ impl Chunked {
             ChunkState::DataReturn if byte == b'\r' => ChunkState::DataEnd,
             ChunkState::DataEnd if byte == b'\n' => LINE_START,
             ChunkState::DataReturn | ChunkState::DataEnd => return Err(RequestError::ChunkEnd),
-            // `decode` takes these as a whole.
+            // `decode` handles these itself.
             ChunkState::Data { .. } | ChunkState::Trailers(_) => return Ok(()),
         };
         Ok(())
@@ -183,7 +183,7 @@ impl Chunked {
         limits: &Limits,
     ) -> Result<ChunkState, RequestError> {
         if let Some(digit) = (byte as char).to_digit(16) {
-            // RFC 9112, section 7.1: overflow must be anticipated. So few digits cannot.
+            // RFC 9112, section 7.1: overflow must be prevented. 16 digits cannot overflow.
             if line_bytes >= limits.chunk_line_bytes_max.min(CHUNK_SIZE_DIGITS_MAX) {
                 return Err(RequestError::ChunkSize);
             }
@@ -207,7 +207,7 @@ impl Chunked {
         }
     }
 
-    /// Counts one byte of an extension, and gives the new length of the line.
+    /// Counts one byte of an extension, and returns the new length of the line.
     fn count_extension(&mut self, line_bytes: usize, limits: &Limits) -> Result<usize, RequestError> {
         self.extension_bytes += 1;
         if line_bytes >= limits.chunk_line_bytes_max || self.extension_bytes > limits.chunk_extension_bytes_max {
@@ -232,7 +232,7 @@ impl Chunked {
 }
 
 impl Trailers {
-    /// Takes input up to the end of the section.
+    /// Consumes input up to the end of the section.
     fn take(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RequestError> {
         let bounds = Limits { head_bytes_max: limits.trailer_bytes_max, ..limits.clone() };
         let end = self.scanner.scan(input, &bounds).map_err(|error| match error {
@@ -275,7 +275,7 @@ fn content(start: usize, length: usize) -> Decoded {
     Decoded { consumed: end, found: if length == 0 { Found::Nothing } else { Found::Content(start..end) } }
 }
 
-/// The smaller of the two, which fits in a usize as one of them is one.
+/// Returns the smaller one. It fits in a usize because `available` does.
 fn clamp(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
 }
@@ -286,7 +286,7 @@ mod tests {
 
     type Outcome = Result<(Vec<u8>, Option<HeaderMap>, usize), RequestError>;
 
-    fn feed(framing: ContentFraming, input: &[u8], size: usize, limits: &Limits) -> Outcome {
+    fn feed(framing: RequestFraming, input: &[u8], size: usize, limits: &Limits) -> Outcome {
         let mut decoder = ContentDecoder::new(framing).expect("content");
         let mut content = Vec::new();
         let mut total = 0;
@@ -308,9 +308,9 @@ mod tests {
         Err(RequestError::Incomplete)
     }
 
-    /// Feeds the input whole, byte by byte, and with trailing bytes, and expects the same each time.
+    /// Feeds the input whole, byte by byte, and with trailing bytes, and expects the same result each time.
     fn decode_with(input: &str, limits: &Limits) -> Outcome {
-        let framing = ContentFraming::Chunked;
+        let framing = RequestFraming::Chunked;
         let whole = feed(framing, input.as_bytes(), usize::MAX, limits);
         assert_eq!(feed(framing, input.as_bytes(), 1, limits), whole);
         let longer = format!("{input}GET / HTTP/1.1\r\n");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined() {
+    fn chunks_are_decoded() {
         assert_eq!(decode("0\r\n\r\n"), Ok(String::new()));
         assert_eq!(decode("5\r\nhello\r\n0\r\n\r\n"), Ok("hello".into()));
         assert_eq!(decode("3\r\nhel\r\n00A\r\nlo, world!\r\n000\r\n\r\n"), Ok("hello, world!".into()));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_kept_apart() {
+    fn trailers_are_returned_separately() {
         let input = "1\r\na\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n";
         let (content, trailers, _) = decode_with(input, &Limits::default()).expect("valid");
         assert_eq!(content, b"a");
@@ -402,11 +402,11 @@ mod tests {
     fn a_length_ends_by_itself() {
         let limits = Limits::default();
         for size in [1, 3, 100] {
-            let outcome = feed(ContentFraming::Length(5), b"helloGET", size, &limits);
+            let outcome = feed(RequestFraming::Length(5), b"helloGET", size, &limits);
             let expected = (b"hello".to_vec(), None, 5);
             assert_eq!(outcome, Ok(expected));
         }
-        let outcome = feed(ContentFraming::Length(5), b"hell", 1, &limits);
+        let outcome = feed(RequestFraming::Length(5), b"hell", 1, &limits);
         assert_eq!(outcome, Err(RequestError::Incomplete));
     }
 }

@@ -1,18 +1,18 @@
-//! The value of Date (RFC 9110, section 6.6.1), formatted once a second.
+//! The Date field (RFC 9110, section 6.6.1), formatted once a second.
 //!
-//! Owns the formatted second. The time comes in from the caller, who keeps one cache per thread.
+//! Owns the formatted second. It reads no clock: the caller passes the time, and keeps one cache per thread.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The end of the year 9999, beyond which the format has no digits. Only a broken clock gets there.
+/// The end of the year 9999, the last the format can hold. Only a broken clock is beyond it.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpDate {
-    /// The second that the line says: what tells dates apart.
+    /// The second since the epoch that the line names. Dates are equal if it is.
     seconds: u64,
-    /// The whole field line, as a response has it.
+    /// The whole field line of a response.
     line: [u8; LINE_BYTES],
 }
 
@@ -43,7 +43,7 @@ impl HttpDate {
     }
 }
 
-/// Remembers the last formatted second.
+/// A cache of the last formatted second.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -57,12 +57,12 @@ pub struct DateCache {
 }
 
 impl DateCache {
-    /// A cache of the epoch.
+    /// Creates a cache of the epoch.
     pub const fn new() -> DateCache {
         DateCache { date: HttpDate::EPOCH }
     }
 
-    /// The date of a time. Formats only if the second is another than at the call before.
+    /// Returns the date of a time. Formats it only if the second differs from that of the last call.
     pub fn at(&mut self, now: SystemTime) -> HttpDate {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().min(SECONDS_MAX));
         if seconds != self.date.seconds {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_clock_is_no_panic() {
+    fn a_broken_clock_does_not_panic() {
         let mut cache = DateCache::new();
         let before = cache.at(UNIX_EPOCH - Duration::from_secs(1));
         assert_eq!(before.as_bytes(), b"Thu, 01 Jan 1970 00:00:00 GMT");

@@ -1,21 +1,18 @@
-//! Writes response heads and the chunked transfer coding.
+//! Encodes response heads and the chunked transfer coding.
 //!
-//! Owns the bytes of a response head and of what surrounds chunk data. It decides nothing: the protocol machine has
-//! decided how content is framed and whether the connection persists. Everything goes straight into the buffer of the
-//! connection, in one pass.
-
-use std::cell::RefCell;
+//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided how
+//! content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one pass.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
-use crate::response::Response;
 
-/// What a head says about content.
+/// The field of a head that announces the length of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LengthField {
-    /// Nothing: there is no content, or it ends with the connection.
+    /// None: there is no content, or it ends with the connection.
     Absent,
     /// Content-Length.
     Length(u64),
@@ -23,151 +20,33 @@ pub(crate) enum LengthField {
     Chunked,
 }
 
-/// What a head says about the connection.
+/// The Connection field of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionField {
-    /// Nothing: the default of the peer's version is right.
+    /// None: the default of the peer's version is right.
     Absent,
     KeepAlive,
     Close,
     Upgrade,
 }
 
-/// The head fields that are the protocol's.
+/// The fields that the protocol machine adds to a head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProtocolFields<'a> {
     pub(crate) length: LengthField,
     pub(crate) connection: ConnectionField,
-    /// A server with a clock must send it (RFC 9110, section 6.6.1).
+    /// The date, which a server with a clock must send (RFC 9110, section 6.6.1).
     pub(crate) date: &'a HttpDate,
-    /// The value of Server, if it is to be sent.
+    /// The value of Server, if one is sent.
     pub(crate) server: Option<&'a HeaderValue>,
 }
 
-/// The informational response that asks for the content (RFC 9110, section 15.2.1).
+/// The interim response that asks for the content (RFC 9110, section 15.2.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Writes a response head with its empty line.
 pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-    match Plain::of(response, protocol) {
-        Some(plain) => plain.encode_remembered(response, protocol, out),
-        None => encode_any(response, protocol, out),
-    }
-}
-
-/// Writes a response with all of its content to a request that is nothing out of the ordinary, if its head is the one
-/// written last on this thread. Otherwise `false`, and nothing is written.
-#[inline]
-pub(crate) fn encode_like_last(
-    response: &Response,
-    content: &[u8],
-    server: Option<&HeaderValue>,
-    date: &HttpDate,
-    out: &mut Vec<u8>,
-) -> bool {
-    if response.status() != StatusCode::OK || !response.own_fields().is_empty() {
-        return false;
-    }
-    let plain = Plain { length: content.len() as u64, content_type: response.content_type(), server, date };
-    let copied = LAST.try_with(|last| match &*last.borrow() {
-        Some(last) if plain.is_of(last) => {
-            out.reserve(last.head.len() + content.len());
-            out.extend_from_slice(&last.head);
-            out.extend_from_slice(content);
-            true
-        }
-        _ => false,
-    });
-    copied == Ok(true)
-}
-
-/// What tells apart the heads that most responses have: 200, content of a known length, no fields of their own.
-struct Plain<'a> {
-    length: u64,
-    content_type: Option<&'a HeaderValue>,
-    server: Option<&'a HeaderValue>,
-    date: &'a HttpDate,
-}
-
-/// The last plain head written on a thread: within one second, the next one is often the same.
-struct Remembered {
-    length: u64,
-    content_type: Option<HeaderValue>,
-    server: Option<HeaderValue>,
-    date: HttpDate,
-    head: Vec<u8>,
-}
-
-thread_local! {
-    static LAST: RefCell<Option<Remembered>> = const { RefCell::new(None) };
-}
-
-impl<'a> Plain<'a> {
-    fn of(response: &'a Response, protocol: &ProtocolFields<'a>) -> Option<Plain<'a>> {
-        let LengthField::Length(length) = protocol.length else { return None };
-        let plain = response.status() == StatusCode::OK
-            && protocol.connection == ConnectionField::Absent
-            && response.own_fields().is_empty();
-        plain.then(|| Plain {
-            length,
-            content_type: response.content_type(),
-            server: protocol.server,
-            date: protocol.date,
-        })
-    }
-
-    fn is_of(&self, last: &Remembered) -> bool {
-        self.length == last.length
-            && is_same(self.content_type, last.content_type.as_ref())
-            && is_same(self.server, last.server.as_ref())
-            && *self.date == last.date
-    }
-
-    /// Copies the head remembered if it is the same, and writes and remembers it otherwise.
-    fn encode_remembered(&self, response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-        let copied = LAST.try_with(|last| match &*last.borrow() {
-            Some(last) if self.is_of(last) => {
-                out.extend_from_slice(&last.head);
-                true
-            }
-            _ => false,
-        });
-        if copied == Ok(true) {
-            return;
-        }
-        let start = out.len();
-        encode_any(response, protocol, out);
-        let head = &out[start..];
-        if head.len() > REMEMBERED_BYTES_MAX {
-            return;
-        }
-        // Fails only while the thread is ending.
-        let _ = LAST.try_with(|last| {
-            *last.borrow_mut() = Some(Remembered {
-                length: self.length,
-                content_type: self.content_type.cloned(),
-                server: self.server.cloned(),
-                date: *self.date,
-                head: head.to_vec(),
-            });
-        });
-    }
-}
-
-/// Whether two values are the same; nearly always they share their memory, which is looked at first.
-fn is_same(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// A longer head is not remembered: a few large values should not occupy a thread's memory for good.
-const REMEMBERED_BYTES_MAX: usize = 1024;
-
-fn encode_any(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<u8>) {
-    // Enough for the common head; one growth instead of several.
+    // Enough for the common head: one growth instead of several.
     out.reserve(256);
     encode_status_line(response.status(), out);
     if let Some(value) = response.content_type() {
@@ -175,13 +54,13 @@ fn encode_any(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let own = encode_own_fields(response.own_fields(), out);
+    let own = encode_own_fields(response.other_fields(), out);
     match protocol.length {
         LengthField::Absent => {}
         LengthField::Length(length) => encode_length(length, out),
         LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    // RFC 9110, section 7.8: Upgrade comes with the connection option, in 426 as in 101.
+    // RFC 9110, section 7.8: Upgrade needs the connection option, in 426 as in 101.
     out.extend_from_slice(match (protocol.connection, own.upgrade) {
         (ConnectionField::Absent, false) => b"".as_slice(),
         (ConnectionField::KeepAlive, false) => b"connection: keep-alive\r\n",
@@ -201,7 +80,7 @@ fn encode_any(response: &Response, protocol: &ProtocolFields<'_>, out: &mut Vec<
     out.extend_from_slice(b"\r\n");
 }
 
-/// Which fields the handler gave that the protocol machine would add otherwise.
+/// The fields that the handler set and that the protocol machine therefore does not add.
 #[derive(Default)]
 struct OwnFields {
     date: bool,
@@ -223,7 +102,7 @@ fn encode_own_fields(fields: &[(HeaderName, HeaderValue)], out: &mut Vec<u8>) ->
     own
 }
 
-/// Writes the line before chunk data of this length, which is not zero: zero would end the content.
+/// Writes the chunk-size line of a chunk of this length, which must not be zero: a chunk of zero ends the content.
 pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
     let mut digits = [0; 16];
     let mut start = digits.len();
@@ -241,7 +120,7 @@ pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        // RFC 9110, section 6.5.1: framing and routing have no place in trailers.
+        // RFC 9110, section 6.5.1: fields for framing and routing are not allowed in trailers.
         if !is_of_protocol(name) && name != header::HOST && name != header::TRAILER {
             encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
@@ -249,7 +128,7 @@ pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the protocol machine alone may write a field of this name.
+/// Whether only the protocol machine writes a field of this name.
 fn is_of_protocol(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::CONNECTION
 }
@@ -262,7 +141,7 @@ fn encode_status_line(status: StatusCode, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    // The reason phrase may be empty, its space may not be missing (RFC 9112, section 4).
+    // The reason phrase can be empty, but its space is required (RFC 9112, section 4).
     let reason = status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -275,7 +154,7 @@ fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes Content-Length, backwards into a place of its own: its digits are counted by being written.
+/// Writes Content-Length. The line is made backwards in an array, which needs no count of the digits beforehand.
 fn encode_length(length: u64, out: &mut Vec<u8>) {
     const NAME: &[u8] = b"content-length: ";
     const DIGITS_MAX: usize = 20;
@@ -333,41 +212,6 @@ mod tests {
             head(&response, LengthField::Chunked, Some(&server)),
             "HTTP/1.1 299 \r\ndate: now\r\nserver: mine\r\ntransfer-encoding: chunked\r\n\r\n"
         );
-    }
-
-    #[test]
-    fn a_head_is_written_anew_when_anything_of_it_is_another() {
-        let servers = [HeaderValue::from_static("one"), HeaderValue::from_static("two")];
-        let mut dates = DateCache::new();
-        let mut encode = |response: &Response, length, server, seconds| {
-            let date = dates.at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-            let protocol = ProtocolFields {
-                length: LengthField::Length(length),
-                connection: ConnectionField::Absent,
-                date: &date,
-                server,
-            };
-            let mut expected = b"before".to_vec();
-            let mut out = expected.clone();
-            encode_any(response, &protocol, &mut expected);
-            encode_head(response, &protocol, &mut out);
-            assert_eq!(out, expected);
-        };
-        let text = Response::text("");
-        let html = Response::text("").with_header(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        let copied = HeaderValue::from_bytes(b"one").expect("valid");
-        for _ in 0..2 {
-            encode(&text, 1, Some(&servers[0]), 1);
-            encode(&text, 1, Some(&servers[0]), 1);
-            encode(&text, 1, Some(&copied), 1);
-            encode(&text, 2, Some(&servers[0]), 1);
-            encode(&html, 2, Some(&servers[0]), 1);
-            encode(&html, 2, Some(&servers[1]), 1);
-            encode(&html, 2, None, 1);
-            encode(&html, 2, None, 2);
-            encode(&Response::new(StatusCode::OK), 2, None, 2);
-            encode(&Response::new(StatusCode::ACCEPTED), 2, None, 2);
-        }
     }
 
     #[test]

@@ -1,41 +1,42 @@
-//! What the protocol machine says to its caller.
+//! The results of the protocol machine: what it received, and what to do next.
 
 use std::ops::Range;
 
 use http::HeaderMap;
 
-use crate::protocol::head::RequestHead;
+use crate::message::head::RequestHead;
 
-/// What was found at the start of the input.
+/// An event found at the start of the input.
 #[derive(Debug)]
 pub enum Event {
-    /// A request begins. [`Protocol::has_content`](crate::Protocol::has_content) says whether content follows.
+    /// The head of a request. [`Protocol::has_content`](crate::Protocol::has_content) tells whether content follows.
     Head(RequestHead),
-    /// Content at these positions of the input, decoded. It is the last if [`Protocol::has_content`](crate::Protocol::has_content) is false now.
+    /// Decoded content, at these positions of the input. It is the last if
+    /// [`Protocol::has_content`](crate::Protocol::has_content) is false now.
     Content(Range<usize>),
-    /// Content in the chunked coding is complete, with the trailer section if there was one.
+    /// The end of content in the chunked coding, with the trailer section if there was one.
     End(Option<Box<HeaderMap>>),
 }
 
-/// What one call of [`Protocol::receive`](crate::Protocol::receive) did.
+/// The result of one call of [`Protocol::receive`](crate::Protocol::receive).
 #[derive(Debug)]
 pub struct Progress {
-    /// Bytes of the input that are done with. The positions of [`Event::Content`] are among them.
+    /// Bytes of the input that are consumed, [`Event::Content`] included.
     pub consumed: usize,
-    /// `None`: more input is needed, or the exchange must end first.
+    /// The event; `None` if more input is needed, or the exchange must end first.
     pub event: Option<Event>,
 }
 
-/// What is to be done between two requests.
+/// What to do next: the result of [`Protocol::advance`](crate::Protocol::advance).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// The response is not complete.
+    /// Complete the response.
     Respond,
-    /// Content of the request is still to come: give it to [`Protocol::receive`](crate::Protocol::receive), which throws it away.
+    /// Receive the rest of the request's content: [`Protocol::receive`](crate::Protocol::receive) discards it.
     Drain,
-    /// The next request may be received.
+    /// Receive the next request.
     Receive,
-    /// The connection is to be closed once everything is sent.
+    /// Close the connection once everything is sent.
     Close,
 }
 

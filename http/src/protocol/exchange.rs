@@ -1,20 +1,20 @@
-//! One request and its response, as far as they depend on each other.
+//! One request and its response: how the one depends on the other.
 //!
-//! Owns what a response must know of its request, and how its content is framed (RFC 9112, section 6.3). Plain values;
-//! the transitions between them are in `protocol`.
+//! Owns the facts of a request that its response depends on, and how the response's content is framed (RFC 9112,
+//! section 6.3). Plain values; their transitions are in `reading` and `writing`.
 
 use http::{Method, StatusCode, Version};
 
+use crate::message::conclusion::Conclusion;
+use crate::message::head::RequestHead;
 use crate::protocol::encode::{ConnectionField, LengthField};
-use crate::protocol::framing::Conclusion;
-use crate::protocol::head::RequestHead;
 
-/// What the response must know of its request.
+/// The facts of a request that its response depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exchange {
     pub(crate) content: ResponseContent,
     pub(crate) version: PeerVersion,
-    pub(crate) expectation: Expectation,
+    pub(crate) continue_state: ContinueState,
     pub(crate) upgrade: Upgradability,
 }
 
@@ -32,12 +32,12 @@ pub(crate) enum PeerVersion {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expectation {
-    None,
+pub(crate) enum ContinueState {
+    NotExpected,
     /// The peer waits for 100 (Continue).
     Pending,
     /// 100 was sent, or content came without it.
-    Met,
+    Settled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,30 +47,30 @@ pub(crate) enum Upgradability {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// So many bytes are still to be given.
+pub(crate) enum ResponseFraming {
+    /// The number of bytes to come.
     Length(u64),
     Chunked,
     /// Content ends with the connection (HTTP/1.0).
     UntilClose,
-    /// What is given is thrown away: the response has no content.
+    /// The response has no content: what the application gives is discarded.
     Discarded,
 }
 
-/// Whether another exchange may follow.
+/// Whether another exchange can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Persistence {
     Persistent,
-    /// The exchange under way, if any, is the last.
+    /// The current exchange, if any, is the last.
     Closing,
 }
 
 impl Exchange {
-    /// Of a request whose head was not understood: answered in the most careful way.
+    /// A request whose head was refused. The defaults allow every response.
     pub(crate) const UNKNOWN: Exchange = Exchange {
         content: ResponseContent::Sent,
         version: PeerVersion::Http11,
-        expectation: Expectation::None,
+        continue_state: ContinueState::NotExpected,
         upgrade: Upgradability::NotAsked,
     };
 
@@ -84,9 +84,9 @@ impl Exchange {
                 Version::HTTP_10 => PeerVersion::Http10,
                 _ => PeerVersion::Http11,
             },
-            expectation: match conclusion.expects_continue {
-                true => Expectation::Pending,
-                false => Expectation::None,
+            continue_state: match conclusion.expects_continue {
+                true => ContinueState::Pending,
+                false => ContinueState::NotExpected,
             },
             upgrade: match conclusion.upgrade {
                 true => Upgradability::Asked,
@@ -95,15 +95,14 @@ impl Exchange {
         }
     }
 
-    /// Whether nothing of the request changes how a response is framed, and what it says about the connection if that
-    /// persists.
+    /// Whether a response to this request needs no special framing, and no Connection field if the connection persists.
     pub(crate) fn is_common(&self) -> bool {
         self.content == ResponseContent::Sent
             && self.version == PeerVersion::Http11
-            && self.expectation != Expectation::Pending
+            && self.continue_state != ContinueState::Pending
     }
 
-    /// What the response says about the connection: nothing where the peer's default is right (RFC 9112, section 9.3).
+    /// The Connection field of the response: absent if the default of the peer's version is right (RFC 9112, section 9.3).
     pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
         match (persistence, self.version) {
             (Persistence::Closing, _) => ConnectionField::Close,
@@ -113,23 +112,27 @@ impl Exchange {
     }
 }
 
-/// How the content of a response is framed (RFC 9112, section 6.3), and what its head says about it.
-pub(crate) fn frame_response(exchange: &Exchange, status: StatusCode, length: Option<u64>) -> (Framing, LengthField) {
+/// Returns the framing of a response's content (RFC 9112, section 6.3), and the field of its head that announces it.
+pub(crate) fn frame_response(
+    exchange: &Exchange,
+    status: StatusCode,
+    length: Option<u64>,
+) -> (ResponseFraming, LengthField) {
     // RFC 9110, sections 15.3.5 and 8.6: no content and no Content-Length.
     if status == StatusCode::NO_CONTENT {
-        return (Framing::Discarded, LengthField::Absent);
+        return (ResponseFraming::Discarded, LengthField::Absent);
     }
-    // RFC 9110, section 15.4.5. A length would be that of the representation, which is not known here.
+    // RFC 9110, section 15.4.5. A length would be that of the representation, which is unknown here.
     if status == StatusCode::NOT_MODIFIED {
-        return (Framing::Discarded, LengthField::Absent);
+        return (ResponseFraming::Discarded, LengthField::Absent);
     }
     let (framing, field) = match (length, exchange.version) {
-        (Some(length), _) => (Framing::Length(length), LengthField::Length(length)),
-        (None, PeerVersion::Http11) => (Framing::Chunked, LengthField::Chunked),
-        (None, PeerVersion::Http10) => (Framing::UntilClose, LengthField::Absent),
+        (Some(length), _) => (ResponseFraming::Length(length), LengthField::Length(length)),
+        (None, PeerVersion::Http11) => (ResponseFraming::Chunked, LengthField::Chunked),
+        (None, PeerVersion::Http10) => (ResponseFraming::UntilClose, LengthField::Absent),
     };
     match exchange.content {
         ResponseContent::Sent => (framing, field),
-        ResponseContent::Withheld => (Framing::Discarded, field),
+        ResponseContent::Withheld => (ResponseFraming::Discarded, field),
     }
 }

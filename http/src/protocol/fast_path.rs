@@ -1,36 +1,36 @@
-//! The common exchange, in one step each way: a request whose head lies whole in the input, and a whole response whose
-//! head is the one written last.
+//! The fast path of the common exchange: a request whose head is complete in the input, and a whole response with the same
+//! head as the last one.
 //!
-//! Both do what the steps in `protocol` would, or nothing: whatever is out of the ordinary is left to those.
+//! Each function either does exactly what the steps in `reading` and `writing` do together, or nothing.
 
 use bytes::Bytes;
 
 use super::{Protocol, Reading, Writing};
+use crate::message::head::RequestHead;
+use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
-use crate::protocol::encode::encode_like_last;
 use crate::protocol::exchange::Persistence;
-use crate::protocol::head::RequestHead;
-use crate::protocol::parse::parse_ahead;
-use crate::response::Response;
+use crate::protocol::head_cache::try_write_like_last;
+use crate::protocol::parse::parse_unscanned;
 
 impl Protocol {
-    /// [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step, for the common case: the exchange
-    /// before is complete, and the next head lies whole in the input. Otherwise `None`, and nothing has changed.
-    pub(crate) fn receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
+    /// Does [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step if the last exchange is complete
+    /// and the input begins with a complete head. Returns the head and its length; otherwise `None`, and nothing changed.
+    pub(crate) fn try_receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
         let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
             (&self.reading, &self.writing, self.persistence)
         else {
             return None;
         };
-        let (head, conclusion, length) = parse_ahead(input, &self.limits)?;
+        let (head, conclusion, length) = parse_unscanned(input, &self.limits)?;
         self.begin_exchange(&head, &conclusion);
         Some((head, length))
     }
 
-    /// [`respond_whole`](Protocol::respond_whole), for the common case: the request was received whole, the connection
-    /// persists, and the head is the one written last on this thread. Otherwise `false`, and nothing has changed.
+    /// Does [`respond_whole`](Protocol::respond_whole) if the request is complete, the connection persists, and the head is
+    /// the same as the last one on this thread. Otherwise returns `false`, and nothing changed.
     #[inline]
-    pub(super) fn respond_same(
+    pub(super) fn try_respond_like_last(
         &mut self,
         response: &Response,
         content: &Bytes,
@@ -42,7 +42,7 @@ impl Protocol {
         else {
             return false;
         };
-        let same = exchange.is_common() && encode_like_last(response, content, self.server.as_ref(), date, out);
+        let same = exchange.is_common() && try_write_like_last(response, content, self.server.as_ref(), date, out);
         if same {
             self.writing = Writing::Complete;
         }
@@ -59,9 +59,9 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::limits::Limits;
     use crate::protocol::date::DateCache;
     use crate::protocol::event::Next;
-    use crate::protocol::limits::Limits;
 
     const REQUESTS: [&str; 6] = [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -119,7 +119,7 @@ mod tests {
                     for (closing, seconds) in [(false, 1), (false, 1), (true, 1), (false, 2)] {
                         let date = dates.at(UNIX_EPOCH + Duration::from_secs(seconds));
                         let content = Bytes::from_static(content.as_bytes());
-                        // Remembered just before, so that the one after it is copied where it may be.
+                        // Fills the cache, so that the next head is copied if it is the same.
                         let _ = whole(protocol(REQUESTS[0], server, false), response, &content, date);
                         let make = || protocol(request, server, closing);
                         let of_steps = in_steps(make(), response, &content, date);
@@ -134,13 +134,14 @@ mod tests {
     fn the_common_response_is_copied_and_others_are_not() {
         let date = DateCache::new().at(UNIX_EPOCH);
         let (response, content) = (Response::text(""), Bytes::from_static(b"a"));
-        let same = |protocol: &mut Protocol| protocol.respond_same(&response, &content, &date, &mut Vec::new());
+        let same =
+            |protocol: &mut Protocol| protocol.try_respond_like_last(&response, &content, &date, &mut Vec::new());
         let _ = whole(protocol(REQUESTS[0], None, false), &response, &content, date);
         let mut common = protocol(REQUESTS[0], None, false);
         assert!(same(&mut common));
         assert!(!same(&mut common), "there is one response to a request");
         assert_eq!(common.advance(), Next::Receive);
-        let (head, length) = common.receive_next(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET").expect("whole");
+        let (head, length) = common.try_receive_next(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET").expect("whole");
         assert_eq!((head.method(), head.path(), length), (&Method::GET, "/2", 28));
         for request in &REQUESTS[1..] {
             assert!(!same(&mut protocol(request, None, false)), "{request:?}");

@@ -1,42 +1,48 @@
 //! Parses one complete request head, strictly.
 //!
-//! Owns the way from the bytes of a head to a [`RequestHead`] and to what it means for content and connection. The
-//! scanner has found the end of the head and bounded its size before; `httparse` splits the lines; `target` and
-//! `framing` judge the parts. Called by the protocol machine. Keeps nothing, allocates only the head it returns.
+//! Owns the way from the bytes of a head to a [`RequestHead`] and its [`Conclusion`]. `scan` has found the end of the head
+//! and bounded its size; `httparse` splits the lines; `target` and `header_facts` check the parts. Called by the reading
+//! machine. Keeps nothing, and allocates only the head it returns.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Version};
 
 use crate::error::RequestError;
-use crate::protocol::framing::{Conclusion, HeaderFacts};
-use crate::protocol::head::{Field, HeadMemory, RequestHead, Span};
-use crate::protocol::limits::{FIELDS_CEILING, Limits};
-use crate::protocol::scan::{METHOD_BYTES_MAX, is_token_byte};
+use crate::field::is_token_byte;
+use crate::limits::{FIELDS_CEILING, Limits};
+use crate::message::body::Body;
+use crate::message::conclusion::Conclusion;
+use crate::message::head::RequestHead;
+use crate::message::head_memory::{Field, HeadMemory, Span};
+use crate::message::request::Request;
+use crate::protocol::header_facts::HeaderFacts;
+use crate::protocol::scan::METHOD_BYTES_MAX;
 use crate::protocol::target::{Path, Target, parse_target};
 
-/// A head, what it means, and its length in bytes.
+/// A head, its meaning, and its length in bytes.
 type Parsed = (RequestHead, Conclusion, usize);
 
-/// Parses `bytes`, which end with the empty line of the head and may begin with one skipped empty line.
+/// Parses `bytes`, which end with the empty line of the head and can begin with one empty line to skip.
 pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestHead, Conclusion), RequestError> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (head, conclusion, length) = parse(bytes, limits)?;
-    // The scanner and the parser agree on where a head ends; should they not, the request is not to be trusted.
+    // The scanner and the parser agree on the end of a head. If they ever do not, the request is refused.
     if length != bytes.len() {
         return Err(RequestError::FieldValue);
     }
     Ok((head, conclusion))
 }
 
-/// Parses the head at the start of `input` without scanning it first, if it is whole and valid, as nearly every one is.
-/// Otherwise `None`: the scanner is to look for its end, or for the reason to refuse it.
+/// Parses the head at the start of `input` without scanning it first, if it is complete and valid, as nearly every one
+/// is. Otherwise returns `None`: the scanner finds its end, or the reason to refuse it.
 ///
-/// Requests of a pipeline, and those of one client, are often the same: a head equal to the one before on this thread is
-/// not parsed again. A whole head means the same whatever follows it.
+/// The requests of a pipeline or of one client are often equal: a head that equals the last one on this thread is not
+/// parsed again. A complete head means the same whatever follows it.
 #[inline]
-pub(crate) fn parse_ahead(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
+pub(crate) fn parse_unscanned(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
     if let Some((memory, conclusion)) = HeadMemory::reuse_last(input, limits) {
         let length = memory.head_bytes();
         return Some((RequestHead::from(memory), conclusion, length));
@@ -64,7 +70,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     let (Some(method), Some(target), Some(minor)) = (lines.method, lines.path, lines.version) else {
         return Err(RequestError::RequestLine);
     };
-    // The scanner sees to these two, where it came before.
+    // The scanner checks these two too, if it ran.
     if method.len() > METHOD_BYTES_MAX {
         return Err(RequestError::MethodTooLong);
     }
@@ -82,7 +88,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     let parts = parse_target(&method, target.as_bytes())?;
     let mut facts = HeaderFacts::default();
     for (index, field) in lines.headers.iter().enumerate() {
-        // A name follows the end of the line before it at once; `httparse` would take a line feed for one.
+        // A name begins right after the line end before it. `httparse` accepts a bare line feed there.
         if !bytes[..offset(bytes, field.name.as_bytes())].ends_with(b"\r\n") {
             return Err(RequestError::BareLineFeed);
         }
@@ -109,7 +115,8 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     Ok((RequestHead::from(memory), conclusion, length))
 }
 
-/// Where the path and the query are in the target, which begins at `start` in the head. An authority replaces the value of Host (RFC 9112, section 3.2.2).
+/// Stores the positions of the path and the query. The target begins at `start` in the head; its authority replaces the
+/// value of Host (RFC 9112, section 3.2.2).
 fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &HeaderFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = memory.fields.get_mut(index)
@@ -123,12 +130,12 @@ fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &
     memory.query = target.query.as_ref().map(|query| Span::new(query.start, query.len()));
 }
 
-/// The position of a part that was sliced out of `bytes`.
+/// The position in `bytes` of a slice of it.
 fn offset(bytes: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)
 }
 
-/// Names the reason `httparse` had. The request line is looked at again, as its errors there say little.
+/// Translates an error of `httparse`. The request line is checked again, as the errors about it are not specific.
 fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
     match error {
         httparse::Error::HeaderName => RequestError::FieldName,
@@ -162,6 +169,23 @@ fn request_line_refusal(bytes: &[u8]) -> RequestError {
     }
 }
 
+impl Request {
+    /// Creates a request of the bytes of a head, with its empty line, and content: for testing handlers.
+    ///
+    /// # Errors
+    /// The same as for a request received from a peer.
+    ///
+    /// ```
+    /// let request = tidegate_http::Request::parse(b"GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n", "")?;
+    /// assert_eq!(request.path(), "/a");
+    /// # Ok::<(), tidegate_http::RequestError>(())
+    /// ```
+    pub fn parse(head: &[u8], content: impl Into<Bytes>) -> Result<Request, RequestError> {
+        let (head, _) = parse_head(head, &Arc::default())?;
+        Ok(Request::new(head, Body::from(content.into())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_taken_ahead_only_if_it_is_beyond_doubt() {
+    fn only_a_complete_valid_head_is_parsed_unscanned() {
         let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
         let limits = Arc::new(limits);
-        let length = |input: &str| parse_ahead(input.as_bytes(), &limits).map(|parsed| parsed.2);
+        let length = |input: &str| parse_unscanned(input.as_bytes(), &limits).map(|parsed| parsed.2);
         assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
         for input in [
             "",
@@ -208,8 +232,8 @@ mod tests {
         }
         let method = "M".repeat(METHOD_BYTES_MAX + 1);
         let input = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(parse_ahead(input.as_bytes(), &Arc::default()).is_none());
-        assert!(parse_ahead(&input.as_bytes()[1..], &Arc::default()).is_some());
+        assert!(parse_unscanned(input.as_bytes(), &Arc::default()).is_none());
+        assert!(parse_unscanned(&input.as_bytes()[1..], &Arc::default()).is_some());
     }
 
     #[test]
@@ -222,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_any_bytes_but_controls() {
+    fn values_can_have_any_bytes_except_controls() {
         let head =
             parse_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\ta\r\nY:\r\n\r\n", &Arc::default()).expect("valid").0;
         assert_eq!(head.header("x"), None);
@@ -232,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_used_again_without_its_content() {
+    fn memory_is_reused_without_its_content() {
         let first = parse("GET /first HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n").expect("valid");
         drop(first);
         let mut second = parse("GET /second HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
@@ -244,19 +268,20 @@ mod tests {
         let third = parse("GET / HTTP/1.1\r\nHost: b\r\n\r\n").expect("valid");
         assert_eq!(third.params().count(), 0);
     }
+
     #[test]
-    fn a_head_seen_before_means_the_same_and_keeps_nothing_of_its_use() {
+    fn a_reused_head_means_the_same_and_keeps_nothing_of_its_use() {
         let limits = Arc::default();
         let input = b"POST http://b/a/x?q HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
         let followed = [input, b"abc"].concat();
-        let (mut first, conclusion, length) = parse_ahead(input, &limits).expect("valid");
+        let (mut first, conclusion, length) = parse_unscanned(input, &limits).expect("valid");
         first.push_param("name", "value");
         first.push_param_of_path("rest", 3, 1);
         first.extensions_mut().insert(1_u8);
         let of_first = first.headers().clone();
         drop(first);
         assert!(HeadMemory::reuse_last(&input[..length - 1], &limits).is_none());
-        let (again, again_conclusion, again_length) = parse_ahead(&followed, &limits).expect("valid");
+        let (again, again_conclusion, again_length) = parse_unscanned(&followed, &limits).expect("valid");
         assert_eq!((again_conclusion, again_length), (conclusion, length));
         assert_eq!((again.method(), again.path(), again.query()), (&Method::POST, "/a/x", Some("q")));
         assert_eq!((again.target(), again.header("host")), ("http://b/a/x?q", Some("b")));
@@ -267,15 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_head_seen_before_is_judged_by_the_limits_of_its_connection() {
+    fn a_head_is_reused_only_under_the_same_limits() {
         let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
         let strict = Arc::new(Limits { body_bytes_max: 2, ..Limits::default() });
         let short = Arc::new(Limits { head_bytes_max: 20, target_bytes_max: 10, ..Limits::default() });
-        assert!(parse_ahead(input, &Arc::default()).is_some());
+        assert!(parse_unscanned(input, &Arc::default()).is_some());
         for limits in [strict, short] {
-            assert!(parse_ahead(input, &limits).is_none());
-            // What was refused is not remembered as if it had not been.
-            assert!(parse_ahead(input, &limits).is_none());
+            assert!(parse_unscanned(input, &limits).is_none());
+            // A refused head is not reused either.
+            assert!(parse_unscanned(input, &limits).is_none());
         }
     }
 }

@@ -1,33 +1,34 @@
-//! Finds the end of a request head in bytes that may arrive in any pieces.
+//! Finds the end of a request head in bytes that arrive in pieces.
 //!
-//! Owns the line structure: where lines end, how many there are, how long they and the whole may be (RFC 9112, sections
-//! 2.2 and 3). It looks at each byte once, whatever the pieces, and keeps no bytes. It never looks inside a line:
-//! `parse` does, once the head is complete. Called by the protocol machine.
+//! Owns the line structure: where lines end, their number, their lengths and the whole length (RFC 9112, sections 2.2 and
+//! 3). It reads each byte once, whatever the pieces, and keeps no bytes. It never looks inside a line: `parse` does, once
+//! the head is complete. Called by the reading machine, and for trailer sections by the content decoder.
 
 use crate::error::RequestError;
-use crate::protocol::limits::Limits;
+use crate::field::is_token_byte;
+use crate::limits::Limits;
 
-/// The longest method accepted; the longest registered one is UPDATEREDIRECTREF with 17 bytes.
+/// The longest method accepted. The longest registered one is UPDATEREDIRECTREF with 17 bytes.
 pub(crate) const METHOD_BYTES_MAX: usize = 32;
 
-/// What the request line has besides method and target: two spaces, the version and CRLF.
+/// The bytes of a request line without method and target: two spaces, the version and CRLF.
 const REQUEST_LINE_REST_BYTES: usize = 12;
 
-/// The state between two pieces of one head.
+/// A scanner of one head: the state between two pieces of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeadScanner {
     section: Section,
     /// Bytes of the current line seen so far.
     line_bytes: usize,
-    /// Bytes of the head seen so far, lines ended before included.
+    /// Bytes of the head seen so far, complete lines included.
     head_bytes: usize,
-    /// The last byte seen, as a CRLF may be split.
+    /// The last byte seen, because a CRLF can be split.
     last: u8,
-    /// Length of the method once its space was seen.
+    /// Length of the method, once its space was seen.
     method_bytes: usize,
 }
 
-/// A head that came in pieces, as far as it came.
+/// The received part of a head that arrives in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct PartialHead {
     pub(crate) scanner: HeadScanner,
@@ -36,22 +37,22 @@ pub(crate) struct PartialHead {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Section {
-    /// Nothing but perhaps the first byte of an empty line.
+    /// The request line, or an empty line before it.
     #[default]
     Start,
-    /// One empty line was skipped.
+    /// The request line, after an empty line was skipped.
     AfterEmptyLine,
-    /// In field line number so many (from 0).
+    /// The field line of this number, from 0.
     Fields(usize),
 }
 
 impl HeadScanner {
-    /// A scanner for a trailer section: fields alone.
+    /// Creates a scanner for a trailer section: fields only.
     pub(crate) fn for_trailers() -> HeadScanner {
         HeadScanner { section: Section::Fields(0), ..HeadScanner::default() }
     }
 
-    /// Whether nothing but an empty line was seen, or the beginning of one: no request has begun.
+    /// Whether only an empty line, or the start of one, was seen: no request has begun.
     pub(crate) fn is_blank(&self) -> bool {
         match self.section {
             Section::Start => self.line_bytes == 0 || (self.line_bytes == 1 && self.last == b'\r'),
@@ -60,7 +61,7 @@ impl HeadScanner {
         }
     }
 
-    /// Looks at the next piece. `Some(n)`: the head ends after `n` bytes of it.
+    /// Scans the next piece. `Some(n)`: the head ends after `n` bytes of it.
     pub(crate) fn scan(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, RequestError> {
         let mut position = 0;
         while position < input.len() {
@@ -86,7 +87,7 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses what cannot be a method at its first byte, so that a peer speaking TLS need not wait for a timeout.
+    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());
@@ -124,7 +125,7 @@ impl HeadScanner {
         Ok(())
     }
 
-    /// One line with its CRLF was seen. Says whether it was the empty line that ends the head.
+    /// Ends a line, CRLF included. Returns whether it was the empty line that ends the head.
     fn end_line(&mut self, limits: &Limits) -> Result<bool, RequestError> {
         let empty = self.line_bytes == 2;
         self.line_bytes = 0;
@@ -133,7 +134,7 @@ impl HeadScanner {
                 self.method_bytes = 0;
                 Section::AfterEmptyLine
             }
-            // RFC 9112, section 2.2: at least one empty line is to be ignored; more than one is no client's habit.
+            // RFC 9112, section 2.2: at least one empty line is to be ignored. No known client sends more.
             Section::AfterEmptyLine if empty => return Err(RequestError::EmptyLines),
             Section::Start | Section::AfterEmptyLine => Section::Fields(0),
             Section::Fields(_) if empty => return Ok(true),
@@ -146,13 +147,7 @@ impl HeadScanner {
     }
 }
 
-/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
-}
-
-/// The position of the first line feed, eight bytes at a time.
+/// Returns the position of the first line feed, comparing eight bytes at a time.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
@@ -160,7 +155,7 @@ fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let difference = u64::from_le_bytes(*word) ^ LINE_FEEDS;
-        // The lowest set bit marks the first zero byte of the difference; higher ones may be false.
+        // The lowest set bit marks the first zero byte of the difference; higher bits can be false hits.
         let zeros = difference.wrapping_sub(ONES) & !difference & HIGHS;
         if zeros != 0 {
             return Some(index * 8 + zeros.trailing_zeros() as usize / 8);
@@ -174,7 +169,7 @@ fn find_line_feed(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Scans in pieces of every size and expects the same answer each time.
+    /// Scans in pieces of every size and expects the same result each time.
     fn scan(input: &[u8], limits: &Limits) -> Result<Option<usize>, RequestError> {
         let expected = HeadScanner::default().scan(input, limits);
         for size in 1..=input.len() {

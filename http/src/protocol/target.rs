@@ -1,7 +1,7 @@
 //! The four forms of a request-target (RFC 9112, section 3.2) and the syntax of Host (RFC 9110, section 7.2).
 //!
-//! Owns the decision which bytes are a target, a path, a query and an authority. It does not decode percent signs: the
-//! router does, where a decoded value is wanted. Called by `parse`.
+//! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no percent
+//! signs: the router does, for parameters. Called by `parse` and `header_facts`.
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use http::Method;
 
 use crate::error::RequestError;
 
-/// Where the parts of a target are, as positions within it.
+/// The parts of a target, as positions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Empty for the authority form; `*` for the asterisk form; `/` at least otherwise.
     pub(crate) path: Path,
     /// Without the question mark.
     pub(crate) query: Option<Range<usize>>,
-    /// Of the absolute form only.
+    /// In the absolute form only.
     pub(crate) authority: Option<Range<usize>>,
 }
 
@@ -30,20 +30,20 @@ pub(crate) enum Path {
     Root,
 }
 
-/// Checks a request-target against its method and finds its parts.
+/// Checks a request-target against its method, and finds its parts.
 pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, RequestError> {
     if method == Method::CONNECT {
         return Err(RequestError::Connect);
     }
     match target {
-        // RFC 9112, section 3.2.4: only for OPTIONS of the server as a whole.
+        // RFC 9112, section 3.2.4: only for OPTIONS of the whole server.
         b"*" if method == Method::OPTIONS => Ok(Target { path: Path::Given(0..1), query: None, authority: None }),
         [b'/', ..] => origin_form(target, 0),
         _ => absolute_form(target),
     }
 }
 
-/// Whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target has no authority then.
+/// Whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target then has no authority.
 pub(crate) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
@@ -60,7 +60,7 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
                 _ => return false,
             }
         }
-        // The first byte that is none of a name's is the colon before the port, or the value is invalid.
+        // The first byte not allowed in a name is the colon before the port, or the value is invalid.
         _ => match value.iter().position(|&byte| !is_of(byte, NAME)) {
             Some(colon) if value[colon] == b':' => (&value[..colon], &value[colon + 1..]),
             Some(_) => return false,
@@ -71,7 +71,7 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
-    // The first byte that is none of a path's is the question mark, or the target is refused.
+    // The first byte not allowed in a path is the question mark, or the target is refused.
     let path_end = target[start..].iter().position(|&byte| !is_of(byte, PATH)).map_or(target.len(), |end| start + end);
     let query = match target[path_end..] {
         [] => None,
@@ -81,7 +81,7 @@ fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
     Ok(Target { path: Path::Given(start..path_end), query, authority: None })
 }
 
-/// RFC 9112, section 3.2.2: every server must accept it, though only clients of proxies send it.
+/// RFC 9112, section 3.2.2: a server must accept it, although only clients of proxies send it.
 fn absolute_form(target: &[u8]) -> Result<Target, RequestError> {
     let start = if starts_with_ignoring_case(target, b"http://") {
         7
@@ -110,7 +110,7 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
 }
 
-/// Any number of digits may be written; the value must fit (RFC 3986, section 3.2.3).
+/// Any number of digits is allowed, but the value must fit (RFC 3986, section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
@@ -122,7 +122,7 @@ const NAME: u8 = 1;
 const PATH: u8 = 2;
 const QUERY: u8 = 4;
 
-/// What each byte may be part of: one look tells.
+/// The classes of each byte value.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0_u8;
@@ -146,23 +146,23 @@ fn is_of(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether all bytes are of a class, without a branch for each.
+/// Whether all bytes are of a class, without a branch per byte.
 fn all_of(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
 }
 
-/// RFC 3986, section 3.2.2: unreserved, sub-delims and percent signs. IPv4 is among them.
+/// RFC 3986, section 3.2.2: unreserved, sub-delims and percent signs, which include those of IPv4 addresses.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
-/// What `http::Uri` holds in a path: RFC 3986 and the bytes browsers leave unencoded.
+/// The bytes that `http::Uri` accepts in a path: RFC 3986, and those that browsers leave unencoded.
 const fn is_path_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
 }
 
-/// What `http::Uri` holds in a query. A fragment never is part of a target.
+/// The bytes that `http::Uri` accepts in a query. A fragment is never part of a target.
 const fn is_query_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
 }

@@ -1,40 +1,47 @@
-//! The settings of the HTTP layer.
-//!
-//! Owns the timeouts and the field Server, beside the [`Limits`]. The engine has its own configuration.
+//! The settings of HTTP: timeouts, the Server field, and the [`Limits`]. The engine has its own configuration.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::protocol::limits::Limits;
+use crate::limits::Limits;
 
-/// How connections are served. All settings have defaults; override single ones with struct update syntax.
+/// The settings of HTTP. All have defaults; override some with struct update syntax.
+///
+/// [`ServerBuilder::http`](crate::ServerBuilder::http) takes it.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidegate_http::HttpConfig;
-/// let config = HttpConfig { header_timeout: Duration::from_secs(5), ..HttpConfig::default() };
+/// use tidegate_http::{HttpConfig, Limits};
+///
+/// let config = HttpConfig {
+///     header_timeout: Duration::from_secs(5),
+///     handler_timeout: Some(Duration::from_secs(10)),
+///     limits: Limits { body_bytes_max: 1024 * 1024, ..Limits::default() },
+///     server: None,
+///     ..HttpConfig::default()
+/// };
 /// ```
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// The bounds of requests.
+    /// The limits of requests.
     pub limits: Limits,
-    /// From the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or nothing
-    /// if no byte came. Default 10 s.
+    /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or
+    /// no answer if no byte has arrived. Default 10 s.
     pub header_timeout: Duration,
-    /// How long a persistent connection may wait for its next request. Beyond: closed. Default 75 s, longer than the
-    /// 60 s that common proxies keep theirs for, so that it is they who close.
+    /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer than
+    /// the 60 s of common proxies, which then close first.
     pub keep_alive_timeout: Duration,
-    /// How long content that is being read may make no progress. Beyond: [`BodyError`](crate::BodyError), which is 408
-    /// as a response. Default 30 s.
+    /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
+    /// converts into 408. Default 30 s.
     pub content_timeout: Duration,
-    /// How long the peer may take nothing of what is sent to it. Beyond: closed. It is renewed with every batch that
-    /// has left (under 512 KiB), and does not hold for a protocol that took over. Default 30 s.
+    /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
+    /// (under 512 KiB); not applied after an upgrade. Default 30 s.
     pub write_timeout: Duration,
-    /// How long a handler may take to give its response, not counting the response's content. Beyond: 503, and the
-    /// handler's future is dropped. Default: for ever.
+    /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
+    /// handler's future is dropped. Default: unlimited.
     pub handler_timeout: Option<Duration>,
-    /// The value of Server in every response. Default `tidegate`; `None` sends none.
+    /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
     pub server: Option<HeaderValue>,
 }
 

@@ -1,23 +1,36 @@
-//! What answers requests: async functions, routers, and anything that wraps them.
+//! Handlers: async functions, routers, and middleware that wraps them.
 //!
-//! Owns the one trait of the application side. A handler is shared by all workers; the futures it makes stay on the
-//! thread they are made on and need not be `Send`.
+//! Owns the one trait of the application. A handler is shared by all workers; its futures stay on the thread they are made
+//! on, and need not be `Send`.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::body_stream::LocalBoxFuture;
-use crate::request::Request;
-use crate::response::{IntoResponse, Response};
+use crate::message::content_stream::LocalBoxFuture;
+use crate::message::into_response::IntoResponse;
+use crate::message::request::Request;
+use crate::message::response::Response;
 
-/// Answers requests.
+/// An application's answer to requests.
 ///
-/// Implemented for functions from a [`Request`] to a future of anything that is [`IntoResponse`], for [`sync_handler`]
-/// functions, and for [`Router`](crate::Router). Middleware is a handler that owns another one:
+/// Implemented for functions from a [`Request`] to a future of anything that implements [`IntoResponse`], for
+/// [`sync_handler`] functions, and for [`Router`](crate::Router):
+///
+/// ```
+/// use tidegate_http::{Request, Router};
+///
+/// async fn greet(request: Request) -> String {
+///     format!("Hello, {}", request.param("name").unwrap_or("World"))
+/// }
+///
+/// let app = Router::new().get("/greet/:name", greet);
+/// ```
+///
+/// Middleware is a handler that owns another one:
 ///
 /// ```
 /// use http::{HeaderName, HeaderValue};
-/// use tidegate_http::{Handler, Reply, Request, Response};
+/// use tidegate_http::{Handler, Reply, Request};
 ///
 /// struct Stamped<H>(H);
 ///
@@ -33,20 +46,39 @@ use crate::response::{IntoResponse, Response};
 /// let handler = Stamped(|_request: Request| async { "Hello" });
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Begins to answer.
+    /// Answers a request, at once or with a future. A panic is answered with 500 and closes the connection.
     fn handle(&self, request: Request) -> Reply;
 }
 
-/// An answer that is there already or will be.
+/// A response, now or later: the result of [`Handler::handle`].
+///
+/// Middleware returns [`Ready`](Reply::Ready) to answer itself, and [`from_future`](Reply::from_future) to wait:
+///
+/// ```
+/// use http::StatusCode;
+/// use tidegate_http::{Handler, IntoResponse, Reply, Request};
+///
+/// struct RequireToken<H>(H);
+///
+/// impl<H: Handler> Handler for RequireToken<H> {
+///     fn handle(&self, request: Request) -> Reply {
+///         match request.header("authorization") {
+///             Some("Bearer secret") => self.0.handle(request),
+///             _ => Reply::Ready(StatusCode::UNAUTHORIZED.into_response()),
+///         }
+///     }
+/// }
+/// ```
+#[must_use = "a reply is sent only if a handler returns it"]
 pub enum Reply {
     /// The response, without a future to poll.
     Ready(Response),
-    /// The response, later.
+    /// The future of the response.
     Pending(LocalBoxFuture<Response>),
 }
 
 impl Reply {
-    /// The reply of a future.
+    /// Creates a pending reply of a future.
     pub fn from_future<F>(future: F) -> Reply
     where
         F: Future + 'static,
@@ -63,7 +95,7 @@ impl Reply {
         }
     }
 
-    /// Changes the response once it is there.
+    /// Changes the response once it is ready.
     pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Reply {
         match self {
             Reply::Ready(response) => Reply::Ready(change(response)),
@@ -104,7 +136,7 @@ impl Handler for Box<dyn Handler> {
     }
 }
 
-/// A handler from a function that answers at once, which saves the future.
+/// Creates a handler of a function that answers without waiting, which saves a future per request.
 ///
 /// ```
 /// use tidegate_http::{Router, sync_handler};
@@ -118,7 +150,7 @@ where
     SyncHandler(answer)
 }
 
-/// See [`sync_handler`].
+/// A handler made by [`sync_handler`].
 #[derive(Debug, Clone, Copy)]
 pub struct SyncHandler<F>(F);
 

@@ -1,20 +1,20 @@
-//! The paths of routes, and percent-decoding of what their parameters match.
+//! The patterns of routes, and the percent-decoding of their parameters.
 //!
-//! Owns the public syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the
-//! router while it is built; decoding is called for each parameter with a percent sign.
+//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router while
+//! routes are registered; decoding is called for each parameter with a percent sign.
 
-/// The most parameters one route can have; more are no path anyone writes.
+/// The largest number of parameters in one pattern.
 pub(crate) const PARAMS_MAX: usize = 16;
 
-/// Translates a route's path.
+/// Translates a pattern to the syntax of `matchit`.
 ///
 /// # Panics
-/// If the path is invalid, with the reason: routes are written by programmers.
-pub(crate) fn translate(path: &str) -> String {
-    assert!(path.starts_with('/'), "route {path:?}: must begin with a slash");
+/// If the pattern is invalid; the message says how to fix it.
+pub(crate) fn to_matchit_syntax(path: &str) -> String {
+    assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
     assert!(
         path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
-        "route {path:?}: must be written as in a request, percent-encoded and without a query"
+        "invalid route {path:?}: must be percent-encoded as in a request, and have no query or fragment"
     );
     let segments: Vec<&str> = path[1..].split('/').collect();
     let mut translated = String::with_capacity(path.len() + 8);
@@ -31,19 +31,26 @@ pub(crate) fn translate(path: &str) -> String {
         };
         assert!(
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
-            "route {path:?}: a parameter's name is made of letters, digits and underscores"
+            "invalid route {path:?}: a parameter's name must be letters, digits and underscores, as in `:user_id`"
         );
-        assert!(open == "{" || index + 1 == segments.len(), "route {path:?}: a wildcard must be the last segment");
-        assert!(!names.contains(&name), "route {path:?}: the parameter {name} is there twice");
+        assert!(
+            open == "{" || index + 1 == segments.len(),
+            "invalid route {path:?}: the wildcard `*{name}` must be the last segment"
+        );
+        assert!(!names.contains(&name), "invalid route {path:?}: two parameters are named {name:?}; rename one");
         names.push(name);
         translated.extend([open, name, "}"]);
     }
-    assert!(names.len() <= PARAMS_MAX, "route {path:?}: more than {PARAMS_MAX} parameters");
+    assert!(
+        names.len() <= PARAMS_MAX,
+        "invalid route {path:?}: has {} parameters, at most {PARAMS_MAX} are allowed",
+        names.len()
+    );
     translated
 }
 
-/// Decodes percent signs (RFC 3986, section 2.1), as the router does for parameters: for queries, and paths that come
-/// otherwise than by HTTP. `None`: one is not followed by two hexadecimal digits, or the result is not UTF-8.
+/// Decodes percent signs (RFC 3986, section 2.1), as the router does for parameters: for queries, and for paths from
+/// elsewhere. `None` if one is not followed by two hexadecimal digits, or if the result is not UTF-8.
 ///
 /// ```
 /// assert_eq!(tidegate_http::percent_decode("a%20b").as_deref(), Some("a b"));
@@ -70,16 +77,16 @@ mod tests {
 
     #[test]
     fn paths_are_translated() {
-        assert_eq!(translate("/"), "/");
-        assert_eq!(translate("/ws/:room"), "/ws/{room}");
-        assert_eq!(translate("/:a/b/*rest"), "/{a}/b/{*rest}");
-        assert_eq!(translate("/a:b/{c}/"), "/a:b/{{c}}/");
+        assert_eq!(to_matchit_syntax("/"), "/");
+        assert_eq!(to_matchit_syntax("/ws/:room"), "/ws/{room}");
+        assert_eq!(to_matchit_syntax("/:a/b/*rest"), "/{a}/b/{*rest}");
+        assert_eq!(to_matchit_syntax("/a:b/{c}/"), "/a:b/{{c}}/");
     }
 
     #[test]
     fn invalid_paths_panic() {
         for path in ["", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}"] {
-            assert!(std::panic::catch_unwind(|| translate(path)).is_err(), "{path}");
+            assert!(std::panic::catch_unwind(|| to_matchit_syntax(path)).is_err(), "{path}");
         }
     }
 

@@ -1,17 +1,17 @@
 //! Finds the handler of a request by its path and method.
 //!
-//! Owns the routes and the answers for requests that have none: 404, 405 with Allow, OPTIONS, 501. Shared by all
-//! workers and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
+//! Owns the routes, and the answers to requests without a route: 404, 405 with Allow, OPTIONS, 501. Shared by all workers,
+//! and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
 
 use std::fmt;
 
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::request::Request;
-use crate::response::Response;
+use crate::message::request::Request;
+use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
-use crate::server::pattern::{PARAMS_MAX, percent_decode, translate};
+use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
 
 /// Routes requests to handlers.
 ///
@@ -26,29 +26,37 @@ use crate::server::pattern::{PARAMS_MAX, percent_decode, translate};
 /// ```
 ///
 /// # Paths
-/// A segment `:name` matches one non-empty segment, a last segment `*name` the non-empty rest, slashes included. Fixed
-/// segments go before parameters, parameters before wildcards. Everything else matches literally and with regard to
-/// case: `/a` and `/a/` are different, nothing is normalised (`/a/../b` has three segments), and percent-encoded bytes
-/// match only themselves, `%2F` being no slash. The values of parameters are percent-decoded, so they may contain
-/// slashes even where a single segment was matched; a value that cannot be decoded to UTF-8 is answered with 400.
+/// A segment `:name` matches one non-empty segment; a last segment `*name` matches the non-empty rest, slashes included.
+/// Literal segments take precedence over parameters, and parameters over wildcards.
+///
+/// Literal segments match exactly: case matters, `/a` and `/a/` differ, nothing is normalised (`/a/../b` has three
+/// segments), and percent-encoded bytes match only themselves (`%2F` is not a slash).
+///
+/// The values of parameters are percent-decoded, so they can contain slashes even if one segment was matched. A value that
+/// does not decode to UTF-8 is answered with 400.
 ///
 /// # Methods
-/// HEAD is answered by the handler of GET, without its content, where it has none of its own; OPTIONS by the list of
-/// methods. A path with other methods is answered with 405 and Allow, or 501 if the method is not a standard one.
+/// The handler of GET answers HEAD too, without content, unless HEAD has its own. OPTIONS is answered with the list of
+/// methods unless it has a handler. Other methods are answered with 405 and Allow, or with 501 if they are not standard.
+///
+/// # Panics
+/// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
+/// route and says how to fix it.
 #[derive(Default)]
+#[must_use = "a router does nothing until it is given to `Server::builder`"]
 pub struct Router {
     tree: matchit::Router<usize>,
-    /// The routes without parameters, each path with its place in `routes`, by the length of the path and then in order.
-    /// They go before those with parameters, so one that is found here is the one the tree would find.
-    fixed: Vec<Vec<(String, usize)>>,
+    /// The routes without parameters, by the length of their path and then in order: each path with its index in
+    /// `routes`. They take precedence over those with parameters, so the tree would find the same.
+    literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
     fallback: Option<Box<dyn Handler>>,
     /// Fallbacks of nested routers with their prefixes, the longest first.
     nested: Vec<(String, Box<dyn Handler>)>,
 }
 
-/// Routes of one length are searched in halves only if they are more.
-const FEW_ROUTES: usize = 4;
+/// More literal routes of one length than this are searched by bisection.
+const LINEAR_SEARCH_MAX: usize = 4;
 
 struct Route {
     path: String,
@@ -57,12 +65,12 @@ struct Route {
 }
 
 impl Router {
-    /// A router without routes.
+    /// Creates a router without routes.
     pub fn new() -> Router {
         Router::default()
     }
 
-    /// Answers GET and HEAD.
+    /// Answers GET and HEAD requests for a path.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -70,7 +78,7 @@ impl Router {
         self.route(Method::GET, path, handler)
     }
 
-    /// Answers POST.
+    /// Answers POST requests for a path.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -78,7 +86,7 @@ impl Router {
         self.route(Method::POST, path, handler)
     }
 
-    /// Answers PUT.
+    /// Answers PUT requests for a path.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -86,7 +94,7 @@ impl Router {
         self.route(Method::PUT, path, handler)
     }
 
-    /// Answers DELETE.
+    /// Answers DELETE requests for a path.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -94,7 +102,7 @@ impl Router {
         self.route(Method::DELETE, path, handler)
     }
 
-    /// Answers PATCH.
+    /// Answers PATCH requests for a path.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -102,37 +110,47 @@ impl Router {
         self.route(Method::PATCH, path, handler)
     }
 
-    /// Answers every method that has no handler of its own.
+    /// Answers requests for a path whose method has no handler of its own.
     ///
     /// # Panics
     /// As [`route`](Router::route).
     pub fn any(mut self, path: &str, handler: impl Handler) -> Router {
-        let route = self.route_of(path);
-        assert!(route.any.is_none(), "route {path:?}: there is a handler already");
+        let route = self.register(path);
+        assert!(route.any.is_none(), "conflicting route {path:?}: `any` was called for it before; remove one");
         route.any = Some(Box::new(handler));
         self
     }
 
-    /// Answers one method of a path.
+    /// Answers requests for a path with this method.
     ///
     /// # Panics
-    /// If the path is invalid, ambiguous with another route's, or has a handler for the method already.
+    /// If the path is invalid, conflicts with the path of another route, or has a handler for the method already.
     pub fn route(mut self, method: Method, path: &str, handler: impl Handler) -> Router {
-        let route = self.route_of(path);
-        assert!(route.handler(&method).is_none(), "route {method} {path:?}: there is a handler already");
+        let route = self.register(path);
+        assert!(
+            route.handler(&method).is_none(),
+            "conflicting route {method} {path:?}: it has a handler already; remove one"
+        );
         route.methods.push((method, Box::new(handler)));
         self
     }
 
-    /// Takes over the routes of another router below a prefix, such as `/api`. Its handlers see the whole path. Its
-    /// fallback answers what has no route below the prefix.
+    /// Adds the routes of another router below a prefix, such as `/api`. Its handlers see the whole path. Its fallback
+    /// answers requests below the prefix that have no route.
+    ///
+    /// ```
+    /// use tidegate_http::{Request, Router};
+    ///
+    /// let api = Router::new().get("/users/:id", |_req: Request| async { "a user" });
+    /// let app = Router::new().nest("/api", api); // serves /api/users/:id
+    /// ```
     ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix ends with a slash or has a wildcard.
+    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
-            "prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard"
+            "invalid prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
         );
         for inner in router.routes {
             let path = format!("{prefix}{}", inner.path);
@@ -156,22 +174,23 @@ impl Router {
     /// Answers requests whose path has no route. Default: 404.
     ///
     /// # Panics
-    /// If there is a fallback already.
+    /// If the router has a fallback already.
     pub fn fallback(mut self, handler: impl Handler) -> Router {
-        assert!(self.fallback.is_none(), "there is a fallback already");
+        assert!(self.fallback.is_none(), "conflicting fallback: the router has one already; remove one");
         self.fallback = Some(Box::new(handler));
         self
     }
 
-    fn route_of(&mut self, path: &str) -> &mut Route {
+    /// Returns the route of this path, new if there is none.
+    fn register(&mut self, path: &str) -> &mut Route {
         let known = self.routes.iter().position(|route| route.path == path);
         let index = known.unwrap_or_else(|| {
             let index = self.routes.len();
-            if let Err(error) = self.tree.insert(translate(path), index) {
-                panic!("route {path:?}: {error}");
+            if let Err(error) = self.tree.insert(to_matchit_syntax(path), index) {
+                self.refuse(path, &error);
             }
             if !path.contains("/:") && !path.contains("/*") {
-                self.add_fixed(path, index);
+                self.add_literal(path, index);
             }
             self.routes.push(Route { path: path.to_owned(), methods: Vec::new(), any: None });
             index
@@ -179,30 +198,40 @@ impl Router {
         &mut self.routes[index]
     }
 
-    /// The route without parameters whose path this is.
-    fn find_fixed(&self, path: &str) -> Option<&Route> {
-        let alike = self.fixed.get(path.len())?;
-        // Nearly always there are few of a length, and looking at them in turn is less than any search.
-        let place = match alike.len() {
-            ..=FEW_ROUTES => alike.iter().position(|(fixed, _)| fixed == path)?,
-            _ => alike.binary_search_by(|(fixed, _)| fixed.as_str().cmp(path)).ok()?,
+    /// Panics with the reason why a path cannot be registered, in the syntax of this router.
+    fn refuse(&self, path: &str, error: &matchit::InsertError) -> ! {
+        let matchit::InsertError::Conflict { with } = error else {
+            panic!("invalid route {path:?}: {error}");
         };
-        self.routes.get(alike[place].1)
+        let other = self.routes.iter().find(|route| to_matchit_syntax(&route.path) == *with);
+        let other = other.map_or(with, |route| &route.path);
+        panic!("conflicting route {path:?}: matches the same paths as {other:?}; name their parameters alike");
     }
 
-    fn add_fixed(&mut self, path: &str, index: usize) {
-        if self.fixed.len() <= path.len() {
-            self.fixed.resize_with(path.len() + 1, Vec::new);
+    /// Returns the route without parameters that has this path.
+    fn find_literal(&self, path: &str) -> Option<&Route> {
+        let same_length = self.literal.get(path.len())?;
+        // Nearly always there are few of a length; comparing them in turn costs less than any search.
+        let place = match same_length.len() {
+            ..=LINEAR_SEARCH_MAX => same_length.iter().position(|(literal, _)| literal == path)?,
+            _ => same_length.binary_search_by(|(literal, _)| literal.as_str().cmp(path)).ok()?,
+        };
+        self.routes.get(same_length[place].1)
+    }
+
+    fn add_literal(&mut self, path: &str, index: usize) {
+        if self.literal.len() <= path.len() {
+            self.literal.resize_with(path.len() + 1, Vec::new);
         }
-        let alike = &mut self.fixed[path.len()];
-        let place = alike.partition_point(|(fixed, _)| fixed.as_str() < path);
-        alike.insert(place, (path.to_owned(), index));
+        let same_length = &mut self.literal[path.len()];
+        let place = same_length.partition_point(|(literal, _)| literal.as_str() < path);
+        same_length.insert(place, (path.to_owned(), index));
     }
 
-    /// The route of a path. The parameters are added to the request.
+    /// Returns the route of a request's path, and adds the parameters to the request.
     fn find(&self, request: &mut Request) -> Result<Option<&Route>, InvalidParam> {
         let path = request.path();
-        if let Some(route) = self.find_fixed(path) {
+        if let Some(route) = self.find_literal(path) {
             return Ok(Some(route));
         }
         let Ok(found) = self.tree.at(path) else {
@@ -234,7 +263,7 @@ impl Router {
     fn handle_unrouted(&self, request: Request) -> Reply {
         let path = request.path();
         if path == "*" {
-            return Reply::Ready(self.options_of_all());
+            return Reply::Ready(self.options_asterisk());
         }
         let nested = self.nested.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, handler)| handler);
         match nested.or(self.fallback.as_ref()) {
@@ -243,8 +272,8 @@ impl Router {
         }
     }
 
-    /// `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7).
-    fn options_of_all(&self) -> Response {
+    /// Answers `OPTIONS *`, which asks about the whole server (RFC 9110, section 9.3.7).
+    fn options_asterisk(&self) -> Response {
         let methods = self.routes.iter().flat_map(|route| &route.methods);
         let allow = allow(methods.map(|(method, _)| method.as_str()));
         Response::new(StatusCode::NO_CONTENT).with_header(header::ALLOW, allow)
@@ -257,7 +286,7 @@ impl Handler for Router {
             Ok(Some(route)) => route.handle(request),
             Ok(None) => self.handle_unrouted(request),
             Err(InvalidParam) => {
-                let text = "the path is not valid percent-encoded UTF-8\n";
+                let text = "invalid path: its parameters must be percent-encoded UTF-8\n";
                 Reply::Ready(Response::text(text).with_status(StatusCode::BAD_REQUEST))
             }
         }
@@ -271,6 +300,7 @@ impl fmt::Debug for Router {
     }
 }
 
+/// A parameter that does not decode to UTF-8.
 struct InvalidParam;
 
 impl Route {
@@ -303,7 +333,7 @@ impl Route {
     }
 }
 
-/// The value of Allow for these methods and the ones that come with them.
+/// Returns the value of Allow for these methods and those answered without a handler.
 fn allow<'a>(methods: impl Iterator<Item = &'a str>) -> HeaderValue {
     let mut names: Vec<&str> = methods.collect();
     if names.contains(&"GET") {
@@ -312,11 +342,11 @@ fn allow<'a>(methods: impl Iterator<Item = &'a str>) -> HeaderValue {
     names.push("OPTIONS");
     names.sort_unstable();
     names.dedup();
-    // Methods are tokens, which every field value may hold.
+    // Methods are tokens, which are valid in field values.
     HeaderValue::try_from(names.join(", ")).unwrap_or(const { HeaderValue::from_static("") })
 }
 
-/// The methods of RFC 9110 and PATCH: everybody knows them, so they are refused for this path only.
+/// Whether a method is one of RFC 9110 or PATCH: these are refused with 405, others with 501.
 fn is_standard(method: &Method) -> bool {
     [
         Method::GET,
@@ -332,7 +362,7 @@ fn is_standard(method: &Method) -> bool {
     .contains(method)
 }
 
-/// Whether a path is a prefix or below it; segments of the prefix that are parameters match any segment.
+/// Whether a path is the prefix or below it. Parameters in the prefix match any segment.
 fn is_below(path: &str, prefix: &str) -> bool {
     let mut segments = path.split('/');
     prefix

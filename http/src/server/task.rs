@@ -1,8 +1,8 @@
-//! Serves HTTP on one connection: request, handler, response, and again.
+//! The task of one connection: request, handler, response, and again.
 //!
-//! Owns the order of things, in [`serve`]. The protocol machine knows when the connection persists, the conn moves
-//! the bytes; this loop calls the handler, keeps its panics and its time within bounds, and sends what it answers with.
-//! Everything of HTTP lives in one boxed future, which is freed before an upgraded connection goes on.
+//! Owns the order of the exchange, in [`answer_requests`], and the bounds of a handler: its panics and its time. The
+//! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed future,
+//! which is freed before an upgraded connection continues.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -17,17 +17,19 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 use tidegate_engine::Connection;
 
-use crate::body_stream::{ContentStream, LocalBoxFuture};
-use crate::protocol::head::RequestHead;
-use crate::protocol::limits::Limits;
-use crate::request::{Body, Request};
-use crate::response::{Response, ResponseBody};
+use crate::limits::Limits;
+use crate::message::body::Body;
+use crate::message::content_stream::{ContentStream, LocalBoxFuture};
+use crate::message::head::RequestHead;
+use crate::message::on_upgrade::OnUpgrade;
+use crate::message::request::Request;
+use crate::message::response::{Response, ResponseBody};
+use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
-use crate::server::conn::{Coalesced, Conn, Lost};
+use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
-use crate::upgrade::OnUpgrade;
 
-/// What all connections of a server share: the handler and the settings.
+/// The handler and the settings that all connections of a server share, for [`serve`].
 #[derive(Debug)]
 pub struct Service<H> {
     handler: Arc<H>,
@@ -36,7 +38,7 @@ pub struct Service<H> {
 }
 
 impl<H: Handler> Service<H> {
-    /// A service from its parts.
+    /// Creates a service of a handler and settings.
     pub fn new(handler: H, config: HttpConfig) -> Service<H> {
         Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
@@ -52,16 +54,27 @@ impl<H> Clone for Service<H> {
     }
 }
 
-/// Serves HTTP on a connection until it ends, or until it is handed to another protocol and that ends.
+/// Serves HTTP on a connection until it ends, or until it is upgraded to another protocol and that ends.
 ///
-/// This is the handler to give to the engine for servers that are put together by hand;
-/// [`Server`](crate::Server) does it otherwise. The future is small: what HTTP needs is in a box that is freed when
-/// another protocol takes over.
+/// [`Server`](crate::Server) calls it. Call it for a server made with the engine's own builder. The future is small: the
+/// state of HTTP is in a box, which is freed by an upgrade.
+///
+/// ```no_run
+/// use tidegate_engine::{Config, Engine};
+/// use tidegate_http::{HttpConfig, Request, Router, Service, serve};
+///
+/// # fn main() -> Result<(), tidegate_engine::Error> {
+/// let app = Router::new().get("/", |_req: Request| async { "Hello, World!" });
+/// let service = Service::new(app, HttpConfig::default());
+/// let running = Engine::new(Config::default()).start(move |connection| serve(connection, &service))?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
     ConnectionTask::Http(Box::pin(serve_http(connection, service.clone())))
 }
 
-/// What a connection is doing. Going on to the next phase frees the box of the one before.
+/// The phase of a connection. Entering the next one frees the box of the last.
 enum ConnectionTask {
     Http(LocalBoxFuture<Option<LocalBoxFuture<()>>>),
     Upgraded(LocalBoxFuture<()>),
@@ -85,73 +98,76 @@ impl Future for ConnectionTask {
     }
 }
 
-/// The HTTP phase. Gives the other protocol's future if one takes over.
+/// Serves HTTP on a connection. Returns the future of the other protocol if the connection is upgraded.
 async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<()>> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
-    let upgraded = exchange_all(&conn, &*service.handler, &config).await;
-    // A body may outlive its request in somebody's hands; the connection must not.
+    let upgraded = answer_requests(&conn, &*service.handler, &config).await;
+    // A body can outlive its request, but must not keep the connection open.
     conn.close();
-    let (connection, takeover) = upgraded.ok().flatten()?;
-    Some(takeover.start(connection))
+    let (connection, on_upgrade) = upgraded.ok().flatten()?;
+    Some(on_upgrade.start(connection))
 }
 
-/// Answers requests until none follows (`None`), the connection is lost, or another protocol takes over.
-async fn exchange_all<H: Handler>(
+/// Answers requests until none follows (`None`), the connection is lost, or it is upgraded.
+async fn answer_requests<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     config: &HttpConfig,
-) -> Result<Option<(Connection, OnUpgrade)>, Lost> {
+) -> Result<Option<(Connection, OnUpgrade)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
-        let (begun, unsent) = answer_at_once(conn, handler, head);
+        let (uncoalesced, unsent) = answer_ready(conn, handler, head);
         if let Some(coalesced) = unsent? {
-            conn.send_gathered_late(coalesced).await?;
+            conn.send_coalesced(coalesced).await?;
         }
-        let Some(Begun { reply, asks_upgrade }) = begun? else { continue };
-        let mut response = match reply {
+        let Some(Uncoalesced { reply, asks_upgrade }) = uncoalesced? else { continue };
+        let response = match reply {
             Reply::Ready(response) => response,
-            Reply::Pending(future) => answer(conn, future, config).await?,
+            Reply::Pending(future) => await_response(conn, future, config).await?,
         };
+        let mut response = replace_informational(response);
         match response.take_body() {
-            ResponseBody::Upgrade(takeover) => {
+            ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
-                    return Ok(Some((connection, takeover)));
+                    return Ok(Some((connection, on_upgrade)));
                 }
-                let (refusal, text) = refused_upgrade(&response, asks_upgrade);
-                send_whole(conn, refusal, text).await?;
+                let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
+                conn.send_whole(&refusal, text).await?;
             }
-            ResponseBody::Empty => send_whole(conn, response, None).await?,
-            ResponseBody::Bytes(bytes) => send_whole(conn, response, Some(bytes)).await?,
-            ResponseBody::Stream(stream) => send_stream(conn, response, stream).await?,
+            ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
+            ResponseBody::Bytes(bytes) => conn.send_whole(&response, bytes).await?,
+            ResponseBody::Stream(stream) => send_stream(conn, &response, stream).await?,
         }
     }
     Ok(None)
 }
 
-/// A reply that takes its time, or its way.
-struct Begun {
+/// A reply that was not coalesced: its response is pending, large, streamed, or an upgrade.
+struct Uncoalesced {
     reply: Reply,
     asks_upgrade: bool,
 }
 
-/// Answers this request and those received whole behind it, as far as their responses are there at once and small.
-/// Gives the first reply that is not so, and what there was no space for, which is to be sent before.
-fn answer_at_once<H: Handler>(
+/// Answers this request, and those received complete behind it, as long as their responses are ready and small. Returns
+/// the first reply that is not, and the coalesced responses if the queue has no space: these must be sent first.
+///
+/// Not async, so that the coalesced responses take no space in the task's future.
+fn answer_ready<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
-) -> (Result<Option<Begun>, Lost>, Result<Option<Coalesced>, Lost>) {
+) -> (Result<Option<Uncoalesced>, ConnectionLost>, Result<Option<Coalesced>, ConnectionLost>) {
     let mut coalesced = Coalesced::new();
-    let begun = gather_answers(conn, handler, head, &mut coalesced);
-    (begun, conn.send_gathered(coalesced))
+    let uncoalesced = coalesce_answers(conn, handler, head, &mut coalesced);
+    (uncoalesced, conn.try_send_coalesced(coalesced))
 }
 
-fn gather_answers<H: Handler>(
+fn coalesce_answers<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     head: RequestHead,
     coalesced: &mut Coalesced,
-) -> Result<Option<Begun>, Lost> {
+) -> Result<Option<Uncoalesced>, ConnectionLost> {
     let mut next = Some(head);
     while let Some(head) = next {
         let asks_upgrade = head.wants_upgrade();
@@ -159,31 +175,32 @@ fn gather_answers<H: Handler>(
             Some(number) => Body::of_connection(Rc::clone(conn) as Rc<_>, number),
             None => Body::default(),
         };
-        match begin_answer(conn, handler, Request::new(head, body)) {
-            Reply::Ready(response) if conn.gather(&response, coalesced)? => {}
-            reply => return Ok(Some(Begun { reply, asks_upgrade })),
+        let request = Request::new(head, body);
+        let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
+            Ok(reply) => reply,
+            Err(panic) => Reply::Ready(answer_panic(conn, &*panic)),
+        };
+        match reply {
+            Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
+            reply => return Ok(Some(Uncoalesced { reply, asks_upgrade })),
         }
         next = conn.next_head(coalesced);
     }
     Ok(None)
 }
 
-/// Calls the handler.
-fn begin_answer<H: Handler>(conn: &Conn, handler: &H, request: Request) -> Reply {
-    match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
-        Ok(reply) => reply,
-        Err(panic) => Reply::Ready(panicked(conn, &*panic)),
-    }
-}
-
-/// Runs the handler's future, for the handler timeout at most, and as long as the peer is there.
-async fn answer(conn: &Conn, mut future: LocalBoxFuture<Response>, config: &HttpConfig) -> Result<Response, Lost> {
+/// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost.
+async fn await_response(
+    conn: &Conn,
+    mut future: LocalBoxFuture<Response>,
+    config: &HttpConfig,
+) -> Result<Response, ConnectionLost> {
     let mut timeout = None;
     poll_fn(|cx| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
             Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Ok(panicked(conn, &*panic))),
+            Err(panic) => return Poll::Ready(Ok(answer_panic(conn, &*panic))),
         }
         if timeout.is_none()
             && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
@@ -194,29 +211,22 @@ async fn answer(conn: &Conn, mut future: LocalBoxFuture<Response>, config: &Http
             && Pin::new(timeout).poll(cx).is_ready()
         {
             conn.close_after_response();
-            let late = Response::text("the handler took too long\n");
-            return Poll::Ready(Ok(late.with_status(StatusCode::SERVICE_UNAVAILABLE)));
+            let response = Response::text("the handler took too long\n");
+            return Poll::Ready(Ok(response.with_status(StatusCode::SERVICE_UNAVAILABLE)));
         }
         conn.poll_lost(cx).map(Err)
     })
     .await
 }
 
-async fn send_whole(conn: &Conn, response: Response, content: Option<Bytes>) -> Result<(), Lost> {
-    let (response, content) = match sendable(response) {
-        Ok(response) => (response, content.unwrap_or_default()),
-        Err(replacement) => (replacement, Bytes::new()),
-    };
-    conn.send_whole(&response, content).await
-}
-
-async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn ContentStream>) -> Result<(), Lost> {
-    let response = match sendable(response) {
-        Ok(response) => response,
-        Err(replacement) => return send_whole(conn, replacement, None).await,
-    };
+/// Sends a response whose content is a stream, each piece once the connection has space for it.
+async fn send_stream(
+    conn: &Conn,
+    response: &Response,
+    mut stream: Box<dyn ContentStream>,
+) -> Result<(), ConnectionLost> {
     poll_fn(|cx| conn.poll_ready(cx, 0)).await?;
-    if !conn.send_head(&response, stream.length())? {
+    if !conn.send_head(response, stream.length())? {
         return conn.send_end(None);
     }
     loop {
@@ -224,9 +234,9 @@ async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn Conten
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
             Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
             Err(panic) => {
-                log::error!("response content panicked: {}", panic_text(&*panic));
-                conn.truncate();
-                Poll::Ready(Err(Lost))
+                log::error!("response content panicked, connection closed: {}", panic_message(&*panic));
+                conn.mark_incomplete();
+                Poll::Ready(Err(ConnectionLost))
             }
         })
         .await?;
@@ -237,58 +247,46 @@ async fn send_stream(conn: &Conn, response: Response, mut stream: Box<dyn Conten
                 conn.send_content(piece)?;
             }
             Some(Err(error)) => {
-                log::warn!("response content given up: {error}");
-                conn.truncate();
-                return Err(Lost);
+                log::warn!("response content failed, connection closed: {error}");
+                conn.mark_incomplete();
+                return Err(ConnectionLost);
             }
         }
     }
 }
 
-/// A response that can be sent as a final one, or what to send instead.
-fn sendable(response: Response) -> Result<Response, Response> {
-    if !is_final(&response) {
-        log::error!("a handler gave the informational status {}", response.status());
-        return Err(Response::new(StatusCode::INTERNAL_SERVER_ERROR));
+/// Replaces a response with an informational status, which cannot be a final one, by 500. An upgrade's 101 is left.
+fn replace_informational(response: Response) -> Response {
+    if response.status().is_informational() && !matches!(response.body(), ResponseBody::Upgrade(_)) {
+        log::error!("a handler returned the informational status {}: it must be a final one", response.status());
+        return Response::new(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    Ok(response)
+    response
 }
 
-fn is_final(response: &Response) -> bool {
-    !response.status().is_informational()
-}
-
-/// What is sent in place of an upgrade that cannot be, and its content. RFC 9110, section 15.5.22: 426 names the protocol in
-/// Upgrade.
-fn refused_upgrade(response: &Response, asked: bool) -> (Response, Option<Bytes>) {
+/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426 names
+/// the protocol in Upgrade.
+fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
     if asked {
-        let text = Bytes::from_static(b"content in an upgrade request\n");
+        let text = Bytes::from_static(b"an upgrade request must have no content\n");
         let refusal = Response::text("")
             .with_status(StatusCode::BAD_REQUEST)
             .with_header(header::CONNECTION, HeaderValue::from_static("close"));
-        return (refusal, Some(text));
+        return (refusal, text);
     }
     let refusal = Response::new(StatusCode::UPGRADE_REQUIRED);
     let refusal = match response.header(&header::UPGRADE) {
         Some(protocol) => refusal.with_header(header::UPGRADE, protocol.clone()),
         None => refusal,
     };
-    (refusal, None)
+    (refusal, Bytes::new())
 }
 
-/// The handler's own state may be broken now, but it is the handler's; the connection ends, the worker goes on.
-fn panicked(conn: &Conn, panic: &(dyn Any + Send)) -> Response {
-    log::error!("a handler panicked: {}", panic_text(panic));
+/// Returns the answer for a handler that panicked, and makes it the last one. The worker goes on.
+fn answer_panic(conn: &Conn, panic: &(dyn Any + Send)) -> Response {
+    log::error!("a handler panicked: {}", panic_message(panic));
     conn.close_after_response();
     Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
 }
 
 #[cfg(test)]
@@ -300,7 +298,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// It is what an upgraded connection keeps of HTTP for as long as it lives.
+    /// An upgraded connection keeps this future for as long as it lives.
     #[test]
     fn the_future_of_a_connection_is_small() {
         assert!(future_bytes(serve::<Router>) <= 24);

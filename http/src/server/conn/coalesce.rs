@@ -1,7 +1,7 @@
-//! Small responses that are there at once, coalesced: those to the requests of one received chunk leave together.
+//! Coalescing: small responses that are ready at once leave together, for all requests of one received chunk.
 //!
-//! They are encoded one behind the other into a buffer of the thread, which is queued as a whole: the queue's lock is
-//! taken and its space looked at once for all of them. Nothing of it is held while anything is waited for.
+//! They are encoded one after another into a buffer of the thread, which is queued as a whole: the queue is locked and its
+//! space checked once for all of them. The buffer is never held across an await.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -9,44 +9,44 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use super::{Conn, Lost, date_now};
-use crate::protocol::head::RequestHead;
-use crate::response::{Response, ResponseBody};
+use super::{Conn, ConnectionLost, date_now};
+use crate::message::head::RequestHead;
+use crate::message::response::{Response, ResponseBody};
 
-/// Responses are coalesced up to this size, and then one more: what a peer that does not read makes its connection hold
-/// beside the outbound queue.
-const GATHERED_BYTES_MAX: usize = 4096;
+/// No response is added to this many bytes or more. With one small response above it, it bounds what a connection holds
+/// in addition to its outbound queue for a peer that does not read.
+const COALESCED_BYTES_MAX: usize = 4096;
 
-/// Memory above this is not kept: one large response should not occupy a thread's memory for good.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// A larger buffer is freed, not reused, so that one burst does not occupy a thread's memory for good.
+const REUSED_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
-    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static REUSED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Encoded responses that are to be sent together.
+/// Encoded responses that will be sent together, in the thread's buffer.
 pub(crate) struct Coalesced(Vec<u8>);
 
 impl Coalesced {
     pub(crate) fn new() -> Coalesced {
-        Coalesced(KEPT.try_with(Cell::take).unwrap_or_default())
+        Coalesced(REUSED.try_with(Cell::take).unwrap_or_default())
     }
 }
 
 impl Drop for Coalesced {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0);
-        if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+        if (1..=REUSED_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             // Fails only while the thread is ending.
-            let _ = KEPT.try_with(|kept| kept.set(bytes));
+            let _ = REUSED.try_with(|reused| reused.set(bytes));
         }
     }
 }
 
 impl Conn {
-    /// Encodes a response if it is a whole and small one, and says whether it is.
-    pub(crate) fn gather(&self, response: &Response, coalesced: &mut Coalesced) -> Result<bool, Lost> {
+    /// Encodes a response if its content is small and known, and returns whether it did.
+    pub(crate) fn coalesce(&self, response: &Response, coalesced: &mut Coalesced) -> Result<bool, ConnectionLost> {
         static NONE: Bytes = Bytes::new();
         let content = match response.body() {
             ResponseBody::Bytes(content) if content.len() <= COPY_BYTES_MAX => content,
@@ -57,52 +57,52 @@ impl Conn {
             return Ok(false);
         }
         let state = &mut *self.0.borrow_mut();
-        if state.connection.as_ref().ok_or(Lost)?.is_draining() {
+        if state.connection.as_ref().ok_or(ConnectionLost)?.is_draining() {
             state.protocol.close_after_response();
         }
         let date = *state.date.get_or_insert_with(date_now);
         state.protocol.respond_whole(response, content, date, &mut coalesced.0).map_err(|error| {
-            log::error!("response given up: {error}");
-            Lost
+            log::error!("response dropped, connection closed: {error}");
+            ConnectionLost
         })?;
         Ok(true)
     }
 
-    /// The next request, if its head was received whole, its answer may be coalesced too, and nothing else is to be
-    /// done before.
+    /// Returns the head of the next request if it was received complete and its response can be coalesced too: the last
+    /// request had no content, and the buffer has space.
     pub(crate) fn next_head(&self, coalesced: &Coalesced) -> Option<RequestHead> {
         let state = &mut *self.0.borrow_mut();
-        if state.with_content || coalesced.0.len() >= GATHERED_BYTES_MAX {
+        if state.has_body || coalesced.0.len() >= COALESCED_BYTES_MAX {
             return None;
         }
         state.take_whole_head()
     }
 
-    /// Sends what was coalesced if there is space for it. Otherwise gives it back, to be sent with
-    /// [`send_gathered_late`](Conn::send_gathered_late).
-    pub(crate) fn send_gathered(&self, mut coalesced: Coalesced) -> Result<Option<Coalesced>, Lost> {
+    /// Sends the coalesced responses if the queue has space. Otherwise returns them, to be sent with
+    /// [`send_coalesced`](Conn::send_coalesced).
+    pub(crate) fn try_send_coalesced(&self, mut coalesced: Coalesced) -> Result<Option<Coalesced>, ConnectionLost> {
         if coalesced.0.is_empty() {
             return Ok(None);
         }
         let state = self.0.borrow();
-        let sender = state.sender().ok_or(Lost)?;
+        let sender = state.sender().ok_or(ConnectionLost)?;
         match sender.try_append(coalesced.0.len(), |out| append(&mut coalesced.0, out)) {
             Ok(()) => Ok(None),
             Err(SendError::Full) => Ok(Some(coalesced)),
-            Err(_) => Err(Lost),
+            Err(_) => Err(ConnectionLost),
         }
     }
 
-    /// Waits for space and sends what was coalesced.
-    pub(crate) async fn send_gathered_late(&self, mut coalesced: Coalesced) -> Result<(), Lost> {
+    /// Waits for space and sends the coalesced responses.
+    pub(crate) async fn send_coalesced(&self, mut coalesced: Coalesced) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, coalesced.0.len())).await?;
         let state = self.0.borrow();
-        let sender = state.sender().ok_or(Lost)?;
-        sender.append(|out| append(&mut coalesced.0, out)).map_err(|_| Lost)
+        let sender = state.sender().ok_or(ConnectionLost)?;
+        sender.append(|out| append(&mut coalesced.0, out)).map_err(|_| ConnectionLost)
     }
 }
 
-/// Appends `bytes` to what is queued. Where nothing is, the two change places and nothing is copied.
+/// Appends `bytes` to the queue. If that is empty, the two are swapped and nothing is copied.
 fn append(bytes: &mut Vec<u8>, out: &mut Vec<u8>) {
     if out.is_empty() {
         std::mem::swap(bytes, out);

@@ -1,6 +1,6 @@
-//! The sending half of a conn: whole responses, streamed ones, and 101.
+//! The sending half of a connection: whole responses, streamed ones, and 101.
 //!
-//! Encodes straight into the connection's queue where content is small, and queues large content by reference.
+//! Encodes straight into the connection's queue, and queues large content by reference.
 
 use std::future::poll_fn;
 
@@ -8,15 +8,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_engine::{ByteSender, COPY_BYTES_MAX, Connection, SendError};
 
-use super::{Conn, Lost, date_now};
+use super::{Conn, ConnectionLost, date_now};
 use crate::error::ResponseError;
+use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
-use crate::response::Response;
 
 impl Conn {
-    /// Sends a whole response, once there is space for it.
-    pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), Lost> {
+    /// Waits for space and sends a whole response.
+    pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
         self.send(|protocol, sender, date| {
             if content.len() <= COPY_BYTES_MAX {
@@ -32,8 +32,8 @@ impl Conn {
         })
     }
 
-    /// Sends the head of a response. Says whether its content is wanted.
-    pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, Lost> {
+    /// Sends the head of a response. Returns whether its content is sent too.
+    pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, ConnectionLost> {
         self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
@@ -41,7 +41,7 @@ impl Conn {
     }
 
     /// Sends a piece of content.
-    pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), Lost> {
+    pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), ConnectionLost> {
         self.send(|protocol, sender, _| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
@@ -58,13 +58,13 @@ impl Conn {
     }
 
     /// Ends the content.
-    pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), Lost> {
+    pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), ConnectionLost> {
         self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
-    /// Sends 101 and gives the connection away, with the bytes the peer sent beyond its request. `Ok(None)`: the
-    /// protocol machine refuses.
-    pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, Lost> {
+    /// Sends 101 and returns the connection, with the bytes that the peer sent beyond its request put back. `Ok(None)` if
+    /// the request does not allow the upgrade.
+    pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, ConnectionLost> {
         let upgraded =
             self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {
                 Ok(()) => Ok(true),
@@ -76,7 +76,7 @@ impl Conn {
         }
         let mut state = self.0.borrow_mut();
         let chunk = state.chunk.take();
-        let mut connection = state.connection.take().ok_or(Lost)?;
+        let mut connection = state.connection.take().ok_or(ConnectionLost)?;
         connection.set_write_timeout(None);
         if let Some(chunk) = chunk {
             connection.unread(chunk);
@@ -87,26 +87,26 @@ impl Conn {
     fn send<T>(
         &self,
         send: impl FnOnce(&mut Protocol, &ByteSender, HttpDate) -> Result<T, SendFailure>,
-    ) -> Result<T, Lost> {
+    ) -> Result<T, ConnectionLost> {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
-        let connection = state.connection.as_ref().ok_or(Lost)?;
+        let connection = state.connection.as_ref().ok_or(ConnectionLost)?;
         if connection.is_draining() {
             state.protocol.close_after_response();
         }
         let date = *state.date.get_or_insert_with(date_now);
         match send(&mut state.protocol, connection.sender(), date) {
             Ok(sent) => Ok(sent),
-            Err(SendFailure::Connection) => Err(Lost),
+            Err(SendFailure::Connection) => Err(ConnectionLost),
             Err(SendFailure::Response(error)) => {
-                log::error!("response given up: {error}");
-                Err(Lost)
+                log::error!("response dropped, connection closed: {error}");
+                Err(ConnectionLost)
             }
         }
     }
 }
 
-/// Why nothing was sent.
+/// The reason why nothing was sent.
 enum SendFailure {
     Connection,
     Response(ResponseError),

@@ -1,45 +1,25 @@
-//! What the fields of a request say about its content, its connection and its expectations.
+//! The fields of a request that determine its framing, its connection, and its expectations.
 //!
-//! Owns every rule of RFC 9112, sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110, sections 7.2, 7.6.1, 7.8 and 10.1.1, that
-//! reads fields. `parse` notes each field once, in order, and concludes at the end. It never looks at content.
+//! Owns the rules for fields of RFC 9112, sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110, sections 7.2, 7.6.1, 7.8 and
+//! 10.1.1: Host, Content-Length, Transfer-Encoding, Connection, Upgrade and Expect. `parse` notes each field once, in
+//! order, and then draws the conclusion.
 
 use http::Version;
 
 use crate::error::RequestError;
-use crate::protocol::limits::Limits;
+use crate::field::list_elements;
+use crate::limits::Limits;
+use crate::message::conclusion::{Conclusion, RequestFraming};
 use crate::protocol::target::is_host;
 
-/// How the end of a request's content is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentFraming {
-    /// There is no content.
-    None,
-    /// So many bytes, never zero.
-    Length(u64),
-    /// The chunked transfer coding.
-    Chunked,
-}
-
-/// What the fields mean for the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conclusion {
-    pub(crate) framing: ContentFraming,
-    /// Whether another request may follow.
-    pub(crate) persistent: bool,
-    /// Whether the peer waits for 100 before it sends content.
-    pub(crate) expects_continue: bool,
-    /// Whether the peer asks for another protocol, and may.
-    pub(crate) upgrade: bool,
-}
-
-/// What was seen in the fields so far.
+/// The facts from the fields noted so far.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderFacts {
     host_index: Option<usize>,
     content_length: Option<u64>,
     codings: Codings,
     options: ConnectionOptions,
-    expectation: Expectation,
+    expect: ExpectField,
     upgrade: bool,
 }
 
@@ -48,27 +28,28 @@ pub(crate) struct HeaderFacts {
 enum Codings {
     #[default]
     Absent,
-    /// The field is there and names none.
+    /// The field is present and names no coding.
     Empty,
-    /// None of them is chunked.
+    /// Codings other than chunked.
     NotChunked,
     /// chunked alone.
     Chunked,
-    /// Others, and chunked after them.
+    /// Others, then chunked.
     OthersAndChunked,
     /// Something follows chunked.
     AfterChunked,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Expectation {
+enum ExpectField {
     #[default]
-    None,
+    Absent,
+    /// `100-continue`.
     Continue,
-    Unknown,
+    Unsupported,
 }
 
-/// The options of Connection that matter to a server.
+/// The options of Connection that a server acts on.
 #[derive(Debug, Default, Clone, Copy)]
 struct ConnectionOptions {
     close: bool,
@@ -77,22 +58,22 @@ struct ConnectionOptions {
 }
 
 impl HeaderFacts {
-    /// Notes one field; `index` is its place among the fields.
+    /// Notes one field. `index` is its position among the fields.
     #[inline]
     pub(crate) fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
-        // The length decides for nearly every other field at the price of one comparison.
+        // The length rules out nearly every other field with one comparison.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.note_host(index, value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expectation = match self.expectation {
-                    Expectation::Unknown => Expectation::Unknown,
-                    _ if value.eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
-                    _ => Expectation::Unknown,
+                self.expect = match self.expect {
+                    ExpectField::Unsupported => ExpectField::Unsupported,
+                    _ if value.eq_ignore_ascii_case(b"100-continue") => ExpectField::Continue,
+                    _ => ExpectField::Unsupported,
                 };
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade |= list_items(value).next().is_some();
+                self.upgrade |= list_elements(value).next().is_some();
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -108,12 +89,12 @@ impl HeaderFacts {
         }
     }
 
-    /// The place of the Host field.
+    /// The position of the Host field among the fields.
     pub(crate) fn host_index(&self) -> Option<usize> {
         self.host_index
     }
 
-    /// Puts the facts together once all fields are noted.
+    /// Draws the conclusion once all fields are noted.
     pub(crate) fn conclude(&self, version: Version, limits: &Limits) -> Result<Conclusion, RequestError> {
         let is_10 = version == Version::HTTP_10;
         // RFC 9112, section 3.2: required in HTTP/1.1.
@@ -122,21 +103,21 @@ impl HeaderFacts {
         }
         let framing = self.framing(is_10, limits)?;
         // RFC 9110, section 10.1.1: ignored in HTTP/1.0.
-        if self.expectation == Expectation::Unknown && !is_10 {
+        if self.expect == ExpectField::Unsupported && !is_10 {
             return Err(RequestError::Expectation);
         }
         Ok(Conclusion {
             framing,
             // RFC 9112, section 9.3.
             persistent: !self.options.close && (!is_10 || self.options.keep_alive),
-            expects_continue: self.expectation == Expectation::Continue && !is_10 && framing != ContentFraming::None,
+            expects_continue: self.expect == ExpectField::Continue && !is_10 && framing != RequestFraming::None,
             // RFC 9110, section 7.8: ignored in HTTP/1.0, and without the connection option.
             upgrade: self.upgrade && self.options.upgrade && !is_10,
         })
     }
 
     /// RFC 9112, section 6.3, for requests.
-    fn framing(&self, is_10: bool, limits: &Limits) -> Result<ContentFraming, RequestError> {
+    fn framing(&self, is_10: bool, limits: &Limits) -> Result<RequestFraming, RequestError> {
         if self.codings != Codings::Absent && is_10 {
             return Err(RequestError::TransferEncodingIn10);
         }
@@ -145,21 +126,21 @@ impl HeaderFacts {
         }
         match self.codings {
             Codings::Absent => {}
-            Codings::Chunked => return Ok(ContentFraming::Chunked),
+            Codings::Chunked => return Ok(RequestFraming::Chunked),
             Codings::OthersAndChunked => return Err(RequestError::TransferCodingUnsupported),
             Codings::Empty | Codings::NotChunked | Codings::AfterChunked => {
                 return Err(RequestError::TransferEncodingNotChunked);
             }
         }
         match self.content_length {
-            None | Some(0) => Ok(ContentFraming::None),
+            None | Some(0) => Ok(RequestFraming::None),
             Some(length) if length > limits.body_bytes_max => Err(RequestError::BodyTooLarge),
-            Some(length) => Ok(ContentFraming::Length(length)),
+            Some(length) => Ok(RequestFraming::Length(length)),
         }
     }
 
     fn note_host(&mut self, index: usize, value: &[u8]) -> Result<(), RequestError> {
-        // RFC 9112, section 3.2: more than one, or an invalid one, is to be refused with 400.
+        // RFC 9112, section 3.2: more than one, or an invalid one, must be refused with 400.
         if self.host_index.replace(index).is_some() {
             return Err(RequestError::HostRepeated);
         }
@@ -170,13 +151,13 @@ impl HeaderFacts {
         if self.content_length.is_some() {
             return Err(RequestError::ContentLengthRepeated);
         }
-        // RFC 9110, section 8.6: digits alone. A list of equal numbers may be refused, and is.
+        // RFC 9110, section 8.6: digits only. A list of equal numbers can be refused, and is.
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(RequestError::ContentLength);
         }
         let length =
             value.iter().try_fold(0_u64, |length, digit| length.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-        // A number that does not fit is a valid one, and above any bound.
+        // A number that does not fit is valid, and above any limit.
         self.content_length = Some(length.ok_or(RequestError::BodyTooLarge)?);
         Ok(())
     }
@@ -185,7 +166,7 @@ impl HeaderFacts {
         if self.codings == Codings::Absent {
             self.codings = Codings::Empty;
         }
-        for coding in list_items(value) {
+        for coding in list_elements(value) {
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.codings = match self.codings {
                 Codings::Absent | Codings::Empty if chunked => Codings::Chunked,
@@ -198,18 +179,12 @@ impl HeaderFacts {
     }
 
     fn note_connection(&mut self, value: &[u8]) {
-        for option in list_items(value) {
+        for option in list_elements(value) {
             self.options.close |= option.eq_ignore_ascii_case(b"close");
             self.options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             self.options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
-}
-
-/// The items of a comma-separated list, without the whitespace around them; empty ones are skipped (RFC 9110, section
-/// 5.6.1.2).
-pub(crate) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -224,7 +199,7 @@ mod tests {
         facts.conclude(version, &Limits::default())
     }
 
-    fn framing(fields: &[(&str, &str)]) -> Result<ContentFraming, RequestError> {
+    fn framing(fields: &[(&str, &str)]) -> Result<RequestFraming, RequestError> {
         let mut all = vec![("Host", "a")];
         all.extend(fields);
         conclude(Version::HTTP_11, &all).map(|conclusion| conclusion.framing)
@@ -232,9 +207,9 @@ mod tests {
 
     #[test]
     fn content_length() {
-        assert_eq!(framing(&[]), Ok(ContentFraming::None));
-        assert_eq!(framing(&[("content-length", "0")]), Ok(ContentFraming::None));
-        assert_eq!(framing(&[("Content-Length", "12")]), Ok(ContentFraming::Length(12)));
+        assert_eq!(framing(&[]), Ok(RequestFraming::None));
+        assert_eq!(framing(&[("content-length", "0")]), Ok(RequestFraming::None));
+        assert_eq!(framing(&[("Content-Length", "12")]), Ok(RequestFraming::Length(12)));
         for value in ["", "+1", "-1", "1 2", "1,1", "0x1", "1a"] {
             assert_eq!(framing(&[("Content-Length", value)]), Err(RequestError::ContentLength), "{value}");
         }
@@ -256,8 +231,8 @@ mod tests {
             let fields: Vec<_> = values.iter().map(|value| ("Transfer-Encoding", *value)).collect();
             framing(&fields)
         };
-        assert_eq!(codings(&["Chunked"]), Ok(ContentFraming::Chunked));
-        assert_eq!(codings(&[" , chunked ,"]), Ok(ContentFraming::Chunked));
+        assert_eq!(codings(&["Chunked"]), Ok(RequestFraming::Chunked));
+        assert_eq!(codings(&[" , chunked ,"]), Ok(RequestFraming::Chunked));
         assert_eq!(codings(&["gzip, chunked"]), Err(E::TransferCodingUnsupported));
         assert_eq!(codings(&["gzip", "chunked"]), Err(E::TransferCodingUnsupported));
         for values in [

@@ -1,4 +1,4 @@
-//! Small responses to the requests of one received chunk leave together, and none of them waits for another's time.
+//! Coalescing: small responses to the requests of one received chunk leave together, and none waits for a slow one.
 #![cfg(not(miri))]
 
 use std::io::{Read, Write};
@@ -9,10 +9,10 @@ use http::HeaderValue;
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
 use tidegate_http::{BodyError, Request, Response, Router, Server, sync_handler};
 
-/// No answer takes this long on any machine; a test that reaches it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A test that waits this long fails.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Content of the numbered responses: as large as a gathered one may be.
+/// Content of the numbered responses: as large as a coalesced one can be.
 const CONTENT_BYTES: usize = 4096;
 
 fn app() -> Router {
@@ -52,8 +52,8 @@ fn on_each(test: impl Fn(TcpStream)) {
             let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves");
             let running: Running = builder.engine(kind).workers(1).placement(placement).start().expect("starts");
             let stream = TcpStream::connect(running.local_addr().expect("an address")).expect("connects");
-            stream.set_read_timeout(Some(PATIENCE)).expect("set");
-            stream.set_write_timeout(Some(PATIENCE)).expect("set");
+            stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
+            stream.set_write_timeout(Some(TEST_TIMEOUT)).expect("set");
             test(stream);
             running.shutdown(Shutdown::immediate());
         }
@@ -65,7 +65,7 @@ fn request(path: &str) -> String {
 }
 
 #[test]
-fn what_is_gathered_leaves_before_anything_is_waited_for() {
+fn coalesced_responses_leave_before_a_slow_one() {
     let never = request("/never");
     let stream = request("/stream");
     let upgrade = "GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: none\r\n\r\n".to_owned();
@@ -87,7 +87,7 @@ fn what_is_gathered_leaves_before_anything_is_waited_for() {
 }
 
 #[test]
-fn the_answers_before_a_panic_and_a_refusal_arrive() {
+fn responses_before_a_panic_or_a_refusal_arrive() {
     for (last, status) in [(request("/panic"), "500"), ("GET / HTTP/9.9\r\n\r\n".to_owned(), "505")] {
         on_each(|mut peer| {
             let input = request("/ready").repeat(3) + &last + &request("/ready");
@@ -101,10 +101,10 @@ fn the_answers_before_a_panic_and_a_refusal_arrive() {
 }
 
 #[test]
-fn more_than_the_queue_holds_waits_for_a_peer_that_reads_late() {
+fn more_than_the_queue_holds_waits_for_the_peer_to_read() {
     const COUNT: usize = 3000;
     on_each(|mut peer| {
-        // All of them fit in the socket's buffers; what answers them does not.
+        // The requests fit in the socket's buffers; the responses do not.
         let input: String = (0..COUNT).map(|number| request(&format!("/numbered/{number}"))).collect();
         peer.write_all(input.as_bytes()).expect("sent");
         let mut output = Vec::new();

@@ -1,8 +1,8 @@
-//! Response content that is made while it is sent.
+//! Response content that is produced while it is sent.
 //!
-//! Owns the trait a response's content is pulled through, and the adapter that lets an async function push into it.
-//! The pulling side asks for the next piece only when the connection has space for it, which is the backpressure: a
-//! producer never runs ahead by more than one piece. Nothing here knows of connections.
+//! Owns [`ContentStream`], which a response's content is pulled through, and the adapter that lets an async function push
+//! into it. The server polls for the next piece only when the connection has space, which is the backpressure: a producer
+//! is never ahead by more than one piece.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -17,40 +17,83 @@ use thiserror::Error;
 /// A boxed future that stays on its thread.
 pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Content that is pulled piece by piece.
+/// Response content that is polled piece by piece, as the peer takes it.
+///
+/// For content from a poll-based source; [`Response::stream`](crate::Response::stream) makes one of an async function.
+///
+/// ```
+/// use std::task::{Context, Poll};
+///
+/// use bytes::Bytes;
+/// use http::StatusCode;
+/// use tidegate_http::{ContentStream, Response, ResponseBody, StreamError};
+///
+/// struct Zeros {
+///     left: usize,
+/// }
+///
+/// impl ContentStream for Zeros {
+///     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
+///         let length = self.left.min(4096);
+///         self.left -= length;
+///         Poll::Ready((length > 0).then(|| Ok(vec![0; length].into())))
+///     }
+///
+///     fn length(&self) -> Option<u64> {
+///         Some(self.left as u64)
+///     }
+/// }
+///
+/// let body = ResponseBody::Stream(Box::new(Zeros { left: 1_000_000 }));
+/// let response = Response::new(StatusCode::OK).with_body(body);
+/// assert_eq!(response.body().length(), Some(1_000_000));
+/// ```
 pub trait ContentStream {
-    /// The next piece; `None` at the end. An empty piece is skipped.
+    /// Polls for the next piece; `None` at the end. An empty piece is skipped.
     ///
     /// # Errors
-    /// The content cannot be completed. The connection is closed in a way that shows the peer that something is
-    /// missing: without the last chunk, or short of the announced length.
+    /// The content cannot be completed. The connection is closed so that the peer sees that content is missing: without
+    /// the last chunk, short of the announced length, or by a reset.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>>;
 
-    /// The length of the whole content in bytes, if it is known at the start: it is announced as Content-Length.
-    /// Without it the chunked coding is used (or, in HTTP/1.0, the end of the connection).
+    /// The length of the whole content in bytes, if it is known before the first piece; it is sent as Content-Length.
+    /// Otherwise the chunked coding is used, and in HTTP/1.0 the end of the connection. Default: unknown.
     fn length(&self) -> Option<u64> {
         None
     }
 
-    /// The trailer section, asked for once after the end. It is sent only with the chunked coding.
+    /// Takes the trailer section. Called once after the end; sent only with the chunked coding. Default: none.
     fn take_trailers(&mut self) -> Option<HeaderMap> {
         None
     }
 }
 
-/// Why content cannot be completed. Goes to the log, never to the peer.
+/// The reason why content cannot be completed. It is logged, and never sent to the peer.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct StreamError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StreamError {
-    /// An error with a cause: another error, or a text.
+    /// Creates an error of a cause: another error, or a text.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StreamError {
         StreamError(cause.into())
     }
 }
 
-/// The pushing end of content made by an async function; see [`Response::stream`](crate::Response::stream).
+/// The writing end of a response's content, given to the async function of
+/// [`Response::stream`](crate::Response::stream).
+///
+/// ```
+/// use tidegate_http::{Response, StreamError};
+///
+/// let response = Response::stream(|mut writer| async move {
+///     for path in ["one.txt", "two.txt"] {
+///         let content = std::fs::read(path).map_err(StreamError::new)?;
+///         writer.write(content).await; // completes when the connection has taken it
+///     }
+///     Ok(())
+/// });
+/// ```
 #[derive(Debug)]
 pub struct ContentWriter {
     slot: Rc<RefCell<Slot>>,
@@ -63,12 +106,12 @@ struct Slot {
 }
 
 impl ContentWriter {
-    /// Sends a piece. Completes when the connection has taken it, so a slow peer slows the producer down.
+    /// Sends a piece. Completes when the connection has taken it: a slow peer slows down the producer.
     ///
     /// If the connection is lost, the producer's future is dropped at this await.
     pub async fn write(&mut self, piece: impl Into<Bytes>) {
         let mut piece = Some(piece.into()).filter(|piece: &Bytes| !piece.is_empty());
-        // Polled again only by the pulling side, which has taken the piece before.
+        // The producer is polled again only after the piece was taken.
         std::future::poll_fn(|_| {
             let mut slot = self.slot.borrow_mut();
             if slot.piece.is_none() {
@@ -82,31 +125,31 @@ impl ContentWriter {
         .await;
     }
 
-    /// Sets the trailer section to send after the last piece.
+    /// Sets the trailer section, which is sent after the last piece if the chunked coding is used.
     pub fn set_trailers(&mut self, trailers: HeaderMap) {
         self.slot.borrow_mut().trailers = Some(trailers);
     }
 }
 
-/// Runs a producer when its content is pulled.
-pub(crate) struct Produced {
+/// The reading end: runs the producer when its content is polled.
+pub(crate) struct WriterStream {
     slot: Rc<RefCell<Slot>>,
     producer: Option<LocalBoxFuture<Result<(), StreamError>>>,
 }
 
-impl Produced {
-    pub(crate) fn new<F, Fut>(produce: F) -> Produced
+impl WriterStream {
+    pub(crate) fn new<F, Fut>(produce: F) -> WriterStream
     where
         F: FnOnce(ContentWriter) -> Fut,
         Fut: Future<Output = Result<(), StreamError>> + 'static,
     {
         let slot = Rc::default();
         let writer = ContentWriter { slot: Rc::clone(&slot) };
-        Produced { slot, producer: Some(Box::pin(produce(writer))) }
+        WriterStream { slot, producer: Some(Box::pin(produce(writer))) }
     }
 }
 
-impl ContentStream for Produced {
+impl ContentStream for WriterStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
         let Some(producer) = &mut self.producer else {
             return Poll::Ready(None);
@@ -118,7 +161,7 @@ impl ContentStream for Produced {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        // A write that was dropped before it completed leaves its piece behind.
+        // A write that was dropped before it completed leaves its piece here.
         match self.slot.borrow_mut().piece.take() {
             Some(piece) => Poll::Ready(Some(Ok(piece))),
             None if self.producer.is_none() => Poll::Ready(None),
@@ -137,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    fn pull(stream: &mut Produced) -> Poll<Option<Result<Bytes, String>>> {
+    fn pull(stream: &mut WriterStream) -> Poll<Option<Result<Bytes, String>>> {
         let mut cx = Context::from_waker(Waker::noop());
         stream.poll_next(&mut cx).map(|next| next.map(|piece| piece.map_err(|error| error.to_string())))
     }
@@ -146,7 +189,7 @@ mod tests {
     fn pieces_come_one_at_a_time() {
         let steps = Rc::new(RefCell::new(0));
         let counted = Rc::clone(&steps);
-        let mut stream = Produced::new(|mut writer| async move {
+        let mut stream = WriterStream::new(|mut writer| async move {
             for piece in ["one", "", "two"] {
                 *counted.borrow_mut() += 1;
                 writer.write(piece).await;
@@ -165,14 +208,14 @@ mod tests {
 
     #[test]
     fn failures_and_waits_are_passed_on() {
-        let mut stream = Produced::new(|mut writer| async move {
+        let mut stream = WriterStream::new(|mut writer| async move {
             writer.write("a").await;
             Err(StreamError::new("no more"))
         });
         assert_eq!(pull(&mut stream), Poll::Ready(Some(Ok("a".into()))));
         assert_eq!(pull(&mut stream), Poll::Ready(Some(Err("no more".into()))));
         assert_eq!(pull(&mut stream), Poll::Ready(None));
-        let mut waiting = Produced::new(|_writer| std::future::pending());
+        let mut waiting = WriterStream::new(|_writer| std::future::pending());
         assert_eq!(pull(&mut waiting), Poll::Pending);
     }
 }

@@ -1,8 +1,7 @@
-//! What a handler answers with.
+//! A response: status, fields and content.
 //!
-//! Owns the response type and the conversions into it. It writes no bytes: the protocol machine does, and it alone
-//! decides about Content-Length, Transfer-Encoding and Connection. CR and LF cannot get into a head, as names and
-//! values are of the types of the `http` crate.
+//! Writes no bytes: the protocol machine does, and it alone decides about Content-Length, Transfer-Encoding and
+//! Connection. CR and LF cannot get into a head, because names and values have the types of the `http` crate.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,16 +12,16 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tidegate_engine::Connection;
 
-use crate::body_stream::{ContentStream, ContentWriter, Produced, StreamError};
-use crate::error::BodyError;
-use crate::protocol::framing::list_items;
-use crate::upgrade::OnUpgrade;
+use crate::field::contains_token;
+use crate::message::content_stream::{ContentStream, ContentWriter, StreamError, WriterStream};
+use crate::message::on_upgrade::OnUpgrade;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// A response: status, fields and content.
+/// A response: status, fields and content. A handler returns it, or anything that implements
+/// [`IntoResponse`](crate::IntoResponse).
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode, header};
@@ -34,9 +33,10 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 /// assert_eq!(response.status(), 503);
 /// ```
 #[derive(Debug)]
+#[must_use = "a response is sent only if a handler returns it"]
 pub struct Response {
     status: StatusCode,
-    /// Apart from the other fields, so that the common response allocates nothing for them.
+    /// Apart from the other fields: the common response allocates nothing for them.
     content_type: Option<HeaderValue>,
     fields: Vec<(HeaderName, HeaderValue)>,
     body: ResponseBody,
@@ -45,24 +45,24 @@ pub struct Response {
 /// The content of a response.
 #[derive(Default)]
 pub enum ResponseBody {
-    /// None.
+    /// No content.
     #[default]
     Empty,
-    /// All of it at once.
+    /// The whole content.
     Bytes(Bytes),
-    /// Made while it is sent.
+    /// Content that is produced while it is sent.
     Stream(Box<dyn ContentStream>),
-    /// None: the connection goes on with another protocol.
+    /// No content: the connection continues with another protocol.
     Upgrade(OnUpgrade),
 }
 
 impl Response {
-    /// A response with a status and no content.
+    /// Creates a response with a status and no content.
     pub fn new(status: StatusCode) -> Response {
         Response { status, content_type: None, fields: Vec::new(), body: ResponseBody::Empty }
     }
 
-    /// 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
+    /// Creates a 200 with text, as `text/plain; charset=utf-8`. Static text is not copied.
     pub fn text(text: impl Into<Cow<'static, str>>) -> Response {
         let bytes = match text.into() {
             Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
@@ -71,17 +71,17 @@ impl Response {
         Response::with_content(TEXT, bytes)
     }
 
-    /// 200 with JSON text that is encoded already, as `application/json`.
+    /// Creates a 200 with encoded JSON, as `application/json`.
     pub fn json_bytes(json: impl Into<Bytes>) -> Response {
         Response::with_content(JSON, json.into())
     }
 
-    /// 200 with bytes, as `application/octet-stream`.
+    /// Creates a 200 with bytes, as `application/octet-stream`.
     pub fn bytes(bytes: impl Into<Bytes>) -> Response {
         Response::with_content(OCTETS, bytes.into())
     }
 
-    /// 200 with content that an async function writes while it is sent, waiting for the peer where it must.
+    /// Creates a 200 with content that an async function writes while it is sent, at the peer's pace.
     ///
     /// ```
     /// use tidegate_http::Response;
@@ -99,15 +99,16 @@ impl Response {
         F: FnOnce(ContentWriter) -> Fut,
         Fut: Future<Output = Result<(), StreamError>> + 'static,
     {
-        let body = ResponseBody::Stream(Box::new(Produced::new(produce)));
+        let body = ResponseBody::Stream(Box::new(WriterStream::new(produce)));
         Response::new(StatusCode::OK).with_body(body)
     }
 
-    /// 101: once it is sent, `take` owns the connection and HTTP has ended on it (RFC 9110, section 7.8). `protocol` is
-    /// the value of Upgrade. Bytes the peer sent right behind its request are received first.
+    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP has ended
+    /// and `run` owns the connection. `protocol` is the value of Upgrade. Bytes that the peer sent right after its request
+    /// are received first.
     ///
-    /// If the peer did not ask for an upgrade, which [`RequestHead::wants_upgrade`](crate::RequestHead::wants_upgrade)
-    /// tells, it is answered with 426 instead; if content of the request is unread, with 400.
+    /// If the peer did not ask for an upgrade, see [`RequestHead::wants_upgrade`](crate::RequestHead::wants_upgrade), 426 is
+    /// sent instead; if content of the request is unread, 400.
     ///
     /// ```
     /// use http::HeaderValue;
@@ -123,14 +124,14 @@ impl Response {
     ///     })
     /// });
     /// ```
-    pub fn upgrade<F, Fut>(protocol: HeaderValue, take: F) -> Response
+    pub fn upgrade<F, Fut>(protocol: HeaderValue, run: F) -> Response
     where
         F: FnOnce(Connection) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
         Response::new(StatusCode::SWITCHING_PROTOCOLS)
             .with_header(header::UPGRADE, protocol)
-            .with_body(ResponseBody::Upgrade(OnUpgrade::new(take)))
+            .with_body(ResponseBody::Upgrade(OnUpgrade::new(run)))
     }
 
     /// The status.
@@ -143,7 +144,7 @@ impl Response {
         self.fields().find(|field| field.0 == name).map(|field| field.1)
     }
 
-    /// All fields in the order they will be sent in.
+    /// All fields in the order in which they are sent, without those that the server adds.
     pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let content_type = self.content_type.as_ref();
         content_type
@@ -156,17 +157,16 @@ impl Response {
         self.content_type.as_ref()
     }
 
-    /// All fields but Content-Type.
-    pub(crate) fn own_fields(&self) -> &[(HeaderName, HeaderValue)] {
+    /// All fields except Content-Type.
+    pub(crate) fn other_fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.fields
     }
 
-    /// Whether the handler set the connection option `close`.
-    pub(crate) fn asks_to_close(&self) -> bool {
-        let is_close = |item: &[u8]| item.eq_ignore_ascii_case(b"close");
+    /// Whether the handler set `Connection: close`.
+    pub(crate) fn has_close_option(&self) -> bool {
         self.fields
             .iter()
-            .any(|(name, value)| *name == header::CONNECTION && list_items(value.as_bytes()).any(is_close))
+            .any(|(name, value)| *name == header::CONNECTION && contains_token(value.as_bytes(), b"close"))
     }
 
     /// The content.
@@ -174,7 +174,7 @@ impl Response {
         &self.body
     }
 
-    /// Takes the content out and leaves none.
+    /// Takes the content, leaving none.
     pub fn take_body(&mut self) -> ResponseBody {
         std::mem::take(&mut self.body)
     }
@@ -185,16 +185,16 @@ impl Response {
         self
     }
 
-    /// Sets a field, in place of all fields of its name.
+    /// Sets a field, replacing all fields of its name.
     ///
-    /// Content-Length and Transfer-Encoding are computed from the content, and what is set here is not sent. Of
-    /// Connection only the option `close` is heeded. Date is sent as set, and added otherwise.
+    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. Of Connection, only the
+    /// option `close` has an effect. Date and Server are added unless they are set.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.set_header(name, value);
         self
     }
 
-    /// See [`with_header`](Response::with_header).
+    /// Sets a field, replacing all fields of its name; see [`with_header`](Response::with_header).
     pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
@@ -204,7 +204,7 @@ impl Response {
         self.fields.push((name, value));
     }
 
-    /// Adds a field beside others of its name, as Set-Cookie needs it. There is only one Content-Type: it is replaced.
+    /// Adds a field and keeps others of its name, as Set-Cookie needs. Content-Type is replaced: there is only one.
     pub fn append_header(&mut self, name: HeaderName, value: HeaderValue) {
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
@@ -221,7 +221,7 @@ impl Response {
         self.fields.retain(|field| field.0 != name);
     }
 
-    /// Replaces the content. Content-Type stays as it is.
+    /// Replaces the content and keeps Content-Type.
     pub fn with_body(mut self, body: ResponseBody) -> Response {
         self.body = body;
         self
@@ -238,7 +238,7 @@ impl Response {
 }
 
 impl ResponseBody {
-    /// The length in bytes, if it is known before sending.
+    /// The length in bytes, if it is known before the content is sent.
     pub fn length(&self) -> Option<u64> {
         match self {
             ResponseBody::Empty | ResponseBody::Upgrade(_) => Some(0),
@@ -256,78 +256,6 @@ impl fmt::Debug for ResponseBody {
             ResponseBody::Stream(stream) => write!(f, "Stream({:?} bytes)", stream.length()),
             ResponseBody::Upgrade(_) => f.write_str("Upgrade"),
         }
-    }
-}
-
-/// What a handler may return.
-pub trait IntoResponse {
-    /// The response to send.
-    fn into_response(self) -> Response;
-}
-
-impl IntoResponse for Response {
-    fn into_response(self) -> Response {
-        self
-    }
-}
-
-impl IntoResponse for &'static str {
-    fn into_response(self) -> Response {
-        Response::text(self)
-    }
-}
-
-impl IntoResponse for String {
-    fn into_response(self) -> Response {
-        Response::text(self)
-    }
-}
-
-impl IntoResponse for Bytes {
-    fn into_response(self) -> Response {
-        Response::bytes(self)
-    }
-}
-
-/// A response without content.
-impl IntoResponse for StatusCode {
-    fn into_response(self) -> Response {
-        Response::new(self)
-    }
-}
-
-/// 204.
-impl IntoResponse for () {
-    fn into_response(self) -> Response {
-        Response::new(StatusCode::NO_CONTENT)
-    }
-}
-
-impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
-    fn into_response(self) -> Response {
-        self.1.into_response().with_status(self.0)
-    }
-}
-
-impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
-    fn into_response(self) -> Response {
-        match self {
-            Ok(value) => value.into_response(),
-            Err(error) => error.into_response(),
-        }
-    }
-}
-
-/// The status of the error and its message as text.
-impl IntoResponse for BodyError {
-    fn into_response(self) -> Response {
-        Response::text(self.to_string()).with_status(self.status())
-    }
-}
-
-impl IntoResponse for std::convert::Infallible {
-    fn into_response(self) -> Response {
-        match self {}
     }
 }
 
@@ -350,19 +278,5 @@ mod tests {
         response.remove_header(&header::CONTENT_TYPE);
         assert_eq!(response.header(&header::CONTENT_TYPE), None);
         assert_eq!(response.fields().count(), 1);
-    }
-
-    #[test]
-    fn conversions() {
-        assert_eq!("a".into_response().body().length(), Some(1));
-        assert_eq!(StatusCode::NOT_FOUND.into_response().status(), 404);
-        assert_eq!((StatusCode::CREATED, "a").into_response().status(), 201);
-        assert_eq!(().into_response().status(), 204);
-        let failed: Result<&'static str, StatusCode> = Err(StatusCode::CONFLICT);
-        assert_eq!(failed.into_response().status(), 409);
-        let error = BodyError::TooLarge(5).into_response();
-        assert_eq!(error.status(), 413);
-        let bytes = Bytes::from_static(b"a").into_response();
-        assert_eq!(bytes.header(&header::CONTENT_TYPE), Some(&OCTETS));
     }
 }

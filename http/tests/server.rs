@@ -1,4 +1,4 @@
-//! The server on a real engine, on loopback, on every engine and placement.
+//! The server over loopback, on every engine and placement.
 #![cfg(not(miri))]
 
 use std::future::poll_fn;
@@ -12,8 +12,8 @@ use http::{HeaderValue, StatusCode};
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
 use tidegate_http::{BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, sync_handler};
 
-/// No answer takes this long on any machine; a test that reaches it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A test that waits this long fails.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn app() -> Router {
     Router::new()
@@ -97,12 +97,12 @@ fn on_each(config: &HttpConfig, test: impl Fn(SocketAddr)) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
-    stream.set_write_timeout(Some(PATIENCE)).expect("set");
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
+    stream.set_write_timeout(Some(TEST_TIMEOUT)).expect("set");
     stream
 }
 
-/// Sends the input, and gives everything that comes until the server closes.
+/// Sends the input, and returns everything that arrives until the server closes.
 fn talk(address: SocketAddr, input: &[u8]) -> String {
     let mut stream = connect(address);
     stream.write_all(input).expect("sent");
@@ -183,7 +183,7 @@ fn content_goes_both_ways() {
         stream.write_all(&input).expect("sent");
         let output = read_to_end(&mut stream);
         assert!(output.ends_with(&content));
-        // In chunks of odd sizes, cut anywhere.
+        // In chunks of odd sizes, split anywhere.
         let mut input = format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}").into_bytes();
         for piece in content.chunks(7_777) {
             input.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -245,7 +245,7 @@ fn refusals_reach_the_peer() {
             assert!(line.starts_with(status), "{status}: {output}");
             assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
         }
-        // The worker lives on after the panic.
+        // The worker goes on after the panic.
         let output = talk(address, format!("GET /ready HTTP/1.1\r\n{CLOSE}").as_bytes());
         assert!(output.ends_with("ready"));
     });
@@ -259,12 +259,12 @@ fn a_stream_that_ends_early_is_an_error_for_the_reader() {
         stream.shutdown(Side::Write).expect("half closed");
         let output = String::from_utf8(read_to_end(&mut stream)).expect("text");
         assert!(output.starts_with("HTTP/1.1 400 "), "{output}");
-        // A peer that ends its side after the request still gets its answer.
+        // A peer that ends its side after the request still gets its response.
         let mut stream = connect(address);
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
         assert!(read_to_end(&mut stream).ends_with(b"ready"));
-        // So does one that sends an empty line after it (RFC 9112, section 2.2), and nothing else.
+        // So does one that sends only an empty line after it (RFC 9112, section 2.2).
         let mut stream = connect(address);
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
@@ -283,7 +283,7 @@ fn continue_is_sent_when_the_content_is_read() {
         stream.write_all(format!("helloGET /ready HTTP/1.1\r\n{CLOSE}").as_bytes()).expect("sent");
         let output = String::from_utf8(read_to_end(&mut stream)).expect("text");
         assert!(output.contains("\r\n\r\nhelloHTTP/1.1 200 OK"), "{output}");
-        // Not read: answered at once, and closed, as nobody knows what comes next.
+        // Content not read: answered at once, then closed, because what follows is ambiguous.
         let output = talk(address, format!("POST /ignore HTTP/1.1\r\n{expect}").as_bytes());
         assert!(output.starts_with("HTTP/1.1 200 OK"), "{output}");
         assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
@@ -313,8 +313,8 @@ fn unread_content_does_not_become_a_request() {
 fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
     on_each(&config(), |address| {
         let mut stream = connect(address);
-        let ask = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n";
-        stream.write_all(format!("GET /upgrade HTTP/1.1\r\n{ask}\r\nearly").as_bytes()).expect("sent");
+        let fields = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n";
+        stream.write_all(format!("GET /upgrade HTTP/1.1\r\n{fields}\r\nearly").as_bytes()).expect("sent");
         let head = read_until(&mut stream, b"\r\n\r\n");
         let head = String::from_utf8(head).expect("text");
         assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n"));
@@ -324,11 +324,11 @@ fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
         read_until(&mut stream, b"and late");
         stream.shutdown(Side::Write).expect("half closed");
         assert_eq!(read_to_end(&mut stream), b"");
-        // Not asked for: 426 says what to ask for. With content: 400.
+        // Without Upgrade: 426 names the protocol. With content: 400.
         let output = talk(address, format!("GET /upgrade HTTP/1.1\r\n{CLOSE}").as_bytes());
         assert!(output.starts_with("HTTP/1.1 426 "), "{output}");
         assert!(output.contains("\r\nupgrade: echo\r\n"), "{output}");
-        let input = format!("POST /upgrade HTTP/1.1\r\n{ask}Content-Length: 4\r\n\r\nbody");
+        let input = format!("POST /upgrade HTTP/1.1\r\n{fields}Content-Length: 4\r\n\r\nbody");
         let output = talk(address, input.as_bytes());
         assert!(output.starts_with("HTTP/1.1 400 "), "{output}");
     });
@@ -341,7 +341,7 @@ fn timeouts() {
         header_timeout: short,
         keep_alive_timeout: short,
         content_timeout: short,
-        // Above that of content, which a handler waits for.
+        // Longer than the content timeout, which a handler waits for.
         handler_timeout: Some(2 * short),
         ..config()
     };
@@ -360,7 +360,7 @@ fn timeouts() {
     });
 }
 
-/// A server whose handler says when it has begun, and waits to be let go.
+/// A server whose handler reports that it has begun, and then waits for the test.
 struct Gate {
     running: Running,
     begun: mpsc::Receiver<()>,
@@ -424,7 +424,7 @@ fn shutdown_finishes_responses_in_flight() {
         read_until(&mut idle, b"ready");
         let mut busy = connect(address);
         busy.write_all(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        begun.recv_timeout(PATIENCE).expect("the handler begins");
+        begun.recv_timeout(TEST_TIMEOUT).expect("the handler begins");
         let ending = std::thread::spawn(move || running.shutdown(Shutdown::default()));
         // The idle connection is closed at once, the other only after its response.
         assert_eq!(read_to_end(&mut idle), b"");

@@ -1,4 +1,4 @@
-//! What happens to handlers and content when the peer or the request goes away.
+//! Cancellation: handlers and content end when their peer disconnects or their request is over.
 #![cfg(not(miri))]
 
 use std::cell::RefCell;
@@ -18,8 +18,8 @@ use tidegate_http::{
     Body, BodyError, Handler, HttpConfig, Request, RequestError, Response, Router, Server, sync_handler,
 };
 
-/// No answer takes this long on any machine; a test that reaches it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A test that waits this long fails.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Std];
 
@@ -32,11 +32,11 @@ fn start_with(kind: EngineKind, app: impl Handler, config: HttpConfig) -> (Runni
     let running = builder.engine(kind).workers(1).start().expect("starts");
     let address = running.local_addr().expect("an address");
     let stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
     (running, stream)
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct Guard(mpsc::Sender<&'static str>);
 
 impl Drop for Guard {
@@ -45,7 +45,7 @@ impl Drop for Guard {
     }
 }
 
-/// Waits until something has arrived and leaves it unread, so that closing sends a reset.
+/// Waits for bytes to arrive and leaves them unread, so that closing sends a reset.
 fn wait_unread(stream: &TcpStream) {
     assert!(stream.peek(&mut [0]).expect("something arrives") > 0);
 }
@@ -53,9 +53,9 @@ fn wait_unread(stream: &TcpStream) {
 #[test]
 fn a_waiting_handler_ends_with_its_connection() {
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let waits = move |_req: Request| {
-            let guard = Guard(tell.clone());
+            let guard = Guard(events.clone());
             async move {
                 guard.0.send("begun").expect("the test waits");
                 std::future::pending::<Response>().await
@@ -66,10 +66,10 @@ fn a_waiting_handler_ends_with_its_connection() {
         stream
             .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
             .expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok("begun"));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("begun"));
         wait_unread(&stream);
         drop(stream);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
         running.shutdown(Shutdown::immediate());
     }
 }
@@ -78,13 +78,13 @@ fn a_waiting_handler_ends_with_its_connection() {
 fn a_producer_waits_for_a_peer_that_does_not_read() {
     const PIECES: usize = 10_000;
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let produced = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&produced);
         let app = Router::new().get(
             "/",
             sync_handler(move |_| {
-                let (guard, count) = (Guard(tell.clone()), Arc::clone(&count));
+                let (guard, count) = (Guard(events.clone()), Arc::clone(&count));
                 Response::stream(move |mut writer| async move {
                     let guard = guard;
                     for _ in 0..PIECES {
@@ -100,20 +100,20 @@ fn a_producer_waits_for_a_peer_that_does_not_read() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         wait_unread(&stream);
         drop(stream);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
         assert!(produced.load(Ordering::SeqCst) < PIECES);
         running.shutdown(Shutdown::immediate());
     }
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_given_up() {
+fn a_peer_that_reads_nothing_is_disconnected() {
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let app = Router::new().get(
             "/",
             sync_handler(move |_| {
-                let guard = Guard(tell.clone());
+                let guard = Guard(events.clone());
                 Response::stream(move |mut writer| async move {
                     let _guard = guard;
                     loop {
@@ -125,16 +125,16 @@ fn a_peer_that_takes_nothing_is_given_up() {
         let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
         let (running, mut stream) = start_with(kind, app, config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
         drop(stream);
         running.shutdown(Shutdown::immediate());
     }
 }
 
-/// The whole response is in the connection's queue at once: nobody waits for space in it.
+/// The whole response is in the connection's queue at once, so that no task waits for space in it.
 #[test]
-fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
-    /// More than the kernel takes for a peer that does not read.
+fn a_peer_that_does_not_read_a_whole_response_is_disconnected() {
+    /// More than the kernel buffers for a peer that does not read.
     static LARGE: [u8; 64 << 20] = [b'x'; 64 << 20];
     struct Watched {
         _guard: Guard,
@@ -145,12 +145,12 @@ fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
         }
     }
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
-        let watched = move |_| Response::bytes(Bytes::from_owner(Watched { _guard: Guard(tell.clone()) }));
+        let (events, received) = mpsc::channel();
+        let watched = move |_| Response::bytes(Bytes::from_owner(Watched { _guard: Guard(events.clone()) }));
         let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
         let (running, mut stream) = start_with(kind, Router::new().get("/", sync_handler(watched)), config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok("dropped"));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
         drop(stream);
         running.shutdown(Shutdown::immediate());
     }
@@ -159,7 +159,7 @@ fn a_peer_that_does_not_take_a_whole_response_is_given_up() {
 #[test]
 fn a_body_kept_beyond_its_request_reads_nothing_of_the_next() {
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let app = Router::new()
             .post(
                 "/keep",
@@ -168,17 +168,17 @@ fn a_body_kept_beyond_its_request_reads_nothing_of_the_next() {
                 }),
             )
             .post("/use", move |mut req: Request| {
-                let tell = tell.clone();
+                let events = events.clone();
                 async move {
                     let mut kept = KEPT.take().expect("kept before");
-                    tell.send(kept.chunk().await).expect("the test waits");
+                    events.send(kept.chunk().await).expect("the test waits");
                     Ok::<_, BodyError>(Response::bytes(req.bytes().await?))
                 }
             });
         let (running, mut stream) = start(kind, app);
         let post = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
         stream.write_all((post("/keep") + &post("/use")).as_bytes()).expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(Err(BodyError::Finished)));
         running.shutdown(Shutdown::immediate());
     }
 }
@@ -188,7 +188,7 @@ thread_local! {
     static LET_GO: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
-/// Keeps the content of its request, and answers once the reader of that waits.
+/// Keeps the content of its request, and answers once the reader of that content waits.
 async fn keep(req: Request) {
     KEPT.set(Some(req.into_parts().1));
     let mut asked = false;
@@ -205,7 +205,7 @@ async fn keep(req: Request) {
 #[test]
 fn a_body_that_is_read_elsewhere_ends_with_its_request() {
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let (kept, is_kept) = mpsc::channel();
         let app = Router::new()
             .post("/keep", move |req: Request| {
@@ -213,7 +213,7 @@ fn a_body_that_is_read_elsewhere_ends_with_its_request() {
                 keep(req)
             })
             .get("/read", move |_req: Request| {
-                let tell = tell.clone();
+                let events = events.clone();
                 async move {
                     let mut body = KEPT.take().expect("kept before");
                     poll_fn(|cx| {
@@ -221,32 +221,32 @@ fn a_body_that_is_read_elsewhere_ends_with_its_request() {
                         if let (Poll::Pending, Some(waker)) = (&polled, LET_GO.take()) {
                             waker.wake();
                         }
-                        polled.map(|piece| tell.send(piece).expect("the test waits"))
+                        polled.map(|piece| events.send(piece).expect("the test waits"))
                     })
                     .await;
-                    // The rest of the content is being thrown away now.
-                    tell.send(body.chunk().await).expect("the test waits");
+                    // The rest of the content is being discarded now.
+                    events.send(body.chunk().await).expect("the test waits");
                 }
             });
         let (running, mut keeping) = start(kind, app);
         keeping.write_all(b"POST /keep HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n").expect("sent");
-        is_kept.recv_timeout(PATIENCE).expect("kept");
+        is_kept.recv_timeout(TEST_TIMEOUT).expect("kept");
         let mut reading = TcpStream::connect(running.local_addr().expect("an address")).expect("connects");
         reading.write_all(b"GET /read HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(BodyError::Finished)));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(Err(BodyError::Finished)));
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(Err(BodyError::Finished)));
         running.shutdown(Shutdown::immediate());
     }
 }
 
-/// A handler that waits for content or something else, and for content again later, has the whole time again.
+/// A handler that stops waiting for content, and later waits again, has the whole timeout again.
 #[test]
-fn a_wait_for_content_that_is_given_up_leaves_no_deadline() {
+fn a_cancelled_wait_for_content_leaves_no_deadline() {
     for kind in KINDS {
-        let (tell, told) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let config = HttpConfig { content_timeout: Duration::from_millis(20), ..HttpConfig::default() };
         let app = Router::new().post("/", move |mut req: Request| {
-            let tell = tell.clone();
+            let events = events.clone();
             async move {
                 let mut is_pending = async || {
                     let mut chunk = pin!(req.body_mut().chunk());
@@ -254,15 +254,15 @@ fn a_wait_for_content_that_is_given_up_leaves_no_deadline() {
                 };
                 assert!(is_pending().await);
                 sleep(Duration::from_millis(60)).await;
-                tell.send(is_pending().await).expect("the test waits");
+                events.send(is_pending().await).expect("the test waits");
                 let late = req.body_mut().chunk().await;
-                tell.send(late == Err(RequestError::Timeout.into())).expect("the test waits");
+                events.send(late == Err(RequestError::Timeout.into())).expect("the test waits");
             }
         });
         let (running, mut stream) = start_with(kind, app, config);
         stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n").expect("sent");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "the deadline of the first wait");
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "no deadline for the second");
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(true), "the deadline of the first wait");
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(true), "no deadline for the second");
         running.shutdown(Shutdown::immediate());
     }
 }

@@ -1,0 +1,168 @@
+//! The content of a request, read piece by piece.
+//!
+//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server receives
+//! from the connection only while a body is read, which is the backpressure.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+
+use crate::error::BodyError;
+
+/// The content of a request, read piece by piece.
+///
+/// It can be dropped unread: the server then discards up to
+/// [`Limits::drain_bytes_max`](crate::Limits::drain_bytes_max) bytes to keep the connection, or closes it.
+///
+/// ```
+/// use tidegate_http::{BodyError, Request, Response};
+///
+/// /// Counts lines without holding the content in memory.
+/// async fn count_lines(mut request: Request) -> Result<Response, BodyError> {
+///     let mut lines = 0;
+///     while let Some(piece) = request.body_mut().chunk().await? {
+///         lines += piece.iter().filter(|&&byte| byte == b'\n').count();
+///     }
+///     Ok(Response::text(format!("{lines} lines")))
+/// }
+/// ```
+#[derive(Default)]
+pub struct Body {
+    source: Source,
+}
+
+#[derive(Default)]
+enum Source {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    Connection {
+        content: Rc<dyn ContentSource>,
+        request: u64,
+    },
+}
+
+/// The source of a request's content: the connection it arrives on.
+///
+/// `request` is the request's number on its connection: a body that outlives its request must not read the content of the
+/// next one.
+pub(crate) trait ContentSource {
+    /// The next piece, never empty; `None` at the end.
+    fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
+
+    /// The bytes to come, if known.
+    fn remaining(&self, request: u64) -> Option<u64>;
+
+    /// The trailer section, once the content is complete.
+    fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
+
+    /// The wait for the next piece was given up.
+    fn cancel_wait(&self, request: u64);
+}
+
+impl Body {
+    pub(crate) fn of_connection(content: Rc<dyn ContentSource>, request: u64) -> Body {
+        Body { source: Source::Connection { content, request } }
+    }
+
+    /// Reads the next piece of content as it arrived; `None` at the end. Pieces are never empty.
+    ///
+    /// The first call sends 100 (Continue) if the peer waits for it. Dropping the future loses no content.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let wait = Wait(self);
+        poll_fn(|cx| wait.0.poll_chunk(cx)).await
+    }
+
+    /// Polls for the next piece, as [`chunk`](Body::chunk) does.
+    /// [`content_timeout`](crate::HttpConfig::content_timeout) runs from the first pending call to the next ready one.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(Ok(None)),
+            Source::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                Poll::Ready(Ok(Some(bytes).filter(|bytes| !bytes.is_empty())))
+            }
+            Source::Connection { content, request } => content.poll_content(*request, cx),
+        }
+    }
+
+    /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
+    pub fn remaining(&self) -> Option<u64> {
+        match &self.source {
+            Source::Empty => Some(0),
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Connection { content, request } => content.remaining(*request),
+        }
+    }
+
+    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are never
+    /// merged into those of the head (RFC 9110, section 6.5).
+    pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        match &self.source {
+            Source::Connection { content, request } => content.take_trailers(*request),
+            Source::Empty | Source::Bytes(_) => None,
+        }
+    }
+
+    /// Reads the rest into memory, which grows with the received bytes, not with the announced length.
+    pub(super) async fn collect(&mut self, limit: u64) -> Result<Bytes, BodyError> {
+        if self.remaining().is_some_and(|length| length > limit) {
+            return Err(BodyError::TooLarge(limit));
+        }
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        if self.remaining() == Some(0) && first.len() as u64 <= limit {
+            return Ok(first);
+        }
+        let mut collected = BytesMut::from(first);
+        loop {
+            if collected.len() as u64 > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+            match self.chunk().await? {
+                Some(piece) => collected.extend_from_slice(&piece),
+                None => return Ok(collected.freeze()),
+            }
+        }
+    }
+}
+
+/// A wait for a piece of content. Dropping it cancels the content timeout.
+struct Wait<'a>(&'a mut Body);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Source::Connection { content, request } = &self.0.source {
+            content.cancel_wait(*request);
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Body {
+        Body {
+            source: match bytes.is_empty() {
+                true => Source::Empty,
+                false => Source::Bytes(bytes),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.remaining() {
+            Some(length) => write!(f, "Body({length} bytes)"),
+            None => f.write_str("Body(chunked)"),
+        }
+    }
+}

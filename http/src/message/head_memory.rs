@@ -1,0 +1,216 @@
+//! The memory behind a [`RequestHead`](super::head::RequestHead), and the pool of the thread that it comes from.
+//!
+//! Owns the bytes of a head and the positions of its parts in them. `protocol::parse` fills it, `head` reads it and
+//! returns it when a head is dropped. It checks nothing. A head that equals the last one on its thread is not parsed
+//! again: see [`HeadMemory::reuse_last`].
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use http::{Extensions, HeaderMap, Method, Version};
+use tidegate_engine::Address;
+
+use crate::limits::Limits;
+use crate::message::conclusion::Conclusion;
+
+/// Heads whose memory a thread keeps for the next ones: as many as one batch of pipelined requests needs.
+const POOL_HEADS_MAX: usize = 16;
+
+/// Memory above this is freed, not kept, so that a few large heads do not occupy a thread's memory for good.
+const POOL_HEAD_BYTES_MAX: usize = 4096;
+
+/// The parts of a head. The positions of the target, its parts and the parameters are in `text`, those of the fields in
+/// `bytes`.
+#[derive(Default)]
+pub(crate) struct HeadMemory {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) target: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    pub(crate) upgrade: bool,
+    pub(crate) fields: Vec<Field>,
+    /// The target, and what was added to it. Valid UTF-8, so that the router need not check.
+    text: String,
+    /// Where the target and the parser's additions to it end; the router's parameters follow.
+    text_bytes: usize,
+    /// The whole head.
+    bytes: Vec<u8>,
+    /// What the head means; `None` until it is complete.
+    conclusion: Option<Conclusion>,
+    /// The limits the head was checked against. Kept for the next head, which nearly always has the same.
+    limits: Option<Arc<Limits>>,
+    pub(super) params: Vec<Param>,
+    pub(super) addresses: Option<Addresses>,
+    pub(super) map: OnceLock<Box<HeaderMap>>,
+    pub(super) extensions: Extensions,
+}
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "heads own their memory by a pointer")]
+    static POOL: RefCell<Vec<Box<HeadMemory>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl HeadMemory {
+    /// Returns empty memory, from the pool if it has some.
+    pub(crate) fn take() -> Box<HeadMemory> {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
+        let mut memory = pooled.ok().flatten().unwrap_or_default();
+        memory.clear();
+        memory
+    }
+
+    /// Returns the memory used last on this thread if `input` begins with the head in it, byte for byte, and that head
+    /// was checked against the same limits: parsing it again would give the same.
+    pub(crate) fn reuse_last(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
+        let taken = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            let last = pool.last()?;
+            let conclusion = last.conclusion?;
+            if last.is_checked_by(limits) && input.starts_with(&last.bytes) {
+                Some((pool.pop()?, conclusion))
+            } else {
+                None
+            }
+        });
+        taken.ok().flatten()
+    }
+
+    /// Returns the memory of a dropped head to the pool, or frees it if the pool is full or the memory large.
+    pub(super) fn give_back(mut memory: Box<HeadMemory>) {
+        if memory.bytes.capacity() + memory.text.capacity() > POOL_HEAD_BYTES_MAX {
+            return;
+        }
+        memory.end_use();
+        // Fails only while the thread is ending; the memory is freed then.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOL_HEADS_MAX {
+                pool.push(memory);
+            }
+        });
+    }
+
+    /// Marks the head as complete, with its meaning and the limits it was checked against.
+    pub(crate) fn complete(&mut self, conclusion: Conclusion, limits: &Arc<Limits>) {
+        self.text_bytes = self.text.len();
+        self.conclusion = Some(conclusion);
+        if !self.is_checked_by(limits) {
+            self.limits = Some(Arc::clone(limits));
+        }
+    }
+
+    fn is_checked_by(&self, limits: &Arc<Limits>) -> bool {
+        self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
+    }
+
+    /// The length of the head in bytes.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Stores the bytes of the whole head.
+    pub(crate) fn set_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends text and returns its position: the target first, additions to it after that.
+    pub(crate) fn append_text(&mut self, text: &str) -> Span {
+        let span = Span::new(self.text.len(), text.len());
+        self.text.push_str(text);
+        span
+    }
+
+    /// Adds a path parameter with a decoded value.
+    pub(super) fn push_param(&mut self, name: &str, value: &str) {
+        let name = self.append_text(name);
+        let value = self.append_text(value);
+        self.params.push(Param { name, value });
+    }
+
+    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
+    pub(super) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
+        let name = self.append_text(name);
+        let value = Span::new(self.path.start as usize + start, length);
+        self.params.push(Param { name, value });
+    }
+
+    /// The part of the target or of its additions at this position.
+    pub(super) fn text(&self, span: Span) -> &str {
+        let start = span.start as usize;
+        self.text.get(start..start + span.length as usize).unwrap_or_default()
+    }
+
+    /// The part of the head at this position.
+    pub(super) fn slice(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
+    }
+
+    /// Removes the head and keeps the capacity.
+    fn clear(&mut self) {
+        self.method = Method::GET;
+        self.conclusion = None;
+        self.bytes.clear();
+        self.text.clear();
+        self.fields.clear();
+    }
+
+    /// Removes what the router, the server and the handler added, and keeps the head.
+    fn end_use(&mut self) {
+        self.addresses = None;
+        if self.text.len() > self.text_bytes {
+            self.text.truncate(self.text_bytes);
+        }
+        self.params.clear();
+        if self.map.get().is_some() {
+            self.map.take();
+        }
+        if !self.extensions.is_empty() {
+            self.extensions.clear();
+        }
+    }
+}
+
+/// The two ends of the connection a request came over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
+/// A range of a head's bytes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    /// Positions are below [`HEAD_BYTES_CEILING`](crate::limits::HEAD_BYTES_CEILING), or a small multiple of it once path
+    /// parameters are added, and so fit in 32 bits.
+    pub(crate) fn new(start: usize, length: usize) -> Span {
+        Span { start: start as u32, length: length as u32 }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.start, self.length)
+    }
+}
+
+/// The position of one field line's name and value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+}
+
+/// The position of one path parameter's name and value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Param {
+    pub(super) name: Span,
+    pub(super) value: Span,
+}

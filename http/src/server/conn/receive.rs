@@ -1,0 +1,189 @@
+//! The receiving half of a connection: bytes into the protocol machine, until the head of the next request is complete.
+//!
+//! Owns the received chunk and the read deadline. [`content`](super::content) receives the rest of a request through it.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tidegate_engine::{Connection, ReceiveError};
+
+use super::{ConnectionLost, ReadDeadline, State, date_now};
+use crate::error::RequestError;
+use crate::message::head::RequestHead;
+use crate::message::head_memory::Addresses;
+use crate::protocol::event::{Event, Next};
+
+/// What the received bytes began with.
+pub(super) enum Input {
+    Nothing,
+    Head(RequestHead),
+    Piece(Bytes),
+}
+
+impl State {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestHead>> {
+        loop {
+            if let Some(head) = self.take_whole_head() {
+                return Poll::Ready(Some(head));
+            }
+            let next = self.protocol.advance();
+            if matches!(next, Next::Close | Next::Respond) {
+                return Poll::Ready(None);
+            }
+            match self.consume() {
+                Ok(Some(Input::Head(head))) => return Poll::Ready(Some(self.begin_request(head))),
+                Ok(Some(Input::Nothing | Input::Piece(_))) => continue,
+                Ok(None) => {}
+                Err(error) => return self.refuse(error),
+            }
+            let deadline = match next {
+                Next::Drain => ReadDeadline::Content,
+                _ if self.request == 0 || self.protocol.is_in_head() => ReadDeadline::Head,
+                _ => ReadDeadline::KeepAlive,
+            };
+            match self.poll_receive(deadline, cx) {
+                // Checked after the waker is set: a shutdown that begins later wakes it, an earlier one is seen here.
+                Poll::Pending if self.is_over(deadline) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    if let Err(error) = self.protocol.receive_end() {
+                        return self.refuse(error);
+                    }
+                }
+                Poll::Ready(Err(ReceiveError::Deadline)) if self.protocol.is_in_head() => {
+                    return self.refuse(RequestError::Timeout);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Returns the head of the next request if the last one is answered and the chunk begins with the complete head.
+    pub(super) fn take_whole_head(&mut self) -> Option<RequestHead> {
+        let chunk = self.chunk.as_mut()?;
+        let (head, length) = self.protocol.try_receive_next(chunk)?;
+        chunk.advance(length);
+        if chunk.is_empty() {
+            self.chunk = None;
+        }
+        Some(self.begin_request(head))
+    }
+
+    fn begin_request(&mut self, mut head: RequestHead) -> RequestHead {
+        self.clear_read_deadline();
+        self.request += 1;
+        if self.protocol.has_content() {
+            self.has_body = true;
+            self.failure = None;
+            self.trailers = None;
+        }
+        if let Some(connection) = &self.connection {
+            head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
+        }
+        head
+    }
+
+    /// Whether a graceful shutdown ends the wait: no part of another request was received.
+    fn is_over(&self, deadline: ReadDeadline) -> bool {
+        let idle = deadline == ReadDeadline::KeepAlive || !self.protocol.is_in_head();
+        idle && self.connection.as_ref().is_none_or(Connection::is_draining)
+    }
+
+    fn refuse(&mut self, error: RequestError) -> Poll<Option<RequestHead>> {
+        log::debug!("request refused: {error}");
+        if let Some(connection) = &self.connection {
+            // Fails only if the connection is lost, and then needs no answer.
+            let _ = connection.sender().append(|out| {
+                self.protocol.refuse(error, date_now(), out);
+            });
+        }
+        Poll::Ready(None)
+    }
+
+    /// Passes received bytes to the protocol machine; `None` if there are none.
+    pub(super) fn consume(&mut self) -> Result<Option<Input>, RequestError> {
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(None);
+        };
+        let progress = self.protocol.receive(chunk)?;
+        let whole = progress.consumed == chunk.len();
+        let input = match progress.event {
+            None => Input::Nothing,
+            Some(Event::Head(head)) => Input::Head(head),
+            Some(Event::Content(range)) if whole && range == (0..chunk.len()) => {
+                // Only content: moved without a copy if the chunk owns its memory.
+                let chunk = self.chunk.take();
+                return Ok(chunk.map(|chunk| Input::Piece(chunk.into_vec().into())));
+            }
+            Some(Event::Content(range)) => Input::Piece(Bytes::copy_from_slice(&chunk[range])),
+            Some(Event::End(trailers)) => {
+                self.trailers = trailers;
+                Input::Nothing
+            }
+        };
+        if whole {
+            self.chunk = None;
+        } else {
+            chunk.advance(progress.consumed);
+        }
+        Ok(Some(input))
+    }
+
+    /// Waits for bytes: `true` if some arrived, `false` at the end of the stream.
+    pub(super) fn poll_receive(
+        &mut self,
+        deadline: ReadDeadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, ReceiveError>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Ok(false));
+        };
+        self.date = None;
+        match connection.poll_receive(cx) {
+            Poll::Pending => {
+                if self.read_deadline != deadline {
+                    let timeout = match deadline {
+                        ReadDeadline::KeepAlive => self.config.keep_alive_timeout,
+                        ReadDeadline::Content => self.config.content_timeout,
+                        ReadDeadline::Head | ReadDeadline::None => self.config.header_timeout,
+                    };
+                    connection.set_read_timeout(timeout);
+                    self.read_deadline = deadline;
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Some(chunk))) => {
+                // The time for a head is not renewed by its bytes.
+                if deadline != ReadDeadline::Head {
+                    self.clear_read_deadline();
+                }
+                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(false)),
+            Poll::Ready(Err(error)) => {
+                self.clear_read_deadline();
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(ConnectionLost);
+        };
+        if self.chunk.is_some() || self.protocol.has_content() {
+            return Poll::Pending;
+        }
+        match connection.poll_receive(cx) {
+            Poll::Ready(Ok(Some(chunk))) => {
+                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
+                Poll::Pending
+            }
+            // A peer that has ended only its side of the stream still waits for the response.
+            Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(ConnectionLost),
+        }
+    }
+}
