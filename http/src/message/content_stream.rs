@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
 
-/// A boxed future that stays on its thread.
-pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+/// A boxed future that stays on its thread and can borrow for `'a`.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Response content that is polled piece by piece, as the peer takes it.
 ///
@@ -134,7 +134,7 @@ impl ContentWriter {
 /// The reading end: runs the producer when its content is polled.
 pub(crate) struct WriterStream {
     slot: Rc<RefCell<Slot>>,
-    producer: Option<LocalBoxFuture<Result<(), StreamError>>>,
+    producer: Option<LocalBoxFuture<'static, Result<(), StreamError>>>,
 }
 
 impl WriterStream {

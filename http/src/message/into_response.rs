@@ -8,29 +8,35 @@ use crate::message::response::Response;
 
 /// A type that a handler can return.
 ///
-/// Implement it for an error type to use `?` in handlers:
+/// Implement it for an error type whose values are answered differently. For errors that all mean 500,
+/// [`HandlerError`](crate::HandlerError) needs no code:
 ///
 /// ```
 /// use http::StatusCode;
 /// use tidegate_http::{IntoResponse, Request, Response};
 ///
-/// enum Failure {
+/// enum LookupError {
 ///     NoSuchUser,
 /// }
 ///
-/// impl IntoResponse for Failure {
+/// impl IntoResponse for LookupError {
 ///     fn into_response(self) -> Response {
 ///         match self {
-///             Failure::NoSuchUser => (StatusCode::NOT_FOUND, "no such user").into_response(),
+///             LookupError::NoSuchUser => (StatusCode::NOT_FOUND, "no such user").into_response(),
 ///         }
 ///     }
 /// }
 ///
-/// async fn user(request: Request) -> Result<String, Failure> {
-///     let name = request.param("name").ok_or(Failure::NoSuchUser)?;
+/// async fn user(request: Request) -> Result<String, LookupError> {
+///     let name = request.param("name").ok_or(LookupError::NoSuchUser)?;
 ///     Ok(format!("Hello, {name}"))
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a response",
+    label = "not a response",
+    note = "return `Response`, `&'static str`, `String`, `Bytes`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of them; any error becomes a 500 in `web::Result`"
+)]
 pub trait IntoResponse {
     /// Returns the response to send.
     fn into_response(self) -> Response;

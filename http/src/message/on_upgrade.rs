@@ -27,7 +27,7 @@ use crate::message::content_stream::LocalBoxFuture;
 /// });
 /// assert!(matches!(response.body(), ResponseBody::Upgrade(_)));
 /// ```
-pub struct OnUpgrade(Box<dyn FnOnce(Connection) -> LocalBoxFuture<()>>);
+pub struct OnUpgrade(Box<dyn FnOnce(Connection) -> LocalBoxFuture<'static, ()>>);
 
 impl OnUpgrade {
     pub(crate) fn new<F, Fut>(run: F) -> OnUpgrade
@@ -35,11 +35,19 @@ impl OnUpgrade {
         F: FnOnce(Connection) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        OnUpgrade(Box::new(|connection| Box::pin(run(connection))))
+        OnUpgrade::from_boxed(|connection| Box::pin(run(connection)))
+    }
+
+    /// Creates an upgrade of a function that boxes its future itself, which saves the box around a box.
+    ///
+    /// Put it into a 101 as [`ResponseBody::Upgrade`](crate::ResponseBody::Upgrade);
+    /// [`Response::upgrade`](crate::Response::upgrade) does both for an async function.
+    pub fn from_boxed(run: impl FnOnce(Connection) -> LocalBoxFuture<'static, ()> + 'static) -> OnUpgrade {
+        OnUpgrade(Box::new(run))
     }
 
     /// Starts the other protocol. Its bytes that arrived in the same segment as the request are the first it receives.
-    pub(crate) fn start(self, connection: Connection) -> LocalBoxFuture<()> {
+    pub(crate) fn start(self, connection: Connection) -> LocalBoxFuture<'static, ()> {
         (self.0)(connection)
     }
 }

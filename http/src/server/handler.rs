@@ -1,19 +1,35 @@
 //! Handlers: async functions, routers, and middleware that wraps them.
 //!
 //! Owns the one trait of the application. A handler is shared by all workers; its futures stay on the thread they are made
-//! on, and need not be `Send`.
+//! on, borrow from the handler, and need not be `Send`.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::message::content_stream::LocalBoxFuture;
 use crate::message::into_response::IntoResponse;
 use crate::message::request::Request;
 use crate::message::response::Response;
 
+/// `Send + Sync + 'static`: what all threads of a server can share.
+///
+/// Implemented for every such type. One name for the three bounds makes one compile error of a value that cannot be
+/// shared, which says what to capture instead.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared between threads",
+    label = "captures a value that is not `Send + Sync`",
+    note = "all worker threads share a handler: capture an `Arc` in place of an `Rc`, and a `Mutex` or an atomic in place of a `RefCell` or a `Cell`"
+)]
+pub trait Shared: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static> Shared for T {}
+
 /// An application's answer to requests.
 ///
-/// Implemented for functions from a [`Request`] to a future of anything that implements [`IntoResponse`], for
+/// Implemented for async functions and closures from a [`Request`] to anything that implements [`IntoResponse`], for
 /// [`sync_handler`] functions, and for [`Router`](crate::Router):
 ///
 /// ```
@@ -26,6 +42,22 @@ use crate::message::response::Response;
 /// let app = Router::new().get("/greet/:name", greet);
 /// ```
 ///
+/// A closure can capture state. All workers share the handler, and its futures borrow from it: nothing is cloned for a
+/// request.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tidegate_http::{Request, Router};
+///
+/// let visits = AtomicU64::new(0);
+/// let app = Router::new().get("/visits", async move |_request: Request| {
+///     format!("visit {}", visits.fetch_add(1, Ordering::Relaxed))
+/// });
+/// ```
+///
+/// A handler that can fail returns a [`Result`](crate::Result), which takes `?` on any error; see
+/// [`HandlerError`](crate::HandlerError).
+///
 /// Middleware is a handler that owns another one:
 ///
 /// ```
@@ -35,7 +67,7 @@ use crate::message::response::Response;
 /// struct Stamped<H>(H);
 ///
 /// impl<H: Handler> Handler for Stamped<H> {
-///     fn handle(&self, request: Request) -> Reply {
+///     fn handle(&self, request: Request) -> Reply<'_> {
 ///         self.0.handle(request).map(|mut response| {
 ///             response.set_header(HeaderName::from_static("x-stamp"), HeaderValue::from_static("1"));
 ///             response
@@ -43,48 +75,66 @@ use crate::message::response::Response;
 ///     }
 /// }
 ///
-/// let handler = Stamped(|_request: Request| async { "Hello" });
+/// let handler = Stamped(async |_request: Request| "Hello");
 /// ```
-pub trait Handler: Send + Sync + 'static {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer requests",
+    label = "not a handler of HTTP requests",
+    note = "a handler is `async |request: Request| {{ .. }}` or `async fn(Request) -> R`, where `R` is a response: `Response`, `&'static str`, `String`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of them",
+    note = "what it captures must be `Send + Sync + 'static`, because all worker threads share it",
+    note = "a function that answers without waiting is wrapped in `sync_handler(..)`, a WebSocket handler in `websocket::upgrade(..)`"
+)]
+pub trait Handler: Shared {
     /// Answers a request, at once or with a future. A panic is answered with 500 and closes the connection.
-    fn handle(&self, request: Request) -> Reply;
+    fn handle(&self, request: Request) -> Reply<'_>;
 }
 
-/// A response, now or later: the result of [`Handler::handle`].
+/// A response, now or later: the result of [`Handler::handle`]. Its future can borrow from the handler.
 ///
 /// Middleware returns [`Ready`](Reply::Ready) to answer itself, and [`from_future`](Reply::from_future) to wait:
 ///
 /// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
 /// use http::StatusCode;
 /// use tidegate_http::{Handler, IntoResponse, Reply, Request};
 ///
-/// struct RequireToken<H>(H);
+/// struct RequireToken<H> {
+///     inner: H,
+///     failed: AtomicU64,
+/// }
 ///
 /// impl<H: Handler> Handler for RequireToken<H> {
-///     fn handle(&self, request: Request) -> Reply {
-///         match request.header("authorization") {
-///             Some("Bearer secret") => self.0.handle(request),
-///             _ => Reply::Ready(StatusCode::UNAUTHORIZED.into_response()),
+///     fn handle(&self, request: Request) -> Reply<'_> {
+///         if request.header("authorization") != Some("Bearer secret") {
+///             return Reply::Ready(StatusCode::UNAUTHORIZED.into_response());
 ///         }
+///         Reply::from_future(async move {
+///             let response = self.inner.handle(request).response().await;
+///             if response.status().is_server_error() {
+///                 self.failed.fetch_add(1, Ordering::Relaxed);
+///             }
+///             response
+///         })
 ///     }
 /// }
 /// ```
 #[must_use = "a reply is sent only if a handler returns it"]
-pub enum Reply {
+pub enum Reply<'h> {
     /// The response, without a future to poll.
     Ready(Response),
     /// The future of the response.
-    Pending(LocalBoxFuture<Response>),
+    Pending(LocalBoxFuture<'h, Response>),
 }
 
-impl Reply {
+impl<'h> Reply<'h> {
     /// Creates a pending reply of a future.
-    pub fn from_future<F>(future: F) -> Reply
+    pub fn from_future<F>(future: F) -> Reply<'h>
     where
-        F: Future + 'static,
+        F: Future + 'h,
         F::Output: IntoResponse,
     {
-        Reply::Pending(Box::pin(async move { future.await.into_response() }))
+        Reply::Pending(Box::pin(Responding { future }))
     }
 
     /// Waits for the response.
@@ -96,7 +146,7 @@ impl Reply {
     }
 
     /// Changes the response once it is ready.
-    pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Reply {
+    pub fn map(self, change: impl FnOnce(Response) -> Response + 'h) -> Reply<'h> {
         match self {
             Reply::Ready(response) => Reply::Ready(change(response)),
             Reply::Pending(future) => Reply::Pending(Box::pin(async move { change(future.await) })),
@@ -104,8 +154,8 @@ impl Reply {
     }
 }
 
-impl std::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reply::Ready(response) => f.debug_tuple("Ready").field(response).finish(),
             Reply::Pending(_) => f.write_str("Pending"),
@@ -113,25 +163,39 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-impl<F, Fut> Handler for F
+pin_project_lite::pin_project! {
+    /// A future whose output becomes a response. An async block would hold the future twice.
+    struct Responding<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Future for Responding<F>
 where
-    F: Fn(Request) -> Fut + Send + Sync + 'static,
-    Fut: Future + 'static,
-    Fut::Output: IntoResponse,
+    F: Future,
+    F::Output: IntoResponse,
 {
-    fn handle(&self, request: Request) -> Reply {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.project().future.poll(cx).map(IntoResponse::into_response)
+    }
+}
+
+impl<F, R> Handler for F
+where
+    F: AsyncFn(Request) -> R + Shared,
+    R: IntoResponse,
+{
+    fn handle(&self, request: Request) -> Reply<'_> {
         Reply::from_future(self(request))
     }
 }
 
-impl<H: Handler + ?Sized> Handler for Arc<H> {
-    fn handle(&self, request: Request) -> Reply {
-        (**self).handle(request)
-    }
-}
-
+#[diagnostic::do_not_recommend]
 impl Handler for Box<dyn Handler> {
-    fn handle(&self, request: Request) -> Reply {
+    fn handle(&self, request: Request) -> Reply<'_> {
         (**self).handle(request)
     }
 }
@@ -144,7 +208,7 @@ impl Handler for Box<dyn Handler> {
 /// ```
 pub fn sync_handler<F, R>(answer: F) -> SyncHandler<F>
 where
-    F: Fn(Request) -> R + Send + Sync + 'static,
+    F: Fn(Request) -> R + Shared,
     R: IntoResponse,
 {
     SyncHandler(answer)
@@ -154,12 +218,13 @@ where
 #[derive(Debug, Clone, Copy)]
 pub struct SyncHandler<F>(F);
 
+#[diagnostic::do_not_recommend]
 impl<F, R> Handler for SyncHandler<F>
 where
-    F: Fn(Request) -> R + Send + Sync + 'static,
+    F: Fn(Request) -> R + Shared,
     R: IntoResponse,
 {
-    fn handle(&self, request: Request) -> Reply {
+    fn handle(&self, request: Request) -> Reply<'_> {
         Reply::Ready((self.0)(request).into_response())
     }
 }

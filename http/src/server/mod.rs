@@ -7,6 +7,7 @@ pub(crate) mod builder;
 pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod handler;
+pub(crate) mod handler_error;
 pub(crate) mod pattern;
 pub(crate) mod router;
 pub(crate) mod task;

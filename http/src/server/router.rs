@@ -260,7 +260,7 @@ impl Router {
     }
 
     /// Answers a request whose path has no route.
-    fn handle_unrouted(&self, request: Request) -> Reply {
+    fn handle_unrouted(&self, request: Request) -> Reply<'_> {
         let path = request.path();
         if path == "*" {
             return Reply::Ready(self.options_asterisk());
@@ -280,8 +280,9 @@ impl Router {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Handler for Router {
-    fn handle(&self, mut request: Request) -> Reply {
+    fn handle(&self, mut request: Request) -> Reply<'_> {
         match self.find(&mut request) {
             Ok(Some(route)) => route.handle(request),
             Ok(None) => self.handle_unrouted(request),
@@ -304,7 +305,7 @@ impl fmt::Debug for Router {
 struct InvalidParam;
 
 impl Route {
-    fn handle(&self, request: Request) -> Reply {
+    fn handle(&self, request: Request) -> Reply<'_> {
         let method = request.method();
         let own = self.handler(method);
         let handler = match own {

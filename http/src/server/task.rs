@@ -76,8 +76,8 @@ pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl F
 
 /// The phase of a connection. Entering the next one frees the box of the last.
 enum ConnectionTask {
-    Http(LocalBoxFuture<Option<LocalBoxFuture<()>>>),
-    Upgraded(LocalBoxFuture<()>),
+    Http(LocalBoxFuture<'static, Option<LocalBoxFuture<'static, ()>>>),
+    Upgraded(LocalBoxFuture<'static, ()>),
 }
 
 impl Future for ConnectionTask {
@@ -99,7 +99,7 @@ impl Future for ConnectionTask {
 }
 
 /// Serves HTTP on a connection. Returns the future of the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<()>> {
+async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<'static, ()>> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
     let upgraded = answer_requests(&conn, &*service.handler, &config).await;
@@ -143,8 +143,8 @@ async fn answer_requests<H: Handler>(
 }
 
 /// A reply that was not coalesced: its response is pending, large, streamed, or an upgrade.
-struct Uncoalesced {
-    reply: Reply,
+struct Uncoalesced<'h> {
+    reply: Reply<'h>,
     asks_upgrade: bool,
 }
 
@@ -152,22 +152,22 @@ struct Uncoalesced {
 /// the first reply that is not, and the coalesced responses if the queue has no space: these must be sent first.
 ///
 /// Not async, so that the coalesced responses take no space in the task's future.
-fn answer_ready<H: Handler>(
+fn answer_ready<'h, H: Handler>(
     conn: &Rc<Conn>,
-    handler: &H,
+    handler: &'h H,
     head: RequestHead,
-) -> (Result<Option<Uncoalesced>, ConnectionLost>, Result<Option<Coalesced>, ConnectionLost>) {
+) -> (Result<Option<Uncoalesced<'h>>, ConnectionLost>, Result<Option<Coalesced>, ConnectionLost>) {
     let mut coalesced = Coalesced::new();
     let uncoalesced = coalesce_answers(conn, handler, head, &mut coalesced);
     (uncoalesced, conn.try_send_coalesced(coalesced))
 }
 
-fn coalesce_answers<H: Handler>(
+fn coalesce_answers<'h, H: Handler>(
     conn: &Rc<Conn>,
-    handler: &H,
+    handler: &'h H,
     head: RequestHead,
     coalesced: &mut Coalesced,
-) -> Result<Option<Uncoalesced>, ConnectionLost> {
+) -> Result<Option<Uncoalesced<'h>>, ConnectionLost> {
     let mut next = Some(head);
     while let Some(head) = next {
         let asks_upgrade = head.wants_upgrade();
@@ -192,7 +192,7 @@ fn coalesce_answers<H: Handler>(
 /// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost.
 async fn await_response(
     conn: &Conn,
-    mut future: LocalBoxFuture<Response>,
+    mut future: LocalBoxFuture<'_, Response>,
     config: &HttpConfig,
 ) -> Result<Response, ConnectionLost> {
     let mut timeout = None;

@@ -1,0 +1,186 @@
+//! The error of a handler: any error by `?`, or a response.
+//!
+//! Owns the one place where an error of the application becomes an answer.
+
+use std::any::Any;
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::error::BodyError;
+use crate::message::into_response::IntoResponse;
+use crate::message::response::Response;
+
+/// The error of a handler. `?` converts every [`std::error::Error`] into it.
+///
+/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged. Two kinds are
+/// answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
+/// [`response`](HandlerError::response) as it is.
+///
+/// ```
+/// use http::StatusCode;
+/// use tidegate_http::{self as web, HandlerError, Request, Router};
+///
+/// async fn double(mut request: Request) -> web::Result<String> {
+///     let number: u64 = request.text().await?.trim().parse()?;
+///     let doubled = number.checked_mul(2).ok_or_else(|| HandlerError::response((StatusCode::BAD_REQUEST, "too large")))?;
+///     Ok(doubled.to_string())
+/// }
+///
+/// let app = Router::new().post("/double", double).get("/config", async |_request: Request| -> web::Result<String> {
+///     Ok(std::fs::read_to_string("app.toml")?)
+/// });
+/// ```
+///
+/// It is no [`std::error::Error`] itself, because the conversion of all of them would then conflict with that of
+/// itself. A value that is no error, such as a text or an `anyhow::Error`, is converted by [`new`](HandlerError::new):
+/// `.map_err(HandlerError::new)?`.
+pub struct HandlerError(Cause);
+
+enum Cause {
+    /// Answered with its status and text.
+    Body(BodyError),
+    /// Answered as it is.
+    Response(Box<Response>),
+    /// Answered with 500, and logged.
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The result of a handler that can fail: by default a [`Response`] or a [`HandlerError`].
+///
+/// A closure names it in its signature, because nothing else says which error `?` converts into:
+/// `async |request: Request| -> Result<String> { .. }`.
+pub type Result<T = Response, E = HandlerError> = std::result::Result<T, E>;
+
+impl HandlerError {
+    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// [`std::error::Error`]. It is logged and answered with 500.
+    ///
+    /// ```
+    /// use tidegate_http::{HandlerError, Request, Result};
+    ///
+    /// async fn user(request: Request) -> Result<String> {
+    ///     let name = request.param("name").ok_or_else(|| HandlerError::new("the route has no `name`"))?;
+    ///     Ok(name.to_owned())
+    /// }
+    /// ```
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandlerError {
+        HandlerError(Cause::Other(cause.into()))
+    }
+
+    /// Creates an error that is answered with this response, and not logged.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tidegate_http::HandlerError;
+    ///
+    /// let missing = HandlerError::response((StatusCode::NOT_FOUND, "no such room"));
+    /// ```
+    pub fn response(response: impl IntoResponse) -> HandlerError {
+        HandlerError(Cause::Response(Box::new(response.into_response())))
+    }
+}
+
+/// The errors that `?` converts into a [`HandlerError`]: those that are `Send + Sync + 'static`.
+///
+/// Implemented for every such type. The trait exists for its compile error, which says how to convert the others.
+#[diagnostic::on_unimplemented(
+    message = "`?` cannot convert `{Self}` into a `HandlerError`",
+    label = "not an error that is `Send + Sync`: convert it with `.map_err(HandlerError::new)?`",
+    note = "convert it first: `.map_err(HandlerError::new)?`, or `.ok_or_else(|| HandlerError::new(\"..\"))?` for an `Option`"
+)]
+pub trait Failure: std::error::Error + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: std::error::Error + Send + Sync + 'static> Failure for E {}
+
+impl<E: Failure> From<E> for HandlerError {
+    fn from(error: E) -> HandlerError {
+        match (&error as &dyn Any).downcast_ref::<BodyError>() {
+            Some(error) => HandlerError(Cause::Body(error.clone())),
+            None => HandlerError(Cause::Other(Box::new(error))),
+        }
+    }
+}
+
+impl IntoResponse for HandlerError {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Cause::Body(error) => error.into_response(),
+            Cause::Response(response) => *response,
+            Cause::Other(_) => {
+                log::error!("a handler failed: {self}");
+                Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+}
+
+/// The error with its causes, as it is logged.
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Body(error) => error.fmt(f),
+            Cause::Response(response) => write!(f, "answered with {}", response.status()),
+            Cause::Other(error) => {
+                error.fmt(f)?;
+                let causes = std::iter::successors(error.source(), |cause| cause.source());
+                causes.into_iter().try_for_each(|cause| write!(f, ": {cause}"))
+            }
+        }
+    }
+}
+
+/// As `Display`: `unwrap` in a test shows the text.
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::RequestError;
+    use crate::message::response::ResponseBody;
+
+    fn answer(error: impl Into<HandlerError>) -> (u16, String) {
+        let response = error.into().into_response();
+        let ResponseBody::Bytes(text) = response.body() else { panic!("the answer has a text") };
+        (response.status().as_u16(), String::from_utf8(text.to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn any_error_becomes_a_500_without_its_text() {
+        let secret = std::io::Error::other("/etc/secret: permission denied");
+        assert_eq!(answer(secret), (500, "internal server error\n".into()));
+        assert_eq!(answer(HandlerError::new("text")), (500, "internal server error\n".into()));
+    }
+
+    #[test]
+    fn body_errors_keep_their_status() {
+        let too_large = BodyError::TooLarge(5);
+        assert_eq!(answer(too_large.clone()), (413, too_large.to_string()));
+        assert_eq!(answer(BodyError::from(RequestError::Timeout)).0, 408);
+    }
+
+    #[test]
+    fn responses_are_sent_as_they_are() {
+        let error = HandlerError::response((StatusCode::NOT_FOUND, "no such room"));
+        assert_eq!(error.to_string(), "answered with 404 Not Found");
+        assert_eq!(answer(error), (404, "no such room".into()));
+    }
+
+    #[test]
+    fn the_log_has_the_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot load the user")]
+        struct Load(#[source] std::io::Error);
+
+        let error = HandlerError::from(Load(std::io::Error::other("disk on fire")));
+        assert_eq!(
+            format!("{error} | {error:?}"),
+            "cannot load the user: disk on fire | cannot load the user: disk on fire"
+        );
+    }
+}
