@@ -197,7 +197,7 @@ impl BodyError {
     }
 }
 
-/// A misuse of the response side of [`Protocol`](crate::Protocol) by the application.
+/// A misuse of the response side of [`Protocol`](crate::protocol::Protocol) by the application.
 ///
 /// Nothing is written. If a part of the response was sent before, the connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

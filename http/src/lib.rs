@@ -7,11 +7,11 @@
 //! ```
 //!
 //! * [`Server`] binds a [`Router`], or any other [`Handler`], to an address and runs it on the engine.
-//! * A [`Handler`] answers a [`Request`] with a [`Response`]. Content flows under backpressure in both directions: a
+//! * A [`Handler`] answers a [`Request`] with a [`Response`], and `?` turns any error into a [`HandlerError`]. Content flows under backpressure in both directions: a
 //!   [`Body`] is received when the handler reads it, a [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
-//! * [`Protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out. [`RequestError`] lists what it
-//!   refuses and with which status; [`Limits`] bounds every request.
+//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
+//!   [`RequestError`](protocol::RequestError) lists what it refuses and with which status; [`Limits`] bounds every request.
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
 //!
@@ -26,11 +26,11 @@ mod limits;
 mod message;
 #[doc(hidden)]
 pub mod panic;
-mod protocol;
+pub mod protocol;
 mod server;
 
-pub use error::{BodyError, RequestError, ResponseError};
-pub use limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits, LimitsError, TARGET_BYTES_CEILING};
+pub use error::BodyError;
+pub use limits::{Limits, LimitsError};
 pub use message::body::Body;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
@@ -38,9 +38,6 @@ pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;
 pub use message::request::Request;
 pub use message::response::{Response, ResponseBody};
-pub use protocol::Protocol;
-pub use protocol::date::{DateCache, HttpDate};
-pub use protocol::event::{Event, Next, Progress};
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;

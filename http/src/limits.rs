@@ -5,47 +5,40 @@
 
 use thiserror::Error;
 
-/// The largest value of [`Limits::fields_max`]: the parser keeps its field table on the stack.
-pub const FIELDS_CEILING: usize = 256;
-
-/// The largest value of [`Limits::target_bytes_max`]: what `http::Uri` can hold.
-pub const TARGET_BYTES_CEILING: usize = 65_534;
-
-/// The largest value of [`Limits::head_bytes_max`]: positions in a head are 32 bits wide, and a head is in memory whole.
-pub const HEAD_BYTES_CEILING: usize = 16 * 1024 * 1024;
-
-/// The limits of one request. Exceeding one is answered with the status named at it.
-///
-/// All have defaults; override some with struct update syntax.
-///
-/// ```
-/// use tidegate_http::Limits;
-/// let limits = Limits { body_bytes_max: 1024, ..Limits::default() };
-/// assert!(limits.check().is_ok());
-/// assert_eq!(limits.fields_max, 100);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
-    /// [`HEAD_BYTES_CEILING`].
-    pub head_bytes_max: usize,
-    /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most [`FIELDS_CEILING`].
-    pub fields_max: usize,
-    /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
-    /// [`TARGET_BYTES_CEILING`].
-    pub target_bytes_max: usize,
-    /// Bytes of a request's content, after decoding the transfer coding. Beyond: 413. Default 100 MiB.
-    pub body_bytes_max: u64,
-    /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
-    pub chunk_line_bytes_max: usize,
-    /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400. Default
-    /// 16 KiB.
-    pub chunk_extension_bytes_max: usize,
-    /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
-    pub trailer_bytes_max: usize,
-    /// Bytes of unread content that are discarded after the response, to keep the connection for the next request.
-    /// Beyond: the connection closes. Default 256 KiB, about what a peer has in flight.
-    pub drain_bytes_max: u64,
+tidegate_engine::__settings! {
+    /// The limits of one request. Exceeding one is answered with the status named at it.
+    ///
+    /// Each has a default and a setter.
+    ///
+    /// ```
+    /// use tidegate_http::Limits;
+    /// let limits = Limits::default().body_bytes_max(1024);
+    /// assert!(limits.check().is_ok());
+    /// assert_eq!(limits.fields_max, 100);
+    /// ```
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Limits {
+        /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
+        /// [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
+        pub head_bytes_max: usize,
+        /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
+        pub fields_max: usize,
+        /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
+        /// [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
+        pub target_bytes_max: usize,
+        /// Bytes of a request's content, after decoding the transfer coding. Beyond: 413. Default 100 MiB.
+        pub body_bytes_max: u64,
+        /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
+        pub chunk_line_bytes_max: usize,
+        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400. Default
+        /// 16 KiB.
+        pub chunk_extension_bytes_max: usize,
+        /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
+        pub trailer_bytes_max: usize,
+        /// Bytes of unread content that are discarded after the response, to keep the connection for the next request.
+        /// Beyond: the connection closes. Default 256 KiB, about what a peer has in flight.
+        pub drain_bytes_max: u64,
+    }
 }
 
 impl Default for Limits {
@@ -64,19 +57,29 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The largest value of [`fields_max`](field@Limits::fields_max): the parser keeps its field table on the stack.
+    pub const FIELDS_CEILING: usize = 256;
+
+    /// The largest value of [`target_bytes_max`](field@Limits::target_bytes_max): what `http::Uri` can hold.
+    pub const TARGET_BYTES_CEILING: usize = 65_534;
+
+    /// The largest value of [`head_bytes_max`](field@Limits::head_bytes_max): positions in a head are 32 bits wide, and
+    /// a head is in memory whole.
+    pub const HEAD_BYTES_CEILING: usize = 16 * 1024 * 1024;
+
     /// Checks each limit, and that they fit together. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
-    /// [`Protocol`](crate::Protocol) works with unchecked limits too, and treats a value above its ceiling as the ceiling.
+    /// [`Protocol`](crate::protocol::Protocol) works with unchecked limits too, and treats a value above its ceiling as the ceiling.
     ///
     /// # Errors
     /// The first limit that is zero or above its ceiling.
     pub fn check(&self) -> Result<(), LimitsError> {
         for (name, value, ceiling) in [
-            ("head_bytes_max", self.head_bytes_max, HEAD_BYTES_CEILING),
-            ("fields_max", self.fields_max, FIELDS_CEILING),
-            ("target_bytes_max", self.target_bytes_max, TARGET_BYTES_CEILING),
-            ("chunk_line_bytes_max", self.chunk_line_bytes_max, HEAD_BYTES_CEILING),
-            ("trailer_bytes_max", self.trailer_bytes_max, HEAD_BYTES_CEILING),
+            ("head_bytes_max", self.head_bytes_max, Limits::HEAD_BYTES_CEILING),
+            ("fields_max", self.fields_max, Limits::FIELDS_CEILING),
+            ("target_bytes_max", self.target_bytes_max, Limits::TARGET_BYTES_CEILING),
+            ("chunk_line_bytes_max", self.chunk_line_bytes_max, Limits::HEAD_BYTES_CEILING),
+            ("trailer_bytes_max", self.trailer_bytes_max, Limits::HEAD_BYTES_CEILING),
         ] {
             if !(1..=ceiling).contains(&value) {
                 return Err(LimitsError::OutOfRange { name, value, ceiling });
@@ -91,6 +94,7 @@ impl Limits {
 
 /// A limit that [`Limits::check`] refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum LimitsError {
     /// The value is zero or above the ceiling.
     #[error("invalid {name} {value}: must be 1 to {ceiling}")]
@@ -105,9 +109,9 @@ pub enum LimitsError {
     /// A target of the allowed length does not fit in a head of the allowed size.
     #[error("invalid target_bytes_max {target}: must be below head_bytes_max, which is {head}")]
     TargetAboveHead {
-        /// The value of [`Limits::target_bytes_max`].
+        /// The value of [`Limits::target_bytes_max`](field@Limits::target_bytes_max).
         target: usize,
-        /// The value of [`Limits::head_bytes_max`].
+        /// The value of [`Limits::head_bytes_max`](field@Limits::head_bytes_max).
         head: usize,
     },
 }
@@ -123,16 +127,16 @@ mod tests {
 
     #[test]
     fn zero_and_too_large_are_named() {
-        let limits = Limits { fields_max: FIELDS_CEILING + 1, ..Limits::default() };
+        let limits = Limits::default().fields_max(Limits::FIELDS_CEILING + 1);
         let error = limits.check().expect_err("too large");
         assert_eq!(error.to_string(), "invalid fields_max 257: must be 1 to 256");
-        let limits = Limits { head_bytes_max: 0, ..Limits::default() };
+        let limits = Limits::default().head_bytes_max(0);
         assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
     }
 
     #[test]
     fn the_target_fits_in_the_head() {
-        let limits = Limits { head_bytes_max: 1024, target_bytes_max: 1024, ..Limits::default() };
+        let limits = Limits::default().head_bytes_max(1024).target_bytes_max(1024);
         assert_eq!(limits.check(), Err(LimitsError::TargetAboveHead { target: 1024, head: 1024 }));
     }
 }

@@ -14,9 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_engine::time::sleep;
 use tidegate_engine::{EngineKind, Running, Shutdown};
-use tidegate_http::{
-    Body, BodyError, Handler, HttpConfig, Request, RequestError, Response, Router, Server, sync_handler,
-};
+use tidegate_http::protocol::RequestError;
+use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, sync_handler};
 
 /// A test that waits this long fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -122,7 +121,7 @@ fn a_peer_that_reads_nothing_is_disconnected() {
                 })
             }),
         );
-        let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let config = HttpConfig::default().write_timeout(Duration::from_millis(50));
         let (running, mut stream) = start_with(kind, app, config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
@@ -147,7 +146,7 @@ fn a_peer_that_does_not_read_a_whole_response_is_disconnected() {
     for kind in KINDS {
         let (events, received) = mpsc::channel();
         let watched = move |_| Response::bytes(Bytes::from_owner(Watched { _guard: Guard(events.clone()) }));
-        let config = HttpConfig { write_timeout: Duration::from_millis(50), ..HttpConfig::default() };
+        let config = HttpConfig::default().write_timeout(Duration::from_millis(50));
         let (running, mut stream) = start_with(kind, Router::new().get("/", sync_handler(watched)), config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
@@ -244,7 +243,7 @@ fn a_body_that_is_read_elsewhere_ends_with_its_request() {
 fn a_cancelled_wait_for_content_leaves_no_deadline() {
     for kind in KINDS {
         let (events, received) = mpsc::channel();
-        let config = HttpConfig { content_timeout: Duration::from_millis(20), ..HttpConfig::default() };
+        let config = HttpConfig::default().content_timeout(Duration::from_millis(20));
         let app = Router::new().post("/", move |mut req: Request| {
             let events = events.clone();
             async move {

@@ -69,7 +69,7 @@ fn echo() -> Response {
 }
 
 fn config() -> HttpConfig {
-    HttpConfig { limits: Limits { body_bytes_max: 1_000_000, ..Limits::default() }, ..HttpConfig::default() }
+    HttpConfig::default().limits(Limits::default().body_bytes_max(1_000_000))
 }
 
 fn start(kind: EngineKind, placement: HandlerPlacement, config: HttpConfig) -> Running {
@@ -337,14 +337,12 @@ fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
 #[test]
 fn timeouts() {
     let short = Duration::from_millis(50);
-    let config = HttpConfig {
-        header_timeout: short,
-        keep_alive_timeout: short,
-        content_timeout: short,
+    let config = config()
+        .header_timeout(short)
+        .keep_alive_timeout(short)
+        .content_timeout(short)
         // Longer than the content timeout, which a handler waits for.
-        handler_timeout: Some(2 * short),
-        ..config()
-    };
+        .handler_timeout(2 * short);
     on_each(&config, |address| {
         assert_eq!(talk(address, b""), "");
         let late = talk(address, b"GET / HT");

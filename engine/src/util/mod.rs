@@ -1,6 +1,7 @@
-//! Small tools without knowledge of connections: locks, memory that is used again, a processor hint.
+//! Small tools without knowledge of connections: locks, memory that is used again, a processor hint, structs of settings.
 
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;
 pub(crate) mod prefetch;
+mod setters;
 pub(crate) mod sync;

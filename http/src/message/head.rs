@@ -23,7 +23,7 @@ use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 /// let request = tidegate_http::Request::parse(head, "")?;
 /// assert_eq!((request.path(), request.query()), ("/rooms/7", Some("page=2")));
 /// assert_eq!(request.header("host"), Some("example.com"));
-/// # Ok::<(), tidegate_http::RequestError>(())
+/// # Ok::<(), tidegate_http::protocol::RequestError>(())
 /// ```
 pub struct RequestHead(Option<Box<HeadMemory>>);
 
@@ -82,7 +82,7 @@ impl RequestHead {
     /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\n\r\n";
     /// let request = tidegate_http::Request::parse(head, "")?;
     /// assert!(request.values("ACCEPT").eq([b"b", b"c"]));
-    /// # Ok::<(), tidegate_http::RequestError>(())
+    /// # Ok::<(), tidegate_http::protocol::RequestError>(())
     /// ```
     pub fn values<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
         let (memory, name) = (self.memory(), name.as_bytes());

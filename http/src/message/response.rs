@@ -44,6 +44,7 @@ pub struct Response {
 
 /// The content of a response.
 #[derive(Default)]
+#[non_exhaustive]
 pub enum ResponseBody {
     /// No content.
     #[default]

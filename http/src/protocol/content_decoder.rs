@@ -9,7 +9,7 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::RequestError;
-use crate::limits::{FIELDS_CEILING, Limits};
+use crate::limits::Limits;
 use crate::message::conclusion::RequestFraming;
 use crate::protocol::scan::HeadScanner;
 
@@ -253,7 +253,7 @@ fn parse_trailers(bytes: &[u8]) -> Result<Option<Box<HeaderMap>>, RequestError> 
     if bytes == b"\r\n" {
         return Ok(None);
     }
-    let mut table = [httparse::EMPTY_HEADER; FIELDS_CEILING];
+    let mut table = [httparse::EMPTY_HEADER; Limits::FIELDS_CEILING];
     let fields = match httparse::parse_headers(bytes, &mut table) {
         Ok(httparse::Status::Complete((length, fields))) if length == bytes.len() => fields,
         _ => return Err(RequestError::Trailer),
@@ -379,14 +379,12 @@ mod tests {
     #[test]
     fn everything_is_bounded() {
         use RequestError as E;
-        let limits = Limits {
-            body_bytes_max: 10,
-            chunk_line_bytes_max: 8,
-            chunk_extension_bytes_max: 12,
-            trailer_bytes_max: 20,
-            fields_max: 2,
-            ..Limits::default()
-        };
+        let limits = Limits::default()
+            .body_bytes_max(10)
+            .chunk_line_bytes_max(8)
+            .chunk_extension_bytes_max(12)
+            .trailer_bytes_max(20)
+            .fields_max(2);
         let error = |input| decode_with(input, &limits).expect_err(input);
         assert!(decode_with("a\r\n0123456789\r\n0\r\n\r\n", &limits).is_ok());
         assert_eq!(error("b\r\n"), E::BodyTooLarge);

@@ -47,7 +47,7 @@ impl HttpDate {
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
-/// let mut cache = tidegate_http::DateCache::new();
+/// let mut cache = tidegate_http::protocol::DateCache::new();
 /// let date = cache.at(UNIX_EPOCH + Duration::from_secs(784_111_777));
 /// assert_eq!(date.as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");
 /// ```

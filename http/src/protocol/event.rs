@@ -8,18 +8,20 @@ use crate::message::head::RequestHead;
 
 /// An event found at the start of the input.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event {
-    /// The head of a request. [`Protocol::has_content`](crate::Protocol::has_content) tells whether content follows.
+    /// The head of a request. [`Protocol::has_content`](crate::protocol::Protocol::has_content) tells whether content follows.
     Head(RequestHead),
     /// Decoded content, at these positions of the input. It is the last if
-    /// [`Protocol::has_content`](crate::Protocol::has_content) is false now.
+    /// [`Protocol::has_content`](crate::protocol::Protocol::has_content) is false now.
     Content(Range<usize>),
     /// The end of content in the chunked coding, with the trailer section if there was one.
     End(Option<Box<HeaderMap>>),
 }
 
-/// The result of one call of [`Protocol::receive`](crate::Protocol::receive).
+/// The result of one call of [`Protocol::receive`](crate::protocol::Protocol::receive).
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Progress {
     /// Bytes of the input that are consumed, [`Event::Content`] included.
     pub consumed: usize,
@@ -27,12 +29,13 @@ pub struct Progress {
     pub event: Option<Event>,
 }
 
-/// What to do next: the result of [`Protocol::advance`](crate::Protocol::advance).
+/// What to do next: the result of [`Protocol::advance`](crate::protocol::Protocol::advance).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Next {
     /// Complete the response.
     Respond,
-    /// Receive the rest of the request's content: [`Protocol::receive`](crate::Protocol::receive) discards it.
+    /// Receive the rest of the request's content: [`Protocol::receive`](crate::protocol::Protocol::receive) discards it.
     Drain,
     /// Receive the next request.
     Receive,

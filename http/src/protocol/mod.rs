@@ -39,17 +39,20 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 
 use crate::limits::Limits;
-use crate::protocol::event::Next;
 use crate::protocol::exchange::Persistence;
 use crate::protocol::reading::{ContentUse, Reading};
 use crate::protocol::writing::Writing;
+
+pub use crate::error::{RequestError, ResponseError};
+pub use date::{DateCache, HttpDate};
+pub use event::{Event, Next, Progress};
 
 /// HTTP/1.1 for one connection, server side, without I/O: bytes in, events and bytes out.
 ///
 /// [`Server`](crate::Server) runs it; use it directly to serve HTTP over another transport, or in tests. The order of calls:
 ///
-/// 1. [`receive`](Protocol::receive) the peer's bytes until it gives [`Event::Head`](crate::Event::Head), then
-///    [`Event::Content`](crate::Event::Content) while [`has_content`](Protocol::has_content).
+/// 1. [`receive`](Protocol::receive) the peer's bytes until it gives [`Event::Head`], then
+///    [`Event::Content`] while [`has_content`](Protocol::has_content).
 /// 2. Answer with [`respond_whole`](Protocol::respond_whole), or [`respond`](Protocol::respond),
 ///    [`content`](Protocol::content) and [`finish`](Protocol::finish). Reading and writing are independent within one
 ///    exchange: the response can begin before the content has arrived.
@@ -58,7 +61,8 @@ use crate::protocol::writing::Writing;
 /// ```
 /// use std::sync::Arc;
 /// use bytes::Bytes;
-/// use tidegate_http::{DateCache, Event, Limits, Next, Protocol, Response};
+/// use tidegate_http::protocol::{DateCache, Event, Next, Protocol};
+/// use tidegate_http::{Limits, Response};
 ///
 /// let mut protocol = Protocol::new(Arc::new(Limits::default()));
 /// let progress = protocol.receive(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n")?;

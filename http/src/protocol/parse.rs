@@ -12,7 +12,7 @@ use http::{Method, Version};
 
 use crate::error::RequestError;
 use crate::field::is_token_byte;
-use crate::limits::{FIELDS_CEILING, Limits};
+use crate::limits::Limits;
 use crate::message::body::Body;
 use crate::message::conclusion::Conclusion;
 use crate::message::head::RequestHead;
@@ -58,8 +58,8 @@ fn parse_fresh(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
 }
 
 fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
-    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
-    let table = &mut table[..limits.fields_max.min(FIELDS_CEILING)];
+    let mut table = [const { MaybeUninit::uninit() }; Limits::FIELDS_CEILING];
+    let table = &mut table[..limits.fields_max.min(Limits::FIELDS_CEILING)];
     let mut lines = httparse::Request::new(&mut []);
     let length = match lines.parse_with_uninit_headers(bytes, table) {
         Ok(httparse::Status::Complete(length)) => length,
@@ -178,7 +178,7 @@ impl Request {
     /// ```
     /// let request = tidegate_http::Request::parse(b"GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n", "")?;
     /// assert_eq!(request.path(), "/a");
-    /// # Ok::<(), tidegate_http::RequestError>(())
+    /// # Ok::<(), tidegate_http::protocol::RequestError>(())
     /// ```
     pub fn parse(head: &[u8], content: impl Into<Bytes>) -> Result<Request, RequestError> {
         let (head, _) = parse_head(head, &Arc::default())?;
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn only_a_complete_valid_head_is_parsed_unscanned() {
-        let limits = Limits { head_bytes_max: 40, target_bytes_max: 8, fields_max: 2, ..Limits::default() };
+        let limits = Limits::default().head_bytes_max(40).target_bytes_max(8).fields_max(2);
         let limits = Arc::new(limits);
         let length = |input: &str| parse_unscanned(input.as_bytes(), &limits).map(|parsed| parsed.2);
         assert_eq!(length("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
@@ -294,8 +294,8 @@ mod tests {
     #[test]
     fn a_head_is_reused_only_under_the_same_limits() {
         let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
-        let strict = Arc::new(Limits { body_bytes_max: 2, ..Limits::default() });
-        let short = Arc::new(Limits { head_bytes_max: 20, target_bytes_max: 10, ..Limits::default() });
+        let strict = Arc::new(Limits::default().body_bytes_max(2));
+        let short = Arc::new(Limits::default().head_bytes_max(20).target_bytes_max(10));
         assert!(parse_unscanned(input, &Arc::default()).is_some());
         for limits in [strict, short] {
             assert!(parse_unscanned(input, &limits).is_none());

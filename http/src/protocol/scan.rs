@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded() {
-        let limits = Limits { target_bytes_max: 10, head_bytes_max: 60, fields_max: 2, ..Limits::default() };
+        let limits = Limits::default().target_bytes_max(10).head_bytes_max(60).fields_max(2);
         assert_eq!(scan(b"GET /123456789 HTTP/1.1\r\n\r\n", &limits), Ok(Some(27)));
         assert_eq!(scan(b"GET /1234567890 HTTP/1.1\r\n\r\n", &limits), Err(RequestError::TargetTooLong));
         assert_eq!(scan(&[b'A'; 40], &limits), Err(RequestError::MethodTooLong));

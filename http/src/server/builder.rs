@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tidegate_engine::{Config, ConfigError, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
 
-use crate::limits::{FIELDS_CEILING, LimitsError, TARGET_BYTES_CEILING};
+use crate::limits::{Limits, LimitsError};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
 use crate::server::task::{Service, serve};
@@ -34,7 +34,7 @@ use crate::server::task::{Service, serve};
 ///     .workers(4)
 ///     .placement(HandlerPlacement::Inline)
 ///     .config(config)
-///     .http(HttpConfig { header_timeout: Duration::from_secs(5), ..HttpConfig::default() })
+///     .http(HttpConfig::default().header_timeout(Duration::from_secs(5)))
 ///     .run()
 /// # }
 /// ```
@@ -188,8 +188,8 @@ fn config_error(error: LimitsError) -> ConfigError {
             setting: name,
             value: value.to_string(),
             rule: match ceiling {
-                FIELDS_CEILING => "1 to 256",
-                TARGET_BYTES_CEILING => "1 to 65,534",
+                Limits::FIELDS_CEILING => "1 to 256",
+                Limits::TARGET_BYTES_CEILING => "1 to 65,534",
                 _ => "1 to 16,777,216",
             },
         },
@@ -202,7 +202,6 @@ fn config_error(error: LimitsError) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{HEAD_BYTES_CEILING, Limits};
     use crate::server::router::Router;
 
     #[test]
@@ -223,10 +222,13 @@ mod tests {
     #[test]
     fn refused_limits_are_named_with_their_range() {
         let rule = |limits: Limits| limits.check().map_err(config_error).expect_err("refused").rule;
-        assert_eq!(rule(Limits { fields_max: 0, ..Limits::default() }), format!("1 to {FIELDS_CEILING}"));
-        assert_eq!(rule(Limits { target_bytes_max: 0, ..Limits::default() }), "1 to 65,534");
-        assert_eq!(rule(Limits { trailer_bytes_max: 0, ..Limits::default() }), "1 to 16,777,216");
-        assert_eq!((TARGET_BYTES_CEILING, HEAD_BYTES_CEILING), (65_534, 16_777_216));
-        assert_eq!(rule(Limits { head_bytes_max: 100, ..Limits::default() }), "below head_bytes_max");
+        assert_eq!(rule(Limits::default().fields_max(0)), "1 to 256");
+        assert_eq!(rule(Limits::default().target_bytes_max(0)), "1 to 65,534");
+        assert_eq!(rule(Limits::default().trailer_bytes_max(0)), "1 to 16,777,216");
+        assert_eq!(
+            (Limits::FIELDS_CEILING, Limits::TARGET_BYTES_CEILING, Limits::HEAD_BYTES_CEILING),
+            (256, 65_534, 16_777_216)
+        );
+        assert_eq!(rule(Limits::default().head_bytes_max(100)), "below head_bytes_max");
     }
 }

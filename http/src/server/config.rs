@@ -6,43 +6,41 @@ use http::HeaderValue;
 
 use crate::limits::Limits;
 
-/// The settings of HTTP. All have defaults; override some with struct update syntax.
-///
-/// [`ServerBuilder::http`](crate::ServerBuilder::http) takes it.
-///
-/// ```
-/// use std::time::Duration;
-/// use tidegate_http::{HttpConfig, Limits};
-///
-/// let config = HttpConfig {
-///     header_timeout: Duration::from_secs(5),
-///     handler_timeout: Some(Duration::from_secs(10)),
-///     limits: Limits { body_bytes_max: 1024 * 1024, ..Limits::default() },
-///     server: None,
-///     ..HttpConfig::default()
-/// };
-/// ```
-#[derive(Debug, Clone)]
-pub struct HttpConfig {
-    /// The limits of requests.
-    pub limits: Limits,
-    /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or
-    /// no answer if no byte has arrived. Default 10 s.
-    pub header_timeout: Duration,
-    /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer than
-    /// the 60 s of common proxies, which then close first.
-    pub keep_alive_timeout: Duration,
-    /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
-    /// converts into 408. Default 30 s.
-    pub content_timeout: Duration,
-    /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
-    /// (under 512 KiB); not applied after an upgrade. Default 30 s.
-    pub write_timeout: Duration,
-    /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
-    /// handler's future is dropped. Default: unlimited.
-    pub handler_timeout: Option<Duration>,
-    /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
-    pub server: Option<HeaderValue>,
+tidegate_engine::__settings! {
+    /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidegate_http::{HttpConfig, Limits};
+    ///
+    /// let config = HttpConfig::default()
+    ///     .header_timeout(Duration::from_secs(5))
+    ///     .handler_timeout(Duration::from_secs(10))
+    ///     .limits(Limits::default().body_bytes_max(1024 * 1024))
+    ///     .server(None);
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct HttpConfig {
+        /// The limits of requests.
+        pub limits: Limits,
+        /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or
+        /// no answer if no byte has arrived. Default 10 s.
+        pub header_timeout: Duration,
+        /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer than
+        /// the 60 s of common proxies, which then close first.
+        pub keep_alive_timeout: Duration,
+        /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
+        /// converts into 408. Default 30 s.
+        pub content_timeout: Duration,
+        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
+        /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Default 30 s.
+        pub write_timeout: Option<Duration>,
+        /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
+        /// handler's future is dropped. `None` is unlimited, the default.
+        pub handler_timeout: Option<Duration>,
+        /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
+        pub server: Option<HeaderValue>,
+    }
 }
 
 impl Default for HttpConfig {
@@ -52,7 +50,7 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             content_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
+            write_timeout: Some(Duration::from_secs(30)),
             handler_timeout: None,
             server: Some(HeaderValue::from_static("tidegate")),
         }

@@ -228,3 +228,19 @@ where
         Reply::Ready((self.0)(request).into_response())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each request in flight holds this box.
+    #[test]
+    fn a_pending_reply_is_as_large_as_its_future() {
+        async fn waits(memory: [u8; 256]) -> String {
+            std::future::ready(()).await;
+            format!("{} bytes", memory.len())
+        }
+        let Reply::Pending(future) = Reply::from_future(waits([0; 256])) else { panic!("pending") };
+        assert_eq!(size_of_val(&*future), size_of_val(&waits([0; 256])));
+    }
+}

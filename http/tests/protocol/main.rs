@@ -5,7 +5,7 @@ mod responses;
 
 use std::time::UNIX_EPOCH;
 
-use tidegate_http::{DateCache, HttpDate};
+use tidegate_http::protocol::{DateCache, HttpDate};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_http::{Event, Limits, Next, Protocol, Response};
+use tidegate_http::protocol::{Event, Next, Protocol};
+use tidegate_http::{Limits, Response};
 
 use super::date;
 
@@ -48,6 +49,7 @@ impl Server {
                     }
                 }
                 Some(Event::End(None)) => {}
+                Some(event) => panic!("unknown event {event:?}"),
                 None => assert!(progress.consumed > 0, "no progress"),
             }
             input = &input[progress.consumed..];

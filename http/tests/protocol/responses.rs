@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use tidegate_http::{Event, Limits, Next, Protocol, RequestError, Response, ResponseError};
+use tidegate_http::protocol::{Event, Next, Protocol, RequestError, ResponseError};
+use tidegate_http::{Limits, Response};
 
 use super::{GET, date};
 
@@ -128,7 +129,7 @@ fn expect_continue() {
 
 #[test]
 fn unread_content_is_drained_up_to_a_bound() {
-    let limits = Limits { drain_bytes_max: 10, ..Limits::default() };
+    let limits = Limits::default().drain_bytes_max(10);
     let answered = |fields: &str| {
         let mut protocol = Protocol::new(Arc::new(limits.clone()));
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");

@@ -71,7 +71,7 @@ enum ReadDeadline {
 impl Conn {
     pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Conn {
         let protocol = Protocol::new(limits).with_server(config.server.clone());
-        connection.set_write_timeout(Some(config.write_timeout));
+        connection.set_write_timeout(config.write_timeout);
         Conn(RefCell::new(State {
             connection: Some(connection),
             protocol,
