@@ -12,8 +12,8 @@ mod support {
 
 use http::StatusCode;
 use support::server;
-use tidegate::http::RequestHead;
 use tidegate::prelude::*;
+use tidegate::web::RequestHead;
 use tidegate::websocket::{Disconnected, Error, Refusal};
 
 /// The user behind a connection.

@@ -15,8 +15,8 @@ mod support {
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use support::server;
-use tidegate::http::percent_decode;
 use tidegate::prelude::*;
+use tidegate::web::percent_decode;
 use tidegate::websocket::{Error, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 
 const HELP: &str = "error: send join ROOM or, in a room, leave ROOM or say ROOM TEXT";

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use support::options::Options;
 use support::server;
-use tidegate::http::Handler;
 use tidegate::prelude::*;
+use tidegate::web::Handler;
 use tidegate::websocket::{CompressionLevel, DeflateConfig, Upgrade, WindowBits};
 
 fn main() -> tidegate::Result<()> {

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use support::server;
-use tidegate::http::Handler;
 use tidegate::prelude::*;
+use tidegate::web::Handler;
 use tidegate::websocket::{HubConfig, HubError, PreparedMessage, SlowPolicy};
 
 fn main() -> tidegate::Result<()> {

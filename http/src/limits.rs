@@ -21,7 +21,8 @@ tidegate_engine::__settings! {
         /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
         /// [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
         pub head_bytes_max: usize,
-        /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
+        /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most
+        /// [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
         pub fields_max: usize,
         /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
         /// [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tidegate::engine::CloseCause;
-use tidegate::http::HttpConfig;
 use tidegate::prelude::*;
+use tidegate::web::HttpConfig;
 use tidegate::websocket::{Error, Opcode};
 
 use crate::handler::reports;
@@ -160,14 +160,12 @@ fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
 #[test]
 fn timeouts_of_http_end_with_http() {
     on_every_engine_at_once(|setup| {
-        let http = HttpConfig {
-            header_timeout: 2 * SHORT,
-            keep_alive_timeout: 2 * SHORT,
-            content_timeout: 2 * SHORT,
-            write_timeout: 2 * SHORT,
-            handler_timeout: Some(2 * SHORT),
-            ..HttpConfig::default()
-        };
+        let http = HttpConfig::default()
+            .header_timeout(2 * SHORT)
+            .keep_alive_timeout(2 * SHORT)
+            .content_timeout(2 * SHORT)
+            .write_timeout(2 * SHORT)
+            .handler_timeout(2 * SHORT);
         let app = Router::new().get("/ws", websocket::upgrade(echo));
         let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
         let running = builder.start().unwrap();

@@ -1,8 +1,8 @@
 //! The opening handshake, and the HTTP around it.
 
 use tidegate::engine::Address;
-use tidegate::http::RequestHead;
 use tidegate::prelude::*;
+use tidegate::web::RequestHead;
 use tidegate::websocket::handshake::{OriginAllowList, Scheme, UpgradeRequestError};
 
 use crate::handler::{received_bytes, reports, wait_until};

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use tidegate::engine::block_on;
-use tidegate::http::{HttpConfig, RequestHead};
 use tidegate::prelude::*;
+use tidegate::web::{HttpConfig, RequestHead};
 use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, Refusal, upgrade};
 
 use crate::deadlines::on_every_engine_at_once;
@@ -143,7 +143,7 @@ fn authorizing_too_slowly_is_answered_with_503() {
 fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
     on_every_engine_at_once(|setup| {
         let app = Router::new().get("/ws", upgrade(echo));
-        let http = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
+        let http = HttpConfig::default().header_timeout(Duration::from_secs(1));
         let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
         let running = builder.start().unwrap();
         let mut client = Client::connect(running.local_addr().unwrap());

@@ -3,8 +3,8 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use tidegate::http::RequestHead;
 use tidegate::prelude::*;
+use tidegate::web::RequestHead;
 use tidegate::websocket::{ConnectionId, UsageError, Users};
 
 use crate::handler::{Gate, wait_until};

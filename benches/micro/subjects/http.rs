@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tidegate_http::{
-    DateCache, Event, Handler, HttpDate, Limits, Progress, Protocol, Reply, Request, Response, Router, sync_handler,
-};
+use tidegate_http::protocol::{DateCache, Event, HttpDate, Progress, Protocol};
+use tidegate_http::{Handler, Limits, Reply, Request, Response, Router, sync_handler};
 
 use super::Subject;
 

@@ -1,7 +1,7 @@
 //! The server side of one HTTP/1.1 connection as a state machine.
 //!
 //! # Theory of operation
-//! The peer's bytes go into [`Protocol::receive`] and come out as [`Event`](event::Event)s; a response goes into
+//! The peer's bytes go into [`Protocol::receive`] and come out as [`Event`]s; a response goes into
 //! [`Protocol::respond`] and [`Protocol::content`] and comes out as bytes. Reading and writing are two machines, in
 //! `reading` and `writing`, that meet only where one exchange ends and the next can begin: in [`Protocol::advance`]. The
 //! next request of a pipeline is not read before that, so requests are answered in order, and the peer's bytes wait where

@@ -329,7 +329,7 @@ impl<F> Upgrade<F> {
     }
 
     /// Answers a request that is none of ours.
-    fn pass_on(&self, request: Request) -> Reply {
+    fn pass_on(&self, request: Request) -> Reply<'_> {
         match &self.next {
             Some(next) => next.handle(request),
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
@@ -351,7 +351,7 @@ where
     F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + 'static,
 {
-    fn handle(&self, request: Request) -> Reply {
+    fn handle(&self, request: Request) -> Reply<'_> {
         let head = request.head();
         if self.skip.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
             return self.pass_on(request);

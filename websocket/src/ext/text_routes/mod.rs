@@ -219,7 +219,7 @@ impl IntoTextResponse for Result<TextResponse, TextResponse> {
 
 /// A handler without its type.
 trait TextHandler: Send + Sync {
-    fn handle(&self, request: TextRequest) -> LocalBoxFuture<TextResponse>;
+    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'static, TextResponse>;
 }
 
 struct Handling<H>(Arc<H>);
@@ -229,7 +229,7 @@ where
     H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
     R: IntoTextResponse,
 {
-    fn handle(&self, request: TextRequest) -> LocalBoxFuture<TextResponse> {
+    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'static, TextResponse> {
         let handler = Arc::clone(&self.0);
         Box::pin(async move { handler(request).await.into_text_response() })
     }
@@ -238,7 +238,9 @@ where
 type Panic = Box<dyn Any + Send>;
 
 /// The outcome of a handler that may have panicked already, and still may.
-async fn answer_or_panic(answered: Result<LocalBoxFuture<TextResponse>, Panic>) -> Result<TextResponse, Panic> {
+async fn answer_or_panic(
+    answered: Result<LocalBoxFuture<'static, TextResponse>, Panic>,
+) -> Result<TextResponse, Panic> {
     let mut future = answered?;
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
