@@ -154,7 +154,11 @@ fn tree(tokens: &[(usize, &str)], mut at: usize, base: &[String], found: &mut Ve
         }
         at += 1;
     }
-    found.push(Reference { line, path });
+    // Exported macros have no other path than one at the root.
+    let exported_macro = path.len() == 1 && tokens.get(at).is_some_and(|(_, token)| *token == "!");
+    if !exported_macro {
+        found.push(Reference { line, path });
+    }
     at
 }
 
@@ -234,6 +238,7 @@ mod tests {
             "#[cfg(all(test, not(loom)))]\nuse crate::{high::{A}};",
             "#[cfg(test)]\n#[inline]\npub(crate) fn a<A, B>() -> [u8; 2] { crate::high::a() }",
             "struct A {\n    #[cfg(test)]\n    b: Vec<crate::high::B>,\n}",
+            "crate::exported_macro! { a }",
         ] {
             assert_eq!(complaints(&[], &[("low.rs", good)]), Vec::<String>::new(), "{good}");
         }

@@ -25,7 +25,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "util",
         ],
     ),
-    ("http", &["lib", "server", "request", "protocol", "response", "upgrade", "body_stream", "error"]),
+    ("http", &["lib", "server", "protocol", "message", "limits", "field", "panic", "error"]),
     (
         "websocket",
         &[
