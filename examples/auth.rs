@@ -10,8 +10,8 @@ mod support {
     pub mod server;
 }
 
-use http::StatusCode;
 use support::server;
+use tidegate::http::StatusCode;
 use tidegate::prelude::*;
 use tidegate::web::RequestHead;
 use tidegate::websocket::{Disconnected, Error, Refusal};

@@ -13,8 +13,8 @@ mod support {
     pub mod server;
 }
 
-use http::header::{CONTENT_TYPE, HeaderValue};
 use support::server;
+use tidegate::http::header::{CONTENT_TYPE, HeaderValue};
 use tidegate::prelude::*;
 use tidegate::web::percent_decode;
 use tidegate::websocket::{Error, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};

@@ -46,3 +46,8 @@ pub use server::handler_error::{Failure, HandlerError, Result};
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{Service, serve};
+
+/// The README's program, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

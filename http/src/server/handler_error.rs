@@ -32,9 +32,9 @@ use crate::message::response::Response;
 /// });
 /// ```
 ///
-/// It is no [`std::error::Error`] itself, because the conversion of all of them would then conflict with that of
-/// itself. A value that is no error, such as a text or an `anyhow::Error`, is converted by [`new`](HandlerError::new):
-/// `.map_err(HandlerError::new)?`.
+/// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from itself.
+/// A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
+/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
