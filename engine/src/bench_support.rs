@@ -7,13 +7,14 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::config::Config;
+use crate::clock::wheel::{TimerId, Wheel};
+use crate::config::{Config, InboundMarks, OutboundMarks};
 use crate::error::{ConfigError, SendError};
 use crate::shared::chunk::Chunk;
-use crate::shared::inbound::{Inbound, InboundMarks};
-use crate::shared::mailbox::{self, Batch, Signal};
-use crate::shared::outbound::{Offered, Outbound, OutboundMarks};
-use crate::time::wheel::{TimerId, Wheel};
+use crate::shared::inbound::Inbound;
+use crate::shared::mailbox::{self, Batch};
+use crate::shared::outbound::{Offered, Outbound};
+use crate::shared::signal::Signal;
 
 /// A worker's timer wheel. Time is in ticks and is the caller's.
 pub struct TimerWheel(Wheel<u32>);

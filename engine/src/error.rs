@@ -1,7 +1,6 @@
 //! Every error of the engine: who is at fault, and how to mend it.
 
 use std::io;
-use std::net::SocketAddr;
 
 /// Why a connection ended other than by the peer's orderly end of stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,44 +122,4 @@ pub struct ConfigError {
     pub value: String,
     /// The rule it breaks.
     pub rule: &'static str,
-}
-
-/// The address of one end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Address {
-    /// An IPv4 or IPv6 socket address.
-    Ip(SocketAddr),
-    /// A Unix-domain socket (peers of these are usually unnamed).
-    Unix,
-}
-
-impl Address {
-    /// A dual-stack listener reports IPv4 peers in IPv6 form: people and limits want the former.
-    pub(crate) fn from_socket(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-                Some(v4) => Self::Ip(SocketAddr::new(v4.into(), v6.port())),
-                None => Self::Ip(address),
-            },
-            SocketAddr::V4(_) => Self::Ip(address),
-        }
-    }
-
-    /// The socket address, unless this is a Unix-domain socket.
-    pub fn ip(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use async_task::Runnable;
 
 use crate::connection::Connection;
-use crate::shared::mailbox::{self, Signal};
+use crate::shared::mailbox;
+use crate::shared::signal::Signal;
 use crate::shared::wake_scope::Turn;
 use crate::time;
 use crate::util::sync::Mutex;

@@ -11,7 +11,7 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::connection::{Connection, block_on};
+use crate::connection::{Connection, block_on::block_on};
 use crate::error::{CloseCause, ReceiveError, SendError};
 use crate::shared::chunk::Chunk;
 

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::connection::sender::{ByteSender, enqueue};
+use crate::connection::sender::ByteSender;
 use crate::error::SendError;
+use crate::shared::outbound::enqueue;
 
 /// The outbound queue of a connection, held for one sender until this is dropped: the connection's other senders wait, or
 /// are told [`SendError::Full`]; what fan-outs bring meanwhile, within the bounds of the queue, follows when it ends. The

@@ -4,13 +4,14 @@
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
 //! and the worker moves the bytes. Upgrading to another protocol is passing the `Connection` on by value.
 
+pub(crate) mod block_on;
 pub(crate) mod blocking;
 pub(crate) mod exclusive;
 pub(crate) mod sender;
 pub(crate) mod tcp_info;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,12 +23,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
+use crate::address::Address;
+use crate::clock::NEVER;
 use crate::connection::sender::ByteSender;
-use crate::driver::SocketTask;
-use crate::error::{Address, ReceiveError};
+use crate::error::ReceiveError;
+use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
+use crate::shared::command::{CloseMode, Command, SocketTask};
 use crate::shared::inbound::End;
-use crate::shared::{CloseMode, Command, ConnShared, NEVER};
 use crate::time::Timer;
 use crate::util::sync::Mutex;
 
@@ -392,26 +395,6 @@ impl Drop for Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("key", &self.link().key).field("peer", &self.peer_addr()).finish()
-    }
-}
-
-/// Runs `future` on the present thread until it completes, parking the thread while it waits: for blocking-style
-/// handlers that have a thread of their own. Never call it on one of the engine's threads.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let mut future = std::pin::pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            // A wake that came before the park makes it return at once.
-            Poll::Pending => std::thread::park(),
-        }
     }
 }
 

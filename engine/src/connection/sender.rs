@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::clock::NEVER;
 use crate::error::{CloseCause, SendError};
-use crate::shared::outbound::{Outbound, Schedule};
-use crate::shared::{CloseMode, Command, ConnShared, NEVER};
+use crate::shared::ConnShared;
+use crate::shared::command::{CloseMode, Command};
+use crate::shared::outbound::enqueue;
 use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
@@ -252,19 +254,4 @@ impl fmt::Debug for ByteSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByteSender").field("key", &self.link.key).finish()
     }
-}
-
-/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
-pub const COPY_BYTES_MAX: usize = 4096;
-
-/// Queues `head` by copy and `payload` by whichever way costs less.
-pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
-    if payload.len() > COPY_BYTES_MAX {
-        return outbound.append_shared(head, payload);
-    }
-    outbound.append(|tail| {
-        tail.reserve(head.len() + payload.len());
-        tail.extend_from_slice(head);
-        tail.extend_from_slice(&payload);
-    })
 }

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::Wake;
 
 use super::*;
-use crate::shared::inbound::InboundMarks;
-use crate::shared::mailbox::{Mailbox, Signal};
-use crate::shared::outbound::OutboundMarks;
-use crate::shared::{Clock, ConnKey, WorkerShared};
+use crate::clock::Clock;
+use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::key::ConnKey;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::signal::Signal;
+use crate::shared::worker_shared::WorkerShared;
 use crate::stats::Counters;
 
 #[derive(Default)]

@@ -14,33 +14,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-
-use crate::error::Address;
-use crate::shared::ConnKey;
+use crate::address::Address;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
+pub(crate) mod listener;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
-#[cfg(target_os = "linux")]
-mod tcp_info;
+pub(crate) mod tcp_info;
 pub(crate) mod threads;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
-
-#[cfg(target_os = "linux")]
-pub(crate) use tcp_info::read as tcp_info;
-
-/// See [`Connection::tcp_info`](crate::Connection::tcp_info).
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn tcp_info(_socket: &SockRef<'_>) -> io::Result<crate::connection::tcp_info::TcpInfo> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// A task to be run on a connection's socket, or told why it cannot be.
-pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;
 
 /// What happened, in the order in which the driver saw it.
 pub(crate) enum Event {

@@ -1,15 +1,45 @@
 //! The kernel's view of a TCP connection: `TCP_INFO` of tcp(7).
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::connection::tcp_info::TcpInfo;
+/// The state of a TCP connection as the kernel saw it at one moment (`TCP_INFO`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// The smoothed round-trip time.
+    pub round_trip: Duration,
+    /// How much it varies.
+    pub round_trip_variance: Duration,
+    /// How long an acknowledgement is waited for before data is sent again.
+    pub retransmission_timeout: Duration,
+    /// Segments that may be on their way to the peer at once.
+    pub congestion_window_segments: u32,
+    /// The bytes of a full segment.
+    pub segment_bytes: u32,
+    /// Segments sent and not acknowledged yet.
+    pub unacknowledged_segments: u32,
+    /// Segments given up as lost and not replaced yet.
+    pub lost_segments: u32,
+    /// Segments that were sent again, in all.
+    pub retransmitted_segments_total: u32,
+    /// Since data last came, to the millisecond.
+    pub since_received: Duration,
+    /// Since data last left, to the millisecond.
+    pub since_sent: Duration,
+}
 
+/// Asks the kernel.
+///
+/// # Errors
+/// `Unsupported` elsewhere than on Linux, and what getsockopt(2) answers.
+#[cfg(target_os = "linux")]
 pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and what it wrote to `len`; both
@@ -41,4 +71,10 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
         since_received: Duration::from_millis(u64::from(info.tcpi_last_data_recv)),
         since_sent: Duration::from_millis(u64::from(info.tcpi_last_data_sent)),
     })
+}
+
+/// See above.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read(_socket: &SockRef<'_>) -> io::Result<TcpInfo> {
+    Err(io::ErrorKind::Unsupported.into())
 }

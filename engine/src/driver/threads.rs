@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
-use crate::engine::listener::Listener;
-use crate::error::Address;
-use crate::shared::ConnKey;
+use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received};
+use crate::address::Address;
+use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::{Mailbox, Signal};
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
+use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
 /// The most that one read takes.
 const READ_BYTES_MAX: usize = 16 * 1024;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::{HandlerThread, WorkerThread};
-use crate::error::{Address, Error};
-use crate::shared::{Command, WorkerShared};
+use crate::address::Address;
+use crate::engine::threads::{HandlerThread, WorkerThread};
+use crate::error::Error;
+use crate::shared::command::Command;
+use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
 

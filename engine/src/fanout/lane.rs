@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::members::{Member, Members, MembershipId};
 use super::publication::Publication;
-use crate::shared::WorkerShared;
+use crate::shared::worker_shared::WorkerShared;
 use crate::util::sync::Mutex;
 
 /// What is asked of a lane.

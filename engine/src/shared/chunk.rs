@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use bytes::{Buf, Bytes};
 
 #[cfg(target_os = "linux")]
-use crate::driver::uring::buffers::Lease;
+use crate::shared::lease::Lease;
 use crate::util::buffer_pool;
 
 /// A small owned chunk is grown by later receives up to this size, so that a slow handler holds few, full chunks

@@ -7,17 +7,9 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use crate::config::InboundMarks;
 use crate::error::CloseCause;
 use crate::shared::chunk::Chunk;
-
-/// The water marks of an inbound buffer, checked: low < high in both units.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InboundMarks {
-    pub(crate) bytes_high: u32,
-    pub(crate) bytes_low: u32,
-    pub(crate) chunks_high: u32,
-    pub(crate) chunks_low: u32,
-}
 
 /// How the receiving side stands.
 ///

@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::shared::command::Command;
 use crate::shared::mailbox::Batch;
-use crate::shared::{Command, WorkerShared};
+use crate::shared::worker_shared::WorkerShared;
 
 struct Outbox {
     turns: usize,

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Phase, Receive, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::command::CloseMode;
 use crate::shared::inbound::End;
-use crate::shared::{CloseMode, ConnKey, NEVER};
+use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {

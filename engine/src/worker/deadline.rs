@@ -6,9 +6,10 @@
 use std::sync::atomic::Ordering;
 
 use super::{Conn, Due, Phase, Receive, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::shared::{ConnKey, NEVER};
+use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
     /// Acts on the deadlines that have passed and arms the timer for the next.

@@ -6,10 +6,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::{Drain, Due, Phase, Worker};
+use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::Schedule;
-use crate::shared::{Clock, ConnKey};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
 impl<D: Driver> Worker<D> {
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_spread_tells_in_proportion_and_all_at_its_end() {
-        let spread = crate::shared::TICK * 10;
+        let spread = crate::clock::TICK * 10;
         assert_eq!(share_due(100, 0, Duration::ZERO), 100);
         assert_eq!(share_due(100, 0, spread), 0);
         assert_eq!(share_due(100, 5, spread), 50);

@@ -9,8 +9,9 @@ use crate::connection::sender::ByteSender;
 use crate::driver::Driver;
 use crate::error::{CloseCause, SendError};
 use crate::fanout::{Backlog, BacklogBounds, HandOver, Key, Lane, Members};
+use crate::shared::ConnShared;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Offered, Schedule};
-use crate::shared::{ConnKey, ConnShared};
 
 /// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
 /// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's

@@ -10,19 +10,25 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::clock::Clock;
+use crate::clock::sleep_entry::SleepEntry;
+use crate::clock::wheel::{TimerId, Wheel};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver, Event};
-use crate::error::{Address, CloseCause};
+use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
+use crate::shared::ConnShared;
+use crate::shared::command::Command;
 use crate::shared::inbound::End;
+use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::Turn;
-use crate::shared::{Clock, Command, ConnKey, ConnShared, WorkerShared};
+use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
-use crate::time::SleepEntry;
-use crate::time::wheel::{TimerId, Wheel};
 
+mod backpressure;
 mod close;
 mod deadline;
 mod drain;
@@ -297,7 +303,7 @@ impl<D: Driver> Worker<D> {
             counted_paused: false,
             timer: None,
             received_at: now,
-            close_at: crate::shared::NEVER,
+            close_at: crate::clock::NEVER,
         });
         self.open += 1;
         self.shared.counters.accepted_total.add(1);

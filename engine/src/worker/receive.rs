@@ -3,9 +3,9 @@
 use super::{Phase, Receive, Worker};
 use crate::driver::{Driver, ReceiveEnd, Received};
 use crate::error::CloseCause;
-use crate::shared::ConnKey;
 use crate::shared::chunk::Chunk;
 use crate::shared::inbound::End;
+use crate::shared::key::ConnKey;
 
 /// Received buffers of at least this size move to handlers by lease; smaller ones are copied into a spare buffer, which
 /// costs less than the way back for a lease (measured: copying is within noise up to 4 KiB).
@@ -21,23 +21,6 @@ impl<D: Driver> Worker<D> {
             .then(|| marks.bytes_high.saturating_sub(conn.link.inbound.lock().bytes()).max(1));
         conn.receive = Receive::Armed;
         self.driver.arm_receive(key, budget);
-    }
-
-    /// The handler has read down to the low mark.
-    pub(super) fn resume(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key) else { return };
-        if conn.link.inbound.lock().is_paused() {
-            // Paused again before this command was taken: another one follows.
-            return;
-        }
-        self.uncount_pause(key);
-        let Some(conn) = self.conn(key) else { return };
-        conn.received_at = conn.link.worker.clock.now();
-        let armed = conn.receive != Receive::Paused;
-        // While the cancellation of the old receive is under way its end arms the new one.
-        if !armed {
-            self.arm_receive(key);
-        }
     }
 
     pub(super) fn on_received(&mut self, key: ConnKey, data: Received, more: bool) {
@@ -84,14 +67,6 @@ impl<D: Driver> Worker<D> {
         }
         if let Some(waker) = waker {
             waker.wake();
-        }
-    }
-
-    pub(super) fn uncount_pause(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key)
-            && std::mem::take(&mut conn.counted_paused)
-        {
-            self.shared.counters.paused.sub(1);
         }
     }
 

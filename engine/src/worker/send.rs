@@ -3,11 +3,12 @@
 use std::task::Waker;
 
 use super::{Phase, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::Outbound;
 use crate::shared::send_batch::SendBatch;
-use crate::shared::{ConnKey, NEVER};
 
 /// What is next for a queue whose last batch has left.
 pub(super) enum Next {

@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Accepted, Capabilities, Driver, Event, Received, SocketTask};
-use crate::error::Address;
-use crate::shared::ConnKey;
+use super::{Accepted, Capabilities, Driver, Event, Received};
+use crate::address::Address;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
 mod peer;
 mod pool;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Luck;
 use crate::driver::Received;
-use crate::shared::mailbox::Signal;
+use crate::shared::signal::Signal;
 
 enum Buffer {
     Free,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::{Luck, Peer};
 use crate::driver::{Event, ReceiveEnd, Received};
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
 const EPIPE: i32 = 32;

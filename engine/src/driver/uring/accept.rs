@@ -14,10 +14,10 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::op::{Op, Token};
 use super::slot::{Slot, SlotState};
 use super::{UringDriver, raw};
+use crate::address::Address;
+use crate::driver::listener::Listener;
 use crate::driver::{Accepted, Event};
-use crate::engine::listener::Listener;
-use crate::error::Address;
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::util::sync::Mutex;
 
 /// What a listener adds to the free slots below which multishot accepts give way to single ones: more than its queue of

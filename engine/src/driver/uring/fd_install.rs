@@ -11,8 +11,8 @@ use socket2::SockRef;
 use super::op::{Op, Token};
 use super::slot::SlotState;
 use super::{Event, UringDriver};
-use crate::driver::SocketTask;
-use crate::shared::ConnKey;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 
 impl UringDriver {
     pub(super) fn lend(&mut self, key: ConnKey, task: SocketTask) {

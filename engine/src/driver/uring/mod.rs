@@ -14,17 +14,18 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
 
-use super::{Capabilities, Driver, Event, Received, SocketTask};
+use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
-use crate::engine::listener::Listener;
-use crate::shared::ConnKey;
+use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
 mod accept;
-pub(crate) mod buffers;
-
+mod buffer_size_hint;
+mod buffers;
 mod fd_install;
 mod op;
 mod probe;

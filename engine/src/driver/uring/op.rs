@@ -9,7 +9,7 @@
 //! A completion is dispatched only on a full match: an index alone would hand the bytes of a slot's former connection
 //! to its present one.
 
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 
 /// Connections one ring can name.
 pub(super) const INDEX_MAX: u32 = (1 << 24) - 1;

@@ -15,7 +15,7 @@ use super::op::{Op, Token};
 use super::raw;
 use super::ring::Ring;
 use crate::config::UringConfig;
-use crate::shared::mailbox::Signal;
+use crate::shared::signal::Signal;
 
 /// The features a ring will use: what the kernel can do, less what the configuration turns off.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,9 +97,7 @@ fn has_receive_budget(
 ) -> io::Result<bool> {
     left.write_all(b"12345678")?;
     // SAFETY: the table lives until after the group is unregistered below.
-    unsafe {
-        ring.submitter().register_buf_ring_with_flags(buffers.table_address(), buffers.count(), PROBE_GROUP, 0)?;
-    }
+    unsafe { buffers.register(ring, PROBE_GROUP)? };
     let entry = raw::receive_multi_with_budget(types::Fd(right.as_raw_fd()), PROBE_GROUP, 4);
     let completion = run(ring, entry);
     // A kernel without budgets answers EINVAL; in case one ignores them, the socket's end ends the receive.

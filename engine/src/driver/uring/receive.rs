@@ -11,6 +11,7 @@ use std::sync::Arc;
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::UringDriver;
+use super::buffer_size_hint::BufferSizeHint;
 use super::buffers::BufferRing;
 use super::op::{Op, Token, next_sequence};
 use super::raw;
@@ -18,63 +19,16 @@ use super::ring::Ring;
 use super::slot::{Slot, SlotState};
 use crate::config::UringConfig;
 use crate::driver::{Event, ReceiveEnd, Received};
-use crate::shared::ConnKey;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::key::ConnKey;
+use crate::shared::signal::Signal;
 
 const SMALL_GROUP: u16 = 0;
 const LARGE_GROUP: u16 = 1;
 
-/// Chunks after which the older ones count half: long enough that one odd chunk decides nothing, short enough that a
-/// connection follows its peer within a few messages.
-const REMEMBERED_CHUNKS_MAX: u8 = 64;
-/// A connection leaves the large buffers when so many chunks that fit a small one come for each that does not.
-const SHORT_CHUNKS_PER_FULL: u8 = 4;
-
 /// One of so many buffers is not lent out. Copying a large chunk costs more, and nothing waits for a large buffer.
 const SMALL_KEPT_SHARE: usize = 2;
 const LARGE_KEPT_SHARE: usize = 4;
-
-/// How the receives of late filled their buffers, and so which ones the next receive draws from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BufferSizeHint {
-    /// The receive that was armed last draws from the large buffers.
-    pub(super) large: bool,
-    /// Chunks that filled a small buffer, or would have.
-    full: u8,
-    /// Chunks that did not.
-    short: u8,
-}
-
-impl BufferSizeHint {
-    fn note(&mut self, full: bool) {
-        let count = if full { &mut self.full } else { &mut self.short };
-        *count += 1;
-        if *count == REMEMBERED_CHUNKS_MAX {
-            (self.full, self.short) = (self.full / 2, self.short / 2);
-        }
-    }
-
-    /// Decides for the next receive.
-    fn choose(&mut self) {
-        if self.is_misfit() {
-            *self = Self { large: !self.large, full: 0, short: 0 };
-        }
-    }
-
-    /// Whether the other buffers would serve better.
-    fn is_misfit(&self) -> bool {
-        match self.large {
-            false => self.full > self.short,
-            true => self.short > self.full.saturating_mul(SHORT_CHUNKS_PER_FULL),
-        }
-    }
-
-    /// Whether the receive in flight, which does not end by itself, is to be ended for the sake of other buffers.
-    fn is_overdue(&self) -> bool {
-        self.full.max(self.short) >= REMEMBERED_CHUNKS_MAX / 2 && self.is_misfit()
-    }
-}
 
 /// The buffers that receives draw from.
 pub(super) struct BufferGroups {
@@ -154,7 +108,7 @@ impl BufferGroups {
     pub(super) fn take_or_request_notify(&mut self) -> usize {
         let Some(small) = &mut self.small else { return usize::MAX };
         if small.free() == 0 {
-            small.want();
+            small.notify_on_return();
         }
         small.free()
     }
@@ -177,7 +131,7 @@ fn provide(
 ) -> io::Result<Option<BufferRing>> {
     let buffers = BufferRing::new(count, buffer_bytes, Arc::clone(signal))?;
     // SAFETY: the table is kept by the driver, which drops it after its ring.
-    match unsafe { ring.submitter().register_buf_ring_with_flags(buffers.table_address(), count, group, 0) } {
+    match unsafe { buffers.register(ring, group) } {
         Ok(()) => Ok(Some(buffers)),
         Err(error) => {
             log::info!("no provided-buffer rings (before Linux 5.19), receiving into plain buffers: {error}");
@@ -296,54 +250,5 @@ impl UringDriver {
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => ReceiveEnd::Cancelled,
             errno => ReceiveEnd::Failed(errno),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `chunks` of one kind received in one receive, then what the next one draws from.
-    fn receive(fill: &mut BufferSizeHint, full: usize, short: usize) -> bool {
-        (0..full).for_each(|_| fill.note(true));
-        (0..short).for_each(|_| fill.note(false));
-        fill.choose();
-        fill.large
-    }
-
-    #[test]
-    fn a_connection_follows_the_size_of_its_messages() {
-        let mut fill = BufferSizeHint::default();
-        assert!(!receive(&mut fill, 0, 100), "small messages");
-        assert!(!receive(&mut fill, 3, 1), "one larger message is none yet");
-        while !receive(&mut fill, 16, 4) {}
-        assert!(receive(&mut fill, 4, 4), "messages of both sizes stay");
-        assert!(receive(&mut fill, 0, 4), "one small one decides nothing");
-        while receive(&mut fill, 0, 200) {}
-        assert!(!receive(&mut fill, 0, 200));
-    }
-
-    #[test]
-    fn the_past_counts_less_and_less() {
-        let mut fill = BufferSizeHint::default();
-        for _ in 0..1000 {
-            assert!(!receive(&mut fill, 0, 255));
-        }
-        let receives = (1..).find(|_| receive(&mut fill, 16, 4)).unwrap();
-        assert!(receives < 10, "followed after {receives} receives of a budget each");
-    }
-
-    #[test]
-    fn a_receive_that_does_not_end_is_ended_for_other_buffers() {
-        let mut fill = BufferSizeHint::default();
-        assert!(!(0..1000).any(|_| {
-            fill.note(false);
-            fill.is_overdue()
-        }));
-        let mut fill = BufferSizeHint::default();
-        assert!((0..100).any(|_| {
-            fill.note(true);
-            fill.is_overdue()
-        }));
     }
 }

@@ -8,7 +8,7 @@ use super::UringDriver;
 use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
 use crate::driver::Event;
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
 /// Sends wait for the whole batch: a short result means that the connection failed under it, or a signal.

@@ -1,9 +1,9 @@
 //! One slot of a ring's file table: a connection's socket and which of its operations are in flight.
 
-use crate::driver::SocketTask;
+use crate::shared::command::SocketTask;
 
 use super::accept::Arriving;
-use super::receive::BufferSizeHint;
+use super::buffer_size_hint::BufferSizeHint;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;

@@ -5,8 +5,8 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::{Offered, Outbound, OutboundMarks, Schedule, SendState};
-use crate::connection::sender::COPY_BYTES_MAX;
 use crate::error::SendError;
+use crate::shared::outbound::COPY_BYTES_MAX;
 
 impl Outbound {
     /// Holds the queue for one sender; false if it is held already.

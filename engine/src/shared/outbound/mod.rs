@@ -11,17 +11,14 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes};
 
+use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::buffer_pool;
 
-/// The water marks of an outbound queue, checked: low < high.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutboundMarks {
-    pub(crate) bytes_high: usize,
-    pub(crate) bytes_low: usize,
-}
+/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
+pub const COPY_BYTES_MAX: usize = 4096;
 
 /// How the sending side stands.
 ///
@@ -329,6 +326,18 @@ impl Outbound {
             self.segments.get_or_insert_default().push_back(Segment::Owned(tail));
         }
     }
+}
+
+/// Queues `head` by copy and `payload` by whichever way costs less.
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+    if payload.len() > COPY_BYTES_MAX {
+        return outbound.append_shared(head, payload);
+    }
+    outbound.append(|tail| {
+        tail.reserve(head.len() + payload.len());
+        tail.extend_from_slice(head);
+        tail.extend_from_slice(&payload);
+    })
 }
 
 #[cfg(test)]

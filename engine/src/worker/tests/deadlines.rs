@@ -1,9 +1,9 @@
 //! Deadlines in fake time: each fires within a tick after its time, never before, and only when it should.
 
 use super::*;
+use crate::clock::TICK;
 use crate::driver::sim::Saw;
 use crate::error::{CloseCause, SendError};
-use crate::shared::TICK;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -3,9 +3,9 @@
 use std::task::Poll;
 
 use super::*;
+use crate::clock::TICK;
 use crate::connection::sender::ByteSender;
 use crate::fanout::{DeliveryReport, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowMemberPolicy};
-use crate::shared::TICK;
 use crate::worker::fanout::TICK_MEMBERS_MAX;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };

@@ -58,7 +58,7 @@ fn what_does_not_end_is_reset_at_the_deadline() {
         let report = sim.run_to_end();
         assert_eq!((report.drained, report.forced), (0, 4));
         let took = sim.now() - began;
-        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::shared::TICK, "{took:?}");
+        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::clock::TICK, "{took:?}");
     }
 }
 

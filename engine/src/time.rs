@@ -3,21 +3,19 @@
 //! One sleep costs one entry in the wheel of the worker it belongs to, and dropping it early takes the entry out. For
 //! the deadlines of a connection use its own `set_*_deadline` calls: they cost no entry and no command a message.
 
-pub(crate) mod wheel;
-
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::clock::sleep_entry::SleepEntry;
+use crate::shared::command::Command;
 use crate::shared::wake_scope;
-use crate::shared::{Command, WorkerShared};
-use crate::time::wheel::TimerId;
-use crate::util::sync::Mutex;
+use crate::shared::worker_shared::WorkerShared;
 
-pub use crate::shared::TICK as GRANULARITY;
+pub use crate::clock::TICK as GRANULARITY;
 
 /// A handle to one worker's timers, usable from any thread.
 ///
@@ -52,8 +50,7 @@ impl Timer {
     /// Completes once `deadline` has passed.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         let tick = self.worker.clock.tick_of(deadline);
-        let state = Mutex::new(SleepState { fired: false, waker: None, timer: None });
-        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry { tick, state }), posted: false }
+        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 }
 
@@ -89,15 +86,8 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        {
-            let mut state = self.entry.state.lock();
-            if state.fired {
-                return Poll::Ready(());
-            }
-            match &mut state.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => state.waker = Some(cx.waker().clone()),
-            }
+        if self.entry.poll_fired(cx.waker()) {
+            return Poll::Ready(());
         }
         if !self.posted {
             self.posted = true;
@@ -109,42 +99,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if self.posted && !self.entry.state.lock().fired {
+        if self.posted && !self.entry.has_fired() {
             wake_scope::post(&self.worker, Command::CancelSleep(Arc::clone(&self.entry)));
-        }
-    }
-}
-
-/// One sleep as its worker sees it.
-pub(crate) struct SleepEntry {
-    pub(crate) tick: u64,
-    state: Mutex<SleepState>,
-}
-
-struct SleepState {
-    fired: bool,
-    waker: Option<Waker>,
-    timer: Option<TimerId>,
-}
-
-impl SleepEntry {
-    pub(crate) fn armed(&self, timer: TimerId) {
-        self.state.lock().timer = Some(timer);
-    }
-
-    pub(crate) fn take_timer(&self) -> Option<TimerId> {
-        self.state.lock().timer.take()
-    }
-
-    pub(crate) fn fire(&self) {
-        let waker = {
-            let mut state = self.state.lock();
-            state.fired = true;
-            state.timer = None;
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
         }
     }
 }

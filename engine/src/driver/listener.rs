@@ -6,7 +6,8 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::{Address, Error};
+use crate::address::Address;
+use crate::error::Error;
 
 /// A listening socket that accepted sockets inherit their options from.
 #[derive(Debug)]

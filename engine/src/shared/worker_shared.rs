@@ -1,0 +1,62 @@
+//! What a worker shows to other threads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::Clock;
+use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::command::Command;
+use crate::shared::mailbox::Mailbox;
+use crate::stats::Counters;
+
+/// What a worker shows to other threads.
+pub(crate) struct WorkerShared {
+    pub(crate) index: usize,
+    pub(crate) mailbox: Mailbox<Command>,
+    pub(crate) clock: Clock,
+    pub(crate) inbound: InboundMarks,
+    pub(crate) outbound: OutboundMarks,
+    pub(crate) counters: Counters,
+    /// The worker has ended: who posts a command answers it.
+    pub(crate) ended: AtomicBool,
+}
+
+impl WorkerShared {
+    /// Asks the worker for something; once it has ended, answers what can be answered without it.
+    pub(crate) fn post(&self, command: Command) {
+        self.mailbox.post(command);
+        self.look_whether_ended();
+    }
+
+    /// [`post`](Self::post) for each of `commands`, which are moved out.
+    pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
+        self.mailbox.post_all(commands);
+        self.look_whether_ended();
+    }
+
+    fn look_whether_ended(&self) {
+        // The mailbox's lock orders this after the worker's last look, or that look after the command.
+        if self.ended.load(Ordering::Relaxed) {
+            self.answer_all();
+        }
+    }
+
+    /// The worker has taken its last look.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.answer_all();
+    }
+
+    /// Answers commands that no worker will take: nobody may wait for ever.
+    fn answer_all(&self) {
+        let mut commands = Vec::new();
+        self.mailbox.take(&mut commands);
+        for command in commands {
+            match command {
+                Command::Sleep(entry) => entry.fire(),
+                Command::FanOut(lane) => lane.abandon(),
+                Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Pausing and resuming: a connection whose handler does not keep up is not received from.
+//!
+//! The push that reaches the high mark pauses the inbound buffer (`receive`); the handler that pops down to the low mark
+//! sends one `Resume`. Meanwhile the peer's TCP window closes.
+
+use super::{Receive, Worker};
+use crate::driver::Driver;
+use crate::shared::key::ConnKey;
+
+impl<D: Driver> Worker<D> {
+    /// The handler has read down to the low mark.
+    pub(super) fn resume(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.link.inbound.lock().is_paused() {
+            // Paused again before this command was taken: another one follows.
+            return;
+        }
+        self.uncount_pause(key);
+        let Some(conn) = self.conn(key) else { return };
+        conn.received_at = conn.link.worker.clock.now();
+        let armed = conn.receive != Receive::Paused;
+        // While the cancellation of the old receive is under way its end arms the new one.
+        if !armed {
+            self.arm_receive(key);
+        }
+    }
+
+    pub(super) fn uncount_pause(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key)
+            && std::mem::take(&mut conn.counted_paused)
+        {
+            self.shared.counters.paused.sub(1);
+        }
+    }
+}
