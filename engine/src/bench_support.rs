@@ -21,7 +21,7 @@ pub struct TimerWheel(Wheel<u32>);
 
 /// Names a timer until it fires or is removed.
 #[derive(Clone, Copy, Debug)]
-pub struct Timer(TimerId);
+pub struct WheelTimer(TimerId);
 
 impl TimerWheel {
     /// An empty wheel at tick `now`.
@@ -31,12 +31,12 @@ impl TimerWheel {
     }
 
     /// Arms a timer; `payload` is what it fires with.
-    pub fn insert(&mut self, deadline: u64, payload: u32) -> Timer {
-        Timer(self.0.insert(deadline, payload))
+    pub fn insert(&mut self, deadline: u64, payload: u32) -> WheelTimer {
+        WheelTimer(self.0.insert(deadline, payload))
     }
 
     /// Disarms a timer; `None` if it has fired.
-    pub fn remove(&mut self, timer: Timer) -> Option<u32> {
+    pub fn remove(&mut self, timer: WheelTimer) -> Option<u32> {
         self.0.remove(timer.0)
     }
 
@@ -159,7 +159,7 @@ impl OutboundQueue {
     /// There is no space.
     pub fn append(&mut self, bytes_max: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         self.outbound.check_space(bytes_max, &self.marks)?;
-        let _told = self.outbound.append(encode);
+        let _schedule = self.outbound.append(encode);
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl OutboundQueue {
     /// There is no space.
     pub fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         self.outbound.check_space(head.len() + payload.len(), &self.marks)?;
-        let _told = self.outbound.append_shared(head, payload);
+        let _schedule = self.outbound.append_shared(head, payload);
         Ok(())
     }
 

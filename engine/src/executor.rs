@@ -162,7 +162,7 @@ impl Executor {
             });
         }
         for connection in self.connections.drain(..) {
-            time::enter_first(&connection.sender().link.worker);
+            time::enter_first(&connection.sender().shared.worker);
             (self.start)(connection, &self.queue);
         }
     }

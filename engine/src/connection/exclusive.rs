@@ -20,10 +20,10 @@ use crate::shared::outbound::enqueue;
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
 /// # async fn example(connection: &Connection) -> Result<(), SendError> {
-/// let hold = connection.sender().hold().await?;
+/// let exclusive = connection.sender().exclusive().await?;
 /// for part in [&b"one "[..], b"thing"] {
-///     std::future::poll_fn(|cx| hold.poll_ready(cx, part.len())).await?;
-///     hold.try_append(part.len(), |out| out.extend_from_slice(part))?;
+///     std::future::poll_fn(|cx| exclusive.poll_ready(cx, part.len())).await?;
+///     exclusive.try_append(part.len(), |out| out.extend_from_slice(part))?;
 /// }
 /// # Ok(())
 /// # }
@@ -37,13 +37,13 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn hold(&self) -> Result<ExclusiveSender, SendError> {
-        poll_fn(|cx| self.poll_hold(cx)).await
+    pub async fn exclusive(&self) -> Result<ExclusiveSender, SendError> {
+        poll_fn(|cx| self.poll_exclusive(cx)).await
     }
 
-    fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        if outbound.hold()? {
+    fn poll_exclusive(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        if outbound.begin_exclusive()? {
             return Poll::Ready(Ok(ExclusiveSender { sender: self.clone() }));
         }
         outbound.add_waker(cx.waker());
@@ -55,23 +55,23 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`try_append`](Self::try_append).
-    pub fn try_append_between(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+    pub fn try_append_interleaved(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space_held(len, &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space_exclusive(len, &self.shared.worker.outbound)?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Ready when [`try_append_between`](Self::try_append_between) has space for `len` bytes.
+    /// Ready when [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn poll_ready_between(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.check_space_held(len, &self.link.worker.outbound) {
+    pub fn poll_ready_interleaved(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        match outbound.check_space_exclusive(len, &self.shared.worker.outbound) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -87,7 +87,7 @@ impl ExclusiveSender {
     /// # Errors
     /// As [`ByteSender::send`].
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        self.sender.poll_ready_between(cx, len)
+        self.sender.poll_ready_interleaved(cx, len)
     }
 
     /// As [`ByteSender::try_append`].
@@ -95,7 +95,7 @@ impl ExclusiveSender {
     /// # Errors
     /// As there.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        self.sender.try_append_between(len, encode)
+        self.sender.try_append_interleaved(len, encode)
     }
 
     /// As [`ByteSender::try_append_with`].
@@ -103,13 +103,13 @@ impl ExclusiveSender {
     /// # Errors
     /// As there.
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let link = &self.sender.link;
+        let shared = &self.sender.shared;
         let schedule = {
-            let mut outbound = link.outbound.lock();
-            outbound.check_space_held(head.len() + payload.len(), &link.worker.outbound)?;
+            let mut outbound = shared.outbound.lock();
+            outbound.check_space_exclusive(head.len() + payload.len(), &shared.worker.outbound)?;
             enqueue(&mut outbound, head, payload)
         };
-        link.tell(schedule);
+        shared.notify(schedule);
         Ok(())
     }
 
@@ -121,8 +121,8 @@ impl ExclusiveSender {
 
 impl Drop for ExclusiveSender {
     fn drop(&mut self) {
-        let (schedule, waiting) = self.sender.link.outbound.lock().release();
-        self.sender.link.tell(schedule);
+        let (schedule, waiting) = self.sender.shared.outbound.lock().end_exclusive();
+        self.sender.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
 }

@@ -71,12 +71,12 @@ fn id_of(waker: &Waker) -> WakerId {
 }
 
 impl Connection {
-    pub(crate) fn new(link: Arc<ConnShared>) -> Self {
-        Self { sender: ByteSender { link }, unread: None, waiting: (0, 0), turn_chunks: 0 }
+    pub(crate) fn new(shared: Arc<ConnShared>) -> Self {
+        Self { sender: ByteSender { shared }, unread: None, waiting: (0, 0), turn_chunks: 0 }
     }
 
-    fn link(&self) -> &ConnShared {
-        &self.sender.link
+    fn shared(&self) -> &ConnShared {
+        &self.sender.shared
     }
 
     /// The next received bytes, in order; `None` at the peer's end of stream (everything it sent has been received).
@@ -97,12 +97,12 @@ impl Connection {
         if let Some(chunk) = self.unread.take() {
             return Poll::Ready(Ok(Some(chunk)));
         }
-        let link = &self.sender.link;
-        if link.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(link) {
+        let shared = &self.sender.shared;
+        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(shared) {
             self.turn_chunks = 0;
             return Poll::Pending;
         }
-        let mut inbound = link.inbound.lock();
+        let mut inbound = shared.inbound.lock();
         if self.turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
             self.turn_chunks = 0;
             drop(inbound);
@@ -111,15 +111,15 @@ impl Connection {
         }
         if let Some(chunk) = inbound.pop() {
             self.turn_chunks += 1;
-            let resume = inbound.take_resume(&link.worker.inbound);
+            let resume = inbound.take_resume(&shared.worker.inbound);
             if inbound.is_empty() && inbound.end() == End::Open {
                 // It is likely to wait next: then it need not take the lock again to say so.
-                link.await_input(&mut inbound, cx.waker());
+                shared.park_reader(&mut inbound, cx.waker());
                 self.waiting = id_of(cx.waker());
             }
             drop(inbound);
             if resume {
-                link.post(Command::Resume(link.key));
+                shared.post(Command::Resume(shared.key));
             }
             return Poll::Ready(Ok(Some(chunk)));
         }
@@ -129,11 +129,11 @@ impl Connection {
             End::Open => {}
         }
         // Looked at with the lock held: the timer fires under it too, so its wake is not lost between the two.
-        if is_read_overdue(link) {
+        if is_read_overdue(shared) {
             return Poll::Ready(Err(ReceiveError::Deadline));
         }
         self.turn_chunks = 0;
-        link.await_input(&mut inbound, cx.waker());
+        shared.park_reader(&mut inbound, cx.waker());
         self.waiting = id_of(cx.waker());
         Poll::Pending
     }
@@ -223,25 +223,25 @@ impl Connection {
 
     /// The peer's address, captured at accept and readable for the connection's whole life.
     pub fn peer_addr(&self) -> Address {
-        self.link().peer
+        self.shared().peer
     }
 
     /// The address the peer connected to.
     pub fn local_addr(&self) -> Address {
-        *self.link().local
+        *self.shared().local
     }
 
     /// From `deadline` on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while nothing is buffered.
     /// `None` (the default) waits for ever. Cheap enough to renew for each message.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.read, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// The same with a deadline `timeout` from now.
     pub fn set_read_timeout(&self, timeout: Duration) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.read, link.worker.clock.tick_from_now(timeout));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.read, shared.worker.clock.tick_from_now(timeout));
     }
 
     /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever
@@ -257,31 +257,31 @@ impl Connection {
     /// Progress is seen when a batch of queued bytes (under 512 KiB) is all in the kernel's hands, so a peer must take
     /// that much in `timeout`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        self.link().set_stall(timeout);
+        self.shared().set_stall(timeout);
     }
 
     /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing was received for `timeout`. `None` (the
     /// default) never does. Time during which receiving is paused for backpressure counts as activity, and after the
     /// peer's end of stream the timeout is over.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
-        self.link().set_idle(timeout);
+        self.shared().set_idle(timeout);
     }
 
     /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, whatever happens on it.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.lifetime, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// Whether a graceful shutdown has begun: finish what is in hand and drop the connection.
     pub fn is_draining(&self) -> bool {
-        self.link().is_draining()
+        self.shared().is_draining()
     }
 
     /// Ready once a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inbound = self.sender.link.inbound.lock();
+        let mut inbound = self.sender.shared.inbound.lock();
         // A connection that has failed is told nothing any more.
         if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
@@ -294,19 +294,19 @@ impl Connection {
     /// Sets what the engine itself queues as the last bytes of this connection when a graceful shutdown begins, even
     /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`](crate::SendError::Finished). Empty for none.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = self.link().end_outbound(|outbound| {
+        let schedule = self.shared().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was known still says it.
-            self.is_draining().then(|| outbound.say_farewell())
+            self.is_draining().then(|| outbound.queue_farewell())
         });
         if let Some(schedule) = schedule {
-            self.link().tell(schedule);
+            self.shared().notify(schedule);
         }
     }
 
     /// The timers of this connection's worker.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.link().worker))
+        Timer::new(Arc::clone(&self.shared().worker))
     }
 
     /// Runs `task` on the connection's socket, on its worker's thread, and returns what it returned: socket options and
@@ -326,7 +326,7 @@ impl Connection {
         &self,
         task: impl FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let slot = Arc::new(Mutex::new(Slot { answer: None, waker: None }));
+        let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
         let fill = Arc::clone(&slot);
         let answer: SocketTask = Box::new(move |socket| {
             // The worker and its other connections outlive a panic in the application's code.
@@ -339,7 +339,7 @@ impl Connection {
                 waker.wake();
             }
         });
-        self.link().post(Command::Socket(self.link().key, answer));
+        self.shared().post(Command::Socket(self.shared().key, answer));
         poll_fn(move |cx| {
             let mut slot = slot.lock();
             match slot.answer.take() {
@@ -360,41 +360,41 @@ impl Connection {
 
     /// Bytes received and not yet read by the handler.
     pub fn inbound_bytes(&self) -> usize {
-        self.link().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
+        self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     /// Whether receiving is paused because the inbound buffer reached its high mark.
     pub fn is_paused(&self) -> bool {
-        self.link().inbound.lock().is_paused()
+        self.shared().inbound.lock().is_paused()
     }
 
     /// How often receiving was paused.
     pub fn pauses_total(&self) -> u32 {
-        self.link().inbound.lock().pauses()
+        self.shared().inbound.lock().pauses()
     }
 }
 
-fn is_read_overdue(link: &ConnShared) -> bool {
-    link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now()
+fn is_read_overdue(shared: &ConnShared) -> bool {
+    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.now()
 }
 
-struct Slot<T> {
+struct SocketAnswer<T> {
     answer: Option<io::Result<T>>,
     waker: Option<Waker>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let link = self.link();
-        link.inbound.lock().discard();
-        link.outbound.lock().expect_end();
-        link.post(Command::Close(link.key, CloseMode::Orderly));
+        let shared = self.shared();
+        shared.inbound.lock().discard();
+        shared.outbound.lock().expect_end();
+        shared.post(Command::Close(shared.key, CloseMode::Orderly));
     }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("key", &self.link().key).field("peer", &self.peer_addr()).finish()
+        f.debug_struct("Connection").field("key", &self.shared().key).field("peer", &self.peer_addr()).finish()
     }
 }
 

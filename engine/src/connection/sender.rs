@@ -25,7 +25,7 @@ use crate::time::Timer;
 /// the high mark passes alone.
 #[derive(Clone)]
 pub struct ByteSender {
-    pub(crate) link: Arc<ConnShared>,
+    pub(crate) shared: Arc<ConnShared>,
 }
 
 impl ByteSender {
@@ -54,8 +54,8 @@ impl ByteSender {
     /// queue wakes `waker` when there may be space.
     fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            if let Err(error) = outbound.check_space(bytes.len(), &self.link.worker.outbound) {
+            let mut outbound = self.shared.outbound.lock();
+            if let Err(error) = outbound.check_space(bytes.len(), &self.shared.worker.outbound) {
                 if let (SendError::Full, Some(waker)) = (error, waker) {
                     outbound.add_waker(waker);
                 }
@@ -63,7 +63,7 @@ impl ByteSender {
             }
             enqueue(&mut outbound, &[], bytes.clone())
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -72,8 +72,8 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.check_space(len, &self.link.worker.outbound) {
+        let mut outbound = self.shared.outbound.lock();
+        match outbound.check_space(len, &self.shared.worker.outbound) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -87,7 +87,7 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
+        self.shared.outbound.lock().check_space(len, &self.shared.worker.outbound)
     }
 
     /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
@@ -97,11 +97,11 @@ impl ByteSender {
     /// As [`try_send`](Self::try_send); `encode` has then not run.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space(len, &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space(len, &self.shared.worker.outbound)?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -113,11 +113,11 @@ impl ByteSender {
     /// As [`send`](Self::send); `encode` has then not run.
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
+            let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -127,11 +127,11 @@ impl ByteSender {
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space(head.len() + payload.len(), &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space(head.len() + payload.len(), &self.shared.worker.outbound)?;
             enqueue(&mut outbound, head, payload)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -141,11 +141,11 @@ impl ByteSender {
     /// As [`send`](Self::send).
     pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
+            let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
             enqueue(&mut outbound, head, payload)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -156,16 +156,16 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send): of several callers exactly one succeeds.
     pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let (schedule, waiting) = self.link.end_outbound(|outbound| {
+        let (schedule, waiting) = self.shared.end_outbound(|outbound| {
             outbound.check_open()?;
             // The append schedules; finishing adds nothing to tell.
             let schedule = outbound.append(encode);
             let _ = outbound.finish(false);
             Ok((schedule, outbound.take_wakers()))
         })?;
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         // From now on the reader may have less patience; the locks are never held together.
-        let reader = self.link.take_reader(&mut self.link.inbound.lock());
+        let reader = self.shared.take_reader(&mut self.shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
@@ -175,7 +175,7 @@ impl ByteSender {
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
     pub async fn flush(&self) -> Result<(), SendError> {
-        let end = self.link.outbound.lock().accepted_end();
+        let end = self.shared.outbound.lock().accepted_end();
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
@@ -184,12 +184,12 @@ impl ByteSender {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let end = self.link.outbound.lock().accepted_end();
+        let end = self.shared.outbound.lock().accepted_end();
         self.poll_sent(cx, end)
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
-        match self.link.outbound.lock().check_sent(end, cx.waker()) {
+        match self.shared.outbound.lock().check_sent(end, cx.waker()) {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
@@ -199,14 +199,14 @@ impl ByteSender {
     /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
     /// [`SendError::Finished`].
     pub fn shutdown_write(&self) {
-        let (schedule, waiting) = self.link.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
-        self.link.tell(schedule);
+        let (schedule, waiting) = self.shared.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
+        self.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
     pub fn abort(&self) {
-        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
+        self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
     /// Wakes `waker` once the connection is closed, and at once if it is; each call adds one, until then.
@@ -214,7 +214,7 @@ impl ByteSender {
     /// Closed is a connection that failed, was aborted, or has ended in order: then everything has been sent, and the peer's
     /// FIN has come or was waited for long enough.
     pub fn wake_when_closed(&self, waker: &Waker) {
-        let waits = self.link.outbound.lock().wake_at_close(waker);
+        let waits = self.shared.outbound.lock().wake_at_close(waker);
         if !waits {
             waker.wake_by_ref();
         }
@@ -222,13 +222,13 @@ impl ByteSender {
 
     /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        let link = &self.link;
-        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// The timers of this connection's worker.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.link.worker))
+        Timer::new(Arc::clone(&self.shared.worker))
     }
 
     /// Whether bytes may still be queued, space aside.
@@ -236,22 +236,22 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn check_open(&self) -> Result<(), SendError> {
-        self.link.outbound.lock().check_open()
+        self.shared.outbound.lock().check_open()
     }
 
     /// Whether the connection takes no more bytes: it is finished or closed.
     pub fn is_finished(&self) -> bool {
-        self.link.is_finished()
+        self.shared.is_finished()
     }
 
     /// Bytes accepted and not yet in the kernel's hands.
     pub fn outbound_bytes(&self) -> usize {
-        self.link.outbound.lock().bytes()
+        self.shared.outbound.lock().bytes()
     }
 }
 
 impl fmt::Debug for ByteSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByteSender").field("key", &self.link.key).finish()
+        f.debug_struct("ByteSender").field("key", &self.shared.key).finish()
     }
 }

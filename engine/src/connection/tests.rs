@@ -38,10 +38,10 @@ fn connection() -> Connection {
 
 /// What the worker does with a received chunk.
 fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
-    let link = connection.link();
-    let mut inbound = link.inbound.lock();
+    let shared = connection.shared();
+    let mut inbound = shared.inbound.lock();
     inbound.push(Chunk::from(vec![0; bytes]));
-    link.take_reader(&mut inbound)
+    shared.take_reader(&mut inbound)
 }
 
 /// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
@@ -60,9 +60,9 @@ fn a_quiet_reader_is_woken_where_it_polled_last() {
         assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
     }
     // With the last chunk taken it already waits: here for the end of the stream, without another poll.
-    let link = connection.link();
-    link.inbound.lock().finish(End::Eof);
-    link.take_reader(&mut link.inbound.lock()).expect("the reader waits").wake();
+    let shared = connection.shared();
+    shared.inbound.lock().finish(End::Eof);
+    shared.take_reader(&mut shared.inbound.lock()).expect("the reader waits").wake();
     assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
 }
 
@@ -72,7 +72,7 @@ fn a_quiet_reader_sees_its_deadline() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connection.poll_receive(&mut cx).is_pending());
     connection.set_read_deadline(Some(Instant::now()));
-    connection.link().worker.clock.set(Duration::from_secs(1));
+    connection.shared().worker.clock.set(Duration::from_secs(1));
     assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
 }
 

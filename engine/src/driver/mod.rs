@@ -120,7 +120,7 @@ pub(crate) trait Driver {
     fn lease(&mut self, received: Received) -> Chunk;
     fn recycle(&mut self, received: Received);
     /// Receive buffers that are free for starved connections; when none is, the signal is raised once one comes back.
-    fn buffers_free(&mut self) -> usize;
+    fn buffers_free_or_notify(&mut self) -> usize;
 
     /// Starts what was asked for and waits until something completes, the signal is raised or `timeout` passes
     /// (`None`: for ever; zero: does not wait), then appends what has completed.

@@ -340,7 +340,7 @@ impl Driver for ThreadsDriver {
 
     fn recycle(&mut self, _received: Received) {}
 
-    fn buffers_free(&mut self) -> usize {
+    fn buffers_free_or_notify(&mut self) -> usize {
         usize::MAX
     }
 

@@ -169,7 +169,7 @@ impl Starting {
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
-                shared: ready.shared,
+                worker_shared: ready.worker_shared,
                 connections_max: ready.capabilities.connections_max,
             });
         }

@@ -17,7 +17,7 @@ use crate::stats::WorkerStats;
 /// A worker's thread and what it shows.
 pub(crate) struct WorkerHandle {
     pub(crate) thread: WorkerThread,
-    pub(crate) shared: Arc<WorkerShared>,
+    pub(crate) worker_shared: Arc<WorkerShared>,
     pub(crate) connections_max: usize,
 }
 
@@ -50,12 +50,12 @@ impl Running {
 
     /// The counters of each worker.
     pub fn stats(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(|worker| worker.shared.counters.snapshot()).collect()
+        self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
     }
 
     /// A handle that begins a shutdown or reads the counters from elsewhere.
     pub fn handle(&self) -> Handle {
-        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.shared)).collect() }
+        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.worker_shared)).collect() }
     }
 
     fn begin_shutdown(&self, shutdown: Shutdown) {
@@ -74,8 +74,8 @@ impl Running {
         for worker in self.workers {
             match worker.thread.join() {
                 Ok(Ok(part)) => report.add(part),
-                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.shared.index),
-                Err(_) => log::error!("worker {} panicked", worker.shared.index),
+                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.worker_shared.index),
+                Err(_) => log::error!("worker {} panicked", worker.worker_shared.index),
             }
         }
         let deadline = Instant::now() + HANDLERS_END_TIMEOUT;

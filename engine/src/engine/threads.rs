@@ -24,8 +24,8 @@ use crate::util::biased_lock;
 use crate::worker::Worker;
 
 /// What a worker's thread reports once it is set up.
-pub(super) struct Ready {
-    pub(super) shared: Arc<WorkerShared>,
+pub(super) struct WorkerReady {
+    pub(super) worker_shared: Arc<WorkerShared>,
     pub(super) capabilities: Capabilities,
     pub(super) handler: Option<HandlerThread>,
 }
@@ -50,7 +50,7 @@ pub(super) struct WorkerSetup {
 pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
 
 impl WorkerSetup {
-    pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, Ready), Error> {
+    pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, WorkerReady), Error> {
         let (ready, report) = channel();
         let name = format!("tidegate-worker-{}", self.index);
         let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
@@ -62,7 +62,7 @@ impl WorkerSetup {
         }
     }
 
-    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<Ready>>) -> io::Result<ShutdownReport> {
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) -> io::Result<ShutdownReport> {
         if self.checked.config.pin {
             pin(self.index);
         }
@@ -88,7 +88,7 @@ impl WorkerSetup {
         self,
         driver: io::Result<D>,
         listeners: usize,
-        ready: &Sender<io::Result<Ready>>,
+        ready: &Sender<io::Result<WorkerReady>>,
     ) -> io::Result<ShutdownReport> {
         let driver = match driver {
             Ok(driver) => driver,
@@ -97,7 +97,7 @@ impl WorkerSetup {
                 return Ok(ShutdownReport::default());
             }
         };
-        let shared = Arc::new(WorkerShared {
+        let worker_shared = Arc::new(WorkerShared {
             index: self.index,
             mailbox: Mailbox::new(driver.signal()),
             clock: Clock::new(self.epoch),
@@ -106,7 +106,7 @@ impl WorkerSetup {
             counters: Counters::default(),
             ended: AtomicBool::new(false),
         });
-        time::enter(&shared);
+        time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal()) {
             Ok(handlers) => handlers,
@@ -116,8 +116,8 @@ impl WorkerSetup {
             }
         };
         let config = Arc::new(self.checked.config.clone());
-        let worker = Worker::new(driver, Arc::clone(&shared), config, listeners, queues, inline);
-        let _ = ready.send(Ok(Ready { shared, capabilities, handler }));
+        let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
+        let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler }));
         worker.run()
     }
 

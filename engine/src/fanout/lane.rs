@@ -73,19 +73,19 @@ pub(super) struct Inbox<T>(Mutex<Waiting<T>>);
 struct Waiting<T> {
     items: Vec<T>,
     /// The consumer was told and has not let the queue rest since.
-    told: bool,
+    notified: bool,
 }
 
 impl<T> Inbox<T> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Waiting { items: Vec::new(), told: false }))
+        Self(Mutex::new(Waiting { items: Vec::new(), notified: false }))
     }
 
     /// Queues an item; true if the consumer must be told.
     pub(super) fn push(&self, item: T) -> bool {
         let mut waiting = self.0.lock();
         waiting.items.push(item);
-        !std::mem::replace(&mut waiting.told, true)
+        !std::mem::replace(&mut waiting.notified, true)
     }
 
     /// Moves what is queued into `into`, which must be empty; there may be nothing.
@@ -99,7 +99,7 @@ impl<T> Inbox<T> {
         debug_assert!(into.is_empty());
         let mut waiting = self.0.lock();
         if waiting.items.is_empty() {
-            waiting.told = false;
+            waiting.notified = false;
             return false;
         }
         std::mem::swap(&mut waiting.items, into);
@@ -117,13 +117,13 @@ mod loom_tests {
     fn loom_no_item_stays_in_a_resting_inbox() {
         loom::model(|| {
             let inbox = Arc::new(Inbox::new());
-            let told = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+            let notified = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
             let producers: Vec<_> = (0..2)
                 .map(|item| {
-                    let (inbox, told) = (Arc::clone(&inbox), Arc::clone(&told));
+                    let (inbox, notified) = (Arc::clone(&inbox), Arc::clone(&notified));
                     loom::thread::spawn(move || {
                         if inbox.push(item) {
-                            told.fetch_add(1, Ordering::SeqCst);
+                            notified.fetch_add(1, Ordering::SeqCst);
                         }
                     })
                 })
@@ -136,14 +136,14 @@ mod loom_tests {
                 }
             };
             // The consumer works once for each time it was told, as a worker does for each command.
-            if told.load(Ordering::SeqCst) > rests {
+            if notified.load(Ordering::SeqCst) > rests {
                 rests += 1;
                 work(&mut seen);
             }
             for producer in producers {
                 producer.join().unwrap();
             }
-            while told.load(Ordering::SeqCst) > rests {
+            while notified.load(Ordering::SeqCst) > rests {
                 rests += 1;
                 work(&mut seen);
             }

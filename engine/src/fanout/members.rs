@@ -48,9 +48,9 @@ impl Presence {
 
 /// One connection in one fan-out.
 pub(super) struct Member {
-    pub(super) link: Arc<ConnShared>,
+    pub(super) shared: Arc<ConnShared>,
     pub(super) id: MemberId,
-    pub(super) serial: MembershipId,
+    pub(super) membership_id: MembershipId,
     pub(super) options: JoinOptions,
     pub(super) presence: Arc<Presence>,
     /// Numbers of the first message that it gets, and of the first that it does not.
@@ -59,23 +59,28 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(link: Arc<ConnShared>, id: MemberId, serial: MembershipId, options: JoinOptions) -> Self {
-        Self { link, id, serial, options, presence: Arc::default(), from: 0, to: u64::MAX }
+    pub(super) fn new(
+        shared: Arc<ConnShared>,
+        id: MemberId,
+        membership_id: MembershipId,
+        options: JoinOptions,
+    ) -> Self {
+        Self { shared, id, membership_id, options, presence: Arc::default(), from: 0, to: u64::MAX }
     }
 }
 
 /// What the worker does for its members.
 pub(crate) trait HandOver {
     /// Queues `bytes` for a connection, or says why not.
-    fn hand_over(&mut self, link: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
+    fn hand_over(&mut self, shared: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
     /// Whether something is kept for a connection.
-    fn has_kept(&self, link: &ConnShared) -> bool;
+    fn has_backlog(&self, shared: &ConnShared) -> bool;
     /// Keeps `bytes` for a connection until its queue has space.
-    fn keep(&mut self, link: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
+    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
     /// Ends a connection at once.
-    fn abort(&mut self, link: &Arc<ConnShared>);
+    fn abort(&mut self, shared: &Arc<ConnShared>);
     /// Queues the last bytes of a connection, whatever its mark.
-    fn finish(&mut self, link: &Arc<ConnShared>, last: &[u8]);
+    fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]);
 }
 
 /// See the module.
@@ -88,7 +93,7 @@ pub(crate) struct Members {
     pending: VecDeque<Arc<Publication>>,
     /// Numbers of messages that begin a round. Who has left may be back before a round that is still for its former
     /// membership: members are in no order, so one round may not be for both.
-    cuts: VecDeque<u64>,
+    round_boundaries: VecDeque<u64>,
     /// The number of the next message to be published.
     next: u64,
     round: Option<Round>,
@@ -98,7 +103,7 @@ pub(crate) struct Members {
 impl Members {
     /// Goes on for `budget` members at most, and takes what it used from it; false once there is nothing to do, and the
     /// lane rests.
-    pub(crate) fn walk(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
+    pub(crate) fn deliver(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
         loop {
             if self.round.is_none() && !self.begin_round(lane) {
                 return false;
@@ -109,7 +114,7 @@ impl Members {
                 }
                 *budget -= 1;
                 if let Some(soon) = self.members.get(index + MEMBERS_AHEAD) {
-                    prefetch(&*soon.link);
+                    prefetch(&*soon.shared);
                 }
                 self.serve(index, lane, worker);
                 if let Some(round) = &mut self.round {
@@ -139,11 +144,11 @@ impl Members {
             return false;
         }
         let first = self.next - self.pending.len() as u64;
-        while self.cuts.front().is_some_and(|cut| *cut <= first) {
-            self.cuts.pop_front();
+        while self.round_boundaries.front().is_some_and(|boundary| *boundary <= first) {
+            self.round_boundaries.pop_front();
         }
-        let until_cut = self.cuts.front().map_or(usize::MAX, |cut| (cut - first) as usize);
-        let count = joinable(&self.pending).min(until_cut);
+        let until_boundary = self.round_boundaries.front().map_or(usize::MAX, |boundary| (boundary - first) as usize);
+        let count = joinable(&self.pending).min(until_boundary);
         let publications: Vec<_> = self.pending.drain(..count).collect();
         self.round = Some(Round::new(publications, first, self.members.len()));
         true
@@ -153,17 +158,17 @@ impl Members {
         match op {
             Op::Join(mut member) => {
                 member.from = self.next;
-                if !self.leaving.is_empty() && self.cuts.back() != Some(&self.next) {
-                    self.cuts.push_back(self.next);
+                if !self.leaving.is_empty() && self.round_boundaries.back() != Some(&self.next) {
+                    self.round_boundaries.push_back(self.next);
                 }
-                self.places.insert(member.serial, self.members.len());
+                self.places.insert(member.membership_id, self.members.len());
                 self.members.push(member);
             }
-            Op::Leave(serial) => {
-                let Some(place) = self.places.get(&serial) else { return };
+            Op::Leave(membership_id) => {
+                let Some(place) = self.places.get(&membership_id) else { return };
                 let member = &mut self.members[*place];
                 member.to = member.to.min(self.next);
-                self.leaving.push(serial);
+                self.leaving.push(membership_id);
                 if self.pending.is_empty() {
                     self.remove_leavers(lane);
                 }
@@ -180,9 +185,9 @@ impl Members {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.options.queue_bytes_max;
         // What is kept goes first.
-        let behind = member.options.slow.backlog_max().is_some() && worker.has_kept(&member.link);
+        let behind = member.options.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
-            match worker.hand_over(&member.link, round.bytes_for(member), bytes_max) {
+            match worker.hand_over(&member.shared, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
                 // Some of it may have space.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
@@ -200,7 +205,7 @@ impl Members {
             }
             let handed_over = match behind {
                 true => Err(SendError::Full),
-                false => worker.hand_over(&member.link, &round.message(number, member), bytes_max),
+                false => worker.hand_over(&member.shared, &round.message(number, member), bytes_max),
             };
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
@@ -218,7 +223,7 @@ impl Members {
         let member = &mut self.members[index];
         member.to = 0;
         member.presence.end(lane);
-        self.leaving.push(member.serial);
+        self.leaving.push(member.membership_id);
     }
 
     fn end_round(&mut self, lane: &Lane) {
@@ -231,16 +236,16 @@ impl Members {
     fn remove_leavers(&mut self, lane: &Lane) {
         let done = self.next - self.pending.len() as u64;
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|serial| {
-            let Some(&place) = self.places.get(serial) else { return false };
+        leaving.retain(|membership_id| {
+            let Some(&place) = self.places.get(membership_id) else { return false };
             if self.members[place].to > done {
                 return true;
             }
             self.members[place].presence.end(lane);
             self.members.swap_remove(place);
-            self.places.remove(serial);
+            self.places.remove(membership_id);
             if let Some(moved) = self.members.get(place) {
-                self.places.insert(moved.serial, place);
+                self.places.insert(moved.membership_id, place);
             }
             false
         });

@@ -80,10 +80,10 @@ pub enum PublishError {
 /// ```
 #[derive(Clone)]
 pub struct FanOut {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
-struct Shared {
+struct Inner {
     budget: PublishBudget,
     /// One for each worker that had a member. Held while something is put into all of them, so that all have it in the
     /// same order.
@@ -93,39 +93,39 @@ struct Shared {
 impl FanOut {
     /// Without members; what is published counts on `budget`.
     pub fn new(budget: PublishBudget) -> Self {
-        Self { shared: Arc::new(Shared { budget, lanes: Mutex::new(Vec::new()) }) }
+        Self { inner: Arc::new(Inner { budget, lanes: Mutex::new(Vec::new()) }) }
     }
 
     /// The budget it was made with.
     pub fn budget(&self) -> &PublishBudget {
-        &self.shared.budget
+        &self.inner.budget
     }
 
     /// Makes a connection a member until the [`Membership`] is dropped: it gets every message published from now on. A
     /// connection that joins twice is two members.
     pub fn join(&self, sender: &ByteSender, id: MemberId, options: JoinOptions) -> Membership {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let member = Member::new(Arc::clone(&sender.link), id, serial, options);
+        let membership_id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let member = Member::new(Arc::clone(&sender.shared), id, membership_id, options);
         let presence = Arc::clone(&member.presence);
-        let (lane, tell) = {
-            let mut lanes = self.shared.lanes.lock();
-            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.link.worker)) {
+        let (lane, needs_notify) = {
+            let mut lanes = self.inner.lanes.lock();
+            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.shared.worker)) {
                 Some(lane) => Arc::clone(lane),
                 None => {
-                    let lane = Lane::new(Arc::clone(&sender.link.worker));
+                    let lane = Lane::new(Arc::clone(&sender.shared.worker));
                     lanes.push(Arc::clone(&lane));
                     lane
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let tell = lane.ask(Op::Join(member));
-            (lane, tell)
+            let needs_notify = lane.ask(Op::Join(member));
+            (lane, needs_notify)
         };
-        if tell {
+        if needs_notify {
             notify_worker(&lane);
         }
-        Membership { lane, serial, presence }
+        Membership { lane, membership_id, presence }
     }
 
     /// Publishes without asking what becomes of it.
@@ -150,7 +150,7 @@ impl FanOut {
 
     /// Members now.
     pub fn len(&self) -> usize {
-        self.shared.lanes.lock().iter().map(|lane| lane.present()).sum()
+        self.inner.lanes.lock().iter().map(|lane| lane.present()).sum()
     }
 
     /// Whether there is no member now.
@@ -159,10 +159,10 @@ impl FanOut {
     }
 
     fn send(&self, publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
-        let share = self.shared.budget.take(publish.bytes.len())?;
+        let share = self.inner.budget.take(publish.bytes.len())?;
         let publication = Arc::new(Publication::new(publish, share, counting));
         let mut resting = Vec::new();
-        for lane in &*self.shared.lanes.lock() {
+        for lane in &*self.inner.lanes.lock() {
             if lane.present() == 0 {
                 continue;
             }
@@ -192,7 +192,7 @@ impl fmt::Debug for FanOut {
 #[must_use = "dropping it leaves"]
 pub struct Membership {
     lane: Arc<Lane>,
-    serial: MembershipId,
+    membership_id: MembershipId,
     presence: Arc<Presence>,
 }
 
@@ -207,7 +207,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.ask(Op::Leave(self.serial)) {
+        if self.lane.ask(Op::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }
@@ -215,6 +215,9 @@ impl Drop for Membership {
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("serial", &self.serial).field("is_member", &self.is_member()).finish()
+        f.debug_struct("Membership")
+            .field("membership_id", &self.membership_id)
+            .field("is_member", &self.is_member())
+            .finish()
     }
 }

@@ -17,7 +17,7 @@ pub struct DeliveryReport {
     pub count: usize,
     /// Members that it is kept for until their queue has space, where a newer one may take its place
     /// ([`SlowMemberPolicy::DropOldest`](super::SlowMemberPolicy::DropOldest), [`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
-    pub kept: usize,
+    pub backlogged: usize,
     /// Why the first of the others did not get it.
     pub first_error: Option<SendError>,
 }
@@ -29,7 +29,7 @@ impl DeliveryReport {
 
     fn add(&mut self, part: Self) {
         self.count += part.count;
-        self.kept += part.kept;
+        self.backlogged += part.backlogged;
         if let Some(error) = part.first_error {
             self.fail(error);
         }
@@ -98,12 +98,12 @@ mod tests {
     fn the_parts_of_all_workers_are_added_up() {
         let (counting, mut receipt) = Counting::new();
         let mut cx = Context::from_waker(Waker::noop());
-        counting.add(DeliveryReport { count: 2, kept: 1, first_error: None });
+        counting.add(DeliveryReport { count: 2, backlogged: 1, first_error: None });
         assert!(Pin::new(&mut receipt).poll(&mut cx).is_pending());
-        counting.add(DeliveryReport { count: 3, kept: 0, first_error: Some(SendError::Full) });
-        counting.add(DeliveryReport { count: 0, kept: 0, first_error: Some(SendError::Finished) });
+        counting.add(DeliveryReport { count: 3, backlogged: 0, first_error: Some(SendError::Full) });
+        counting.add(DeliveryReport { count: 0, backlogged: 0, first_error: Some(SendError::Finished) });
         drop(counting);
-        let all = DeliveryReport { count: 5, kept: 1, first_error: Some(SendError::Full) };
+        let all = DeliveryReport { count: 5, backlogged: 1, first_error: Some(SendError::Full) };
         assert_eq!(Pin::new(&mut receipt).poll(&mut cx), Poll::Ready(all));
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Round {
     excepted: Vec<MemberId>,
     selective: bool,
     /// It is one message, in several variants.
-    formed: bool,
+    has_variants: bool,
     /// The next member, and the first that joined too late.
     pub(super) at: usize,
     until: usize,
@@ -71,9 +71,9 @@ impl Round {
         let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
         excepted.sort_unstable();
         let selective = publications.iter().any(|one| one.publish.only.is_some());
-        let formed = publications.iter().any(|one| one.publish.variants.is_some());
+        let has_variants = publications.iter().any(|one| one.publish.variants.is_some());
         let parts = Vec::new();
-        Self { publications, bytes, ends, first, excepted, selective, formed, at: 0, until, whole: 0, parts }
+        Self { publications, bytes, ends, first, excepted, selective, has_variants, at: 0, until, whole: 0, parts }
     }
 
     pub(super) fn next(&mut self) -> Option<usize> {
@@ -94,13 +94,13 @@ impl Round {
     /// The whole round for one member.
     pub(super) fn bytes_for(&self, member: &Member) -> &Bytes {
         match &self.publications[..] {
-            [one] if self.formed => one.publish.bytes_in(member.options.variant),
+            [one] if self.has_variants => one.publish.bytes_in(member.options.variant),
             _ => &self.bytes,
         }
     }
 
     pub(super) fn message(&self, number: usize, member: &Member) -> Bytes {
-        if self.formed {
+        if self.has_variants {
             return self.publications[number].publish.bytes_in(member.options.variant).clone();
         }
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -133,8 +133,8 @@ impl Round {
                     return true;
                 }
                 SlowMemberPolicy::Remove => {}
-                SlowMemberPolicy::Abort => worker.abort(&member.link),
-                SlowMemberPolicy::Finish(last) => worker.finish(&member.link, last),
+                SlowMemberPolicy::Abort => worker.abort(&member.shared),
+                SlowMemberPolicy::Finish(last) => worker.finish(&member.shared, last),
             }
         }
         for number in number..self.publications.len() {
@@ -147,14 +147,14 @@ impl Round {
 
     fn keep(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
         let queue_bytes_max = member.options.queue_bytes_max;
-        let bytes_max = queue_bytes_max.min(member.link.worker.outbound.bytes_high);
+        let bytes_max = queue_bytes_max.min(member.shared.worker.outbound.bytes_high);
         // The message's own bytes: a part of the round's buffer would keep all of that.
         let publish = &self.publications[number].publish;
         let conflate = matches!(member.options.slow, SlowMemberPolicy::Conflate { .. });
-        let key = publish.key.clone().filter(|_| conflate).map(|key| (member.serial, key));
+        let key = publish.key.clone().filter(|_| conflate).map(|key| (member.membership_id, key));
         let bounds = BacklogBounds { messages_max, bytes_max, queue_bytes_max };
-        worker.keep(&member.link, publish.bytes_in(member.options.variant).clone(), key, bounds);
-        self.part(number).kept += 1;
+        worker.push_backlog(&member.shared, publish.bytes_in(member.options.variant).clone(), key, bounds);
+        self.part(number).backlogged += 1;
     }
 
     pub(super) fn report(self) {

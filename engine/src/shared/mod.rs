@@ -73,7 +73,7 @@ impl ConnShared {
     }
 
     /// Tells the worker about queued bytes, if it does not know.
-    pub(crate) fn tell(&self, schedule: Schedule) {
+    pub(crate) fn notify(&self, schedule: Schedule) {
         if schedule == Schedule::NeedsWake {
             self.post(Command::Flush(self.key));
         }
@@ -91,7 +91,7 @@ impl ConnShared {
     }
 
     /// Leaves the reader's waker in the buffer, which must be empty and open.
-    pub(crate) fn await_input(&self, inbound: &mut Inbound, waker: &Waker) {
+    pub(crate) fn park_reader(&self, inbound: &mut Inbound, waker: &Waker) {
         inbound.set_waker(waker);
         self.reader_parked.store(true, Ordering::Release);
     }

@@ -24,16 +24,16 @@ impl WorkerShared {
     /// Asks the worker for something; once it has ended, answers what can be answered without it.
     pub(crate) fn post(&self, command: Command) {
         self.mailbox.post(command);
-        self.look_whether_ended();
+        self.answer_if_ended();
     }
 
     /// [`post`](Self::post) for each of `commands`, which are moved out.
     pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
         self.mailbox.post_all(commands);
-        self.look_whether_ended();
+        self.answer_if_ended();
     }
 
-    fn look_whether_ended(&self) {
+    fn answer_if_ended(&self) {
         // The mailbox's lock orders this after the worker's last look, or that look after the command.
         if self.ended.load(Ordering::Relaxed) {
             self.answer_all();

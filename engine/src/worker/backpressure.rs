@@ -11,13 +11,13 @@ impl<D: Driver> Worker<D> {
     /// The handler has read down to the low mark.
     pub(super) fn resume(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.link.inbound.lock().is_paused() {
+        if conn.shared.inbound.lock().is_paused() {
             // Paused again before this command was taken: another one follows.
             return;
         }
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
-        conn.received_at = conn.link.worker.clock.now();
+        conn.received_at = conn.shared.worker.clock.now();
         let armed = conn.receive != Receive::Paused;
         // While the cancellation of the old receive is under way its end arms the new one.
         if !armed {
@@ -29,7 +29,7 @@ impl<D: Driver> Worker<D> {
         if let Some(conn) = self.conn(key)
             && std::mem::take(&mut conn.counted_paused)
         {
-            self.shared.counters.paused.sub(1);
+            self.worker_shared.counters.paused.sub(1);
         }
     }
 }

@@ -29,7 +29,7 @@ impl<D: Driver> Worker<D> {
             return;
         }
         conn.phase = Phase::Flushing;
-        let waiting = conn.link.end_outbound(|outbound| {
+        let waiting = conn.shared.end_outbound(|outbound| {
             let _ = outbound.finish(true);
             outbound.take_wakers()
         });
@@ -61,7 +61,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn advance_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
-            self.shared.counters.closed_total.add(1);
+            self.worker_shared.counters.closed_total.add(1);
             self.shut(key, false);
         }
     }
@@ -73,7 +73,7 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.uncount_pause(key);
-        self.shared.counters.failed_total.add(1);
+        self.worker_shared.counters.failed_total.add(1);
         self.shut_with(key, true, cause);
     }
 
@@ -85,11 +85,11 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         conn.phase = Phase::Closing;
         let timer = conn.timer.take();
-        let mut wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
+        let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         {
-            let mut inbound = conn.link.inbound.lock();
+            let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(cause));
-            wakers.extend(conn.link.take_reader(&mut inbound));
+            wakers.extend(conn.shared.take_reader(&mut inbound));
         }
         if let Some(timer) = timer {
             self.wheel.remove(timer);
@@ -105,11 +105,11 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.conns[key.index as usize] = None;
-        if !self.kept.is_empty() {
-            self.kept.remove(&key);
+        if !self.backlogs.is_empty() {
+            self.backlogs.remove(&key);
         }
         self.open -= 1;
-        self.shared.counters.connections.sub(1);
+        self.worker_shared.counters.connections.sub(1);
         for listener in 0..self.accept_paused.len() {
             if self.accept_paused[listener] {
                 self.arm_accept(listener);
@@ -118,18 +118,18 @@ impl<D: Driver> Worker<D> {
     }
 
     fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
-        let at = self.shared.clock.after(timeout);
+        let at = self.worker_shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
         // A timer that fires before finds the new time.
-        if at < conn.link.deadlines.armed.load(Ordering::SeqCst) {
-            self.look_at_deadlines(key);
+        if at < conn.shared.deadlines.armed.load(Ordering::SeqCst) {
+            self.check_deadlines(key);
         }
     }
 
     /// A closing connection made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let at = self.shared.clock.after(self.config.flush_timeout);
+        let at = self.worker_shared.clock.after(self.config.flush_timeout);
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER

@@ -13,8 +13,8 @@ use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
     /// Acts on the deadlines that have passed and arms the timer for the next.
-    pub(super) fn look_at_deadlines(&mut self, key: ConnKey) {
-        let now = self.shared.clock.now();
+    pub(super) fn check_deadlines(&mut self, key: ConnKey) {
+        let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
             return;
@@ -22,7 +22,7 @@ impl<D: Driver> Worker<D> {
         if conn.phase == Phase::Lingering && conn.close_at <= now {
             // The peer keeps its side open. What we sent may still be on its way: closed, and not reset, so that the
             // kernel goes on delivering it.
-            self.shared.counters.closed_total.add(1);
+            self.worker_shared.counters.closed_total.add(1);
             return self.shut(key, false);
         }
         conn.follow_stall_timeout(now);
@@ -32,10 +32,10 @@ impl<D: Driver> Worker<D> {
         conn.wake_reader_if_overdue(now);
         let timer = conn.timer.take();
         let mut next = conn.next_deadline(now);
-        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
+        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
         // A handler that stored an earlier deadline before it saw the new `armed` has not told us: look once more.
         next = next.min(conn.next_deadline(now));
-        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
+        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
         if let Some(timer) = timer {
             self.wheel.remove(timer);
         }
@@ -55,13 +55,13 @@ impl Conn {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteDeadline } else { CloseCause::Dropped });
         }
-        let deadlines = &self.link.deadlines;
+        let deadlines = &self.shared.deadlines;
         if deadlines.lifetime.load(Ordering::SeqCst) <= now {
             return Some(CloseCause::Lifetime);
         }
         let write = deadlines.write.load(Ordering::SeqCst);
         if write <= now {
-            if self.link.outbound.lock().bytes() > 0 {
+            if self.shared.outbound.lock().bytes() > 0 {
                 return Some(CloseCause::WriteDeadline);
             }
             // Everything had left in time: the deadline is done with, unless a new one has just been set.
@@ -75,13 +75,13 @@ impl Conn {
 
     /// A send begins: gives it its time, and says whether the armed timer comes too late for that.
     pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
-        let stall = self.link.deadlines.stall.load(Ordering::SeqCst);
+        let stall = self.shared.deadlines.stall.load(Ordering::SeqCst);
         if stall == 0 || self.phase != Phase::Open {
             return false;
         }
         // Some moment within this tick: it counts from the next.
         self.close_at = now + 1 + u64::from(stall);
-        self.close_at < self.link.deadlines.armed.load(Ordering::SeqCst)
+        self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 
     /// The timeout may have been set, or taken back, while a send was in flight.
@@ -89,7 +89,7 @@ impl Conn {
         if self.phase != Phase::Open {
             return;
         }
-        if self.link.deadlines.stall.load(Ordering::SeqCst) == 0 {
+        if self.shared.deadlines.stall.load(Ordering::SeqCst) == 0 {
             self.close_at = NEVER;
         } else if self.sending && self.close_at == NEVER {
             self.begin_stall_timeout(now);
@@ -97,17 +97,17 @@ impl Conn {
     }
 
     fn wake_reader_if_overdue(&self, now: u64) {
-        if self.link.deadlines.read.load(Ordering::SeqCst) > now {
+        if self.shared.deadlines.read.load(Ordering::SeqCst) > now {
             return;
         }
-        let waker = self.link.take_reader(&mut self.link.inbound.lock());
+        let waker = self.shared.take_reader(&mut self.shared.inbound.lock());
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn idle_deadline(&self, now: u64) -> u64 {
-        match self.link.deadlines.idle.load(Ordering::SeqCst) {
+        match self.shared.deadlines.idle.load(Ordering::SeqCst) {
             0 => NEVER,
             // Not receiving is then our doing, not the peer's.
             idle if matches!(self.receive, Receive::Paused | Receive::Starved | Receive::Cancelling) => {
@@ -124,7 +124,7 @@ impl Conn {
 
     /// The earliest deadline still to come.
     fn next_deadline(&self, now: u64) -> u64 {
-        let deadlines = &self.link.deadlines;
+        let deadlines = &self.shared.deadlines;
         let read = match deadlines.read.load(Ordering::SeqCst) {
             // The reader was woken for it and looks by itself from now on.
             passed if passed <= now => NEVER,

@@ -24,7 +24,7 @@ impl<D: Driver> Worker<D> {
             None => {
                 self.driver.close_listeners();
                 let (of, open_at_start) = (self.conns.len(), self.open as u64);
-                self.drain = Some(Drain { plan, told: 0, of, open_at_start, forced: 0 });
+                self.drain = Some(Drain { plan, notified: 0, of, open_at_start, forced: 0 });
             }
         }
         self.step_drain();
@@ -32,34 +32,34 @@ impl<D: Driver> Worker<D> {
 
     /// Tells as many connections as are due, resets all at the deadline, and sets the timer for the next step.
     pub(super) fn step_drain(&mut self) {
-        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+        let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
         let (began, deadline) = (clock.tick_of(drain.plan.began), clock.tick_of(drain.plan.deadline));
         let due = share_due(drain.of, now.saturating_sub(began), drain.plan.spread);
-        let from = drain.told;
-        drain.told = due.max(from);
+        let from = drain.notified;
+        drain.notified = due.max(from);
         for index in from..due {
             if let Some(key) = self.key_at(index) {
-                self.tell(key);
+                self.notify_draining(key);
             }
         }
         if now >= deadline {
             return self.force_all();
         }
-        let all_told = self.drain.as_ref().is_none_or(|drain| drain.told >= drain.of);
-        self.wheel.insert(if all_told { deadline } else { now + 1 }, Due::Drain);
+        let all_notified = self.drain.as_ref().is_none_or(|drain| drain.notified >= drain.of);
+        self.wheel.insert(if all_notified { deadline } else { now + 1 }, Due::Drain);
     }
 
     fn key_at(&self, index: usize) -> Option<ConnKey> {
-        Some(self.conns.get(index)?.as_ref()?.link.key)
+        Some(self.conns.get(index)?.as_ref()?.shared.key)
     }
 
     /// Says the connection's farewell and wakes its handler, be it reading or waiting to send.
-    pub(super) fn tell(&mut self, key: ConnKey) {
-        let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
-        link.draining.store(true, Ordering::Release);
-        let (schedule, waiting) = link.end_outbound(|outbound| (outbound.say_farewell(), outbound.take_wakers()));
-        let reader = link.take_reader(&mut link.inbound.lock());
+    pub(super) fn notify_draining(&mut self, key: ConnKey) {
+        let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
+        shared.draining.store(true, Ordering::Release);
+        let (schedule, waiting) = shared.end_outbound(|outbound| (outbound.queue_farewell(), outbound.take_wakers()));
+        let reader = shared.take_reader(&mut shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::NeedsWake {
             self.flush(key);
@@ -68,13 +68,13 @@ impl<D: Driver> Worker<D> {
 
     /// A connection was accepted before its listener had closed: it takes part in the shutdown, if there is one.
     pub(super) fn drain_late(&mut self, key: ConnKey) {
-        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+        let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
         drain.open_at_start += 1;
         if now >= clock.tick_of(drain.plan.deadline) {
             return self.force(key);
         }
-        self.tell(key);
+        self.notify_draining(key);
     }
 
     fn force_all(&mut self) {

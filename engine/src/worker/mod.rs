@@ -72,7 +72,7 @@ enum Phase {
 
 /// A worker's side of one connection.
 struct Conn {
-    link: Arc<ConnShared>,
+    shared: Arc<ConnShared>,
     phase: Phase,
     receive: Receive,
     sending: bool,
@@ -98,16 +98,16 @@ enum Due {
 
 pub(crate) struct Worker<D> {
     driver: D,
-    shared: Arc<WorkerShared>,
+    worker_shared: Arc<WorkerShared>,
     config: Arc<Config>,
     conns: Vec<Option<Conn>>,
     open: usize,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs that have something for members of this worker.
-    walks: VecDeque<fanout::Delivery>,
+    deliveries: VecDeque<fanout::Delivery>,
     /// What is kept for slow members of fan-outs.
-    kept: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
+    backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Local addresses seen lately.
@@ -126,7 +126,7 @@ pub(crate) struct Worker<D> {
 struct Drain {
     plan: ShutdownPlan,
     /// Slots told so far, and how many there were.
-    told: usize,
+    notified: usize,
     of: usize,
     open_at_start: u64,
     forced: u64,
@@ -135,24 +135,24 @@ struct Drain {
 impl<D: Driver> Worker<D> {
     pub(crate) fn new(
         driver: D,
-        shared: Arc<WorkerShared>,
+        worker_shared: Arc<WorkerShared>,
         config: Arc<Config>,
         listeners: usize,
         handlers: Vec<Arc<RunQueue>>,
         inline: Option<Executor>,
     ) -> Self {
-        let now = shared.clock.set(driver.elapsed());
-        let next_handler = shared.index % handlers.len().max(1);
+        let now = worker_shared.clock.set(driver.elapsed());
+        let next_handler = worker_shared.index % handlers.len().max(1);
         let mut worker = Self {
             driver,
-            shared,
+            worker_shared,
             config,
             conns: Vec::new(),
             open: 0,
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
-            walks: VecDeque::new(),
-            kept: HashMap::new(),
+            deliveries: VecDeque::new(),
+            backlogs: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -186,7 +186,7 @@ impl<D: Driver> Worker<D> {
         self.take_commands();
         self.expire_timers();
         self.rearm_starved();
-        self.step_walks();
+        self.step_deliveries();
         drop(turn);
 
         self.enter()?;
@@ -196,19 +196,19 @@ impl<D: Driver> Worker<D> {
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
-        self.shared.counters.ticks_total.add(1);
+        self.worker_shared.counters.ticks_total.add(1);
         drop(turn);
         Ok(())
     }
 
     fn take_commands(&mut self) {
         let mut commands = std::mem::take(&mut self.commands);
-        self.shared.mailbox.take(&mut commands);
+        self.worker_shared.mailbox.take(&mut commands);
         for command in commands.drain(..) {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
-                Command::Deadline(key) => self.look_at_deadlines(key),
+                Command::Deadline(key) => self.check_deadlines(key),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
                 Command::Sleep(entry) => {
@@ -220,7 +220,7 @@ impl<D: Driver> Worker<D> {
                         self.wheel.remove(timer);
                     }
                 }
-                Command::FanOut(lane) => self.begin_walk(lane),
+                Command::FanOut(lane) => self.begin_delivery(lane),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -228,7 +228,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn expire_timers(&mut self) {
-        let now = self.shared.clock.set(self.driver.elapsed());
+        let now = self.worker_shared.clock.set(self.driver.elapsed());
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
@@ -236,7 +236,7 @@ impl<D: Driver> Worker<D> {
                 Due::Connection(key) => {
                     if let Some(conn) = self.conn(key) {
                         conn.timer = None;
-                        self.look_at_deadlines(key);
+                        self.check_deadlines(key);
                     }
                 }
                 Due::Sleep(entry) => entry.fire(),
@@ -249,16 +249,16 @@ impl<D: Driver> Worker<D> {
 
     /// Sleeps until something completes, is asked for or is due; or only looks, if there is work.
     fn enter(&mut self) -> io::Result<()> {
-        self.shared.mailbox.signal().announce_sleep();
+        self.worker_shared.mailbox.signal().announce_sleep();
         // A buffer that came back since the last look serves a starved connection before any sleep.
-        let starving = !self.starved.is_empty() && self.driver.buffers_free() > 0;
-        let resting = self.walks.is_empty() && self.shared.mailbox.is_empty();
+        let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
+        let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
-        self.shared.mailbox.signal().awake();
+        self.worker_shared.mailbox.signal().awake();
         // What completed did so now, not before the sleep: timeouts count from here.
-        self.shared.clock.set(self.driver.elapsed());
+        self.worker_shared.clock.set(self.driver.elapsed());
         result
     }
 
@@ -284,19 +284,19 @@ impl<D: Driver> Worker<D> {
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
         let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
-        (conn.link.key == key).then_some(conn)
+        (conn.shared.key == key).then_some(conn)
     }
 
     fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(accepted.local);
-        let link = ConnShared::new(key, Arc::clone(&self.shared), accepted.peer, local);
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
-        let now = self.shared.clock.now();
+        let now = self.worker_shared.clock.now();
         self.conns[key.index as usize] = Some(Conn {
-            link: Arc::clone(&link),
+            shared: Arc::clone(&shared),
             phase: Phase::Open,
             receive: Receive::Paused,
             sending: false,
@@ -306,13 +306,13 @@ impl<D: Driver> Worker<D> {
             close_at: crate::clock::NEVER,
         });
         self.open += 1;
-        self.shared.counters.accepted_total.add(1);
-        self.shared.counters.connections.add(1);
-        link.set_idle(self.config.idle_timeout);
+        self.worker_shared.counters.accepted_total.add(1);
+        self.worker_shared.counters.connections.add(1);
+        shared.set_idle(self.config.idle_timeout);
         self.arm_receive(key);
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(link));
+        handler.start(Connection::new(shared));
         self.drain_late(key);
     }
 
@@ -335,7 +335,7 @@ impl<D: Driver> Worker<D> {
         }
         let full = !self.driver.arm_accept(listener);
         if full {
-            self.shared.counters.accept_pauses_total.add(1);
+            self.worker_shared.counters.accept_pauses_total.add(1);
         }
         self.accept_paused[listener] = full;
     }
@@ -351,8 +351,8 @@ impl<D: Driver> Worker<D> {
             _ => {
                 // Descriptors or memory are short: what is served goes on, accepting pauses for a moment.
                 log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
-                self.shared.counters.accept_pauses_total.add(1);
-                let again = self.shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
+                self.worker_shared.counters.accept_pauses_total.add(1);
+                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
                 self.wheel.insert(again, Due::Accept(listener));
             }
         }
@@ -364,10 +364,10 @@ impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
         // After a shutdown there are no connections left; after a panic or the failure of a ring there are.
         for conn in self.conns.iter().flatten() {
-            let mut wakers = conn.link.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
-            let mut inbound = conn.link.inbound.lock();
+            let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
+            let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(CloseCause::Shutdown));
-            wakers.extend(conn.link.take_reader(&mut inbound));
+            wakers.extend(conn.shared.take_reader(&mut inbound));
             drop(inbound);
             wakers.into_iter().for_each(Waker::wake);
         }
@@ -376,8 +376,8 @@ impl<D> Drop for Worker<D> {
                 entry.fire();
             }
         }
-        std::mem::take(&mut self.walks).into_iter().for_each(fanout::Delivery::abandon);
-        self.shared.end();
+        std::mem::take(&mut self.deliveries).into_iter().for_each(fanout::Delivery::abandon);
+        self.worker_shared.end();
     }
 }
 

@@ -35,10 +35,10 @@ impl<D: Driver> Worker<D> {
     /// Something was queued: sends it, unless a send is in flight (whose completion looks again).
     pub(super) fn flush(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.link.key != key || conn.sending || conn.phase == Phase::Closing {
+        if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
             return;
         }
-        let mut outbound = conn.link.outbound.lock();
+        let mut outbound = conn.shared.outbound.lock();
         match outbound.take_batch() {
             Some(batch) => {
                 drop(outbound);
@@ -54,21 +54,21 @@ impl<D: Driver> Worker<D> {
 
     /// Starts a send, if the connection is still there; none is in flight.
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        let now = self.shared.clock.now();
+        let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.sending = true;
         let due = conn.begin_stall_timeout(now);
-        self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
+        self.worker_shared.counters.sent_bytes_total.add(batch.remaining() as u64);
         self.driver.send(key, batch);
         if due {
-            self.look_at_deadlines(key);
+            self.check_deadlines(key);
         }
     }
 
     pub(super) fn on_sent(&mut self, key: ConnKey, result: Result<(), i32>) {
-        let marks = self.shared.outbound;
+        let marks = self.worker_shared.outbound;
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        debug_assert_eq!(conn.link.key, key);
+        debug_assert_eq!(conn.shared.key, key);
         conn.sending = false;
         let closing = conn.phase != Phase::Open;
         if !closing {
@@ -78,16 +78,16 @@ impl<D: Driver> Worker<D> {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
         let (wakers, next) = {
-            let mut outbound = conn.link.outbound.lock();
+            let mut outbound = conn.shared.outbound.lock();
             (outbound.complete_batch(&marks), Next::of(&mut outbound))
         };
-        self.shared.counters.sends_total.add(1);
+        self.worker_shared.counters.sends_total.add(1);
         if closing {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
-        if !self.kept.is_empty() {
-            self.hand_over_kept(key);
+        if !self.backlogs.is_empty() {
+            self.hand_over_backlog(key);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -113,7 +113,7 @@ impl<D: Driver> Worker<D> {
     fn fail_sending(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
-        let wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
+        let wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         for waker in wakers {
             waker.wake();
         }

@@ -175,7 +175,7 @@ pub(crate) struct SimDriver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
     Idle,
-    Armed,
+    ArmedReceive,
     Ending,
     Closed,
 }
@@ -260,12 +260,12 @@ impl SimDriver {
     }
 
     fn step_accept(&mut self, net: &mut Net, force: bool, events: &mut Vec<Event>) -> bool {
-        if !matches!(self.accepting, Accepting::Armed | Accepting::Ending) || !net.luck.now(force) {
+        if !matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending) || !net.luck.now(force) {
             return false;
         }
         let waiting = net.backlog.front().is_some_and(|&number| net.peers[number].starts_at() <= net.now);
         // A client may be accepted after the listener was told to close and before that has happened.
-        let accepts = waiting && (self.accepting == Accepting::Armed || net.luck.fault(2));
+        let accepts = waiting && (self.accepting == Accepting::ArmedReceive || net.luck.fault(2));
         if accepts && !self.free.is_empty() {
             if net.luck.fault(20) {
                 // Too many open files.
@@ -300,7 +300,7 @@ impl SimDriver {
 impl Accepting {
     fn ended(self) -> Self {
         match self {
-            Self::Idle | Self::Armed => Self::Idle,
+            Self::Idle | Self::ArmedReceive => Self::Idle,
             Self::Ending | Self::Closed => Self::Closed,
         }
     }
@@ -324,13 +324,13 @@ impl Driver for SimDriver {
         if self.free.is_empty() {
             return false;
         }
-        self.accepting = Accepting::Armed;
+        self.accepting = Accepting::ArmedReceive;
         true
     }
 
     fn close_listeners(&mut self) {
         self.accepting = match self.accepting {
-            Accepting::Armed => Accepting::Ending,
+            Accepting::ArmedReceive => Accepting::Ending,
             Accepting::Idle => Accepting::Closed,
             Accepting::Ending | Accepting::Closed => panic!("listeners are closed once"),
         };
@@ -377,8 +377,8 @@ impl Driver for SimDriver {
         self.pool.recycle(&received);
     }
 
-    fn buffers_free(&mut self) -> usize {
-        self.pool.take_or_request_notify(&mut self.net.borrow_mut().luck)
+    fn buffers_free_or_notify(&mut self) -> usize {
+        self.pool.buffers_free_or_notify(&mut self.net.borrow_mut().luck)
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -413,7 +413,7 @@ impl Driver for SimDriver {
     }
 
     fn in_flight(&self) -> usize {
-        let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
+        let accepting = usize::from(matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending));
         accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
     }
 }

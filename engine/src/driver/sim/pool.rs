@@ -19,13 +19,13 @@ pub(super) struct Pool {
     buffers: Vec<Buffer>,
     pub(super) buffer_bytes: usize,
     /// The worker waits for a buffer.
-    wanted: bool,
+    notify_on_return: bool,
     signal: Arc<Signal>,
 }
 
 impl Pool {
     pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> Self {
-        Self { buffers: (0..count).map(|_| Buffer::Free).collect(), buffer_bytes, wanted: false, signal }
+        Self { buffers: (0..count).map(|_| Buffer::Free).collect(), buffer_bytes, notify_on_return: false, signal }
     }
 
     pub(super) fn has_free(&self) -> bool {
@@ -62,9 +62,9 @@ impl Pool {
     }
 
     /// The answer may be out of date at once: handlers on other threads give buffers back at any time.
-    pub(super) fn take_or_request_notify(&mut self, luck: &mut Luck) -> usize {
+    pub(super) fn buffers_free_or_notify(&mut self, luck: &mut Luck) -> usize {
         let free = self.free();
-        self.wanted |= free == 0;
+        self.notify_on_return |= free == 0;
         if luck.fault(2) {
             self.step(luck, false);
         }
@@ -80,7 +80,7 @@ impl Pool {
                 moved = true;
             }
         }
-        if moved && std::mem::take(&mut self.wanted) {
+        if moved && std::mem::take(&mut self.notify_on_return) {
             self.signal.notify_now();
         }
         moved

@@ -23,7 +23,7 @@ pub(super) enum SlotState {
 }
 
 /// A receive in the kernel.
-struct Armed {
+struct ArmedReceive {
     /// Bytes left of its budget.
     left: Option<u32>,
     cancelled: bool,
@@ -40,7 +40,7 @@ pub(super) struct Slot {
     generation: u32,
     pub(super) state: SlotState,
     peer: Option<usize>,
-    armed: Option<Armed>,
+    armed: Option<ArmedReceive>,
     seen: VecDeque<Seen>,
     /// The worker has not been told of the receive's end.
     receiving: bool,
@@ -86,7 +86,7 @@ impl Slot {
     pub(super) fn arm_receive(&mut self, budget: Option<u32>) {
         assert!(!self.receiving, "one receive at a time");
         self.receiving = true;
-        self.armed = Some(Armed { left: budget, cancelled: false });
+        self.armed = Some(ArmedReceive { left: budget, cancelled: false });
     }
 
     pub(super) fn cancel_receive(&mut self) {

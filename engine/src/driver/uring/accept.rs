@@ -32,11 +32,11 @@ pub(super) struct Acceptor {
     address: Address,
     /// See [`margin`].
     margin: usize,
-    armed: Option<Armed>,
+    armed: Option<AcceptState>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Armed {
+enum AcceptState {
     Multi,
     Single,
     /// Cancelled and not ended yet.
@@ -71,7 +71,7 @@ pub(super) struct Arriving {
 
 impl UringDriver {
     /// Arms accepting on one listener unless it is armed or closed; false if no slot is free.
-    pub(super) fn submit_accept(&mut self, listener: usize) -> bool {
+    pub(super) fn arm_accept(&mut self, listener: usize) -> bool {
         let (free, margin) = (self.free_slots(), self.margin());
         let direct = self.features.direct_descriptors;
         let acceptor = &mut self.acceptors[listener];
@@ -81,7 +81,7 @@ impl UringDriver {
         }
         let fd = types::Fd(socket.as_raw_fd());
         let multi = self.features.multishot_accept && free > margin;
-        acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
+        acceptor.armed = Some(if multi { AcceptState::Multi } else { AcceptState::Single });
         // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
         let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
         let entry = if multi {
@@ -98,11 +98,11 @@ impl UringDriver {
         true
     }
 
-    pub(super) fn cancel_accepts(&mut self) {
+    pub(super) fn close_listeners(&mut self) {
         for listener in 0..self.acceptors.len() {
             match self.acceptors[listener].armed {
                 None => self.acceptors[listener].listener = None,
-                Some(_) => self.cancel_accept(listener, Armed::Closing),
+                Some(_) => self.cancel_accept(listener, AcceptState::Closing),
             }
         }
     }
@@ -110,7 +110,7 @@ impl UringDriver {
     /// Slots that are neither in use nor promised to an armed single accept: an accept without a slot would lose its
     /// client. So in a full table each listener holds a slot for the next client of its own.
     fn free_slots(&self) -> usize {
-        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(Armed::Single)).count();
+        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(AcceptState::Single)).count();
         self.capabilities.connections_max.saturating_sub(self.used + promised)
     }
 
@@ -124,13 +124,13 @@ impl UringDriver {
             return;
         }
         for listener in 0..self.acceptors.len() {
-            if self.acceptors[listener].armed == Some(Armed::Multi) {
-                self.cancel_accept(listener, Armed::Ending);
+            if self.acceptors[listener].armed == Some(AcceptState::Multi) {
+                self.cancel_accept(listener, AcceptState::Ending);
             }
         }
     }
 
-    fn cancel_accept(&mut self, listener: usize, until: Armed) {
+    fn cancel_accept(&mut self, listener: usize, until: AcceptState) {
         self.acceptors[listener].armed = Some(until);
         self.cancel(Token::plain(Op::Accept, listener as u32));
     }
@@ -145,7 +145,7 @@ impl UringDriver {
             return;
         }
         let acceptor = &mut self.acceptors[listener];
-        if acceptor.armed.take() == Some(Armed::Closing) {
+        if acceptor.armed.take() == Some(AcceptState::Closing) {
             acceptor.listener = None;
         }
         let error = match -result {
@@ -189,7 +189,7 @@ impl UringDriver {
             peer_known: bound == Address::Unix,
             addresses: Arc::clone(&addresses),
         };
-        self.slots[key.index as usize].rare().arriving = Some(arriving);
+        self.slots[key.index as usize].cold().arriving = Some(arriving);
         if bound == Address::Unix {
             return self.finish_accept(key, events);
         }
@@ -200,7 +200,7 @@ impl UringDriver {
                 let found = socket.and_then(|s| Ok((to_address(&s.peer_addr()?), to_address(&s.local_addr()?))));
                 *addresses.lock() = Some(found);
             };
-            self.lend(key, Box::new(look_up));
+            self.with_socket(key, Box::new(look_up));
             self.finish_accept(key, events);
             return;
         }

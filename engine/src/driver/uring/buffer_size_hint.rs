@@ -52,46 +52,46 @@ mod tests {
     use super::*;
 
     /// `chunks` of one kind received in one receive, then what the next one draws from.
-    fn receive(fill: &mut BufferSizeHint, full: usize, short: usize) -> bool {
-        (0..full).for_each(|_| fill.note(true));
-        (0..short).for_each(|_| fill.note(false));
-        fill.choose();
-        fill.large
+    fn receive(size_hint: &mut BufferSizeHint, full: usize, short: usize) -> bool {
+        (0..full).for_each(|_| size_hint.note(true));
+        (0..short).for_each(|_| size_hint.note(false));
+        size_hint.choose();
+        size_hint.large
     }
 
     #[test]
     fn a_connection_follows_the_size_of_its_messages() {
-        let mut fill = BufferSizeHint::default();
-        assert!(!receive(&mut fill, 0, 100), "small messages");
-        assert!(!receive(&mut fill, 3, 1), "one larger message is none yet");
-        while !receive(&mut fill, 16, 4) {}
-        assert!(receive(&mut fill, 4, 4), "messages of both sizes stay");
-        assert!(receive(&mut fill, 0, 4), "one small one decides nothing");
-        while receive(&mut fill, 0, 200) {}
-        assert!(!receive(&mut fill, 0, 200));
+        let mut size_hint = BufferSizeHint::default();
+        assert!(!receive(&mut size_hint, 0, 100), "small messages");
+        assert!(!receive(&mut size_hint, 3, 1), "one larger message is none yet");
+        while !receive(&mut size_hint, 16, 4) {}
+        assert!(receive(&mut size_hint, 4, 4), "messages of both sizes stay");
+        assert!(receive(&mut size_hint, 0, 4), "one small one decides nothing");
+        while receive(&mut size_hint, 0, 200) {}
+        assert!(!receive(&mut size_hint, 0, 200));
     }
 
     #[test]
     fn the_past_counts_less_and_less() {
-        let mut fill = BufferSizeHint::default();
+        let mut size_hint = BufferSizeHint::default();
         for _ in 0..1000 {
-            assert!(!receive(&mut fill, 0, 255));
+            assert!(!receive(&mut size_hint, 0, 255));
         }
-        let receives = (1..).find(|_| receive(&mut fill, 16, 4)).unwrap();
+        let receives = (1..).find(|_| receive(&mut size_hint, 16, 4)).unwrap();
         assert!(receives < 10, "followed after {receives} receives of a budget each");
     }
 
     #[test]
     fn a_receive_that_does_not_end_is_ended_for_other_buffers() {
-        let mut fill = BufferSizeHint::default();
+        let mut size_hint = BufferSizeHint::default();
         assert!(!(0..1000).any(|_| {
-            fill.note(false);
-            fill.is_overdue()
+            size_hint.note(false);
+            size_hint.is_overdue()
         }));
-        let mut fill = BufferSizeHint::default();
+        let mut size_hint = BufferSizeHint::default();
         assert!((0..100).any(|_| {
-            fill.note(true);
-            fill.is_overdue()
+            size_hint.note(true);
+            size_hint.is_overdue()
         }));
     }
 }

@@ -234,15 +234,15 @@ impl Driver for UringDriver {
     }
 
     fn arm_accept(&mut self, listener: usize) -> bool {
-        self.submit_accept(listener)
+        self.arm_accept(listener)
     }
 
     fn close_listeners(&mut self) {
-        self.cancel_accepts();
+        self.close_listeners();
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        self.submit_receive(key, budget);
+        self.arm_receive(key, budget);
     }
 
     fn cancel_receive(&mut self, key: ConnKey) {
@@ -254,11 +254,11 @@ impl Driver for UringDriver {
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        self.start_send(key, batch);
+        self.send(key, batch);
     }
 
     fn shutdown_write(&mut self, key: ConnKey) {
-        self.start_shutdown(key);
+        self.shutdown_write(key);
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
@@ -291,7 +291,7 @@ impl Driver for UringDriver {
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
-        self.lend(key, task);
+        self.with_socket(key, task);
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
@@ -306,8 +306,8 @@ impl Driver for UringDriver {
         self.buffers.recycle(received);
     }
 
-    fn buffers_free(&mut self) -> usize {
-        self.buffers.take_or_request_notify()
+    fn buffers_free_or_notify(&mut self) -> usize {
+        self.buffers.buffers_free_or_notify()
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {

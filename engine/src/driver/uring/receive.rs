@@ -105,7 +105,7 @@ impl BufferGroups {
     }
 
     /// See [`Driver::buffers_free`](crate::driver::Driver::buffers_free). Only small ones are waited for.
-    pub(super) fn take_or_request_notify(&mut self) -> usize {
+    pub(super) fn buffers_free_or_notify(&mut self) -> usize {
         let Some(small) = &mut self.small else { return usize::MAX };
         if small.free() == 0 {
             small.notify_on_return();
@@ -143,13 +143,13 @@ fn provide(
 impl Slot {
     /// The token of the receive that was armed last.
     pub(super) fn receive_token(&self, key: ConnKey) -> Token {
-        let op = if self.fill.large { Op::ReceiveLarge } else { Op::Receive };
+        let op = if self.size_hint.large { Op::ReceiveLarge } else { Op::Receive };
         Token::new(op, key).with_sequence(self.sequence)
     }
 }
 
 impl UringDriver {
-    pub(super) fn submit_receive(&mut self, key: ConnKey, budget: Option<u32>) {
+    pub(super) fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
         let (features, has_large) = (self.features, self.buffers.large.is_some());
         let (small_bytes, large_bytes) = (self.buffers.small_bytes, self.buffers.large_bytes);
         let Some(slot) = self.slot(key) else { return };
@@ -157,13 +157,13 @@ impl UringDriver {
         slot.receiving = true;
         slot.sequence = next_sequence(slot.sequence);
         if has_large {
-            slot.fill.choose();
+            slot.size_hint.choose();
             // The last buffer may be filled past the budget: not by much.
             if budget.is_some_and(|budget| (budget as usize) < large_bytes / 2) {
-                slot.fill.large = false;
+                slot.size_hint.large = false;
             }
         }
-        let (fd, token, large) = (types::Fd(slot.fd), slot.receive_token(key), slot.fill.large);
+        let (fd, token, large) = (types::Fd(slot.fd), slot.receive_token(key), slot.size_hint.large);
         let (group, buffer_bytes) = if large { (LARGE_GROUP, large_bytes) } else { (SMALL_GROUP, small_bytes) };
         let len = (budget.unwrap_or(u32::MAX) as usize).min(buffer_bytes) as u32;
         let entry = match (features.provided_buffers, features.multishot_receive, budget) {
@@ -174,7 +174,7 @@ impl UringDriver {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
             (false, ..) => {
-                let plain = &mut slot.rare().plain;
+                let plain = &mut slot.cold().plain;
                 *plain = vec![0; len as usize];
                 opcode::Recv::new(fd, plain.as_mut_ptr(), len).build()
             }
@@ -202,8 +202,8 @@ impl UringDriver {
         };
         slot.receiving = more;
         let ending = slot.state != SlotState::Open;
-        slot.fill.note(result as usize >= small_bytes && result > 0);
-        let overdue = endless && more && !ending && slot.fill.is_overdue();
+        slot.size_hint.note(result as usize >= small_bytes && result > 0);
+        let overdue = endless && more && !ending && slot.size_hint.is_overdue();
         let cancelled = slot.receive_token(key);
         let data = match (result, buffer) {
             (1.., Some(buffer)) => Some(buffer),
@@ -243,7 +243,7 @@ impl UringDriver {
             libc::ENOBUFS => {
                 if let Some(slot) = self.slot(key) {
                     // Small buffers next, until they fill again.
-                    slot.fill = BufferSizeHint::default();
+                    slot.size_hint = BufferSizeHint::default();
                 }
                 ReceiveEnd::Starved
             }

@@ -61,7 +61,7 @@ impl Sends {
 }
 
 impl UringDriver {
-    pub(super) fn start_send(&mut self, key: ConnKey, batch: SendBatch) {
+    pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let open = self.slot(key).is_some_and(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
         debug_assert!(open, "a send needs an open connection without another one");
         if !open {

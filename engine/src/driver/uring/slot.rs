@@ -23,18 +23,18 @@ pub(super) struct Slot {
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
     /// How the receives of late filled their buffers.
-    pub(super) fill: BufferSizeHint,
-    rare: Option<Box<Rare>>,
+    pub(super) size_hint: BufferSizeHint,
+    cold: Option<Box<Cold>>,
 }
 
 const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[derive(Default)]
-pub(super) struct Rare {
+pub(super) struct Cold {
     /// The buffer of the armed receive, where buffers are not provided by the ring. The kernel writes to it.
     pub(super) plain: Vec<u8>,
     /// What to do with the socket once it is lent out, oldest first.
-    pub(super) lent: Vec<SocketTask>,
+    pub(super) fd_tasks: Vec<SocketTask>,
     /// Accepted and not reported yet: its addresses are being looked up. The kernel writes to it.
     pub(super) arriving: Option<Arriving>,
 }
@@ -61,50 +61,50 @@ impl Slot {
             receiving: false,
             naming: false,
             shutting_down: false,
-            fill: BufferSizeHint::default(),
-            rare: None,
+            size_hint: BufferSizeHint::default(),
+            cold: None,
         }
     }
 
     /// Whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
-        let lent = self.rare.as_ref().is_some_and(|rare| !rare.lent.is_empty());
-        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || lent
+        let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
+        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
     }
 
     /// What only some need, allocated now if it is not.
-    pub(super) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
     }
 
     pub(super) fn arriving(&mut self) -> Option<&mut Arriving> {
-        self.rare.as_mut()?.arriving.as_mut()
+        self.cold.as_mut()?.arriving.as_mut()
     }
 
     pub(super) fn take_plain(&mut self) -> Vec<u8> {
-        let plain = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.plain));
-        self.settle();
+        let plain = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.plain));
+        self.free_cold_if_unused();
         plain.unwrap_or_default()
     }
 
-    pub(super) fn take_lent(&mut self) -> Option<SocketTask> {
-        let lent = &mut self.rare.as_mut()?.lent;
-        let task = (!lent.is_empty()).then(|| lent.remove(0));
-        self.settle();
+    pub(super) fn take_fd_task(&mut self) -> Option<SocketTask> {
+        let fd_tasks = &mut self.cold.as_mut()?.fd_tasks;
+        let task = (!fd_tasks.is_empty()).then(|| fd_tasks.remove(0));
+        self.free_cold_if_unused();
         task
     }
 
     pub(super) fn take_arriving(&mut self) -> Option<Arriving> {
-        let arriving = self.rare.as_mut()?.arriving.take();
-        self.settle();
+        let arriving = self.cold.as_mut()?.arriving.take();
+        self.free_cold_if_unused();
         arriving
     }
 
     /// Frees what is not needed any more.
-    fn settle(&mut self) {
-        let done = |rare: &Rare| rare.plain.is_empty() && rare.lent.is_empty() && rare.arriving.is_none();
-        if !self.naming && self.rare.as_deref().is_some_and(done) {
-            self.rare = None;
+    fn free_cold_if_unused(&mut self) {
+        let done = |cold: &Cold| cold.plain.is_empty() && cold.fd_tasks.is_empty() && cold.arriving.is_none();
+        if !self.naming && self.cold.as_deref().is_some_and(done) {
+            self.cold = None;
         }
     }
 

@@ -33,7 +33,7 @@ pub const COPY_BYTES_MAX: usize = 4096;
 pub(crate) enum SendState {
     Open,
     /// One sender has the queue to itself for a while: the others wait.
-    Held,
+    Exclusive,
     Finished,
     Closed(CloseCause),
 }
@@ -50,7 +50,7 @@ pub(crate) struct Outbound {
     /// What goes before the tail; an idle connection owns no queue.
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
-    wakers: Waiters,
+    waiters: Waiters,
     state: SendState,
     /// The worker knows that there is something to send, or will look when the send in flight completes.
     scheduled: bool,
@@ -108,7 +108,7 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
-            wakers: Waiters::default(),
+            waiters: Waiters::default(),
             farewell: &[],
         }
     }
@@ -137,7 +137,7 @@ impl Outbound {
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
         match self.state {
-            SendState::Open | SendState::Held => Ok(()),
+            SendState::Open | SendState::Exclusive => Ok(()),
             SendState::Finished => Err(SendError::Finished),
             SendState::Closed(cause) => Err(SendError::Closed(cause)),
         }
@@ -195,7 +195,7 @@ impl Outbound {
     ) -> Result<Offered, SendError> {
         let bytes = self.bytes();
         if let Err(error) = self.check_space(shared.len(), marks) {
-            return if self.state == SendState::Held { self.defer(shared, bytes_max, marks) } else { Err(error) };
+            return if self.state == SendState::Exclusive { self.defer(shared, bytes_max, marks) } else { Err(error) };
         }
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
@@ -232,7 +232,7 @@ impl Outbound {
         self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        self.wakers.take_all()
+        self.waiters.take_all()
     }
 
     /// Wakes `waker` when the connection is closed; false if it is.
@@ -240,7 +240,7 @@ impl Outbound {
         if matches!(self.state, SendState::Closed(_)) {
             return false;
         }
-        self.wakers.add_at_close(waker);
+        self.waiters.add_at_close(waker);
         true
     }
 
@@ -249,7 +249,7 @@ impl Outbound {
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
-    pub(crate) fn say_farewell(&mut self) -> Schedule {
+    pub(crate) fn queue_farewell(&mut self) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
         if farewell.is_empty() || self.check_open().is_err() {
             return Schedule::AlreadyScheduled;
@@ -303,13 +303,13 @@ impl Outbound {
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
-        self.wakers.add(waker);
+        self.waiters.add(waker);
     }
 
     /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
     /// a peer that does not read must not keep its senders from hearing of it.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.wakers.take()
+        self.waiters.take()
     }
 
     fn schedule(&mut self) -> Schedule {
@@ -478,7 +478,7 @@ mod tests {
     fn nothing_follows_the_last_bytes() {
         let mut outbound = Outbound::new();
         outbound.set_farewell(b"bye");
-        let _ = outbound.say_farewell();
+        let _ = outbound.queue_farewell();
         assert_eq!(outbound.check_open(), Err(SendError::Finished));
         assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
     }

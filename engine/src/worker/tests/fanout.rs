@@ -38,8 +38,8 @@ fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
 impl Simulation {
     /// Whether the worker has nothing more to do for fan-outs, and nothing to send.
     fn is_at_rest(&self) -> bool {
-        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.link.outbound.lock().bytes() == 0);
-        self.worker.walks.is_empty() && self.worker.kept.is_empty() && sent()
+        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.shared.outbound.lock().bytes() == 0);
+        self.worker.deliveries.is_empty() && self.worker.backlogs.is_empty() && sent()
     }
 
     /// One round that ends although nothing may be there to wait for.
@@ -82,10 +82,10 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
         let everybody = fan_out();
         let mut sim = members(setup, MEMBERS, &everybody);
         sim.tick_shortly();
-        assert!(sim.worker.walks.is_empty(), "nobody walks for those who join");
+        assert!(sim.worker.deliveries.is_empty(), "nobody deliveries for those who join");
         everybody.publish(Publish::new(&b"first"[..])).unwrap();
         sim.tick();
-        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        assert!(!sim.worker.deliveries.is_empty(), "the walk is under way");
         for number in 0..16 {
             everybody.publish(Publish::new(vec![number])).unwrap();
         }
@@ -105,14 +105,15 @@ fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
     for setup in Setup::calm().both_placements() {
         let (everybody, room) = (fan_out(), fan_out());
         let mut sim = members(setup, OTHERS, &everybody);
-        let sender = ByteSender { link: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").link) };
+        let sender =
+            ByteSender { shared: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").shared) };
         let others: Vec<_> = (sim.worker.conns.iter().flatten())
-            .map(|conn| ByteSender { link: Arc::clone(&conn.link) })
+            .map(|conn| ByteSender { shared: Arc::clone(&conn.shared) })
             .map(|sender| room.join(&sender, MemberId::next(), JoinOptions::default()))
             .collect();
         room.publish(Publish::new(&b"a"[..])).unwrap();
         sim.tick();
-        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        assert!(!sim.worker.deliveries.is_empty(), "the walk is under way");
         drop(others);
         for number in 0..20 {
             let id = MemberId::next();
@@ -125,7 +126,7 @@ fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
         }
         (0..60).for_each(|_| sim.tick_shortly());
         let expected: Vec<u8> = b"a".iter().copied().chain(0..20).collect();
-        let first = Net::peer_of(sender.link.peer);
+        let first = Net::peer_of(sender.shared.peer);
         assert_eq!(sim.net.borrow().peers[first].received, expected);
         sim.finish(drain(Duration::ZERO));
     }
@@ -146,7 +147,7 @@ fn what_is_kept_during_a_hold_follows_it() {
             async move {
                 let mut hold = None;
                 while stage.receive(&mut connection).await.is_some() {
-                    hold = if hold.is_none() { connection.sender().hold().await.ok() } else { None };
+                    hold = if hold.is_none() { connection.sender().exclusive().await.ok() } else { None };
                 }
                 drop((hold, member));
             }
@@ -163,7 +164,7 @@ fn what_is_kept_during_a_hold_follows_it() {
             everybody.publish(Publish::new(vec![number])).unwrap();
             sim.tick_shortly();
         }
-        assert!(sim.net.borrow().peers[peer].received.is_empty() && !sim.worker.kept.is_empty());
+        assert!(sim.net.borrow().peers[peer].received.is_empty() && !sim.worker.backlogs.is_empty());
         say(&mut sim);
         everybody.publish(Publish::new(vec![255])).unwrap();
         (0..8).for_each(|_| sim.tick_shortly());
@@ -203,7 +204,7 @@ fn members_get_what_is_counted_in_order_and_the_newest_where_that_is_kept() {
 struct Published {
     receipts: Vec<Receipt>,
     count: usize,
-    kept: usize,
+    backlogged: usize,
 }
 
 impl Published {
@@ -212,9 +213,9 @@ impl Published {
         let mut cx = Context::from_waker(Waker::noop());
         self.receipts.retain_mut(|receipt| match Pin::new(receipt).poll(&mut cx) {
             Poll::Pending => true,
-            Poll::Ready(DeliveryReport { count, kept, .. }) => {
+            Poll::Ready(DeliveryReport { count, backlogged, .. }) => {
                 self.count += count;
-                self.kept += kept;
+                self.backlogged += backlogged;
                 false
             }
         });
@@ -238,7 +239,7 @@ fn scenario(seed: u64) {
     sim.run_until("all to join", |_| joined() == MEMBERS);
 
     let mut published: Vec<_> =
-        fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, kept: 0 }).collect();
+        fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, backlogged: 0 }).collect();
     // The odd ones leave and come back.
     let wanderers: Vec<_> = (0..MEMBERS).filter(|number| number % 2 == 1).collect();
     let messages = random.u16(1..=200);
@@ -303,13 +304,13 @@ fn check(net: &Net, published: &[Published], last: u16) {
                 SlowMemberPolicy::Conflate { .. } => assert!((0..KEYS).all(|key| in_order(Some(key))), "{got:?}"),
                 _ => assert!(in_order(None), "{got:?}"),
             }
-            if stayed && published.kept > 0 {
+            if stayed && published.backlogged > 0 {
                 assert!(got.iter().any(|(number, _)| *number == last), "the newest is kept: {got:?}");
             }
         }
-        assert!(messages >= published.count && messages <= published.count + published.kept);
+        assert!(messages >= published.count && messages <= published.count + published.backlogged);
         assert!(
-            published.kept == 0
+            published.backlogged == 0
                 || matches!(policy, SlowMemberPolicy::DropOldest { .. } | SlowMemberPolicy::Conflate { .. })
         );
     }

@@ -204,7 +204,7 @@ struct Simulation {
     worker: Worker<SimDriver>,
     net: Rc<RefCell<Net>>,
     stage: Stage,
-    shared: Arc<WorkerShared>,
+    worker_shared: Arc<WorkerShared>,
     inbound_bytes_max: u32,
 }
 
@@ -217,7 +217,7 @@ impl Simulation {
         let net = Net::new(&setup.sim);
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
-        let shared = Arc::new(WorkerShared {
+        let worker_shared = Arc::new(WorkerShared {
             ended: std::sync::atomic::AtomicBool::new(false),
             index: 0,
             mailbox: Mailbox::new(driver.signal()),
@@ -256,8 +256,8 @@ impl Simulation {
         // One buffer beyond the mark: a receive ends with the buffer in which its budget is reached.
         let bound = setup.inbound.bytes_high + setup.sim.buffer_bytes as u32;
         let inbound_bytes_max = if setup.sim.receive_budget { bound } else { u32::MAX };
-        let worker = Worker::new(driver, Arc::clone(&shared), Arc::new(setup.config), 1, vec![queue], inline);
-        Self { worker, net, stage, shared, inbound_bytes_max }
+        let worker = Worker::new(driver, Arc::clone(&worker_shared), Arc::new(setup.config), 1, vec![queue], inline);
+        Self { worker, net, stage, worker_shared, inbound_bytes_max }
     }
 
     fn connect(&self, script: Script) -> usize {
@@ -269,15 +269,15 @@ impl Simulation {
     }
 
     fn stats(&self) -> WorkerStats {
-        self.shared.counters.snapshot()
+        self.worker_shared.counters.snapshot()
     }
 
     fn tick(&mut self) {
         self.worker.tick().expect("the simulated driver does not fail");
         for conn in self.worker.conns.iter().flatten() {
-            let bytes = conn.link.inbound.lock().bytes();
-            let finished = conn.link.outbound.lock().check_open().is_err();
-            assert_eq!(conn.link.is_finished(), finished, "what readers see is what the queue says");
+            let bytes = conn.shared.inbound.lock().bytes();
+            let finished = conn.shared.outbound.lock().check_open().is_err();
+            assert_eq!(conn.shared.is_finished(), finished, "what readers see is what the queue says");
             assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, over its bound");
         }
     }
@@ -294,7 +294,7 @@ impl Simulation {
 
     /// Has the worker come round `after` the present time, if not before; until it is dropped.
     fn alarm(&self, after: Duration) -> Pin<Box<Sleep>> {
-        let mut sleep = Box::pin(Timer::new(Arc::clone(&self.shared)).sleep_until(self.stage.instant(after)));
+        let mut sleep = Box::pin(Timer::new(Arc::clone(&self.worker_shared)).sleep_until(self.stage.instant(after)));
         let pending = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
         assert!(pending, "an alarm lies ahead");
         sleep
@@ -313,7 +313,7 @@ impl Simulation {
     }
 
     fn begin_shutdown(&self, shutdown: Shutdown) {
-        self.shared.mailbox.post(Command::Shutdown(self.plan(shutdown)));
+        self.worker_shared.mailbox.post(Command::Shutdown(self.plan(shutdown)));
     }
 
     /// Shuts down and checks that nothing is left: no connection, no operation, no drifting gauge.

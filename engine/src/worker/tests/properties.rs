@@ -219,7 +219,7 @@ fn a_stalled_connection_starves_nobody() {
             assert!(sim.net.borrow().peers[1..].iter().all(|peer| peer.received == pattern(500)));
             assert!(sim.now() < Duration::from_secs(60), "seed {seed}: they waited for the stalled one");
             // Its peer was stopped, too; by cancellation some buffers late.
-            let held = sim.worker.conns.iter().flatten().map(|conn| conn.link.inbound.lock().bytes()).sum::<u32>();
+            let held = sim.worker.conns.iter().flatten().map(|conn| conn.shared.inbound.lock().bytes()).sum::<u32>();
             assert!(held <= 64 + 10 * 16, "seed {seed}: a handler that does not read holds {held} bytes");
             sim.finish(Shutdown::immediate());
         }
