@@ -1,17 +1,14 @@
 //! Reading, waiting and giving way, with the worker played by the test.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
 use super::*;
-use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::key::ConnKey;
-use crate::shared::mailbox::Mailbox;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
-use crate::stats::Counters;
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -24,15 +21,9 @@ impl Wake for Wakes {
 
 fn connection() -> Connection {
     let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
-    let worker = Arc::new(WorkerShared {
-        index: 0,
-        mailbox: Mailbox::new(Signal::new(|| {})),
-        clock: Clock::new(Instant::now()),
-        inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
-        outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
-        counters: Counters::default(),
-        ended: AtomicBool::new(false),
-    });
+    let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
+    let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
+    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound);
     Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 

@@ -2,23 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::clock::Clock;
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
 use crate::driver::threads::ThreadsDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
-use crate::shared::mailbox::Mailbox;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::ShutdownReport;
-use crate::stats::Counters;
 use crate::time;
 use crate::util::biased_lock;
 use crate::worker::Worker;
@@ -97,15 +93,8 @@ impl WorkerSetup {
                 return Ok(ShutdownReport::default());
             }
         };
-        let worker_shared = Arc::new(WorkerShared {
-            index: self.index,
-            mailbox: Mailbox::new(driver.signal()),
-            clock: Clock::new(self.epoch),
-            inbound: self.checked.inbound,
-            outbound: self.checked.outbound,
-            counters: Counters::default(),
-            ended: AtomicBool::new(false),
-        });
+        let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
+        let worker_shared = WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound);
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal()) {

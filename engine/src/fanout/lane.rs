@@ -129,7 +129,7 @@ mod loom_tests {
                 })
                 .collect();
             let (mut seen, mut rests) = (Vec::new(), 0);
-            let mut work = |seen: &mut Vec<i32>| {
+            let work = |seen: &mut Vec<i32>| {
                 let mut items = Vec::new();
                 while inbox.take_or_rest(&mut items) {
                     seen.append(&mut items);

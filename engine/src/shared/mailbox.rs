@@ -62,8 +62,14 @@ struct Deferred {
     signals: Vec<Arc<Signal>>,
 }
 
+#[cfg(not(loom))]
 thread_local! {
     static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred { depth: 0, signals: Vec::new() }) };
+}
+
+#[cfg(loom)]
+loom::thread_local! {
+    static DEFERRED: RefCell<Deferred> = RefCell::new(Deferred { depth: 0, signals: Vec::new() });
 }
 
 /// Notifies `signal`, or notes it for the end of the current batch.
@@ -168,31 +174,7 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
-
-    /// A thread's park and unpark. loom's own lose an unpark that comes while the thread waits for a lock.
-    struct Parker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
-
-    impl Parker {
-        fn new() -> Self {
-            Self(Arc::new((loom::sync::Mutex::new(false), loom::sync::Condvar::new())))
-        }
-
-        fn signal(&self) -> Arc<Signal> {
-            let parker = Arc::clone(&self.0);
-            Signal::new(move || {
-                *parker.0.lock().unwrap() = true;
-                parker.1.notify_one();
-            })
-        }
-
-        fn park(&self) {
-            let mut unparked = self.0.0.lock().unwrap();
-            while !*unparked {
-                unparked = self.0.1.wait(unparked).unwrap();
-            }
-            *unparked = false;
-        }
-    }
+    use crate::shared::signal::parker::Parker;
 
     /// Two producers, one consumer that sleeps by the protocol: it always gets both items, on every interleaving.
     #[test]
@@ -205,8 +187,7 @@ mod loom_tests {
                 .map(|item| {
                     let mailbox = Arc::clone(&mailbox);
                     loom::thread::spawn(move || {
-                        mailbox.items.lock().push(item);
-                        mailbox.signal.notify_now();
+                        mailbox.post(item);
                     })
                 })
                 .collect();
@@ -229,36 +210,6 @@ mod loom_tests {
         });
     }
 
-    /// The wish for a receive buffer: two leases end while their worker looks for the last time. It finds a buffer by
-    /// itself or is woken, by one of them only.
-    #[test]
-    fn loom_a_wish_is_answered_once() {
-        loom::model(|| {
-            let (returned, wanted) = (Arc::new(Mutex::new(0)), Arc::new(SleepFlag::new()));
-            let answers = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-            let leases: Vec<_> = (0..2)
-                .map(|_| {
-                    let (returned, wanted, answers) =
-                        (Arc::clone(&returned), Arc::clone(&wanted), Arc::clone(&answers));
-                    loom::thread::spawn(move || {
-                        *returned.lock() += 1;
-                        if wanted.take() {
-                            answers.fetch_add(1, Ordering::Relaxed);
-                        }
-                    })
-                })
-                .collect();
-            wanted.announce();
-            let found = *returned.lock();
-            for lease in leases {
-                lease.join().unwrap();
-            }
-            let answered = answers.load(Ordering::Relaxed);
-            assert!(answered <= 1, "one answer to one wish");
-            assert!(found == 2 || answered == 1, "a buffer came back unnoticed");
-        });
-    }
-
     /// A consumer that was woken for another reason, and whose announcement still stands, loses nothing either.
     #[test]
     fn loom_a_withdrawn_sleep_loses_no_item() {
@@ -269,8 +220,7 @@ mod loom_tests {
             let producer = {
                 let mailbox = Arc::clone(&mailbox);
                 loom::thread::spawn(move || {
-                    mailbox.items.lock().push(1);
-                    mailbox.signal.notify_now();
+                    mailbox.post(1);
                 })
             };
             // A round that does not block, as when there is other work.

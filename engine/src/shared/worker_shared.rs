@@ -1,12 +1,15 @@
 //! What a worker shows to other threads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::command::Command;
 use crate::shared::mailbox::Mailbox;
+use crate::shared::signal::Signal;
 use crate::stats::Counters;
+use crate::util::sync::{AtomicBool, Ordering};
 
 /// What a worker shows to other threads.
 pub(crate) struct WorkerShared {
@@ -17,10 +20,29 @@ pub(crate) struct WorkerShared {
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
     /// The worker has ended: who posts a command answers it.
-    pub(crate) ended: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl WorkerShared {
+    /// `signal` ends the worker's sleep; `epoch` is the start of its clock.
+    pub(crate) fn new(
+        index: usize,
+        signal: Arc<Signal>,
+        epoch: Instant,
+        inbound: InboundMarks,
+        outbound: OutboundMarks,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            mailbox: Mailbox::new(signal),
+            clock: Clock::new(epoch),
+            inbound,
+            outbound,
+            counters: Counters::default(),
+            ended: AtomicBool::new(false),
+        })
+    }
+
     /// Asks the worker for something; once it has ended, answers what can be answered without it.
     pub(crate) fn post(&self, command: Command) {
         self.mailbox.post(command);

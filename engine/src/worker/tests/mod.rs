@@ -13,7 +13,6 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use crate::clock::Clock;
 use crate::config::{Config, InboundMarks, OutboundMarks};
 use crate::connection::Connection;
 use crate::driver::Driver;
@@ -21,12 +20,11 @@ use crate::driver::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
 use crate::error::ReceiveError;
 use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
 use crate::shared::command::Command;
-use crate::shared::mailbox::Mailbox;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope::Turn;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
-use crate::stats::{Counters, WorkerStats};
+use crate::stats::WorkerStats;
 use crate::time::{Sleep, Timer};
 
 mod deadlines;
@@ -217,15 +215,7 @@ impl Simulation {
         let net = Net::new(&setup.sim);
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
-        let worker_shared = Arc::new(WorkerShared {
-            ended: std::sync::atomic::AtomicBool::new(false),
-            index: 0,
-            mailbox: Mailbox::new(driver.signal()),
-            clock: Clock::new(stage.epoch),
-            inbound: setup.inbound,
-            outbound: setup.outbound,
-            counters: Counters::default(),
-        });
+        let worker_shared = WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound);
         let staged = stage.clone();
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());
