@@ -12,9 +12,10 @@ use crate::config::{Config, InboundMarks, OutboundMarks};
 use crate::error::{ConfigError, SendError};
 use crate::shared::chunk::Chunk;
 use crate::shared::inbound::Inbound;
-use crate::shared::mailbox::{self, Batch};
+use crate::shared::mailbox;
 use crate::shared::outbound::{Offered, Outbound};
 use crate::shared::signal::Signal;
+use crate::shared::wake_scope::WakeScope;
 
 /// A worker's timer wheel. Time is in ticks and is the caller's.
 pub struct TimerWheel(Wheel<u32>);
@@ -90,7 +91,7 @@ impl<T> Mailbox<T> {
 
 /// Does `work` with its wakes put off to the end, each consumer woken once, as a worker does with its harvest.
 pub fn batch<R>(work: impl FnOnce() -> R) -> R {
-    let _batch = Batch::begin();
+    let _scope = WakeScope::begin();
     work()
 }
 

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use async_task::Runnable;
 
 use crate::connection::Connection;
-use crate::shared::mailbox;
 use crate::shared::signal::Signal;
-use crate::shared::wake_scope::Turn;
+use crate::shared::wake_scope;
+use crate::shared::wake_scope::WakeScope;
 use crate::time;
 use crate::util::sync::Mutex;
 
@@ -58,13 +58,13 @@ impl RunQueue {
     /// Hands a new connection to the executor's thread.
     pub(crate) fn start(&self, connection: Connection) {
         self.inbox.lock().connections.push(connection);
-        mailbox::notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
     /// Tells the executor's thread to end once it has no more to run.
     pub(crate) fn stop(&self) {
         self.inbox.lock().stopped = true;
-        mailbox::notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
     /// Spawns `future` on the present thread, which must own this queue's executor.
@@ -88,7 +88,7 @@ impl RunQueue {
         });
         if let (Ok(false) | Err(_), Some(runnable)) = (local, runnable) {
             self.inbox.lock().runnables.push(runnable);
-            mailbox::notify(&self.signal);
+            wake_scope::notify(&self.signal);
         }
     }
 
@@ -171,9 +171,9 @@ impl Executor {
     /// are prompt, and sent `at_once` where they may compute or block in the middle of it.
     pub(crate) fn run(mut self, at_once: bool) {
         loop {
-            let turn = (!at_once).then(Turn::begin);
+            let scope = (!at_once).then(WakeScope::begin);
             let more = self.turn();
-            drop(turn);
+            drop(scope);
             if more {
                 continue;
             }

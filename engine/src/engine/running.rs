@@ -126,7 +126,7 @@ impl Handle {
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         let plan = shutdown.plan(Instant::now());
         for worker in &self.workers {
-            worker.post(Command::Shutdown(plan));
+            worker.post_now(Command::Shutdown(plan));
         }
     }
 

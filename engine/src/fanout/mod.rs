@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::connection::sender::ByteSender;
 use crate::shared::command::Command;
-use crate::shared::mailbox;
+use crate::shared::wake_scope;
 use crate::util::sync::Mutex;
 
 pub(crate) use backlog::{Backlog, BacklogBounds, Key};
@@ -170,7 +170,7 @@ impl FanOut {
                 resting.push(Arc::clone(lane));
             } else {
                 // Who told the worker may have put the wake off to the end of its turn: ours must not wait for that.
-                mailbox::notify(lane.worker.mailbox.signal());
+                wake_scope::notify(lane.worker.mailbox.signal());
             }
         }
         resting.iter().for_each(notify_worker);
@@ -179,7 +179,7 @@ impl FanOut {
 }
 
 fn notify_worker(lane: &Arc<Lane>) {
-    lane.worker.post(Command::FanOut(Arc::clone(lane)));
+    lane.worker.post_now(Command::FanOut(Arc::clone(lane)));
 }
 
 impl fmt::Debug for FanOut {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::shared::mailbox;
 use crate::shared::signal::{Signal, SleepFlag};
+use crate::shared::wake_scope;
 
 /// Zeroed pages, mapped for one owner and unmapped when dropped.
 pub(crate) struct Pages {
@@ -151,7 +151,7 @@ impl Drop for Lease {
         debug_assert!(pushed.is_ok(), "the return queue holds every buffer");
         // Either the worker's last look finds the buffer or this thread sees the flag.
         if self.pool.notify_on_return.take() {
-            mailbox::notify(&self.pool.signal);
+            wake_scope::notify(&self.pool.signal);
         }
     }
 }

@@ -4,13 +4,13 @@
 //! fences, and wakes the consumer only if a sleep was announced. Whichever fence comes first in the total order, either
 //! the consumer sees the item or the producer sees the sleep: no wake is lost and none is sent to a running consumer.
 //!
-//! Inside a [`Batch`] the wakes are put off to the end of the batch: a worker's harvest wakes each handler thread at
-//! most once, and a handler's turn wakes its worker at most once.
+//! Inside a [`WakeScope`](super::wake_scope::WakeScope) the wakes wait for its end: a worker's harvest wakes each handler
+//! thread at most once, and a handler thread's turn wakes its worker at most once.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::shared::signal::Signal;
+use crate::shared::wake_scope;
 use crate::util::sync::Mutex;
 
 /// A queue of items for one consumer thread.
@@ -24,10 +24,10 @@ impl<T> Mailbox<T> {
         Self { items: Mutex::new(Vec::new()), signal }
     }
 
-    /// Queues `item` and wakes the consumer, at the end of the current [`Batch`] if there is one.
+    /// Queues `item` and wakes the consumer, at the end of the present scope if there is one.
     pub(crate) fn post(&self, item: T) {
         self.items.lock().push(item);
-        notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
     /// Queues everything in `items`, which is left empty, as [`post`](Self::post) does one.
@@ -39,7 +39,7 @@ impl<T> Mailbox<T> {
             queued.append(items);
         }
         drop(queued);
-        notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
     /// Moves everything queued into `into`, which must be empty: the two vectors change places.
@@ -54,67 +54,6 @@ impl<T> Mailbox<T> {
 
     pub(crate) fn signal(&self) -> &Arc<Signal> {
         &self.signal
-    }
-}
-
-struct Deferred {
-    depth: usize,
-    signals: Vec<Arc<Signal>>,
-}
-
-#[cfg(not(loom))]
-thread_local! {
-    static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred { depth: 0, signals: Vec::new() }) };
-}
-
-#[cfg(loom)]
-loom::thread_local! {
-    static DEFERRED: RefCell<Deferred> = RefCell::new(Deferred { depth: 0, signals: Vec::new() });
-}
-
-/// Notifies `signal`, or notes it for the end of the current batch.
-pub(crate) fn notify(signal: &Arc<Signal>) {
-    let noted = DEFERRED.try_with(|deferred| {
-        let mut deferred = deferred.borrow_mut();
-        if deferred.depth == 0 {
-            return false;
-        }
-        if !deferred.signals.iter().any(|noted| Arc::ptr_eq(noted, signal)) {
-            deferred.signals.push(Arc::clone(signal));
-        }
-        true
-    });
-    // An error means that the thread is ending and its locals are gone: there is no batch to wait for.
-    if !noted.unwrap_or(false) {
-        signal.notify_now();
-    }
-}
-
-/// While one lives on a thread, that thread's notifications are collected; dropping the outermost sends them.
-pub(crate) struct Batch(());
-
-impl Batch {
-    pub(crate) fn begin() -> Self {
-        DEFERRED.with(|deferred| deferred.borrow_mut().depth += 1);
-        Self(())
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        let mut signals = DEFERRED.with(|deferred| {
-            let mut deferred = deferred.borrow_mut();
-            deferred.depth -= 1;
-            if deferred.depth == 0 { std::mem::take(&mut deferred.signals) } else { Vec::new() }
-        });
-        for signal in &signals {
-            signal.notify_now();
-        }
-        // The vector goes back so that its capacity is used again.
-        if signals.capacity() > 0 {
-            signals.clear();
-            DEFERRED.with(|deferred| deferred.borrow_mut().signals = signals);
-        }
     }
 }
 
@@ -152,22 +91,6 @@ mod tests {
         let mut items = Vec::new();
         mailbox.take(&mut items);
         assert_eq!(items, [1, 2]);
-    }
-
-    #[test]
-    fn a_batch_wakes_once_at_its_end() {
-        let (signal, wakes) = counted();
-        let mailbox = Mailbox::new(Arc::clone(&signal));
-        signal.announce_sleep();
-        let outer = Batch::begin();
-        {
-            let _inner = Batch::begin();
-            mailbox.post(1);
-            mailbox.post(2);
-        }
-        assert_eq!(wakes.load(Ordering::SeqCst), 0);
-        drop(outer);
-        assert_eq!(wakes.load(Ordering::SeqCst), 1);
     }
 }
 

@@ -75,7 +75,7 @@ impl ConnShared {
     /// Tells the worker about queued bytes, if it does not know.
     pub(crate) fn notify(&self, schedule: Schedule) {
         if schedule == Schedule::NeedsWake {
-            self.post(Command::Flush(self.key));
+            wake_scope::post(&self.worker, Command::Flush(self.key));
         }
     }
 

@@ -44,12 +44,12 @@ impl WorkerShared {
     }
 
     /// Asks the worker for something; once it has ended, answers what can be answered without it.
-    pub(crate) fn post(&self, command: Command) {
+    pub(crate) fn post_now(&self, command: Command) {
         self.mailbox.post(command);
         self.answer_if_ended();
     }
 
-    /// [`post`](Self::post) for each of `commands`, which are moved out.
+    /// [`post_now`](Self::post_now) for each of `commands`, which are moved out.
     pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
         self.mailbox.post_all(commands);
         self.answer_if_ended();

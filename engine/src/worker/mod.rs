@@ -24,7 +24,7 @@ use crate::shared::ConnShared;
 use crate::shared::command::Command;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
-use crate::shared::wake_scope::Turn;
+use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
@@ -182,22 +182,22 @@ impl<D: Driver> Worker<D> {
 
     /// One round: what others ask for, what is due, what completed, then the handlers it woke.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
-        let turn = Turn::begin();
+        let scope = WakeScope::begin();
         self.take_commands();
         self.expire_timers();
         self.rearm_starved();
         self.step_deliveries();
-        drop(turn);
+        drop(scope);
 
         self.enter()?;
 
-        let turn = Turn::begin();
+        let scope = WakeScope::begin();
         self.harvest();
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
         self.worker_shared.counters.ticks_total.add(1);
-        drop(turn);
+        drop(scope);
         Ok(())
     }
 

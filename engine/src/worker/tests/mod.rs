@@ -21,7 +21,7 @@ use crate::error::ReceiveError;
 use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
 use crate::shared::command::Command;
 use crate::shared::signal::Signal;
-use crate::shared::wake_scope::Turn;
+use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -183,7 +183,7 @@ impl Neighbour for HandlerThread {
             self.parked = false;
         }
         swap_local(&mut self.local);
-        let turn = Turn::begin();
+        let turn = WakeScope::begin();
         let more = self.executor.turn();
         drop(turn);
         if !more {
