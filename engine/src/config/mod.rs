@@ -82,7 +82,8 @@ pub struct OutboundConfig {
     pub bytes_low: usize,
 }
 
-/// io_uring's settings. The `bool`s allow a feature where the kernel has it; turning one off forces the fallback.
+/// io_uring's settings. It needs Linux 6.1. The `bool`s allow a feature of a later version where the kernel has it; turning
+/// one off forces the fallback.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UringConfig {
@@ -100,17 +101,11 @@ pub struct UringConfig {
     /// Size of a large receive buffer, 64 B to 1 MiB; none are used if it is not above `receive_buffer_bytes`.
     /// Default: 32 KiB.
     pub large_receive_buffer_bytes: usize,
-    /// Completions are delivered when the worker asks for them (6.1).
-    pub defer_taskrun: bool,
-    /// Accepted sockets live in the ring's file table, not in the process's.
+    /// Accepted sockets live in the ring's file table, not in the process's (Linux 6.8); else they are regular descriptors.
+    /// Default: true.
     pub direct_descriptors: bool,
-    /// One accept serves many connections (5.19).
-    pub multishot_accept: bool,
-    /// One receive serves many messages (6.0).
-    pub multishot_receive: bool,
-    /// Receive buffers are chosen when bytes arrive, so that idle connections hold none (5.19).
-    pub provided_buffers: bool,
-    /// Receives stop by themselves at the inbound buffer's high mark (6.17); else they are cancelled there.
+    /// Receives stop by themselves at the inbound buffer's high mark (Linux 6.17); else they are cancelled there. Default:
+    /// true.
     pub receive_budget: bool,
 }
 
@@ -157,11 +152,7 @@ impl Default for UringConfig {
             receive_buffer_bytes: 4096,
             large_receive_buffers: 128,
             large_receive_buffer_bytes: 32 * 1024,
-            defer_taskrun: true,
             direct_descriptors: true,
-            multishot_accept: true,
-            multishot_receive: true,
-            provided_buffers: true,
             receive_budget: true,
         }
     }

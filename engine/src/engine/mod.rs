@@ -212,15 +212,10 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 
 #[cfg(target_os = "linux")]
 fn uring_check(config: &Config) -> Result<(), String> {
-    crate::driver::uring::check(&config.uring).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
-        Some(libc::ENOSYS) => format!("this kernel has no usable io_uring (5.11 or later is needed): {error}"),
-        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
-        _ => format!("io_uring_setup failed: {error}"),
-    })
+    crate::driver::uring::check(&config.uring)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn uring_check(_config: &Config) -> Result<(), String> {
-    Err("io_uring is particular to Linux".to_owned())
+    Err("io_uring needs Linux 6.1".to_owned())
 }

@@ -240,7 +240,7 @@ fn stalled_connections_do_not_stop_another() {
 #[test]
 fn large_buffers_serve_those_who_send_much() {
     on_every_engine(|setup| {
-        let (provided, small_bytes) = (setup.provides_large_buffers(), setup.config.uring.receive_buffer_bytes);
+        let (provided, small_bytes) = (setup.has_large_buffers(), setup.config.uring.receive_buffer_bytes);
         let is_std = setup.is_std();
         let largest = Progress::<usize>::default();
         let seen = largest.clone();
@@ -273,10 +273,10 @@ fn few_buffers_serve_many_connections() {
     for buffers in [2, 4] {
         on_every_engine(|mut setup| {
             setup.config.uring.receive_buffers = buffers;
-            if setup.provides_large_buffers() {
+            if setup.has_large_buffers() {
                 setup.config.uring.large_receive_buffers = buffers;
             }
-            let provided = setup.provides_buffers();
+            let provided = !setup.is_std();
             let (running, address) = start(setup.config, echo);
             let bytes = numbered(200_000);
             thread::scope(|scope| {
@@ -295,7 +295,7 @@ fn few_buffers_serve_many_connections() {
 fn hoarded_chunks_do_not_starve_another() {
     on_every_engine(|mut setup| {
         setup.config.uring.receive_buffers = 8;
-        if setup.provides_large_buffers() {
+        if setup.has_large_buffers() {
             setup.config.uring.large_receive_buffers = 8;
         }
         // Enough to be received in large buffers, too.

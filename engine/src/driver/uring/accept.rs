@@ -80,7 +80,7 @@ impl UringDriver {
             return false;
         }
         let fd = types::Fd(socket.as_raw_fd());
-        let multi = self.features.multishot_accept && free > margin;
+        let multi = free > margin;
         acceptor.armed = Some(if multi { AcceptState::Multi } else { AcceptState::Single });
         // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
         let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };

@@ -1,7 +1,7 @@
 //! The receive buffers of one ring: memory that the kernel fills in the order in which it was given back.
 //!
-//! A [`BufferRing`] belongs to the worker: it publishes free buffers to the kernel and leases filled ones to handlers. See
-//! `shared::lease` for the half that other threads share, and for the invariant.
+//! [`BufferGroups`] and their [`BufferRing`]s belong to the worker: they publish free buffers to the kernel and lease filled
+//! ones to handlers. See `shared::lease` for the half that other threads share, and for the invariant.
 
 use std::io;
 use std::sync::Arc;
@@ -10,8 +10,127 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
+use crate::config::UringConfig;
+use crate::driver::Received;
+use crate::shared::chunk::Chunk;
 use crate::shared::lease::{Lease, LeasePool, Pages};
 use crate::shared::signal::Signal;
+
+/// The groups' names towards the kernel.
+const SMALL_GROUP: u16 = 0;
+const LARGE_GROUP: u16 = 1;
+
+/// One buffer in this many is never leased. Copying a large chunk costs more, and nothing waits for a large buffer.
+const SMALL_UNLEASED_SHARE: usize = 2;
+const LARGE_UNLEASED_SHARE: usize = 4;
+
+/// The buffers that receives draw from: small ones, and large ones for connections that receive large messages.
+pub(super) struct BufferGroups {
+    small: BufferRing,
+    /// `None` if the configuration asks for none.
+    large: Option<BufferRing>,
+}
+
+impl BufferGroups {
+    /// Makes the groups and registers them with `ring`, which must be dropped before them.
+    pub(super) fn new(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
+        let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
+        let provide = |group, count, buffer_bytes| {
+            let buffers = BufferRing::new(count, buffer_bytes, Arc::clone(signal))?;
+            // SAFETY: the driver keeps the groups and drops them after its ring.
+            unsafe { buffers.register(ring, group)? };
+            io::Result::Ok(buffers)
+        };
+        let small = provide(SMALL_GROUP, config.receive_buffers, small_bytes)?;
+        let wants_large = config.large_receive_buffers > 0 && large_bytes > small_bytes;
+        let large = wants_large.then(|| provide(LARGE_GROUP, config.large_receive_buffers, large_bytes)).transpose()?;
+        Ok(Self { small, large })
+    }
+
+    /// The kernel's name of a group.
+    pub(super) fn group_id(large: bool) -> u16 {
+        if large { LARGE_GROUP } else { SMALL_GROUP }
+    }
+
+    pub(super) fn small_bytes(&self) -> usize {
+        self.small.buffer_bytes()
+    }
+
+    /// The size of a large buffer, if there are any.
+    pub(super) fn large_bytes(&self) -> Option<usize> {
+        self.large.as_ref().map(BufferRing::buffer_bytes)
+    }
+
+    fn group(&mut self, large: bool) -> Option<&mut BufferRing> {
+        if large { self.large.as_mut() } else { Some(&mut self.small) }
+    }
+
+    /// The kernel filled a buffer.
+    pub(super) fn filled(&mut self, large: bool) {
+        if let Some(group) = self.group(large) {
+            group.filled();
+        }
+    }
+
+    pub(super) fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        match received {
+            Received::Owned(bytes) => bytes,
+            Received::Buffer { buffer, large: false, len } => self.small.view(*buffer, *len),
+            Received::Buffer { buffer, large: true, len } => {
+                self.large.as_ref().map_or(&[], |group| group.view(*buffer, *len))
+            }
+        }
+    }
+
+    pub(super) fn lease(&mut self, received: Received) -> Chunk {
+        let (buffer, large, len) = match received {
+            Received::Owned(bytes) => return Chunk::from(bytes),
+            Received::Buffer { buffer, large, len } => (buffer, large, len),
+        };
+        match self.group(large) {
+            Some(group) if group.is_plenty(if large { LARGE_UNLEASED_SHARE } else { SMALL_UNLEASED_SHARE }) => {
+                Chunk::leased(group.lease(buffer, len))
+            }
+            _ => {
+                let chunk = Chunk::from(self.view(&received).to_vec());
+                self.recycle(received);
+                chunk
+            }
+        }
+    }
+
+    pub(super) fn recycle(&mut self, received: Received) {
+        if let Received::Buffer { buffer, large, .. } = received
+            && let Some(group) = self.group(large)
+        {
+            group.recycle(buffer);
+        }
+    }
+
+    /// Shows the kernel what came back.
+    pub(super) fn publish(&mut self) {
+        self.small.publish();
+        if let Some(large) = &mut self.large {
+            large.publish();
+        }
+    }
+
+    /// See [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify). Nothing waits for large ones.
+    pub(super) fn buffers_free_or_notify(&mut self) -> usize {
+        if self.small.free() == 0 {
+            self.small.notify_on_return();
+        }
+        self.small.free()
+    }
+
+    /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
+    pub(super) fn leak(&self) {
+        self.small.leak();
+        if let Some(large) = &self.large {
+            large.leak();
+        }
+    }
+}
 
 /// The buffers and the table of free ones that is shared with the kernel.
 pub(super) struct BufferRing {
@@ -47,13 +166,17 @@ impl BufferRing {
         unsafe { ring.submitter().register_buf_ring_with_flags(table, self.count, group, 0) }
     }
 
+    fn buffer_bytes(&self) -> usize {
+        self.pool.buffer_bytes()
+    }
+
     /// Whether more than one in `share` buffers is free: only then may filled ones leave by lease, so that chunks held
     /// by stalled handlers can never take the last buffers from those that run.
-    pub(super) fn is_plenty(&self, share: usize) -> bool {
+    fn is_plenty(&self, share: usize) -> bool {
         self.free * share > usize::from(self.count)
     }
 
-    pub(super) fn free(&self) -> usize {
+    fn free(&self) -> usize {
         self.free
     }
 
@@ -63,14 +186,14 @@ impl BufferRing {
     }
 
     /// The bytes that the kernel put in `buffer`.
-    pub(super) fn view(&self, buffer: u16, len: u32) -> &[u8] {
+    fn view(&self, buffer: u16, len: u32) -> &[u8] {
         // SAFETY: named by a completion of `len` bytes that the worker has not recycled yet (it holds the `Received`),
         // so the kernel is done with it; the borrow of `self` rules out `recycle` meanwhile.
         unsafe { std::slice::from_raw_parts(self.pool.address(buffer), len as usize) }
     }
 
     /// Turns a filled buffer into a lease; the completion that named it is used up.
-    pub(super) fn lease(&self, buffer: u16, len: u32) -> Lease {
+    fn lease(&self, buffer: u16, len: u32) -> Lease {
         // SAFETY: named by a completion of `len` bytes, so the kernel is done with it; the worker gives up the `Received`
         // for this, so neither a second lease nor `recycle` follows before the buffer is returned.
         unsafe { self.pool.lease(buffer, len) }
@@ -91,7 +214,7 @@ impl BufferRing {
     }
 
     /// Takes back what was returned by dropped leases and shows the kernel all that was recycled.
-    pub(super) fn publish(&mut self) {
+    fn publish(&mut self) {
         while let Some(buffer) = self.pool.take_returned() {
             self.recycle(buffer);
         }
@@ -105,13 +228,13 @@ impl BufferRing {
     }
 
     /// Connections wait for buffers: has the next returned lease raise the signal.
-    pub(super) fn notify_on_return(&mut self) {
+    fn notify_on_return(&mut self) {
         self.pool.notify_on_return();
         self.publish();
     }
 
     /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
-    pub(super) fn leak(&self) {
+    fn leak(&self) {
         std::mem::forget(Arc::clone(&self.pool));
     }
 }

@@ -36,9 +36,10 @@ mod send;
 mod slot;
 
 use accept::Acceptor;
+use buffers::BufferGroups;
 use op::{Op, Token, next_generation};
 use probe::Features;
-use receive::BufferGroups;
+
 use ring::{Ring, WakeFd};
 use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
@@ -64,12 +65,29 @@ pub(crate) struct UringDriver {
     linger_reset: Box<libc::linger>,
 }
 
-/// Whether a ring of this size can be had here.
-pub(crate) fn check(config: &UringConfig) -> io::Result<()> {
+/// Whether io_uring serves here: a ring of this size with everything that Linux 6.1 has.
+///
+/// # Errors
+/// The reason, for people, if it does not.
+pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
     let config = config.clone();
-    // On a thread of its own: what the kernel does to end a ring interrupts the system calls of the thread that had it.
-    let checked = std::thread::Builder::new().spawn(move || Ring::new(&config).map(drop))?.join();
-    checked.unwrap_or_else(|_| Err(io::Error::other("the thread that tried a ring panicked")))
+    // On a thread of its own: when the kernel ends a ring it interrupts the system calls of the thread that owned it.
+    let checked = std::thread::Builder::new().spawn(move || try_ring(&config));
+    let checked =
+        checked.map(|thread| thread.join().unwrap_or_else(|_| Err("the thread that tried a ring panicked".into())));
+    checked.unwrap_or_else(|error| Err(format!("no thread to try a ring on: {error}")))
+}
+
+fn try_ring(config: &UringConfig) -> Result<(), String> {
+    let mut ring = Ring::new(config).map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
+        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
+        Some(libc::ENOSYS | libc::EINVAL) => format!("this kernel's io_uring is too old, Linux 6.1 is needed: {error}"),
+        _ => format!("io_uring_setup failed: {error}"),
+    })?;
+    probe::probe(&mut ring, config, &Signal::new(|| {}))
+        .map(drop)
+        .map_err(|error| format!("an io_uring feature of Linux 6.1 is refused here: {error}"))
 }
 
 impl UringDriver {
@@ -85,17 +103,15 @@ impl UringDriver {
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
         let buffers = BufferGroups::new(&ring, config, &signal)?;
-        let features = probe::probe(&mut ring, config, buffers.are_provided(), &signal)?;
+        let features = probe::probe(&mut ring, config, &signal)?;
         let connections_max =
             if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
-        let mut names = ring.features().to_vec();
-        names.extend(features.names());
-        let receive_budget = features.receive_budget || !features.multishot_receive;
-        let summary = format!("io_uring ({})", names.join(", "));
+        let names = features.names();
+        let summary = if names.is_empty() { "io_uring".to_owned() } else { format!("io_uring ({})", names.join(", ")) };
         let mut driver = Self {
             ring,
             features,
-            capabilities: Capabilities { summary, receive_budget, connections_max },
+            capabilities: Capabilities { summary, receive_budget: features.receive_budget, connections_max },
             epoch,
             signal,
             wake,
@@ -128,6 +144,18 @@ impl UringDriver {
         // SAFETY: passed on to the caller.
         unsafe { self.ring.push(&entry) };
         self.in_flight += 1;
+    }
+
+    /// Queues a receive into provided buffers, with a budget of bytes or without end.
+    fn push_receive(&mut self, token: Token, fd: i32, large: bool, budget: Option<u32>) {
+        let (fd, group) = (types::Fd(fd), BufferGroups::group_id(large));
+        let entry = match budget {
+            Some(budget) => raw::receive_multi_with_budget(fd, group, budget),
+            None => opcode::RecvMulti::new(fd, group).build(),
+        };
+        // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed` keeps
+        // the flags already set.
+        unsafe { self.push(token, entry) };
     }
 
     /// The slot that `key` names, if it is still that connection's.
@@ -246,11 +274,7 @@ impl Driver for UringDriver {
     }
 
     fn cancel_receive(&mut self, key: ConnKey) {
-        let Some(slot) = self.slot(key) else { return };
-        if slot.receiving {
-            let token = slot.receive_token(key);
-            self.cancel(token);
-        }
+        self.cancel_receive(key);
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
@@ -339,7 +363,7 @@ impl Drop for UringDriver {
         self.buffers.leak();
         self.sends.leak();
         for slot in &mut self.slots {
-            std::mem::forget(slot.take_plain());
+            slot.leak();
         }
         for acceptor in &mut self.acceptors {
             acceptor.leak();

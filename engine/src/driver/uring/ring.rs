@@ -11,73 +11,36 @@ use crate::config::UringConfig;
 
 pub(super) struct Ring {
     uring: IoUring,
-    /// How it was set up, for people.
-    features: Vec<&'static str>,
-}
-
-/// Flags to try, the best first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SetUp {
-    /// `Deferred` and no indirection array (6.6).
-    Lean,
-    /// Completions are delivered when the worker asks for them, and to it alone (6.1).
-    Deferred,
-    /// Completions are delivered when the worker enters the kernel anyway (5.19).
-    Cooperative,
-    /// No flags (5.11 for what is checked below).
-    Plain,
+    no_sqarray: bool,
 }
 
 impl Ring {
-    /// Sets the ring up with the best flags the kernel grants.
+    /// Sets the ring up: completions are delivered when the worker asks for them, and to it alone (Linux 6.1), where possible
+    /// without an indirection array (6.6).
     ///
     /// # Errors
-    /// What `io_uring_setup(2)` answered to the plainest flags: EPERM where it is forbidden, ENOSYS where it is
-    /// missing, ENOMEM where the locked-memory limit is too low.
+    /// What `io_uring_setup(2)` answered: EPERM where it is forbidden, ENOSYS where it is missing, EINVAL before Linux 6.1,
+    /// ENOMEM where the locked-memory limit is too low.
     pub(super) fn new(config: &UringConfig) -> io::Result<Self> {
-        let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
-        for setup in [SetUp::Lean, SetUp::Deferred, SetUp::Cooperative, SetUp::Plain] {
-            if !config.defer_taskrun && matches!(setup, SetUp::Lean | SetUp::Deferred) {
-                continue;
-            }
-            match Self::set_up(config, setup) {
-                Ok(ring) => return Ok(ring),
-                // Only an unknown flag is worth another attempt.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
-                Err(error) => return Err(error),
-            }
+        match Self::set_up(config, true) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Self::set_up(config, false),
+            answer => answer,
         }
-        Err(last)
     }
 
-    fn set_up(config: &UringConfig, setup: SetUp) -> io::Result<Self> {
+    fn set_up(config: &UringConfig, no_sqarray: bool) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(config.completion_entries).dontfork();
-        let mut features = Vec::new();
-        match setup {
-            SetUp::Lean | SetUp::Deferred => {
-                builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-                features.push("defer-taskrun");
-            }
-            SetUp::Cooperative => {
-                builder.setup_submit_all().setup_coop_taskrun().setup_taskrun_flag();
-            }
-            SetUp::Plain => {}
-        }
-        if setup == SetUp::Lean {
+        builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        if no_sqarray {
             builder.setup_no_sqarray();
-            features.push("no-sqarray");
         }
-        let uring = builder.build(config.submission_entries)?;
-        if !uring.params().is_feature_nodrop() || !uring.params().is_feature_ext_arg() {
-            // Before Linux 5.11 completions could be lost and waits had no timeout.
-            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
-        }
-        Ok(Self { uring, features })
+        Ok(Self { uring: builder.build(config.submission_entries)?, no_sqarray })
     }
 
-    pub(super) fn features(&self) -> &[&'static str] {
-        &self.features
+    /// Whether it was set up without an indirection array.
+    pub(super) fn has_no_sqarray(&self) -> bool {
+        self.no_sqarray
     }
 
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {

@@ -8,7 +8,7 @@ use super::buffer_size_hint::BufferSizeHint;
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
 
-/// Small: very many of them are idle. What only some connections need, or for a short time, is in [`Rare`].
+/// Small: very many of them are idle. What only some connections need, or for a short time, is in [`Cold`].
 pub(super) struct Slot {
     /// The direct descriptor's number, or the regular one's.
     pub(super) fd: i32,
@@ -31,8 +31,6 @@ const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[derive(Default)]
 pub(super) struct Cold {
-    /// The buffer of the armed receive, where buffers are not provided by the ring. The kernel writes to it.
-    pub(super) plain: Vec<u8>,
     /// What to do with the socket once it is lent out, oldest first.
     pub(super) fd_tasks: Vec<SocketTask>,
     /// Accepted and not reported yet: its addresses are being looked up. The kernel writes to it.
@@ -81,12 +79,6 @@ impl Slot {
         self.cold.as_mut()?.arriving.as_mut()
     }
 
-    pub(super) fn take_plain(&mut self) -> Vec<u8> {
-        let plain = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.plain));
-        self.free_cold_if_unused();
-        plain.unwrap_or_default()
-    }
-
     pub(super) fn take_fd_task(&mut self) -> Option<SocketTask> {
         let fd_tasks = &mut self.cold.as_mut()?.fd_tasks;
         let task = (!fd_tasks.is_empty()).then(|| fd_tasks.remove(0));
@@ -100,9 +92,16 @@ impl Slot {
         arriving
     }
 
-    /// Frees what is not needed any more.
+    /// Keeps what the kernel may still write to allocated for the rest of the process.
+    pub(super) fn leak(&mut self) {
+        if self.arriving().is_some() {
+            std::mem::forget(self.cold.take());
+        }
+    }
+
+    /// Frees the cold state once none of it is in use.
     fn free_cold_if_unused(&mut self) {
-        let done = |cold: &Cold| cold.plain.is_empty() && cold.fd_tasks.is_empty() && cold.arriving.is_none();
+        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none();
         if !self.naming && self.cold.as_deref().is_some_and(done) {
             self.cold = None;
         }

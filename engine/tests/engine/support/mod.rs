@@ -28,14 +28,9 @@ impl Setup {
         self.config.engine == EngineKind::Std
     }
 
-    /// Whether receives draw from the ring's shared buffers.
-    pub fn provides_buffers(&self) -> bool {
-        !self.is_std() && self.config.uring.provided_buffers
-    }
-
-    /// Whether there are large ones among them.
-    pub fn provides_large_buffers(&self) -> bool {
-        self.provides_buffers() && self.config.uring.large_receive_buffers > 0
+    /// Whether the ring has large receive buffers.
+    pub fn has_large_buffers(&self) -> bool {
+        !self.is_std() && self.config.uring.large_receive_buffers > 0
     }
 
     /// The most that may lie in an inbound buffer.
@@ -45,19 +40,18 @@ impl Setup {
     /// back to the kernel with the submission of the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
-        let budget = uring.receive_budget || !uring.multishot_receive || !uring.provided_buffers;
         let (small, large) = (uring.receive_buffer_bytes, uring.large_receive_buffer_bytes);
-        if budget || self.is_std() {
+        if uring.receive_budget || self.is_std() {
             return high + large.max(small);
         }
         high + usize::from(uring.receive_buffers) * small + usize::from(uring.large_receive_buffers) * large
     }
 }
 
-/// Every engine with every placement, and io_uring with each of its features turned off.
+/// Every engine with every placement, and io_uring with each of its optional features turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
-    let table: [(&'static str, Change); 12] = [
+    let table: [(&'static str, Change); 9] = [
         ("uring/same-core", |_| {}),
         ("uring/inline", |c| c.placement = HandlerPlacement::Inline),
         ("uring/threads", |c| c.placement = HandlerPlacement::Threads(2)),
@@ -66,14 +60,8 @@ pub fn setups() -> Vec<Setup> {
             c.uring.receive_budget = false;
             c.placement = HandlerPlacement::Inline;
         }),
-        ("uring/single-shot", |c| {
-            c.uring.multishot_receive = false;
-            c.uring.multishot_accept = false;
-        }),
-        ("uring/plain-buffers", |c| c.uring.provided_buffers = false),
         ("uring/small-buffers", |c| c.uring.large_receive_buffers = 0),
         ("uring/regular-descriptors", |c| c.uring.direct_descriptors = false),
-        ("uring/no-defer", |c| c.uring.defer_taskrun = false),
         ("std/same-core", |c| c.engine = EngineKind::Std),
         ("std/inline", |c| {
             c.engine = EngineKind::Std;
