@@ -9,12 +9,12 @@ use std::net::SocketAddr;
 pub enum Address {
     /// An IPv4 or IPv6 socket address.
     Ip(SocketAddr),
-    /// A Unix-domain socket (peers of these are usually unnamed).
+    /// A Unix-domain socket. Its peers are usually unnamed.
     Unix,
 }
 
 impl Address {
-    /// A dual-stack listener reports IPv4 peers in IPv6 form: people and limits want the former.
+    /// Converts the IPv6 form in which a dual-stack listener reports IPv4 peers back to IPv4.
     pub(crate) fn from_socket(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
@@ -25,7 +25,7 @@ impl Address {
         }
     }
 
-    /// The socket address, unless this is a Unix-domain socket.
+    /// Returns the socket address, or `None` for a Unix-domain socket.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),

@@ -11,9 +11,10 @@
 //!                      handler thread (async tasks, one or more per connection)
 //! ```
 //!
-//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]; the same handler runs
-//! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
-//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
+//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]. The same handler runs
+//! unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on others
+//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its
+//! worker.
 
 mod address;
 #[cfg(feature = "bench_support")]

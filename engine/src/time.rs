@@ -1,7 +1,7 @@
 //! Sleeping on a worker's timer wheel.
 //!
-//! One sleep costs one entry in the wheel of the worker it belongs to, and dropping it early takes the entry out. For
-//! the deadlines of a connection use its own `set_*_deadline` calls: they cost no entry and no command a message.
+//! A sleep costs one entry in the wheel of its worker; dropping it early removes the entry. For the deadlines of a
+//! connection use its `set_*_deadline` methods, which cost no entry and no command per message.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::shared::worker_shared::WorkerShared;
 
 pub use crate::clock::TICK as GRANULARITY;
 
-/// A handle to one worker's timers, usable from any thread.
+/// A handle to the timers of one worker, usable from any thread.
 ///
 /// ```no_run
 /// # async fn example(connection: tidegate_engine::Connection) {
@@ -35,43 +35,44 @@ impl Timer {
         Self { worker }
     }
 
-    /// The timer of the worker that the present thread runs or serves; `None` on threads that are not the engine's.
+    /// Returns the timer of the worker that the current thread runs or serves, or `None` outside the engine's threads.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().map(Self::new)
     }
 
-    /// Completes once `duration` has passed.
+    /// Returns a future that completes once `duration` has passed.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        // A deadline beyond the clock's range is never reached in practice: thirty years stand for it.
+        // A deadline beyond the clock's range becomes thirty years.
         let now = Instant::now();
         self.sleep_until(now.checked_add(duration).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400)))
     }
 
-    /// Completes once `deadline` has passed.
+    /// Returns a future that completes once `deadline` has passed.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         let tick = self.worker.clock.tick_of(deadline);
         Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 }
 
-/// Completes once `duration` has passed, at most [`GRANULARITY`] late on an idle worker.
+/// Completes once `duration` has passed, at most [`GRANULARITY`] later on an idle worker.
 ///
 /// # Panics
-/// On a thread that is not one of the engine's: use [`Timer`] there.
+/// Outside the engine's threads. Use [`Timer`] there.
 pub fn sleep(duration: Duration) -> Sleep {
     current("sleep").sleep(duration)
 }
 
-/// Completes once `deadline` has passed. See [`sleep`].
+/// Returns a future that completes once `deadline` has passed. See [`sleep`].
 ///
 /// # Panics
-/// On a thread that is not one of the engine's: use [`Timer`] there.
+/// Outside the engine's threads. Use [`Timer`] there.
 pub fn sleep_until(deadline: Instant) -> Sleep {
     current("sleep_until").sleep_until(deadline)
 }
 
 fn current(call: &str) -> Timer {
-    Timer::current().unwrap_or_else(|| panic!("{call}: not on a thread of the engine; use Connection::timer()"))
+    Timer::current()
+        .unwrap_or_else(|| panic!("{call}: called outside the engine's threads; use Connection::timer() there"))
 }
 
 /// The future of [`sleep`].
@@ -109,12 +110,13 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
 }
 
-/// Makes `worker` the one whose timers the present thread uses.
+/// Makes `worker` the worker whose timers the current thread uses.
 pub(crate) fn enter(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(worker)));
 }
 
-/// The same, unless the thread uses another's already: a handler thread serves one worker or all of them.
+/// As [`enter`], unless the thread already uses another worker's timers: a handler thread serves one worker or all of
+/// them.
 pub(crate) fn enter_first(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| {
         current.borrow_mut().get_or_insert_with(|| Arc::clone(worker));

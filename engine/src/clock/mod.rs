@@ -1,4 +1,4 @@
-//! A worker's time: the clock in ticks, the timer wheel, and the sleeps that lie in it.
+//! A worker's time: the clock in ticks, the timer wheel and the entries of sleeping tasks.
 
 pub(crate) mod sleep_entry;
 pub(crate) mod wheel;
@@ -6,17 +6,17 @@ pub(crate) mod wheel;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The worker's time in ticks, advanced once a worker tick; readable from every thread.
+/// A worker's time in ticks. The worker advances it once per tick; every thread can read it.
 pub(crate) struct Clock {
     epoch: Instant,
     ticks: AtomicU64,
 }
 
-/// The granularity of every deadline: it passes at most this long after its time (plus the time a busy worker needs to
-/// come round), and never before. A timeout, which counts from an event, may pass twice this long after its time.
+/// The granularity of every deadline. A deadline fires at most this long after its time (plus the delay of a busy
+/// worker), and never before. A timeout counts from an event and can fire twice this long after its time.
 pub const TICK: Duration = Duration::from_millis(8);
 
-/// No deadline.
+/// The tick that stands for no deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
 
 impl Clock {
@@ -34,28 +34,29 @@ impl Clock {
         ticks
     }
 
-    /// The tick at which `timeout` has passed from now on, asked on any thread: an idle worker's ticks stand still.
+    /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the
+    /// ticks of an idle worker stand still.
     pub(crate) fn tick_from_now(&self, timeout: Duration) -> u64 {
         let now = (self.epoch.elapsed().as_millis() / TICK.as_millis()) as u64;
         now.max(self.now()).saturating_add(1).saturating_add(Self::ticks_in(timeout))
     }
 
-    /// The tick at which `timeout` has passed, counted from some moment within the present tick.
+    /// Returns the tick at which `timeout` has passed, counted from some moment within the current tick.
     pub(crate) fn after(&self, timeout: Duration) -> u64 {
         self.now().saturating_add(1).saturating_add(Self::ticks_in(timeout))
     }
 
-    /// The first tick at or after `deadline`.
+    /// Returns the first tick at or after `deadline`.
     pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
         Self::ticks_in(deadline.saturating_duration_since(self.epoch))
     }
 
-    /// Ticks that cover `duration`, rounded up.
+    /// Returns the number of ticks that cover `duration`, rounded up.
     pub(crate) fn ticks_in(duration: Duration) -> u64 {
         u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
     }
 
-    /// Time from the epoch to `tick`.
+    /// Returns the time from the epoch to `tick`.
     pub(crate) fn since_epoch(tick: u64) -> Duration {
         Duration::from_millis(tick.saturating_mul(TICK.as_millis() as u64))
     }

@@ -1,11 +1,11 @@
-//! One sleep, shared between the future that waits for it and the worker whose wheel ends it.
+//! One sleep, shared by its future and the worker whose timer wheel ends it.
 
 use std::task::Waker;
 
 use crate::clock::wheel::TimerId;
 use crate::util::sync::Mutex;
 
-/// One sleep as its worker sees it.
+/// The state of one sleep.
 pub(crate) struct SleepEntry {
     pub(crate) tick: u64,
     state: Mutex<SleepState>,
@@ -22,7 +22,7 @@ impl SleepEntry {
         Self { tick, state: Mutex::new(SleepState { fired: false, waker: None, timer: None }) }
     }
 
-    /// Whether the time has come; if not, `waker` is woken then.
+    /// Returns whether the sleep is over; if not, wakes `waker` when it is.
     pub(crate) fn poll_fired(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         if !state.fired {

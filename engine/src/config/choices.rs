@@ -1,23 +1,23 @@
-//! Settings that are one of a few, and how they read as text.
+//! Settings chosen from a few values, and their text forms.
 
 use std::str::FromStr;
 
 use crate::error::ConfigError;
 
-/// What moves the bytes.
+/// The I/O backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineKind {
-    /// io_uring where it can be had, std sockets otherwise (with one log line that says why).
+    /// io_uring where it works, std sockets otherwise, with one log line that gives the reason.
     #[default]
     Auto,
-    /// io_uring, or an error at start.
+    /// io_uring (Linux 6.1 or later), or an error at start.
     Uring,
-    /// Blocking std sockets, two threads a connection: portable, for development and for containers that forbid
-    /// io_uring.
+    /// Blocking std sockets with two threads per connection. Portable; for development, for older kernels and for
+    /// containers that forbid io_uring.
     Std,
 }
 
-/// From `auto`, `uring` or `std`, as programs take it as an option.
+/// Parses `auto`, `uring` or `std`, for command-line options.
 ///
 /// ```
 /// use tidegate_engine::EngineKind;
@@ -36,20 +36,20 @@ impl FromStr for EngineKind {
     }
 }
 
-/// Where handlers run.
+/// The threads that run handlers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HandlerPlacement {
-    /// One handler thread beside each worker, on the worker's core: a handler that computes for long delays its
-    /// neighbours but never the ring.
+    /// One handler thread per worker, on the worker's core. A handler that computes for long delays other handlers but
+    /// never the ring.
     #[default]
     SameCore,
-    /// On the worker's own thread: the lowest latency and cost, for handlers that never block and never compute long.
+    /// The worker's own thread. Lowest latency and cost, for handlers that never block and never compute for long.
     Inline,
-    /// On this many threads of their own (1 to 1024), shared by all workers: for handlers that compute or block.
+    /// This many separate threads (1 to 1024), shared by all workers. For handlers that compute or block.
     Threads(usize),
 }
 
-/// From `same-core`, `inline` or `threads:N`, as programs take it as an option.
+/// Parses `same-core`, `inline` or `threads:N`, for command-line options.
 ///
 /// ```
 /// use tidegate_engine::HandlerPlacement;
@@ -80,7 +80,10 @@ mod tests {
         assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Std]);
         let placements = ["same-core", "inline", "threads:2"].map(|text| text.parse::<HandlerPlacement>().unwrap());
         assert_eq!(placements, [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)]);
-        assert_eq!("epoll".parse::<EngineKind>().unwrap_err().to_string(), "engine is epoll: auto, uring or std");
+        assert_eq!(
+            "epoll".parse::<EngineKind>().unwrap_err().to_string(),
+            "invalid engine \"epoll\": must be auto, uring or std"
+        );
         for text in ["", "threads", "threads:", "threads:-1", "Inline"] {
             assert_eq!(text.parse::<HandlerPlacement>().unwrap_err().value, text);
         }

@@ -1,4 +1,4 @@
-//! Futures on threads that may block.
+//! Running a future on a thread that may block.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Runs `future` on the present thread until it completes, parking the thread while it waits: for blocking-style
-/// handlers that have a thread of their own. Never call it on one of the engine's threads.
+/// Runs `future` on the current thread until it completes, parking the thread while it waits. For threads of
+/// blocking-style handlers; never call it on one of the engine's threads.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
-            // A wake that came before the park makes it return at once.
+            // A wake before the park makes it return at once.
             Poll::Pending => thread::park(),
         }
     }

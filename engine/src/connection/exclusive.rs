@@ -1,7 +1,7 @@
-//! Several writes that nothing may come between.
+//! Several writes with nothing in between.
 //!
-//! A [`ExclusiveSender`] gives one sender of a connection the outbound queue to itself: what a protocol sends in parts, over time,
-//! without gathering it first.
+//! An [`ExclusiveSender`] reserves a connection's outbound queue for one sender, for data that a protocol sends in
+//! parts over time.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -13,9 +13,9 @@ use crate::connection::sender::ByteSender;
 use crate::error::SendError;
 use crate::shared::outbound::enqueue;
 
-/// The outbound queue of a connection, held for one sender until this is dropped: the connection's other senders wait, or
-/// are told [`SendError::Full`]; what fan-outs bring meanwhile, within the bounds of the queue, follows when it ends. The
-/// last bytes ([`ByteSender::append_last`], the farewell of a shutdown) wait for no hold, and end it.
+/// Exclusive use of a connection's outbound queue, until dropped. Other senders wait, or fail with [`SendError::Full`].
+/// Fan-out messages that arrive meanwhile follow at the end, within the bounds of the queue. The last bytes
+/// ([`ByteSender::append_last`], the farewell of a shutdown) do not wait: they end the exclusive use.
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
@@ -33,7 +33,7 @@ pub struct ExclusiveSender {
 }
 
 impl ByteSender {
-    /// Waits until nobody holds the queue, then holds it. See [`ExclusiveSender`].
+    /// Waits for exclusive use of the queue. See [`ExclusiveSender`].
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -50,8 +50,8 @@ impl ByteSender {
         Poll::Pending
     }
 
-    /// [`try_append`](Self::try_append) that waits for no [`ExclusiveSender`]: for what may stand between the parts of another
-    /// sender.
+    /// As [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes that can
+    /// stand between its parts, such as control frames.
     ///
     /// # Errors
     /// As [`try_append`](Self::try_append).
@@ -65,7 +65,7 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Ready when [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
+    /// Waits until [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -82,7 +82,7 @@ impl ByteSender {
 }
 
 impl ExclusiveSender {
-    /// Ready when `len` more bytes may be queued: the bounds of the queue hold for its holder too.
+    /// Waits until `len` more bytes can be queued. The bounds of the queue apply to exclusive use too.
     ///
     /// # Errors
     /// As [`ByteSender::send`].
@@ -93,7 +93,7 @@ impl ExclusiveSender {
     /// As [`ByteSender::try_append`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ByteSender::try_append`].
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         self.sender.try_append_interleaved(len, encode)
     }
@@ -101,7 +101,7 @@ impl ExclusiveSender {
     /// As [`ByteSender::try_append_with`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ByteSender::try_append`].
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         let shared = &self.sender.shared;
         let schedule = {
@@ -113,7 +113,7 @@ impl ExclusiveSender {
         Ok(())
     }
 
-    /// The sender that holds the queue. Its own sends wait like all others.
+    /// Returns the sender that created this. Its own sends wait like those of all others.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
     }

@@ -1,4 +1,4 @@
-//! What the kernel knows of a connection, and a handler may ask for.
+//! The kernel's view of a connection, for handlers.
 
 use std::io;
 
@@ -6,7 +6,8 @@ use crate::connection::Connection;
 use crate::driver::tcp_info::{self, TcpInfo};
 
 impl Connection {
-    /// The kernel's view of this TCP connection, read on its worker's thread: for a health page, or to find slow peers.
+    /// Returns the kernel's view of this TCP connection, read on its worker's thread: for a health page, or to find
+    /// slow peers.
     ///
     /// ```no_run
     /// # async fn example(connection: tidegate_engine::Connection) -> std::io::Result<()> {
@@ -17,7 +18,7 @@ impl Connection {
     /// ```
     ///
     /// # Errors
-    /// `Unsupported` elsewhere than on Linux, the kernel's error for a Unix-domain socket, and those of
+    /// `Unsupported` on systems other than Linux, the kernel's error for a Unix-domain socket, and those of
     /// [`with_socket`](Self::with_socket).
     pub async fn tcp_info(&self) -> io::Result<TcpInfo> {
         self.with_socket(|socket| tcp_info::read(&socket)).await

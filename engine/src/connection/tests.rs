@@ -1,4 +1,4 @@
-//! Reading, waiting and giving way, with the worker played by the test.
+//! Reading, waiting and yielding; the test plays the worker.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
@@ -27,7 +27,7 @@ fn connection() -> Connection {
     Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 
-/// What the worker does with a received chunk.
+/// Does what the worker does with a received chunk.
 fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
     let shared = connection.shared();
     let mut inbound = shared.inbound.lock();
@@ -35,9 +35,9 @@ fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
     shared.take_reader(&mut inbound)
 }
 
-/// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
+/// A reader is woken for each arrival, however often and in whichever task it was pending.
 #[test]
-fn a_quiet_reader_is_woken_where_it_polled_last() {
+fn a_parked_reader_is_woken_where_it_polled_last() {
     let mut connection = connection();
     let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
     let wakers = wakes.clone().map(Waker::from);
@@ -50,7 +50,7 @@ fn a_quiet_reader_is_woken_where_it_polled_last() {
         assert_eq!(wakes[1].0.load(Ordering::Relaxed), round);
         assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
     }
-    // With the last chunk taken it already waits: here for the end of the stream, without another poll.
+    // With the last chunk taken it already waits, here for the end of the stream, without another poll.
     let shared = connection.shared();
     shared.inbound.lock().finish(End::Eof);
     shared.take_reader(&mut shared.inbound.lock()).expect("the reader waits").wake();
@@ -58,7 +58,7 @@ fn a_quiet_reader_is_woken_where_it_polled_last() {
 }
 
 #[test]
-fn a_quiet_reader_sees_its_deadline() {
+fn a_parked_reader_sees_its_deadline() {
     let mut connection = connection();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connection.poll_receive(&mut cx).is_pending());
@@ -84,31 +84,31 @@ fn taken_bytes_keep_at_most_twice_their_size() {
     let bytes: Vec<u8> = (0..100).collect();
     assert!(take(&bytes, 0..100));
     assert!(take(&bytes, 50..100));
-    assert!(!take(&bytes, 51..100), "most of the memory would be of no use");
+    assert!(!take(&bytes, 51..100), "most of the memory would be wasted");
     assert!(!take(&bytes, 0..99), "the rest is still to be read");
     assert!(!take(&bytes, 100..100));
 }
 
-/// A peer that is always ahead of its reader must not keep the reader's thread.
+/// A peer that is always ahead of its reader must not monopolize the reader's thread.
 #[test]
-fn a_reader_that_never_waits_gives_way() {
+fn a_reader_that_never_waits_yields() {
     let mut connection = connection();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
-    let (mut taken, mut gave_way) = (0, 0);
+    let (mut taken, mut yielded) = (0, 0);
     while taken < 100 {
         arrive(&connection, 10);
         match connection.poll_receive(&mut cx) {
             Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
             Poll::Pending => {
-                gave_way += 1;
-                assert_eq!(wakes.0.load(Ordering::Relaxed), gave_way, "it comes back by itself");
+                yielded += 1;
+                assert_eq!(wakes.0.load(Ordering::Relaxed), yielded, "it comes back by itself");
             }
         }
     }
-    assert_eq!(gave_way, (100 - 1) / 8);
-    // Giving way lost nothing: what was pushed meanwhile is there, and then the reader waits.
+    assert_eq!(yielded, (100 - 1) / 8);
+    // Yielding lost nothing: the reader gets what was pushed meanwhile, and then waits.
     while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
     let woken = wakes.0.load(Ordering::Relaxed);
     assert!(connection.poll_receive(&mut cx).is_pending());

@@ -1,4 +1,4 @@
-//! Starting and ending: listeners, worker threads, handler threads.
+//! Starting an engine: settings, listeners, workers and handler threads.
 
 pub(crate) mod running;
 mod threads;
@@ -21,7 +21,7 @@ use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
 use crate::shutdown::Shutdown;
 
-/// An engine being put together: its settings and what it listens on.
+/// An engine before its start: settings and listening addresses.
 ///
 /// ```no_run
 /// use tidegate_engine::{Config, Engine};
@@ -46,13 +46,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with these settings, checked at [`start`](Self::start).
+    /// Creates an engine with these settings. They are checked at [`start`](Self::start).
     pub fn new(config: Config) -> Self {
         Self { config, bindings: Vec::new() }
     }
 
-    /// Listens on a TCP address (all that it resolves to); port 0 asks for a free one. May be called several times.
-    /// `[::]` serves IPv4 too.
+    /// Listens on a TCP address (on all addresses it resolves to). Port 0 selects a free port; `[::]` also serves IPv4.
+    /// Can be called several times.
     ///
     /// # Errors
     /// [`Error::Listen`] if the address does not resolve. Binding happens at [`start`](Self::start).
@@ -61,28 +61,28 @@ impl Engine {
         Ok(self)
     }
 
-    /// Listens on a Unix-domain socket made at `path`, which must not exist.
+    /// Listens on a Unix-domain socket created at `path`, which must not exist.
     ///
     /// # Errors
-    /// [`Error::Listen`] if it cannot be made.
+    /// [`Error::Listen`] if the socket cannot be created.
     #[cfg(unix)]
     pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         self.bindings.push(listener::unix(path.as_ref())?);
         Ok(self)
     }
 
-    /// Listens on a socket that was bound elsewhere (systemd socket activation, a parent process); the workers share it.
+    /// Listens on a socket bound elsewhere (by systemd socket activation or a parent process). The workers share it.
     #[must_use]
     pub fn listen_inherited(mut self, listener: TcpListener) -> Self {
         self.bindings.push(listener::inherited(listener));
         self
     }
 
-    /// Starts the workers. `handler` is called on a handler thread for every accepted connection; the future it returns
+    /// Starts the workers. `handler` is called on a handler thread for every accepted connection. The returned future
     /// stays on that thread and need not be `Send`.
     ///
     /// # Errors
-    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the engine asked for cannot be had.
+    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the requested engine is unavailable.
     pub fn start<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(Connection) -> F + Send + Sync + 'static,
@@ -92,7 +92,7 @@ impl Engine {
             return Err(Error::NoListener);
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
-            // The call itself is the application's code: a panic in it drops the connection, like one in the future.
+            // A panic in the call drops the connection, like a panic in the future.
             if let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
                 queue.spawn(future);
             }
@@ -101,7 +101,7 @@ impl Engine {
     }
 }
 
-/// The start, step by step.
+/// The steps of a start.
 struct Starting {
     checked: Arc<Checked>,
     kind: EngineKind,
@@ -159,7 +159,7 @@ impl Starting {
             let (thread, mut ready) = match setup.spawn(listeners) {
                 Ok(started) => started,
                 Err(error) => {
-                    // What was started so far is of no use alone.
+                    // The threads started so far are of no use alone.
                     running.handlers = handlers;
                     running.shutdown(Shutdown::immediate());
                     return Err(error);
@@ -195,7 +195,7 @@ impl Starting {
     }
 }
 
-/// Settles what `Auto` means here, with one line where that is not io_uring.
+/// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
     if config.engine == EngineKind::Std {
         return Ok(EngineKind::Std);

@@ -1,4 +1,4 @@
-//! The engine's threads: one for each worker, and those of the handlers.
+//! The engine's threads: one per worker, and the handler threads.
 
 use std::io;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ use crate::time;
 use crate::util::biased_lock;
 use crate::worker::Worker;
 
-/// What a worker's thread reports once it is set up.
+/// The report of a worker's thread once it is set up.
 pub(super) struct WorkerReady {
     pub(super) worker_shared: Arc<WorkerShared>,
     pub(super) capabilities: Capabilities,
     pub(super) handler: Option<HandlerThread>,
 }
 
-/// A handler thread's queue, and the news of its end.
+/// A handler thread's queue, and the channel that closes when it ends.
 pub(crate) struct HandlerThread {
     pub(crate) queue: Arc<RunQueue>,
     pub(crate) ended: Receiver<()>,
 }
 
-/// What a worker's thread takes with it.
+/// The parameters of a worker's thread.
 pub(super) struct WorkerSetup {
     pub(super) index: usize,
     pub(super) kind: EngineKind,
     pub(super) epoch: Instant,
     pub(super) checked: Arc<Checked>,
     pub(super) start: Arc<Start>,
-    /// The handler threads that all workers share, if the placement has such.
+    /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
     pub(super) queues: Vec<Arc<RunQueue>>,
 }
 
@@ -54,7 +54,7 @@ impl WorkerSetup {
         match report.recv() {
             Ok(Ok(ready)) => Ok((thread, ready)),
             Ok(Err(error)) => Err(Error::Worker(error)),
-            Err(_) => Err(Error::Worker(io::Error::other("a worker's thread ended while it was set up"))),
+            Err(_) => Err(Error::Worker(io::Error::other("a worker thread ended during its setup"))),
         }
     }
 
@@ -110,7 +110,7 @@ impl WorkerSetup {
         worker.run()
     }
 
-    /// The queues of this worker's handlers, and who runs them.
+    /// Sets up the queues of this worker's handlers and the executor or thread that runs them.
     #[expect(clippy::type_complexity, reason = "used once, named by its parts")]
     fn handlers(
         &self,
@@ -119,7 +119,7 @@ impl WorkerSetup {
         Ok(match self.checked.config.placement {
             HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
             HandlerPlacement::Inline => {
-                // Of a connection's handler and its worker neither is ever on another thread.
+                // A connection's handler and its worker always run on this thread.
                 biased_lock::claim();
                 let queue = RunQueue::new(Arc::clone(signal));
                 let executor = Executor::new(Arc::clone(&queue), Arc::clone(&self.start));
@@ -156,11 +156,12 @@ pub(super) fn spawn_handler_thread(
         drop(ended_out);
     };
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
-    let queue = queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended at its start")))?;
+    let queue =
+        queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
     Ok(HandlerThread { queue, ended })
 }
 
-/// Pins the present thread to a core, counted modulo those the process may use.
+/// Pins the current thread to a core, modulo the number of cores that the process may use.
 fn pin(index: usize) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     if let Some(core) = cores.get(index % cores.len().max(1))

@@ -1,4 +1,4 @@
-//! What other threads ask of a worker.
+//! Commands from other threads to a worker.
 
 use std::io;
 use std::sync::Arc;
@@ -11,33 +11,33 @@ use crate::fanout::Lane;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
 
-/// How a connection is to end.
+/// The way to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseMode {
-    /// Send what is queued, then FIN, drain the peer's input, close.
+    /// Send the queued bytes, then FIN, drain the peer's input, close.
     Orderly,
-    /// Drop what is queued and reset.
+    /// Drop the queued bytes and reset.
     Abort(CloseCause),
 }
 
-/// What other threads ask of a worker.
+/// Commands from other threads to a worker.
 pub(crate) enum Command {
-    /// Outbound bytes, or the end of them, are queued.
+    /// Outbound bytes, or their end, are queued.
     Flush(ConnKey),
-    /// The inbound buffer has come down to its low mark.
+    /// The inbound buffer has drained to its low mark.
     Resume(ConnKey),
-    /// A deadline was set that is earlier than the armed timer.
+    /// A deadline earlier than the armed timer was set.
     Deadline(ConnKey),
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
-    /// A fan-out that rested has something for members of this worker.
+    /// A resting fan-out has something for members of this worker.
     FanOut(Arc<Lane>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }
 
-/// A task to be run on a connection's socket, or told why it cannot be.
+/// A task to run on a connection's socket, or with the error why it cannot run.
 pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;

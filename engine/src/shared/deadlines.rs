@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use crate::clock::{Clock, NEVER};
 
-/// The deadlines of a connection, written by its handler and read by its worker's timer.
+/// The deadlines of a connection. Its handler writes them and its worker's timer reads them.
 pub(crate) struct Deadlines {
     pub(crate) read: AtomicU64,
     pub(crate) write: AtomicU64,
     pub(crate) lifetime: AtomicU64,
-    /// Ticks; 0 for none.
+    /// Idle timeout in ticks; 0 for none.
     pub(crate) idle: AtomicU32,
-    /// Ticks a send may take; 0 for ever.
+    /// Time that a send may take, in ticks; 0 for no limit.
     pub(crate) stall: AtomicU32,
-    /// The tick at which the worker will next look at this connection's deadlines.
+    /// The tick at which the worker will next check this connection's deadlines.
     pub(crate) armed: AtomicU64,
 }
 
@@ -31,7 +31,7 @@ impl Deadlines {
     }
 }
 
-/// A timeout as it is stored: 0 for none.
+/// Converts a timeout to its stored form: 0 for none.
 pub(crate) fn timeout_ticks(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |timeout| Clock::ticks_in(timeout).clamp(1, u64::from(u32::MAX)) as u32)
 }

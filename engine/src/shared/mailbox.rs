@@ -1,8 +1,9 @@
-//! Hand-over between threads: a queue of items and an announced sleep.
+//! Hand-over between threads: a queue of items with the announced sleep of its consumer.
 //!
-//! The consumer announces its sleep, fences, looks at the queue once more and blocks. A producer queues its items,
+//! The consumer announces its sleep, fences, checks the queue once more and blocks. A producer queues its items,
 //! fences, and wakes the consumer only if a sleep was announced. Whichever fence comes first in the total order, either
-//! the consumer sees the item or the producer sees the sleep: no wake is lost and none is sent to a running consumer.
+//! the consumer sees the item or the producer sees the announcement. So no wake is lost, and none is sent to a running
+//! consumer.
 //!
 //! Inside a [`WakeScope`](super::wake_scope::WakeScope) the wakes wait for its end: a worker's harvest wakes each handler
 //! thread at most once, and a handler thread's turn wakes its worker at most once.
@@ -24,13 +25,13 @@ impl<T> Mailbox<T> {
         Self { items: Mutex::new(Vec::new()), signal }
     }
 
-    /// Queues `item` and wakes the consumer, at the end of the present scope if there is one.
+    /// Queues `item` and wakes the consumer, at the end of the current scope if there is one.
     pub(crate) fn post(&self, item: T) {
         self.items.lock().push(item);
         wake_scope::notify(&self.signal);
     }
 
-    /// Queues everything in `items`, which is left empty, as [`post`](Self::post) does one.
+    /// As [`post`](Self::post) for everything in `items`, which is left empty.
     pub(crate) fn post_all(&self, items: &mut Vec<T>) {
         let mut queued = self.items.lock();
         if queued.is_empty() {
@@ -42,7 +43,7 @@ impl<T> Mailbox<T> {
         wake_scope::notify(&self.signal);
     }
 
-    /// Moves everything queued into `into`, which must be empty: the two vectors change places.
+    /// Moves everything queued into `into`, which must be empty, by swapping the vectors.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());
         std::mem::swap(&mut *self.items.lock(), into);
@@ -99,7 +100,7 @@ mod loom_tests {
     use super::*;
     use crate::shared::signal::parker::Parker;
 
-    /// Two producers, one consumer that sleeps by the protocol: it always gets both items, on every interleaving.
+    /// Two producers and one consumer that sleeps by the protocol: it gets both items on every interleaving.
     #[test]
     fn loom_no_wake_is_lost() {
         loom::model(|| {
@@ -133,7 +134,7 @@ mod loom_tests {
         });
     }
 
-    /// A consumer that was woken for another reason, and whose announcement still stands, loses nothing either.
+    /// A consumer that withdraws its announcement without sleeping loses nothing either.
     #[test]
     fn loom_a_withdrawn_sleep_loses_no_item() {
         loom::model(|| {
@@ -146,7 +147,7 @@ mod loom_tests {
                     mailbox.post(1);
                 })
             };
-            // A round that does not block, as when there is other work.
+            // A round that does not block, as with other work to do.
             signal.announce_sleep();
             let _ = mailbox.is_empty();
             signal.awake();

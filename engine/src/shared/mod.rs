@@ -1,6 +1,7 @@
-//! What a worker and a connection's handler share: the two bounded buffers, the deadlines and the worker's mailbox.
+//! The state that a worker and a connection's handler share: two bounded buffers, the deadlines and the worker's
+//! mailbox.
 //!
-//! Lock order: at most one of a link's locks is held at a time, and none while a waker is called or a command posted.
+//! Lock order: at most one lock of a connection is held at a time, and none while calling a waker or posting a command.
 
 pub(crate) mod chunk;
 pub(crate) mod command;
@@ -33,22 +34,22 @@ use crate::util::biased_lock::Biased;
 
 /// The shared state of one connection.
 ///
-/// In the order of use, so that a message touches few cache lines.
+/// Fields are in the order of use, so that a message touches few cache lines.
 #[repr(C)]
 pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
     pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
-    /// The reader waits: it has found the inbound buffer empty and open and left its waker, and nothing has happened
-    /// since. Written under the inbound lock; lets the reader be pending once more without taking it.
+    /// The reader waits: it found the inbound buffer empty and open and left its waker, and nothing has happened since.
+    /// Written under the inbound lock; allows the reader to stay pending without taking the lock.
     reader_parked: AtomicBool,
     pub(crate) draining: AtomicBool,
-    /// The outbound queue takes no more: what readers look at instead of locking it.
+    /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
     finished: AtomicBool,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
-    /// Shared: the connections of a listener have few among them.
+    /// Shared, because the connections of a listener have only a few different ones.
     pub(crate) local: Arc<Address>,
 }
 
@@ -72,15 +73,15 @@ impl ConnShared {
         wake_scope::post(&self.worker, command);
     }
 
-    /// Tells the worker about queued bytes, if it does not know.
+    /// Notifies the worker of queued bytes, if it is not yet scheduled to send.
     pub(crate) fn notify(&self, schedule: Schedule) {
         if schedule == Schedule::NeedsWake {
             wake_scope::post(&self.worker, Command::Flush(self.key));
         }
     }
 
-    /// Changes the outbound queue in a way that may end it: every such change, so that `finished` holds before anyone
-    /// is woken for it.
+    /// Applies a change that can end the outbound queue. Every such change goes through here, so that `finished` is set
+    /// before anyone is woken for it.
     pub(crate) fn end_outbound<T>(&self, end: impl FnOnce(&mut Outbound) -> T) -> T {
         let mut outbound = self.outbound.lock();
         let answer = end(&mut outbound);
@@ -96,18 +97,18 @@ impl ConnShared {
         self.reader_parked.store(true, Ordering::Release);
     }
 
-    /// The reader's waker, if it waits: to be woken once the lock is released.
+    /// Takes the waker of a waiting reader, to be woken once the lock is released.
     pub(crate) fn take_reader(&self, inbound: &mut Inbound) -> Option<Waker> {
         self.reader_parked.store(false, Ordering::Release);
         inbound.take_waker()
     }
 
-    /// Whether nothing has happened since the reader left its waker.
+    /// Returns whether nothing has happened since the reader left its waker.
     pub(crate) fn is_reader_parked(&self) -> bool {
         self.reader_parked.load(Ordering::Acquire)
     }
 
-    /// Whether the outbound queue takes no more bytes.
+    /// Returns whether the outbound queue takes no more bytes.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
@@ -116,7 +117,7 @@ impl ConnShared {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Sets one deadline; the worker is told only when its timer would come too late.
+    /// Sets one deadline. The worker is notified only if its timer would fire too late.
     pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
         which.store(tick, Ordering::SeqCst);
         self.notify_deadline(tick);
@@ -124,7 +125,8 @@ impl ConnShared {
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {
         self.deadlines.stall.store(timeout_ticks(timeout), Ordering::SeqCst);
-        // The worker reads it when a send begins. One that has begun already began under the queue's lock.
+        // The worker reads it when a send begins, which happens under the queue's lock, so a send already begun shows
+        // here.
         if self.outbound.lock().bytes() > 0 {
             self.post(Command::Deadline(self.key));
         }

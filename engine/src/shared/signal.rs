@@ -1,13 +1,14 @@
-//! The announced sleep of a thread, and how others end it.
+//! The announced sleep of a thread, and its end by other threads.
 
 use std::sync::Arc;
 
 use crate::util::sync::{AtomicBool, Ordering, fence};
 
-/// What one thread announces before it looks for the last time at what others change, and what they look at after.
+/// A flag that one thread raises before its last look at shared state, and that other threads check after changing that
+/// state.
 ///
-/// Both sides fence in between, so that whichever comes first in the total order of fences, the announcer sees the
-/// change or the other thread sees the announcement; of several threads one takes it.
+/// Both sides fence in between. Whichever fence comes first in the total order, either the announcer sees the change or
+/// the other thread sees the flag. Of several threads exactly one takes it.
 #[derive(Debug)]
 pub(crate) struct SleepFlag(AtomicBool);
 
@@ -16,9 +17,9 @@ impl SleepFlag {
         Self(AtomicBool::new(false))
     }
 
-    /// To be followed by the last look.
+    /// Raises the flag. Must be followed by the last look.
     pub(crate) fn announce(&self) {
-        // On paper a store would do; loom finds a lost wake with it, and beside a sleep the swap costs nothing.
+        // In theory a store suffices; loom finds a lost wake with one, and compared to a sleep the swap costs nothing.
         self.0.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
@@ -27,14 +28,14 @@ impl SleepFlag {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// To be preceded by the change; true for the one that is to answer.
+    /// Takes the flag, after the change. Returns true to exactly one thread, which must wake the announcer.
     pub(crate) fn take(&self) -> bool {
         fence(Ordering::SeqCst);
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The announced sleep of one consumer thread and the way to end it.
+/// The announced sleep of one consumer thread, with the function that ends it.
 pub(crate) struct Signal {
     sleeping: SleepFlag,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -45,17 +46,18 @@ impl Signal {
         Arc::new(Self { sleeping: SleepFlag::new(), wake: Box::new(wake) })
     }
 
-    /// The consumer is about to block. It must look at all of its queues after this call and before it blocks.
+    /// Announces that the consumer is about to block. It must check all of its queues after this call and before it
+    /// blocks.
     pub(crate) fn announce_sleep(&self) {
         self.sleeping.announce();
     }
 
-    /// The consumer runs again, whatever woke it.
+    /// Withdraws the announcement: the consumer runs again.
     pub(crate) fn awake(&self) {
         self.sleeping.withdraw();
     }
 
-    /// Something was queued: wakes the consumer if it announced a sleep.
+    /// Wakes the consumer if it announced a sleep. To be called after queuing something for it.
     pub(crate) fn notify_now(&self) {
         if self.sleeping.take() {
             (self.wake)();

@@ -1,4 +1,4 @@
-//! What a thread asks of others within one scope, handed over at its end.
+//! Commands and wakes that a thread collects within a scope and hands over at its end.
 //!
 //! Inside a [`WakeScope`] a thread's commands to workers and its wakes are collected: a turn that serves hundreds of
 //! connections takes each mailbox's lock once and wakes each sleeping thread at most once. Outside of one they go at
@@ -19,7 +19,7 @@ use crate::shared::command::Command;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 
-/// What the present thread has collected.
+/// Commands and signals collected by the current thread.
 struct Collected {
     /// Scopes open on this thread.
     depth: usize,
@@ -72,9 +72,9 @@ impl Drop for WakeScope {
     }
 }
 
-/// What is left to do when a scope ends.
+/// The next step at the end of a scope.
 enum Step {
-    /// Answering the commands of a worker that has ended may post again: look once more after these.
+    /// Answering the commands of a worker that has ended can post again, so another step follows.
     Commands(Arc<WorkerShared>, Vec<Command>),
     Wakes(Vec<Arc<Signal>>),
     /// Another scope is open around this one.
@@ -98,7 +98,7 @@ impl Collected {
 
 /// Hands commands over; the vector goes back so that its capacity is used again.
 fn hand_over(worker: &WorkerShared, mut commands: Vec<Command>) {
-    /// A waker that panics must not leave the thread in a scope for ever.
+    /// A panicking waker must not leave the thread inside a scope.
     struct EndScope;
     impl Drop for EndScope {
         fn drop(&mut self) {
@@ -127,7 +127,7 @@ fn wake(mut signals: Vec<Arc<Signal>>) {
     }
 }
 
-/// Asks `worker` for something, at the end of the present scope if there is one.
+/// Posts a command to `worker`, at the end of the current scope if there is one.
 pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
     let mut command = Some(command);
     let other = COLLECTED.try_with(|collected| {
@@ -154,7 +154,7 @@ pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
     }
 }
 
-/// Notifies `signal`, at the end of the present scope if there is one.
+/// Notifies `signal`, at the end of the current scope if there is one.
 pub(crate) fn notify(signal: &Arc<Signal>) {
     let collected = COLLECTED.try_with(|collected| {
         let mut collected = collected.borrow_mut();
@@ -225,12 +225,16 @@ mod tests {
             worker.post_now(flush(2));
         }
         post(&worker, flush(3));
-        assert_eq!((posted(&worker), wakes.load(Ordering::SeqCst)), (1, 0), "what goes at once wakes at the end too");
+        assert_eq!(
+            (posted(&worker), wakes.load(Ordering::SeqCst)),
+            (1, 0),
+            "even what is posted at once wakes at the end"
+        );
         drop(outer);
         assert_eq!((posted(&worker), wakes.load(Ordering::SeqCst)), (2, 1));
     }
 
-    /// What answers the commands of a worker that has ended may ask for more: nothing is left behind.
+    /// Answering the commands of a worker that has ended can post more commands: none is left behind.
     #[test]
     fn a_command_that_is_posted_during_the_hand_over_is_answered() {
         let (worker, _) = sleeping_worker();
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!(posted(&worker), 0);
     }
 
-    /// The locals of a thread end in an order of the system's choice: both are tried.
+    /// The thread-locals of a thread are destroyed in an unspecified order, so both are tried.
     #[test]
     fn a_thread_that_is_ending_posts_at_once() {
         struct Last(RefCell<Option<Arc<WorkerShared>>>);
@@ -303,7 +307,8 @@ mod loom_tests {
         Command::Flush(ConnKey { index, generation: 0 })
     }
 
-    /// What a worker does: takes `count` commands, and sleeps by the protocol while there are none. Returns their order.
+    /// Takes `count` commands as a worker does, sleeping by the protocol while the mailbox is empty. Returns their
+    /// order.
     fn take(worker: &WorkerShared, parker: &Parker, count: usize) -> Vec<u32> {
         let (mut seen, mut commands) = (Vec::new(), Vec::new());
         while seen.len() < count {
@@ -388,7 +393,7 @@ mod loom_tests {
             worker.end();
             producer.join().unwrap();
             other.join().unwrap();
-            assert!(entries.iter().all(|entry| entry.has_fired()), "a sleep that nobody answers");
+            assert!(entries.iter().all(|entry| entry.has_fired()), "a sleep was not answered");
         });
     }
 }

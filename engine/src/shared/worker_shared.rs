@@ -1,4 +1,4 @@
-//! What a worker shows to other threads.
+//! The part of a worker that other threads use.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::shared::signal::Signal;
 use crate::stats::Counters;
 use crate::util::sync::{AtomicBool, Ordering};
 
-/// What a worker shows to other threads.
+/// The part of a worker that other threads use.
 pub(crate) struct WorkerShared {
     pub(crate) index: usize,
     pub(crate) mailbox: Mailbox<Command>,
@@ -19,12 +19,12 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
-    /// The worker has ended: who posts a command answers it.
+    /// The worker has ended: the thread that posts a command answers it.
     ended: AtomicBool,
 }
 
 impl WorkerShared {
-    /// `signal` ends the worker's sleep; `epoch` is the start of its clock.
+    /// Creates the shared state. `signal` ends the worker's sleep; `epoch` is the start of its clock.
     pub(crate) fn new(
         index: usize,
         signal: Arc<Signal>,
@@ -43,32 +43,33 @@ impl WorkerShared {
         })
     }
 
-    /// Asks the worker for something; once it has ended, answers what can be answered without it.
+    /// Posts a command into the mailbox at once. Once the worker has ended, answers the commands that can be answered
+    /// without it.
     pub(crate) fn post_now(&self, command: Command) {
         self.mailbox.post(command);
         self.answer_if_ended();
     }
 
-    /// [`post_now`](Self::post_now) for each of `commands`, which are moved out.
+    /// As [`post_now`](Self::post_now) for each of `commands`, which is left empty.
     pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
         self.mailbox.post_all(commands);
         self.answer_if_ended();
     }
 
     fn answer_if_ended(&self) {
-        // The mailbox's lock orders this after the worker's last look, or that look after the command.
+        // The mailbox's lock orders either this after the worker's last look or that look after the command.
         if self.ended.load(Ordering::Relaxed) {
             self.answer_all();
         }
     }
 
-    /// The worker has taken its last look.
+    /// Marks the worker as ended, after its last look into the mailbox.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.answer_all();
     }
 
-    /// Answers commands that no worker will take: nobody may wait for ever.
+    /// Answers the commands that no worker will take, so that nothing waits for them.
     fn answer_all(&self) {
         let mut commands = Vec::new();
         self.mailbox.take(&mut commands);

@@ -323,7 +323,7 @@ fn a_timer_works_on_any_thread() {
 }
 
 #[test]
-#[should_panic(expected = "not on a thread of the engine")]
+#[should_panic(expected = "called outside the engine's threads")]
 fn a_sleep_on_a_foreign_thread_says_what_to_use() {
     drop(time::sleep(SHORT));
 }

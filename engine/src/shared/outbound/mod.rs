@@ -17,14 +17,15 @@ use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::buffer_pool;
 
-/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
+/// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
+/// one.
 pub const COPY_BYTES_MAX: usize = 4096;
 
-/// How the sending side stands.
+/// The state of the sending side.
 ///
 /// ```text
-///        hold, release
-///   Open ◀───────────▶ Held
+///        begin_exclusive, end_exclusive
+///   Open ◀───────────▶ Exclusive
 ///     └────────┬────────┘
 ///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if asked for)
 ///   any state ── failure ──▶ Closed
@@ -32,39 +33,40 @@ pub const COPY_BYTES_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendState {
     Open,
-    /// One sender has the queue to itself for a while: the others wait.
+    /// One sender has exclusive use of the queue; the others wait.
     Exclusive,
     Finished,
     Closed(CloseCause),
 }
 
-/// Queued bytes with their accounting. Lives in a lock of the connection's link. What each message needs comes first and
-/// lies together: with very many busy connections, a message costs as much as the cache lines it touches.
+/// Queued bytes with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared). The fields that each
+/// message needs come first and lie together: with very many busy connections, a message costs as much as the cache
+/// lines it touches.
 #[repr(C)]
 pub(crate) struct Outbound {
     tail: Vec<u8>,
     queued_bytes: usize,
     in_flight_bytes: usize,
-    /// Bytes that have left, in all.
+    /// Total bytes sent.
     sent_bytes: u64,
-    /// What goes before the tail; an idle connection owns no queue.
+    /// Segments before the tail. An idle connection owns no queue.
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
     waiters: Waiters,
     state: SendState,
-    /// The worker knows that there is something to send, or will look when the send in flight completes.
+    /// The worker is notified of queued bytes, or will check when the send in flight completes.
     scheduled: bool,
-    /// A sender was refused: those who wait are woken at the low mark.
+    /// A sender was refused: waiters are woken at the low mark.
     full: bool,
-    /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
+    /// A flush waits for queued bytes: waiters are woken after each batch.
     flushing: bool,
     fin: bool,
-    /// The connection was dropped: the worker is told in the same turn to send the FIN after what is queued.
+    /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
     farewell: &'static [u8],
 }
 
-/// Takes back what an encoder wrote before it panicked: half a message must not leave.
+/// Removes what an encoder wrote before it panicked: half a message must not be sent.
 struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
@@ -79,7 +81,7 @@ impl Drop for Appending<'_> {
     }
 }
 
-/// What a sender must do after a change.
+/// The consequence of a change for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Schedule {
@@ -87,9 +89,9 @@ pub(crate) enum Schedule {
     AlreadyScheduled,
 }
 
-/// What became of bytes that were offered.
+/// The result of an offer.
 pub(crate) enum Offered {
-    /// Nothing was queued and no send is in flight: this is the send to start.
+    /// Nothing was queued and no send is in flight: the send to start.
     Batch(SendBatch),
     Queued(Schedule),
 }
@@ -117,12 +119,12 @@ impl Outbound {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    /// The end of what was accepted so far, counted from the connection's first byte.
+    /// Returns the end of the bytes accepted so far, counted from the connection's first byte.
     pub(crate) fn accepted_end(&self) -> u64 {
         self.sent_bytes + self.bytes() as u64
     }
 
-    /// Whether everything before `end` has left; if not, `waker` is woken when more has.
+    /// Returns whether everything before `end` has left; if not, `waker` is woken when more has.
     pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
         if let SendState::Closed(cause) = self.state {
             return Err(SendError::Closed(cause));
@@ -143,7 +145,7 @@ impl Outbound {
         }
     }
 
-    /// Whether `len` more bytes may be queued: within the high mark, or alone.
+    /// Checks that `len` more bytes can be queued: within the high mark, or with nothing else queued.
     pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.state != SendState::Open {
             return Err(self.refusal());
@@ -170,7 +172,7 @@ impl Outbound {
         encode(appending.tail);
         appending.done = true;
         drop(appending);
-        // An encoder that took bytes away has broken its promise to whoever queued them, not our accounting.
+        // An encoder that removes bytes breaks its contract with other senders, but not this accounting.
         self.queued_bytes = self.queued_bytes - before + self.tail.len();
         self.schedule()
     }
@@ -185,8 +187,8 @@ impl Outbound {
         self.schedule()
     }
 
-    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or alone.
-    /// A connection with nothing queued sends them from where they are.
+    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or with
+    /// nothing else queued. A connection with nothing queued sends them without queuing.
     pub(crate) fn offer(
         &mut self,
         shared: &Bytes,
@@ -209,7 +211,7 @@ impl Outbound {
         Ok(Offered::Queued(self.append_either(shared)))
     }
 
-    /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.
+    /// Accepts no further bytes. With `fin` the sending side of the socket is shut down after the queued ones.
     pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
         if self.check_open().is_ok() {
             self.end(SendState::Finished);
@@ -218,12 +220,12 @@ impl Outbound {
         self.schedule()
     }
 
-    /// The worker is about to be told that the connection ends in order, with a FIN after what is queued.
+    /// Announces that a command to end the connection in order is about to be posted.
     pub(crate) fn expect_end(&mut self) {
         self.ending = true;
     }
 
-    /// The connection failed: drops the queue and answers everyone who waits.
+    /// Drops the queue, because the connection failed, and returns all waiters.
     pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
         if !matches!(self.state, SendState::Closed(_)) {
             self.end(SendState::Closed(cause));
@@ -235,7 +237,7 @@ impl Outbound {
         self.waiters.take_all()
     }
 
-    /// Wakes `waker` when the connection is closed; false if it is.
+    /// Wakes `waker` when the connection is closed. Returns false if it already is.
     pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
         if matches!(self.state, SendState::Closed(_)) {
             return false;
@@ -258,12 +260,13 @@ impl Outbound {
         self.append(|tail| tail.extend_from_slice(farewell))
     }
 
-    /// True once, when everything queued has been sent and a FIN was asked for.
+    /// Returns true once, when everything queued has been sent and a FIN was requested.
     pub(crate) fn take_fin(&mut self) -> bool {
         self.bytes() == 0 && std::mem::take(&mut self.fin)
     }
 
-    /// The next batch, if anything is queued and no send is in flight. Without one, the next append must tell.
+    /// Takes the next batch, if anything is queued. No send may be in flight. After `None` the next append must notify
+    /// the worker.
     pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
         debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");
         if self.queued_bytes == 0 {
@@ -271,7 +274,7 @@ impl Outbound {
             return None;
         }
         self.scheduled = true;
-        // A large tail becomes segments, so that it leaves in steps too.
+        // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
             let first = Segment::Owned(std::mem::take(&mut self.tail));
             SendBatch { first, rest: None, offset: 0, awaits_fin: false }
@@ -291,7 +294,7 @@ impl Outbound {
         Some(batch)
     }
 
-    /// The batch in flight has left; answers the wakers of those who waited for space or for the end of it.
+    /// Records that the batch in flight has left. Returns the wakers to wake for space or a flush.
     pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
         self.sent_bytes += self.in_flight_bytes as u64;
         self.in_flight_bytes = 0;
@@ -306,8 +309,8 @@ impl Outbound {
         self.waiters.add(waker);
     }
 
-    /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
-    /// a peer that does not read must not keep its senders from hearing of it.
+    /// Takes the wakers that wait for space or for queued bytes to leave. Every change that ends [`SendState::Open`]
+    /// must wake them, because a peer that does not read would never do so.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
         self.waiters.take()
     }
@@ -328,7 +331,7 @@ impl Outbound {
     }
 }
 
-/// Queues `head` by copy and `payload` by whichever way costs less.
+/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less.
 pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
         return outbound.append_shared(head, payload);
