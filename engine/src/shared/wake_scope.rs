@@ -77,7 +77,7 @@ enum Step {
     /// Answering the commands of a worker that has ended can post again, so another step follows.
     Commands(Arc<WorkerShared>, Vec<Command>),
     Wakes(Vec<Arc<Signal>>),
-    /// Another scope is open around this one.
+    /// Nothing is left, or another scope is open around this one.
     Nothing,
 }
 
@@ -92,7 +92,7 @@ impl Collected {
             return Step::Commands(worker, commands);
         }
         self.depth = 0;
-        Step::Wakes(std::mem::take(&mut self.signals))
+        if self.signals.is_empty() { Step::Nothing } else { Step::Wakes(std::mem::take(&mut self.signals)) }
     }
 }
 
@@ -120,11 +120,13 @@ fn hand_over(worker: &WorkerShared, mut commands: Vec<Command>) {
     });
 }
 
+/// Notifies the collected signals; the vector goes back so that its capacity is used again.
 fn wake(mut signals: Vec<Arc<Signal>>) {
-    if signals.capacity() > 0 {
-        signals.drain(..).for_each(|signal| signal.notify_now());
-        COLLECTED.with(|collected| collected.borrow_mut().signals = signals);
+    for signal in &signals {
+        signal.notify_now();
     }
+    signals.clear();
+    COLLECTED.with(|collected| collected.borrow_mut().signals = signals);
 }
 
 /// Posts a command to `worker`, at the end of the current scope if there is one.
