@@ -1,8 +1,7 @@
-//! Messages kept for connections whose outbound queue has no space for them.
+//! Messages kept for a connection whose outbound queue has no space for them.
 //!
-//! A slow member that is to have the newest messages, not all of them, gets them from here as its queue empties: the
-//! oldest goes first, and goes lost when there are too many; a newer message may take the place of an older one of its
-//! key.
+//! A slow member that wants the newest messages, not all of them, gets them from here as its queue empties, oldest
+//! first. If there are too many, the oldest is dropped. A newer message can replace an older one with the same key.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,17 +9,17 @@ use bytes::Bytes;
 
 use super::members::MembershipId;
 
-/// What is kept for one connection.
+/// The messages kept for one connection.
 #[derive(Default)]
 pub(crate) struct Backlog {
     messages: VecDeque<Message>,
-    /// How many were taken from the front in all: places count from the first that was ever kept.
+    /// Total messages taken from the front: places count from the first message ever kept.
     taken: u64,
     places: HashMap<Key, u64>,
     bytes: usize,
 }
 
-/// What a message is about, and the membership it came by: other fan-outs may mean something else by the same name.
+/// The key of a message with its membership: other fan-outs can use the same key for something else.
 pub(crate) type Key = (MembershipId, Bytes);
 
 struct Message {
@@ -29,17 +28,17 @@ struct Message {
     queue_bytes_max: usize,
 }
 
-/// The bounds of what is kept.
+/// The bounds of a backlog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BacklogBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
-    /// Bytes that may be queued when a message leaves from here.
+    /// Bytes that may be queued when a message moves to the queue.
     pub(crate) queue_bytes_max: usize,
 }
 
 impl Backlog {
-    /// Keeps a message: in the place of an older one of its key, or as the newest.
+    /// Keeps a message, in place of an older one with the same key or as the newest.
     pub(crate) fn push(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
@@ -59,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// The oldest, and the bytes that may be queued with it.
+    /// Returns the oldest message, and the bytes that may be queued with it.
     pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
         self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
     }
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_lost() {
+    fn the_oldest_message_is_dropped() {
         let mut backlog = Backlog::default();
         for message in ["1", "2", "3", "4"] {
             backlog.push(message.into(), None, BOUNDS);
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_message_takes_the_place_of_its_key() {
+    fn a_newer_message_replaces_the_one_with_its_key() {
         let mut backlog = Backlog::default();
         let key = |key: &'static str| Some((0, Bytes::from(key)));
         backlog.push("a1".into(), key("a"), BOUNDS);
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_holds_within_its_fan_out() {
+    fn a_key_applies_within_its_fan_out() {
         let mut backlog = Backlog::default();
         for (membership_id, message) in [(1, "a"), (2, "b")] {
             backlog.push(message.into(), Some((membership_id, Bytes::from("key"))), BOUNDS);

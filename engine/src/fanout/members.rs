@@ -1,9 +1,9 @@
-//! The members that one worker serves, and the walk over them.
+//! The members of a fan-out that one worker serves, and the walk over them.
 //!
-//! The walk goes in rounds. A round takes what is pending (small messages are joined into one buffer, so that a burst
-//! leaves with one send for each member) and hands it to member after member, in slices between which the worker does
-//! its other work. Who joins or leaves meanwhile changes nothing for the round: a member gets exactly the messages that
-//! were published between its joining and its leaving.
+//! The walk goes in rounds. A round takes the pending messages (small ones are joined into one buffer, so that a burst
+//! leaves with one send per member) and hands them to member after member, in slices between which the worker does its
+//! other work. Joining and leaving meanwhile does not affect the round: a member gets exactly the messages published
+//! between its joining and its leaving.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::error::SendError;
 use crate::shared::ConnShared;
 use crate::util::prefetch::prefetch;
 
-/// Names one membership for ever.
+/// Identifies one membership for the life of the process.
 pub(super) type MembershipId = u64;
 
-/// So many members before its turn a connection's state is asked for: with very many members it is in no cache, and the
-/// wait for memory is as long as all else that the walk does for some of them.
+/// A connection's state is prefetched this many members ahead: with very many members it is in no cache, and waiting
+/// for memory takes as long as all other work on several members.
 const MEMBERS_AHEAD: usize = 8;
 
-/// Whether a membership still counts.
+/// Whether a membership has ended.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     ended: AtomicBool,
 }
 
 impl Presence {
-    /// The member has left or was removed, whichever comes first.
+    /// Ends the membership, when the member leaves or is removed, whichever comes first.
     pub(super) fn end(&self, lane: &Lane) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             lane.present.fetch_sub(1, Ordering::Relaxed);
@@ -53,7 +53,7 @@ pub(super) struct Member {
     pub(super) membership_id: MembershipId,
     pub(super) options: JoinOptions,
     pub(super) presence: Arc<Presence>,
-    /// Numbers of the first message that it gets, and of the first that it does not.
+    /// Numbers of the first message it gets, and of the first it no longer gets.
     pub(super) from: u64,
     pub(super) to: u64,
 }
@@ -69,40 +69,40 @@ impl Member {
     }
 }
 
-/// What the worker does for its members.
+/// The operations of a worker on its members.
 pub(crate) trait HandOver {
-    /// Queues `bytes` for a connection, or says why not.
+    /// Queues `bytes` for a connection.
     fn hand_over(&mut self, shared: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
-    /// Whether something is kept for a connection.
+    /// Returns whether a connection has a backlog.
     fn has_backlog(&self, shared: &ConnShared) -> bool;
-    /// Keeps `bytes` for a connection until its queue has space.
+    /// Adds `bytes` to the backlog of a connection.
     fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
-    /// Ends a connection at once.
+    /// Resets a connection.
     fn abort(&mut self, shared: &Arc<ConnShared>);
-    /// Queues the last bytes of a connection, whatever its mark.
+    /// Queues the last bytes of a connection, regardless of its mark.
     fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]);
 }
 
-/// See the module.
+/// The members and pending messages. See the module.
 #[derive(Default)]
 pub(crate) struct Members {
     members: Vec<Member>,
     places: HashMap<MembershipId, usize>,
-    /// To be removed once they have got what they are to get.
+    /// Members to remove once they have got their last message.
     leaving: Vec<MembershipId>,
     pending: VecDeque<Arc<Publication>>,
-    /// Numbers of messages that begin a round. Who has left may be back before a round that is still for its former
-    /// membership: members are in no order, so one round may not be for both.
+    /// Numbers of messages that must begin a round. A connection can leave and rejoin before a round that its former
+    /// membership still gets. Members are unordered, so one round must not serve both memberships.
     round_boundaries: VecDeque<u64>,
-    /// The number of the next message to be published.
+    /// The number of the next message.
     next: u64,
     round: Option<Round>,
     ops: Vec<Op>,
 }
 
 impl Members {
-    /// Goes on for `budget` members at most, and takes what it used from it; false once there is nothing to do, and the
-    /// lane rests.
+    /// Continues for at most `budget` members and subtracts those served from it. Returns false once there is nothing
+    /// to do and the lane rests.
     pub(crate) fn deliver(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
         loop {
             if self.round.is_none() && !self.begin_round(lane) {
@@ -125,11 +125,11 @@ impl Members {
         }
     }
 
-    /// Takes what the lane was asked for and makes a round of what is to be published; false if that is nothing.
+    /// Takes the ops of the lane and begins a round. Returns false if there is nothing to publish.
     fn begin_round(&mut self, lane: &Lane) -> bool {
         let mut ops = std::mem::take(&mut self.ops);
         lane.inbox.take(&mut ops);
-        // Who only joins or leaves makes no round.
+        // Joining and leaving alone begin no round.
         let more = loop {
             ops.drain(..).for_each(|op| self.accept(op, lane));
             if !self.pending.is_empty() {
@@ -184,12 +184,12 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.options.queue_bytes_max;
-        // What is kept goes first.
+        // The backlog goes first.
         let behind = member.options.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
             match worker.hand_over(&member.shared, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
-                // Some of it may have space.
+                // Some of the messages may have space.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
                     if !round.refused(0, member, error, worker) {
@@ -218,7 +218,7 @@ impl Members {
         }
     }
 
-    /// The member gets nothing more.
+    /// Removes a member: it gets nothing more.
     fn leave_now(&mut self, index: usize, lane: &Lane) {
         let member = &mut self.members[index];
         member.to = 0;
@@ -232,7 +232,7 @@ impl Members {
         round.report();
     }
 
-    /// Removes those who leave and have got everything. Never during a round: members change places.
+    /// Removes leaving members that have got everything. Not during a round, because members change places.
     fn remove_leavers(&mut self, lane: &Lane) {
         let done = self.next - self.pending.len() as u64;
         let mut leaving = std::mem::take(&mut self.leaving);

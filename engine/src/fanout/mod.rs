@@ -1,18 +1,18 @@
 //! One message to many connections.
 //!
-//! A [`FanOut`] has members, each a connection of some worker. Publishing hands a message over once to each worker that
-//! has members, however many they are; the worker hands it to their outbound queues. All of them send from one shared
-//! buffer. `lane` is the way to one worker, `members` its walk over the members; `budget` and `receipt` are what a
-//! publisher sees of the way.
+//! A [`FanOut`] has members, each a connection of some worker. Publishing hands a message once to each worker that has
+//! members, however many; the worker queues it for each of them. All of them send from one shared buffer. `lane` leads
+//! to one worker, `members` holds its members and walks over them, `round` is one pass of that walk; `budget` and
+//! `receipt` are the publisher's side.
 //!
 //! ```text
 //! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one a tick)
 //!        └──▶ lane of worker 1: inbox ──▶ round ──▶ member, member …
 //! ```
 //!
-//! Messages that come while a round is under way wait together and are the next round: small ones joined into one
-//! buffer, which leaves with one send for each member. Nothing ever waits for a slow member: when its queue is full, its
-//! [`SlowMemberPolicy`] says what becomes of it.
+//! Messages published during a round wait and form the next one: small ones are joined into one buffer, which leaves
+//! with one send per member. Nothing ever waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
+//! applies.
 
 mod backlog;
 mod budget;
@@ -44,24 +44,23 @@ pub use publication::Publish;
 use receipt::Counting;
 pub use receipt::{DeliveryReport, Receipt};
 
-/// What publishing can fail with.
+/// An error of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// More is on its way than the [`PublishBudget`] allows.
-    #[error("too much is on its way to the members already: wait for it, or publish less")]
+    /// More is in transit than the [`PublishBudget`] allows.
+    #[error("the publish budget is used up: wait with `PublishBudget::poll_ready`, or publish less")]
     Full,
     /// [`PublishBudget::close`] was called.
-    #[error("closed: nothing more can be published")]
+    #[error("the publish budget is closed: nothing more can be published")]
     Closed,
 }
 
-/// Connections that get the same messages, whichever worker serves them. Cloning it gives another handle of the same;
-/// usable from any thread.
+/// A group of connections that get the same messages, whichever worker serves them. Clones are handles to the same
+/// group. Usable from any thread.
 ///
-/// Every member gets the messages in one order, the order of publishing, and each member exactly those that were
-/// published between its joining and its leaving. Handing over is like a [`ByteSender::try_send`] to each: a member whose
-/// queue is full is not waited for.
+/// All members get the messages in the order of publishing, and each member exactly those published between its joining
+/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
@@ -85,24 +84,24 @@ pub struct FanOut {
 
 struct Inner {
     budget: PublishBudget,
-    /// One for each worker that had a member. Held while something is put into all of them, so that all have it in the
-    /// same order.
+    /// One lane per worker that had a member. Locked while an op is put into all of them, so that all have the same
+    /// order.
     lanes: Mutex<Vec<Arc<Lane>>>,
 }
 
 impl FanOut {
-    /// Without members; what is published counts on `budget`.
+    /// Creates a fan-out without members. Published messages count towards `budget`.
     pub fn new(budget: PublishBudget) -> Self {
         Self { inner: Arc::new(Inner { budget, lanes: Mutex::new(Vec::new()) }) }
     }
 
-    /// The budget it was made with.
+    /// Returns the budget given to [`new`](Self::new).
     pub fn budget(&self) -> &PublishBudget {
         &self.inner.budget
     }
 
-    /// Makes a connection a member until the [`Membership`] is dropped: it gets every message published from now on. A
-    /// connection that joins twice is two members.
+    /// Makes a connection a member until the [`Membership`] is dropped. It gets every message published from now on. A
+    /// connection that joins twice counts as two members.
     pub fn join(&self, sender: &ByteSender, id: MemberId, options: JoinOptions) -> Membership {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let membership_id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +118,7 @@ impl FanOut {
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let needs_notify = lane.ask(Op::Join(member));
+            let needs_notify = lane.push(Op::Join(member));
             (lane, needs_notify)
         };
         if needs_notify {
@@ -128,17 +127,17 @@ impl FanOut {
         Membership { lane, membership_id, presence }
     }
 
-    /// Publishes without asking what becomes of it.
+    /// Publishes a message without a receipt.
     ///
     /// # Errors
-    /// [`PublishError::Full`] while more is on its way than the budget allows: wait with
-    /// [`PublishBudget::poll_ready`]. [`PublishError::Closed`] once the budget is closed.
+    /// [`PublishError::Full`] while more is in transit than the budget allows: wait with [`PublishBudget::poll_ready`].
+    /// [`PublishError::Closed`] once the budget is closed.
     pub fn publish(&self, publish: Publish) -> Result<(), PublishError> {
         self.send(publish, None)
     }
 
-    /// Publishes, and tells what became of it: the [`Receipt`] is complete when every member has got the message or was
-    /// found not to take it.
+    /// Publishes a message and returns a [`Receipt`], which completes when the message was delivered to, or refused by,
+    /// every member.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -148,12 +147,12 @@ impl FanOut {
         Ok(receipt)
     }
 
-    /// Members now.
+    /// Returns the current number of members.
     pub fn len(&self) -> usize {
         self.inner.lanes.lock().iter().map(|lane| lane.present()).sum()
     }
 
-    /// Whether there is no member now.
+    /// Returns whether there are currently no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -166,10 +165,11 @@ impl FanOut {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.ask(Op::Publish(Arc::clone(&publication))) {
+            if lane.push(Op::Publish(Arc::clone(&publication))) {
                 resting.push(Arc::clone(lane));
             } else {
-                // Who told the worker may have put the wake off to the end of its turn: ours must not wait for that.
+                // The thread that notified the worker may defer the wake to the end of its wake scope; this message
+                // must not wait for that.
                 wake_scope::notify(lane.worker.mailbox.signal());
             }
         }
@@ -188,8 +188,8 @@ impl fmt::Debug for FanOut {
     }
 }
 
-/// A connection's part in a [`FanOut`]. Dropping it leaves: what is published later is not for it.
-#[must_use = "dropping it leaves"]
+/// A connection's membership in a [`FanOut`]. Dropping it leaves the group: later messages are not delivered to it.
+#[must_use = "dropping it leaves the fan-out"]
 pub struct Membership {
     lane: Arc<Lane>,
     membership_id: MembershipId,
@@ -197,8 +197,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Whether it gets what is published: false once the fan-out has removed it, because its connection has ended or it
-    /// was slow.
+    /// Returns whether it still gets messages: false once the fan-out has removed it, because its connection has ended
+    /// or was slow.
     pub fn is_member(&self) -> bool {
         !self.presence.has_ended()
     }
@@ -207,7 +207,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.ask(Op::Leave(self.membership_id)) {
+        if self.lane.push(Op::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }
@@ -215,9 +215,6 @@ impl Drop for Membership {
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership")
-            .field("membership_id", &self.membership_id)
-            .field("is_member", &self.is_member())
-            .finish()
+        f.debug_struct("Membership").field("id", &self.membership_id).field("is_member", &self.is_member()).finish()
     }
 }

@@ -1,51 +1,50 @@
-//! How a connection takes part in a fan-out.
+//! The options of a membership.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-/// Names a member towards publishers, over all the fan-outs it is in.
+/// Identifies a member for publishers, across all fan-outs it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
 impl MemberId {
-    /// A name that nobody has.
+    /// Returns a process-unique id.
     pub fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// What becomes of a member whose outbound queue has no space for a message.
+/// The treatment of a member whose outbound queue has no space for a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowMemberPolicy {
-    /// It does not get the message, and stays.
+    /// It misses the message and stays a member.
     Drop,
-    /// It is a member no more; its connection goes on.
+    /// It is removed; its connection stays open.
     Remove,
-    /// Its connection is ended at once: what is queued is dropped and the peer sees a reset. What is queued could not
-    /// leave in any case.
+    /// Its connection is reset at once and the queued bytes are dropped. The peer was not reading them in any case.
     #[default]
     Abort,
-    /// The message is kept for it until its queue has space, with at most this many others, and with no more bytes than
-    /// may be queued for it: beyond that the oldest kept goes lost.
+    /// The message is kept in a backlog until the queue has space. The backlog is bounded by this number of messages
+    /// and by the bytes that may be queued for the member; beyond that the oldest pending message is dropped.
     DropOldest {
-        /// Messages kept at most; at least one is.
+        /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,
     },
-    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](Publish::key) takes the place of the one kept with
-    /// the same key: the member gets the newest of each.
+    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Publish::key) replaces the pending one
+    /// with the same key: the member gets the newest message of each key.
     Conflate {
-        /// Messages kept at most; at least one is.
+        /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,
     },
-    /// These are its connection's last bytes, after what is queued; it is a member no more.
+    /// It is removed, and these bytes follow the queued ones as its connection's last.
     Finish(Bytes),
 }
 
 impl SlowMemberPolicy {
-    /// Messages that are kept for a slow member, if any are.
+    /// Returns the bound of the backlog, if the policy has one.
     pub(super) fn backlog_max(&self) -> Option<usize> {
         match self {
             Self::DropOldest { backlog_max } | Self::Conflate { backlog_max } => Some(*backlog_max),
@@ -54,17 +53,17 @@ impl SlowMemberPolicy {
     }
 }
 
-/// How a connection takes part.
+/// The options with which a connection joins a fan-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinOptions {
-    /// What becomes of it when its outbound queue is full. Default: its connection is ended.
+    /// The treatment when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
     pub slow: SlowMemberPolicy,
-    /// Bytes that may be queued for it before it counts as slow; a larger message passes alone. Default: no bound but its
-    /// connection's own, [`OutboundConfig`](crate::OutboundConfig)'s high mark, which holds in any case.
+    /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The high
+    /// mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: no further bound.
     pub queue_bytes_max: usize,
-    /// Which variant of a message it takes, where there is one of this number ([`Publish::variants`]). Default 0: messages as they
-    /// are.
+    /// The number of the message variant it takes, if the message has it
+    /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
     pub variant: u32,
 }
 

@@ -1,4 +1,4 @@
-//! One round of a walk: the messages that leave together, and what became of each.
+//! One round of a walk: the messages that leave together, and their results.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,25 +13,26 @@ use super::receipt::DeliveryReport;
 use crate::error::SendError;
 use crate::shared::outbound::COPY_BYTES_MAX;
 
-/// Bytes joined into one buffer at most: what a member's socket takes at once.
+/// Maximum bytes joined into one buffer: about as much as a member's socket takes at once.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
 
-/// Messages of one round at most, so that its accounts stay small.
+/// Maximum messages of a round, so that its accounting stays small.
 const ROUND_MESSAGES_MAX: usize = 1024;
 
+/// See the module.
 pub(super) struct Round {
     pub(super) publications: Vec<Arc<Publication>>,
-    /// All of them in one buffer, and where each ends.
+    /// All messages in one buffer, and the end of each in it.
     bytes: Bytes,
     ends: Vec<usize>,
-    /// Number of the first.
+    /// Number of the first message.
     first: u64,
-    /// Members that one of them is not for.
+    /// Members excepted from one of the messages.
     excepted: Vec<MemberId>,
     selective: bool,
-    /// It is one message, in several variants.
+    /// The round is one message in several variants.
     has_variants: bool,
-    /// The next member, and the first that joined too late.
+    /// Index of the next member, and of the first that joined too late.
     pub(super) at: usize,
     until: usize,
     /// Members that got the whole round.
@@ -39,8 +40,8 @@ pub(super) struct Round {
     parts: Vec<DeliveryReport>,
 }
 
-/// How many of the pending messages make a round: small ones together; a large one, a selective one and one in
-/// several variants alone.
+/// Returns the number of pending messages that form a round: small ones together; a large one, a selective one or one
+/// in several variants alone.
 pub(super) fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
     let alone = |publication: &Publication| {
         let publish = &publication.publish;
@@ -91,7 +92,7 @@ impl Round {
         (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member.id)
     }
 
-    /// The whole round for one member.
+    /// Returns the whole round for one member.
     pub(super) fn bytes_for(&self, member: &Member) -> &Bytes {
         match &self.publications[..] {
             [one] if self.has_variants => one.publish.bytes_in(member.options.variant),
@@ -114,7 +115,8 @@ impl Round {
         &mut self.parts[number]
     }
 
-    /// A member did not get a message; false if it gets none of those that follow either.
+    /// Handles a message that a member could not get. Returns false if the member gets none of the following ones
+    /// either.
     pub(super) fn refused(
         &mut self,
         number: usize,
@@ -129,7 +131,7 @@ impl Round {
                     return true;
                 }
                 SlowMemberPolicy::DropOldest { backlog_max } | SlowMemberPolicy::Conflate { backlog_max } => {
-                    self.keep(number, *backlog_max, member, worker);
+                    self.push_backlog(number, *backlog_max, member, worker);
                     return true;
                 }
                 SlowMemberPolicy::Remove => {}
@@ -145,10 +147,10 @@ impl Round {
         false
     }
 
-    fn keep(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
+    fn push_backlog(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
         let queue_bytes_max = member.options.queue_bytes_max;
         let bytes_max = queue_bytes_max.min(member.shared.worker.outbound.bytes_high);
-        // The message's own bytes: a part of the round's buffer would keep all of that.
+        // The message's own bytes, because a slice of the round's buffer would keep all of it allocated.
         let publish = &self.publications[number].publish;
         let conflate = matches!(member.options.slow, SlowMemberPolicy::Conflate { .. });
         let key = publish.key.clone().filter(|_| conflate).map(|key| (member.membership_id, key));

@@ -1,25 +1,25 @@
-//! Pausing and resuming: a connection whose handler does not keep up is not received from.
+//! Backpressure: receiving pauses for a connection whose handler does not keep up.
 //!
-//! The push that reaches the high mark pauses the inbound buffer (`receive`); the handler that pops down to the low mark
-//! sends one `Resume`. Meanwhile the peer's TCP window closes.
+//! The push that reaches the high mark pauses the inbound buffer; the pop that reaches the low mark posts one `Resume`.
+//! In between the peer's TCP window closes.
 
 use super::{Receive, Worker};
 use crate::driver::Driver;
 use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
-    /// The handler has read down to the low mark.
+    /// Resumes receiving: the handler has read down to the low mark.
     pub(super) fn resume(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.shared.inbound.lock().is_paused() {
-            // Paused again before this command was taken: another one follows.
+            // Paused again before this command was taken. Another one follows.
             return;
         }
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = conn.shared.worker.clock.now();
         let armed = conn.receive != Receive::Paused;
-        // While the cancellation of the old receive is under way its end arms the new one.
+        // During the cancellation of the old receive, its end arms the new one.
         if !armed {
             self.arm_receive(key);
         }

@@ -1,7 +1,7 @@
-//! Closing: in order (flush, FIN, drain the peer's input, close) or at once.
+//! Closing a connection: in order (flush, FIN, drain the peer's input, close) or at once.
 //!
-//! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent; so a connection
-//! that ends in order first reads the peer's input to its end, and drops it.
+//! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent. So a connection
+//! that ends in order first reads the peer's input to its end and drops it.
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -22,7 +22,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// The handler is gone: nothing more will be queued, and nothing more be read.
+    /// Begins an orderly close: the handler is gone, so nothing more will be queued or read.
     fn begin_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase != Phase::Open {
@@ -43,7 +43,7 @@ impl<D: Driver> Worker<D> {
         self.flush(key);
     }
 
-    /// Everything queued has left: FIN, unless the peer's own came first and the close is next anyway.
+    /// Sends FIN after the last queued bytes, unless the peer's FIN came first and the close follows at once.
     pub(super) fn finish_sending(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Open || conn.receive != Receive::Ended {
@@ -57,7 +57,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Closes a connection that has nothing left to send or to drain.
+    /// Closes a connection that has nothing left to send or drain.
     pub(super) fn advance_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
@@ -66,7 +66,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Ends a connection at once: what is queued is dropped, everyone who waits is told why.
+    /// Ends a connection at once: drops queued bytes and wakes all waiters with the cause.
     pub(super) fn fail(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
@@ -121,13 +121,13 @@ impl<D: Driver> Worker<D> {
         let at = self.worker_shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
-        // A timer that fires before finds the new time.
+        // A timer that fires earlier finds the new time.
         if at < conn.shared.deadlines.armed.load(Ordering::SeqCst) {
             self.check_deadlines(key);
         }
     }
 
-    /// A closing connection made progress in sending.
+    /// Renews the deadline of a closing connection that made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
         let at = self.worker_shared.clock.after(self.config.flush_timeout);
         if let Some(conn) = self.conn(key)

@@ -1,4 +1,4 @@
-//! Graceful shutdown of one worker: tell every connection, wait, reset the rest.
+//! Graceful shutdown of one worker: notify every connection, wait, reset the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::shutdown::{ShutdownPlan, ShutdownReport};
 impl<D: Driver> Worker<D> {
     pub(super) fn begin_drain(&mut self, plan: ShutdownPlan) {
         match &mut self.drain {
-            // A second call may only hurry.
+            // A second call can only shorten the deadline.
             Some(drain) => {
                 drain.plan.deadline = drain.plan.deadline.min(plan.deadline);
                 drain.plan.spread = drain.plan.spread.min(plan.spread);
@@ -30,7 +30,7 @@ impl<D: Driver> Worker<D> {
         self.step_drain();
     }
 
-    /// Tells as many connections as are due, resets all at the deadline, and sets the timer for the next step.
+    /// Notifies the connections that are due, resets all at the deadline, and sets the timer for the next step.
     pub(super) fn step_drain(&mut self) {
         let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
@@ -54,7 +54,7 @@ impl<D: Driver> Worker<D> {
         Some(self.conns.get(index)?.as_ref()?.shared.key)
     }
 
-    /// Says the connection's farewell and wakes its handler, be it reading or waiting to send.
+    /// Queues the connection's farewell and wakes its handler, whether it waits to read or to send.
     pub(super) fn notify_draining(&mut self, key: ConnKey) {
         let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
         shared.draining.store(true, Ordering::Release);
@@ -66,8 +66,8 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// A connection was accepted before its listener had closed: it takes part in the shutdown, if there is one.
-    pub(super) fn drain_late(&mut self, key: ConnKey) {
+    /// Includes a connection accepted before its listener closed in a shutdown in progress.
+    pub(super) fn drain_if_shutting_down(&mut self, key: ConnKey) {
         let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
         drain.open_at_start += 1;
@@ -85,7 +85,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Resets a connection, unless it is being closed already.
+    /// Resets a connection, unless it is already closing.
     fn force(&mut self, key: ConnKey) {
         if self.conn(key).is_none_or(|conn| conn.phase == Phase::Closing) {
             return;
@@ -96,7 +96,7 @@ impl<D: Driver> Worker<D> {
         self.fail(key, CloseCause::Shutdown);
     }
 
-    /// Whether a shutdown has ended everything this worker had.
+    /// Returns whether a shutdown has ended everything in this worker.
     pub(super) fn is_finished(&self) -> bool {
         self.drain.is_some() && self.open == 0 && self.driver.in_flight() == 0
     }
@@ -111,7 +111,7 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-/// How many of `of` connections are to be told after `elapsed` ticks of a spread.
+/// Returns how many of `of` connections are to be notified after `elapsed` ticks of a spread.
 fn share_due(of: usize, elapsed: u64, spread: Duration) -> usize {
     let spread = Clock::ticks_in(spread);
     if elapsed >= spread {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_tells_in_proportion_and_all_at_its_end() {
+    fn a_spread_notifies_in_proportion_and_all_at_its_end() {
         let spread = crate::clock::TICK * 10;
         assert_eq!(share_due(100, 0, Duration::ZERO), 100);
         assert_eq!(share_due(100, 0, spread), 0);

@@ -1,4 +1,4 @@
-//! Fan-outs: the worker's walk over the members of those that have something for them, a slice of it each tick.
+//! Fan-outs: delivery of messages to the members that this worker serves, a slice per tick.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::shared::ConnShared;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Offered, Schedule};
 
-/// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
-/// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's
+/// Maximum members served per tick, over all fan-outs: bounds how long a message to very many delays the worker's other
+/// connections. At 1-2 µs each a slice takes a few hundred microseconds, and its memory is still in the processor's
 /// caches when its sends complete.
 pub(super) const TICK_MEMBERS_MAX: usize = 256;
 
-/// A fan-out that has something for members of this worker.
+/// A delivery in progress: a fan-out with messages for members of this worker.
 pub(super) struct Delivery {
     lane: Arc<Lane>,
     members: Box<Members>,
 }
 
 impl<D: Driver> Worker<D> {
-    /// A fan-out that rested has something to do.
+    /// Begins the delivery of a fan-out that was at rest.
     pub(super) fn begin_delivery(&mut self, lane: Arc<Lane>) {
         let members = lane.take_members();
         self.deliveries.push_back(Delivery { lane, members });
     }
 
-    /// Goes on with each fan-out in turn, as far as a tick may.
+    /// Continues each delivery in turn, within the bounds of a tick.
     pub(super) fn step_deliveries(&mut self) {
         let mut budget = TICK_MEMBERS_MAX;
         for _ in 0..self.deliveries.len() {
@@ -48,7 +48,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// A send has ended: hands over what is kept for its connection, as far as there is space.
+    /// Hands over the backlog of a connection whose send has ended, as far as there is space.
     pub(super) fn hand_over_backlog(&mut self, key: ConnKey) {
         let Some((shared, mut backlog)) = self.backlogs.remove(&key) else { return };
         while let Some((bytes, bytes_max)) = backlog.first() {
@@ -58,7 +58,7 @@ impl<D: Driver> Worker<D> {
                     self.backlogs.insert(key, (shared, backlog));
                     return;
                 }
-                // Nothing can follow: what is kept is dropped.
+                // Nothing can follow, so the backlog is dropped.
                 Err(_) => return,
             }
         }
@@ -66,7 +66,7 @@ impl<D: Driver> Worker<D> {
 }
 
 impl Delivery {
-    /// The worker ends: nobody may wait for what it will not do.
+    /// Drops the delivery and its members: the worker ends, so nothing may wait for it.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
         drop(members);
@@ -90,7 +90,7 @@ impl<D: Driver> HandOver for Worker<D> {
     }
 
     fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
-        // The queue is full, so a send is under way, or will be when a hold ends: its end looks here.
+        // The queue is full, so a send is in flight, or will be after exclusive use; its completion checks the backlog.
         let (_, backlog) = self.backlogs.entry(shared.key).or_insert_with(|| (Arc::clone(shared), Backlog::default()));
         backlog.push(bytes, key, bounds);
     }
@@ -100,7 +100,7 @@ impl<D: Driver> HandOver for Worker<D> {
     }
 
     fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]) {
-        // An error means that other last bytes were first, or that the connection is closed: it ends in any case.
+        // An error means that the connection is closed or already has its last bytes: it ends in any case.
         let _ = ByteSender { shared: Arc::clone(shared) }.append_last(|tail| tail.extend_from_slice(last));
     }
 }

@@ -1,8 +1,8 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
-//! Its tick takes commands, expires timers, enters the driver, processes what completed and, with inline placement,
-//! runs the handlers. Nothing on the data path is shared between workers. `receive`, `send`, `close` and `drain` hold
-//! what the worker does to a connection; this file holds the tick and who owns what.
+//! Its tick takes commands, expires timers, enters the driver, processes completions and, with inline placement, runs
+//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `send`, `deadline`, `close`,
+//! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -38,7 +38,7 @@ mod send;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-/// How the receiving side of a connection stands with the driver.
+/// The state of a connection's receive.
 ///
 /// ```text
 ///            over the high mark                 ended
@@ -56,7 +56,7 @@ enum Receive {
     Ended,
 }
 
-/// Where a connection is in its life.
+/// The phase of a connection's life.
 ///
 /// ```text
 ///   Open ── handler dropped it ──▶ Flushing ── all sent, FIN ──▶ Lingering ── peer's FIN ──▶ Closing ──▶ (gone)
@@ -76,21 +76,21 @@ struct Conn {
     phase: Phase,
     receive: Receive,
     sending: bool,
-    /// Counted among the paused connections.
+    /// Counted as paused in the statistics.
     counted_paused: bool,
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
-    /// Tick at which the connection is reset: a closing one that does not come to its end, an open one whose send in
+    /// Tick at which the connection is reset: a closing one that has not ended by then, or an open one whose send in
     /// flight makes no progress.
     close_at: u64,
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 enum Due {
     Connection(ConnKey),
     Sleep(Arc<SleepEntry>),
-    /// Arm accepting again after a failure.
+    /// Arm a listener's accept again after a failure.
     Accept(usize),
     /// Take the next step of a shutdown.
     Drain,
@@ -104,17 +104,17 @@ pub(crate) struct Worker<D> {
     open: usize,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
-    /// Fan-outs that have something for members of this worker.
+    /// Fan-outs with messages for members of this worker.
     deliveries: VecDeque<fanout::Delivery>,
-    /// What is kept for slow members of fan-outs.
+    /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
-    /// Local addresses seen lately.
+    /// Recently seen local addresses.
     locals: Vec<Arc<Address>>,
     handlers: Vec<Arc<RunQueue>>,
     next_handler: usize,
-    /// With inline placement, the handlers' executor.
+    /// The executor of the handlers, with inline placement.
     inline: Option<Executor>,
     drain: Option<Drain>,
     commands: Vec<Command>,
@@ -122,10 +122,10 @@ pub(crate) struct Worker<D> {
     fired: Vec<Due>,
 }
 
-/// A shutdown under way in this worker.
+/// A shutdown in progress in this worker.
 struct Drain {
     plan: ShutdownPlan,
-    /// Slots told so far, and how many there were.
+    /// Number of slots notified so far, and in total.
     notified: usize,
     of: usize,
     open_at_start: u64,
@@ -172,7 +172,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// What the driver's `enter` answered, when the ring itself has failed.
+    /// The error of the driver's `enter`, if the ring itself has failed.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -180,7 +180,7 @@ impl<D: Driver> Worker<D> {
         Ok(self.report())
     }
 
-    /// One round: what others ask for, what is due, what completed, then the handlers it woke.
+    /// One round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
         let scope = WakeScope::begin();
         self.take_commands();
@@ -247,17 +247,17 @@ impl<D: Driver> Worker<D> {
         self.fired = fired;
     }
 
-    /// Sleeps until something completes, is asked for or is due; or only looks, if there is work.
+    /// Enters the driver. Sleeps until something completes, a command arrives or a timer is due, unless there is work.
     fn enter(&mut self) -> io::Result<()> {
         self.worker_shared.mailbox.signal().announce_sleep();
-        // A buffer that came back since the last look serves a starved connection before any sleep.
+        // A buffer returned since the last check serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
         let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         self.worker_shared.mailbox.signal().awake();
-        // What completed did so now, not before the sleep: timeouts count from here.
+        // Completions count as happening now, not before the sleep, so timeouts start here.
         self.worker_shared.clock.set(self.driver.elapsed());
         result
     }
@@ -313,10 +313,10 @@ impl<D: Driver> Worker<D> {
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         handler.start(Connection::new(shared));
-        self.drain_late(key);
+        self.drain_if_shutting_down(key);
     }
 
-    /// The shared copy of a local address.
+    /// Returns the shared copy of a local address.
     fn share_local(&mut self, local: Address) -> Arc<Address> {
         if let Some(known) = self.locals.iter().find(|known| ***known == local) {
             return Arc::clone(known);
@@ -346,10 +346,10 @@ impl<D: Driver> Worker<D> {
             return;
         }
         match error.kind() {
-            // The client was gone before it was accepted.
+            // The client left before it was accepted.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
             _ => {
-                // Descriptors or memory are short: what is served goes on, accepting pauses for a moment.
+                // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
                 log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
                 self.worker_shared.counters.accept_pauses_total.add(1);
                 let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
@@ -359,10 +359,10 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-/// Whoever waits for this worker is answered: connections fail, sleeps end.
+/// Answers everything that waits for this worker: connections fail, sleeps end.
 impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
-        // After a shutdown there are no connections left; after a panic or the failure of a ring there are.
+        // After a shutdown no connections are left. After a panic or the failure of a ring some may be.
         for conn in self.conns.iter().flatten() {
             let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
             let mut inbound = conn.shared.inbound.lock();
@@ -381,8 +381,8 @@ impl<D> Drop for Worker<D> {
     }
 }
 
-/// Local addresses a worker remembers to share: more than the interfaces of most hosts.
+/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
 const LOCAL_ADDRESSES_MAX: usize = 16;
 
-/// How long accepting pauses after a failure that time may mend (EMFILE, ENFILE, ENOMEM).
+/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

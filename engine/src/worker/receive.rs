@@ -1,4 +1,4 @@
-//! Receiving: chunks into the inbound buffer, pausing and resuming, and waiting for buffers.
+//! Receiving: chunks into the inbound buffer, and waiting for receive buffers.
 
 use super::{Phase, Receive, Worker};
 use crate::driver::{Driver, ReceiveEnd, Received};
@@ -7,8 +7,8 @@ use crate::shared::chunk::Chunk;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 
-/// Received buffers of at least this size move to handlers by lease; smaller ones are copied into a spare buffer, which
-/// costs less than the way back for a lease (measured: copying is within noise up to 4 KiB).
+/// Received bytes of at least this size move to handlers by lease. Fewer are copied into a pooled buffer, which costs
+/// less than returning a lease (measured: copying is within noise up to 4 KiB).
 const LEASE_BYTES_MIN: usize = 4096;
 
 impl<D: Driver> Worker<D> {
@@ -16,7 +16,7 @@ impl<D: Driver> Worker<D> {
         let budgets = self.driver.capabilities().receive_budget;
         let marks = self.worker_shared.inbound;
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
-        // A closing connection is drained without bounds: what arrives is dropped at once.
+        // A closing connection is drained without a bound, because its input is dropped at once.
         let budget = (budgets && conn.phase == Phase::Open)
             .then(|| marks.bytes_high.saturating_sub(conn.shared.inbound.lock().bytes()).max(1));
         conn.receive = Receive::Armed;
@@ -54,7 +54,7 @@ impl<D: Driver> Worker<D> {
 
         if newly_paused {
             self.worker_shared.counters.pauses_total.add(1);
-            // It still counts if its handler has resumed it and that command has not been taken yet.
+            // It is still counted if its handler resumed it and that command is still in the mailbox.
             if !std::mem::replace(&mut conn.counted_paused, true) {
                 self.worker_shared.counters.paused.add(1);
             }
@@ -70,7 +70,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// An armed receive has ended with the stream still open.
+    /// Arms the next receive, unless paused, after one that ended with the stream still open.
     fn after_receive(&mut self, key: ConnKey, paused: bool) {
         let Some(conn) = self.conn(key) else { return };
         if paused {
@@ -87,7 +87,7 @@ impl<D: Driver> Worker<D> {
                 let paused = conn.shared.inbound.lock().is_paused();
                 self.after_receive(key, paused);
             }
-            // A receive that finds no buffer while it is being cancelled is over, and is not to be armed again.
+            // A receive that finds no buffer while it is being cancelled has ended and must not be armed again.
             ReceiveEnd::Starved if conn.shared.inbound.lock().is_paused() => conn.receive = Receive::Paused,
             ReceiveEnd::Starved => {
                 conn.receive = Receive::Starved;
@@ -113,7 +113,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Arms receives that found no buffer, first come first served, one for each free buffer.
+    /// Arms receives that found no buffer, in order, one per free buffer.
     pub(super) fn rearm_starved(&mut self) {
         if self.starved.is_empty() {
             return;

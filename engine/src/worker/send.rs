@@ -1,4 +1,4 @@
-//! Sending: one batch in flight for each connection, and the next as soon as it has left.
+//! Sending: one batch in flight per connection, and the next as soon as it has left.
 
 use std::task::Waker;
 
@@ -10,12 +10,12 @@ use crate::shared::key::ConnKey;
 use crate::shared::outbound::Outbound;
 use crate::shared::send_batch::SendBatch;
 
-/// What is next for a queue whose last batch has left.
+/// The next step for a queue whose last batch has left.
 pub(super) enum Next {
     Send(SendBatch),
-    /// Nothing is queued, and more may come.
+    /// Nothing is queued; more can follow.
     Nothing,
-    /// Nothing is queued and nothing will be; a FIN may have been asked for.
+    /// Nothing is queued and nothing can follow. `fin` says whether a FIN was requested.
     Finished {
         fin: bool,
     },
@@ -32,7 +32,7 @@ impl Next {
 }
 
 impl<D: Driver> Worker<D> {
-    /// Something was queued: sends it, unless a send is in flight (whose completion looks again).
+    /// Sends queued bytes, unless a send is in flight, whose completion continues.
     pub(super) fn flush(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
@@ -52,7 +52,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Starts a send, if the connection is still there; none is in flight.
+    /// Starts a send, if the connection is still open. No other may be in flight.
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
@@ -100,7 +100,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// The queue is empty: sends the FIN if it was asked for, and goes on closing.
+    /// Sends the FIN if requested, now that the queue is empty, and continues closing.
     fn after_flush(&mut self, key: ConnKey, fin: bool) {
         if fin {
             self.finish_sending(key);
@@ -108,8 +108,8 @@ impl<D: Driver> Worker<D> {
         self.advance_close(key);
     }
 
-    /// The peer takes no more bytes. What it sent before may still be on its way to the handler, so receiving goes on
-    /// to its own end.
+    /// Fails the sending side: the peer takes no more bytes. Receiving continues, because bytes the peer sent before
+    /// may still arrive.
     fn fail_sending(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;

@@ -1,4 +1,4 @@
-//! Fan-outs: slices and bursts, and in random scenarios who gets what, in which order, and what is counted.
+//! Fan-outs: slices, bursts, and random scenarios that check recipients, order and counts.
 
 use std::task::Poll;
 
@@ -14,12 +14,12 @@ fn fan_out() -> FanOut {
     FanOut::new(PublishBudget::new(1 << 20))
 }
 
-/// A peer that reads everything and says nothing by itself.
+/// Returns the script of a peer that reads everything and sends nothing by itself.
 fn listener() -> Script {
     Script { ending: Ending::Silence, ..talker(Vec::new()) }
 }
 
-/// So many connections that echo, each a member.
+/// Connects `count` peers whose handlers echo, each a member.
 fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
     setup.sim.connections_max = count;
     let shared = everybody.clone();
@@ -36,13 +36,13 @@ fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
 }
 
 impl Simulation {
-    /// Whether the worker has nothing more to do for fan-outs, and nothing to send.
+    /// Returns whether the worker has nothing left to do for fan-outs and nothing to send.
     fn is_at_rest(&self) -> bool {
         let sent = || self.worker.conns.iter().flatten().all(|conn| conn.shared.outbound.lock().bytes() == 0);
         self.worker.deliveries.is_empty() && self.worker.backlogs.is_empty() && sent()
     }
 
-    /// One round that ends although nothing may be there to wait for.
+    /// Runs one tick that ends even if nothing happens.
     fn tick_shortly(&mut self) {
         let alarm = self.alarm(TICK);
         self.tick();
@@ -61,7 +61,7 @@ fn between_the_slices_of_a_walk_others_are_served() {
         let everybody = fan_out();
         let mut sim = members(setup, MEMBERS, &everybody);
         everybody.publish(Publish::new(&b"for all"[..])).unwrap();
-        // The last in the walk speaks while it is under way.
+        // The last member in the walk sends a message during it.
         sim.net.borrow_mut().say(MEMBERS - 1, b"echo, ", Duration::ZERO);
         let mut sends = 0;
         sim.run_until("all to get it", |sim| {
@@ -82,7 +82,7 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
         let everybody = fan_out();
         let mut sim = members(setup, MEMBERS, &everybody);
         sim.tick_shortly();
-        assert!(sim.worker.deliveries.is_empty(), "nobody deliveries for those who join");
+        assert!(sim.worker.deliveries.is_empty(), "joining begins no delivery");
         everybody.publish(Publish::new(&b"first"[..])).unwrap();
         sim.tick();
         assert!(!sim.worker.deliveries.is_empty(), "the walk is under way");
@@ -98,9 +98,9 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
     }
 }
 
-/// Who leaves and joins again while messages wait gets those of each membership, in the order of all.
+/// A connection that leaves and rejoins while messages wait gets those of each membership, in order.
 #[test]
-fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
+fn a_member_that_rejoins_during_a_walk_gets_messages_in_order() {
     const OTHERS: usize = TICK_MEMBERS_MAX * 3 / 2;
     for setup in Setup::calm().both_placements() {
         let (everybody, room) = (fan_out(), fan_out());
@@ -119,7 +119,7 @@ fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
             let id = MemberId::next();
             let _member = room.join(&sender, id, JoinOptions::default());
             let publish = Publish::new(vec![number]);
-            // One for chosen members is not joined with others: the rounds are several.
+            // A message for selected members is not joined with others, so there are several rounds.
             let alone = number % 5 == 0;
             let publish = if alone { publish.only([id].into()) } else { publish };
             room.publish(publish).unwrap();
@@ -132,7 +132,7 @@ fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
     }
 }
 
-/// What a connection's own sender holds back, and what is kept beyond that, follows when it lets go.
+/// Messages deferred by exclusive use, and the backlog beyond those, follow when it ends.
 #[test]
 fn what_is_kept_during_a_hold_follows_it() {
     for mut setup in Setup::calm().both_placements() {
@@ -179,7 +179,7 @@ type Handler = Pin<Box<dyn Future<Output = ()>>>;
 const KEYS: u8 = 2;
 const LAST: &[u8] = b"bye!";
 
-/// A fan-out of each policy; member `n` is in number `n % POLICIES.len()`.
+/// One fan-out per policy; member `n` is in number `n % POLICIES.len()`.
 fn policies() -> Vec<SlowMemberPolicy> {
     vec![
         SlowMemberPolicy::Drop,
@@ -208,7 +208,7 @@ struct Published {
 }
 
 impl Published {
-    /// Adds up what has become known.
+    /// Adds up the completed receipts.
     fn is_done(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.receipts.retain_mut(|receipt| match Pin::new(receipt).poll(&mut cx) {
@@ -240,7 +240,7 @@ fn scenario(seed: u64) {
 
     let mut published: Vec<_> =
         fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, backlogged: 0 }).collect();
-    // The odd ones leave and come back.
+    // Members with odd numbers leave and rejoin.
     let wanderers: Vec<_> = (0..MEMBERS).filter(|number| number % 2 == 1).collect();
     let messages = random.u16(1..=200);
     for number in 0..messages {
@@ -268,7 +268,7 @@ fn scenario(seed: u64) {
     sim.finish(drain(Duration::ZERO));
 }
 
-/// A handler that joins the fan-out of its number; each byte it receives has it leave, or join again.
+/// A handler that joins the fan-out of its number. Each received byte makes it leave or rejoin.
 fn comes_and_goes(fan_outs: Vec<FanOut>) -> impl Fn(Connection, Stage) -> Handler + Send + Sync + 'static {
     move |mut connection, stage| {
         let number = Net::peer_of(connection.peer_addr()) % fan_outs.len();
@@ -305,7 +305,7 @@ fn check(net: &Net, published: &[Published], last: u16) {
                 _ => assert!(in_order(None), "{got:?}"),
             }
             if stayed && published.backlogged > 0 {
-                assert!(got.iter().any(|(number, _)| *number == last), "the newest is kept: {got:?}");
+                assert!(got.iter().any(|(number, _)| *number == last), "the newest message arrives: {got:?}");
             }
         }
         assert!(messages >= published.count && messages <= published.count + published.backlogged);
