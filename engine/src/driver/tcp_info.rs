@@ -9,32 +9,32 @@ use socket2::SockRef;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
-    /// The smoothed round-trip time.
+    /// Smoothed round-trip time.
     pub round_trip: Duration,
-    /// How much it varies.
+    /// Variance of the round-trip time.
     pub round_trip_variance: Duration,
-    /// How long an acknowledgement is waited for before data is sent again.
+    /// Time after which unacknowledged data is retransmitted.
     pub retransmission_timeout: Duration,
-    /// Segments that may be on their way to the peer at once.
+    /// Congestion window: segments that can be in transit at once.
     pub congestion_window_segments: u32,
-    /// The bytes of a full segment.
+    /// Size of a full segment in bytes.
     pub segment_bytes: u32,
-    /// Segments sent and not acknowledged yet.
+    /// Segments sent and not yet acknowledged.
     pub unacknowledged_segments: u32,
-    /// Segments given up as lost and not replaced yet.
+    /// Segments considered lost and not yet retransmitted.
     pub lost_segments: u32,
-    /// Segments that were sent again, in all.
+    /// Total retransmitted segments.
     pub retransmitted_segments_total: u32,
-    /// Since data last came, to the millisecond.
+    /// Time since data was last received, in milliseconds.
     pub since_received: Duration,
-    /// Since data last left, to the millisecond.
+    /// Time since data was last sent, in milliseconds.
     pub since_sent: Duration,
 }
 
-/// Asks the kernel.
+/// Reads the state of `socket` from the kernel.
 ///
 /// # Errors
-/// `Unsupported` elsewhere than on Linux, and what getsockopt(2) answers.
+/// `Unsupported` on systems other than Linux, and the errors of getsockopt(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     use std::mem::MaybeUninit;
@@ -42,7 +42,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
 
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and what it wrote to `len`; both
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which has that size, and their number to `len`; both
     // outlive the call, and the descriptor is open as long as `socket` is borrowed.
     let result = unsafe {
         libc::getsockopt(
@@ -56,7 +56,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: integers alone, all of which were set: to zero above, and as many as this kernel knows by it.
+    // SAFETY: all fields are integers, set to zero above and, as far as this kernel knows them, by the call.
     let info = unsafe { info.assume_init() };
     let micros = |micros: u32| Duration::from_micros(u64::from(micros));
     Ok(TcpInfo {
@@ -73,7 +73,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     })
 }
 
-/// See above.
+/// Not supported on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn read(_socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     Err(io::ErrorKind::Unsupported.into())

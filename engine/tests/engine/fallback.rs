@@ -1,4 +1,4 @@
-//! Where io_uring is missing or forbidden: std sockets with one log line, or an error that helps.
+//! Where io_uring is missing, too old or forbidden: std sockets with one log line, or a helpful error.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use tidegate_engine::{Config, Engine, EngineKind, Error};
 
 use crate::support::*;
 
-/// Keeps the lines of level warning and above, and the one that says what runs.
+/// Collects the log lines of the engine.
 struct Lines(Mutex<Vec<(Level, String)>>);
 
 static LINES: Lines = Lines(Mutex::new(Vec::new()));
@@ -34,8 +34,7 @@ fn config(kind: EngineKind) -> Config {
     config
 }
 
-/// In a process where a system call of io_uring answers `errno`: what each kind of engine does, and that the reason holds
-/// `word`.
+/// Checks each kind of engine in a process where `call` fails with `errno`, and that the reason contains `word`.
 fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(log::LevelFilter::Info);
@@ -44,7 +43,7 @@ fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     let engine = Engine::new(config(EngineKind::Uring)).listen("127.0.0.1:0").unwrap();
     let error = engine.start(echo).unwrap_err();
     assert!(matches!(&error, Error::UringUnavailable { reason } if reason.contains(word)), "{error}");
-    assert!(error.to_string().contains("EngineKind::Std"), "says what to do: {error}");
+    assert!(error.to_string().contains("EngineKind::Std"), "the error names the alternative: {error}");
     assert!(LINES.0.lock().unwrap().is_empty(), "an error is returned, not logged");
 
     let (running, address) = start(config(EngineKind::Auto), echo);
@@ -78,7 +77,7 @@ fn missing_from_the_kernel() {
     });
 }
 
-/// Kernels before 6.1 know io_uring, but not the flags that are asked for.
+/// Kernels before 6.1 have io_uring, but refuse the required flags.
 #[test]
 fn older_than_linux_6_1() {
     child::in_child("fallback::older_than_linux_6_1", || {
@@ -86,7 +85,7 @@ fn older_than_linux_6_1() {
     });
 }
 
-/// A ring can be set up, but not its receive buffers.
+/// The ring can be set up, but its receive buffers are refused.
 #[test]
 fn a_needed_feature_is_refused() {
     child::in_child("fallback::a_needed_feature_is_refused", || {
@@ -104,8 +103,8 @@ fn auto_means_io_uring_where_it_works() {
         let expected = if by_name.is_ok() { "io_uring" } else { "std sockets" };
         let (running, address) = start(config(EngineKind::Auto), echo);
         assert!(running.summary().contains(expected), "{}", running.summary());
-        let told = format!("listening: {}", running.summary());
-        assert!(LINES.0.lock().unwrap().contains(&(Level::Info, told)));
+        let line = format!("listening: {}", running.summary());
+        assert!(LINES.0.lock().unwrap().contains(&(Level::Info, line)));
         check_echo(&mut connect(address), b"auto");
         finish(running);
         by_name.map(finish).unwrap_or_default();

@@ -1,19 +1,19 @@
-//! Which receive buffers suit a connection: small ones, or large ones.
+//! The choice between small and large receive buffers for a connection.
 
-/// Chunks after which the older ones count half: long enough that one odd chunk decides nothing, short enough that a
-/// connection follows its peer within a few messages.
+/// Number of chunks after which older ones count half: large enough that one unusual chunk decides nothing, small
+/// enough that a connection follows its peer within a few messages.
 const REMEMBERED_CHUNKS_MAX: u8 = 64;
-/// A connection leaves the large buffers when so many chunks that fit a small one come for each that does not.
+/// A connection leaves the large buffers when this many chunks fit a small one for each that does not.
 const SHORT_CHUNKS_PER_FULL: u8 = 4;
 
-/// How the receives of late filled their buffers, and so which ones the next receive draws from.
+/// How well recent chunks filled their buffers, and so which buffers the next receive draws from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BufferSizeHint {
-    /// The receive that was armed last draws from the large buffers.
+    /// The last armed receive draws from the large buffers.
     pub(super) large: bool,
-    /// Chunks that filled a small buffer, or would have.
+    /// Recent chunks that filled, or would have filled, a small buffer.
     full: u8,
-    /// Chunks that did not.
+    /// Recent chunks that did not.
     short: u8,
 }
 
@@ -26,14 +26,14 @@ impl BufferSizeHint {
         }
     }
 
-    /// Decides for the next receive.
+    /// Chooses the buffers of the next receive.
     pub(super) fn choose(&mut self) {
         if self.is_misfit() {
             *self = Self { large: !self.large, full: 0, short: 0 };
         }
     }
 
-    /// Whether the other buffers would serve better.
+    /// Returns whether the other buffers would fit better.
     fn is_misfit(&self) -> bool {
         match self.large {
             false => self.full > self.short,
@@ -41,7 +41,7 @@ impl BufferSizeHint {
         }
     }
 
-    /// Whether the receive in flight, which does not end by itself, is to be ended for the sake of other buffers.
+    /// Returns whether the receive in flight, which does not end by itself, should be cancelled to change buffers.
     pub(super) fn is_overdue(&self) -> bool {
         self.full.max(self.short) >= REMEMBERED_CHUNKS_MAX / 2 && self.is_misfit()
     }
@@ -51,7 +51,7 @@ impl BufferSizeHint {
 mod tests {
     use super::*;
 
-    /// `chunks` of one kind received in one receive, then what the next one draws from.
+    /// Notes the chunks of one receive and chooses for the next. Returns whether that uses large buffers.
     fn receive(size_hint: &mut BufferSizeHint, full: usize, short: usize) -> bool {
         (0..full).for_each(|_| size_hint.note(true));
         (0..short).for_each(|_| size_hint.note(false));
@@ -63,7 +63,7 @@ mod tests {
     fn a_connection_follows_the_size_of_its_messages() {
         let mut size_hint = BufferSizeHint::default();
         assert!(!receive(&mut size_hint, 0, 100), "small messages");
-        assert!(!receive(&mut size_hint, 3, 1), "one larger message is none yet");
+        assert!(!receive(&mut size_hint, 3, 1), "one larger message decides nothing");
         while !receive(&mut size_hint, 16, 4) {}
         assert!(receive(&mut size_hint, 4, 4), "messages of both sizes stay");
         assert!(receive(&mut size_hint, 0, 4), "one small one decides nothing");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_counts_less_and_less() {
+    fn older_chunks_count_less() {
         let mut size_hint = BufferSizeHint::default();
         for _ in 0..1000 {
             assert!(!receive(&mut size_hint, 0, 255));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_that_does_not_end_is_ended_for_other_buffers() {
+    fn an_endless_receive_is_ended_to_change_buffers() {
         let mut size_hint = BufferSizeHint::default();
         assert!(!(0..1000).any(|_| {
             size_hint.note(false);

@@ -1,12 +1,13 @@
-//! The io_uring driver: one ring that owns its listener, its connections' sockets and its receive buffers.
+//! The io_uring driver: one ring that owns its listeners, its connections' sockets and its receive buffers. Needs Linux
+//! 6.1.
 //!
-//! Accepted sockets are direct descriptors: the slot the kernel chose in the ring's file table is the connection's
-//! index. A slot is closed only when none of its operations is in flight, and reused only by the kernel's next accept,
-//! so a completion can always be told from one of the slot's former connection by its generation.
+//! Accepted sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
+//! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later
+//! accept, so the generation always distinguishes a completion from one of the slot's former connection.
 //!
-//! This module decides which operations run; `ring` submits and reaps, `op` packs identities, `raw` builds what the
-//! io-uring crate cannot, `buffers` owns the receive buffers, `receive` draws from them, `slot` says what is in flight, `accept`, `send` and `lend`
-//! hold those operations.
+//! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
+//! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
+//! `probe` tries the kernel's features; `accept`, `receive`, `send` and `fd_install` hold those operations.
 
 use std::io;
 use std::sync::Arc;
@@ -53,10 +54,10 @@ pub(crate) struct UringDriver {
     wake: Arc<WakeFd>,
     buffers: BufferGroups,
     slots: Vec<Slot>,
-    /// Slots in use, that is not `Free`.
+    /// Number of slots that are not `Free`.
     used: usize,
     acceptors: Vec<Acceptor>,
-    /// Free slot numbers, where the kernel does not choose them.
+    /// Free slot numbers, with regular descriptors only.
     free: Vec<u32>,
     sends: Sends,
     /// Operations of connections and listeners that have not ended.
@@ -65,13 +66,13 @@ pub(crate) struct UringDriver {
     linger_reset: Box<libc::linger>,
 }
 
-/// Whether io_uring serves here: a ring of this size with everything that Linux 6.1 has.
+/// Checks that io_uring works here, with a ring of this size and every needed feature.
 ///
 /// # Errors
-/// The reason, for people, if it does not.
+/// The reason why it does not.
 pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
     let config = config.clone();
-    // On a thread of its own: when the kernel ends a ring it interrupts the system calls of the thread that owned it.
+    // On a separate thread, because the kernel interrupts the system calls of the owner when a ring ends.
     let checked = std::thread::Builder::new().spawn(move || try_ring(&config));
     let checked =
         checked.map(|thread| thread.join().unwrap_or_else(|_| Err("the thread that tried a ring panicked".into())));
@@ -91,7 +92,7 @@ fn try_ring(config: &UringConfig) -> Result<(), String> {
 }
 
 impl UringDriver {
-    /// Sets up the ring of the present thread, which must be the only one to use it.
+    /// Sets up the ring of the current thread, the only one that may use it.
     pub(crate) fn new(
         config: &UringConfig,
         connections_max: usize,
@@ -141,12 +142,12 @@ impl UringDriver {
     /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in flight.
     unsafe fn push(&mut self, token: Token, entry: squeue::Entry) {
         let entry = raw::fixed(entry, self.features.direct_descriptors).user_data(token.pack());
-        // SAFETY: passed on to the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.ring.push(&entry) };
         self.in_flight += 1;
     }
 
-    /// Queues a receive into provided buffers, with a budget of bytes or without end.
+    /// Queues a receive into provided buffers, without end or with a budget of bytes.
     fn push_receive(&mut self, token: Token, fd: i32, large: bool, budget: Option<u32>) {
         let (fd, group) = (types::Fd(fd), BufferGroups::group_id(large));
         let entry = match budget {
@@ -158,7 +159,7 @@ impl UringDriver {
         unsafe { self.push(token, entry) };
     }
 
-    /// The slot that `key` names, if it is still that connection's.
+    /// Returns the slot of `key`, if it still belongs to that connection.
     fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation && slot.state != SlotState::Free).then_some(slot)
@@ -172,7 +173,7 @@ impl UringDriver {
 
     fn dispatch(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
         let Some(token) = Token::unpack(completion.user_data()) else {
-            debug_assert!(false, "a completion with a token of no one: {:#x}", completion.user_data());
+            debug_assert!(false, "a completion with an unknown token: {:#x}", completion.user_data());
             return;
         };
         match token.op {
@@ -201,7 +202,7 @@ impl UringDriver {
         }
     }
 
-    /// Submits the close of a slot that is ending once nothing of it is in flight.
+    /// Submits the close of an ending slot once none of its operations is in flight.
     fn advance_close(&mut self, key: ConnKey) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
@@ -231,14 +232,14 @@ impl UringDriver {
     }
 }
 
-/// Makes a file table of `wanted` slots, or of as many as the open-file limit allows.
+/// Registers a file table of `wanted` slots, or of as many as the open-file limit allows.
 fn register_files(ring: &Ring, wanted: usize) -> io::Result<usize> {
     let slots = wanted.min(op::INDEX_MAX as usize).min(open_files_max());
     ring.submitter().register_files_sparse(slots as u32)?;
     Ok(slots)
 }
 
-/// The process's open-file limit (RLIMIT_NOFILE).
+/// Returns the open-file limit of the process (RLIMIT_NOFILE).
 pub(crate) fn open_files_max() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one `rlimit` to a valid place.
@@ -248,6 +249,7 @@ pub(crate) fn open_files_max() -> usize {
     }
 }
 
+/// Most operations are inherent methods of the same name, in the file of their kind.
 impl Driver for UringDriver {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -301,8 +303,8 @@ impl Driver for UringDriver {
             )
             .build();
             let entry = raw::fixed(entry, self.features.direct_descriptors);
-            // SAFETY: the option's value is boxed in `self` and lives as long as the ring; where the kernel does not
-            // know the operation (before 6.7) it fails and the close sends FIN, or RST over unread input.
+            // SAFETY: the option's value is boxed in `self` and lives as long as the ring. Before Linux 6.7 the
+            // operation fails and the close sends FIN, or RST over unread input.
             unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
             if send != NO_SEND {
                 self.cancel(Token::new(Op::Send, key));
@@ -357,8 +359,8 @@ impl Drop for UringDriver {
         if self.in_flight == 0 {
             return;
         }
-        // A worker ends its operations before it ends; this is the way out of a panic or a failed start. The kernel may
-        // still write to receive buffers and read from batches, so both stay allocated.
+        // A worker ends its operations before it ends, so this happens only after a panic or a failed start. The kernel
+        // may still write to receive buffers and read from batches, so both stay allocated.
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();

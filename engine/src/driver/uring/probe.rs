@@ -1,7 +1,7 @@
-//! What the running kernel can do, found by trying it on a socket pair.
+//! The features of the running kernel, found by trying them on a socket pair.
 //!
-//! Each answer is a behaviour seen, not a version compared: distributions backport, and containers forbid. Everything that
-//! Linux 6.1 has is needed; what later versions added is used where it works.
+//! Features are tried instead of comparing versions, because distributions backport and containers forbid. What Linux
+//! 6.1 has is required; features of later versions are used where they work.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -18,11 +18,11 @@ use super::ring::Ring;
 use crate::config::UringConfig;
 use crate::shared::signal::Signal;
 
-/// The features beyond Linux 6.1 that a ring will use: what the kernel has, less what the configuration turns off.
+/// The features beyond Linux 6.1 that a ring uses: those that work, except those that the configuration turns off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
-    /// Accepted sockets live in the ring's file table. Needs two things of the kernel: the peer's name as a ring operation
-    /// (6.7) and the installing of a direct descriptor as a regular one (6.8).
+    /// Accepted sockets live in the ring's file table. Needs the peer's address as a ring operation (6.7) and the
+    /// installation of a direct descriptor as a regular one (6.8).
     pub(super) direct_descriptors: bool,
     /// Receives end by themselves after a number of bytes (6.17).
     pub(super) receive_budget: bool,
@@ -48,10 +48,10 @@ const PROBE_BUFFERS: u16 = 4;
 const PROBE_BUFFER_BYTES: usize = 64;
 const PROBE_MESSAGE: &[u8] = b"12345678";
 
-/// Tries each feature on `ring`, which must have nothing in flight and is left so.
+/// Tries each feature on `ring`, which must have nothing in flight, and has nothing in flight afterwards.
 ///
 /// # Errors
-/// The kernel's answer if something that is needed is refused.
+/// The kernel's error if a required feature is refused.
 pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Features> {
     let seen = receive(ring, signal, without_budget)?;
     if seen.result() != PROBE_MESSAGE.len() as i32 || !cqueue::more(seen.flags()) {
@@ -70,19 +70,19 @@ pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>)
 
 fn has_peer_name(ring: &mut Ring) -> io::Result<bool> {
     let (_peer, socket) = UnixStream::pair()?;
-    // SO_PEERNAME refuses a length beyond the name's own, which for an unnamed socket is its family alone.
+    // SO_PEERNAME refuses a length above that of the name, which for an unnamed socket is just its family.
     let mut family: libc::sa_family_t = 0;
     let (value, len) = (std::ptr::from_mut(&mut family).cast(), size_of_val(&family) as u32);
     let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, len);
     Ok(run(ring, entry)?.result() >= 0)
 }
 
-/// Arms a receive with a budget of half the message: where budgets are known it ends there. A kernel without them answers
-/// EINVAL.
+/// Arms a receive with a budget of half the message. It ends there if the kernel supports budgets; otherwise the kernel
+/// answers EINVAL.
 fn has_receive_budget(ring: &mut Ring, signal: &Arc<Signal>) -> io::Result<bool> {
     let budget = PROBE_MESSAGE.len() as u32 / 2;
     let seen = receive(ring, signal, |fd| raw::receive_multi_with_budget(fd, PROBE_GROUP, budget))?;
-    // A whole buffer may be filled past the budget, but nothing comes after it.
+    // The kernel may fill a whole buffer past the budget, but no more.
     Ok(seen.result() >= budget as i32 && !cqueue::more(seen.flags()))
 }
 
@@ -90,7 +90,7 @@ fn without_budget(fd: types::Fd) -> squeue::Entry {
     opcode::RecvMulti::new(fd, PROBE_GROUP).build()
 }
 
-/// Runs a multishot receive on a socket that holds [`PROBE_MESSAGE`] and returns its first completion.
+/// Runs a multishot receive on a socket that holds [`PROBE_MESSAGE`]. Returns its first completion.
 fn receive(
     ring: &mut Ring,
     signal: &Arc<Signal>,
@@ -123,7 +123,7 @@ fn receive(
 /// Runs one operation and returns its first completion.
 fn run(ring: &mut Ring, entry: squeue::Entry) -> io::Result<cqueue::Entry> {
     let token = Token::plain(Op::Ignore, 0);
-    // SAFETY: the callers keep socket and memory until the completion, which is waited for here.
+    // SAFETY: the callers keep socket and memory valid until the completion, and this waits for it.
     unsafe { ring.push(&entry.user_data(token.pack())) };
     wait(ring)
 }

@@ -15,7 +15,7 @@ use crate::driver::{Event, ReceiveEnd, Received};
 use crate::shared::key::ConnKey;
 
 impl Slot {
-    /// The token of the receive that was armed last.
+    /// Returns the token of the last armed receive.
     pub(super) fn receive_token(&self, key: ConnKey) -> Token {
         let op = if self.size_hint.large { Op::ReceiveLarge } else { Op::Receive };
         Token::new(op, key).with_sequence(self.sequence)
@@ -31,7 +31,7 @@ impl UringDriver {
         slot.sequence = next_sequence(slot.sequence);
         if let Some(large_bytes) = large_bytes {
             slot.size_hint.choose();
-            // The last buffer may be filled past the budget: not by much.
+            // The last buffer can be filled past the budget; keep that small.
             if budget.is_some_and(|budget| (budget as usize) < large_bytes / 2) {
                 slot.size_hint.large = false;
             }
@@ -71,7 +71,8 @@ impl UringDriver {
         match buffer {
             Some(data) if result > 0 && !ending => events.push(Event::Received { key, data, more }),
             unread => {
-                // Nobody reads it any more, or it came without bytes (the end of the stream, on some kernels).
+                // The connection is ending, or the buffer came without bytes (on some kernels, at the end of the
+                // stream).
                 unread.into_iter().for_each(|buffer| self.buffers.recycle(buffer));
                 if !more && !ending {
                     let end = self.receive_end(key, result);
@@ -87,13 +88,13 @@ impl UringDriver {
         }
     }
 
-    /// What the result of a receive that brought nothing means.
+    /// Returns the meaning of the result of a receive without bytes.
     fn receive_end(&mut self, key: ConnKey, result: i32) -> ReceiveEnd {
         match -result {
             0 => ReceiveEnd::Eof,
             libc::ENOBUFS => {
                 if let Some(slot) = self.slot(key) {
-                    // Small buffers next, until they fill again.
+                    // Start again with small buffers.
                     slot.size_hint = BufferSizeHint::default();
                 }
                 ReceiveEnd::Starved

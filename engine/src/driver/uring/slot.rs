@@ -1,4 +1,4 @@
-//! One slot of a ring's file table: a connection's socket and which of its operations are in flight.
+//! One slot of a ring's file table: a connection's socket and its operations in flight.
 
 use crate::shared::command::SocketTask;
 
@@ -8,21 +8,22 @@ use super::buffer_size_hint::BufferSizeHint;
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
 
-/// Small: very many of them are idle. What only some connections need, or for a short time, is in [`Cold`].
+/// A slot. Kept small, because most are idle; state that only some connections need, or only for a short time, is in
+/// [`Cold`].
 pub(super) struct Slot {
-    /// The direct descriptor's number, or the regular one's.
+    /// The number of the direct or regular descriptor.
     pub(super) fd: i32,
     pub(super) generation: u32,
     /// Index into the table of sends, or `NO_SEND`.
     pub(super) send: u32,
-    /// Number of the receive armed last.
+    /// Sequence number of the last armed receive.
     pub(super) sequence: u16,
     pub(super) state: SlotState,
     pub(super) receiving: bool,
-    /// The peer's name is being looked up.
+    /// The peer's address is being looked up.
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
-    /// How the receives of late filled their buffers.
+    /// Choice of the receive buffers.
     pub(super) size_hint: BufferSizeHint,
     cold: Option<Box<Cold>>,
 }
@@ -31,9 +32,10 @@ const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[derive(Default)]
 pub(super) struct Cold {
-    /// What to do with the socket once it is lent out, oldest first.
+    /// Tasks to run on the socket once its descriptor is installed, oldest first.
     pub(super) fd_tasks: Vec<SocketTask>,
-    /// Accepted and not reported yet: its addresses are being looked up. The kernel writes to it.
+    /// An accepted connection that is not yet reported, because its addresses are being looked up. The kernel writes to
+    /// it.
     pub(super) arriving: Option<Arriving>,
 }
 
@@ -64,13 +66,13 @@ impl Slot {
         }
     }
 
-    /// Whether an operation of this slot is in flight.
+    /// Returns whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
         let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
         self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
     }
 
-    /// What only some need, allocated now if it is not.
+    /// Returns the cold state, allocating it if needed.
     pub(super) fn cold(&mut self) -> &mut Cold {
         self.cold.get_or_insert_default()
     }
@@ -92,14 +94,14 @@ impl Slot {
         arriving
     }
 
-    /// Keeps what the kernel may still write to allocated for the rest of the process.
+    /// Keeps memory that the kernel may still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
         if self.arriving().is_some() {
             std::mem::forget(self.cold.take());
         }
     }
 
-    /// Frees the cold state once none of it is in use.
+    /// Frees the cold state if none of it is in use.
     fn free_cold_if_unused(&mut self) {
         let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none();
         if !self.naming && self.cold.as_deref().is_some_and(done) {
@@ -107,7 +109,7 @@ impl Slot {
         }
     }
 
-    /// Free for the next connection, under another name.
+    /// Frees the slot for the next connection, which gets another generation.
     pub(super) fn release(&mut self, next_generation: u32) {
         *self = Self { generation: next_generation, sequence: self.sequence, ..Self::free() };
     }

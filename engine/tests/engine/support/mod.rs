@@ -1,4 +1,4 @@
-//! What the black-box tests share: every engine and placement, and plain blocking clients.
+//! Support for the black-box tests: every engine and placement, and plain blocking clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ pub mod seccomp;
 
 pub use inbox::Inbox;
 
-/// No wait in a test lasts longer than this before it fails.
+/// Maximum duration of a wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One engine and placement under test.
@@ -28,16 +28,16 @@ impl Setup {
         self.config.engine == EngineKind::Std
     }
 
-    /// Whether the ring has large receive buffers.
+    /// Returns whether the ring has large receive buffers.
     pub fn has_large_buffers(&self) -> bool {
         !self.is_std() && self.config.uring.large_receive_buffers > 0
     }
 
-    /// The most that may lie in an inbound buffer.
+    /// Returns the maximum bytes in an inbound buffer.
     ///
-    /// With a budget a receive stops in the buffer in which the high mark is reached. Without, it is cancelled there,
-    /// and what completes meanwhile is kept: at most what the ring's buffers hold, for those that are copied out go
-    /// back to the kernel with the submission of the cancellation.
+    /// With a budget a receive stops in the buffer in which the high mark is reached. Without one it is cancelled
+    /// there, and completions in the meantime are kept: at most as much as the ring's buffers hold, because copied
+    /// buffers return to the kernel together with the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
         let (small, large) = (uring.receive_buffer_bytes, uring.large_receive_buffer_bytes);
@@ -48,7 +48,7 @@ impl Setup {
     }
 }
 
-/// Every engine with every placement, and io_uring with each of its optional features turned off.
+/// Returns every engine with every placement, and io_uring with each optional feature turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
     let table: [(&'static str, Change); 9] = [
@@ -81,7 +81,7 @@ pub fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Runs `test` on every setup, naming the one that fails.
+/// Runs `test` on every setup, printing the name of each.
 pub fn on_every_engine(test: impl Fn(Setup)) {
     for setup in setups() {
         let name = setup.name;
@@ -90,7 +90,7 @@ pub fn on_every_engine(test: impl Fn(Setup)) {
     }
 }
 
-/// An engine on a free port of loopback.
+/// Starts an engine on a free loopback port.
 pub fn start<H, F>(config: Config, handler: H) -> (Running, SocketAddr)
 where
     H: Fn(Connection) -> F + Send + Sync + 'static,
@@ -110,7 +110,7 @@ pub async fn echo(mut connection: Connection) {
     }
 }
 
-/// A client whose reads and writes fail instead of waiting for ever.
+/// Connects a client whose reads and writes time out.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -132,12 +132,12 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that tell a loss, a repetition or an exchange by their value.
+/// Returns bytes whose values reveal a loss, a repetition or a swap.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 8)) as u8).collect()
 }
 
-/// Long patterns, quickly: every eight bytes are their own position, so that no two blocks are alike.
+/// Returns a long pattern quickly: every eight bytes encode their position, so that no two blocks are equal.
 pub fn numbered(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     for (number, place) in bytes.chunks_mut(8).enumerate() {
@@ -146,7 +146,7 @@ pub fn numbered(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The counters of all workers together.
+/// Returns the sum of all workers' counters.
 pub fn total(running: &Running) -> WorkerStats {
     let mut total = WorkerStats::default();
     for worker in running.stats() {
@@ -164,7 +164,7 @@ pub fn check_echo(stream: &mut TcpStream, bytes: &[u8]) {
     });
 }
 
-/// A value that threads wait on: progress instead of clocks.
+/// A value that threads can wait on.
 #[derive(Default)]
 pub struct Progress<T>(Arc<(Mutex<T>, Condvar)>);
 
@@ -180,7 +180,7 @@ impl<T> Progress<T> {
         self.0.1.notify_all();
     }
 
-    /// Waits until `done` says so.
+    /// Waits until `done` returns a value.
     pub fn wait<R>(&self, what: &str, mut done: impl FnMut(&mut T) -> Option<R>) -> R {
         let mut value = self.0.0.lock().unwrap();
         loop {
@@ -203,7 +203,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Ends an engine in order and checks that nothing had to be forced.
+/// Shuts an engine down and checks that no connection had to be reset.
 pub fn finish(running: Running) {
     let report = running.shutdown(Shutdown::default());
     assert_eq!(report.forced, 0, "connections had to be reset at shutdown");
