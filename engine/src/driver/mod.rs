@@ -5,7 +5,8 @@
 //! blocking threads per connection; portable) and, in tests, `sim` (scripted peers, seeded faults, fake time).
 //!
 //! Contract of all drivers:
-//! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it completes;
+//! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
+//!   completes;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.

@@ -5,8 +5,8 @@
 //! the consumer sees the item or the producer sees the announcement. So no wake is lost, and none is sent to a running
 //! consumer.
 //!
-//! Inside a [`WakeScope`](super::wake_scope::WakeScope) the wakes wait for its end: a worker's harvest wakes each handler
-//! thread at most once, and a handler thread's turn wakes its worker at most once.
+//! Inside a [`WakeScope`](super::wake_scope::WakeScope) the wakes wait for its end: a worker's harvest wakes each
+//! handler thread at most once, and a handler thread's turn wakes its worker at most once.
 
 use std::sync::Arc;
 

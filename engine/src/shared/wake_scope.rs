@@ -9,8 +9,8 @@
 //! - a scope wakes each [`Signal`] at most once, after everything it queued is in place;
 //! - on a thread that is ending, whose locals are gone, commands and wakes go at once.
 //!
-//! Called by handlers (through [`ConnShared`](super::ConnShared)), sleeps, mailboxes and run queues; opened by the tick of
-//! a worker and the turn of a handler thread. The protocol of sleep and wake is that of `signal`.
+//! Called by handlers (through [`ConnShared`](super::ConnShared)), sleeps, mailboxes and run queues; opened by the tick
+//! of a worker and the turn of a handler thread. The protocol of sleep and wake is that of `signal`.
 
 use std::cell::RefCell;
 use std::sync::Arc;

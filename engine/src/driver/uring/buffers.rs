@@ -1,7 +1,7 @@
 //! The receive buffers of one ring: memory that the kernel fills in the order in which it was given back.
 //!
-//! [`BufferGroups`] and their [`BufferRing`]s belong to the worker: they publish free buffers to the kernel and lease filled
-//! ones to handlers. See `shared::lease` for the half that other threads share, and for the invariant.
+//! [`BufferGroups`] and their [`BufferRing`]s belong to the worker: they publish free buffers to the kernel and lease
+//! filled ones to handlers. See `shared::lease` for the half that other threads share, and for the invariant.
 
 use std::io;
 use std::sync::Arc;
@@ -115,7 +115,8 @@ impl BufferGroups {
         }
     }
 
-    /// See [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify). Nothing waits for large ones.
+    /// See [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify). Nothing waits for large
+    /// ones.
     pub(super) fn buffers_free_or_notify(&mut self) -> usize {
         if self.small.free() == 0 {
             self.small.notify_on_return();
@@ -194,8 +195,8 @@ impl BufferRing {
 
     /// Turns a filled buffer into a lease; the completion that named it is used up.
     fn lease(&self, buffer: u16, len: u32) -> Lease {
-        // SAFETY: named by a completion of `len` bytes, so the kernel is done with it; the worker gives up the `Received`
-        // for this, so neither a second lease nor `recycle` follows before the buffer is returned.
+        // SAFETY: named by a completion of `len` bytes, so the kernel is done with it; the worker gives up the
+        // `Received` for this, so neither a second lease nor `recycle` follows before the buffer is returned.
         unsafe { self.pool.lease(buffer, len) }
     }
 
@@ -203,8 +204,9 @@ impl BufferRing {
     pub(super) fn recycle(&mut self, buffer: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
         let address = self.pool.address(buffer) as u64;
-        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel reads
-        // an entry only after the tail has passed it, and at most `count` buffers exist, so this one was consumed.
+        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel
+        // reads an entry only after the tail has passed it, and at most `count` buffers exist, so this one was
+        // consumed.
         let entry = unsafe { &mut *self.table.address().cast::<BufRingEntry>().add(slot) };
         entry.set_addr(address);
         entry.set_len(self.pool.buffer_bytes() as u32);

@@ -139,7 +139,8 @@ impl UringDriver {
     /// Queues an operation of `key`'s socket.
     ///
     /// # Safety
-    /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in flight.
+    /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in
+    /// flight.
     unsafe fn push(&mut self, token: Token, entry: squeue::Entry) {
         let entry = raw::fixed(entry, self.features.direct_descriptors).user_data(token.pack());
         // SAFETY: guaranteed by the caller.
@@ -154,8 +155,8 @@ impl UringDriver {
             Some(budget) => raw::receive_multi_with_budget(fd, group, budget),
             None => opcode::RecvMulti::new(fd, group).build(),
         };
-        // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed` keeps
-        // the flags already set.
+        // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed`
+        // keeps the flags already set.
         unsafe { self.push(token, entry) };
     }
 

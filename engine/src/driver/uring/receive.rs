@@ -1,9 +1,9 @@
 //! Receiving on a ring: multishot receives into provided buffers, so that a connection without input holds none.
 //!
-//! A receive draws from one of two groups of buffers. A connection begins with the small ones; when what it receives mostly
-//! fills them its next receive draws from the large ones, and returns to the small ones when it no longer does. A large
-//! buffer saves the completions, and the handler's work for each chunk, of eight small ones. A receive that finds no large
-//! buffer free goes on with small ones, so nothing ever waits for a large one.
+//! A receive draws from one of two groups of buffers. A connection begins with the small ones; when what it receives
+//! mostly fills them its next receive draws from the large ones, and returns to the small ones when it no longer does.
+//! A large buffer saves the completions, and the handler's work for each chunk, of eight small ones. A receive that
+//! finds no large buffer free goes on with small ones, so nothing ever waits for a large one.
 
 use io_uring::cqueue;
 

@@ -134,7 +134,7 @@ fn a_member_that_rejoins_during_a_walk_gets_messages_in_order() {
 
 /// Messages deferred by exclusive use, and the backlog beyond those, follow when it ends.
 #[test]
-fn what_is_kept_during_a_hold_follows_it() {
+fn messages_during_exclusive_use_follow_it() {
     for mut setup in Setup::calm().both_placements() {
         setup.sim.connections_max = 1;
         let bytes_high = setup.outbound.bytes_high as u8;

@@ -197,7 +197,7 @@ fn append(connection: &Connection, stage: &Stage, bytes: &[u8]) {
 
 /// A connection whose handler never reads does not block the others, however few buffers there are.
 #[test]
-fn a_stalled_connection_starves_nobody() {
+fn a_stalled_connection_does_not_starve_others() {
     for seed in 0..SEEDS / 10 + 1 {
         for setup in Setup::new(seed).both_placements() {
             let mut setup = setup;

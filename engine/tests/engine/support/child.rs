@@ -47,7 +47,7 @@ impl Child {
     }
 
     /// Sends a line to the child.
-    pub fn tell(&mut self, line: &str) {
+    pub fn say(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
@@ -66,7 +66,7 @@ impl Child {
 
     /// Sends a line and returns the answer.
     pub fn ask(&mut self, line: &str) -> String {
-        self.tell(line);
+        self.say(line);
         self.answer()
     }
 
