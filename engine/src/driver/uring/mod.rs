@@ -73,22 +73,23 @@ pub(crate) struct UringDriver {
 pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
     let config = config.clone();
     // On a separate thread, because the kernel interrupts the system calls of the owner when a ring ends.
-    let checked = std::thread::Builder::new().spawn(move || try_ring(&config));
-    let checked =
-        checked.map(|thread| thread.join().unwrap_or_else(|_| Err("the thread that tried a ring panicked".into())));
-    checked.unwrap_or_else(|error| Err(format!("no thread to try a ring on: {error}")))
+    let thread = std::thread::Builder::new().spawn(move || try_ring(&config));
+    let thread = thread.map_err(|error| format!("no thread to try a ring on: {error}"))?;
+    thread.join().unwrap_or_else(|_| Err("the thread that tried a ring panicked".to_owned()))
 }
 
 fn try_ring(config: &UringConfig) -> Result<(), String> {
     let mut ring = Ring::new(config).map_err(|error| match error.raw_os_error() {
         Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
         Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
-        Some(libc::ENOSYS | libc::EINVAL) => format!("this kernel's io_uring is too old, Linux 6.1 is needed: {error}"),
+        Some(libc::ENOSYS | libc::EINVAL) => {
+            format!("io_uring is missing here or too old, Linux 6.1 is needed: {error}")
+        }
         _ => format!("io_uring_setup failed: {error}"),
     })?;
     probe::probe(&mut ring, config, &Signal::new(|| {}))
         .map(drop)
-        .map_err(|error| format!("an io_uring feature of Linux 6.1 is refused here: {error}"))
+        .map_err(|error| format!("an io_uring feature is refused here, those of Linux 6.1 are needed: {error}"))
 }
 
 impl UringDriver {
