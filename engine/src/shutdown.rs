@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How to shut an engine down.
+/// The parameters of a graceful shutdown.
 ///
 /// Accepting stops at once. Every connection is notified: its farewell is queued, and its handler is woken and sees
 /// [`Connection::is_draining`](crate::Connection::is_draining). Connections that have not ended after `drain_timeout`

@@ -50,7 +50,7 @@ counters! {
     accept_pauses_total,
     /// Bytes received.
     received_bytes_total,
-    /// Bytes handed to the kernel.
+    /// Bytes handed to the kernel for sending.
     sent_bytes_total,
     /// Chunks received.
     chunks_total,

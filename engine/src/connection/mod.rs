@@ -2,7 +2,7 @@
 //!
 //! [`Connection`] is the reading side and the owner; [`ByteSender`] is the writing side, cloneable and usable from any
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
-//! and the worker moves the bytes. Upgrading to another protocol is passing the `Connection` on by value.
+//! and the worker moves the bytes. To upgrade to another protocol, pass the `Connection` on by value.
 
 pub(crate) mod block_on;
 pub(crate) mod blocking;

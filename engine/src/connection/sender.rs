@@ -46,7 +46,7 @@ impl ByteSender {
     /// Queues `bytes` if there is space.
     ///
     /// # Errors
-    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
+    /// [`SendError::Full`] above the high mark; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         self.queue(&bytes.into(), None)
     }

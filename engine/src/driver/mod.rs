@@ -1,4 +1,4 @@
-//! The seam between a worker and what moves its bytes.
+//! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
 //! a list that it then processes. There are three: `uring` (a ring per worker), `threads` (std sockets with two
@@ -91,7 +91,7 @@ pub(crate) struct Capabilities {
     pub(crate) connections_max: usize,
 }
 
-/// Moves the bytes of one worker's connections. See the module for the contract.
+/// The I/O backend of one worker. See the module for the contract.
 pub(crate) trait Driver {
     fn capabilities(&self) -> &Capabilities;
 

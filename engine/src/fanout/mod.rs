@@ -6,7 +6,7 @@
 //! `receipt` are the publisher's side.
 //!
 //! ```text
-//! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one a tick)
+//! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one per tick)
 //!        └──▶ lane of worker 1: inbox ──▶ round ──▶ member, member …
 //! ```
 //!
@@ -65,7 +65,7 @@ pub enum PublishError {
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
 ///
-/// /// Everybody gets what anybody sends.
+/// /// Sends each message to all connections.
 /// async fn chat(mut connection: Connection, everybody: FanOut) {
 ///     let _member = everybody.join(connection.sender(), MemberId::next(), JoinOptions::default());
 ///     while let Ok(Some(chunk)) = connection.receive().await {

@@ -1,4 +1,4 @@
-//! Received bytes on their way to a handler.
+//! Received bytes in transit to a handler.
 //!
 //! A [`Chunk`] is uniquely owned, so protocol code can rewrite it in place (a WebSocket payload is unmasked in place).
 //! It either owns its memory or leases a receive buffer of a ring. A leased buffer returns to its ring when the chunk

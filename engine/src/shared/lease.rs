@@ -66,7 +66,7 @@ pub(crate) struct LeasePool {
 }
 
 impl LeasePool {
-    /// The memory of `count` buffers of `buffer_bytes` each.
+    /// Allocates the memory of `count` buffers of `buffer_bytes` each.
     pub(crate) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             pages: Pages::new(usize::from(count) * buffer_bytes)?,
@@ -81,7 +81,7 @@ impl LeasePool {
         self.buffer_bytes
     }
 
-    /// The start of a buffer.
+    /// Returns the start of a buffer.
     pub(crate) fn address(&self, buffer: u16) -> *mut u8 {
         debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len);
         // SAFETY: buffer numbers are below the count the pages were sized for, so the address stays inside them.
@@ -97,12 +97,12 @@ impl LeasePool {
         Lease { pool: Arc::clone(self), buffer, len }
     }
 
-    /// The next buffer whose lease was dropped.
+    /// Takes the next buffer whose lease was dropped.
     pub(crate) fn take_returned(&self) -> Option<u16> {
         self.returned.pop()
     }
 
-    /// Has the next returned buffer raise the signal. To be followed by a last look at the return queue.
+    /// Makes the next returned buffer raise the signal. Must be followed by a last look at the return queue.
     pub(crate) fn notify_on_return(&self) {
         self.notify_on_return.announce();
     }
@@ -116,7 +116,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The size of the buffer.
+    /// Returns the size of the buffer.
     pub(crate) fn held_bytes(&self) -> usize {
         self.pool.buffer_bytes
     }

@@ -14,7 +14,8 @@ pub(crate) fn prefetch<T>(object: &T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let start = std::ptr::from_ref(object).cast::<i8>();
         for offset in (0..size_of::<T>()).step_by(LINE_BYTES) {
-            // SAFETY: the address lies within `object`; and a prefetch is a hint, which cannot fault and is no access.
+            // SAFETY: the address lies within `object`, and a prefetch is only a hint: it cannot fault and does not
+            // access memory.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
         }
     }

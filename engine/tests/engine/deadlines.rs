@@ -88,7 +88,7 @@ fn a_renewed_read_deadline_replaces_the_old_one() {
                 connection.set_read_deadline(Some(deadline));
                 connection.set_read_deadline(Some(Instant::now() + LONG));
                 timer.sleep_until(deadline + SHORT).await;
-                // Only now does the client send.
+                // The client sends only now.
                 connection.sender().send(&b"?"[..]).await.unwrap();
                 assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"!");
             }

@@ -1,4 +1,4 @@
-//! Accepting connections and learning their addresses.
+//! Accepting connections and looking up their addresses.
 //!
 //! A multishot accept serves while the file table has enough room. Near its end single accepts take over, each with a
 //! reserved slot, because a multishot would continue to accept, and close, connections without a slot.

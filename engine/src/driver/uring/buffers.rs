@@ -47,7 +47,7 @@ impl BufferGroups {
         Ok(Self { small, large })
     }
 
-    /// The kernel's name of a group.
+    /// Returns the kernel's name of a group.
     pub(super) fn group_id(large: bool) -> u16 {
         if large { LARGE_GROUP } else { SMALL_GROUP }
     }
@@ -56,7 +56,7 @@ impl BufferGroups {
         self.small.buffer_bytes()
     }
 
-    /// The size of a large buffer, if there are any.
+    /// Returns the size of a large buffer, if any are used.
     pub(super) fn large_bytes(&self) -> Option<usize> {
         self.large.as_ref().map(BufferRing::buffer_bytes)
     }
@@ -65,7 +65,7 @@ impl BufferGroups {
         if large { self.large.as_mut() } else { Some(&mut self.small) }
     }
 
-    /// The kernel filled a buffer.
+    /// Records that the kernel filled a buffer.
     pub(super) fn filled(&mut self, large: bool) {
         if let Some(group) = self.group(large) {
             group.filled();
@@ -107,7 +107,7 @@ impl BufferGroups {
         }
     }
 
-    /// Shows the kernel what came back.
+    /// Publishes returned buffers to the kernel.
     pub(super) fn publish(&mut self) {
         self.small.publish();
         if let Some(large) = &mut self.large {
@@ -171,8 +171,8 @@ impl BufferRing {
         self.pool.buffer_bytes()
     }
 
-    /// Whether more than one in `share` buffers is free: only then may filled ones leave by lease, so that chunks held
-    /// by stalled handlers can never take the last buffers from those that run.
+    /// Returns whether more than one in `share` buffers is free: only then may filled ones leave by lease, so that
+    /// chunks held by stalled handlers can never take the last buffers from those that run.
     fn is_plenty(&self, share: usize) -> bool {
         self.free * share > usize::from(self.count)
     }
@@ -181,12 +181,12 @@ impl BufferRing {
         self.free
     }
 
-    /// The kernel filled a buffer.
+    /// Records that the kernel filled a buffer.
     pub(super) fn filled(&mut self) {
         self.free -= 1;
     }
 
-    /// The bytes that the kernel put in `buffer`.
+    /// Returns the bytes that the kernel put in `buffer`.
     fn view(&self, buffer: u16, len: u32) -> &[u8] {
         // SAFETY: named by a completion of `len` bytes that the worker has not recycled yet (it holds the `Received`),
         // so the kernel is done with it; the borrow of `self` rules out `recycle` meanwhile.
@@ -215,7 +215,7 @@ impl BufferRing {
         self.free += 1;
     }
 
-    /// Takes back what was returned by dropped leases and shows the kernel all that was recycled.
+    /// Takes back the buffers of dropped leases and publishes all recycled buffers to the kernel.
     fn publish(&mut self) {
         while let Some(buffer) = self.pool.take_returned() {
             self.recycle(buffer);

@@ -47,7 +47,7 @@ impl Ring {
         self.uring.submitter()
     }
 
-    /// Queues an entry, submitting what is queued first if the submission queue is full.
+    /// Queues an entry. If the submission queue is full, submits the queued entries first.
     ///
     /// # Safety
     /// All memory and descriptors that the entry names must stay valid until its last completion is reaped.

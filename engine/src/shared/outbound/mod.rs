@@ -27,7 +27,7 @@ pub const COPY_BYTES_MAX: usize = 4096;
 ///        begin_exclusive, end_exclusive
 ///   Open ◀───────────▶ Exclusive
 ///     └────────┬────────┘
-///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if asked for)
+///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if requested)
 ///   any state ── failure ──▶ Closed
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

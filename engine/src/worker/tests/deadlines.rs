@@ -42,7 +42,7 @@ fn the_read_deadline_wakes_the_reader_and_the_connection_goes_on() {
         let script = Script { starts_at: SECOND, ..talker(b"late".to_vec()) };
         let script = Script { pace: 10 * SECOND, ..script };
         let sim = run(setup, script, |mut connection, stage| async move {
-            // What the peer sends at once.
+            // The bytes that the peer sends at once.
             assert!(stage.receive(&mut connection).await.is_some());
             let due = stage.now() + 3 * SECOND;
             connection.set_read_deadline(Some(stage.instant(3 * SECOND)));
@@ -100,7 +100,7 @@ fn the_write_timeout_is_renewed_by_progress() {
             }
             assert_eq!(connection.sender().flush().await, Ok(()));
             assert!(stage.now() > 10 * SECOND, "too fast to show anything");
-            // With nothing queued there is nothing to wait for.
+            // With nothing queued the timeout does not apply.
             stage.sleep(&connection, 60 * SECOND).await;
             assert!(stage.send(&connection, pattern(10)).await);
         });
