@@ -1,66 +1,68 @@
-//! Single parts of the engine without a system below them: what the micro benches of this repository measure.
+//! Single parts of the engine without I/O, for the micro benches of this repository.
 //!
-//! Compiled with the feature `bench_support` alone and no part of the public API: it changes whenever what it wraps does.
-//! Each type wraps one private part and offers the steps that a worker or a handler takes with it, no more.
+//! Compiled only with the feature `bench_support` and not part of the public API. Each type wraps one private part and
+//! offers the steps that a worker or a handler takes with it.
 
 use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::config::Config;
+use crate::clock::wheel::{TimerId, Wheel};
+use crate::config::{Config, InboundMarks, OutboundMarks};
 use crate::error::{ConfigError, SendError};
 use crate::shared::chunk::Chunk;
-use crate::shared::inbound::{Inbound, InboundMarks};
-use crate::shared::mailbox::{self, Batch, Signal};
-use crate::shared::outbound::{Offered, Outbound, OutboundMarks};
-use crate::time::wheel::{TimerId, Wheel};
+use crate::shared::inbound::Inbound;
+use crate::shared::mailbox;
+use crate::shared::outbound::{Offered, Outbound};
+use crate::shared::signal::Signal;
+use crate::shared::wake_scope::WakeScope;
 
-/// A worker's timer wheel. Time is in ticks and is the caller's.
+/// A worker's timer wheel. The caller passes the time in, in ticks.
 pub struct TimerWheel(Wheel<u32>);
 
-/// Names a timer until it fires or is removed.
+/// Identifies a timer until it fires or is removed.
 #[derive(Clone, Copy, Debug)]
-pub struct Timer(TimerId);
+pub struct WheelTimer(TimerId);
 
 impl TimerWheel {
-    /// An empty wheel at tick `now`.
+    /// Creates an empty wheel at tick `now`.
     #[must_use]
     pub fn new(now: u64) -> Self {
         Self(Wheel::new(now))
     }
 
-    /// Arms a timer; `payload` is what it fires with.
-    pub fn insert(&mut self, deadline: u64, payload: u32) -> Timer {
-        Timer(self.0.insert(deadline, payload))
+    /// Arms a timer that fires with `payload`.
+    pub fn insert(&mut self, deadline: u64, payload: u32) -> WheelTimer {
+        WheelTimer(self.0.insert(deadline, payload))
     }
 
-    /// Disarms a timer; `None` if it has fired.
-    pub fn remove(&mut self, timer: Timer) -> Option<u32> {
+    /// Disarms a timer. Returns `None` if it has fired.
+    pub fn remove(&mut self, timer: WheelTimer) -> Option<u32> {
         self.0.remove(timer.0)
     }
 
-    /// The tick at which the wheel next has something to do.
+    /// Returns the tick at which the wheel next has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<u64> {
         self.0.next_tick()
     }
 
-    /// Advances to `now` and moves the payloads of what is due into `fired`.
+    /// Advances to `now` and moves the due payloads into `fired`.
     pub fn expire(&mut self, now: u64, fired: &mut Vec<u32>) {
         self.0.expire(now, fired);
     }
 }
 
-/// The queue between threads with the announced sleep of its one consumer.
+/// A queue between threads with the announced sleep of its consumer.
 pub struct Mailbox<T>(mailbox::Mailbox<T>);
 
 impl<T> Mailbox<T> {
-    /// An empty mailbox; `wake` ends the consumer's sleep.
+    /// Creates an empty mailbox. `wake` ends the consumer's sleep.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(mailbox::Mailbox::new(Signal::new(wake)))
     }
 
-    /// Queues `item` and wakes the consumer if it announced a sleep, within [`batch`] at its end.
+    /// Queues `item` and wakes the consumer if it announced a sleep; inside [`batch`], at its end.
     pub fn post(&self, item: T) {
         self.0.post(item);
     }
@@ -70,26 +72,26 @@ impl<T> Mailbox<T> {
         self.0.take(into);
     }
 
-    /// Whether nothing is queued.
+    /// Returns whether nothing is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The consumer is about to block; it must look at the queue once more before it does.
+    /// Announces that the consumer is about to block. It must check the queue once more before it does.
     pub fn announce_sleep(&self) {
         self.0.signal().announce_sleep();
     }
 
-    /// The consumer runs again.
+    /// Withdraws the announcement: the consumer runs again.
     pub fn awake(&self) {
         self.0.signal().awake();
     }
 }
 
-/// Does `work` with its wakes put off to the end, each consumer woken once, as a worker does with its harvest.
+/// Runs `work` with its wakes deferred to the end and each consumer woken once, as in a worker's tick.
 pub fn batch<R>(work: impl FnOnce() -> R) -> R {
-    let _batch = Batch::begin();
+    let _scope = WakeScope::begin();
     work()
 }
 
@@ -100,35 +102,35 @@ pub struct InboundBuffer {
 }
 
 impl InboundBuffer {
-    /// An empty buffer with the marks of `config`.
+    /// Creates an empty buffer with the marks of `config`.
     ///
     /// # Errors
-    /// A bound is out of its range.
+    /// If a setting is out of bounds.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self { inbound: Inbound::new(), marks: config.check()?.inbound })
     }
 
-    /// What the worker does with bytes that are copied out of their receive buffer; whether it has to pause.
+    /// Receives bytes that are copied out of their receive buffer. Returns whether receiving must pause.
     pub fn receive(&mut self, bytes: &[u8]) -> bool {
         if !self.inbound.try_extend_last(bytes) {
             self.inbound.push(Chunk::copied(bytes));
         }
-        self.look_at_high_mark()
+        self.pause_at_high_mark()
     }
 
-    /// The same with a chunk that moves by ownership.
+    /// As [`receive`](Self::receive), with a chunk that moves by ownership.
     pub fn receive_chunk(&mut self, chunk: Chunk) -> bool {
         self.inbound.push(chunk);
-        self.look_at_high_mark()
+        self.pause_at_high_mark()
     }
 
-    /// What the handler takes, and whether the worker is to be told to resume.
+    /// Takes a chunk. Returns it and whether the worker must be notified to resume.
     pub fn take(&mut self) -> (Option<Chunk>, bool) {
         let chunk = self.inbound.pop();
         (chunk, self.inbound.take_resume(&self.marks))
     }
 
-    fn look_at_high_mark(&mut self) -> bool {
+    fn pause_at_high_mark(&mut self) -> bool {
         let pause = self.inbound.is_over_high(&self.marks) && !self.inbound.is_paused();
         if pause {
             self.inbound.pause();
@@ -137,45 +139,45 @@ impl InboundBuffer {
     }
 }
 
-/// The bounded queue between a connection's senders and the one send in flight, without its lock.
+/// The bounded queue between a connection's senders and the send in flight, without its lock.
 pub struct OutboundQueue {
     outbound: Outbound,
     marks: OutboundMarks,
 }
 
 impl OutboundQueue {
-    /// An empty queue with the marks of `config`.
+    /// Creates an empty queue with the marks of `config`.
     ///
     /// # Errors
-    /// A bound is out of its range.
+    /// If a setting is out of bounds.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self { outbound: Outbound::new(), marks: config.check()?.outbound })
     }
 
-    /// Queues what `encode` appends, at most `bytes_max` bytes.
+    /// Queues the bytes that `encode` appends, at most `bytes_max`.
     ///
     /// # Errors
-    /// There is no space.
+    /// If there is no space.
     pub fn append(&mut self, bytes_max: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         self.outbound.check_space(bytes_max, &self.marks)?;
-        let _told = self.outbound.append(encode);
+        let _schedule = self.outbound.append(encode);
         Ok(())
     }
 
     /// Queues a copied head and a payload by reference.
     ///
     /// # Errors
-    /// There is no space.
+    /// If there is no space.
     pub fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         self.outbound.check_space(head.len() + payload.len(), &self.marks)?;
-        let _told = self.outbound.append_shared(head, payload);
+        let _schedule = self.outbound.append_shared(head, payload);
         Ok(())
     }
 
-    /// One member's part of a fan-out, and the completion of its send if one began: the bytes sent.
+    /// Queues or sends a fan-out message, and completes its send if one began. Returns the bytes sent.
     ///
     /// # Errors
-    /// There is no space.
+    /// If there is no space.
     pub fn offer(&mut self, shared: &Bytes) -> Result<usize, SendError> {
         match self.outbound.offer(shared, usize::MAX, &self.marks)? {
             Offered::Batch(batch) => {
@@ -188,7 +190,7 @@ impl OutboundQueue {
         }
     }
 
-    /// Sends everything queued, a batch at a time; `send` stands for the driver. The bytes sent.
+    /// Sends everything queued, a batch at a time; `send` stands for the driver. Returns the bytes sent.
     pub fn send(&mut self, mut send: impl FnMut(&[u8])) -> usize {
         let mut sent = 0;
         while let Some(mut batch) = self.outbound.take_batch() {

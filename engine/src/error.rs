@@ -1,9 +1,8 @@
-//! Every error of the engine: who is at fault, and how to mend it.
+//! The errors of the engine. Each says who is at fault and how to mend it.
 
 use std::io;
-use std::net::SocketAddr;
 
-/// Why a connection ended other than by the peer's orderly end of stream.
+/// The reason why a connection ended, other than the peer's orderly end of stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseCause {
@@ -16,8 +15,8 @@ pub enum CloseCause {
     /// Bytes were still queued at the write deadline.
     #[error("the peer did not take the queued bytes before the write deadline")]
     WriteDeadline,
-    /// Nothing was received for the idle timeout.
-    #[error("nothing was received for the idle timeout")]
+    /// Nothing was received within the idle timeout.
+    #[error("nothing was received within the idle timeout")]
     IdleTimeout,
     /// The connection reached its lifetime deadline.
     #[error("the connection reached its lifetime deadline")]
@@ -25,13 +24,14 @@ pub enum CloseCause {
     /// The application called `abort`.
     #[error("the connection was aborted by the application")]
     Aborted,
-    /// Its outbound queue was full when a message for many came, and [`SlowMemberPolicy::Abort`](crate::SlowMemberPolicy::Abort) held.
-    #[error("the peer took less than was published to it")]
+    /// The outbound queue was full when a fan-out message arrived, under
+    /// [`SlowMemberPolicy::Abort`](crate::SlowMemberPolicy::Abort).
+    #[error("the peer read too slowly for what was published to it")]
     TooSlow,
     /// The engine's shutdown deadline passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
     Shutdown,
-    /// The [`Connection`](crate::Connection) was dropped; only its senders are left.
+    /// The [`Connection`](crate::Connection) was dropped and only its senders remain.
     #[error("the connection was dropped by its handler")]
     Dropped,
 }
@@ -48,11 +48,11 @@ impl CloseCause {
     }
 }
 
-/// What [`Connection::receive`](crate::Connection::receive) can fail with.
+/// An error of [`Connection::receive`](crate::Connection::receive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The read deadline passed with nothing received. The connection is usable: set a later deadline and go on.
+    /// The read deadline passed with nothing received. The connection stays usable: set a later deadline and continue.
     #[error("nothing was received before the read deadline")]
     Deadline,
     /// The connection is closed.
@@ -60,14 +60,14 @@ pub enum ReceiveError {
     Closed(CloseCause),
 }
 
-/// What sending can fail with. Bytes of a failed call were not queued; bytes of an earlier successful call were.
+/// An error of sending. The bytes of the failed call were not queued; those of earlier successful calls were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The outbound queue is over its high mark (only the `try_` calls say so; the others wait).
-    #[error("the outbound queue is full: wait for it with `send`, or drop or close slow peers")]
+    /// The outbound queue is over its high mark. Only the `try_` calls return this; the others wait.
+    #[error("the outbound queue is full: wait for space with `send`, or drop or close slow peers")]
     Full,
-    /// The last bytes were already queued (`append_last`, `shutdown_write`, or the farewell of a graceful shutdown).
+    /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
     Finished,
     /// The connection is closed.
@@ -75,11 +75,11 @@ pub enum SendError {
     Closed(CloseCause),
 }
 
-/// What starting an engine can fail with.
+/// An error of starting or running an engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting is out of its bounds.
+    /// A setting is out of bounds.
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
     /// The listening socket could not be set up.
@@ -87,19 +87,19 @@ pub enum Error {
     Listen {
         /// The address asked for.
         address: String,
-        /// What the operating system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// io_uring was asked for by name and cannot be had.
-    #[error("io_uring cannot be used: {reason}; allow it, or choose EngineKind::Auto or EngineKind::Std")]
+    /// io_uring was requested by name and is unavailable.
+    #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Std")]
     UringUnavailable {
-        /// What was tried and what the kernel answered.
+        /// What was tried and the kernel's error.
         reason: String,
     },
     /// A thread or a ring could not be set up.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] io::Error),
-    /// The engine has no listener to serve.
+    /// The engine has no listener.
     #[error("nothing to serve: call `listen` before `start`")]
     NoListener,
     /// Signal handlers could not be installed.
@@ -113,54 +113,14 @@ impl Error {
     }
 }
 
-/// A setting that is out of its bounds; the message names it and its bounds.
+/// A setting that is out of bounds. The message names it and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {value}: {rule}")]
+#[error("invalid {setting} {value:?}: must be {rule}")]
 pub struct ConfigError {
     /// The name of the setting.
     pub setting: &'static str,
     /// The value given.
     pub value: String,
-    /// The rule it breaks.
+    /// The allowed values.
     pub rule: &'static str,
-}
-
-/// The address of one end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Address {
-    /// An IPv4 or IPv6 socket address.
-    Ip(SocketAddr),
-    /// A Unix-domain socket (peers of these are usually unnamed).
-    Unix,
-}
-
-impl Address {
-    /// A dual-stack listener reports IPv4 peers in IPv6 form: people and limits want the former.
-    pub(crate) fn from_socket(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-                Some(v4) => Self::Ip(SocketAddr::new(v4.into(), v6.port())),
-                None => Self::Ip(address),
-            },
-            SocketAddr::V4(_) => Self::Ip(address),
-        }
-    }
-
-    /// The socket address, unless this is a Unix-domain socket.
-    pub fn ip(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Runs handlers: one queue of runnable tasks a thread.
+//! Runs handlers, with one queue of runnable tasks per thread.
 //!
 //! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. Wakes from that
 //! thread go to a plain local queue; wakes from others go through a lock and the announced-sleep [`Signal`]. A panic in
@@ -13,15 +13,16 @@ use std::sync::Arc;
 use async_task::Runnable;
 
 use crate::connection::Connection;
-use crate::shared::mailbox::{self, Signal};
-use crate::shared::wake_scope::Turn;
+use crate::shared::signal::Signal;
+use crate::shared::wake_scope;
+use crate::shared::wake_scope::WakeScope;
 use crate::time;
 use crate::util::sync::Mutex;
 
-/// Starts a connection's handler on the thread that calls it.
+/// Starts a connection's handler on the calling thread.
 pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
 
-/// The part of an executor that other threads see.
+/// The part of an executor that other threads use.
 pub(crate) struct RunQueue {
     inbox: Mutex<Inbox>,
     signal: Arc<Signal>,
@@ -34,14 +35,14 @@ struct Inbox {
     stopped: bool,
 }
 
-/// The tasks that wait to run on their own thread.
+/// The runnable tasks of the current thread.
 pub(crate) struct Local {
     owner: usize,
     runnables: VecDeque<Runnable>,
 }
 
 thread_local! {
-    /// The tasks to run on this thread; set while it owns an executor.
+    /// The runnable tasks of this thread; set while it owns an executor.
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
 
@@ -57,16 +58,16 @@ impl RunQueue {
     /// Hands a new connection to the executor's thread.
     pub(crate) fn start(&self, connection: Connection) {
         self.inbox.lock().connections.push(connection);
-        mailbox::notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
-    /// Tells the executor's thread to end once it has no more to run.
+    /// Asks the executor's thread to end once it has nothing more to run.
     pub(crate) fn stop(&self) {
         self.inbox.lock().stopped = true;
-        mailbox::notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
-    /// Spawns `future` on the present thread, which must own this queue's executor.
+    /// Spawns `future` on the current thread, which must own this queue's executor.
     pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + 'static) {
         let queue = Arc::clone(self);
         let (runnable, task) = async_task::spawn_local(future, move |runnable| queue.schedule(runnable));
@@ -87,11 +88,12 @@ impl RunQueue {
         });
         if let (Ok(false) | Err(_), Some(runnable)) = (local, runnable) {
             self.inbox.lock().runnables.push(runnable);
-            mailbox::notify(&self.signal);
+            wake_scope::notify(&self.signal);
         }
     }
 
-    /// Stopped, and all that came before has been taken: handlers whose connections a shutdown reset still learn it.
+    /// Returns whether it was stopped and everything queued before has been taken: handlers of connections that a
+    /// shutdown reset still run.
     fn is_finished(&self) -> bool {
         let inbox = self.inbox.lock();
         inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty()
@@ -103,17 +105,17 @@ impl RunQueue {
     }
 }
 
-/// The owner's side of a run queue; stays on the thread that made it.
+/// The owner's side of a run queue. It stays on the thread that created it.
 pub(crate) struct Executor {
     queue: Arc<RunQueue>,
     start: Arc<Start>,
     connections: Vec<Connection>,
     runnables: Vec<Runnable>,
-    // Tasks of this executor may be run on no other thread.
+    // Tasks of this executor must run on this thread only.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
-/// Tasks run between two looks at other work (the ring, the inbox): bounds how long either waits for the other.
+/// Maximum tasks per turn: bounds how long other work (the ring, the inbox) waits for tasks.
 const TURN_TASKS_MAX: usize = 256;
 
 impl Executor {
@@ -122,14 +124,14 @@ impl Executor {
         Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
-    /// Runs what is runnable, one turn of it; true if something is left to run.
+    /// Runs one turn of the runnable tasks. Returns whether something is left to run.
     pub(crate) fn turn(&mut self) -> bool {
         self.take_inbox();
-        // What the tasks of this turn wake runs in the next.
+        // Tasks woken by this turn run in the next.
         let due = LOCAL.with(|local| local.borrow().as_ref().map_or(0, |l| l.runnables.len())).min(TURN_TASKS_MAX);
         for _ in 0..due {
             let Some(runnable) = next_local() else { break };
-            // The task is left closed and its future dropped by `run` itself; the panic hook has reported.
+            // `run` closes the task and drops its future; the panic hook has reported the panic.
             if catch_unwind(AssertUnwindSafe(|| runnable.run())).is_err() {
                 log::error!("a handler panicked; its connection is closed");
             }
@@ -137,12 +139,12 @@ impl Executor {
         self.has_work()
     }
 
-    /// Whether something can be run, on a look at the local queue alone.
+    /// Returns whether the local queue has a runnable task.
     fn has_work(&self) -> bool {
         LOCAL.with(|local| local.borrow().as_ref().is_some_and(|l| !l.runnables.is_empty()))
     }
 
-    /// Whether nothing is runnable, connections to start included: to be asked after a sleep was announced.
+    /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
     pub(crate) fn is_idle(&self) -> bool {
         !self.has_work() && self.queue.is_empty()
     }
@@ -161,18 +163,18 @@ impl Executor {
             });
         }
         for connection in self.connections.drain(..) {
-            time::enter_first(&connection.sender().link.worker);
+            time::enter_first(&connection.sender().shared.worker);
             (self.start)(connection, &self.queue);
         }
     }
 
-    /// The loop of a handler thread: runs until stopped. Wakes of other threads are collected for a turn where handlers
-    /// are prompt, and sent `at_once` where they may compute or block in the middle of it.
+    /// The loop of a handler thread, until stopped. Wakes of other threads are collected for a turn, or sent `at_once`
+    /// where handlers may compute or block during a turn.
     pub(crate) fn run(mut self, at_once: bool) {
         loop {
-            let turn = (!at_once).then(Turn::begin);
+            let scope = (!at_once).then(WakeScope::begin);
             let more = self.turn();
-            drop(turn);
+            drop(scope);
             if more {
                 continue;
             }
@@ -192,7 +194,7 @@ fn next_local() -> Option<Runnable> {
     LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
 }
 
-/// Makes the present thread that of another executor, or of none, and back: for simulations of several threads on one.
+/// Swaps the executor of the current thread, for simulations of several threads on one.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn swap_local(other: &mut Option<Local>) {
     LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
@@ -200,7 +202,8 @@ pub(crate) fn swap_local(other: &mut Option<Local>) {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // Dropping a runnable drops its future, which may wake others on this thread: one at a time, outside the cell.
+        // Dropping a runnable drops its future, which can wake other tasks of this thread, so the cell must not be
+        // borrowed.
         while let Some(runnable) = next_local() {
             drop(runnable);
         }

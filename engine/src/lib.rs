@@ -11,13 +11,16 @@
 //!                      handler thread (async tasks, one or more per connection)
 //! ```
 //!
-//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]; the same handler runs
-//! unchanged on io_uring and on std sockets ([`EngineKind`]), and beside, on or away from the ring's thread
-//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its worker.
+//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]. The same handler runs
+//! unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on others
+//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its
+//! worker.
 
+mod address;
 #[cfg(feature = "bench_support")]
 #[doc(hidden)]
 pub mod bench_support;
+mod clock;
 mod config;
 mod connection;
 mod driver;
@@ -32,19 +35,22 @@ pub mod time;
 mod util;
 mod worker;
 
+pub use address::Address;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
+pub use connection::Connection;
+pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
-pub use connection::sender::{ByteSender, COPY_BYTES_MAX};
-pub use connection::tcp_info::TcpInfo;
-pub use connection::{Connection, block_on};
+pub use connection::sender::ByteSender;
+pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Handle, Running};
-pub use error::{Address, CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
 pub use fanout::{
     DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;

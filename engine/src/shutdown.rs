@@ -1,12 +1,12 @@
-//! Graceful shutdown: what was asked for, and what came of it.
+//! Graceful shutdown: the request, the plan and the report.
 
 use std::time::{Duration, Instant};
 
-/// How to shut an engine down.
+/// The parameters of a graceful shutdown.
 ///
-/// Accepting stops at once. Every connection is told (its farewell is queued, its handler is woken and sees
-/// [`Connection::is_draining`](crate::Connection::is_draining)) and has until `drain_timeout` to end; the rest are then
-/// reset.
+/// Accepting stops at once. Every connection is notified: its farewell is queued, and its handler is woken and sees
+/// [`Connection::is_draining`](crate::Connection::is_draining). Connections that have not ended after `drain_timeout`
+/// are reset.
 ///
 /// ```
 /// let mut shutdown = tidegate_engine::Shutdown::default();
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// From the call until connections that are still open are reset. Default: 30 s.
+    /// Time from the call until the connections still open are reset. Default: 30 s.
     pub drain_timeout: Duration,
-    /// Tells the connections over this period instead of all at once, so that their clients do not all reconnect in the
-    /// same moment. Bounded by `drain_timeout`. Default: zero.
+    /// Period over which connections are notified, instead of all at once, so that their clients do not all reconnect
+    /// in the same moment. At most `drain_timeout`. Default: zero.
     pub spread: Duration,
 }
 
@@ -29,19 +29,19 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Resets every connection now.
+    /// Returns a shutdown that resets every connection now.
     pub fn immediate() -> Self {
         Self { drain_timeout: Duration::ZERO, spread: Duration::ZERO }
     }
 
     pub(crate) fn plan(self, now: Instant) -> ShutdownPlan {
-        // Thirty years stand for a timeout beyond the clock's range.
+        // A timeout beyond the clock's range becomes thirty years.
         let deadline = now.checked_add(self.drain_timeout).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400));
         ShutdownPlan { began: now, deadline, spread: self.spread.min(self.drain_timeout) }
     }
 }
 
-/// A shutdown under way.
+/// A shutdown in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShutdownPlan {
     pub(crate) began: Instant,
@@ -49,11 +49,11 @@ pub(crate) struct ShutdownPlan {
     pub(crate) spread: Duration,
 }
 
-/// What a shutdown came to.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Connections that ended by themselves between the shutdown's begin and its deadline.
+    /// Connections that ended by themselves between the start of the shutdown and its deadline.
     pub drained: u64,
     /// Connections that were reset at the deadline.
     pub forced: u64,

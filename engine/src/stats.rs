@@ -1,16 +1,16 @@
-//! Counters of a worker, and the snapshot an application reads.
+//! The counters of a worker and their public snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Written by one worker, read by anyone.
+        /// Counters written by one worker and readable from every thread.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// A worker's counters at one moment. Totals count since the engine started.
+        /// A snapshot of a worker's counters. Totals count from the start of the engine.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct WorkerStats {
@@ -24,7 +24,7 @@ macro_rules! counters {
         }
 
         impl WorkerStats {
-            /// Every counter with its name, for exporters.
+            /// Returns every counter with its name, for exporters.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -38,7 +38,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections open now.
+    /// Connections currently open.
     connections,
     /// Connections accepted.
     accepted_total,
@@ -46,27 +46,27 @@ counters! {
     closed_total,
     /// Connections closed by a failure, a deadline or an abort.
     failed_total,
-    /// Times that accepting paused for want of a slot or of kernel memory.
+    /// Number of times accepting paused because slots, descriptors or kernel memory were short.
     accept_pauses_total,
     /// Bytes received.
     received_bytes_total,
-    /// Bytes handed to the kernel.
+    /// Bytes handed to the kernel for sending.
     sent_bytes_total,
     /// Chunks received.
     chunks_total,
     /// Sends completed.
     sends_total,
-    /// Connections whose receiving is paused for backpressure now.
+    /// Connections whose receiving is currently paused for backpressure.
     paused,
-    /// Times that receiving was paused for backpressure.
+    /// Number of times receiving was paused for backpressure.
     pauses_total,
-    /// Times that a receive found no free buffer and waited its turn.
+    /// Number of times a receive found no free buffer and had to wait.
     starved_total,
-    /// Times the worker came round.
+    /// Number of worker ticks.
     ticks_total,
 }
 
-/// A number with one writer: a load and a store, no read-modify-write.
+/// A counter with a single writer: a load and a store instead of a read-modify-write.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

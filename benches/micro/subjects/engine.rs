@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use tidegate_engine::bench_support::{InboundBuffer, Mailbox, OutboundQueue, Timer, TimerWheel, batch};
+use tidegate_engine::bench_support::{InboundBuffer, Mailbox, OutboundQueue, TimerWheel, WheelTimer, batch};
 use tidegate_engine::{Chunk, Config};
 use tidegate_websocket::{Event, Frame, MaskingKey, Protocol, ProtocolConfig, Role};
 
@@ -13,7 +13,7 @@ use super::Subject;
 /// Moves the deadline of one timer in a wheel with many others.
 pub struct RenewTimer {
     wheel: TimerWheel,
-    timer: Option<Timer>,
+    timer: Option<WheelTimer>,
     now: u64,
 }
 

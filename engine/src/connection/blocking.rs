@@ -1,7 +1,7 @@
-//! Handlers in blocking style: a thread of its own for each connection.
+//! Handlers in blocking style, with one thread per connection.
 //!
-//! [`blocking`] turns a plain function into a handler that any placement runs. The socket stays with its worker and the
-//! bounds of both buffers hold as ever; what a thread waits on is the connection, never the ring.
+//! [`blocking`] turns a plain function into a handler for any placement. The socket stays with its worker and both
+//! buffers stay bounded. A thread waits on its connection, never on the ring.
 
 use std::fmt;
 use std::future::{Ready, poll_fn, ready};
@@ -11,16 +11,16 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::connection::{Connection, block_on};
+use crate::connection::{Connection, block_on::block_on};
 use crate::error::{CloseCause, ReceiveError, SendError};
 use crate::shared::chunk::Chunk;
 
 /// Turns blocking-style code into a handler for [`Engine::start`](crate::Engine::start): each connection gets a thread,
-/// which may block and compute as long as it likes. Returning, or panicking, closes the connection in order.
+/// which can block and compute for any length of time. Returning or panicking closes the connection in order.
 ///
-/// A thread costs far more than a task: for thousands of connections write an async handler. Where the system grants no
-/// further thread the connection is closed, with one log line. A shutdown does not wait for threads, only for their
-/// connections; watch [`Connection::is_draining`], or let the deadline end them.
+/// A thread costs far more than a task, so use async handlers for thousands of connections. If no thread can be
+/// spawned, the connection is closed, with one log line. A shutdown does not wait for threads, only for their
+/// connections: watch [`Connection::is_draining`], or let the deadline end them.
 ///
 /// ```no_run
 /// use tidegate_engine::{BlockingConnection, Config, Engine, blocking};
@@ -47,24 +47,24 @@ where
         let handler = Arc::clone(&handler);
         let body = move || handler(BlockingConnection { connection });
         if let Err(error) = thread::Builder::new().name("tidegate-blocking".to_owned()).spawn(body) {
-            // The connection went with the closure.
-            log::warn!("no thread for a connection, which is closed: {error}");
+            // The connection was dropped with the closure.
+            log::warn!("closing a connection, because its thread cannot be spawned: {error}");
         }
         ready(())
     }
 }
 
-/// A [`Connection`] whose calls block the present thread instead of returning futures.
+/// A [`Connection`] whose methods block the current thread instead of returning futures.
 ///
-/// It reads and writes with the engine's own types and errors, or as [`Read`], [`BufRead`] and [`Write`]; there a passed
-/// read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and the source of each error is the engine's. Deadlines,
-/// addresses and the [`ByteSender`](crate::ByteSender) are those of [`connection`](Self::connection).
+/// It reads and writes with the engine's own types and errors, or through [`Read`], [`BufRead`] and [`Write`]. There an
+/// expired read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and each error wraps the engine's.
+/// [`connection`](Self::connection) gives deadlines, addresses and the [`ByteSender`](crate::ByteSender).
 pub struct BlockingConnection {
     connection: Connection,
 }
 
 impl BlockingConnection {
-    /// The next received bytes; `None` at the peer's end of stream. See [`Connection::receive`].
+    /// Receives the next bytes, or `None` at the peer's end of stream. See [`Connection::receive`].
     ///
     /// # Errors
     /// As [`Connection::receive`].
@@ -80,7 +80,7 @@ impl BlockingConnection {
         block_on(self.connection.sender().send(bytes))
     }
 
-    /// Waits until everything accepted so far is in the kernel's hands.
+    /// Waits until the kernel has taken everything accepted so far.
     ///
     /// # Errors
     /// As [`ByteSender::flush`](crate::ByteSender::flush).
@@ -88,12 +88,12 @@ impl BlockingConnection {
         block_on(self.connection.sender().flush())
     }
 
-    /// The connection: its addresses, deadlines, timers and sender.
+    /// Returns the connection, for its addresses, deadlines, timer and sender.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// The connection by value, to abort it or to hand it on.
+    /// Returns the connection by value, to abort it or to hand it over.
     pub fn into_connection(self) -> Connection {
         self.connection
     }

@@ -1,7 +1,7 @@
-//! Several writes that nothing may come between.
+//! Several writes with nothing in between.
 //!
-//! A [`ExclusiveSender`] gives one sender of a connection the outbound queue to itself: what a protocol sends in parts, over time,
-//! without gathering it first.
+//! An [`ExclusiveSender`] reserves a connection's outbound queue for one sender, for data that a protocol sends in
+//! parts over time.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,20 +9,21 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::connection::sender::{ByteSender, enqueue};
+use crate::connection::sender::ByteSender;
 use crate::error::SendError;
+use crate::shared::outbound::enqueue;
 
-/// The outbound queue of a connection, held for one sender until this is dropped: the connection's other senders wait, or
-/// are told [`SendError::Full`]; what fan-outs bring meanwhile, within the bounds of the queue, follows when it ends. The
-/// last bytes ([`ByteSender::append_last`], the farewell of a shutdown) wait for no hold, and end it.
+/// Exclusive use of a connection's outbound queue, until dropped. Other senders wait, or fail with [`SendError::Full`].
+/// Fan-out messages that arrive meanwhile follow at the end, within the bounds of the queue. The last bytes
+/// ([`ByteSender::append_last`], the farewell of a shutdown) do not wait: they end the exclusive use.
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
 /// # async fn example(connection: &Connection) -> Result<(), SendError> {
-/// let hold = connection.sender().hold().await?;
+/// let exclusive = connection.sender().exclusive().await?;
 /// for part in [&b"one "[..], b"thing"] {
-///     std::future::poll_fn(|cx| hold.poll_ready(cx, part.len())).await?;
-///     hold.try_append(part.len(), |out| out.extend_from_slice(part))?;
+///     std::future::poll_fn(|cx| exclusive.poll_ready(cx, part.len())).await?;
+///     exclusive.try_append(part.len(), |out| out.extend_from_slice(part))?;
 /// }
 /// # Ok(())
 /// # }
@@ -32,45 +33,45 @@ pub struct ExclusiveSender {
 }
 
 impl ByteSender {
-    /// Waits until nobody holds the queue, then holds it. See [`ExclusiveSender`].
+    /// Waits for exclusive use of the queue. See [`ExclusiveSender`].
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn hold(&self) -> Result<ExclusiveSender, SendError> {
-        poll_fn(|cx| self.poll_hold(cx)).await
+    pub async fn exclusive(&self) -> Result<ExclusiveSender, SendError> {
+        poll_fn(|cx| self.poll_exclusive(cx)).await
     }
 
-    fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        if outbound.hold()? {
+    fn poll_exclusive(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        if outbound.begin_exclusive()? {
             return Poll::Ready(Ok(ExclusiveSender { sender: self.clone() }));
         }
         outbound.add_waker(cx.waker());
         Poll::Pending
     }
 
-    /// [`try_append`](Self::try_append) that waits for no [`ExclusiveSender`]: for what may stand between the parts of another
-    /// sender.
+    /// As [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes that can
+    /// stand between its parts, such as control frames.
     ///
     /// # Errors
     /// As [`try_append`](Self::try_append).
-    pub fn try_append_between(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
+    pub fn try_append_interleaved(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space_held(len, &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space_exclusive(len, &self.shared.worker.outbound)?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Ready when [`try_append_between`](Self::try_append_between) has space for `len` bytes.
+    /// Waits until [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn poll_ready_between(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.check_space_held(len, &self.link.worker.outbound) {
+    pub fn poll_ready_interleaved(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        match outbound.check_space_exclusive(len, &self.shared.worker.outbound) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -81,38 +82,38 @@ impl ByteSender {
 }
 
 impl ExclusiveSender {
-    /// Ready when `len` more bytes may be queued: the bounds of the queue hold for its holder too.
+    /// Waits until `len` more bytes can be queued. The bounds of the queue apply to exclusive use too.
     ///
     /// # Errors
     /// As [`ByteSender::send`].
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        self.sender.poll_ready_between(cx, len)
+        self.sender.poll_ready_interleaved(cx, len)
     }
 
     /// As [`ByteSender::try_append`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ByteSender::try_append`].
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        self.sender.try_append_between(len, encode)
+        self.sender.try_append_interleaved(len, encode)
     }
 
     /// As [`ByteSender::try_append_with`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`ByteSender::try_append`].
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let link = &self.sender.link;
+        let shared = &self.sender.shared;
         let schedule = {
-            let mut outbound = link.outbound.lock();
-            outbound.check_space_held(head.len() + payload.len(), &link.worker.outbound)?;
+            let mut outbound = shared.outbound.lock();
+            outbound.check_space_exclusive(head.len() + payload.len(), &shared.worker.outbound)?;
             enqueue(&mut outbound, head, payload)
         };
-        link.tell(schedule);
+        shared.notify(schedule);
         Ok(())
     }
 
-    /// The sender that holds the queue. Its own sends wait like all others.
+    /// Returns the sender that created this. Its own sends wait like those of all others.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
     }
@@ -120,8 +121,8 @@ impl ExclusiveSender {
 
 impl Drop for ExclusiveSender {
     fn drop(&mut self) {
-        let (schedule, waiting) = self.sender.link.outbound.lock().release();
-        self.sender.link.tell(schedule);
+        let (schedule, waiting) = self.sender.shared.outbound.lock().end_exclusive();
+        self.sender.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
 }

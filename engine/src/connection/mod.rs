@@ -1,16 +1,17 @@
-//! A connection as its handler sees it: an asynchronous byte stream that its worker still owns.
+//! A connection as its handler sees it: an asynchronous byte stream. The socket stays with the worker.
 //!
 //! [`Connection`] is the reading side and the owner; [`ByteSender`] is the writing side, cloneable and usable from any
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
-//! and the worker moves the bytes. Upgrading to another protocol is passing the `Connection` on by value.
+//! and the worker moves the bytes. To upgrade to another protocol, pass the `Connection` on by value.
 
+pub(crate) mod block_on;
 pub(crate) mod blocking;
 pub(crate) mod exclusive;
 pub(crate) mod sender;
 pub(crate) mod tcp_info;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,19 +23,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
+use crate::address::Address;
+use crate::clock::NEVER;
 use crate::connection::sender::ByteSender;
-use crate::driver::SocketTask;
-use crate::error::{Address, ReceiveError};
+use crate::error::ReceiveError;
+use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
+use crate::shared::command::{CloseMode, Command, SocketTask};
 use crate::shared::inbound::End;
-use crate::shared::{CloseMode, Command, ConnShared, NEVER};
 use crate::time::Timer;
 use crate::util::sync::Mutex;
 
-/// One accepted connection: the reading side, and its owner.
+/// One accepted connection: its owner and reading side.
 ///
-/// Dropping it closes the connection in order: what was sent leaves first, then FIN; the peer's further input is
-/// drained (for the linger timeout at most) so that no reset overtakes the last bytes. [`abort`](Self::abort) resets.
+/// Dropping it closes the connection in order: queued bytes leave first, then FIN. The peer's further input is drained,
+/// at most for the linger timeout, so that no reset overtakes the last bytes. [`abort`](Self::abort) resets.
 ///
 /// ```no_run
 /// use tidegate_engine::Connection;
@@ -50,17 +53,18 @@ use crate::util::sync::Mutex;
 pub struct Connection {
     sender: ByteSender,
     unread: Option<Chunk>,
-    /// Whose waker was left in the inbound buffer: the one that polled last.
+    /// The waker left in the inbound buffer, which is the one that polled last.
     waiting: WakerId,
-    /// Chunks taken since the reader last waited or gave way.
+    /// Chunks taken since the reader last waited or yielded.
     turn_chunks: u8,
 }
 
-/// Chunks a reader may take in a row before the other tasks of its thread get their turn: a peer that keeps the buffer
-/// from ever being empty must not keep the thread. Enough that giving way costs nothing beside the work on them.
+/// Maximum chunks a reader takes in a row before it yields to the other tasks of its thread: a peer that keeps the
+/// buffer non-empty must not monopolize the thread. Large enough that yielding costs nothing compared to the work on
+/// the chunks.
 const TURN_CHUNKS_MAX: u8 = 8;
 
-/// What tells wakers apart without keeping one.
+/// The identity of a waker, without a reference to it.
 type WakerId = (usize, usize);
 
 fn id_of(waker: &Waker) -> WakerId {
@@ -68,15 +72,16 @@ fn id_of(waker: &Waker) -> WakerId {
 }
 
 impl Connection {
-    pub(crate) fn new(link: Arc<ConnShared>) -> Self {
-        Self { sender: ByteSender { link }, unread: None, waiting: (0, 0), turn_chunks: 0 }
+    pub(crate) fn new(shared: Arc<ConnShared>) -> Self {
+        Self { sender: ByteSender { shared }, unread: None, waiting: (0, 0), turn_chunks: 0 }
     }
 
-    fn link(&self) -> &ConnShared {
-        &self.sender.link
+    fn shared(&self) -> &ConnShared {
+        &self.sender.shared
     }
 
-    /// The next received bytes, in order; `None` at the peer's end of stream (everything it sent has been received).
+    /// Receives the next bytes, in order. Returns `None` at the peer's end of stream, when everything it sent has been
+    /// received.
     ///
     /// # Errors
     /// [`ReceiveError::Deadline`] when the read deadline passes first, [`ReceiveError::Closed`] when the connection
@@ -88,18 +93,18 @@ impl Connection {
     /// The poll form of [`receive`](Self::receive). The task is woken for received bytes, the end of them, the read
     /// deadline and the start of a graceful shutdown.
     ///
-    /// Gives way now and then: after several chunks in a row it is pending once although there are more, and has woken
-    /// the task, so that no peer keeps a thread from its other connections.
+    /// Yields now and then: after several chunks in a row it returns pending once, having woken the task, even if more
+    /// chunks are buffered. So no peer can monopolize a thread.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReceiveError>> {
         if let Some(chunk) = self.unread.take() {
             return Poll::Ready(Ok(Some(chunk)));
         }
-        let link = &self.sender.link;
-        if link.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(link) {
+        let shared = &self.sender.shared;
+        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(shared) {
             self.turn_chunks = 0;
             return Poll::Pending;
         }
-        let mut inbound = link.inbound.lock();
+        let mut inbound = shared.inbound.lock();
         if self.turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
             self.turn_chunks = 0;
             drop(inbound);
@@ -108,15 +113,15 @@ impl Connection {
         }
         if let Some(chunk) = inbound.pop() {
             self.turn_chunks += 1;
-            let resume = inbound.take_resume(&link.worker.inbound);
+            let resume = inbound.take_resume(&shared.worker.inbound);
             if inbound.is_empty() && inbound.end() == End::Open {
-                // It is likely to wait next: then it need not take the lock again to say so.
-                link.await_input(&mut inbound, cx.waker());
+                // The reader will likely wait next and then need not take the lock again.
+                shared.park_reader(&mut inbound, cx.waker());
                 self.waiting = id_of(cx.waker());
             }
             drop(inbound);
             if resume {
-                link.post(Command::Resume(link.key));
+                shared.post(Command::Resume(shared.key));
             }
             return Poll::Ready(Ok(Some(chunk)));
         }
@@ -125,20 +130,20 @@ impl Connection {
             End::Failed(cause) => return Poll::Ready(Err(ReceiveError::Closed(cause))),
             End::Open => {}
         }
-        // Looked at with the lock held: the timer fires under it too, so its wake is not lost between the two.
-        if is_read_overdue(link) {
+        // Checked with the lock held: the timer also fires under it, so its wake cannot be lost in between.
+        if is_read_overdue(shared) {
             return Poll::Ready(Err(ReceiveError::Deadline));
         }
         self.turn_chunks = 0;
-        link.await_input(&mut inbound, cx.waker());
+        shared.park_reader(&mut inbound, cx.waker());
         self.waiting = id_of(cx.waker());
         Poll::Pending
     }
 
-    /// Ready when [`buffer`](Self::buffer) holds bytes (`true`) or the stream is over (`false`).
+    /// Waits until [`buffer`](Self::buffer) holds bytes (`true`) or the stream is over (`false`).
     ///
-    /// With [`consume`](Self::consume) this is how a protocol reads in place: what it does not consume stays in the
-    /// connection, for its next read or for whom it hands the connection to.
+    /// With [`consume`](Self::consume), a protocol reads in place. Bytes it does not consume stay in the connection,
+    /// for its next read or for the next owner of the connection.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).
@@ -152,8 +157,7 @@ impl Connection {
         })
     }
 
-    /// The bytes received and not yet consumed that lie together: all of one chunk, empty before
-    /// [`poll_fill`](Self::poll_fill).
+    /// Returns the unconsumed bytes of the current chunk; empty before [`poll_fill`](Self::poll_fill).
     #[inline]
     pub fn buffer(&mut self) -> &mut [u8] {
         self.unread.as_deref_mut().unwrap_or_default()
@@ -162,7 +166,7 @@ impl Connection {
     /// Drops the first `count` bytes of [`buffer`](Self::buffer).
     ///
     /// # Panics
-    /// If `count` is greater than the buffer's length: a bug of the caller.
+    /// If `count` is greater than the buffer's length, a bug of the caller.
     #[inline]
     pub fn consume(&mut self, count: usize) {
         match &mut self.unread {
@@ -175,12 +179,12 @@ impl Connection {
         }
     }
 
-    /// Takes `range` of [`buffer`](Self::buffer), and drops what is before it. The bytes are copied, unless they end the
-    /// buffer and make up at least half of the memory below it: what is taken never keeps more than twice its size. Such
-    /// memory may be a receive buffer; a worker never lends out all of them.
+    /// Takes `range` of [`buffer`](Self::buffer) and drops the bytes before it. The bytes are copied unless they end
+    /// the buffer and fill at least half of its memory, so the result never keeps more than twice its size. That memory
+    /// can be a leased receive buffer; a worker never leases all of them.
     ///
     /// # Panics
-    /// If `range` is not inside the buffer: a bug of the caller.
+    /// If `range` is not inside the buffer, a bug of the caller.
     pub fn take_bytes(&mut self, range: Range<usize>) -> Bytes {
         self.try_take_bytes(range.clone()).unwrap_or_else(|| {
             let bytes = Bytes::copy_from_slice(&self.buffer()[range.clone()]);
@@ -189,7 +193,7 @@ impl Connection {
         })
     }
 
-    /// As [`take_bytes`](Self::take_bytes), but does nothing where those would be copied.
+    /// As [`take_bytes`](Self::take_bytes), but returns `None` instead of copying.
     pub fn try_take_bytes(&mut self, range: Range<usize>) -> Option<Bytes> {
         let takes = |chunk: &mut Chunk| range.end == chunk.len() && 2 * range.len() >= chunk.held_bytes();
         let mut chunk = self.unread.take_if(takes)?;
@@ -197,8 +201,8 @@ impl Connection {
         Some(chunk.into_bytes())
     }
 
-    /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. This is how a protocol hands
-    /// over what it received beyond its own end (the bytes after an upgrade request).
+    /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. A protocol hands over the
+    /// bytes beyond its own end this way, such as those after an upgrade request.
     pub fn unread(&mut self, chunk: Chunk) {
         if chunk.is_empty() {
             return;
@@ -213,73 +217,74 @@ impl Connection {
         });
     }
 
-    /// The writing side.
+    /// Returns the writing side.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
     }
 
-    /// The peer's address, captured at accept and readable for the connection's whole life.
+    /// Returns the peer's address. It is captured at accept and stays available.
     pub fn peer_addr(&self) -> Address {
-        self.link().peer
+        self.shared().peer
     }
 
-    /// The address the peer connected to.
+    /// Returns the local address that the peer connected to.
     pub fn local_addr(&self) -> Address {
-        *self.link().local
+        *self.shared().local
     }
 
-    /// From `deadline` on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while nothing is buffered.
-    /// `None` (the default) waits for ever. Cheap enough to renew for each message.
+    /// Sets the read deadline: from then on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while
+    /// nothing is buffered. `None` (the default) waits without limit. Cheap enough to renew for each message.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.read, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
-    /// The same with a deadline `timeout` from now.
+    /// Sets the read deadline to `timeout` from now. See [`set_read_deadline`](Self::set_read_deadline).
     pub fn set_read_timeout(&self, timeout: Duration) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.read, link.worker.clock.tick_from_now(timeout));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.read, shared.worker.clock.tick_from_now(timeout));
     }
 
-    /// If bytes are still queued at `deadline` the connection is closed with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever
-    /// its handler is doing. `None` (the default) never does.
+    /// Sets the write deadline: if bytes are still queued then, the connection is closed with
+    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever its handler is doing. Default: `None`.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.sender.set_write_deadline(deadline);
     }
 
     /// Closes the connection with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline) when its peer takes
-    /// nothing of what is queued for `timeout`. `None` (the default) never does. Set once, it holds for every send, and
-    /// costs nothing while nothing is queued. It is apart from [`set_write_deadline`](Self::set_write_deadline).
+    /// none of the queued bytes for `timeout`. Set once, it applies to every send and costs nothing while nothing is
+    /// queued. It is independent of [`set_write_deadline`](Self::set_write_deadline). Default: `None`.
     ///
-    /// Progress is seen when a batch of queued bytes (under 512 KiB) is all in the kernel's hands, so a peer must take
-    /// that much in `timeout`.
+    /// Progress is noticed when the kernel has taken a whole batch of queued bytes (under 512 KiB), so a peer must take
+    /// that much within `timeout`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        self.link().set_stall(timeout);
+        self.shared().set_stall(timeout);
     }
 
-    /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing was received for `timeout`. `None` (the
-    /// default) never does. Time during which receiving is paused for backpressure counts as activity, and after the
-    /// peer's end of stream the timeout is over.
+    /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received
+    /// for `timeout`. Time during which receiving is paused for backpressure counts as activity, and the peer's end of
+    /// stream ends the timeout. Default: `None`.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
-        self.link().set_idle(timeout);
+        self.shared().set_idle(timeout);
     }
 
-    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, whatever happens on it.
+    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, however active
+    /// it is. Default: `None`.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
-        let link = self.link();
-        link.set_deadline(&link.deadlines.lifetime, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = self.shared();
+        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
-    /// Whether a graceful shutdown has begun: finish what is in hand and drop the connection.
+    /// Returns whether a graceful shutdown has begun: finish the work in progress and drop the connection.
     pub fn is_draining(&self) -> bool {
-        self.link().is_draining()
+        self.shared().is_draining()
     }
 
-    /// Ready once a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
+    /// Waits until a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inbound = self.sender.link.inbound.lock();
-        // A connection that has failed is told nothing any more.
+        let mut inbound = self.sender.shared.inbound.lock();
+        // A failed connection gets no further notification.
         if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
         }
@@ -288,30 +293,31 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Sets what the engine itself queues as the last bytes of this connection when a graceful shutdown begins, even
-    /// while the handler is busy elsewhere; sends that come later fail with [`SendError::Finished`](crate::SendError::Finished). Empty for none.
+    /// Sets the farewell: bytes that the engine queues as the last ones of this connection when a graceful shutdown
+    /// begins, even while the handler is busy. Later sends fail with
+    /// [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no farewell.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = self.link().end_outbound(|outbound| {
+        let schedule = self.shared().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
-            // A shutdown that began before the farewell was known still says it.
-            self.is_draining().then(|| outbound.say_farewell())
+            // A shutdown that began before the farewell was set still sends it.
+            self.is_draining().then(|| outbound.queue_farewell())
         });
         if let Some(schedule) = schedule {
-            self.link().tell(schedule);
+            self.shared().notify(schedule);
         }
     }
 
-    /// The timers of this connection's worker.
+    /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.link().worker))
+        Timer::new(Arc::clone(&self.shared().worker))
     }
 
-    /// Runs `task` on the connection's socket, on its worker's thread, and returns what it returned: socket options and
-    /// the kernel's TCP state, on every engine. The task must not block, and must not read, write or shut down.
+    /// Runs `task` on the connection's socket, on its worker's thread, and returns its result. Gives access to socket
+    /// options and the kernel's TCP state on every engine. The task must not block, and must not read, write or shut
+    /// down.
     ///
     /// # Errors
-    /// `NotConnected` if the connection is closed by then; `Unsupported` where the kernel cannot lend out a direct
-    /// descriptor (before Linux 6.8); otherwise what `task` returned.
+    /// `NotConnected` if the connection is closed by then; otherwise the error of `task`.
     ///
     /// ```no_run
     /// # async fn example(connection: tidegate_engine::Connection) -> std::io::Result<()> {
@@ -323,10 +329,10 @@ impl Connection {
         &self,
         task: impl FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let slot = Arc::new(Mutex::new(Slot { answer: None, waker: None }));
+        let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
         let fill = Arc::clone(&slot);
         let answer: SocketTask = Box::new(move |socket| {
-            // The worker and its other connections outlive a panic in the application's code.
+            // A panic in the task must not end the worker and its other connections.
             let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
                 .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
             let mut slot = fill.lock();
@@ -336,7 +342,7 @@ impl Connection {
                 waker.wake();
             }
         });
-        self.link().post(Command::Socket(self.link().key, answer));
+        self.shared().post(Command::Socket(self.shared().key, answer));
         poll_fn(move |cx| {
             let mut slot = slot.lock();
             match slot.answer.take() {
@@ -350,68 +356,48 @@ impl Connection {
         .await
     }
 
-    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    /// Resets the connection at once. Queued bytes are dropped.
     pub fn abort(self) {
         self.sender.abort();
     }
 
-    /// Bytes received and not yet read by the handler.
+    /// Returns the number of bytes received and not yet read by the handler.
     pub fn inbound_bytes(&self) -> usize {
-        self.link().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
+        self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
-    /// Whether receiving is paused because the inbound buffer reached its high mark.
+    /// Returns whether receiving is paused because the inbound buffer reached its high mark.
     pub fn is_paused(&self) -> bool {
-        self.link().inbound.lock().is_paused()
+        self.shared().inbound.lock().is_paused()
     }
 
-    /// How often receiving was paused.
+    /// Returns how often receiving was paused.
     pub fn pauses_total(&self) -> u32 {
-        self.link().inbound.lock().pauses()
+        self.shared().inbound.lock().pauses()
     }
 }
 
-fn is_read_overdue(link: &ConnShared) -> bool {
-    link.deadlines.read.load(Ordering::Relaxed) <= link.worker.clock.now()
+fn is_read_overdue(shared: &ConnShared) -> bool {
+    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.now()
 }
 
-struct Slot<T> {
+struct SocketAnswer<T> {
     answer: Option<io::Result<T>>,
     waker: Option<Waker>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let link = self.link();
-        link.inbound.lock().discard();
-        link.outbound.lock().expect_end();
-        link.post(Command::Close(link.key, CloseMode::Orderly));
+        let shared = self.shared();
+        shared.inbound.lock().discard();
+        shared.outbound.lock().expect_end();
+        shared.post(Command::Close(shared.key, CloseMode::Orderly));
     }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("key", &self.link().key).field("peer", &self.peer_addr()).finish()
-    }
-}
-
-/// Runs `future` on the present thread until it completes, parking the thread while it waits: for blocking-style
-/// handlers that have a thread of their own. Never call it on one of the engine's threads.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let mut future = std::pin::pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            // A wake that came before the park makes it return at once.
-            Poll::Pending => std::thread::park(),
-        }
+        f.debug_struct("Connection").field("key", &self.shared().key).field("peer", &self.peer_addr()).finish()
     }
 }
 

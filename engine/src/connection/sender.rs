@@ -1,6 +1,7 @@
 //! The writing side of a connection.
 //!
-//! Appends to the bounded outbound queue under its lock and tells the worker once for each batch; the worker sends.
+//! A sender appends to the bounded outbound queue under its lock and notifies the worker once per batch; the worker
+//! sends.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,20 +11,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::clock::NEVER;
 use crate::error::{CloseCause, SendError};
-use crate::shared::outbound::{Outbound, Schedule};
-use crate::shared::{CloseMode, Command, ConnShared, NEVER};
+use crate::shared::ConnShared;
+use crate::shared::command::{CloseMode, Command};
+use crate::shared::outbound::enqueue;
 use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
 /// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
 /// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
-/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) says [`SendError::Full`]; a message larger than
-/// the high mark passes alone.
+/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) fails with [`SendError::Full`]. A message larger
+/// than the high mark passes if nothing else is queued.
 #[derive(Clone)]
 pub struct ByteSender {
-    pub(crate) link: Arc<ConnShared>,
+    pub(crate) shared: Arc<ConnShared>,
 }
 
 impl ByteSender {
@@ -43,17 +46,17 @@ impl ByteSender {
     /// Queues `bytes` if there is space.
     ///
     /// # Errors
-    /// [`SendError::Full`] above the high mark; else as [`send`](Self::send).
+    /// [`SendError::Full`] above the high mark; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         self.queue(&bytes.into(), None)
     }
 
-    /// Looks for space and takes it in one step, so that senders on several threads together keep to the mark. A full
-    /// queue wakes `waker` when there may be space.
+    /// Checks for space and takes it in one step, so that senders on several threads stay within the mark together. A
+    /// full queue wakes `waker` when space may be available.
     fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            if let Err(error) = outbound.check_space(bytes.len(), &self.link.worker.outbound) {
+            let mut outbound = self.shared.outbound.lock();
+            if let Err(error) = outbound.check_space(bytes.len(), &self.shared.worker.outbound) {
                 if let (SendError::Full, Some(waker)) = (error, waker) {
                     outbound.add_waker(waker);
                 }
@@ -61,17 +64,17 @@ impl ByteSender {
             }
             enqueue(&mut outbound, &[], bytes.clone())
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Ready when `len` more bytes may be queued.
+    /// Waits until `len` more bytes can be queued.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.link.outbound.lock();
-        match outbound.check_space(len, &self.link.worker.outbound) {
+        let mut outbound = self.shared.outbound.lock();
+        match outbound.check_space(len, &self.shared.worker.outbound) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -80,42 +83,41 @@ impl ByteSender {
         }
     }
 
-    /// Whether `len` more bytes may be queued now.
+    /// Checks that `len` more bytes can be queued now.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.link.outbound.lock().check_space(len, &self.link.worker.outbound)
+        self.shared.outbound.lock().check_space(len, &self.shared.worker.outbound)
     }
 
     /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
-    /// may be queued now, and appends no more than that.
+    /// can be queued now, and must append no more than that.
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send); `encode` has then not run.
+    /// As [`try_send`](Self::try_send); `encode` is then not called.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space(len, &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space(len, &self.shared.worker.outbound)?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Lets `encode` append to the pending outbound bytes, whatever the mark: for what must not wait, and for what
-    /// [`poll_ready`](Self::poll_ready) allowed. `encode` runs under the queue's lock: it only encodes, and only
-    /// appends.
+    /// Lets `encode` append to the pending outbound bytes, regardless of the high mark: for bytes that must not wait,
+    /// or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
     ///
     /// # Errors
-    /// As [`send`](Self::send); `encode` has then not run.
+    /// As [`send`](Self::send); `encode` is then not called.
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
+            let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
             outbound.append(encode)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
@@ -125,94 +127,94 @@ impl ByteSender {
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
-            outbound.check_space(head.len() + payload.len(), &self.link.worker.outbound)?;
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space(head.len() + payload.len(), &self.shared.worker.outbound)?;
             enqueue(&mut outbound, head, payload)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Appends `head` by copy (below [`COPY_BYTES_MAX`] `payload` too), and `payload` by reference.
+    /// Appends `head` by copy and `payload` by reference, or by copy up to [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX).
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
         let schedule = {
-            let mut outbound = self.link.outbound.lock();
+            let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
             enqueue(&mut outbound, head, payload)
         };
-        self.link.tell(schedule);
+        self.shared.notify(schedule);
         Ok(())
     }
 
-    /// Appends the last bytes: every later send, from whatever thread, fails with [`SendError::Finished`]. Wakes the
-    /// task that waits in [`Connection::poll_receive`](crate::Connection::poll_receive), which finds [`is_finished`](Self::is_finished) true: a peer that
-    /// does not answer the last bytes is waited for by nobody but it.
+    /// Appends the last bytes: every later send, from any thread, fails with [`SendError::Finished`]. Wakes the task
+    /// that waits in [`Connection::poll_receive`](crate::Connection::poll_receive); it finds
+    /// [`is_finished`](Self::is_finished) true and decides how long to wait for the peer's answer.
     ///
     /// # Errors
-    /// As [`send`](Self::send): of several callers exactly one succeeds.
+    /// As [`send`](Self::send). Of several callers exactly one succeeds.
     pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let (schedule, waiting) = self.link.end_outbound(|outbound| {
+        let (schedule, waiting) = self.shared.end_outbound(|outbound| {
             outbound.check_open()?;
-            // The append schedules; finishing adds nothing to tell.
+            // The append decides about the wake; finishing adds nothing.
             let schedule = outbound.append(encode);
             let _ = outbound.finish(false);
             Ok((schedule, outbound.take_wakers()))
         })?;
-        self.link.tell(schedule);
-        // From now on the reader may have less patience; the locks are never held together.
-        let reader = self.link.take_reader(&mut self.link.inbound.lock());
+        self.shared.notify(schedule);
+        // The reader may now wait with another timeout. The two locks are never held together.
+        let reader = self.shared.take_reader(&mut self.shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
 
-    /// Waits until everything accepted so far is in the kernel's hands, whatever other senders queue meanwhile.
+    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
     pub async fn flush(&self) -> Result<(), SendError> {
-        let end = self.link.outbound.lock().accepted_end();
+        let end = self.shared.outbound.lock().accepted_end();
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
-    /// Ready when nothing is queued. Unlike [`flush`](Self::flush) it waits for what is queued meanwhile, too.
+    /// Waits until nothing is queued. Unlike [`flush`](Self::flush) it also waits for bytes queued meanwhile.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let end = self.link.outbound.lock().accepted_end();
+        let end = self.shared.outbound.lock().accepted_end();
         self.poll_sent(cx, end)
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
-        match self.link.outbound.lock().check_sent(end, cx.waker()) {
+        match self.shared.outbound.lock().check_sent(end, cx.waker()) {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
     }
 
-    /// Shuts the sending side down (FIN) after everything queued; receiving goes on. Later sends fail with
+    /// Shuts the sending side down (FIN) after all queued bytes; receiving continues. Later sends fail with
     /// [`SendError::Finished`].
     pub fn shutdown_write(&self) {
-        let (schedule, waiting) = self.link.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
-        self.link.tell(schedule);
+        let (schedule, waiting) = self.shared.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
+        self.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Ends the connection at once: what is queued is dropped and the peer sees a reset.
+    /// Resets the connection at once. Queued bytes are dropped.
     pub fn abort(&self) {
-        self.link.post(Command::Close(self.link.key, CloseMode::Abort(CloseCause::Aborted)));
+        self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// Wakes `waker` once the connection is closed, and at once if it is; each call adds one, until then.
+    /// Wakes `waker` once the connection is closed, or at once if it already is. Each call adds a waker.
     ///
-    /// Closed is a connection that failed, was aborted, or has ended in order: then everything has been sent, and the peer's
-    /// FIN has come or was waited for long enough.
+    /// A connection is closed when it has failed, was aborted, or has ended in order: everything was sent, and the
+    /// peer's FIN arrived or the linger timeout passed.
     pub fn wake_when_closed(&self, waker: &Waker) {
-        let waits = self.link.outbound.lock().wake_at_close(waker);
+        let waits = self.shared.outbound.lock().wake_at_close(waker);
         if !waits {
             waker.wake_by_ref();
         }
@@ -220,51 +222,36 @@ impl ByteSender {
 
     /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        let link = &self.link;
-        link.set_deadline(&link.deadlines.write, deadline.map_or(NEVER, |d| link.worker.clock.tick_of(d)));
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
-    /// The timers of this connection's worker.
+    /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.link.worker))
+        Timer::new(Arc::clone(&self.shared.worker))
     }
 
-    /// Whether bytes may still be queued, space aside.
+    /// Checks that bytes can still be queued, regardless of space.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn check_open(&self) -> Result<(), SendError> {
-        self.link.outbound.lock().check_open()
+        self.shared.outbound.lock().check_open()
     }
 
-    /// Whether the connection takes no more bytes: it is finished or closed.
+    /// Returns whether the sending side is finished or closed.
     pub fn is_finished(&self) -> bool {
-        self.link.is_finished()
+        self.shared.is_finished()
     }
 
-    /// Bytes accepted and not yet in the kernel's hands.
+    /// Returns the number of bytes accepted and not yet taken by the kernel.
     pub fn outbound_bytes(&self) -> usize {
-        self.link.outbound.lock().bytes()
+        self.shared.outbound.lock().bytes()
     }
 }
 
 impl fmt::Debug for ByteSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByteSender").field("key", &self.link.key).finish()
+        f.debug_struct("ByteSender").field("key", &self.shared.key).finish()
     }
-}
-
-/// Payloads up to this size are copied into the pending bytes: one contiguous send costs less than a vectored one.
-pub const COPY_BYTES_MAX: usize = 4096;
-
-/// Queues `head` by copy and `payload` by whichever way costs less.
-pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
-    if payload.len() > COPY_BYTES_MAX {
-        return outbound.append_shared(head, payload);
-    }
-    outbound.append(|tail| {
-        tail.reserve(head.len() + payload.len());
-        tail.extend_from_slice(head);
-        tail.extend_from_slice(&payload);
-    })
 }

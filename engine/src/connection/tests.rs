@@ -1,15 +1,14 @@
-//! Reading, waiting and giving way, with the worker played by the test.
+//! Reading, waiting and yielding; the test plays the worker.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
 use super::*;
-use crate::shared::inbound::InboundMarks;
-use crate::shared::mailbox::{Mailbox, Signal};
-use crate::shared::outbound::OutboundMarks;
-use crate::shared::{Clock, ConnKey, WorkerShared};
-use crate::stats::Counters;
+use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::key::ConnKey;
+use crate::shared::signal::Signal;
+use crate::shared::worker_shared::WorkerShared;
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -22,29 +21,23 @@ impl Wake for Wakes {
 
 fn connection() -> Connection {
     let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
-    let worker = Arc::new(WorkerShared {
-        index: 0,
-        mailbox: Mailbox::new(Signal::new(|| {})),
-        clock: Clock::new(Instant::now()),
-        inbound: InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 },
-        outbound: OutboundMarks { bytes_high: 1000, bytes_low: 100 },
-        counters: Counters::default(),
-        ended: AtomicBool::new(false),
-    });
+    let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
+    let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
+    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound);
     Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 
-/// What the worker does with a received chunk.
+/// Does what the worker does with a received chunk.
 fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
-    let link = connection.link();
-    let mut inbound = link.inbound.lock();
+    let shared = connection.shared();
+    let mut inbound = shared.inbound.lock();
     inbound.push(Chunk::from(vec![0; bytes]));
-    link.take_reader(&mut inbound)
+    shared.take_reader(&mut inbound)
 }
 
-/// A reader is woken for each arrival however often it was pending, and whichever task it waits in.
+/// A reader is woken for each arrival, however often and in whichever task it was pending.
 #[test]
-fn a_quiet_reader_is_woken_where_it_polled_last() {
+fn a_parked_reader_is_woken_where_it_polled_last() {
     let mut connection = connection();
     let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
     let wakers = wakes.clone().map(Waker::from);
@@ -57,20 +50,20 @@ fn a_quiet_reader_is_woken_where_it_polled_last() {
         assert_eq!(wakes[1].0.load(Ordering::Relaxed), round);
         assert!(connection.poll_receive(&mut Context::from_waker(&wakers[1])).is_ready());
     }
-    // With the last chunk taken it already waits: here for the end of the stream, without another poll.
-    let link = connection.link();
-    link.inbound.lock().finish(End::Eof);
-    link.take_reader(&mut link.inbound.lock()).expect("the reader waits").wake();
+    // With the last chunk taken it already waits, here for the end of the stream, without another poll.
+    let shared = connection.shared();
+    shared.inbound.lock().finish(End::Eof);
+    shared.take_reader(&mut shared.inbound.lock()).expect("the reader waits").wake();
     assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
 }
 
 #[test]
-fn a_quiet_reader_sees_its_deadline() {
+fn a_parked_reader_sees_its_deadline() {
     let mut connection = connection();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connection.poll_receive(&mut cx).is_pending());
     connection.set_read_deadline(Some(Instant::now()));
-    connection.link().worker.clock.set(Duration::from_secs(1));
+    connection.shared().worker.clock.set(Duration::from_secs(1));
     assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
 }
 
@@ -91,31 +84,31 @@ fn taken_bytes_keep_at_most_twice_their_size() {
     let bytes: Vec<u8> = (0..100).collect();
     assert!(take(&bytes, 0..100));
     assert!(take(&bytes, 50..100));
-    assert!(!take(&bytes, 51..100), "most of the memory would be of no use");
+    assert!(!take(&bytes, 51..100), "most of the memory would be wasted");
     assert!(!take(&bytes, 0..99), "the rest is still to be read");
     assert!(!take(&bytes, 100..100));
 }
 
-/// A peer that is always ahead of its reader must not keep the reader's thread.
+/// A peer that is always ahead of its reader must not monopolize the reader's thread.
 #[test]
-fn a_reader_that_never_waits_gives_way() {
+fn a_reader_that_never_waits_yields() {
     let mut connection = connection();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
-    let (mut taken, mut gave_way) = (0, 0);
+    let (mut taken, mut yielded) = (0, 0);
     while taken < 100 {
         arrive(&connection, 10);
         match connection.poll_receive(&mut cx) {
             Poll::Ready(chunk) => taken += chunk.unwrap().map_or(0, |_| 1),
             Poll::Pending => {
-                gave_way += 1;
-                assert_eq!(wakes.0.load(Ordering::Relaxed), gave_way, "it comes back by itself");
+                yielded += 1;
+                assert_eq!(wakes.0.load(Ordering::Relaxed), yielded, "it comes back by itself");
             }
         }
     }
-    assert_eq!(gave_way, (100 - 1) / 8);
-    // Giving way lost nothing: what was pushed meanwhile is there, and then the reader waits.
+    assert_eq!(yielded, (100 - 1) / 8);
+    // Yielding lost nothing: the reader gets what was pushed meanwhile, and then waits.
     while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
     let woken = wakes.0.load(Ordering::Relaxed);
     assert!(connection.poll_receive(&mut cx).is_pending());

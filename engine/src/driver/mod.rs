@@ -1,58 +1,46 @@
-//! The seam between a worker and what moves its bytes.
+//! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are three: `uring` (a ring per worker), `threads` (std sockets, two blocking
-//! threads a connection; portable) and, in tests, `sim` (scripted peers, seeded faults, fake time).
+//! a list that it then processes. There are three: `uring` (a ring per worker), `threads` (std sockets with two
+//! blocking threads per connection; portable) and, in tests, `sim` (scripted peers, seeded faults, fake time).
 //!
-//! Contract, the same for all:
-//! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it completes;
+//! Contract of all drivers:
+//! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
+//!   completes;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
-//!   receive ends with exactly one event that says so (`more == false`, or `ReceiveEnded`);
-//! - events of a connection carry its key; after `Closed` no event carries it again, and only then is its index reused.
+//!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
+//! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-
-use crate::error::Address;
-use crate::shared::ConnKey;
+use crate::address::Address;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
+pub(crate) mod listener;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
-#[cfg(target_os = "linux")]
-mod tcp_info;
+pub(crate) mod tcp_info;
 pub(crate) mod threads;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 
-#[cfg(target_os = "linux")]
-pub(crate) use tcp_info::read as tcp_info;
-
-/// See [`Connection::tcp_info`](crate::Connection::tcp_info).
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn tcp_info(_socket: &SockRef<'_>) -> io::Result<crate::connection::tcp_info::TcpInfo> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// A task to be run on a connection's socket, or told why it cannot be.
-pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;
-
-/// What happened, in the order in which the driver saw it.
+/// Something that happened. Events come in the order in which the driver saw them.
 pub(crate) enum Event {
-    /// A connection was accepted into slot `index`; its addresses are known.
+    /// A connection was accepted and its addresses are known.
     Accepted(Box<Accepted>),
-    /// Accepting failed or ended; the worker decides when to arm it again.
+    /// Accepting failed or ended. The worker decides when to arm it again.
     AcceptEnded { listener: usize, error: Option<io::Error> },
-    /// Bytes were received. Without `more` the receive is over, because of its budget or the driver's habits.
+    /// Bytes were received. Without `more` the receive is over, because of its budget or for reasons of the driver.
     Received { key: ConnKey, data: Received, more: bool },
     /// The receive is over without bytes.
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
-    /// The send is over: all of its batch has left, or the connection failed.
+    /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
@@ -65,80 +53,88 @@ pub(crate) struct Accepted {
     pub(crate) local: Address,
 }
 
-/// Received bytes, still with the driver where that is a ring.
+/// Received bytes, in a buffer of the driver or in owned memory.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// `len` bytes in receive buffer `buffer`; the worker passes it back through [`Driver::view`] and one of
-    /// [`Driver::lease`] and [`Driver::recycle`].
-    #[cfg_attr(not(any(test, target_os = "linux")), expect(dead_code, reason = "only rings lend buffers"))]
+    /// `len` bytes in receive buffer `buffer`. The worker reads them with [`Driver::view`] and must pass this to either
+    /// [`Driver::lease`] or [`Driver::recycle`].
+    #[cfg_attr(not(any(test, target_os = "linux")), expect(dead_code, reason = "only rings have receive buffers"))]
     Buffer {
         buffer: u16,
-        /// It is one of the large ones.
+        /// It is a large buffer.
         large: bool,
         len: u32,
     },
     Owned(Vec<u8>),
 }
 
-/// Why a receive ended without bytes.
+/// The reason why a receive ended without bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceiveEnd {
     Eof,
-    /// No receive buffer was free. More bytes, or the end of stream, may be waiting.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings lend buffers"))]
+    /// No receive buffer was free. More bytes, or the end of the stream, may be waiting.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings have receive buffers"))]
     Starved,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings cancel"))]
     Cancelled,
     Failed(i32),
 }
 
-/// What a driver can do, found by probing.
+/// The capabilities of a driver, found by probing.
 #[derive(Clone, Debug)]
 pub(crate) struct Capabilities {
-    /// What runs, for people: "io_uring" and the features in use, or "std sockets".
+    /// The driver for logs: "io_uring" with the features in use, or "std sockets".
     pub(crate) summary: String,
-    /// A receive may be armed with a byte budget; else it is cancelled at the high mark.
+    /// Receives can be armed with a byte budget. Otherwise the worker cancels them at the high mark.
     pub(crate) receive_budget: bool,
-    /// Connections it can hold.
+    /// Maximum connections.
     pub(crate) connections_max: usize,
 }
 
-/// Moves the bytes of one worker's connections. See the module for the contract.
+/// The I/O backend of one worker. See the module for the contract.
 pub(crate) trait Driver {
     fn capabilities(&self) -> &Capabilities;
 
-    /// Ends the worker's sleep from other threads.
+    /// Returns the signal with which other threads end the worker's sleep.
     fn signal(&self) -> Arc<Signal>;
 
-    /// Time since the worker's epoch.
+    /// Returns the time since the worker's epoch.
     fn elapsed(&self) -> Duration;
 
-    /// Accepts on a listener, unless it does already; false if there is no slot for another connection now.
+    /// Arms accepting on a listener, unless it is armed. Returns false if there is no slot for another connection.
     fn arm_accept(&mut self, listener: usize) -> bool;
-    /// Stops accepting on every listener and closes them; each armed accept ends with an event.
+    /// Stops accepting and closes all listeners. Each armed accept ends with an event.
     fn close_listeners(&mut self);
 
+    /// Arms a receive, without end or with a budget of bytes.
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);
+    /// Cancels an armed receive. Data that completes meanwhile is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
 
+    /// Starts a send.
     fn send(&mut self, key: ConnKey, batch: SendBatch);
+    /// Sends FIN after the bytes sent so far.
     fn shutdown_write(&mut self, key: ConnKey);
-    /// Closes the socket, ending an armed receive without an event; with `reset`, at once and ending the send in flight.
+    /// Closes the socket. An armed receive ends without an event. With `reset` a send in flight ends too, and the peer
+    /// gets a reset.
     fn close(&mut self, key: ConnKey, reset: bool);
 
+    /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);
 
+    /// Returns the received bytes.
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8];
-    /// Takes the bytes over by reference if enough buffers are free, by copy otherwise.
+    /// Takes the bytes over, by lease if enough buffers are free, otherwise by copy.
     fn lease(&mut self, received: Received) -> Chunk;
+    /// Gives the buffer of received bytes back.
     fn recycle(&mut self, received: Received);
-    /// Receive buffers that are free for starved connections; when none is, the signal is raised once one comes back.
-    fn buffers_free(&mut self) -> usize;
+    /// Returns the number of free receive buffers. If there are none, the signal is raised once one is returned.
+    fn buffers_free_or_notify(&mut self) -> usize;
 
-    /// Starts what was asked for and waits until something completes, the signal is raised or `timeout` passes
-    /// (`None`: for ever; zero: does not wait), then appends what has completed.
+    /// Submits the queued operations, waits until something completes, the signal is raised or `timeout` passes (`None`
+    /// has no limit, zero does not wait), and appends the completed events.
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// Operations that have not ended; a worker ends only when there are none.
+    /// Returns the number of operations that have not ended. A worker ends only when there are none.
     fn in_flight(&self) -> usize;
 }

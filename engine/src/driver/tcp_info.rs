@@ -1,18 +1,48 @@
 //! The kernel's view of a TCP connection: `TCP_INFO` of tcp(7).
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::connection::tcp_info::TcpInfo;
+/// The state of a TCP connection as the kernel saw it at one moment (`TCP_INFO`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// Smoothed round-trip time.
+    pub round_trip: Duration,
+    /// Variance of the round-trip time.
+    pub round_trip_variance: Duration,
+    /// Time after which unacknowledged data is retransmitted.
+    pub retransmission_timeout: Duration,
+    /// Congestion window: segments that can be in transit at once.
+    pub congestion_window_segments: u32,
+    /// Size of a full segment in bytes.
+    pub segment_bytes: u32,
+    /// Segments sent and not yet acknowledged.
+    pub unacknowledged_segments: u32,
+    /// Segments considered lost and not yet retransmitted.
+    pub lost_segments: u32,
+    /// Total retransmitted segments.
+    pub retransmitted_segments_total: u32,
+    /// Time since data was last received, in milliseconds.
+    pub since_received: Duration,
+    /// Time since data was last sent, in milliseconds.
+    pub since_sent: Duration,
+}
 
+/// Reads the state of `socket` from the kernel.
+///
+/// # Errors
+/// `Unsupported` on systems other than Linux, and the errors of getsockopt(2).
+#[cfg(target_os = "linux")]
 pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and what it wrote to `len`; both
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which has that size, and their number to `len`; both
     // outlive the call, and the descriptor is open as long as `socket` is borrowed.
     let result = unsafe {
         libc::getsockopt(
@@ -26,7 +56,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: integers alone, all of which were set: to zero above, and as many as this kernel knows by it.
+    // SAFETY: all fields are integers, set to zero above and, as far as this kernel knows them, by the call.
     let info = unsafe { info.assume_init() };
     let micros = |micros: u32| Duration::from_micros(u64::from(micros));
     Ok(TcpInfo {
@@ -41,4 +71,10 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
         since_received: Duration::from_millis(u64::from(info.tcpi_last_data_recv)),
         since_sent: Duration::from_millis(u64::from(info.tcpi_last_data_sent)),
     })
+}
+
+/// Not supported on this system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read(_socket: &SockRef<'_>) -> io::Result<TcpInfo> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,8 +1,8 @@
-//! The std driver: blocking sockets, one thread that reads and one that writes for each connection, one that accepts for
-//! each listener. Nothing here is particular to one system.
+//! The std driver: blocking sockets, with a reading and a writing thread per connection and an accepting thread per
+//! listener. It is portable.
 //!
-//! The threads do what a ring's kernel side does: they take operations from channels and post [`Event`]s to the worker's
-//! mailbox. A blocked read or write is ended by shutting the socket down, so a receive cannot be cancelled alone; it
+//! The threads play the role of a ring's kernel side: they take operations from channels and post [`Event`]s to the
+//! worker's mailbox. Shutting the socket down ends a blocked read or write, so a receive cannot be cancelled alone; it
 //! always has a budget instead.
 
 use std::io::{self, IoSlice, Read, Write};
@@ -15,25 +15,27 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, SocketTask};
-use crate::engine::listener::Listener;
-use crate::error::Address;
-use crate::shared::ConnKey;
+use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received};
+use crate::address::Address;
+use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::{Mailbox, Signal};
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
+use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
-/// The most that one read takes.
+/// Maximum bytes of one read.
 const READ_BYTES_MAX: usize = 16 * 1024;
-/// How often a blocked write looks whether the connection is to be reset. Shutting the socket down would end the write
-/// at once, but with a FIN: the peer would take what it got for all there is.
+/// Interval at which a blocked write checks whether the connection is to be reset. Shutting the socket down would end
+/// the write at once, but with a FIN: the peer would mistake what it got for the whole.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
-/// Attempts to end a blocked accept, 5 ms apart: the first succeeds unless the listener cannot be reached at all.
+/// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
-/// The threads only move bytes between a socket and the heap.
+/// Stack size of the threads, which only move bytes between a socket and the heap.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What the threads post to their worker.
+/// A message from a thread to its worker.
 enum Post {
     Event(Event),
     Accepted(usize, Socket, SockAddr),
@@ -42,7 +44,7 @@ enum Post {
     Exited(ConnKey),
 }
 
-/// What the writing thread is to do.
+/// An operation for the writing thread.
 enum WriteOp {
     Send(SendBatch),
     Shutdown,
@@ -53,13 +55,13 @@ struct Slot {
     connection: Option<Io>,
 }
 
-/// The socket and the ways to its threads.
+/// The socket and the channels to its threads.
 struct Io {
     socket: Arc<Socket>,
-    /// `None` once the connection is closing: the threads end when their channels do.
+    /// `None` once the connection is closing. The threads end with their channels.
     channels: Option<(Sender<u64>, Sender<WriteOp>)>,
     threads: usize,
-    /// Ends a blocked write.
+    /// Set to end a blocked write.
     reset: Arc<AtomicBool>,
 }
 
@@ -84,7 +86,7 @@ pub(crate) struct ThreadsDriver {
 }
 
 impl ThreadsDriver {
-    /// A driver for the present thread.
+    /// Creates a driver for the current thread.
     pub(crate) fn new(connections_max: usize, listeners: Vec<Listener>, epoch: Instant) -> io::Result<Self> {
         let worker = thread::current();
         let posts = Arc::new(Mailbox::new(Signal::new(move || worker.unpark())));
@@ -151,7 +153,7 @@ impl ThreadsDriver {
             Post::Accepted(listener, socket, peer) => {
                 self.acceptors[listener].armed = false;
                 if self.acceptors[listener].permits.is_none() {
-                    // Closed meanwhile; most likely this is our own call to end the accept.
+                    // Closed meanwhile. Most likely this is our own connection that ends the accept.
                     return;
                 }
                 match self.open(socket, &peer) {
@@ -159,7 +161,7 @@ impl ThreadsDriver {
                         events.push(accepted);
                         events.push(Event::AcceptEnded { listener, error: None });
                     }
-                    // EINVAL and the like on one socket: its peer has gone, the listener is well.
+                    // EINVAL and the like concern one socket: its peer has gone. The listener is fine.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         events.push(Event::AcceptEnded { listener, error: None });
                     }
@@ -186,7 +188,7 @@ impl ThreadsDriver {
         let started =
             self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, &reset, write_ops));
         if let Err(error) = started {
-            // The channels go with this scope, and with them a thread that did start; it names a generation of no one.
+            // Dropping the channels ends a thread that did start. Its posts name an unused generation.
             self.slots[index as usize].generation += 1;
             self.free.push(index);
             return Err(error);
@@ -229,7 +231,7 @@ impl ThreadsDriver {
         self.in_flight -= 1;
         if last {
             let slot = &mut self.slots[key.index as usize];
-            // The last reference: dropping it closes the socket.
+            // This is the last reference, so dropping it closes the socket.
             slot.connection = None;
             slot.generation += 1;
             self.free.push(key.index);
@@ -272,20 +274,20 @@ impl Driver for ThreadsDriver {
             let posts = Arc::clone(&self.posts);
             let ended = spawn("tidegate-unblock", move || unblock_accept(&exited, address.as_ref(), &posts));
             if let Err(error) = ended {
-                log::error!("cannot end a listener's thread: {error}");
+                log::error!("cannot stop a listener's thread: {error}");
             }
         }
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
         if let Some((budgets, _)) = self.channels(key) {
-            // The thread cannot have ended before its channel.
+            // The thread outlives its channel.
             let _ = budgets.send(budget.map_or(u64::MAX, u64::from));
         }
     }
 
     fn cancel_receive(&mut self, _key: ConnKey) {
-        // The receive ends at its budget.
+        // Not needed: the receive ends at its budget.
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
@@ -306,11 +308,11 @@ impl Driver for ThreadsDriver {
             return;
         }
         if reset {
-            // Not known for Unix-domain sockets, which have no reset to send.
+            // Fails on Unix-domain sockets, which have no reset.
             let _ = io.socket.set_linger(Some(Duration::ZERO));
             io.reset.store(true, Ordering::Relaxed);
         }
-        // Ends a blocked read; an error says that the peer has ended it already. A blocked write sees `reset`.
+        // Ends a blocked read; an error means that the peer has already ended it. A blocked write sees `reset`.
         let half = if reset { Shutdown::Read } else { Shutdown::Both };
         let _ = io.socket.shutdown(half);
     }
@@ -338,14 +340,14 @@ impl Driver for ThreadsDriver {
 
     fn recycle(&mut self, _received: Received) {}
 
-    fn buffers_free(&mut self) -> usize {
+    fn buffers_free_or_notify(&mut self) -> usize {
         usize::MAX
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut taken = std::mem::take(&mut self.taken);
         self.posts.take(&mut taken);
-        // The worker announced its sleep before it called: a post that came after the look above unparks.
+        // The worker announced its sleep before this call, so a post after the check above unparks it.
         if taken.is_empty() && timeout != Some(Duration::ZERO) {
             match timeout {
                 None => thread::park(),
@@ -379,8 +381,8 @@ fn accept_loop(index: usize, listener: &Listener, permitted: &Receiver<()>, post
     }
 }
 
-/// Connects to the listener until its thread has noticed: there is no portable way to interrupt an accept. A listener
-/// that cannot be reached (its path was removed) is given up, and its thread left behind.
+/// Connects to the listener until its thread has noticed, because an accept cannot be interrupted portably. Gives up on
+/// an unreachable listener (its path was removed) and leaves its thread behind.
 fn unblock_accept(exited: &AtomicBool, address: Option<&SockAddr>, posts: &Mailbox<Post>) {
     let target = address.map(reachable);
     for _ in 0..UNBLOCK_ATTEMPTS_MAX {
@@ -395,12 +397,12 @@ fn unblock_accept(exited: &AtomicBool, address: Option<&SockAddr>, posts: &Mailb
         thread::park_timeout(Duration::from_millis(5));
     }
     if !exited.swap(true, Ordering::AcqRel) {
-        log::warn!("a listener could not be reached to end it; its thread is left behind");
+        log::warn!("a listener is unreachable, so its thread cannot be stopped and is left behind");
         posts.post(Post::AcceptExited);
     }
 }
 
-/// An address under which a listener bound to `address` is reached from here.
+/// Returns an address under which a listener bound to `address` is reachable from this host.
 fn reachable(address: &SockAddr) -> SockAddr {
     match address.as_socket() {
         Some(bound) if bound.ip().is_unspecified() => {

@@ -1,37 +1,27 @@
-//! Starting and ending: listeners, worker threads, handler threads.
+//! Starting an engine: settings, listeners, workers and handler threads.
 
-pub(crate) mod listener;
 pub(crate) mod running;
+mod threads;
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crate::address::Address;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
-use crate::driver::threads::ThreadsDriver;
-use crate::driver::{Capabilities, Driver};
+use crate::driver::listener::{self, Binding, Listener, Options};
 use crate::engine::running::{Running, WorkerHandle};
-use crate::error::{Address, ConfigError, Error};
-use crate::executor::{Executor, RunQueue, Start};
-use crate::shared::mailbox::{Mailbox, Signal};
-use crate::shared::{Clock, WorkerShared};
-use crate::shutdown::{Shutdown, ShutdownReport};
-use crate::stats::Counters;
-use crate::time;
-use crate::util::biased_lock;
-use crate::worker::Worker;
-use listener::{Binding, Listener, Options};
+use crate::engine::threads::{WorkerSetup, spawn_handler_thread};
+use crate::error::{ConfigError, Error};
+use crate::executor::{RunQueue, Start};
+use crate::shutdown::Shutdown;
 
-/// An engine being put together: its settings and what it listens on.
+/// An engine before its start: settings and listening addresses.
 ///
 /// ```no_run
 /// use tidegate_engine::{Config, Engine};
@@ -56,13 +46,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with these settings, checked at [`start`](Self::start).
+    /// Creates an engine with these settings. They are checked at [`start`](Self::start).
     pub fn new(config: Config) -> Self {
         Self { config, bindings: Vec::new() }
     }
 
-    /// Listens on a TCP address (all that it resolves to); port 0 asks for a free one. May be called several times.
-    /// `[::]` serves IPv4 too.
+    /// Listens on a TCP address (on all addresses it resolves to). Port 0 selects a free port; `[::]` also serves IPv4.
+    /// Can be called several times.
     ///
     /// # Errors
     /// [`Error::Listen`] if the address does not resolve. Binding happens at [`start`](Self::start).
@@ -71,28 +61,28 @@ impl Engine {
         Ok(self)
     }
 
-    /// Listens on a Unix-domain socket made at `path`, which must not exist.
+    /// Listens on a Unix-domain socket created at `path`, which must not exist.
     ///
     /// # Errors
-    /// [`Error::Listen`] if it cannot be made.
+    /// [`Error::Listen`] if the socket cannot be created.
     #[cfg(unix)]
     pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         self.bindings.push(listener::unix(path.as_ref())?);
         Ok(self)
     }
 
-    /// Listens on a socket that was bound elsewhere (systemd socket activation, a parent process); the workers share it.
+    /// Listens on a socket bound elsewhere (by systemd socket activation or a parent process). The workers share it.
     #[must_use]
     pub fn listen_inherited(mut self, listener: TcpListener) -> Self {
         self.bindings.push(listener::inherited(listener));
         self
     }
 
-    /// Starts the workers. `handler` is called on a handler thread for every accepted connection; the future it returns
+    /// Starts the workers. `handler` is called on a handler thread for every accepted connection. The returned future
     /// stays on that thread and need not be `Send`.
     ///
     /// # Errors
-    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the engine asked for cannot be had.
+    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the requested engine is unavailable.
     pub fn start<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(Connection) -> F + Send + Sync + 'static,
@@ -102,7 +92,7 @@ impl Engine {
             return Err(Error::NoListener);
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
-            // The call itself is the application's code: a panic in it drops the connection, like one in the future.
+            // A panic in the call drops the connection, like a panic in the future.
             if let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
                 queue.spawn(future);
             }
@@ -111,20 +101,7 @@ impl Engine {
     }
 }
 
-/// What a worker's thread reports once it is set up.
-struct Ready {
-    shared: Arc<WorkerShared>,
-    capabilities: Capabilities,
-    handler: Option<HandlerThread>,
-}
-
-/// A handler thread's queue, and the news of its end.
-pub(crate) struct HandlerThread {
-    pub(crate) queue: Arc<RunQueue>,
-    pub(crate) ended: Receiver<()>,
-}
-
-/// The start, step by step.
+/// The steps of a start.
 struct Starting {
     checked: Arc<Checked>,
     kind: EngineKind,
@@ -182,7 +159,7 @@ impl Starting {
             let (thread, mut ready) = match setup.spawn(listeners) {
                 Ok(started) => started,
                 Err(error) => {
-                    // What was started so far is of no use alone.
+                    // The threads started so far are of no use alone.
                     running.handlers = handlers;
                     running.shutdown(Shutdown::immediate());
                     return Err(error);
@@ -192,7 +169,7 @@ impl Starting {
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
-                shared: ready.shared,
+                worker_shared: ready.worker_shared,
                 connections_max: ready.capabilities.connections_max,
             });
         }
@@ -218,7 +195,7 @@ impl Starting {
     }
 }
 
-/// Settles what `Auto` means here, with one line where that is not io_uring.
+/// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
     if config.engine == EngineKind::Std {
         return Ok(EngineKind::Std);
@@ -235,160 +212,10 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 
 #[cfg(target_os = "linux")]
 fn uring_check(config: &Config) -> Result<(), String> {
-    crate::driver::uring::check(&config.uring).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
-        Some(libc::ENOSYS) => format!("this kernel has no usable io_uring (5.11 or later is needed): {error}"),
-        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
-        _ => format!("io_uring_setup failed: {error}"),
-    })
+    crate::driver::uring::check(&config.uring)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn uring_check(_config: &Config) -> Result<(), String> {
-    Err("io_uring is particular to Linux".to_owned())
-}
-
-/// What a worker's thread takes with it.
-struct WorkerSetup {
-    index: usize,
-    kind: EngineKind,
-    epoch: Instant,
-    checked: Arc<Checked>,
-    start: Arc<Start>,
-    /// The handler threads that all workers share, if the placement has such.
-    queues: Vec<Arc<RunQueue>>,
-}
-
-pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
-
-impl WorkerSetup {
-    fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, Ready), Error> {
-        let (ready, report) = channel();
-        let name = format!("tidegate-worker-{}", self.index);
-        let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
-        let thread = thread.map_err(Error::Worker)?;
-        match report.recv() {
-            Ok(Ok(ready)) => Ok((thread, ready)),
-            Ok(Err(error)) => Err(Error::Worker(error)),
-            Err(_) => Err(Error::Worker(io::Error::other("a worker's thread ended while it was set up"))),
-        }
-    }
-
-    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<Ready>>) -> io::Result<ShutdownReport> {
-        if self.checked.config.pin {
-            pin(self.index);
-        }
-        let connections_max = self.checked.config.connections_max;
-        match self.kind {
-            #[cfg(target_os = "linux")]
-            EngineKind::Uring | EngineKind::Auto => {
-                use crate::driver::uring::UringDriver;
-                let uring = &self.checked.config.uring;
-                let count = listeners.len();
-                let driver = UringDriver::new(uring, connections_max, listeners, self.epoch);
-                self.serve(driver, count, ready)
-            }
-            _ => {
-                let count = listeners.len();
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch);
-                self.serve(driver, count, ready)
-            }
-        }
-    }
-
-    fn serve<D: Driver>(
-        self,
-        driver: io::Result<D>,
-        listeners: usize,
-        ready: &Sender<io::Result<Ready>>,
-    ) -> io::Result<ShutdownReport> {
-        let driver = match driver {
-            Ok(driver) => driver,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
-            }
-        };
-        let shared = Arc::new(WorkerShared {
-            index: self.index,
-            mailbox: Mailbox::new(driver.signal()),
-            clock: Clock::new(self.epoch),
-            inbound: self.checked.inbound,
-            outbound: self.checked.outbound,
-            counters: Counters::default(),
-            ended: AtomicBool::new(false),
-        });
-        time::enter(&shared);
-        let capabilities = driver.capabilities().clone();
-        let (queues, inline, handler) = match self.handlers(&driver.signal()) {
-            Ok(handlers) => handlers,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
-            }
-        };
-        let config = Arc::new(self.checked.config.clone());
-        let worker = Worker::new(driver, Arc::clone(&shared), config, listeners, queues, inline);
-        let _ = ready.send(Ok(Ready { shared, capabilities, handler }));
-        worker.run()
-    }
-
-    /// The queues of this worker's handlers, and who runs them.
-    #[expect(clippy::type_complexity, reason = "used once, named by its parts")]
-    fn handlers(
-        &self,
-        signal: &Arc<Signal>,
-    ) -> io::Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>)> {
-        Ok(match self.checked.config.placement {
-            HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
-            HandlerPlacement::Inline => {
-                // Of a connection's handler and its worker neither is ever on another thread.
-                biased_lock::claim();
-                let queue = RunQueue::new(Arc::clone(signal));
-                let executor = Executor::new(Arc::clone(&queue), Arc::clone(&self.start));
-                (vec![queue], Some(executor), None)
-            }
-            HandlerPlacement::SameCore => {
-                let core = self.checked.config.pin.then_some(self.index);
-                let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, core, false, &self.start).map_err(io::Error::other)?;
-                (vec![Arc::clone(&thread.queue)], None, Some(thread))
-            }
-        })
-    }
-}
-
-fn spawn_handler_thread(
-    name: &str,
-    core: Option<usize>,
-    wakes_at_once: bool,
-    start: &Arc<Start>,
-) -> Result<HandlerThread, Error> {
-    let (queue_out, queue_in) = channel();
-    let (ended_out, ended) = channel();
-    let start = Arc::clone(start);
-    let body = move || {
-        if let Some(core) = core {
-            pin(core);
-        }
-        let current = thread::current();
-        let queue = RunQueue::new(Signal::new(move || current.unpark()));
-        let executor = Executor::new(Arc::clone(&queue), start);
-        let _ = queue_out.send(queue);
-        executor.run(wakes_at_once);
-        drop(ended_out);
-    };
-    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
-    let queue = queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended at its start")))?;
-    Ok(HandlerThread { queue, ended })
-}
-
-/// Pins the present thread to a core, counted modulo those the process may use.
-fn pin(index: usize) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.get(index % cores.len().max(1))
-        && !core_affinity::set_for_current(*core)
-    {
-        log::warn!("cannot pin a thread to core {}", core.id);
-    }
+    Err("io_uring needs Linux 6.1".to_owned())
 }

@@ -1,8 +1,7 @@
-//! Messages kept for connections whose outbound queue has no space for them.
+//! Messages kept for a connection whose outbound queue has no space for them.
 //!
-//! A slow member that is to have the newest messages, not all of them, gets them from here as its queue empties: the
-//! oldest goes first, and goes lost when there are too many; a newer message may take the place of an older one of its
-//! key.
+//! A slow member that wants the newest messages, not all of them, gets them from here as its queue empties, oldest
+//! first. If there are too many, the oldest is dropped. A newer message can replace an older one with the same key.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,17 +9,17 @@ use bytes::Bytes;
 
 use super::members::MembershipId;
 
-/// What is kept for one connection.
+/// The messages kept for one connection.
 #[derive(Default)]
 pub(crate) struct Backlog {
     messages: VecDeque<Message>,
-    /// How many were taken from the front in all: places count from the first that was ever kept.
+    /// Total messages taken from the front: places count from the first message ever kept.
     taken: u64,
     places: HashMap<Key, u64>,
     bytes: usize,
 }
 
-/// What a message is about, and the membership it came by: other fan-outs may mean something else by the same name.
+/// The key of a message with its membership: other fan-outs can use the same key for something else.
 pub(crate) type Key = (MembershipId, Bytes);
 
 struct Message {
@@ -29,18 +28,18 @@ struct Message {
     queue_bytes_max: usize,
 }
 
-/// The bounds of what is kept.
+/// The bounds of a backlog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BacklogBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
-    /// Bytes that may be queued when a message leaves from here.
+    /// Bytes that may be queued when a message moves to the queue.
     pub(crate) queue_bytes_max: usize,
 }
 
 impl Backlog {
-    /// Keeps a message: in the place of an older one of its key, or as the newest.
-    pub(crate) fn keep(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
+    /// Keeps a message, in place of an older one with the same key or as the newest.
+    pub(crate) fn push(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
             self.bytes = self.bytes - older.bytes.len() + bytes.len();
@@ -59,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// The oldest, and the bytes that may be queued with it.
+    /// Returns the oldest message, and the bytes that may be queued with it.
     pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
         self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
     }
@@ -80,53 +79,53 @@ mod tests {
 
     const BOUNDS: BacklogBounds = BacklogBounds { messages_max: 3, bytes_max: 10, queue_bytes_max: 100 };
 
-    fn contents(kept: &mut Backlog) -> Vec<Bytes> {
+    fn contents(backlog: &mut Backlog) -> Vec<Bytes> {
         std::iter::from_fn(|| {
-            let first = kept.first();
-            kept.take_first();
+            let first = backlog.first();
+            backlog.take_first();
             first.map(|(bytes, _)| bytes)
         })
         .collect()
     }
 
     #[test]
-    fn the_oldest_goes_lost() {
-        let mut kept = Backlog::default();
+    fn the_oldest_message_is_dropped() {
+        let mut backlog = Backlog::default();
         for message in ["1", "2", "3", "4"] {
-            kept.keep(message.into(), None, BOUNDS);
+            backlog.push(message.into(), None, BOUNDS);
         }
-        assert_eq!(contents(&mut kept), ["2", "3", "4"]);
-        kept.keep("12345".into(), None, BOUNDS);
-        kept.keep("678901".into(), None, BOUNDS);
-        assert_eq!(contents(&mut kept), ["678901"], "bytes are bounded too");
-        kept.keep("a large one is kept alone".into(), None, BOUNDS);
-        assert_eq!(contents(&mut kept).len(), 1);
+        assert_eq!(contents(&mut backlog), ["2", "3", "4"]);
+        backlog.push("12345".into(), None, BOUNDS);
+        backlog.push("678901".into(), None, BOUNDS);
+        assert_eq!(contents(&mut backlog), ["678901"], "bytes are bounded too");
+        backlog.push("a large one is backlog alone".into(), None, BOUNDS);
+        assert_eq!(contents(&mut backlog).len(), 1);
     }
 
     #[test]
-    fn a_newer_message_takes_the_place_of_its_key() {
-        let mut kept = Backlog::default();
+    fn a_newer_message_replaces_the_one_with_its_key() {
+        let mut backlog = Backlog::default();
         let key = |key: &'static str| Some((0, Bytes::from(key)));
-        kept.keep("a1".into(), key("a"), BOUNDS);
-        kept.keep("b1".into(), key("b"), BOUNDS);
-        kept.keep("a2".into(), key("a"), BOUNDS);
-        assert_eq!(kept.first(), Some(("a2".into(), 100)));
-        kept.take_first();
-        kept.keep("a3".into(), key("a"), BOUNDS);
-        kept.keep("b2".into(), key("b"), BOUNDS);
-        kept.keep("c1".into(), key("c"), BOUNDS);
-        assert_eq!(contents(&mut kept), ["b2", "a3", "c1"]);
-        assert!(kept.places.is_empty() && kept.bytes == 0);
+        backlog.push("a1".into(), key("a"), BOUNDS);
+        backlog.push("b1".into(), key("b"), BOUNDS);
+        backlog.push("a2".into(), key("a"), BOUNDS);
+        assert_eq!(backlog.first(), Some(("a2".into(), 100)));
+        backlog.take_first();
+        backlog.push("a3".into(), key("a"), BOUNDS);
+        backlog.push("b2".into(), key("b"), BOUNDS);
+        backlog.push("c1".into(), key("c"), BOUNDS);
+        assert_eq!(contents(&mut backlog), ["b2", "a3", "c1"]);
+        assert!(backlog.places.is_empty() && backlog.bytes == 0);
     }
 
     #[test]
-    fn a_key_holds_within_its_fan_out() {
-        let mut kept = Backlog::default();
-        for (serial, message) in [(1, "a"), (2, "b")] {
-            kept.keep(message.into(), Some((serial, Bytes::from("key"))), BOUNDS);
+    fn a_key_applies_within_its_fan_out() {
+        let mut backlog = Backlog::default();
+        for (membership_id, message) in [(1, "a"), (2, "b")] {
+            backlog.push(message.into(), Some((membership_id, Bytes::from("key"))), BOUNDS);
         }
-        assert_eq!(kept.messages.len(), 2);
-        kept.keep("c".into(), Some((2, Bytes::from("key"))), BOUNDS);
-        assert_eq!(kept.messages.len(), 2);
+        assert_eq!(backlog.messages.len(), 2);
+        backlog.push("c".into(), Some((2, Bytes::from("key"))), BOUNDS);
+        assert_eq!(backlog.messages.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! The bound on what was published and is still on its way to the members.
+//! The bound on published messages in transit to the members.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Waker};
 use super::PublishError;
 use crate::util::sync::Mutex;
 
-/// Bounds the bytes published and not yet handed to every member, over all the [`FanOut`](super::FanOut)s it is given to,
-/// and tells when nothing is on its way any more. Cloning it gives another handle of the same.
+/// Bounds the bytes published and not yet handed to every member, over all [`FanOut`](super::FanOut)s that share it,
+/// and reports when nothing is in transit. Clones are handles to the same budget.
 ///
-/// Publishing never waits for a slow member, only for the workers to come round: the bound is reached by publishers that
-/// are faster than the workers. A message larger than the bound passes alone.
+/// Messages in transit wait for the workers, never for a slow member, so only publishers faster than the workers reach
+/// the bound. A message larger than the bound passes if nothing else is in transit.
 #[derive(Clone, Debug)]
 pub struct PublishBudget {
     bytes_max: usize,
@@ -22,17 +22,17 @@ struct State {
     bytes: usize,
     messages: usize,
     closed: bool,
-    /// Those who wait for space or for the end of what is on its way.
+    /// Wakers that wait for space or for the end of transit.
     wakers: Vec<Waker>,
 }
 
 impl PublishBudget {
-    /// At most `bytes_max` bytes on their way at once.
+    /// Creates a budget of `bytes_max` bytes in transit at once.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, state: Arc::default() }
     }
 
-    /// Ready when `len` more bytes may be published.
+    /// Waits until `len` more bytes can be published.
     ///
     /// # Errors
     /// [`PublishError::Closed`] after [`close`](Self::close).
@@ -47,7 +47,7 @@ impl PublishBudget {
         }
     }
 
-    /// From now on every publishing is refused; what is on its way goes on.
+    /// Refuses every further message. Messages in transit are still delivered.
     pub fn close(&self) {
         let wakers = {
             let mut state = self.state.lock();
@@ -57,12 +57,12 @@ impl PublishBudget {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Returns whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// Ready when nothing is on its way: every message published so far was handed to each of its members.
+    /// Waits until nothing is in transit: every message published so far was handed to each of its members.
     pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.messages == 0 {
@@ -72,7 +72,7 @@ impl PublishBudget {
         Poll::Pending
     }
 
-    /// Bytes on their way.
+    /// Returns the number of bytes in transit.
     pub fn bytes(&self) -> usize {
         self.state.lock().bytes
     }
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// What one message takes of the budget until it is dropped.
+/// The part of the budget that one message uses until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: PublishBudget,
@@ -117,7 +117,7 @@ impl Drop for Share {
             let mut state = self.budget.state.lock();
             state.bytes -= self.len;
             state.messages -= 1;
-            // In steps: woken for each message, a waiting publisher would run once for each.
+            // In steps, because otherwise a waiting publisher would run once for each message.
             if state.messages > 0 && state.bytes > self.budget.bytes_max / 2 {
                 return;
             }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_given_back_when_it_is_dropped() {
+    fn a_share_is_returned_when_it_is_dropped() {
         let budget = PublishBudget::new(100);
         let first = budget.take(60).unwrap();
         assert_eq!(budget.take(41).unwrap_err(), PublishError::Full);

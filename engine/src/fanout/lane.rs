@@ -1,31 +1,31 @@
-//! The way of a fan-out's members and messages to one worker.
+//! The path of a fan-out's members and messages to one worker.
 //!
-//! Whoever joins, leaves or publishes puts that into the lane's inbox; the first to do so while the lane rests tells the
-//! worker, once, whatever follows. The worker takes all of it when it comes round, and lets the lane rest only when it
-//! finds the inbox empty under its lock: nothing is left unseen.
+//! Joining, leaving and publishing put an op into the lane's inbox. The first op into a resting lane notifies the
+//! worker, once. The worker takes all ops in its tick, and lets the lane rest only when it finds the inbox empty under
+//! its lock, so no op is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::members::{Member, Members, MembershipId};
 use super::publication::Publication;
-use crate::shared::WorkerShared;
+use crate::shared::worker_shared::WorkerShared;
 use crate::util::sync::Mutex;
 
-/// What is asked of a lane.
+/// An operation on a lane.
 pub(super) enum Op {
     Join(Member),
     Leave(MembershipId),
     Publish(Arc<Publication>),
 }
 
-/// The members of one fan-out that one worker serves, and the way to them.
+/// The members of one fan-out that one worker serves, and their inbox.
 pub(crate) struct Lane {
     pub(super) worker: Arc<WorkerShared>,
     pub(super) inbox: Inbox<Op>,
-    /// The worker's own; it takes this while it has something to do with it.
+    /// The worker's side. The worker takes it for the time of a delivery.
     members: Mutex<Option<Box<Members>>>,
-    /// Members that have joined and have neither left nor been removed.
+    /// Current number of members.
     pub(super) present: AtomicUsize,
 }
 
@@ -34,8 +34,8 @@ impl Lane {
         Arc::new(Self { worker, inbox: Inbox::new(), members: Mutex::new(None), present: AtomicUsize::new(0) })
     }
 
-    /// Asks for something; true if the worker must be told.
-    pub(super) fn ask(&self, op: Op) -> bool {
+    /// Queues an op. Returns whether the worker must be notified.
+    pub(super) fn push(&self, op: Op) -> bool {
         self.inbox.push(op)
     }
 
@@ -47,17 +47,17 @@ impl Lane {
         self.present.load(Ordering::Relaxed)
     }
 
-    /// The worker begins to work for this lane.
+    /// Takes the members for a delivery.
     pub(crate) fn take_members(&self) -> Box<Members> {
         self.members.lock().take().unwrap_or_default()
     }
 
-    /// The worker has nothing to do for this lane any more.
+    /// Returns the members after a delivery.
     pub(crate) fn give_members(&self, members: Box<Members>) {
         *self.members.lock() = Some(members);
     }
 
-    /// No worker will come: lets everything go, and so answers those who wait.
+    /// Drops all ops and members, and so completes their receipts: the worker has ended.
     pub(crate) fn abandon(&self) {
         let mut ops = Vec::new();
         while self.inbox.take_or_rest(&mut ops) {
@@ -67,39 +67,39 @@ impl Lane {
     }
 }
 
-/// A queue that tells its consumer when it stops being at rest, and never between.
+/// A queue whose consumer is notified when it stops resting, and never in between.
 pub(super) struct Inbox<T>(Mutex<Waiting<T>>);
 
 struct Waiting<T> {
     items: Vec<T>,
-    /// The consumer was told and has not let the queue rest since.
-    told: bool,
+    /// The consumer was notified and has not let the queue rest since.
+    notified: bool,
 }
 
 impl<T> Inbox<T> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Waiting { items: Vec::new(), told: false }))
+        Self(Mutex::new(Waiting { items: Vec::new(), notified: false }))
     }
 
-    /// Queues an item; true if the consumer must be told.
+    /// Queues an item. Returns whether the consumer must be notified.
     pub(super) fn push(&self, item: T) -> bool {
         let mut waiting = self.0.lock();
         waiting.items.push(item);
-        !std::mem::replace(&mut waiting.told, true)
+        !std::mem::replace(&mut waiting.notified, true)
     }
 
-    /// Moves what is queued into `into`, which must be empty; there may be nothing.
+    /// Moves everything queued into `into`, which must be empty.
     pub(super) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());
         std::mem::swap(&mut self.0.lock().items, into);
     }
 
-    /// The same; false if there is nothing, and then the queue rests.
+    /// As [`take`](Self::take); if nothing is queued, lets the queue rest and returns false.
     pub(super) fn take_or_rest(&self, into: &mut Vec<T>) -> bool {
         debug_assert!(into.is_empty());
         let mut waiting = self.0.lock();
         if waiting.items.is_empty() {
-            waiting.told = false;
+            waiting.notified = false;
             return false;
         }
         std::mem::swap(&mut waiting.items, into);
@@ -111,39 +111,38 @@ impl<T> Inbox<T> {
 mod loom_tests {
     use super::*;
 
-    /// Two producers tell a consumer that lets the queue rest whenever it is empty: it gets all items, and is told
-    /// exactly as often as the queue had rested before an item came.
+    /// Two producers and a consumer that lets the queue rest whenever it is empty: the consumer gets all items.
     #[test]
     fn loom_no_item_stays_in_a_resting_inbox() {
         loom::model(|| {
             let inbox = Arc::new(Inbox::new());
-            let told = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+            let notified = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
             let producers: Vec<_> = (0..2)
                 .map(|item| {
-                    let (inbox, told) = (Arc::clone(&inbox), Arc::clone(&told));
+                    let (inbox, notified) = (Arc::clone(&inbox), Arc::clone(&notified));
                     loom::thread::spawn(move || {
                         if inbox.push(item) {
-                            told.fetch_add(1, Ordering::SeqCst);
+                            notified.fetch_add(1, Ordering::SeqCst);
                         }
                     })
                 })
                 .collect();
             let (mut seen, mut rests) = (Vec::new(), 0);
-            let mut work = |seen: &mut Vec<i32>| {
+            let work = |seen: &mut Vec<i32>| {
                 let mut items = Vec::new();
                 while inbox.take_or_rest(&mut items) {
                     seen.append(&mut items);
                 }
             };
-            // The consumer works once for each time it was told, as a worker does for each command.
-            if told.load(Ordering::SeqCst) > rests {
+            // The consumer works once per notification, as a worker does per command.
+            if notified.load(Ordering::SeqCst) > rests {
                 rests += 1;
                 work(&mut seen);
             }
             for producer in producers {
                 producer.join().unwrap();
             }
-            while told.load(Ordering::SeqCst) > rests {
+            while notified.load(Ordering::SeqCst) > rests {
                 rests += 1;
                 work(&mut seen);
             }

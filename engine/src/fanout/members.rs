@@ -1,47 +1,40 @@
-//! The members that one worker serves, and the walk over them.
+//! The members of a fan-out that one worker serves, and the walk over them.
 //!
-//! The walk goes in rounds. A round takes what is pending (small messages are joined into one buffer, so that a burst
-//! leaves with one send for each member) and hands it to member after member, in slices between which the worker does
-//! its other work. Who joins or leaves meanwhile changes nothing for the round: a member gets exactly the messages that
-//! were published between its joining and its leaving.
+//! The walk goes in rounds. A round takes the pending messages (small ones are joined into one buffer, so that a burst
+//! leaves with one send per member) and hands them to member after member, in slices between which the worker does its
+//! other work. Joining and leaving meanwhile does not affect the round: a member gets exactly the messages published
+//! between its joining and its leaving.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::backlog::Key;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
-use super::receipt::DeliveryReport;
-use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
-use crate::connection::sender::COPY_BYTES_MAX;
+use super::round::{Round, joinable};
+use super::{BacklogBounds, JoinOptions, MemberId};
 use crate::error::SendError;
 use crate::shared::ConnShared;
 use crate::util::prefetch::prefetch;
 
-/// Names one membership for ever.
+/// Identifies one membership for the life of the process.
 pub(super) type MembershipId = u64;
 
-/// Bytes joined into one buffer at most: what a member's socket takes at once.
-const ROUND_BYTES_MAX: usize = 64 * 1024;
-
-/// Messages of one round at most, so that its accounts stay small.
-const ROUND_MESSAGES_MAX: usize = 1024;
-
-/// So many members before its turn a connection's state is asked for: with very many members it is in no cache, and the
-/// wait for memory is as long as all else that the walk does for some of them.
+/// A connection's state is prefetched this many members ahead: with very many members it is in no cache, and waiting
+/// for memory takes as long as all other work on several members.
 const MEMBERS_AHEAD: usize = 8;
 
-/// Whether a membership still counts.
+/// Whether a membership has ended.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     ended: AtomicBool,
 }
 
 impl Presence {
-    /// The member has left or was removed, whichever comes first.
+    /// Ends the membership, when the member leaves or is removed, whichever comes first.
     pub(super) fn end(&self, lane: &Lane) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             lane.present.fetch_sub(1, Ordering::Relaxed);
@@ -55,77 +48,62 @@ impl Presence {
 
 /// One connection in one fan-out.
 pub(super) struct Member {
-    pub(super) link: Arc<ConnShared>,
+    pub(super) shared: Arc<ConnShared>,
     pub(super) id: MemberId,
-    pub(super) serial: MembershipId,
+    pub(super) membership_id: MembershipId,
     pub(super) options: JoinOptions,
     pub(super) presence: Arc<Presence>,
-    /// Numbers of the first message that it gets, and of the first that it does not.
-    from: u64,
-    to: u64,
+    /// Numbers of the first message it gets, and of the first it no longer gets.
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 impl Member {
-    pub(super) fn new(link: Arc<ConnShared>, id: MemberId, serial: MembershipId, options: JoinOptions) -> Self {
-        Self { link, id, serial, options, presence: Arc::default(), from: 0, to: u64::MAX }
+    pub(super) fn new(
+        shared: Arc<ConnShared>,
+        id: MemberId,
+        membership_id: MembershipId,
+        options: JoinOptions,
+    ) -> Self {
+        Self { shared, id, membership_id, options, presence: Arc::default(), from: 0, to: u64::MAX }
     }
 }
 
-/// What the worker does for its members.
+/// The operations of a worker on its members.
 pub(crate) trait HandOver {
-    /// Queues `bytes` for a connection, or says why not.
-    fn hand_over(&mut self, link: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
-    /// Whether something is kept for a connection.
-    fn has_kept(&self, link: &ConnShared) -> bool;
-    /// Keeps `bytes` for a connection until its queue has space.
-    fn keep(&mut self, link: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
-    /// Ends a connection at once.
-    fn abort(&mut self, link: &Arc<ConnShared>);
-    /// Queues the last bytes of a connection, whatever its mark.
-    fn finish(&mut self, link: &Arc<ConnShared>, last: &[u8]);
+    /// Queues `bytes` for a connection.
+    fn hand_over(&mut self, shared: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError>;
+    /// Returns whether a connection has a backlog.
+    fn has_backlog(&self, shared: &ConnShared) -> bool;
+    /// Adds `bytes` to the backlog of a connection.
+    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
+    /// Resets a connection.
+    fn abort(&mut self, shared: &Arc<ConnShared>);
+    /// Queues the last bytes of a connection, regardless of its mark.
+    fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]);
 }
 
-/// See the module.
+/// The members and pending messages. See the module.
 #[derive(Default)]
 pub(crate) struct Members {
     members: Vec<Member>,
     places: HashMap<MembershipId, usize>,
-    /// To be removed once they have got what they are to get.
+    /// Members to remove once they have got their last message.
     leaving: Vec<MembershipId>,
     pending: VecDeque<Arc<Publication>>,
-    /// Numbers of messages that begin a round. Who has left may be back before a round that is still for its former
-    /// membership: members are in no order, so one round may not be for both.
-    cuts: VecDeque<u64>,
-    /// The number of the next message to be published.
+    /// Numbers of messages that must begin a round. A connection can leave and rejoin before a round that its former
+    /// membership still gets. Members are unordered, so one round must not serve both memberships.
+    round_boundaries: VecDeque<u64>,
+    /// The number of the next message.
     next: u64,
     round: Option<Round>,
     ops: Vec<Op>,
 }
 
-struct Round {
-    publications: Vec<Arc<Publication>>,
-    /// All of them in one buffer, and where each ends.
-    bytes: Bytes,
-    ends: Vec<usize>,
-    /// Number of the first.
-    first: u64,
-    /// Members that one of them is not for.
-    excepted: Vec<MemberId>,
-    selective: bool,
-    /// It is one message, in several variants.
-    formed: bool,
-    /// The next member, and the first that joined too late.
-    at: usize,
-    until: usize,
-    /// Members that got the whole round.
-    whole: usize,
-    parts: Vec<DeliveryReport>,
-}
-
 impl Members {
-    /// Goes on for `budget` members at most, and takes what it used from it; false once there is nothing to do, and the
-    /// lane rests.
-    pub(crate) fn walk(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
+    /// Continues for at most `budget` members and subtracts those served from it. Returns false once there is nothing
+    /// to do and the lane rests.
+    pub(crate) fn deliver(&mut self, lane: &Lane, budget: &mut usize, worker: &mut impl HandOver) -> bool {
         loop {
             if self.round.is_none() && !self.begin_round(lane) {
                 return false;
@@ -136,7 +114,7 @@ impl Members {
                 }
                 *budget -= 1;
                 if let Some(soon) = self.members.get(index + MEMBERS_AHEAD) {
-                    prefetch(&*soon.link);
+                    prefetch(&*soon.shared);
                 }
                 self.serve(index, lane, worker);
                 if let Some(round) = &mut self.round {
@@ -147,11 +125,11 @@ impl Members {
         }
     }
 
-    /// Takes what the lane was asked for and makes a round of what is to be published; false if that is nothing.
+    /// Takes the ops of the lane and begins a round. Returns false if there is nothing to publish.
     fn begin_round(&mut self, lane: &Lane) -> bool {
         let mut ops = std::mem::take(&mut self.ops);
         lane.inbox.take(&mut ops);
-        // Who only joins or leaves makes no round.
+        // Joining and leaving alone begin no round.
         let more = loop {
             ops.drain(..).for_each(|op| self.accept(op, lane));
             if !self.pending.is_empty() {
@@ -166,11 +144,11 @@ impl Members {
             return false;
         }
         let first = self.next - self.pending.len() as u64;
-        while self.cuts.front().is_some_and(|cut| *cut <= first) {
-            self.cuts.pop_front();
+        while self.round_boundaries.front().is_some_and(|boundary| *boundary <= first) {
+            self.round_boundaries.pop_front();
         }
-        let until_cut = self.cuts.front().map_or(usize::MAX, |cut| (cut - first) as usize);
-        let count = joinable(&self.pending).min(until_cut);
+        let until_boundary = self.round_boundaries.front().map_or(usize::MAX, |boundary| (boundary - first) as usize);
+        let count = joinable(&self.pending).min(until_boundary);
         let publications: Vec<_> = self.pending.drain(..count).collect();
         self.round = Some(Round::new(publications, first, self.members.len()));
         true
@@ -180,17 +158,17 @@ impl Members {
         match op {
             Op::Join(mut member) => {
                 member.from = self.next;
-                if !self.leaving.is_empty() && self.cuts.back() != Some(&self.next) {
-                    self.cuts.push_back(self.next);
+                if !self.leaving.is_empty() && self.round_boundaries.back() != Some(&self.next) {
+                    self.round_boundaries.push_back(self.next);
                 }
-                self.places.insert(member.serial, self.members.len());
+                self.places.insert(member.membership_id, self.members.len());
                 self.members.push(member);
             }
-            Op::Leave(serial) => {
-                let Some(place) = self.places.get(&serial) else { return };
+            Op::Leave(membership_id) => {
+                let Some(place) = self.places.get(&membership_id) else { return };
                 let member = &mut self.members[*place];
                 member.to = member.to.min(self.next);
-                self.leaving.push(serial);
+                self.leaving.push(membership_id);
                 if self.pending.is_empty() {
                     self.remove_leavers(lane);
                 }
@@ -206,12 +184,12 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.options.queue_bytes_max;
-        // What is kept goes first.
-        let behind = member.options.slow.backlog_max().is_some() && worker.has_kept(&member.link);
+        // The backlog goes first.
+        let behind = member.options.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
-            match worker.hand_over(&member.link, round.bytes_for(member), bytes_max) {
+            match worker.hand_over(&member.shared, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
-                // Some of it may have space.
+                // Some of the messages may have space.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
                     if !round.refused(0, member, error, worker) {
@@ -227,7 +205,7 @@ impl Members {
             }
             let handed_over = match behind {
                 true => Err(SendError::Full),
-                false => worker.hand_over(&member.link, &round.message(number, member), bytes_max),
+                false => worker.hand_over(&member.shared, &round.message(number, member), bytes_max),
             };
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
@@ -240,12 +218,12 @@ impl Members {
         }
     }
 
-    /// The member gets nothing more.
+    /// Removes a member: it gets nothing more.
     fn leave_now(&mut self, index: usize, lane: &Lane) {
         let member = &mut self.members[index];
         member.to = 0;
         member.presence.end(lane);
-        self.leaving.push(member.serial);
+        self.leaving.push(member.membership_id);
     }
 
     fn end_round(&mut self, lane: &Lane) {
@@ -254,144 +232,23 @@ impl Members {
         round.report();
     }
 
-    /// Removes those who leave and have got everything. Never during a round: members change places.
+    /// Removes leaving members that have got everything. Not during a round, because members change places.
     fn remove_leavers(&mut self, lane: &Lane) {
         let done = self.next - self.pending.len() as u64;
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|serial| {
-            let Some(&place) = self.places.get(serial) else { return false };
+        leaving.retain(|membership_id| {
+            let Some(&place) = self.places.get(membership_id) else { return false };
             if self.members[place].to > done {
                 return true;
             }
             self.members[place].presence.end(lane);
             self.members.swap_remove(place);
-            self.places.remove(serial);
+            self.places.remove(membership_id);
             if let Some(moved) = self.members.get(place) {
-                self.places.insert(moved.serial, place);
+                self.places.insert(moved.membership_id, place);
             }
             false
         });
         self.leaving = leaving;
-    }
-}
-
-/// How many of the pending messages make a round: small ones together; a large one, a selective one and one in
-/// several variants alone.
-fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
-    let alone = |publication: &Publication| {
-        let publish = &publication.publish;
-        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.variants.is_some()
-    };
-    let mut bytes = 0;
-    let joined = pending.iter().take(ROUND_MESSAGES_MAX).take_while(|publication| {
-        bytes += publication.publish.bytes.len();
-        bytes <= ROUND_BYTES_MAX && !alone(publication)
-    });
-    joined.count().max(1)
-}
-
-impl Round {
-    fn new(publications: Vec<Arc<Publication>>, first: u64, until: usize) -> Self {
-        let mut ends = Vec::with_capacity(publications.len());
-        let bytes = if let [one] = &publications[..] {
-            ends.push(one.publish.bytes.len());
-            one.publish.bytes.clone()
-        } else {
-            let mut joined = BytesMut::with_capacity(publications.iter().map(|one| one.publish.bytes.len()).sum());
-            for publication in &publications {
-                joined.extend_from_slice(&publication.publish.bytes);
-                ends.push(joined.len());
-            }
-            joined.freeze()
-        };
-        let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
-        excepted.sort_unstable();
-        let selective = publications.iter().any(|one| one.publish.only.is_some());
-        let formed = publications.iter().any(|one| one.publish.variants.is_some());
-        let parts = Vec::new();
-        Self { publications, bytes, ends, first, excepted, selective, formed, at: 0, until, whole: 0, parts }
-    }
-
-    fn next(&mut self) -> Option<usize> {
-        (self.at < self.until).then_some(self.at)
-    }
-
-    fn is_whole_for(&self, member: &Member) -> bool {
-        member.from <= self.first
-            && member.to >= self.first + self.publications.len() as u64
-            && !self.selective
-            && (self.excepted.is_empty() || self.excepted.binary_search(&member.id).is_err())
-    }
-
-    fn is_for(&self, number: usize, member: &Member) -> bool {
-        (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member.id)
-    }
-
-    /// The whole round for one member.
-    fn bytes_for(&self, member: &Member) -> &Bytes {
-        match &self.publications[..] {
-            [one] if self.formed => one.publish.bytes_in(member.options.variant),
-            _ => &self.bytes,
-        }
-    }
-
-    fn message(&self, number: usize, member: &Member) -> Bytes {
-        if self.formed {
-            return self.publications[number].publish.bytes_in(member.options.variant).clone();
-        }
-        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.bytes.slice(start..self.ends[number])
-    }
-
-    fn part(&mut self, number: usize) -> &mut DeliveryReport {
-        if self.parts.is_empty() {
-            self.parts.resize(self.publications.len(), DeliveryReport::default());
-        }
-        &mut self.parts[number]
-    }
-
-    /// A member did not get a message; false if it gets none of those that follow either.
-    fn refused(&mut self, number: usize, member: &Member, error: SendError, worker: &mut impl HandOver) -> bool {
-        if error == SendError::Full {
-            match &member.options.slow {
-                SlowMemberPolicy::Drop => {
-                    self.part(number).fail(error);
-                    return true;
-                }
-                SlowMemberPolicy::DropOldest { backlog_max } | SlowMemberPolicy::Conflate { backlog_max } => {
-                    self.keep(number, *backlog_max, member, worker);
-                    return true;
-                }
-                SlowMemberPolicy::Remove => {}
-                SlowMemberPolicy::Abort => worker.abort(&member.link),
-                SlowMemberPolicy::Finish(last) => worker.finish(&member.link, last),
-            }
-        }
-        for number in number..self.publications.len() {
-            if self.is_for(number, member) {
-                self.part(number).fail(error);
-            }
-        }
-        false
-    }
-
-    fn keep(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
-        let queue_bytes_max = member.options.queue_bytes_max;
-        let bytes_max = queue_bytes_max.min(member.link.worker.outbound.bytes_high);
-        // The message's own bytes: a part of the round's buffer would keep all of that.
-        let publish = &self.publications[number].publish;
-        let conflate = matches!(member.options.slow, SlowMemberPolicy::Conflate { .. });
-        let key = publish.key.clone().filter(|_| conflate).map(|key| (member.serial, key));
-        let bounds = BacklogBounds { messages_max, bytes_max, queue_bytes_max };
-        worker.keep(&member.link, publish.bytes_in(member.options.variant).clone(), key, bounds);
-        self.part(number).kept += 1;
-    }
-
-    fn report(self) {
-        for (number, publication) in self.publications.iter().enumerate() {
-            let mut part = self.parts.get(number).copied().unwrap_or_default();
-            part.count += self.whole;
-            publication.count(part);
-        }
     }
 }

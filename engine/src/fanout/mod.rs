@@ -1,35 +1,35 @@
 //! One message to many connections.
 //!
-//! A [`FanOut`] has members, each a connection of some worker. Publishing hands a message over once to each worker that
-//! has members, however many they are; the worker hands it to their outbound queues. All of them send from one shared
-//! buffer. `lane` is the way to one worker, `members` its walk over the members; `budget` and `receipt` are what a
-//! publisher sees of the way.
+//! A [`FanOut`] has members, each a connection of some worker. Publishing hands a message once to each worker that has
+//! members, however many; the worker queues it for each of them. All of them send from one shared buffer. `lane` leads
+//! to one worker, `members` holds its members and walks over them, `round` is one pass of that walk; `budget` and
+//! `receipt` are the publisher's side.
 //!
 //! ```text
-//! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one a tick)
+//! publish ──▶ lane of worker 0: inbox ──▶ round ──▶ member, member, member …   (in slices, one per tick)
 //!        └──▶ lane of worker 1: inbox ──▶ round ──▶ member, member …
 //! ```
 //!
-//! Messages that come while a round is under way wait together and are the next round: small ones joined into one
-//! buffer, which leaves with one send for each member. Nothing ever waits for a slow member: when its queue is full, its
-//! [`SlowMemberPolicy`] says what becomes of it.
+//! Messages published during a round wait and form the next one: small ones are joined into one buffer, which leaves
+//! with one send per member. Nothing ever waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
+//! applies.
 
 mod backlog;
 mod budget;
 mod lane;
 mod members;
+mod options;
 mod publication;
 mod receipt;
+mod round;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-
 use crate::connection::sender::ByteSender;
-use crate::shared::Command;
-use crate::shared::mailbox;
+use crate::shared::command::Command;
+use crate::shared::wake_scope;
 use crate::util::sync::Mutex;
 
 pub(crate) use backlog::{Backlog, BacklogBounds, Key};
@@ -38,104 +38,34 @@ pub(crate) use lane::Lane;
 use lane::Op;
 pub(crate) use members::{HandOver, Members};
 use members::{Member, MembershipId, Presence};
+pub use options::{JoinOptions, MemberId, SlowMemberPolicy};
 use publication::Publication;
 pub use publication::Publish;
 use receipt::Counting;
 pub use receipt::{DeliveryReport, Receipt};
 
-/// What publishing can fail with.
+/// An error of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// More is on its way than the [`PublishBudget`] allows.
-    #[error("too much is on its way to the members already: wait for it, or publish less")]
+    /// More is in transit than the [`PublishBudget`] allows.
+    #[error("the publish budget is used up: wait with `PublishBudget::poll_ready`, or publish less")]
     Full,
     /// [`PublishBudget::close`] was called.
-    #[error("closed: nothing more can be published")]
+    #[error("the publish budget is closed: nothing more can be published")]
     Closed,
 }
 
-/// Names a member towards publishers, over all the fan-outs it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId(u64);
-
-impl MemberId {
-    /// A name that nobody has.
-    pub fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// What becomes of a member whose outbound queue has no space for a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SlowMemberPolicy {
-    /// It does not get the message, and stays.
-    Drop,
-    /// It is a member no more; its connection goes on.
-    Remove,
-    /// Its connection is ended at once: what is queued is dropped and the peer sees a reset. What is queued could not
-    /// leave in any case.
-    #[default]
-    Abort,
-    /// The message is kept for it until its queue has space, with at most this many others, and with no more bytes than
-    /// may be queued for it: beyond that the oldest kept goes lost.
-    DropOldest {
-        /// Messages kept at most; at least one is.
-        backlog_max: usize,
-    },
-    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](Publish::key) takes the place of the one kept with
-    /// the same key: the member gets the newest of each.
-    Conflate {
-        /// Messages kept at most; at least one is.
-        backlog_max: usize,
-    },
-    /// These are its connection's last bytes, after what is queued; it is a member no more.
-    Finish(Bytes),
-}
-
-impl SlowMemberPolicy {
-    /// Messages that are kept for a slow member, if any are.
-    fn backlog_max(&self) -> Option<usize> {
-        match self {
-            Self::DropOldest { backlog_max } | Self::Conflate { backlog_max } => Some(*backlog_max),
-            _ => None,
-        }
-    }
-}
-
-/// How a connection takes part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinOptions {
-    /// What becomes of it when its outbound queue is full. Default: its connection is ended.
-    pub slow: SlowMemberPolicy,
-    /// Bytes that may be queued for it before it counts as slow; a larger message passes alone. Default: no bound but its
-    /// connection's own, [`OutboundConfig`](crate::OutboundConfig)'s high mark, which holds in any case.
-    pub queue_bytes_max: usize,
-    /// Which variant of a message it takes, where there is one of this number ([`Publish::variants`]). Default 0: messages as they
-    /// are.
-    pub variant: u32,
-}
-
-impl Default for JoinOptions {
-    fn default() -> Self {
-        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: usize::MAX, variant: 0 }
-    }
-}
-
-/// Connections that get the same messages, whichever worker serves them. Cloning it gives another handle of the same;
-/// usable from any thread.
+/// A group of connections that get the same messages, whichever worker serves them. Clones are handles to the same
+/// group. Usable from any thread.
 ///
-/// Every member gets the messages in one order, the order of publishing, and each member exactly those that were
-/// published between its joining and its leaving. Handing over is like a [`ByteSender::try_send`] to each: a member whose
-/// queue is full is not waited for.
+/// All members get the messages in the order of publishing, and each member exactly those published between its joining
+/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
 ///
-/// /// Everybody gets what anybody sends.
+/// /// Sends each message to all connections.
 /// async fn chat(mut connection: Connection, everybody: FanOut) {
 ///     let _member = everybody.join(connection.sender(), MemberId::next(), JoinOptions::default());
 ///     while let Ok(Some(chunk)) = connection.receive().await {
@@ -149,65 +79,65 @@ impl Default for JoinOptions {
 /// ```
 #[derive(Clone)]
 pub struct FanOut {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
-struct Shared {
+struct Inner {
     budget: PublishBudget,
-    /// One for each worker that had a member. Held while something is put into all of them, so that all have it in the
-    /// same order.
+    /// One lane per worker that had a member. Locked while an op is put into all of them, so that all have the same
+    /// order.
     lanes: Mutex<Vec<Arc<Lane>>>,
 }
 
 impl FanOut {
-    /// Without members; what is published counts on `budget`.
+    /// Creates a fan-out without members. Published messages count towards `budget`.
     pub fn new(budget: PublishBudget) -> Self {
-        Self { shared: Arc::new(Shared { budget, lanes: Mutex::new(Vec::new()) }) }
+        Self { inner: Arc::new(Inner { budget, lanes: Mutex::new(Vec::new()) }) }
     }
 
-    /// The budget it was made with.
+    /// Returns the budget given to [`new`](Self::new).
     pub fn budget(&self) -> &PublishBudget {
-        &self.shared.budget
+        &self.inner.budget
     }
 
-    /// Makes a connection a member until the [`Membership`] is dropped: it gets every message published from now on. A
-    /// connection that joins twice is two members.
+    /// Makes a connection a member until the [`Membership`] is dropped. It gets every message published from now on. A
+    /// connection that joins twice counts as two members.
     pub fn join(&self, sender: &ByteSender, id: MemberId, options: JoinOptions) -> Membership {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let member = Member::new(Arc::clone(&sender.link), id, serial, options);
+        let membership_id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let member = Member::new(Arc::clone(&sender.shared), id, membership_id, options);
         let presence = Arc::clone(&member.presence);
-        let (lane, tell) = {
-            let mut lanes = self.shared.lanes.lock();
-            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.link.worker)) {
+        let (lane, needs_notify) = {
+            let mut lanes = self.inner.lanes.lock();
+            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.shared.worker)) {
                 Some(lane) => Arc::clone(lane),
                 None => {
-                    let lane = Lane::new(Arc::clone(&sender.link.worker));
+                    let lane = Lane::new(Arc::clone(&sender.shared.worker));
                     lanes.push(Arc::clone(&lane));
                     lane
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let tell = lane.ask(Op::Join(member));
-            (lane, tell)
+            let needs_notify = lane.push(Op::Join(member));
+            (lane, needs_notify)
         };
-        if tell {
+        if needs_notify {
             notify_worker(&lane);
         }
-        Membership { lane, serial, presence }
+        Membership { lane, membership_id, presence }
     }
 
-    /// Publishes without asking what becomes of it.
+    /// Publishes a message without a receipt.
     ///
     /// # Errors
-    /// [`PublishError::Full`] while more is on its way than the budget allows: wait with
-    /// [`PublishBudget::poll_ready`]. [`PublishError::Closed`] once the budget is closed.
+    /// [`PublishError::Full`] while more is in transit than the budget allows: wait with [`PublishBudget::poll_ready`].
+    /// [`PublishError::Closed`] once the budget is closed.
     pub fn publish(&self, publish: Publish) -> Result<(), PublishError> {
         self.send(publish, None)
     }
 
-    /// Publishes, and tells what became of it: the [`Receipt`] is complete when every member has got the message or was
-    /// found not to take it.
+    /// Publishes a message and returns a [`Receipt`], which completes when the message was delivered to, or refused by,
+    /// every member.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -217,29 +147,30 @@ impl FanOut {
         Ok(receipt)
     }
 
-    /// Members now.
+    /// Returns the current number of members.
     pub fn len(&self) -> usize {
-        self.shared.lanes.lock().iter().map(|lane| lane.present()).sum()
+        self.inner.lanes.lock().iter().map(|lane| lane.present()).sum()
     }
 
-    /// Whether there is no member now.
+    /// Returns whether there are currently no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn send(&self, publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
-        let share = self.shared.budget.take(publish.bytes.len())?;
+        let share = self.inner.budget.take(publish.bytes.len())?;
         let publication = Arc::new(Publication::new(publish, share, counting));
         let mut resting = Vec::new();
-        for lane in &*self.shared.lanes.lock() {
+        for lane in &*self.inner.lanes.lock() {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.ask(Op::Publish(Arc::clone(&publication))) {
+            if lane.push(Op::Publish(Arc::clone(&publication))) {
                 resting.push(Arc::clone(lane));
             } else {
-                // Who told the worker may have put the wake off to the end of its turn: ours must not wait for that.
-                mailbox::notify(lane.worker.mailbox.signal());
+                // The thread that notified the worker may defer the wake to the end of its wake scope; this message
+                // must not wait for that.
+                wake_scope::notify(lane.worker.mailbox.signal());
             }
         }
         resting.iter().for_each(notify_worker);
@@ -248,7 +179,7 @@ impl FanOut {
 }
 
 fn notify_worker(lane: &Arc<Lane>) {
-    lane.worker.post(Command::FanOut(Arc::clone(lane)));
+    lane.worker.post_now(Command::FanOut(Arc::clone(lane)));
 }
 
 impl fmt::Debug for FanOut {
@@ -257,17 +188,17 @@ impl fmt::Debug for FanOut {
     }
 }
 
-/// A connection's part in a [`FanOut`]. Dropping it leaves: what is published later is not for it.
-#[must_use = "dropping it leaves"]
+/// A connection's membership in a [`FanOut`]. Dropping it leaves the group: later messages are not delivered to it.
+#[must_use = "dropping it leaves the fan-out"]
 pub struct Membership {
     lane: Arc<Lane>,
-    serial: MembershipId,
+    membership_id: MembershipId,
     presence: Arc<Presence>,
 }
 
 impl Membership {
-    /// Whether it gets what is published: false once the fan-out has removed it, because its connection has ended or it
-    /// was slow.
+    /// Returns whether it still gets messages: false once the fan-out has removed it, because its connection has ended
+    /// or was slow.
     pub fn is_member(&self) -> bool {
         !self.presence.has_ended()
     }
@@ -276,7 +207,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.ask(Op::Leave(self.serial)) {
+        if self.lane.push(Op::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }
@@ -284,6 +215,6 @@ impl Drop for Membership {
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("serial", &self.serial).field("is_member", &self.is_member()).finish()
+        f.debug_struct("Membership").field("id", &self.membership_id).field("is_member", &self.is_member()).finish()
     }
 }

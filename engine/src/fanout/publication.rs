@@ -1,4 +1,4 @@
-//! A message on its way to the members.
+//! A message in transit to the members.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::MemberId;
 use super::budget::Share;
 use super::receipt::{Counting, DeliveryReport};
 
-/// What is to be published: bytes, and who of the members is to get them.
+/// A message to publish, with its recipients.
 ///
 /// ```
 /// use tidegate_engine::{MemberId, Publish};
@@ -27,26 +27,26 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// For all members. The bytes are shared, not copied for each.
+    /// Creates a message for all members. The bytes are shared, not copied per member.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self { bytes: bytes.into(), except: None, only: None, key: None, variants: None }
     }
 
-    /// Not for this one.
+    /// Excepts one member.
     #[must_use]
     pub fn except(mut self, member: MemberId) -> Self {
         self.except = Some(member);
         self
     }
 
-    /// For these alone.
+    /// Restricts the message to these members.
     #[must_use]
     pub fn only(mut self, members: HashSet<MemberId>) -> Self {
         self.only = Some(Arc::new(members));
         self
     }
 
-    /// What it is about: a newer message of the same key may replace it where it is still kept for a slow member
+    /// Sets the key: a newer message with the same key can replace this one in the backlog of a slow member
     /// ([`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
     #[must_use]
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
@@ -54,8 +54,8 @@ impl Publish {
         self
     }
 
-    /// The same in other variants, by their numbers, for the members that take those
-    /// ([`JoinOptions::variant`](super::JoinOptions::variant)). A member whose variant is not among them gets the bytes themselves.
+    /// Adds variants of the message, by number, for members that take them
+    /// ([`JoinOptions::variant`](super::JoinOptions::variant)). Other members get the bytes themselves.
     #[must_use]
     pub fn variants(mut self, variants: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
         let variants: Arc<[_]> = variants.into_iter().collect();
@@ -63,22 +63,22 @@ impl Publish {
         self
     }
 
-    /// The bytes for members that take this variant.
+    /// Returns the bytes for members that take this variant.
     pub(super) fn bytes_in(&self, variant: u32) -> &Bytes {
         let variants = self.variants.as_deref().unwrap_or_default();
         variants.iter().find(|(number, _)| *number == variant).map_or(&self.bytes, |(_, bytes)| bytes)
     }
 
-    /// What is published.
+    /// Returns the bytes of the message.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 }
 
-/// A published message, shared by the workers that have members; dropped by the last that is done with it.
+/// A published message, shared by the workers that have members and dropped by the last one to finish with it.
 pub(crate) struct Publication {
     pub(super) publish: Publish,
-    // In this order: who waits for the receipt may publish again at once.
+    // Dropped in this order, because a task that waits for the receipt may publish again at once.
     _share: Share,
     counting: Option<Counting>,
 }
@@ -92,7 +92,7 @@ impl Publication {
         self.publish.except != Some(member) && self.publish.only.as_ref().is_none_or(|only| only.contains(&member))
     }
 
-    /// Notes what became of it at one worker.
+    /// Adds the result of one worker.
     pub(super) fn count(&self, part: DeliveryReport) {
         if let Some(counting) = &self.counting {
             counting.add(part);

@@ -1,4 +1,4 @@
-//! What became of a published message: filled in by the workers, complete when the last of them is done with it.
+//! The result of a published message. The workers fill it in; it is complete when the last of them has finished.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,17 +8,17 @@ use std::task::{Context, Poll, Waker};
 use crate::error::SendError;
 use crate::util::sync::Mutex;
 
-/// What became of one published message.
+/// The result of one published message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryReport {
-    /// Members whose outbound queue took it: what a successful [`ByteSender::send`](crate::ByteSender::send) to each would have
-    /// said.
+    /// Members whose outbound queue accepted it, as in a successful [`ByteSender::send`](crate::ByteSender::send).
     pub count: usize,
-    /// Members that it is kept for until their queue has space, where a newer one may take its place
-    /// ([`SlowMemberPolicy::DropOldest`](super::SlowMemberPolicy::DropOldest), [`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
-    pub kept: usize,
-    /// Why the first of the others did not get it.
+    /// Members in whose backlog it waits until their queue has space, where a newer message can replace it
+    /// ([`SlowMemberPolicy::DropOldest`](super::SlowMemberPolicy::DropOldest),
+    /// [`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
+    pub backlogged: usize,
+    /// The error of the first other member, which did not get it.
     pub first_error: Option<SendError>,
 }
 
@@ -29,16 +29,16 @@ impl DeliveryReport {
 
     fn add(&mut self, part: Self) {
         self.count += part.count;
-        self.kept += part.kept;
+        self.backlogged += part.backlogged;
         if let Some(error) = part.first_error {
             self.fail(error);
         }
     }
 }
 
-/// Waits for what became of a published message. Dropping it changes nothing for the message.
+/// A future of the result of a published message. Dropping it does not affect the message.
 #[derive(Debug)]
-#[must_use = "futures do nothing unless awaited; use `publish` where nobody asks"]
+#[must_use = "futures do nothing unless awaited; use `publish` if the result does not matter"]
 pub struct Receipt(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
@@ -61,8 +61,8 @@ impl Future for Receipt {
     }
 }
 
-/// The workers' side of a [`Receipt`], which is complete when this is dropped: with the message, by the last worker that
-/// had to do with it, whether it came to hand it over or ended before.
+/// The workers' side of a [`Receipt`]. Dropping it completes the receipt. It is dropped with the message by the last
+/// worker, even if that worker ended before delivering it.
 #[derive(Debug)]
 pub(super) struct Counting(Arc<Mutex<State>>);
 
@@ -98,12 +98,12 @@ mod tests {
     fn the_parts_of_all_workers_are_added_up() {
         let (counting, mut receipt) = Counting::new();
         let mut cx = Context::from_waker(Waker::noop());
-        counting.add(DeliveryReport { count: 2, kept: 1, first_error: None });
+        counting.add(DeliveryReport { count: 2, backlogged: 1, first_error: None });
         assert!(Pin::new(&mut receipt).poll(&mut cx).is_pending());
-        counting.add(DeliveryReport { count: 3, kept: 0, first_error: Some(SendError::Full) });
-        counting.add(DeliveryReport { count: 0, kept: 0, first_error: Some(SendError::Finished) });
+        counting.add(DeliveryReport { count: 3, backlogged: 0, first_error: Some(SendError::Full) });
+        counting.add(DeliveryReport { count: 0, backlogged: 0, first_error: Some(SendError::Finished) });
         drop(counting);
-        let all = DeliveryReport { count: 5, kept: 1, first_error: Some(SendError::Full) };
+        let all = DeliveryReport { count: 5, backlogged: 1, first_error: Some(SendError::Full) };
         assert_eq!(Pin::new(&mut receipt).poll(&mut cx), Poll::Ready(all));
     }
 }

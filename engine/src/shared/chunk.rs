@@ -1,8 +1,8 @@
-//! Received bytes on their way to a handler.
+//! Received bytes in transit to a handler.
 //!
-//! A [`Chunk`] is uniquely owned, so protocol code may rewrite it in place (a WebSocket payload is unmasked where it
-//! lies). It either owns its memory or leases a receive buffer of a ring; a leased buffer goes back to its ring when
-//! the chunk is dropped, on whichever thread that happens.
+//! A [`Chunk`] is uniquely owned, so protocol code can rewrite it in place (a WebSocket payload is unmasked in place).
+//! It either owns its memory or leases a receive buffer of a ring. A leased buffer returns to its ring when the chunk
+//! is dropped, on any thread.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -10,17 +10,18 @@ use std::ops::{Deref, DerefMut};
 use bytes::{Buf, Bytes};
 
 #[cfg(target_os = "linux")]
-use crate::driver::uring::buffers::Lease;
+use crate::shared::lease::Lease;
 use crate::util::buffer_pool;
 
-/// A small owned chunk is grown by later receives up to this size, so that a slow handler holds few, full chunks
-/// instead of many tiny ones.
+/// Later receives grow a small owned chunk up to this size, so that a slow handler holds few full chunks instead of
+/// many tiny ones.
 pub(crate) const COALESCE_BYTES_MAX: usize = 4096;
 
 /// Received bytes, uniquely owned.
 ///
-/// Dereferences to the bytes not yet consumed by [`advance`](Chunk::advance). A chunk may lease one of the ring's
-/// receive buffers: consume it soon, and copy out what is to be kept ([`into_vec`](Chunk::into_vec) does, where needed).
+/// Dereferences to the bytes not yet consumed by [`advance`](Chunk::advance). A chunk can lease one of the ring's
+/// receive buffers, so consume it soon and copy bytes that are kept for longer ([`into_vec`](Chunk::into_vec) copies
+/// where needed).
 ///
 /// ```
 /// let mut chunk = tidegate_engine::Chunk::from(b"hello".to_vec());
@@ -43,14 +44,14 @@ impl Chunk {
     /// Drops the first `count` bytes.
     ///
     /// # Panics
-    /// If `count` is greater than the chunk's length: a bug of the caller, never of the peer.
+    /// If `count` is greater than the chunk's length, a bug of the caller, never of the peer.
     #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "cannot advance {count} bytes in a chunk of {}", self.len());
         self.start += count as u32;
     }
 
-    /// The bytes as a vector; copies only if the chunk leases a receive buffer or was advanced.
+    /// Returns the bytes as a vector. Copies only if the chunk leases a receive buffer or was advanced.
     pub fn into_vec(mut self) -> Vec<u8> {
         match &mut self.memory {
             Memory::Owned(bytes) if self.start == 0 => std::mem::take(bytes),
@@ -58,12 +59,12 @@ impl Chunk {
         }
     }
 
-    /// A copy of received bytes, in memory that was used before if there is some.
+    /// Copies received bytes, into pooled memory if available.
     pub(crate) fn copied(bytes: &[u8]) -> Self {
         Self { memory: Memory::Owned(buffer_pool::copy(bytes)), start: 0 }
     }
 
-    /// The bytes, shared; nothing is copied. As long as any of them are held so is all of the chunk's memory.
+    /// Returns the bytes as shared bytes, without a copy. Any part of them keeps all of the chunk's memory allocated.
     pub(crate) fn into_bytes(mut self) -> Bytes {
         let mut bytes = match std::mem::replace(&mut self.memory, Memory::Owned(Vec::new())) {
             Memory::Owned(bytes) => Bytes::from(bytes),
@@ -74,7 +75,7 @@ impl Chunk {
         bytes
     }
 
-    /// Bytes of memory that the chunk keeps from other uses.
+    /// Returns the size of the memory that the chunk occupies.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.memory {
             Memory::Owned(bytes) => bytes.capacity(),
@@ -83,7 +84,7 @@ impl Chunk {
         }
     }
 
-    /// Whether the bytes lie in a receive buffer that some ring waits to get back.
+    /// Returns whether the chunk leases a receive buffer of a ring.
     pub fn is_leased(&self) -> bool {
         !matches!(self.memory, Memory::Owned(_))
     }
@@ -93,7 +94,7 @@ impl Chunk {
         Self { memory: Memory::Leased(lease), start: 0 }
     }
 
-    /// Appends `bytes` if this chunk owns its memory and stays within [`COALESCE_BYTES_MAX`].
+    /// Appends `bytes` if the chunk owns its memory and stays within [`COALESCE_BYTES_MAX`].
     pub(crate) fn try_extend(&mut self, bytes: &[u8]) -> bool {
         match &mut self.memory {
             Memory::Owned(owned) if owned.len() + bytes.len() <= COALESCE_BYTES_MAX => {

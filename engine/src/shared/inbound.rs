@@ -1,25 +1,17 @@
 //! The bounded buffer between a connection's ring and its handler.
 //!
-//! The worker pushes what it received and stops receiving when told to pause; the handler pops, and tells the worker to
-//! resume once the low mark is reached. Nothing that was received is ever dropped: a push always succeeds, and it is
-//! the armed receive that is bounded (by its byte budget, or by its cancellation at the high mark).
+//! The worker pushes received chunks and stops receiving at the high mark; the handler pops them and has the worker
+//! resume at the low mark. Received bytes are never dropped: a push always succeeds, and the armed receive is bounded
+//! instead (by its byte budget, or by its cancellation at the high mark).
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use crate::config::InboundMarks;
 use crate::error::CloseCause;
 use crate::shared::chunk::Chunk;
 
-/// The water marks of an inbound buffer, checked: low < high in both units.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InboundMarks {
-    pub(crate) bytes_high: u32,
-    pub(crate) bytes_low: u32,
-    pub(crate) chunks_high: u32,
-    pub(crate) chunks_low: u32,
-}
-
-/// How the receiving side stands.
+/// The state of the receiving side.
 ///
 /// ```text
 ///          end of stream             popped the last chunk
@@ -33,16 +25,16 @@ pub(crate) enum End {
     Failed(CloseCause),
 }
 
-/// Received chunks in order, with their accounting. Lives in a lock of the connection's link.
+/// Received chunks in order, with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared).
 pub(crate) struct Inbound {
-    // The first chunk lies here and the rest in the queue: an idle or prompt connection owns no queue memory.
+    // The first chunk is stored inline, so that an idle or prompt connection owns no queue memory.
     first: Option<Chunk>,
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     rest: Option<Box<VecDeque<Chunk>>>,
     bytes: u32,
     pauses: u32,
     paused: bool,
-    /// The handler is gone: what arrives now only drains the socket.
+    /// The handler is gone: further input is dropped to drain the socket.
     discarding: bool,
     end: End,
     waker: Option<Waker>,
@@ -82,7 +74,7 @@ impl Inbound {
         self.end
     }
 
-    /// Appends small `bytes` to the last chunk if that owns its memory and has room.
+    /// Appends small `bytes` to the last chunk, if it owns its memory and has room.
     pub(crate) fn try_extend_last(&mut self, bytes: &[u8]) -> bool {
         let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
         let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
@@ -92,8 +84,7 @@ impl Inbound {
         extended
     }
 
-    /// Inlined, so that the chunk is written where it stays and not moved there at once, while it is still on its way to
-    /// the cache.
+    /// Inlined, so that the chunk is written in place instead of moved there right after it was written.
     #[inline(always)]
     pub(crate) fn push(&mut self, chunk: Chunk) {
         if self.first.is_some() || self.discarding {
@@ -127,14 +118,14 @@ impl Inbound {
         self.first.is_none()
     }
 
-    /// Ends the receiving side; the first end stands, and what was received before it stays readable.
+    /// Ends the receiving side. The first end stands, and chunks received before it stay readable.
     pub(crate) fn finish(&mut self, end: End) {
         if self.end == End::Open {
             self.end = end;
         }
     }
 
-    /// The handler is gone: drops what it did not read and whatever still comes.
+    /// Drops all unread chunks and all further input: the handler is gone.
     pub(crate) fn discard(&mut self) {
         self.discarding = true;
         self.paused = false;
@@ -152,7 +143,7 @@ impl Inbound {
         self.bytes > marks.bytes_low || self.chunks() > marks.chunks_low
     }
 
-    /// Notes that receiving has stopped until the low mark.
+    /// Records that receiving stops until the low mark.
     pub(crate) fn pause(&mut self) {
         if !self.paused {
             self.paused = true;
@@ -160,7 +151,7 @@ impl Inbound {
         }
     }
 
-    /// True once when a paused buffer has come down to its low mark: the worker is then to be told.
+    /// Returns true once when a paused buffer has drained to its low mark: the worker must then be notified.
     pub(crate) fn take_resume(&mut self, marks: &InboundMarks) -> bool {
         let resume = self.paused && !self.is_over_low(marks);
         if resume {

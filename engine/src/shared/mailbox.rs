@@ -1,75 +1,18 @@
-//! Hand-over between threads: a queue of items and an announced sleep.
+//! Hand-over between threads: a queue of items with the announced sleep of its consumer.
 //!
-//! The consumer announces its sleep, fences, looks at the queue once more and blocks. A producer queues its items,
+//! The consumer announces its sleep, fences, checks the queue once more and blocks. A producer queues its items,
 //! fences, and wakes the consumer only if a sleep was announced. Whichever fence comes first in the total order, either
-//! the consumer sees the item or the producer sees the sleep: no wake is lost and none is sent to a running consumer.
+//! the consumer sees the item or the producer sees the announcement. So no wake is lost, and none is sent to a running
+//! consumer.
 //!
-//! Inside a [`Batch`] the wakes are put off to the end of the batch: a worker's harvest wakes each handler thread at
-//! most once, and a handler's turn wakes its worker at most once.
+//! Inside a [`WakeScope`](super::wake_scope::WakeScope) the wakes wait for its end: a worker's harvest wakes each
+//! handler thread at most once, and a handler thread's turn wakes its worker at most once.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::util::sync::{AtomicBool, Mutex, Ordering, fence};
-
-/// What one thread announces before it looks for the last time at what others change, and what they look at after.
-///
-/// Both sides fence in between, so that whichever comes first in the total order of fences, the announcer sees the
-/// change or the other thread sees the announcement; of several threads one takes it.
-#[derive(Debug)]
-pub(crate) struct SleepFlag(AtomicBool);
-
-impl SleepFlag {
-    pub(crate) fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// To be followed by the last look.
-    pub(crate) fn announce(&self) {
-        // On paper a store would do; loom finds a lost wake with it, and beside a sleep the swap costs nothing.
-        self.0.swap(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    pub(crate) fn withdraw(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    /// To be preceded by the change; true for the one that is to answer.
-    pub(crate) fn take(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-}
-
-/// The announced sleep of one consumer thread and the way to end it.
-pub(crate) struct Signal {
-    sleeping: SleepFlag,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Signal {
-    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { sleeping: SleepFlag::new(), wake: Box::new(wake) })
-    }
-
-    /// The consumer is about to block. It must look at all of its queues after this call and before it blocks.
-    pub(crate) fn announce_sleep(&self) {
-        self.sleeping.announce();
-    }
-
-    /// The consumer runs again, whatever woke it.
-    pub(crate) fn awake(&self) {
-        self.sleeping.withdraw();
-    }
-
-    /// Something was queued: wakes the consumer if it announced a sleep.
-    pub(crate) fn notify_now(&self) {
-        if self.sleeping.take() {
-            (self.wake)();
-        }
-    }
-}
+use crate::shared::signal::Signal;
+use crate::shared::wake_scope;
+use crate::util::sync::Mutex;
 
 /// A queue of items for one consumer thread.
 pub(crate) struct Mailbox<T> {
@@ -82,13 +25,13 @@ impl<T> Mailbox<T> {
         Self { items: Mutex::new(Vec::new()), signal }
     }
 
-    /// Queues `item` and wakes the consumer, at the end of the current [`Batch`] if there is one.
+    /// Queues `item` and wakes the consumer, at the end of the current scope if there is one.
     pub(crate) fn post(&self, item: T) {
         self.items.lock().push(item);
-        notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
-    /// Queues everything in `items`, which is left empty, as [`post`](Self::post) does one.
+    /// As [`post`](Self::post) for everything in `items`, which is left empty.
     pub(crate) fn post_all(&self, items: &mut Vec<T>) {
         let mut queued = self.items.lock();
         if queued.is_empty() {
@@ -97,10 +40,10 @@ impl<T> Mailbox<T> {
             queued.append(items);
         }
         drop(queued);
-        notify(&self.signal);
+        wake_scope::notify(&self.signal);
     }
 
-    /// Moves everything queued into `into`, which must be empty: the two vectors change places.
+    /// Moves everything queued into `into`, which must be empty, by swapping the vectors.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());
         std::mem::swap(&mut *self.items.lock(), into);
@@ -115,65 +58,11 @@ impl<T> Mailbox<T> {
     }
 }
 
-struct Deferred {
-    depth: usize,
-    signals: Vec<Arc<Signal>>,
-}
-
-thread_local! {
-    static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred { depth: 0, signals: Vec::new() }) };
-}
-
-/// Notifies `signal`, or notes it for the end of the current batch.
-pub(crate) fn notify(signal: &Arc<Signal>) {
-    let noted = DEFERRED.try_with(|deferred| {
-        let mut deferred = deferred.borrow_mut();
-        if deferred.depth == 0 {
-            return false;
-        }
-        if !deferred.signals.iter().any(|noted| Arc::ptr_eq(noted, signal)) {
-            deferred.signals.push(Arc::clone(signal));
-        }
-        true
-    });
-    // An error means that the thread is ending and its locals are gone: there is no batch to wait for.
-    if !noted.unwrap_or(false) {
-        signal.notify_now();
-    }
-}
-
-/// While one lives on a thread, that thread's notifications are collected; dropping the outermost sends them.
-pub(crate) struct Batch(());
-
-impl Batch {
-    pub(crate) fn begin() -> Self {
-        DEFERRED.with(|deferred| deferred.borrow_mut().depth += 1);
-        Self(())
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        let mut signals = DEFERRED.with(|deferred| {
-            let mut deferred = deferred.borrow_mut();
-            deferred.depth -= 1;
-            if deferred.depth == 0 { std::mem::take(&mut deferred.signals) } else { Vec::new() }
-        });
-        for signal in &signals {
-            signal.notify_now();
-        }
-        // The vector goes back so that its capacity is used again.
-        if signals.capacity() > 0 {
-            signals.clear();
-            DEFERRED.with(|deferred| deferred.borrow_mut().signals = signals);
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
-    use std::sync::atomic::AtomicUsize;
 
     fn counted() -> (Arc<Signal>, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
@@ -204,54 +93,14 @@ mod tests {
         mailbox.take(&mut items);
         assert_eq!(items, [1, 2]);
     }
-
-    #[test]
-    fn a_batch_wakes_once_at_its_end() {
-        let (signal, wakes) = counted();
-        let mailbox = Mailbox::new(Arc::clone(&signal));
-        signal.announce_sleep();
-        let outer = Batch::begin();
-        {
-            let _inner = Batch::begin();
-            mailbox.post(1);
-            mailbox.post(2);
-        }
-        assert_eq!(wakes.load(Ordering::SeqCst), 0);
-        drop(outer);
-        assert_eq!(wakes.load(Ordering::SeqCst), 1);
-    }
 }
 
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::shared::signal::parker::Parker;
 
-    /// A thread's park and unpark. loom's own lose an unpark that comes while the thread waits for a lock.
-    struct Parker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
-
-    impl Parker {
-        fn new() -> Self {
-            Self(Arc::new((loom::sync::Mutex::new(false), loom::sync::Condvar::new())))
-        }
-
-        fn signal(&self) -> Arc<Signal> {
-            let parker = Arc::clone(&self.0);
-            Signal::new(move || {
-                *parker.0.lock().unwrap() = true;
-                parker.1.notify_one();
-            })
-        }
-
-        fn park(&self) {
-            let mut unparked = self.0.0.lock().unwrap();
-            while !*unparked {
-                unparked = self.0.1.wait(unparked).unwrap();
-            }
-            *unparked = false;
-        }
-    }
-
-    /// Two producers, one consumer that sleeps by the protocol: it always gets both items, on every interleaving.
+    /// Two producers and one consumer that sleeps by the protocol: it gets both items on every interleaving.
     #[test]
     fn loom_no_wake_is_lost() {
         loom::model(|| {
@@ -262,8 +111,7 @@ mod loom_tests {
                 .map(|item| {
                     let mailbox = Arc::clone(&mailbox);
                     loom::thread::spawn(move || {
-                        mailbox.items.lock().push(item);
-                        mailbox.signal.notify_now();
+                        mailbox.post(item);
                     })
                 })
                 .collect();
@@ -286,37 +134,7 @@ mod loom_tests {
         });
     }
 
-    /// The wish for a receive buffer: two leases end while their worker looks for the last time. It finds a buffer by
-    /// itself or is woken, by one of them only.
-    #[test]
-    fn loom_a_wish_is_answered_once() {
-        loom::model(|| {
-            let (returned, wanted) = (Arc::new(Mutex::new(0)), Arc::new(SleepFlag::new()));
-            let answers = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-            let leases: Vec<_> = (0..2)
-                .map(|_| {
-                    let (returned, wanted, answers) =
-                        (Arc::clone(&returned), Arc::clone(&wanted), Arc::clone(&answers));
-                    loom::thread::spawn(move || {
-                        *returned.lock() += 1;
-                        if wanted.take() {
-                            answers.fetch_add(1, Ordering::Relaxed);
-                        }
-                    })
-                })
-                .collect();
-            wanted.announce();
-            let found = *returned.lock();
-            for lease in leases {
-                lease.join().unwrap();
-            }
-            let answered = answers.load(Ordering::Relaxed);
-            assert!(answered <= 1, "one answer to one wish");
-            assert!(found == 2 || answered == 1, "a buffer came back unnoticed");
-        });
-    }
-
-    /// A consumer that was woken for another reason, and whose announcement still stands, loses nothing either.
+    /// A consumer that withdraws its announcement without sleeping loses nothing either.
     #[test]
     fn loom_a_withdrawn_sleep_loses_no_item() {
         loom::model(|| {
@@ -326,11 +144,10 @@ mod loom_tests {
             let producer = {
                 let mailbox = Arc::clone(&mailbox);
                 loom::thread::spawn(move || {
-                    mailbox.items.lock().push(1);
-                    mailbox.signal.notify_now();
+                    mailbox.post(1);
                 })
             };
-            // A round that does not block, as when there is other work.
+            // A round that does not block, as with other work to do.
             signal.announce_sleep();
             let _ = mailbox.is_empty();
             signal.awake();

@@ -1,4 +1,4 @@
-//! What one send carries: segments taken from the queue, owned by the driver until the send completes.
+//! The bytes of one send: segments taken from the queue, owned by the driver until the send completes.
 
 use std::collections::VecDeque;
 
@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use crate::util::buffer_pool;
 
-/// Segments a batch may hold, the bound of one vectored send (IOV_MAX is 1024; a short list keeps the kernel's copy of
-/// it on its stack).
+/// Maximum segments of a batch, and so of a vectored send. (IOV_MAX is 1024; the kernel copies a short list to its
+/// stack.)
 pub(crate) const BATCH_SEGMENTS_MAX: usize = 64;
 
-/// Bytes after which a batch takes no further segment: a slow peer's progress is seen, and its memory freed, in steps.
+/// Bytes after which a batch takes no further segment, so that a slow peer's progress is noticed, and its memory freed,
+/// in steps.
 pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// Contiguous bytes to send.
@@ -21,7 +22,7 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
-    /// Cuts a segment after [`BATCH_BYTES_MAX`] bytes and returns what follows, if anything does.
+    /// Cuts a segment after [`BATCH_BYTES_MAX`] bytes and returns the rest, if any.
     fn split(&mut self) -> Option<Self> {
         if self.as_slice().len() <= BATCH_BYTES_MAX {
             return None;
@@ -43,10 +44,10 @@ impl Segment {
     }
 }
 
-/// What one send carries: taken from the queue, owned by the driver until the send completes.
+/// The bytes of one send, owned by the driver until the send completes.
 #[derive(Debug)]
 pub(crate) struct SendBatch {
-    /// Never empty; a single segment is the common case and needs no list.
+    /// Never empty. A single segment is the common case and needs no list.
     pub(crate) first: Segment,
     /// Never an empty list.
     #[expect(
@@ -56,13 +57,13 @@ pub(crate) struct SendBatch {
     pub(crate) rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
-    /// The FIN follows these bytes at once, so that they may wait for it: one segment carries both.
+    /// The FIN follows these bytes at once, so they can wait for it and share its TCP segment.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the std driver's FIN goes by itself"))]
     pub(crate) awaits_fin: bool,
 }
 
 impl SendBatch {
-    /// A batch of `segments`, `None` of none.
+    /// Creates a batch of `segments`; `None` if there are none.
     #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
     pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
         let first = segments.pop_front()?;
@@ -74,7 +75,7 @@ impl SendBatch {
         self.first.as_slice().len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
     }
 
-    /// The unsent bytes in order.
+    /// Returns the unsent bytes in order.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
     }
@@ -83,7 +84,7 @@ impl SendBatch {
         self.rest.iter().flat_map(|rest| rest.iter())
     }
 
-    /// Notes that `sent` more bytes have left; true when all have.
+    /// Records that `sent` more bytes have left. Returns whether all have.
     #[inline]
     pub(crate) fn advance(&mut self, sent: usize) -> bool {
         if self.rest.is_none() && sent == self.first.as_slice().len() - self.offset {
@@ -115,7 +116,7 @@ impl SendBatch {
     }
 }
 
-/// The memory of a segment that has left serves the next one.
+/// The memory of a sent segment is reused for the next one.
 impl Drop for SendBatch {
     fn drop(&mut self) {
         if let Segment::Owned(bytes) = &mut self.first {
@@ -124,7 +125,7 @@ impl Drop for SendBatch {
     }
 }
 
-/// How many of the queued segments make the next batch, at least one; the last of them is cut if it is large.
+/// Returns the number of queued segments in the next batch, at least one. A large last segment is cut.
 pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
     let (mut count, mut bytes) = (0, 0);
     while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {

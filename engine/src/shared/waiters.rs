@@ -1,21 +1,21 @@
-//! Who and what waits for something to happen to an outbound queue.
+//! The wakers and deferred bytes that wait for an outbound queue.
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
 
-/// Those who wait; one pointer in each of very many idle connections, for whom nobody waits.
+/// Waiting wakers and deferred bytes. One null pointer in each of the many idle connections that have none.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
 
 #[derive(Default)]
 struct Lists {
-    /// For space, or for the end of what is queued.
+    /// Wakers that wait for space or until queued bytes have left.
     waiting: Vec<Waker>,
-    /// For the end of the connection alone.
+    /// Wakers that wait for the end of the connection only.
     at_close: Vec<Waker>,
-    /// For the end of a hold: bytes from the worker itself, in order, because a worker waits for nobody.
+    /// Bytes from fan-outs that wait for the end of exclusive use, in order, because a worker cannot wait.
     deferred: VecDeque<Bytes>,
     deferred_bytes: usize,
 }
@@ -32,7 +32,7 @@ impl Waiters {
         self.0.get_or_insert_default().at_close.push(waker.clone());
     }
 
-    /// Those who wait for the queue.
+    /// Takes the wakers that wait for the queue.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         match &mut self.0 {
@@ -44,7 +44,7 @@ impl Waiters {
         }
     }
 
-    /// Keeps bytes for the end of the hold.
+    /// Keeps bytes for the end of exclusive use.
     pub(crate) fn defer(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
         lists.deferred_bytes += bytes.len();
@@ -61,7 +61,7 @@ impl Waiters {
         std::mem::take(&mut lists.deferred)
     }
 
-    /// All who wait: nothing will happen any more.
+    /// Takes all wakers: nothing further will happen to the queue.
     pub(crate) fn take_all(&mut self) -> Vec<Waker> {
         let lists = self.0.take().map_or_else(Lists::default, |lists| *lists);
         lists.waiting.into_iter().chain(lists.at_close).collect()
@@ -73,13 +73,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_wait_for_the_close_are_woken_by_it_alone() {
-        let mut wakers = Waiters::default();
-        wakers.add_at_close(Waker::noop());
-        wakers.add(Waker::noop());
-        assert_eq!(wakers.take().len(), 1);
-        assert!(wakers.take().is_empty());
-        assert_eq!(wakers.take_all().len(), 1);
-        assert!(wakers.take_all().is_empty());
+    fn waiters_for_the_close_are_woken_only_by_it() {
+        let mut waiters = Waiters::default();
+        waiters.add_at_close(Waker::noop());
+        waiters.add(Waker::noop());
+        assert_eq!(waiters.take().len(), 1);
+        assert!(waiters.take().is_empty());
+        assert_eq!(waiters.take_all().len(), 1);
+        assert!(waiters.take_all().is_empty());
     }
 }

@@ -1,20 +1,21 @@
-//! A lock that costs its owner next to nothing.
+//! A lock that costs its owner almost nothing.
 //!
-//! With inline handlers nearly every lock of a connection's queues is taken by the worker's own thread, several times a
-//! message, and an atomic read-modify-write costs it 6 to 10 ns each, two for each lock. A [`Biased`] lock belongs to the
-//! thread that made it, if that has [claimed](claim) such locks. The owner enters with plain loads and stores. The first
-//! other thread that wants the lock takes the bias away for good; from then on everybody uses the mutex.
+//! With inline handlers the worker's own thread takes nearly every lock of a connection's queues, several times per
+//! message, and an atomic read-modify-write costs 6 to 10 ns, two per lock. A [`Biased`] lock belongs to the thread
+//! that created it, if that thread has [claimed](claim) such locks. The owner enters with plain loads and stores. The
+//! first other thread that wants the lock removes the bias for good; from then on all threads use the mutex.
 //!
 //! ```text
 //!   Owned ──── another thread locks ────▶ Shared
 //!   owner: two stores, two loads          all: the mutex
 //! ```
 //!
-//! What makes it safe is an asymmetric fence, as membarrier(2) describes it. The owner announces itself (`inside`) and then
-//! looks whether the bias is gone (`shared`); the other thread declares it gone and then looks whether the owner is inside.
-//! Each needs a full fence between its two steps. The owner's is a compiler fence; the other thread makes up for that by
-//! having the kernel run a fence on every core that runs a thread of this process. So either the owner sees that the bias is
-//! gone and goes to the mutex, or the other thread sees the owner inside and waits until it has left.
+//! An asymmetric fence makes it safe, as described in membarrier(2). The owner announces itself (`inside`) and then
+//! checks whether the bias is gone (`shared`). The other thread declares the bias gone and then checks whether the
+//! owner is inside. Each side needs a full fence between its two steps. The owner has only a compiler fence; the other
+//! thread compensates by having the kernel run a fence on every core that runs a thread of this process. So either the
+//! owner sees that the bias is gone and uses the mutex, or the other thread sees the owner inside and waits until it
+//! has left.
 
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
@@ -24,40 +25,40 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 use crate::util::sync::{Guard, Mutex};
 
 thread_local! {
-    /// The number under which this thread owns locks; 0 for none.
+    /// The number under which this thread owns locks, or 0 for none.
     static OWNER: Cell<u32> = const { Cell::new(NOBODY) };
 }
 
 const NOBODY: u32 = 0;
 
-/// Lets the present thread own the locks that it makes from now on, where the system has the fence that takes.
+/// Lets the current thread own the locks that it creates from now on, if the system has the required fence.
 pub(crate) fn claim() {
     static NEXT: AtomicU32 = AtomicU32::new(NOBODY + 1);
     if OWNER.get() == NOBODY && fence::prepare() {
-        // Never used again, so that no later thread is taken for this one. After 4 billion claims there are no more.
+        // Numbers are never reused, so no later thread is taken for this one. After 4 billion claims no more are given.
         let claimed = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| next.checked_add(1));
         OWNER.set(claimed.unwrap_or(NOBODY));
     }
 }
 
-/// A mutual-exclusion lock that belongs to one thread until another wants it.
+/// A mutual-exclusion lock that is biased to one thread until another wants it.
 pub(crate) struct Biased<T> {
     mutex: Mutex<()>,
     owner: u32,
-    /// The owner holds the lock without the mutex, or is about to look whether it may.
+    /// The owner holds the lock without the mutex, or is about to check whether it may.
     inside: AtomicBool,
-    /// Everybody uses the mutex. Changed once, under the mutex.
+    /// All threads use the mutex. Set once, under the mutex.
     shared: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: as for a mutex: the value is handed to one thread at a time (see `lock`), and lives no longer than the lock.
+// SAFETY: as for a mutex: one thread at a time has the value (see `lock`), and it lives no longer than the lock.
 unsafe impl<T: Send> Send for Biased<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Biased<T> {}
 
 impl<T> Biased<T> {
-    /// A lock that belongs to the present thread, if it has claimed locks.
+    /// Creates a lock that belongs to the current thread, if that thread has claimed locks.
     pub(crate) fn new(value: T) -> Self {
         let owner = OWNER.get();
         Self {
@@ -70,13 +71,13 @@ impl<T> Biased<T> {
     }
 
     /// # Panics
-    /// If the owner holds the lock: a thread that locks twice would wait for itself.
+    /// If the owner already holds the lock: it would wait for itself.
     #[inline]
     pub(crate) fn lock(&self) -> BiasedGuard<'_, T> {
         if !self.shared.load(Ordering::Relaxed) && OWNER.with(Cell::get) == self.owner {
             assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread");
             self.inside.store(true, Ordering::Relaxed);
-            // Not moved by the compiler; the processor's part is in `share`.
+            // Keeps the compiler from reordering; `share` does the processor's part.
             compiler_fence(Ordering::SeqCst);
             if !self.shared.load(Ordering::Relaxed) {
                 return BiasedGuard { lock: self, mutex: None, _not_send: PhantomData };
@@ -95,12 +96,12 @@ impl<T> Biased<T> {
         BiasedGuard { lock: self, mutex: Some(guard), _not_send: PhantomData }
     }
 
-    /// Takes the bias away; with the mutex held.
+    /// Removes the bias. The mutex must be held.
     #[cold]
     fn share(&self) {
         self.shared.store(true, Ordering::SeqCst);
         fence::on_every_core();
-        // The owner leaves soon: what it does inside is bounded, and it waits for nobody there.
+        // The owner leaves soon: its critical sections are bounded and never wait.
         while self.inside.load(Ordering::Acquire) {
             std::thread::yield_now();
         }
@@ -110,9 +111,9 @@ impl<T> Biased<T> {
 /// Access to the value of a [`Biased`] lock.
 pub(crate) struct BiasedGuard<'a, T> {
     lock: &'a Biased<T>,
-    /// `None` for the owner of a lock that is not shared.
+    /// `None` for the owner of an unshared lock.
     mutex: Option<Guard<'a, ()>>,
-    /// Stays on its thread.
+    /// Keeps the guard on its thread.
     _not_send: PhantomData<*const ()>,
 }
 
@@ -121,11 +122,11 @@ impl<T> Deref for BiasedGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: whoever has a guard has the value alone. With the mutex: nobody else has that, and the owner does not enter
-        // without it, since the lock was shared before this guard was made, and had left when it was. Without: this is the
-        // owner's thread (a guard can't be sent), `inside` was false before, so
-        // it has no other guard, and any other thread that shares the lock now waits for `inside`, as the fence in `share`
-        // makes it see it.
+        // SAFETY: a guard gives exclusive access to the value. With the mutex: no other thread has the mutex, and the
+        // owner does not enter without it, because the lock was shared, and the owner had left, before this guard was
+        // created. Without: this is the owner's thread (a guard cannot be sent), it has no other guard, because
+        // `inside` was false before, and any thread that now shares the lock waits for `inside`, which the fence in
+        // `share` makes it see.
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -147,7 +148,7 @@ impl<T> Drop for BiasedGuard<'_, T> {
     }
 }
 
-/// Where the system can run a fence on the cores of other threads.
+/// Available where the system can run a fence on the cores of other threads.
 #[cfg(all(target_os = "linux", not(loom), not(miri)))]
 mod fence {
     use std::io;
@@ -165,22 +166,22 @@ mod fence {
         }
     }
 
-    /// Whether [`on_every_core`] can be called from now on (Linux 4.14, and no filter against it).
+    /// Returns whether [`on_every_core`] can be called from now on (Linux 4.14 or later, and not filtered).
     pub(super) fn prepare() -> bool {
         static PREPARED: OnceLock<bool> = OnceLock::new();
         *PREPARED.get_or_init(|| {
             let prepared = membarrier(REGISTER_PRIVATE_EXPEDITED).and_then(|()| membarrier(PRIVATE_EXPEDITED));
             if let Err(error) = &prepared {
-                log::debug!("no membarrier, so every lock is a mutex: {error}");
+                log::debug!("membarrier is unavailable, so every lock is a mutex: {error}");
             }
             prepared.is_ok()
         })
     }
 
-    /// A full fence on every core that runs a thread of this process; the present one's too.
+    /// Runs a full fence on every core that runs a thread of this process, including the current one.
     pub(super) fn on_every_core() {
-        // It worked when it was prepared. A filter that came later must not be taken for a fence.
-        membarrier(PRIVATE_EXPEDITED).expect("membarrier was allowed when the engine started, and must stay so");
+        // It worked in `prepare`. A filter installed later must not pass for a fence.
+        membarrier(PRIVATE_EXPEDITED).expect("membarrier was allowed when the engine started and must stay allowed");
     }
 }
 
@@ -202,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a lock on a thread that owns it and keeps that thread busy with `body`.
+    /// Creates a lock on a thread that owns it, and runs `body` there.
     fn owned<T: Send + 'static>(
         value: T,
         body: impl FnOnce(&Biased<T>) + Send + 'static,
@@ -217,7 +218,7 @@ mod tests {
         (lock.recv().unwrap(), owner)
     }
 
-    /// Nothing is lost while the bias is taken away, in many races of both.
+    /// No update is lost while the bias is removed, in many races.
     #[test]
     fn one_thread_at_a_time_is_inside() {
         const STEPS: u64 = 2_000;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_while_the_owner_is_inside_waits() {
+    fn another_thread_waits_while_the_owner_is_inside() {
         let (let_go, may_leave) = channel();
         let (entered, is_inside) = channel();
         let (lock, owner) = owned(1, move |lock| {
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     #[cfg(all(target_os = "linux", not(miri)))]
-    fn an_owner_that_locks_twice_is_told() {
+    fn an_owner_that_locks_twice_panics() {
         let (_lock, owner) = owned((), |lock| {
             let _first = lock.lock();
             let _second = lock.lock();

@@ -1,60 +1,60 @@
-//! Small buffers that were emptied on this thread and wait to be filled on it again.
+//! A per-thread pool of small emptied buffers.
 //!
-//! A busy connection would else allocate for every chunk and every send. What a worker takes for a chunk its handler
-//! thread gives back, and what the handler takes for a send the worker gives back, so neither runs dry and no lock is
-//! needed; with inline handlers the two are one thread. The buffer given back last is taken first: it is still in the
-//! processor's caches. An idle connection holds none.
+//! Without it a busy connection would allocate for every chunk and every send. A worker takes buffers for chunks and
+//! its handler thread gives them back; the handler takes buffers for sends and the worker gives those back. So neither
+//! runs dry, and no lock is needed. The buffer given back last is taken first, because it is still in the processor's
+//! caches. An idle connection holds none.
 
 use std::cell::RefCell;
 
-/// Bytes a thread keeps at most, by capacity: some hundred small messages of a busy tick. A thread to which buffers
-/// only come keeps no more.
-const SPARE_BYTES_TOTAL_MAX: usize = 128 * 1024;
-/// A larger buffer is freed: one large message must not stay in memory.
-const SPARE_BYTES_MAX: usize = 8 * 1024;
-/// A buffer that could hold less is not worth the way.
-const SPARE_BYTES_MIN: usize = 64;
+/// Maximum total capacity kept per thread, in bytes: enough for some hundred small messages of a busy tick. Bounds
+/// threads that only ever give back.
+const POOL_BYTES_MAX: usize = 128 * 1024;
+/// A larger buffer is freed, so that a large message does not stay in memory.
+const BUFFER_BYTES_MAX: usize = 8 * 1024;
+/// A smaller buffer is not worth keeping.
+const BUFFER_BYTES_MIN: usize = 64;
 
-struct Spare {
+struct Pool {
     buffers: Vec<Vec<u8>>,
     /// The sum of their capacities.
     bytes: usize,
 }
 
 thread_local! {
-    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { buffers: Vec::new(), bytes: 0 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { buffers: Vec::new(), bytes: 0 }) };
 }
 
-/// An empty buffer, with capacity if one was spare.
+/// Takes an empty buffer, with capacity if the pool has one.
 pub(crate) fn take() -> Vec<u8> {
-    let taken = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        let buffer = spare.buffers.pop()?;
-        spare.bytes -= buffer.capacity();
+    let taken = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        let buffer = pool.buffers.pop()?;
+        pool.bytes -= buffer.capacity();
         Some(buffer)
     });
     taken.ok().flatten().unwrap_or_default()
 }
 
-/// A copy of `bytes` in a spare buffer.
+/// Copies `bytes` into a buffer of the pool.
 pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
     let mut buffer = take();
     buffer.extend_from_slice(bytes);
     buffer
 }
 
-/// Keeps the memory of `buffer` for the next [`take`], if it is worth keeping.
+/// Gives the memory of `buffer` to the pool, if it is worth keeping.
 pub(crate) fn give(mut buffer: Vec<u8>) {
-    if !(SPARE_BYTES_MIN..=SPARE_BYTES_MAX).contains(&buffer.capacity()) {
+    if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
     buffer.clear();
-    // An error means that the thread is ending: the buffer is freed.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.bytes + buffer.capacity() <= SPARE_BYTES_TOTAL_MAX {
-            spare.bytes += buffer.capacity();
-            spare.buffers.push(buffer);
+    // An error means that the thread is ending; the buffer is then freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.bytes + buffer.capacity() <= POOL_BYTES_MAX {
+            pool.bytes += buffer.capacity();
+            pool.buffers.push(buffer);
         }
     });
 }
@@ -74,18 +74,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_small_or_too_large_is_freed() {
-        give(vec![0; SPARE_BYTES_MIN - 1]);
-        give(vec![0; SPARE_BYTES_MAX + 1]);
+    fn too_small_and_too_large_buffers_are_freed() {
+        give(vec![0; BUFFER_BYTES_MIN - 1]);
+        give(vec![0; BUFFER_BYTES_MAX + 1]);
         assert_eq!(take().capacity(), 0);
     }
 
     #[test]
-    fn a_thread_keeps_so_many_and_no_more() {
-        for _ in 0..SPARE_BYTES_TOTAL_MAX / SPARE_BYTES_MAX + 1 {
-            give(vec![0; SPARE_BYTES_MAX]);
+    fn the_pool_of_a_thread_is_bounded() {
+        for _ in 0..POOL_BYTES_MAX / BUFFER_BYTES_MAX + 1 {
+            give(vec![0; BUFFER_BYTES_MAX]);
         }
         let kept = std::iter::from_fn(|| Some(take()).filter(|buffer| buffer.capacity() > 0)).count();
-        assert_eq!(kept, SPARE_BYTES_TOTAL_MAX / SPARE_BYTES_MAX);
+        assert_eq!(kept, POOL_BYTES_MAX / BUFFER_BYTES_MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! Small tools without knowledge of connections: locks, memory that is used again, a processor hint, structs of settings.
+//! Small tools that know nothing of connections: locks, buffer reuse, a processor hint, structs of settings.
 
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;

@@ -1,11 +1,12 @@
-//! Asking for memory before it is needed: a walk over very many objects that lie apart then waits for several of them at
-//! once, and not for one after the other.
+//! Prefetching memory: a walk over very many scattered objects then waits for several of them at once instead of one
+//! after the other.
 
-/// Bytes of a cache line, on what this is for.
+/// Size of a cache line in bytes.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINE_BYTES: usize = 64;
 
-/// Has the processor fetch all of `object` into its caches, where it has an instruction for that; changes nothing else.
+/// Asks the processor to fetch all of `object` into its caches, where it has an instruction for that. Has no other
+/// effect.
 #[inline]
 pub(crate) fn prefetch<T>(object: &T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -13,7 +14,8 @@ pub(crate) fn prefetch<T>(object: &T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let start = std::ptr::from_ref(object).cast::<i8>();
         for offset in (0..size_of::<T>()).step_by(LINE_BYTES) {
-            // SAFETY: the address lies within `object`; and a prefetch is a hint, which cannot fault and is no access.
+            // SAFETY: the address lies within `object`, and a prefetch is only a hint: it cannot fault and does not
+            // access memory.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
         }
     }

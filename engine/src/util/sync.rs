@@ -1,6 +1,6 @@
 //! The synchronisation primitives the engine uses, from `std` or, under `--cfg loom`, from loom, so that the wake and
-//! mailbox protocols are model-checked as they are written. Locks ignore poisoning: every critical section leaves its
-//! data consistent at each step, and a panicking handler must not take its neighbours down.
+//! mailbox protocols are model-checked as written. Locks ignore poisoning: every critical section leaves its data
+//! consistent at each step, and a panicking handler must not affect other connections.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};

@@ -1,16 +1,18 @@
-//! Closing: in order (flush, FIN, drain the peer's input, close) or at once.
+//! Closing a connection: in order (flush, FIN, drain the peer's input, close) or at once.
 //!
-//! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent; so a connection
-//! that ends in order first reads the peer's input to its end, and drops it.
+//! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent. So a connection
+//! that ends in order first reads the peer's input to its end and drops it.
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Phase, Receive, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::command::CloseMode;
 use crate::shared::inbound::End;
-use crate::shared::{CloseMode, ConnKey, NEVER};
+use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {
@@ -20,14 +22,14 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// The handler is gone: nothing more will be queued, and nothing more be read.
+    /// Begins an orderly close: the handler is gone, so nothing more will be queued or read.
     fn begin_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase != Phase::Open {
             return;
         }
         conn.phase = Phase::Flushing;
-        let waiting = conn.link.end_outbound(|outbound| {
+        let waiting = conn.shared.end_outbound(|outbound| {
             let _ = outbound.finish(true);
             outbound.take_wakers()
         });
@@ -41,7 +43,7 @@ impl<D: Driver> Worker<D> {
         self.flush(key);
     }
 
-    /// Everything queued has left: FIN, unless the peer's own came first and the close is next anyway.
+    /// Sends FIN after the last queued bytes, unless the peer's FIN came first and the close follows at once.
     pub(super) fn finish_sending(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Open || conn.receive != Receive::Ended {
@@ -55,23 +57,23 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Closes a connection that has nothing left to send or to drain.
+    /// Closes a connection that has nothing left to send or drain.
     pub(super) fn advance_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
-            self.shared.counters.closed_total.add(1);
+            self.worker_shared.counters.closed_total.add(1);
             self.shut(key, false);
         }
     }
 
-    /// Ends a connection at once: what is queued is dropped, everyone who waits is told why.
+    /// Ends a connection at once: drops queued bytes and wakes all waiters with the cause.
     pub(super) fn fail(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
             return;
         }
         self.uncount_pause(key);
-        self.shared.counters.failed_total.add(1);
+        self.worker_shared.counters.failed_total.add(1);
         self.shut_with(key, true, cause);
     }
 
@@ -83,11 +85,11 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         conn.phase = Phase::Closing;
         let timer = conn.timer.take();
-        let mut wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
+        let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         {
-            let mut inbound = conn.link.inbound.lock();
+            let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(cause));
-            wakers.extend(conn.link.take_reader(&mut inbound));
+            wakers.extend(conn.shared.take_reader(&mut inbound));
         }
         if let Some(timer) = timer {
             self.wheel.remove(timer);
@@ -103,11 +105,11 @@ impl<D: Driver> Worker<D> {
             return;
         }
         self.conns[key.index as usize] = None;
-        if !self.kept.is_empty() {
-            self.kept.remove(&key);
+        if !self.backlogs.is_empty() {
+            self.backlogs.remove(&key);
         }
         self.open -= 1;
-        self.shared.counters.connections.sub(1);
+        self.worker_shared.counters.connections.sub(1);
         for listener in 0..self.accept_paused.len() {
             if self.accept_paused[listener] {
                 self.arm_accept(listener);
@@ -116,18 +118,18 @@ impl<D: Driver> Worker<D> {
     }
 
     fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
-        let at = self.shared.clock.after(timeout);
+        let at = self.worker_shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
-        // A timer that fires before finds the new time.
-        if at < conn.link.deadlines.armed.load(Ordering::SeqCst) {
-            self.look_at_deadlines(key);
+        // A timer that fires earlier finds the new time.
+        if at < conn.shared.deadlines.armed.load(Ordering::SeqCst) {
+            self.check_deadlines(key);
         }
     }
 
-    /// A closing connection made progress in sending.
+    /// Renews the deadline of a closing connection that made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let at = self.shared.clock.after(self.config.flush_timeout);
+        let at = self.worker_shared.clock.after(self.config.flush_timeout);
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER

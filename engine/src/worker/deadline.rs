@@ -1,27 +1,28 @@
-//! Deadlines of connections: at most one timer each, armed for the earliest and lazily moved on.
+//! Deadlines of connections, with at most one timer each, armed for the earliest and moved lazily.
 //!
-//! Renewing a deadline for each message only stores a number; the timer that fires for the old one finds the new one
+//! Renewing a deadline per message only stores a number. The timer that fires for the old deadline finds the new one
 //! and is armed again.
 
 use std::sync::atomic::Ordering;
 
 use super::{Conn, Due, Phase, Receive, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
-use crate::shared::{ConnKey, NEVER};
+use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
-    /// Acts on the deadlines that have passed and arms the timer for the next.
-    pub(super) fn look_at_deadlines(&mut self, key: ConnKey) {
-        let now = self.shared.clock.now();
+    /// Acts on passed deadlines and arms the timer for the next one.
+    pub(super) fn check_deadlines(&mut self, key: ConnKey) {
+        let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
             return;
         }
         if conn.phase == Phase::Lingering && conn.close_at <= now {
-            // The peer keeps its side open. What we sent may still be on its way: closed, and not reset, so that the
-            // kernel goes on delivering it.
-            self.shared.counters.closed_total.add(1);
+            // The peer keeps its side open. Our last bytes may still be in transit, so the socket is closed, not reset,
+            // and the kernel continues to deliver them.
+            self.worker_shared.counters.closed_total.add(1);
             return self.shut(key, false);
         }
         conn.follow_stall_timeout(now);
@@ -31,10 +32,11 @@ impl<D: Driver> Worker<D> {
         conn.wake_reader_if_overdue(now);
         let timer = conn.timer.take();
         let mut next = conn.next_deadline(now);
-        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
-        // A handler that stored an earlier deadline before it saw the new `armed` has not told us: look once more.
+        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
+        // A handler that stored an earlier deadline before it saw the new `armed` has not notified the worker, so check
+        // once more.
         next = next.min(conn.next_deadline(now));
-        conn.link.deadlines.armed.store(next, Ordering::SeqCst);
+        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
         if let Some(timer) = timer {
             self.wheel.remove(timer);
         }
@@ -48,22 +50,22 @@ impl<D: Driver> Worker<D> {
 }
 
 impl Conn {
-    /// Why this connection is to end now, if it is.
+    /// Returns the cause if this connection must end now.
     fn overdue(&mut self, now: u64) -> Option<CloseCause> {
         if self.close_at <= now {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteDeadline } else { CloseCause::Dropped });
         }
-        let deadlines = &self.link.deadlines;
+        let deadlines = &self.shared.deadlines;
         if deadlines.lifetime.load(Ordering::SeqCst) <= now {
             return Some(CloseCause::Lifetime);
         }
         let write = deadlines.write.load(Ordering::SeqCst);
         if write <= now {
-            if self.link.outbound.lock().bytes() > 0 {
+            if self.shared.outbound.lock().bytes() > 0 {
                 return Some(CloseCause::WriteDeadline);
             }
-            // Everything had left in time: the deadline is done with, unless a new one has just been set.
+            // Everything left in time: clear the deadline, unless a new one has just been set.
             let _ = deadlines.write.compare_exchange(write, NEVER, Ordering::SeqCst, Ordering::SeqCst);
         }
         if self.idle_deadline(now) <= now {
@@ -72,23 +74,23 @@ impl Conn {
         None
     }
 
-    /// A send begins: gives it its time, and says whether the armed timer comes too late for that.
+    /// Starts the stall timeout of a send. Returns whether the armed timer would fire too late for it.
     pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
-        let stall = self.link.deadlines.stall.load(Ordering::SeqCst);
+        let stall = self.shared.deadlines.stall.load(Ordering::SeqCst);
         if stall == 0 || self.phase != Phase::Open {
             return false;
         }
-        // Some moment within this tick: it counts from the next.
+        // The send begins within this tick, so the timeout counts from the next.
         self.close_at = now + 1 + u64::from(stall);
-        self.close_at < self.link.deadlines.armed.load(Ordering::SeqCst)
+        self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 
-    /// The timeout may have been set, or taken back, while a send was in flight.
+    /// Applies a stall timeout that was set or removed while a send was in flight.
     fn follow_stall_timeout(&mut self, now: u64) {
         if self.phase != Phase::Open {
             return;
         }
-        if self.link.deadlines.stall.load(Ordering::SeqCst) == 0 {
+        if self.shared.deadlines.stall.load(Ordering::SeqCst) == 0 {
             self.close_at = NEVER;
         } else if self.sending && self.close_at == NEVER {
             self.begin_stall_timeout(now);
@@ -96,24 +98,24 @@ impl Conn {
     }
 
     fn wake_reader_if_overdue(&self, now: u64) {
-        if self.link.deadlines.read.load(Ordering::SeqCst) > now {
+        if self.shared.deadlines.read.load(Ordering::SeqCst) > now {
             return;
         }
-        let waker = self.link.take_reader(&mut self.link.inbound.lock());
+        let waker = self.shared.take_reader(&mut self.shared.inbound.lock());
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn idle_deadline(&self, now: u64) -> u64 {
-        match self.link.deadlines.idle.load(Ordering::SeqCst) {
+        match self.shared.deadlines.idle.load(Ordering::SeqCst) {
             0 => NEVER,
-            // Not receiving is then our doing, not the peer's.
+            // Receiving is then paused by the worker, not by the peer.
             idle if matches!(self.receive, Receive::Paused | Receive::Starved | Receive::Cancelling) => {
                 now + u64::from(idle)
             }
-            // After the peer's end of stream there is nothing to wait for: what is left is the handler's. Bytes came
-            // within the tick, so that it counts from the next.
+            // Ends at the peer's end of stream: the rest is up to the handler. The bytes came within a tick, so the
+            // timeout counts from the next.
             idle if self.phase == Phase::Open && self.receive != Receive::Ended => {
                 self.received_at + 1 + u64::from(idle)
             }
@@ -121,11 +123,11 @@ impl Conn {
         }
     }
 
-    /// The earliest deadline still to come.
+    /// Returns the earliest future deadline.
     fn next_deadline(&self, now: u64) -> u64 {
-        let deadlines = &self.link.deadlines;
+        let deadlines = &self.shared.deadlines;
         let read = match deadlines.read.load(Ordering::SeqCst) {
-            // The reader was woken for it and looks by itself from now on.
+            // The reader was woken for it and now checks by itself.
             passed if passed <= now => NEVER,
             read => read,
         };

@@ -1,4 +1,4 @@
-//! Graceful shutdown of one worker: tell every connection, wait, reset the rest.
+//! Graceful shutdown of one worker: notify every connection, wait, reset the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,16 +6,17 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::{Drain, Due, Phase, Worker};
+use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::Schedule;
-use crate::shared::{Clock, ConnKey};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
 impl<D: Driver> Worker<D> {
     pub(super) fn begin_drain(&mut self, plan: ShutdownPlan) {
         match &mut self.drain {
-            // A second call may only hurry.
+            // A second call can only shorten the deadline.
             Some(drain) => {
                 drain.plan.deadline = drain.plan.deadline.min(plan.deadline);
                 drain.plan.spread = drain.plan.spread.min(plan.spread);
@@ -23,57 +24,57 @@ impl<D: Driver> Worker<D> {
             None => {
                 self.driver.close_listeners();
                 let (of, open_at_start) = (self.conns.len(), self.open as u64);
-                self.drain = Some(Drain { plan, told: 0, of, open_at_start, forced: 0 });
+                self.drain = Some(Drain { plan, notified: 0, of, open_at_start, forced: 0 });
             }
         }
         self.step_drain();
     }
 
-    /// Tells as many connections as are due, resets all at the deadline, and sets the timer for the next step.
+    /// Notifies the connections that are due, resets all at the deadline, and sets the timer for the next step.
     pub(super) fn step_drain(&mut self) {
-        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+        let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
         let (began, deadline) = (clock.tick_of(drain.plan.began), clock.tick_of(drain.plan.deadline));
         let due = share_due(drain.of, now.saturating_sub(began), drain.plan.spread);
-        let from = drain.told;
-        drain.told = due.max(from);
+        let from = drain.notified;
+        drain.notified = due.max(from);
         for index in from..due {
             if let Some(key) = self.key_at(index) {
-                self.tell(key);
+                self.notify_draining(key);
             }
         }
         if now >= deadline {
             return self.force_all();
         }
-        let all_told = self.drain.as_ref().is_none_or(|drain| drain.told >= drain.of);
-        self.wheel.insert(if all_told { deadline } else { now + 1 }, Due::Drain);
+        let all_notified = self.drain.as_ref().is_none_or(|drain| drain.notified >= drain.of);
+        self.wheel.insert(if all_notified { deadline } else { now + 1 }, Due::Drain);
     }
 
     fn key_at(&self, index: usize) -> Option<ConnKey> {
-        Some(self.conns.get(index)?.as_ref()?.link.key)
+        Some(self.conns.get(index)?.as_ref()?.shared.key)
     }
 
-    /// Says the connection's farewell and wakes its handler, be it reading or waiting to send.
-    pub(super) fn tell(&mut self, key: ConnKey) {
-        let Some(link) = self.conn(key).map(|conn| Arc::clone(&conn.link)) else { return };
-        link.draining.store(true, Ordering::Release);
-        let (schedule, waiting) = link.end_outbound(|outbound| (outbound.say_farewell(), outbound.take_wakers()));
-        let reader = link.take_reader(&mut link.inbound.lock());
+    /// Queues the connection's farewell and wakes its handler, whether it waits to read or to send.
+    pub(super) fn notify_draining(&mut self, key: ConnKey) {
+        let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
+        shared.draining.store(true, Ordering::Release);
+        let (schedule, waiting) = shared.end_outbound(|outbound| (outbound.queue_farewell(), outbound.take_wakers()));
+        let reader = shared.take_reader(&mut shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::NeedsWake {
             self.flush(key);
         }
     }
 
-    /// A connection was accepted before its listener had closed: it takes part in the shutdown, if there is one.
-    pub(super) fn drain_late(&mut self, key: ConnKey) {
-        let (now, clock) = (self.shared.clock.now(), &self.shared.clock);
+    /// Includes a connection accepted before its listener closed in a shutdown in progress.
+    pub(super) fn drain_if_shutting_down(&mut self, key: ConnKey) {
+        let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
         drain.open_at_start += 1;
         if now >= clock.tick_of(drain.plan.deadline) {
             return self.force(key);
         }
-        self.tell(key);
+        self.notify_draining(key);
     }
 
     fn force_all(&mut self) {
@@ -84,7 +85,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Resets a connection, unless it is being closed already.
+    /// Resets a connection, unless it is already closing.
     fn force(&mut self, key: ConnKey) {
         if self.conn(key).is_none_or(|conn| conn.phase == Phase::Closing) {
             return;
@@ -95,7 +96,7 @@ impl<D: Driver> Worker<D> {
         self.fail(key, CloseCause::Shutdown);
     }
 
-    /// Whether a shutdown has ended everything this worker had.
+    /// Returns whether a shutdown has ended everything in this worker.
     pub(super) fn is_finished(&self) -> bool {
         self.drain.is_some() && self.open == 0 && self.driver.in_flight() == 0
     }
@@ -110,7 +111,7 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-/// How many of `of` connections are to be told after `elapsed` ticks of a spread.
+/// Returns how many of `of` connections are to be notified after `elapsed` ticks of a spread.
 fn share_due(of: usize, elapsed: u64, spread: Duration) -> usize {
     let spread = Clock::ticks_in(spread);
     if elapsed >= spread {
@@ -124,8 +125,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_tells_in_proportion_and_all_at_its_end() {
-        let spread = crate::shared::TICK * 10;
+    fn a_spread_notifies_in_proportion_and_all_at_its_end() {
+        let spread = crate::clock::TICK * 10;
         assert_eq!(share_due(100, 0, Duration::ZERO), 100);
         assert_eq!(share_due(100, 0, spread), 0);
         assert_eq!(share_due(100, 5, spread), 50);

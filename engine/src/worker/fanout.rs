@@ -1,4 +1,4 @@
-//! Fan-outs: the worker's walk over the members of those that have something for them, a slice of it each tick.
+//! Fan-outs: delivery of messages to the members that this worker serves, a slice per tick.
 
 use std::sync::Arc;
 
@@ -9,37 +9,38 @@ use crate::connection::sender::ByteSender;
 use crate::driver::Driver;
 use crate::error::{CloseCause, SendError};
 use crate::fanout::{Backlog, BacklogBounds, HandOver, Key, Lane, Members};
+use crate::shared::ConnShared;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Offered, Schedule};
-use crate::shared::{ConnKey, ConnShared};
 
-/// Members served in one tick, over all fan-outs: bounds how long the other connections of the worker wait for a message
-/// to very many. At 1-2 µs each it is some hundred microseconds, and what a slice touches is still in the processor's
+/// Maximum members served per tick, over all fan-outs: bounds how long a message to very many delays the worker's other
+/// connections. At 1-2 µs each a slice takes a few hundred microseconds, and its memory is still in the processor's
 /// caches when its sends complete.
 pub(super) const TICK_MEMBERS_MAX: usize = 256;
 
-/// A fan-out that has something for members of this worker.
+/// A delivery in progress: a fan-out with messages for members of this worker.
 pub(super) struct Delivery {
     lane: Arc<Lane>,
     members: Box<Members>,
 }
 
 impl<D: Driver> Worker<D> {
-    /// A fan-out that rested has something to do.
-    pub(super) fn begin_walk(&mut self, lane: Arc<Lane>) {
+    /// Begins the delivery of a fan-out that was at rest.
+    pub(super) fn begin_delivery(&mut self, lane: Arc<Lane>) {
         let members = lane.take_members();
-        self.walks.push_back(Delivery { lane, members });
+        self.deliveries.push_back(Delivery { lane, members });
     }
 
-    /// Goes on with each fan-out in turn, as far as a tick may.
-    pub(super) fn step_walks(&mut self) {
+    /// Continues each delivery in turn, within the bounds of a tick.
+    pub(super) fn step_deliveries(&mut self) {
         let mut budget = TICK_MEMBERS_MAX;
-        for _ in 0..self.walks.len() {
-            let Some(mut walk) = self.walks.pop_front() else { return };
-            let more = walk.members.walk(&walk.lane, &mut budget, self);
+        for _ in 0..self.deliveries.len() {
+            let Some(mut delivery) = self.deliveries.pop_front() else { return };
+            let more = delivery.members.deliver(&delivery.lane, &mut budget, self);
             if more {
-                self.walks.push_back(walk);
+                self.deliveries.push_back(delivery);
             } else {
-                walk.lane.give_members(walk.members);
+                delivery.lane.give_members(delivery.members);
             }
             if budget == 0 {
                 return;
@@ -47,17 +48,17 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// A send has ended: hands over what is kept for its connection, as far as there is space.
-    pub(super) fn hand_over_kept(&mut self, key: ConnKey) {
-        let Some((link, mut kept)) = self.kept.remove(&key) else { return };
-        while let Some((bytes, bytes_max)) = kept.first() {
-            match self.hand_over(&link, &bytes, bytes_max) {
-                Ok(()) => kept.take_first(),
+    /// Hands over the backlog of a connection whose send has ended, as far as there is space.
+    pub(super) fn hand_over_backlog(&mut self, key: ConnKey) {
+        let Some((shared, mut backlog)) = self.backlogs.remove(&key) else { return };
+        while let Some((bytes, bytes_max)) = backlog.first() {
+            match self.hand_over(&shared, &bytes, bytes_max) {
+                Ok(()) => backlog.take_first(),
                 Err(SendError::Full) => {
-                    self.kept.insert(key, (link, kept));
+                    self.backlogs.insert(key, (shared, backlog));
                     return;
                 }
-                // Nothing can follow: what is kept is dropped.
+                // Nothing can follow, so the backlog is dropped.
                 Err(_) => return,
             }
         }
@@ -65,7 +66,7 @@ impl<D: Driver> Worker<D> {
 }
 
 impl Delivery {
-    /// The worker ends: nobody may wait for what it will not do.
+    /// Drops the delivery and its members: the worker ends, so nothing may wait for it.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
         drop(members);
@@ -74,32 +75,32 @@ impl Delivery {
 }
 
 impl<D: Driver> HandOver for Worker<D> {
-    fn hand_over(&mut self, link: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
-        let offered = link.outbound.lock().offer(bytes, bytes_max, &self.shared.outbound)?;
+    fn hand_over(&mut self, shared: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
+        let offered = shared.outbound.lock().offer(bytes, bytes_max, &self.worker_shared.outbound)?;
         match offered {
-            Offered::Batch(batch) => self.send(link.key, batch),
-            Offered::Queued(Schedule::NeedsWake) => self.flush(link.key),
+            Offered::Batch(batch) => self.send(shared.key, batch),
+            Offered::Queued(Schedule::NeedsWake) => self.flush(shared.key),
             Offered::Queued(Schedule::AlreadyScheduled) => {}
         }
         Ok(())
     }
 
-    fn has_kept(&self, link: &ConnShared) -> bool {
-        self.kept.contains_key(&link.key)
+    fn has_backlog(&self, shared: &ConnShared) -> bool {
+        self.backlogs.contains_key(&shared.key)
     }
 
-    fn keep(&mut self, link: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
-        // The queue is full, so a send is under way, or will be when a hold ends: its end looks here.
-        let (_, kept) = self.kept.entry(link.key).or_insert_with(|| (Arc::clone(link), Backlog::default()));
-        kept.keep(bytes, key, bounds);
+    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
+        // The queue is full, so a send is in flight, or will be after exclusive use; its completion checks the backlog.
+        let (_, backlog) = self.backlogs.entry(shared.key).or_insert_with(|| (Arc::clone(shared), Backlog::default()));
+        backlog.push(bytes, key, bounds);
     }
 
-    fn abort(&mut self, link: &Arc<ConnShared>) {
-        self.fail(link.key, CloseCause::TooSlow);
+    fn abort(&mut self, shared: &Arc<ConnShared>) {
+        self.fail(shared.key, CloseCause::TooSlow);
     }
 
-    fn finish(&mut self, link: &Arc<ConnShared>, last: &[u8]) {
-        // An error means that other last bytes were first, or that the connection is closed: it ends in any case.
-        let _ = ByteSender { link: Arc::clone(link) }.append_last(|tail| tail.extend_from_slice(last));
+    fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]) {
+        // An error means that the connection is closed or already has its last bytes: it ends in any case.
+        let _ = ByteSender { shared: Arc::clone(shared) }.append_last(|tail| tail.extend_from_slice(last));
     }
 }

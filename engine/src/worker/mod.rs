@@ -1,8 +1,8 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
-//! Its tick takes commands, expires timers, enters the driver, processes what completed and, with inline placement,
-//! runs the handlers. Nothing on the data path is shared between workers. `receive`, `send`, `close` and `drain` hold
-//! what the worker does to a connection; this file holds the tick and who owns what.
+//! Its tick takes commands, expires timers, enters the driver, processes completions and, with inline placement, runs
+//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `send`, `deadline`, `close`,
+//! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -10,19 +10,25 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::clock::Clock;
+use crate::clock::sleep_entry::SleepEntry;
+use crate::clock::wheel::{TimerId, Wheel};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver, Event};
-use crate::error::{Address, CloseCause};
+use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
+use crate::shared::ConnShared;
+use crate::shared::command::Command;
 use crate::shared::inbound::End;
-use crate::shared::wake_scope::Turn;
-use crate::shared::{Clock, Command, ConnKey, ConnShared, WorkerShared};
+use crate::shared::key::ConnKey;
+use crate::shared::wake_scope::WakeScope;
+use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
-use crate::time::SleepEntry;
-use crate::time::wheel::{TimerId, Wheel};
 
+mod backpressure;
 mod close;
 mod deadline;
 mod drain;
@@ -32,7 +38,7 @@ mod send;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-/// How the receiving side of a connection stands with the driver.
+/// The state of a connection's receive.
 ///
 /// ```text
 ///            over the high mark                 ended
@@ -50,7 +56,7 @@ enum Receive {
     Ended,
 }
 
-/// Where a connection is in its life.
+/// The phase of a connection's life.
 ///
 /// ```text
 ///   Open ── handler dropped it ──▶ Flushing ── all sent, FIN ──▶ Lingering ── peer's FIN ──▶ Closing ──▶ (gone)
@@ -66,25 +72,25 @@ enum Phase {
 
 /// A worker's side of one connection.
 struct Conn {
-    link: Arc<ConnShared>,
+    shared: Arc<ConnShared>,
     phase: Phase,
     receive: Receive,
     sending: bool,
-    /// Counted among the paused connections.
+    /// Counted as paused in the statistics.
     counted_paused: bool,
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
-    /// Tick at which the connection is reset: a closing one that does not come to its end, an open one whose send in
+    /// Tick at which the connection is reset: a closing one that has not ended by then, or an open one whose send in
     /// flight makes no progress.
     close_at: u64,
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 enum Due {
     Connection(ConnKey),
     Sleep(Arc<SleepEntry>),
-    /// Arm accepting again after a failure.
+    /// Arm a listener's accept again after a failure.
     Accept(usize),
     /// Take the next step of a shutdown.
     Drain,
@@ -92,23 +98,23 @@ enum Due {
 
 pub(crate) struct Worker<D> {
     driver: D,
-    shared: Arc<WorkerShared>,
+    worker_shared: Arc<WorkerShared>,
     config: Arc<Config>,
     conns: Vec<Option<Conn>>,
     open: usize,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
-    /// Fan-outs that have something for members of this worker.
-    walks: VecDeque<fanout::Delivery>,
-    /// What is kept for slow members of fan-outs.
-    kept: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
+    /// Fan-outs with messages for members of this worker.
+    deliveries: VecDeque<fanout::Delivery>,
+    /// Messages kept for slow members of fan-outs.
+    backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
-    /// Local addresses seen lately.
+    /// Recently seen local addresses.
     locals: Vec<Arc<Address>>,
     handlers: Vec<Arc<RunQueue>>,
     next_handler: usize,
-    /// With inline placement, the handlers' executor.
+    /// The executor of the handlers, with inline placement.
     inline: Option<Executor>,
     drain: Option<Drain>,
     commands: Vec<Command>,
@@ -116,11 +122,11 @@ pub(crate) struct Worker<D> {
     fired: Vec<Due>,
 }
 
-/// A shutdown under way in this worker.
+/// A shutdown in progress in this worker.
 struct Drain {
     plan: ShutdownPlan,
-    /// Slots told so far, and how many there were.
-    told: usize,
+    /// Number of slots notified so far, and in total.
+    notified: usize,
     of: usize,
     open_at_start: u64,
     forced: u64,
@@ -129,24 +135,24 @@ struct Drain {
 impl<D: Driver> Worker<D> {
     pub(crate) fn new(
         driver: D,
-        shared: Arc<WorkerShared>,
+        worker_shared: Arc<WorkerShared>,
         config: Arc<Config>,
         listeners: usize,
         handlers: Vec<Arc<RunQueue>>,
         inline: Option<Executor>,
     ) -> Self {
-        let now = shared.clock.set(driver.elapsed());
-        let next_handler = shared.index % handlers.len().max(1);
+        let now = worker_shared.clock.set(driver.elapsed());
+        let next_handler = worker_shared.index % handlers.len().max(1);
         let mut worker = Self {
             driver,
-            shared,
+            worker_shared,
             config,
             conns: Vec::new(),
             open: 0,
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
-            walks: VecDeque::new(),
-            kept: HashMap::new(),
+            deliveries: VecDeque::new(),
+            backlogs: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -166,7 +172,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// What the driver's `enter` answered, when the ring itself has failed.
+    /// The error of the driver's `enter`, if the ring itself has failed.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -174,35 +180,35 @@ impl<D: Driver> Worker<D> {
         Ok(self.report())
     }
 
-    /// One round: what others ask for, what is due, what completed, then the handlers it woke.
+    /// One round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
-        let turn = Turn::begin();
+        let scope = WakeScope::begin();
         self.take_commands();
         self.expire_timers();
         self.rearm_starved();
-        self.step_walks();
-        drop(turn);
+        self.step_deliveries();
+        drop(scope);
 
         self.enter()?;
 
-        let turn = Turn::begin();
+        let scope = WakeScope::begin();
         self.harvest();
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
-        self.shared.counters.ticks_total.add(1);
-        drop(turn);
+        self.worker_shared.counters.ticks_total.add(1);
+        drop(scope);
         Ok(())
     }
 
     fn take_commands(&mut self) {
         let mut commands = std::mem::take(&mut self.commands);
-        self.shared.mailbox.take(&mut commands);
+        self.worker_shared.mailbox.take(&mut commands);
         for command in commands.drain(..) {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
-                Command::Deadline(key) => self.look_at_deadlines(key),
+                Command::Deadline(key) => self.check_deadlines(key),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
                 Command::Sleep(entry) => {
@@ -214,7 +220,7 @@ impl<D: Driver> Worker<D> {
                         self.wheel.remove(timer);
                     }
                 }
-                Command::FanOut(lane) => self.begin_walk(lane),
+                Command::FanOut(lane) => self.begin_delivery(lane),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -222,7 +228,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn expire_timers(&mut self) {
-        let now = self.shared.clock.set(self.driver.elapsed());
+        let now = self.worker_shared.clock.set(self.driver.elapsed());
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
@@ -230,7 +236,7 @@ impl<D: Driver> Worker<D> {
                 Due::Connection(key) => {
                     if let Some(conn) = self.conn(key) {
                         conn.timer = None;
-                        self.look_at_deadlines(key);
+                        self.check_deadlines(key);
                     }
                 }
                 Due::Sleep(entry) => entry.fire(),
@@ -241,18 +247,18 @@ impl<D: Driver> Worker<D> {
         self.fired = fired;
     }
 
-    /// Sleeps until something completes, is asked for or is due; or only looks, if there is work.
+    /// Enters the driver. Sleeps until something completes, a command arrives or a timer is due, unless there is work.
     fn enter(&mut self) -> io::Result<()> {
-        self.shared.mailbox.signal().announce_sleep();
-        // A buffer that came back since the last look serves a starved connection before any sleep.
-        let starving = !self.starved.is_empty() && self.driver.buffers_free() > 0;
-        let resting = self.walks.is_empty() && self.shared.mailbox.is_empty();
+        self.worker_shared.mailbox.signal().announce_sleep();
+        // A buffer returned since the last check serves a starved connection before any sleep.
+        let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
+        let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
-        self.shared.mailbox.signal().awake();
-        // What completed did so now, not before the sleep: timeouts count from here.
-        self.shared.clock.set(self.driver.elapsed());
+        self.worker_shared.mailbox.signal().awake();
+        // Completions count as happening now, not before the sleep, so timeouts start here.
+        self.worker_shared.clock.set(self.driver.elapsed());
         result
     }
 
@@ -278,39 +284,39 @@ impl<D: Driver> Worker<D> {
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
         let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
-        (conn.link.key == key).then_some(conn)
+        (conn.shared.key == key).then_some(conn)
     }
 
     fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(accepted.local);
-        let link = ConnShared::new(key, Arc::clone(&self.shared), accepted.peer, local);
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
-        let now = self.shared.clock.now();
+        let now = self.worker_shared.clock.now();
         self.conns[key.index as usize] = Some(Conn {
-            link: Arc::clone(&link),
+            shared: Arc::clone(&shared),
             phase: Phase::Open,
             receive: Receive::Paused,
             sending: false,
             counted_paused: false,
             timer: None,
             received_at: now,
-            close_at: crate::shared::NEVER,
+            close_at: crate::clock::NEVER,
         });
         self.open += 1;
-        self.shared.counters.accepted_total.add(1);
-        self.shared.counters.connections.add(1);
-        link.set_idle(self.config.idle_timeout);
+        self.worker_shared.counters.accepted_total.add(1);
+        self.worker_shared.counters.connections.add(1);
+        shared.set_idle(self.config.idle_timeout);
         self.arm_receive(key);
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(link));
-        self.drain_late(key);
+        handler.start(Connection::new(shared));
+        self.drain_if_shutting_down(key);
     }
 
-    /// The shared copy of a local address.
+    /// Returns the shared copy of a local address.
     fn share_local(&mut self, local: Address) -> Arc<Address> {
         if let Some(known) = self.locals.iter().find(|known| ***known == local) {
             return Arc::clone(known);
@@ -329,7 +335,7 @@ impl<D: Driver> Worker<D> {
         }
         let full = !self.driver.arm_accept(listener);
         if full {
-            self.shared.counters.accept_pauses_total.add(1);
+            self.worker_shared.counters.accept_pauses_total.add(1);
         }
         self.accept_paused[listener] = full;
     }
@@ -340,28 +346,28 @@ impl<D: Driver> Worker<D> {
             return;
         }
         match error.kind() {
-            // The client was gone before it was accepted.
+            // The client left before it was accepted.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
             _ => {
-                // Descriptors or memory are short: what is served goes on, accepting pauses for a moment.
+                // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
                 log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
-                self.shared.counters.accept_pauses_total.add(1);
-                let again = self.shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
+                self.worker_shared.counters.accept_pauses_total.add(1);
+                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
                 self.wheel.insert(again, Due::Accept(listener));
             }
         }
     }
 }
 
-/// Whoever waits for this worker is answered: connections fail, sleeps end.
+/// Answers everything that waits for this worker: connections fail, sleeps end.
 impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
-        // After a shutdown there are no connections left; after a panic or the failure of a ring there are.
+        // After a shutdown no connections are left. After a panic or the failure of a ring some may be.
         for conn in self.conns.iter().flatten() {
-            let mut wakers = conn.link.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
-            let mut inbound = conn.link.inbound.lock();
+            let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
+            let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(CloseCause::Shutdown));
-            wakers.extend(conn.link.take_reader(&mut inbound));
+            wakers.extend(conn.shared.take_reader(&mut inbound));
             drop(inbound);
             wakers.into_iter().for_each(Waker::wake);
         }
@@ -370,13 +376,13 @@ impl<D> Drop for Worker<D> {
                 entry.fire();
             }
         }
-        std::mem::take(&mut self.walks).into_iter().for_each(fanout::Delivery::abandon);
-        self.shared.end();
+        std::mem::take(&mut self.deliveries).into_iter().for_each(fanout::Delivery::abandon);
+        self.worker_shared.end();
     }
 }
 
-/// Local addresses a worker remembers to share: more than the interfaces of most hosts.
+/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
 const LOCAL_ADDRESSES_MAX: usize = 16;
 
-/// How long accepting pauses after a failure that time may mend (EMFILE, ENFILE, ENOMEM).
+/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

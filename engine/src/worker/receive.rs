@@ -1,58 +1,41 @@
-//! Receiving: chunks into the inbound buffer, pausing and resuming, and waiting for buffers.
+//! Receiving: chunks into the inbound buffer, and waiting for receive buffers.
 
 use super::{Phase, Receive, Worker};
 use crate::driver::{Driver, ReceiveEnd, Received};
 use crate::error::CloseCause;
-use crate::shared::ConnKey;
 use crate::shared::chunk::Chunk;
 use crate::shared::inbound::End;
+use crate::shared::key::ConnKey;
 
-/// Received buffers of at least this size move to handlers by lease; smaller ones are copied into a spare buffer, which
-/// costs less than the way back for a lease (measured: copying is within noise up to 4 KiB).
+/// Received bytes of at least this size move to handlers by lease. Fewer are copied into a pooled buffer, which costs
+/// less than returning a lease (measured: copying is within noise up to 4 KiB).
 const LEASE_BYTES_MIN: usize = 4096;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn arm_receive(&mut self, key: ConnKey) {
         let budgets = self.driver.capabilities().receive_budget;
-        let marks = self.shared.inbound;
+        let marks = self.worker_shared.inbound;
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
-        // A closing connection is drained without bounds: what arrives is dropped at once.
+        // A closing connection is drained without a bound, because its input is dropped at once.
         let budget = (budgets && conn.phase == Phase::Open)
-            .then(|| marks.bytes_high.saturating_sub(conn.link.inbound.lock().bytes()).max(1));
+            .then(|| marks.bytes_high.saturating_sub(conn.shared.inbound.lock().bytes()).max(1));
         conn.receive = Receive::Armed;
         self.driver.arm_receive(key, budget);
     }
 
-    /// The handler has read down to the low mark.
-    pub(super) fn resume(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key) else { return };
-        if conn.link.inbound.lock().is_paused() {
-            // Paused again before this command was taken: another one follows.
-            return;
-        }
-        self.uncount_pause(key);
-        let Some(conn) = self.conn(key) else { return };
-        conn.received_at = conn.link.worker.clock.now();
-        let armed = conn.receive != Receive::Paused;
-        // While the cancellation of the old receive is under way its end arms the new one.
-        if !armed {
-            self.arm_receive(key);
-        }
-    }
-
     pub(super) fn on_received(&mut self, key: ConnKey, data: Received, more: bool) {
-        let (now, marks) = (self.shared.clock.now(), self.shared.inbound);
+        let (now, marks) = (self.worker_shared.clock.now(), self.worker_shared.inbound);
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
             return self.driver.recycle(data);
         };
-        debug_assert_eq!(conn.link.key, key);
+        debug_assert_eq!(conn.shared.key, key);
         let bytes = self.driver.view(&data);
         let len = bytes.len();
-        self.shared.counters.received_bytes_total.add(len as u64);
-        self.shared.counters.chunks_total.add(1);
+        self.worker_shared.counters.received_bytes_total.add(len as u64);
+        self.worker_shared.counters.chunks_total.add(1);
         conn.received_at = now;
 
-        let mut inbound = conn.link.inbound.lock();
+        let mut inbound = conn.shared.inbound.lock();
         if len >= LEASE_BYTES_MIN {
             inbound.push(self.driver.lease(data));
         } else {
@@ -66,14 +49,14 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let waker = conn.link.take_reader(&mut inbound);
+        let waker = conn.shared.take_reader(&mut inbound);
         drop(inbound);
 
         if newly_paused {
-            self.shared.counters.pauses_total.add(1);
-            // It still counts if its handler has resumed it and that command has not been taken yet.
+            self.worker_shared.counters.pauses_total.add(1);
+            // It is still counted if its handler resumed it and that command is still in the mailbox.
             if !std::mem::replace(&mut conn.counted_paused, true) {
-                self.shared.counters.paused.add(1);
+                self.worker_shared.counters.paused.add(1);
             }
         }
         if !more {
@@ -87,15 +70,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    pub(super) fn uncount_pause(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key)
-            && std::mem::take(&mut conn.counted_paused)
-        {
-            self.shared.counters.paused.sub(1);
-        }
-    }
-
-    /// An armed receive has ended with the stream still open.
+    /// Arms the next receive, unless paused, after one that ended with the stream still open.
     fn after_receive(&mut self, key: ConnKey, paused: bool) {
         let Some(conn) = self.conn(key) else { return };
         if paused {
@@ -109,22 +84,22 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         match end {
             ReceiveEnd::Cancelled => {
-                let paused = conn.link.inbound.lock().is_paused();
+                let paused = conn.shared.inbound.lock().is_paused();
                 self.after_receive(key, paused);
             }
-            // A receive that finds no buffer while it is being cancelled is over, and is not to be armed again.
-            ReceiveEnd::Starved if conn.link.inbound.lock().is_paused() => conn.receive = Receive::Paused,
+            // A receive that finds no buffer while it is being cancelled has ended and must not be armed again.
+            ReceiveEnd::Starved if conn.shared.inbound.lock().is_paused() => conn.receive = Receive::Paused,
             ReceiveEnd::Starved => {
                 conn.receive = Receive::Starved;
                 self.starved.push_back(key);
-                self.shared.counters.starved_total.add(1);
+                self.worker_shared.counters.starved_total.add(1);
             }
             ReceiveEnd::Eof => {
                 conn.receive = Receive::Ended;
                 let waker = {
-                    let mut inbound = conn.link.inbound.lock();
+                    let mut inbound = conn.shared.inbound.lock();
                     inbound.finish(End::Eof);
-                    conn.link.take_reader(&mut inbound)
+                    conn.shared.take_reader(&mut inbound)
                 };
                 if let Some(waker) = waker {
                     waker.wake();
@@ -138,12 +113,12 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Arms receives that found no buffer, first come first served, one for each free buffer.
+    /// Arms receives that found no buffer, in order, one per free buffer.
     pub(super) fn rearm_starved(&mut self) {
         if self.starved.is_empty() {
             return;
         }
-        let mut free = self.driver.buffers_free();
+        let mut free = self.driver.buffers_free_or_notify();
         while free > 0 {
             let Some(key) = self.starved.pop_front() else { return };
             if self.conn(key).is_some_and(|conn| conn.receive == Receive::Starved && conn.phase != Phase::Closing) {

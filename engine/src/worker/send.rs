@@ -1,20 +1,21 @@
-//! Sending: one batch in flight for each connection, and the next as soon as it has left.
+//! Sending: one batch in flight per connection, and the next as soon as it has left.
 
 use std::task::Waker;
 
 use super::{Phase, Worker};
+use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::key::ConnKey;
 use crate::shared::outbound::Outbound;
 use crate::shared::send_batch::SendBatch;
-use crate::shared::{ConnKey, NEVER};
 
-/// What is next for a queue whose last batch has left.
+/// The next step for a queue whose last batch has left.
 pub(super) enum Next {
     Send(SendBatch),
-    /// Nothing is queued, and more may come.
+    /// Nothing is queued; more can follow.
     Nothing,
-    /// Nothing is queued and nothing will be; a FIN may have been asked for.
+    /// Nothing is queued and nothing can follow. `fin` says whether a FIN was requested.
     Finished {
         fin: bool,
     },
@@ -31,13 +32,13 @@ impl Next {
 }
 
 impl<D: Driver> Worker<D> {
-    /// Something was queued: sends it, unless a send is in flight (whose completion looks again).
+    /// Sends queued bytes, unless a send is in flight, whose completion continues.
     pub(super) fn flush(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.link.key != key || conn.sending || conn.phase == Phase::Closing {
+        if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
             return;
         }
-        let mut outbound = conn.link.outbound.lock();
+        let mut outbound = conn.shared.outbound.lock();
         match outbound.take_batch() {
             Some(batch) => {
                 drop(outbound);
@@ -51,23 +52,23 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Starts a send, if the connection is still there; none is in flight.
+    /// Starts a send, if the connection is still open. No other may be in flight.
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        let now = self.shared.clock.now();
+        let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.sending = true;
         let due = conn.begin_stall_timeout(now);
-        self.shared.counters.sent_bytes_total.add(batch.remaining() as u64);
+        self.worker_shared.counters.sent_bytes_total.add(batch.remaining() as u64);
         self.driver.send(key, batch);
         if due {
-            self.look_at_deadlines(key);
+            self.check_deadlines(key);
         }
     }
 
     pub(super) fn on_sent(&mut self, key: ConnKey, result: Result<(), i32>) {
-        let marks = self.shared.outbound;
+        let marks = self.worker_shared.outbound;
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        debug_assert_eq!(conn.link.key, key);
+        debug_assert_eq!(conn.shared.key, key);
         conn.sending = false;
         let closing = conn.phase != Phase::Open;
         if !closing {
@@ -77,16 +78,16 @@ impl<D: Driver> Worker<D> {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
         let (wakers, next) = {
-            let mut outbound = conn.link.outbound.lock();
+            let mut outbound = conn.shared.outbound.lock();
             (outbound.complete_batch(&marks), Next::of(&mut outbound))
         };
-        self.shared.counters.sends_total.add(1);
+        self.worker_shared.counters.sends_total.add(1);
         if closing {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
-        if !self.kept.is_empty() {
-            self.hand_over_kept(key);
+        if !self.backlogs.is_empty() {
+            self.hand_over_backlog(key);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -99,7 +100,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// The queue is empty: sends the FIN if it was asked for, and goes on closing.
+    /// Sends the FIN if requested, now that the queue is empty, and continues closing.
     fn after_flush(&mut self, key: ConnKey, fin: bool) {
         if fin {
             self.finish_sending(key);
@@ -107,12 +108,12 @@ impl<D: Driver> Worker<D> {
         self.advance_close(key);
     }
 
-    /// The peer takes no more bytes. What it sent before may still be on its way to the handler, so receiving goes on
-    /// to its own end.
+    /// Fails the sending side: the peer takes no more bytes. Receiving continues, because bytes the peer sent before
+    /// may still arrive.
     fn fail_sending(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
-        let wakers = conn.link.end_outbound(|outbound| outbound.close(cause));
+        let wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         for waker in wakers {
             waker.wake();
         }

@@ -1,4 +1,4 @@
-//! Deadlines and sleeps: what each ends, what it leaves usable, and never before its time.
+//! Deadlines and sleeps: their effects, and that none fires before its time.
 
 use std::io::Write;
 use std::net::{Shutdown as Half, SocketAddr};
@@ -8,12 +8,12 @@ use tidegate_engine::{CloseCause, Connection, ReceiveError, Running, SendError, 
 
 use crate::support::*;
 
-/// Long enough to be told from none, short enough for many.
+/// Long enough to be noticed, short enough to repeat.
 const SHORT: Duration = Duration::from_millis(40);
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a handler reports, once.
+/// A value that a handler reports once.
 type Report<T> = Progress<Option<T>>;
 
 #[test]
@@ -28,8 +28,8 @@ fn a_read_deadline_leaves_the_connection_usable() {
                     let deadline = Instant::now() + SHORT;
                     connection.set_read_deadline(Some(deadline));
                     assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
-                    assert!(Instant::now() >= deadline, "before its deadline");
-                    // It stays passed until another one is set.
+                    assert!(Instant::now() >= deadline, "fired before its deadline");
+                    // It stays expired until another one is set.
                     assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
                 }
                 connection.set_read_deadline(None);
@@ -45,9 +45,9 @@ fn a_read_deadline_leaves_the_connection_usable() {
     });
 }
 
-/// Bytes that came in time are received whenever the handler asks.
+/// Bytes that arrived in time are received even after the deadline.
 #[test]
-fn a_passed_read_deadline_withholds_no_bytes() {
+fn an_expired_read_deadline_withholds_no_bytes() {
     on_every_engine(|setup| {
         let gate = Inbox::<()>::default();
         let wait = gate.clone();
@@ -77,7 +77,7 @@ fn a_passed_read_deadline_withholds_no_bytes() {
     });
 }
 
-/// The heartbeat recipe: each message renews the deadline, and the old one does not strike.
+/// A heartbeat: each message renews the deadline, and the old one does not fire.
 #[test]
 fn a_renewed_read_deadline_replaces_the_old_one() {
     on_every_engine(|setup| {
@@ -88,11 +88,11 @@ fn a_renewed_read_deadline_replaces_the_old_one() {
                 connection.set_read_deadline(Some(deadline));
                 connection.set_read_deadline(Some(Instant::now() + LONG));
                 timer.sleep_until(deadline + SHORT).await;
-                // Only now does the client send.
+                // The client sends only now.
                 connection.sender().send(&b"?"[..]).await.unwrap();
                 assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"!");
             }
-            // Earlier again than what is armed.
+            // Earlier than the armed timer.
             connection.set_read_deadline(Some(Instant::now() + SHORT));
             assert_eq!(connection.receive().await.err(), Some(ReceiveError::Deadline));
             connection.sender().send(&b"done"[..]).await.unwrap();
@@ -108,10 +108,10 @@ fn a_renewed_read_deadline_replaces_the_old_one() {
     });
 }
 
-/// How receiving ended, and how long after the connection began.
+/// The result of receiving, and the time since the connection began.
 type End = (Result<(), ReceiveError>, Duration);
 
-/// Starts an engine whose handler receives to the end and reports it with how long the connection lived.
+/// Starts an engine whose handler receives to the end and reports that with the lifetime of the connection.
 fn start_and_report(
     setup: Setup,
     prepare: impl Fn(&Connection) + Send + Sync + 'static,
@@ -154,7 +154,7 @@ fn an_idle_connection_ends_at_its_timeout() {
     });
 }
 
-/// A handler's own idle timeout overrides the configured one, both ways, and counts from the last bytes.
+/// An idle timeout set by the handler overrides the configured one in both directions, and counts from the last bytes.
 #[test]
 fn an_idle_timeout_is_the_connections_own() {
     on_every_engine(|mut setup| {
@@ -168,8 +168,8 @@ fn an_idle_timeout_is_the_connections_own() {
             let began = Instant::now();
             connection.set_idle_timeout(Some(2 * SHORT));
             assert_eq!(connection.receive().await.err(), Some(ReceiveError::Closed(CloseCause::IdleTimeout)));
-            // The bytes arrived before they were received; a tick is what the worker's clock may lag.
-            assert!(began.elapsed() + 2 * time::GRANULARITY >= 2 * SHORT - SHORT / 2, "long before its time");
+            // The bytes arrived before they were received, and the worker's clock can lag by a tick.
+            assert!(began.elapsed() + 2 * time::GRANULARITY >= 2 * SHORT - SHORT / 2, "fired long before its time");
         });
         let mut client = connect(address);
         assert_eq!(read_exact(&mut client, 10), b"still open");
@@ -180,7 +180,7 @@ fn an_idle_timeout_is_the_connections_own() {
     });
 }
 
-/// Receiving that is paused for backpressure is not the peer's idleness.
+/// Time during which receiving is paused for backpressure does not count as idle.
 #[test]
 fn a_paused_connection_is_not_idle() {
     on_every_engine(|mut setup| {
@@ -211,7 +211,7 @@ fn a_paused_connection_is_not_idle() {
     });
 }
 
-/// A peer that has said all it has to say is not idle: it waits for the answer.
+/// A peer that has finished sending is not idle: it waits for the answer.
 #[test]
 fn a_peer_that_waits_for_its_answer_is_not_idle() {
     on_every_engine(|setup| {
@@ -243,7 +243,7 @@ fn a_lifetime_ends_however_active_the_connection_is() {
     });
 }
 
-/// Deadlines strike whatever the handler waits for, and every waiting sender is told.
+/// Deadlines fire whatever the handler waits for, and wake every waiting sender.
 #[test]
 fn a_deadline_needs_no_handler() {
     on_every_engine(|setup| {
@@ -273,13 +273,13 @@ fn sleeps_end_in_order_and_never_early() {
             let began = Instant::now();
             let mut late = std::pin::pin!(time::sleep(3 * SHORT));
             let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending()));
-            assert!(polled.await, "not over at once");
+            assert!(polled.await, "the sleep is not over at once");
             time::sleep_until(began + SHORT).await;
             assert!(began.elapsed() >= SHORT);
             late.await;
             assert!(began.elapsed() >= 3 * SHORT);
             time::sleep(Duration::ZERO).await;
-            // Most sleeps are timeouts that are not needed after all.
+            // Most sleeps are timeouts that are dropped early.
             for _ in 0..1000 {
                 let mut unneeded = std::pin::pin!(time::sleep(LONG));
                 std::future::poll_fn(|cx| {
@@ -298,7 +298,7 @@ fn sleeps_end_in_order_and_never_early() {
     });
 }
 
-/// A timer serves threads that are not the engine's; the free functions say that they do not.
+/// A timer works on threads outside the engine; the free functions do not.
 #[test]
 fn a_timer_works_on_any_thread() {
     on_every_engine(|setup| {
@@ -306,7 +306,7 @@ fn a_timer_works_on_any_thread() {
         let give = timers.clone();
         let (running, address) = start(setup.config, move |mut connection: Connection| {
             give.update(|timer| *timer = Some(connection.timer()));
-            assert!(time::Timer::current().is_some(), "handlers run on a thread of the engine");
+            assert!(time::Timer::current().is_some(), "handlers run on the engine's threads");
             async move {
                 let _ = connection.receive().await;
             }
@@ -316,14 +316,14 @@ fn a_timer_works_on_any_thread() {
         let began = Instant::now();
         block_on(timer.sleep(SHORT));
         assert!(began.elapsed() >= SHORT);
-        assert!(time::Timer::current().is_none(), "this thread is not the engine's");
+        assert!(time::Timer::current().is_none(), "this thread is outside the engine");
         drop(client);
         finish(running);
     });
 }
 
 #[test]
-#[should_panic(expected = "not on a thread of the engine")]
-fn a_sleep_on_a_foreign_thread_says_what_to_use() {
+#[should_panic(expected = "called outside the engine's threads")]
+fn a_sleep_outside_the_engine_names_the_alternative() {
     drop(time::sleep(SHORT));
 }

@@ -1,4 +1,4 @@
-//! Where io_uring is missing or forbidden: std sockets with one log line, or an error that helps.
+//! Where io_uring is missing, too old or forbidden: std sockets with one log line, or a helpful error.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use tidegate_engine::{Config, Engine, EngineKind, Error};
 
 use crate::support::*;
 
-/// Keeps the lines of level warning and above, and the one that says what runs.
+/// Collects the log lines of the engine.
 struct Lines(Mutex<Vec<(Level, String)>>);
 
 static LINES: Lines = Lines(Mutex::new(Vec::new()));
@@ -34,16 +34,16 @@ fn config(kind: EngineKind) -> Config {
     config
 }
 
-/// In a process where io_uring_setup answers `errno`: what each kind of engine does, and that the reason holds `word`.
-fn check_without_io_uring(errno: i32, word: &str) {
+/// Checks each kind of engine in a process where `call` fails with `errno`, and that the reason contains `word`.
+fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(log::LevelFilter::Info);
-    seccomp::forbid_io_uring(errno);
+    seccomp::forbid(call, errno);
 
     let engine = Engine::new(config(EngineKind::Uring)).listen("127.0.0.1:0").unwrap();
     let error = engine.start(echo).unwrap_err();
     assert!(matches!(&error, Error::UringUnavailable { reason } if reason.contains(word)), "{error}");
-    assert!(error.to_string().contains("EngineKind::Std"), "says what to do: {error}");
+    assert!(error.to_string().contains("EngineKind::Std"), "the error names the alternative: {error}");
     assert!(LINES.0.lock().unwrap().is_empty(), "an error is returned, not logged");
 
     let (running, address) = start(config(EngineKind::Auto), echo);
@@ -56,7 +56,7 @@ fn check_without_io_uring(errno: i32, word: &str) {
     let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level <= Level::Warn).collect();
     assert!(warnings.len() == 1 && warnings[0].1.contains(word), "one line, with the reason: {lines:?}");
 
-    // Asked for by name there is nothing to remark.
+    // Asked for by name there is nothing to warn of.
     let (running, address) = start(config(EngineKind::Std), echo);
     check_echo(&mut connect(address), b"std");
     finish(running);
@@ -65,26 +65,46 @@ fn check_without_io_uring(errno: i32, word: &str) {
 
 #[test]
 fn forbidden_by_a_filter() {
-    child::in_child("fallback::forbidden_by_a_filter", || check_without_io_uring(libc::EPERM, "forbidden"));
+    child::in_child("fallback::forbidden_by_a_filter", || {
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::EPERM, "forbidden");
+    });
 }
 
 #[test]
 fn missing_from_the_kernel() {
-    child::in_child("fallback::missing_from_the_kernel", || check_without_io_uring(libc::ENOSYS, "no usable io_uring"));
+    child::in_child("fallback::missing_from_the_kernel", || {
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::ENOSYS, "Linux 6.1 is needed");
+    });
 }
 
-/// Where io_uring can be had, nothing is remarked and the features in use are told.
+/// Kernels before 6.1 have io_uring, but refuse the required flags.
 #[test]
-fn auto_means_io_uring_where_it_can_be_had() {
-    child::in_child("fallback::auto_means_io_uring_where_it_can_be_had", || {
+fn older_than_linux_6_1() {
+    child::in_child("fallback::older_than_linux_6_1", || {
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::EINVAL, "Linux 6.1 is needed");
+    });
+}
+
+/// The ring can be set up, but its receive buffers are refused.
+#[test]
+fn a_needed_feature_is_refused() {
+    child::in_child("fallback::a_needed_feature_is_refused", || {
+        check_without_io_uring(libc::SYS_io_uring_register, libc::EINVAL, "those of Linux 6.1 are needed");
+    });
+}
+
+/// Where io_uring works, nothing is logged as a warning and the summary names the features in use.
+#[test]
+fn auto_means_io_uring_where_it_works() {
+    child::in_child("fallback::auto_means_io_uring_where_it_works", || {
         log::set_logger(&LINES).unwrap();
         log::set_max_level(log::LevelFilter::Info);
         let by_name = Engine::new(config(EngineKind::Uring)).listen("127.0.0.1:0").unwrap().start(echo);
-        let expected = if by_name.is_ok() { "io_uring (" } else { "std sockets" };
+        let expected = if by_name.is_ok() { "io_uring" } else { "std sockets" };
         let (running, address) = start(config(EngineKind::Auto), echo);
         assert!(running.summary().contains(expected), "{}", running.summary());
-        let told = format!("listening: {}", running.summary());
-        assert!(LINES.0.lock().unwrap().contains(&(Level::Info, told)));
+        let line = format!("listening: {}", running.summary());
+        assert!(LINES.0.lock().unwrap().contains(&(Level::Info, line)));
         check_echo(&mut connect(address), b"auto");
         finish(running);
         by_name.map(finish).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Inbound backpressure: bounded buffers, peers that really stall, nothing lost, and nobody slowed by another.
+//! Inbound backpressure: bounded buffers, peers that stall, no lost bytes, no connection slowed by another.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use crate::support::*;
 /// More than every buffer between client and handler can hold.
 const FLOOD_BYTES: usize = 24 << 20;
 
-/// What a handler tells about its stalled connection.
+/// A handler's view of its stalled connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stall {
     inbound_bytes: usize,
@@ -46,7 +46,7 @@ fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
                 }
                 let (mut bytes, mut held_max) = (Vec::with_capacity(FLOOD_BYTES), 0);
                 while let Ok(Some(chunk)) = connection.receive().await {
-                    // The chunk in hand is the handler's: the buffer has room for as much again.
+                    // The handler holds a chunk, so the buffer has room for as much again.
                     held_max = held_max.max(connection.inbound_bytes());
                     bytes.extend_from_slice(&chunk);
                 }
@@ -59,7 +59,7 @@ fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
         asked.push(());
         let stall = told.wait("the handler's view", |stall| *stall);
         assert!(stall.is_paused && stall.pauses_total == 1, "{stall:?}");
-        assert!(stall.inbound_bytes <= bound, "{stall:?} is over {bound}");
+        assert!(stall.inbound_bytes <= bound, "{stall:?} is above {bound}");
         assert_eq!(total(&running).received_bytes_total, stall.inbound_bytes as u64);
 
         asked.close();
@@ -75,7 +75,7 @@ fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
     });
 }
 
-/// Looks without progress after which there is none to come: the kernel moves bytes over loopback within one.
+/// Checks without progress after which none is expected: the kernel moves bytes over loopback within one.
 const IDLE_LOOKS: usize = 1000;
 
 /// Waits until `bytes` were received, or a paused connection receives no more.
@@ -89,8 +89,8 @@ fn wait_until_received(running: &Running, bytes: u64) {
     });
 }
 
-/// Writes until neither the client nor the server makes progress any more; how much that was. Afterwards the client
-/// does not block.
+/// Writes until neither the client nor the server makes progress. Returns the number of bytes written. The client is
+/// non-blocking afterwards.
 fn write_until_stalled(client: &mut TcpStream, bytes: &[u8], running: &Running) -> usize {
     client.set_nonblocking(true).unwrap();
     let (mut sent, mut received, mut idle_looks) = (0, 0, 0);
@@ -106,7 +106,7 @@ fn write_until_stalled(client: &mut TcpStream, bytes: &[u8], running: &Running) 
     sent
 }
 
-/// Writes what the kernel takes now.
+/// Writes as much as the kernel takes now.
 fn write_some(client: &mut TcpStream, bytes: &[u8]) -> usize {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -119,7 +119,7 @@ fn write_some(client: &mut TcpStream, bytes: &[u8]) -> usize {
     sent
 }
 
-/// What a stalled handler finds when it goes on is bounded in chunks too, however small the writes were.
+/// The number of chunks that a stalled handler finds is bounded too, however small the writes were.
 #[test]
 fn many_tiny_writes_make_few_chunks() {
     const WRITES: usize = 20_000;
@@ -157,7 +157,7 @@ fn many_tiny_writes_make_few_chunks() {
     });
 }
 
-/// Bytes and FIN that come while receiving is paused are all delivered, the end last.
+/// Bytes and FIN that arrive while receiving is paused are all delivered, the end last.
 #[test]
 fn the_end_of_stream_waits_for_the_bytes_before_it() {
     let sent = numbered(300_000);
@@ -185,7 +185,7 @@ fn the_end_of_stream_waits_for_the_bytes_before_it() {
     });
 }
 
-/// The first byte says what a connection's handler does: stall after it, or echo.
+/// The first byte tells the handler to stall or to echo.
 const STALL: u8 = b'S';
 
 fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {
@@ -208,7 +208,7 @@ fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {
 #[test]
 fn stalled_connections_do_not_stop_another() {
     on_every_engine(|mut setup| {
-        // The std engine spends two threads on a connection.
+        // The std engine uses two threads per connection.
         let stalled = if setup.is_std() { 100 } else { 1000 };
         setup.config.inbound.bytes_high = 4096;
         setup.config.inbound.bytes_low = 1024;
@@ -225,7 +225,7 @@ fn stalled_connections_do_not_stop_another() {
         for round in 0..100 {
             check_echo(&mut lively, &pattern(1000 + round));
         }
-        // Once more through the mark and beyond, to and fro.
+        // Across the high mark several times.
         check_echo(&mut lively, &pattern(300_000));
         drop(lively);
         wait_until("the lively connection to end", || total(&running).connections == stalled);
@@ -236,11 +236,11 @@ fn stalled_connections_do_not_stop_another() {
     });
 }
 
-/// Who sends much is received in large buffers, and what he sends afterwards too, whatever its size.
+/// A peer that sends much is received in large buffers, and its later messages arrive whatever their size.
 #[test]
-fn large_buffers_serve_those_who_send_much() {
+fn large_buffers_serve_peers_that_send_much() {
     on_every_engine(|setup| {
-        let (provided, small_bytes) = (setup.provides_large_buffers(), setup.config.uring.receive_buffer_bytes);
+        let (provided, small_bytes) = (setup.has_large_buffers(), setup.config.uring.receive_buffer_bytes);
         let is_std = setup.is_std();
         let largest = Progress::<usize>::default();
         let seen = largest.clone();
@@ -267,16 +267,16 @@ fn large_buffers_serve_those_who_send_much() {
     });
 }
 
-/// More active connections than receive buffers: each waits its turn, and nothing is lost or reordered.
+/// With more active connections than receive buffers each waits its turn, and nothing is lost or reordered.
 #[test]
 fn few_buffers_serve_many_connections() {
     for buffers in [2, 4] {
         on_every_engine(|mut setup| {
             setup.config.uring.receive_buffers = buffers;
-            if setup.provides_large_buffers() {
+            if setup.has_large_buffers() {
                 setup.config.uring.large_receive_buffers = buffers;
             }
-            let provided = setup.provides_buffers();
+            let provided = !setup.is_std();
             let (running, address) = start(setup.config, echo);
             let bytes = numbered(200_000);
             thread::scope(|scope| {
@@ -290,15 +290,15 @@ fn few_buffers_serve_many_connections() {
     }
 }
 
-/// Handlers that keep what they received never take the last buffers from the others.
+/// Handlers that keep their chunks never take the last buffers from others.
 #[test]
 fn hoarded_chunks_do_not_starve_another() {
     on_every_engine(|mut setup| {
         setup.config.uring.receive_buffers = 8;
-        if setup.provides_large_buffers() {
+        if setup.has_large_buffers() {
             setup.config.uring.large_receive_buffers = 8;
         }
-        // Enough to be received in large buffers, too.
+        // Enough to be received in large buffers too.
         let hoard_bytes = 40 * setup.config.uring.receive_buffer_bytes;
         let (gate, hoarded) = (Inbox::<()>::default(), Progress::<Vec<Vec<Chunk>>>::default());
         let (wait, hoard) = (gate.clone(), hoarded.clone());

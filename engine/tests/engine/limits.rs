@@ -1,4 +1,5 @@
-//! Limits: more connections than open files, full tables, descriptors that run out; nobody is dropped, all recover.
+//! Limits: more connections than open files, full tables, descriptors that run out. No connection is dropped, and all
+//! recover.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,7 +10,7 @@ use tidegate_engine::{Config, Connection, EngineKind, HandlerPlacement, Running}
 
 use crate::support::*;
 
-/// In a child: an echo server that tells the parent its summary and address, and its counters when asked.
+/// Runs an echo server in a child that prints its summary and address, and its counters on request.
 fn serve_in_child(config: Config) {
     let (running, address) = start(config, echo);
     child::answer(running.summary());
@@ -22,13 +23,13 @@ fn serve_in_child(config: Config) {
     finish(running);
 }
 
-/// A child's connections, accepted connections and accept pauses.
+/// Returns a child's numbers of connections, accepted connections and accept pauses.
 fn ask_stats(child: &mut child::Child) -> [u64; 3] {
     let numbers: Vec<u64> = child.ask("stats").split(' ').map(|number| number.parse().unwrap()).collect();
     numbers.try_into().unwrap()
 }
 
-/// A message of its own for each client.
+/// Checks each client with a different message.
 fn check_each(clients: &mut [TcpStream]) {
     let bytes = |number: usize| format!("client {number}").into_bytes();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -39,7 +40,7 @@ fn check_each(clients: &mut [TcpStream]) {
     }
 }
 
-/// Direct descriptors are bounded by the open-file limit for each ring, not for the process.
+/// The open-file limit bounds direct descriptors per ring, not per process.
 #[test]
 fn three_rings_hold_more_connections_than_the_process_may_open_files() {
     const NAME: &str = "limits::three_rings_hold_more_connections_than_the_process_may_open_files";
@@ -66,7 +67,7 @@ fn three_rings_hold_more_connections_than_the_process_may_open_files() {
     child.finish();
 }
 
-/// Opens `count` clients of which few can be served at once, and sees all served in their turn.
+/// Opens `count` clients, of which few can be served at once, and checks that all are served in turn.
 fn check_full_table(setup: Setup, count: usize) {
     let connections_max = setup.config.connections_max;
     let (running, address) = start(setup.config, echo);
@@ -95,7 +96,7 @@ fn clients_beyond_a_full_table_wait_their_turn() {
     });
 }
 
-/// With a short queue of completed connections the table is first filled by multishot accepts.
+/// With a short queue of completed connections multishot accepts fill the table first.
 #[test]
 fn a_multishot_accept_stops_in_time() {
     on_every_engine(|mut setup| {
@@ -105,12 +106,12 @@ fn a_multishot_accept_stops_in_time() {
     });
 }
 
-/// Several queues of completed connections can empty themselves into the table before the worker looks.
+/// Several queues of completed connections can fill the table before the worker reacts.
 #[test]
 fn several_listeners_do_not_overfill_the_table() {
     on_every_engine(|mut setup| {
         if setup.config.placement != HandlerPlacement::Inline {
-            // An inline handler can hold the worker up until all clients are there.
+            // Only an inline handler can delay the worker until all clients have connected.
             return;
         }
         setup.config.connections_max = 64;
@@ -135,7 +136,7 @@ fn several_listeners_do_not_overfill_the_table() {
         let mut first = connect(addresses[0]);
         first.write_all(b"hold").unwrap();
         held.wait("the worker to be held up", |held| held.then_some(()));
-        // With the first one as many as there are slots, less the one that is promised to the other listener.
+        // With the first client as many as there are slots, minus the one reserved for the other listener.
         let mut clients: Vec<_> = (0..62).map(|number| connect(addresses[number % 2])).collect();
         for client in &mut clients {
             client.write_all(b"hello").unwrap();
@@ -167,9 +168,9 @@ fn check_descriptors_run_out(name: &str, change: fn(&mut Config)) {
     wait_until("accepting to pause", || ask_stats(&mut child)[2] > 0);
     let [connections, accepted, _] = ask_stats(&mut child);
     assert!(connections < 64 && connections > 0);
-    // What is served goes on.
+    // Open connections continue.
     check_echo(&mut clients[0], b"still served");
-    // Those served leave, and those who waited are served, the last one too.
+    // The served clients leave, and all waiting clients are served.
     let mut waiting = clients.split_off(accepted as usize);
     drop(clients);
     let mut also_waiting = waiting.split_off(waiting.len().saturating_sub(1));
@@ -196,7 +197,8 @@ fn a_ring_with_regular_descriptors_recovers_from_a_lack_of_them() {
     });
 }
 
-/// A ring with direct descriptors needs none of the process's: it accepts, answers and closes in order without any.
+/// A ring with direct descriptors uses no descriptors of the process: it accepts, answers and closes in order without
+/// any.
 #[test]
 fn direct_descriptors_need_no_regular_ones() {
     const NAME: &str = "limits::direct_descriptors_need_no_regular_ones";
@@ -218,7 +220,7 @@ fn direct_descriptors_need_no_regular_ones() {
     config.workers = 1;
     config.pin = false;
     let engine = tidegate_engine::Engine::new(config).listen("127.0.0.1:0").unwrap();
-    let running = engine.listen("0.0.0.0:0").unwrap().start(say_whose_then_close).unwrap();
+    let running = engine.listen("0.0.0.0:0").unwrap().start(say_peer_then_close).unwrap();
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         files.push(file);
@@ -231,14 +233,14 @@ fn direct_descriptors_need_no_regular_ones() {
     finish(running);
 }
 
-/// Answers with the peer's address when the peer has said something, and closes: the peer waits for that.
-async fn say_whose_then_close(mut connection: Connection) {
+/// Answers with the peer's address once the peer has sent something, and closes. The peer waits for that.
+async fn say_peer_then_close(mut connection: Connection) {
     let _ = connection.receive().await;
     let peer = connection.peer_addr();
     connection.sender().send(format!("from {peer}")).await.unwrap();
 }
 
-/// Clients that come and go quickly while the table is nearly full: each is served, or refused by nobody.
+/// Clients that come and go quickly while the table is nearly full are all served.
 #[test]
 fn a_nearly_full_table_serves_a_rush() {
     on_every_engine(|mut setup| {

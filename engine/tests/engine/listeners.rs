@@ -1,4 +1,4 @@
-//! What an engine can listen on: several addresses, both families, Unix sockets, inherited sockets, shared ports.
+//! Listening: several addresses, both families, Unix sockets, inherited sockets, shared ports.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
@@ -9,20 +9,20 @@ use tidegate_engine::{Address, Connection, Engine, Error};
 
 use crate::support::*;
 
-/// Answers with the peer's and the local address when the peer has nothing more to say.
+/// Answers with the peer's and the local address at the peer's end of stream.
 async fn say_addresses(mut connection: Connection) {
     while let Ok(Some(_)) = connection.receive().await {}
     let line = format!("{} {}", connection.peer_addr(), connection.local_addr());
     connection.sender().send(line).await.unwrap();
 }
 
-/// The line that [`say_addresses`] answers.
+/// Returns the answer of [`say_addresses`].
 fn ask_addresses(mut client: TcpStream) -> String {
     client.shutdown(Half::Write).unwrap();
     String::from_utf8(read_all(&mut client)).unwrap()
 }
 
-/// A path for a socket, in a folder of its own, removed with it.
+/// A path for a socket in a separate folder, which is removed on drop.
 struct SocketPath(PathBuf);
 
 impl SocketPath {
@@ -90,10 +90,10 @@ fn an_inherited_listener_serves() {
     on_every_engine(|mut setup| {
         setup.config.workers = 2;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // As socket activation may hand it over.
+        // As socket activation can hand it over.
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        // Clients that came before the engine did.
+        // Clients that connect before the engine starts.
         let mut early: Vec<_> = (0..4).map(|_| connect(address)).collect();
         let running = Engine::new(setup.config).listen_inherited(listener).start(echo).unwrap();
         assert_eq!(running.local_addr(), Some(address));
@@ -138,7 +138,7 @@ fn a_specific_ipv6_address_serves() {
     });
 }
 
-/// Port 0 gives a free one, the same for all workers; several addresses are all served.
+/// Port 0 selects a free port, the same for all workers, and all of several addresses are served.
 #[test]
 fn several_addresses_are_served_on_the_ports_they_got() {
     on_every_engine(|mut setup| {
@@ -147,7 +147,7 @@ fn several_addresses_are_served_on_the_ports_they_got() {
         let engine = Engine::new(setup.config).listen("127.0.0.1:0").unwrap().listen("127.0.0.2:0").unwrap();
         let running = engine.listen_unix(path.path()).unwrap().start(say_addresses).unwrap();
         let addresses = running.local_addrs().to_vec();
-        assert_eq!(addresses.len(), 3, "in the order they were asked for");
+        assert_eq!(addresses.len(), 3, "in the requested order");
         assert_eq!((running.local_addr(), addresses[2]), (addresses[0].ip(), Address::Unix));
         for (address, ip) in addresses.iter().zip([[127, 0, 0, 1], [127, 0, 0, 2]]) {
             let address = address.ip().unwrap();
@@ -178,7 +178,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
             let error = Engine::new(setup.config.clone()).listen(address).unwrap().start(echo).unwrap_err();
             assert!(matches!(error, Error::Listen { .. }), "{error}");
             assert!(error.to_string().contains(&address.to_string()), "{error}");
-            // The first serves on.
+            // The first engine continues to serve.
             check_echo(&mut connect(address), b"mine");
             finish(running);
         }

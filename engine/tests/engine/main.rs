@@ -1,6 +1,6 @@
 //! Black-box tests of the engine: its public API over loopback, on every engine and placement.
 //!
-//! One program, so that what the tests share is compiled once. A test that needs a process of its own (a low limit, a
+//! One program, so that the shared support is compiled once. A test that needs a separate process (a low limit, a
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
 mod deadlines;

@@ -1,4 +1,4 @@
-//! The outbound queue: bounded towards a peer that does not read, whole and in order from every sender, and ended.
+//! The outbound queue: bounded for a peer that does not read, whole and in order for every sender, and its end.
 
 use std::future::Future;
 use std::io::Read;
@@ -18,10 +18,10 @@ const LOW: usize = 16 * 1024;
 /// More than the kernel takes for a peer that does not read, with the small buffers of these tests.
 const KERNEL_BYTES_MAX: usize = 4 << 20;
 
-/// What a handler saw in the end.
+/// The end that a handler saw.
 type Seen = Progress<Option<Result<usize, ReceiveError>>>;
 
-/// An engine whose handler gives its sender away and counts what it receives.
+/// Starts an engine whose handler gives its sender away and counts the bytes it receives.
 fn start_with_sender(setup: &Setup) -> (Running, SocketAddr, Progress<Option<ByteSender>>, Seen) {
     let mut config = setup.config.clone();
     config.outbound.bytes_high = HIGH;
@@ -47,7 +47,7 @@ fn start_with_sender(setup: &Setup) -> (Running, SocketAddr, Progress<Option<Byt
     (running, address, senders, seen)
 }
 
-/// A client whose kernel buffers little.
+/// Connects a client with small kernel buffers.
 fn connect_narrow(address: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -57,7 +57,7 @@ fn connect_narrow(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends pieces of `bytes` until the peer's kernel and the queue are full for good; how much was accepted.
+/// Sends pieces of `bytes` until the peer's kernel and the queue stay full. Returns the number of accepted bytes.
 fn fill(sender: &ByteSender, bytes: &[u8]) -> usize {
     let (mut accepted, mut refusals) = (0, 0);
     wait_until("the queue to fill", || {
@@ -74,7 +74,7 @@ fn fill(sender: &ByteSender, bytes: &[u8]) -> usize {
     accepted
 }
 
-/// Whether `future` waits.
+/// Returns whether `future` is pending.
 fn is_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
     future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
@@ -89,8 +89,11 @@ fn a_peer_that_does_not_read_bounds_the_queue_and_loses_nothing() {
         let accepted = fill(&sender, &bytes);
         assert!(sender.outbound_bytes() > 0);
         thread::scope(|scope| {
-            assert!(is_pending(pin!(sender.send(bytes[accepted..accepted + 10_000].to_vec()))), "nobody reads");
-            assert!(is_pending(pin!(sender.flush())), "nobody reads");
+            assert!(
+                is_pending(pin!(sender.send(bytes[accepted..accepted + 10_000].to_vec()))),
+                "the peer does not read"
+            );
+            assert!(is_pending(pin!(sender.flush())), "the peer does not read");
             let waiting = scope.spawn(|| {
                 for piece in bytes[accepted..].chunks(10_000) {
                     block_on(sender.send(piece.to_vec())).unwrap();
@@ -125,7 +128,7 @@ fn a_stuck_connection_ends_at_its_write_deadline() {
         assert_eq!(sender.try_send(&b"more"[..]), Err(closed));
         let end = seen.wait("the handler's end", |seen| *seen);
         assert_eq!(end, Err(ReceiveError::Closed(CloseCause::WriteDeadline)));
-        // The peer is told by a reset, never by an orderly end, even if the kernel could still give it all.
+        // The peer sees a reset, never an orderly end, even if the kernel could still deliver everything.
         let mut heard = Vec::new();
         let error = client.read_to_end(&mut heard).expect_err("a reset");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
@@ -134,7 +137,7 @@ fn a_stuck_connection_ends_at_its_write_deadline() {
     });
 }
 
-/// A write deadline that finds nothing queued ends nothing.
+/// A write deadline with nothing queued has no effect.
 #[test]
 fn a_write_deadline_in_time_is_harmless() {
     on_every_engine(|setup| {
@@ -163,7 +166,7 @@ fn a_message_above_the_high_mark_passes_alone() {
         let mut client = connect_narrow(address);
         let sender = senders.wait("the sender", Option::take);
         sender.try_send(large.clone()).unwrap();
-        assert_eq!(sender.try_send(&b"x"[..]), Err(SendError::Full), "not beside another");
+        assert_eq!(sender.try_send(&b"x"[..]), Err(SendError::Full), "only with nothing else queued");
         assert!(sender.outbound_bytes() <= large.len());
         thread::scope(|scope| {
             let waiting = scope.spawn(|| block_on(sender.send(large.clone())));
@@ -178,9 +181,9 @@ fn a_message_above_the_high_mark_passes_alone() {
 
 const HEAD_BYTES: usize = 7;
 
-/// One message: who sent it, its number, its length, and bytes that follow from these.
+/// Returns a message: its sender, number and length, and bytes that follow from these.
 fn message(sender: u8, number: u16) -> Vec<u8> {
-    // Some are copied into the queue, some are queued by reference, one is above the high mark.
+    // Some are copied into the queue, some queued by reference, and one is above the high mark.
     let len = match number {
         100 => HIGH + 1,
         _ => usize::from(number) * 97 % 9000,
@@ -252,7 +255,7 @@ fn nothing_follows_the_last_bytes() {
     });
 }
 
-/// A flush waits for what was accepted before it, not for what others send meanwhile.
+/// A flush waits for bytes accepted before it, not for those that others send meanwhile.
 #[test]
 fn a_flush_ends_while_others_go_on_sending() {
     on_every_engine(|setup| {
@@ -277,7 +280,7 @@ fn a_flush_ends_while_others_go_on_sending() {
     });
 }
 
-/// Dropping a waiting send queues nothing: it was not accepted.
+/// Dropping a waiting send queues nothing.
 #[test]
 fn an_abandoned_send_was_not_sent() {
     let bytes = numbered(KERNEL_BYTES_MAX);

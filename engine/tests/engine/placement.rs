@@ -1,4 +1,4 @@
-//! Where handlers run: the same source on every placement, tasks that stay on their thread, blocking-style handlers.
+//! Handler placement: the same handler on every placement, tasks that stay on their thread, blocking-style handlers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use tidegate_engine::{
 
 use crate::support::*;
 
-/// A handler that would not compile if its future had to be `Send`, with state that its helpers share.
+/// A handler whose future is not `Send`, with state shared by its helpers.
 async fn count_and_echo(mut connection: Connection) {
     let (count, home) = (Rc::new(Cell::new(0_usize)), thread::current().id());
     let log = Rc::new(RefCell::new(Vec::new()));
@@ -44,7 +44,7 @@ fn one_handler_runs_on_every_placement() {
     });
 }
 
-/// Which threads run the handlers, by placement.
+/// Handlers run on the threads of their placement.
 #[test]
 fn handlers_run_where_they_were_placed() {
     on_every_engine(|mut setup| {
@@ -73,8 +73,8 @@ fn handlers_run_where_they_were_placed() {
     });
 }
 
-/// A handler that computes for long delays the others of its thread, but never the ring: what they send meanwhile is
-/// received.
+/// A handler that computes for long delays the others on its thread, but never the ring: their input is received
+/// meanwhile.
 #[test]
 fn a_busy_handler_does_not_stop_the_ring() {
     on_every_engine(|setup| {
@@ -108,7 +108,7 @@ fn a_busy_handler_does_not_stop_the_ring() {
 }
 
 #[test]
-fn blocking_handlers_echo_on_threads_of_their_own() {
+fn blocking_handlers_echo_on_separate_threads() {
     on_every_engine(|setup| {
         let threads = Progress::<HashSet<ThreadId>>::default();
         let note = threads.clone();
@@ -135,7 +135,7 @@ fn blocking_handlers_echo_on_threads_of_their_own() {
     });
 }
 
-/// The traits of std: any blocking code reads and writes a connection.
+/// Blocking code reads and writes a connection through the traits of std.
 #[test]
 fn blocking_connections_read_lines_and_write() {
     on_every_engine(|setup| {
@@ -193,9 +193,9 @@ fn blocking_calls_end_with_the_engines_errors() {
     });
 }
 
-/// A panic on its thread, like one in a task, closes that connection; a shutdown ends one that blocks.
+/// A panic on a handler's thread closes its connection, as in a task; a shutdown ends a blocked one.
 #[test]
-fn blocking_handlers_may_panic_and_be_shut_down() {
+fn blocking_handlers_can_panic_and_be_shut_down() {
     on_every_engine(|setup| {
         let handler = |mut connection: BlockingConnection| {
             while let Ok(Some(chunk)) = connection.receive() {

@@ -1,4 +1,4 @@
-//! Graceful shutdown: everyone is told, work in hand is finished, the rest is reset and counted.
+//! Graceful shutdown: every connection is notified, work in progress is finished, the rest is reset and counted.
 
 use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
@@ -12,33 +12,33 @@ use crate::support::*;
 
 const FAREWELL: &[u8] = b"going away";
 
-/// A shutdown that gives connections this long.
+/// Returns a shutdown with this drain timeout.
 fn draining_for(drain_timeout: Duration) -> Shutdown {
     let mut shutdown = Shutdown::default();
     shutdown.drain_timeout = drain_timeout;
     shutdown
 }
 
-/// A shutdown that waits for its connections longer than a test lasts.
+/// Returns a shutdown that waits for its connections longer than a test lasts.
 fn patient() -> Shutdown {
     draining_for(Duration::from_secs(3600))
 }
 
-/// Connects `count` clients and waits until the engine has them all.
+/// Connects `count` clients and waits until the engine has accepted all.
 fn connect_all(running: &Running, address: SocketAddr, count: u64) -> Vec<TcpStream> {
     let clients = (0..count).map(|_| connect(address)).collect();
     wait_until("the connections", || total(running).connections == count);
     clients
 }
 
-/// The connection was reset; whatever else it said is read first.
+/// Asserts that the connection was reset, after reading its remaining bytes.
 fn assert_reset(client: &mut TcpStream) {
     let error = client.read_to_end(&mut Vec::new()).expect_err("a reset, not an orderly end");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]
-fn handlers_that_never_end_are_told_then_forced() {
+fn handlers_that_never_end_are_notified_then_reset() {
     on_every_engine(|setup| {
         let ready = Progress::<u32>::default();
         let count = ready.clone();
@@ -66,9 +66,9 @@ fn handlers_that_never_end_are_told_then_forced() {
     });
 }
 
-/// A handler that looks for the shutdown finishes what it has in hand.
+/// A handler that checks for the shutdown finishes its work in progress.
 #[test]
-fn work_in_hand_is_finished() {
+fn work_in_progress_is_finished() {
     on_every_engine(|setup| {
         let ready = Progress::<u32>::default();
         let count = ready.clone();
@@ -78,7 +78,7 @@ fn work_in_hand_is_finished() {
             async move {
                 std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
                 assert!(connection.is_draining());
-                // The rest of the request is still on its way.
+                // The rest of the request is still in transit.
                 assert_eq!(&connection.receive().await.unwrap().unwrap()[..], b"rest");
                 connection.sender().send(pattern(300_000)).await.unwrap();
             }
@@ -97,7 +97,7 @@ fn work_in_hand_is_finished() {
     });
 }
 
-/// The shutdown wakes a handler that waits for bytes, and what it sends after a farewell is refused.
+/// The shutdown wakes a handler that waits for bytes, and sends after the farewell are refused.
 #[test]
 fn nothing_follows_the_farewell() {
     on_every_engine(|setup| {
@@ -120,7 +120,7 @@ fn nothing_follows_the_farewell() {
     });
 }
 
-/// While old connections drain, new ones are refused at once, not left waiting.
+/// While old connections drain, new ones are refused at once instead of left waiting.
 #[test]
 fn new_connections_are_refused() {
     on_every_engine(|setup| {
@@ -138,7 +138,7 @@ fn new_connections_are_refused() {
 }
 
 #[test]
-fn a_spread_tells_connections_one_after_the_other() {
+fn a_spread_notifies_connections_one_after_the_other() {
     const SPREAD: Duration = Duration::from_millis(200);
     on_every_engine(|setup| {
         let told = Progress::<Vec<Duration>>::default();
@@ -157,9 +157,9 @@ fn a_spread_tells_connections_one_after_the_other() {
         shutdown.spread = SPREAD;
         began.update(|began| *began = Some(Instant::now()));
         running.handle().begin_shutdown(shutdown);
-        let mut times = told.wait("all to be told", |told| (told.len() == 10).then(|| told.clone()));
+        let mut times = told.wait("all to be notified", |told| (told.len() == 10).then(|| told.clone()));
         times.sort();
-        // The n-th of ten is told when n tenths of the spread have passed, and not before.
+        // The n-th of ten is notified when n tenths of the spread have passed, and not before.
         for (number, at) in (1..).zip(&times) {
             assert!(*at + SPREAD / 10 >= SPREAD * number / 10, "{number} of 10 at {at:?}");
         }
@@ -170,7 +170,7 @@ fn a_spread_tells_connections_one_after_the_other() {
 }
 
 #[test]
-fn a_second_call_hurries_and_a_third_counts_nobody_twice() {
+fn a_second_call_shortens_the_deadline_and_a_third_counts_no_connection_twice() {
     on_every_engine(|setup| {
         let (running, address) = start(setup.config, |mut connection: Connection| async move {
             while let Ok(Some(_)) = connection.receive().await {}
@@ -181,7 +181,7 @@ fn a_second_call_hurries_and_a_third_counts_nobody_twice() {
         for _ in 0..3 {
             handle.begin_shutdown(Shutdown::immediate());
         }
-        // Asking for more time later changes nothing.
+        // A later request for more time has no effect.
         handle.begin_shutdown(patient());
         clients.iter_mut().for_each(assert_reset);
         let report = running.join();
@@ -208,7 +208,7 @@ fn a_forced_connection_learns_why() {
     });
 }
 
-/// Connections that are being accepted while an immediate shutdown runs are ended too.
+/// Connections accepted during an immediate shutdown are ended too.
 #[test]
 fn an_immediate_shutdown_ends_although_clients_keep_coming() {
     on_every_engine(|mut setup| {
@@ -234,9 +234,9 @@ fn an_immediate_shutdown_ends_although_clients_keep_coming() {
     });
 }
 
-/// A handler may end the engine it runs on.
+/// A handler can shut down the engine it runs on.
 #[test]
-fn a_handler_may_begin_the_shutdown() {
+fn a_handler_can_begin_the_shutdown() {
     on_every_engine(|setup| {
         let handle = Progress::<Option<Handle>>::default();
         let ours = handle.clone();
@@ -259,7 +259,7 @@ fn a_handler_may_begin_the_shutdown() {
     });
 }
 
-/// Waits until SIGTERM would be caught: the bits of caught signals, the fifteenth for SIGTERM.
+/// Waits until SIGTERM is caught: the fifteenth of the bits of caught signals.
 fn wait_for_signal_handler() {
     wait_until("the signal handler", || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -1,4 +1,4 @@
-//! The byte stream a handler sees: order, ends, half-close, closing, addresses; on every engine and placement.
+//! The byte stream of a handler: order, ends, half-close, closing, addresses; on every engine and placement.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
@@ -61,7 +61,7 @@ fn answers_after_the_peers_fin() {
     });
 }
 
-/// What was accepted for sending is delivered although the handler has gone and the peer goes on sending.
+/// Accepted bytes are delivered even if the handler has ended and the peer continues to send.
 #[test]
 fn dropping_flushes_and_no_reset_overtakes() {
     on_every_engine(|setup| {
@@ -71,7 +71,7 @@ fn dropping_flushes_and_no_reset_overtakes() {
         });
         let mut client = connect(address);
         client.write_all(b"go").unwrap();
-        // Unread input at the server when it closes: closing over it would reset.
+        // Unread input at the server when it closes: a plain close would reset the connection.
         client.write_all(&pattern(10_000)).unwrap();
         assert!(read_all(&mut client) == pattern(500_000), "the end of the data was lost");
         drop(client);
@@ -106,7 +106,7 @@ fn a_peers_reset_is_reported_after_its_data() {
                 let error = loop {
                     match connection.receive().await {
                         Ok(Some(chunk)) => bytes += chunk.len(),
-                        Ok(None) => panic!("a reset is no orderly end"),
+                        Ok(None) => panic!("a reset must not look like an orderly end"),
                         Err(error) => break error,
                     }
                 };
@@ -203,7 +203,7 @@ fn socket_options_and_tcp_state_are_reachable() {
             assert!(!connection.with_socket(|socket| socket.tcp_nodelay()).await.unwrap());
             let sizes = |socket: SockRef<'_>| Ok((socket.recv_buffer_size()?, socket.send_buffer_size()?));
             let (receive, send) = connection.with_socket(sizes).await.unwrap();
-            // Linux doubles what it is asked for, for its bookkeeping.
+            // Linux doubles the requested size for its bookkeeping.
             let around = |bytes: usize| bytes..=2 * bytes;
             assert!(around(20_000).contains(&receive) && around(30_000).contains(&send), "{receive}, {send}");
             let _ = connection.receive().await;
@@ -244,7 +244,7 @@ fn a_panicking_handler_closes_its_connection_and_no_other() {
     });
 }
 
-/// The linger timeout ends the wait for the peer's FIN, not the delivery of what the kernel has taken.
+/// The linger timeout ends the wait for the peer's FIN, not the delivery of bytes that the kernel has taken.
 #[test]
 fn a_slow_reader_gets_everything_after_the_linger_timeout() {
     on_every_engine(|mut setup| {
@@ -255,7 +255,7 @@ fn a_slow_reader_gets_everything_after_the_linger_timeout() {
             connection.sender().flush().await.unwrap();
         });
         let mut client = connect(address);
-        wait_until("the server to be done with it", || {
+        wait_until("the server to close it", || {
             running.stats().iter().any(|stats| stats.closed_total + stats.failed_total == 1)
         });
         assert!(read_all(&mut client) == pattern(300_000), "the end of the data was lost");

@@ -100,7 +100,7 @@ impl FrameQueue<'_> {
     /// Queues a control frame if there is space. It may stand between the frames of a message that is being streamed.
     pub(crate) fn try_queue_control(self, frame: &Frame<'_>) -> Result<(), SendError> {
         match self.try_queue_frame(frame, CONTROL_PAYLOAD_BYTES_MAX) {
-            Err(SendError::Full) => self.0.try_append_between(CONTROL_BYTES_MAX, |out| frame.encode(None, out)),
+            Err(SendError::Full) => self.0.try_append_interleaved(CONTROL_BYTES_MAX, |out| frame.encode(None, out)),
             queued => queued,
         }
     }
@@ -117,7 +117,7 @@ impl FrameQueue<'_> {
 
     /// Ready when a control frame may be queued.
     pub(crate) fn poll_ready_control(self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        self.0.poll_ready_between(cx, CONTROL_BYTES_MAX)
+        self.0.poll_ready_interleaved(cx, CONTROL_BYTES_MAX)
     }
 
     /// Queues the last frame of this side, whatever the mark.

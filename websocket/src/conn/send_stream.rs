@@ -57,7 +57,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send_stream`].
     pub async fn send_stream(&mut self, kind: MessageKind) -> Result<SendStream<'_>, Error> {
-        Ok(SendStream::new(self.session().connection.sender().hold().await?, kind))
+        Ok(SendStream::new(self.session().connection.sender().exclusive().await?, kind))
     }
 }
 
@@ -70,7 +70,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_stream(&self, kind: MessageKind) -> Result<SendStream<'static>, Error> {
-        Ok(SendStream::new(self.bytes().hold().await?, kind))
+        Ok(SendStream::new(self.bytes().exclusive().await?, kind))
     }
 }
 

@@ -115,7 +115,7 @@ impl Future for Broadcast {
             if let Some(receipt) = &mut self.receipt {
                 return Pin::new(receipt).poll(cx).map(|delivered| {
                     let first_error = delivered.first_error.map(Error::from);
-                    Ok(Delivered { count: delivered.count, kept: delivered.kept, first_error })
+                    Ok(Delivered { count: delivered.count, kept: delivered.backlogged, first_error })
                 });
             }
             match self.to.members().publish_counted(self.publish.clone()) {

@@ -1,15 +1,15 @@
 //! The simulated driver: a kernel, a network and peers in memory, for tests of a whole worker.
 //!
-//! Everything runs on the test's thread, in time that the test owns, and every choice comes from one seed: how bytes
-//! are cut, when completions are seen and in which order those of different connections, which receives end early or
-//! find no buffer, how cancellations race with data. Waiting costs nothing: when nothing can happen before the worker's
-//! timeout, the clock jumps to it; when nothing can ever happen, the test fails, for the worker has lost a wake.
+//! Everything runs on the test's thread, in the test's own time, and one seed decides every choice: how bytes are cut,
+//! when and in which order completions appear, which receives end early or find no buffer, how cancellations race with
+//! data. Waiting costs nothing: if nothing can happen before the worker's timeout, the clock jumps to it. If nothing
+//! can ever happen, the test fails, because the worker has lost a wake.
 //!
 //! The driver checks the worker's half of the [`Driver`] contract as it goes: one receive and one send at a time, no
 //! operation on a closed connection, nothing after FIN, each buffer given back once, each connection closed once.
 //!
-//! [`Net`] is the test's side of it; `slot` is what a ring does for one connection, `peer` is the far end of it and the
-//! socket buffers between, `pool` the receive buffers.
+//! [`Net`] is the test's side; `slot` holds a ring's work for one connection, `peer` its far end and the socket buffers
+//! in between, `pool` the receive buffers.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Accepted, Capabilities, Driver, Event, Received, SocketTask};
-use crate::error::Address;
-use crate::shared::ConnKey;
+use super::{Accepted, Capabilities, Driver, Event, Received};
+use crate::address::Address;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
 mod peer;
 mod pool;
@@ -35,11 +36,11 @@ pub(crate) use peer::{Ending, Peer, Saw, Script};
 use pool::Pool;
 use slot::{Slot, SlotState};
 
-/// What kind of kernel is simulated.
+/// The simulated kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct SimConfig {
     pub(crate) seed: u64,
-    /// Nothing is late, cut, or fails by chance: for tests of exact times.
+    /// Nothing is delayed, cut or fails by chance; for tests of exact times.
     pub(crate) calm: bool,
     pub(crate) receive_budget: bool,
     pub(crate) buffers: u16,
@@ -54,17 +55,17 @@ pub(crate) struct Luck {
 }
 
 impl Luck {
-    /// Whether what can happen does so in this step.
+    /// Returns whether a possible event happens in this step.
     fn now(&mut self, force: bool) -> bool {
         force || self.calm || self.random.bool()
     }
 
-    /// Whether something unwanted happens, once in `times`.
+    /// Returns whether a fault happens, once in `times`.
     fn fault(&mut self, times: u32) -> bool {
         !self.calm && self.random.u32(..times) == 0
     }
 
-    /// How many of `most` (at least one) bytes move together.
+    /// Returns how many of `most` bytes (at least one) move together.
     fn piece(&mut self, most: usize) -> usize {
         if self.calm || most == 1 { most } else { self.random.usize(1..=most) }
     }
@@ -92,7 +93,7 @@ impl Net {
         Rc::new(RefCell::new(Self { luck, now: Duration::ZERO, clock, peers: Vec::new(), backlog: VecDeque::new() }))
     }
 
-    /// Adds a peer that connects at its script's time; its number is the port of its address.
+    /// Adds a peer that connects at its script's time. Returns its number, which is the port of its address.
     pub(crate) fn connect(&mut self, script: Script) -> usize {
         let number = self.peers.len();
         self.peers.push(Peer::new(script));
@@ -100,7 +101,7 @@ impl Net {
         number
     }
 
-    /// Has a peer send these bytes too, at the given time.
+    /// Makes a peer send further bytes at the given time.
     pub(crate) fn say(&mut self, peer: usize, bytes: &[u8], at: Duration) {
         self.peers[peer].say(bytes, at);
     }
@@ -119,7 +120,7 @@ impl Net {
         self.clock.store(now.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Time passes by chance.
+    /// Lets a random time pass.
     fn pass(&mut self, most: Duration) {
         if !self.luck.calm {
             let pause = self.luck.pause(most);
@@ -127,12 +128,12 @@ impl Net {
         }
     }
 
-    /// The peer's number in an address that the driver reported.
+    /// Returns the number of the peer with a reported address.
     pub(crate) fn peer_of(address: Address) -> usize {
         usize::from(address.ip().expect("simulated peers have socket addresses").port())
     }
 
-    /// Lets the peers act until none has anything to do: what is on its way to them arrives.
+    /// Lets the peers act until none has anything left to do, so that everything in transit arrives.
     pub(crate) fn settle(&mut self) {
         while let Some(at) = self.peers.iter().filter_map(|peer| peer.next_act(self.now)).min() {
             self.advance_to(at.max(self.now));
@@ -142,16 +143,16 @@ impl Net {
         }
     }
 
-    /// The next time at which a peer does something by itself.
+    /// Returns the next time at which a peer acts by itself.
     fn next_act(&self) -> Option<Duration> {
         let arriving = self.backlog.front().map(|&number| self.peers[number].starts_at());
         self.peers.iter().filter_map(|peer| peer.next_act(self.now)).chain(arriving).filter(|&at| at > self.now).min()
     }
 }
 
-/// Another thread, which runs while the worker waits.
+/// Another simulated thread, which runs while the worker waits.
 pub(crate) trait Neighbour {
-    /// Does a step of its work; false if it sleeps.
+    /// Does a step of work. Returns false if it sleeps.
     fn step(&mut self) -> bool;
 }
 
@@ -162,7 +163,7 @@ pub(crate) struct SimDriver {
     woken: Arc<AtomicBool>,
     neighbour: Option<Box<dyn Neighbour>>,
     slots: Vec<Slot>,
-    /// Free slots; the one freed last is used next, so that late completions of its former connection would show.
+    /// Free slots. The last freed is used next, so that late completions of its former connection would show.
     free: Vec<u32>,
     pool: Pool,
     accepting: Accepting,
@@ -174,18 +175,18 @@ pub(crate) struct SimDriver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
     Idle,
-    Armed,
+    ArmedReceive,
     Ending,
     Closed,
 }
 
-/// Steps without any effect after which the next does everything that can be done.
+/// Number of steps without effect after which the next step does everything possible.
 const LAZY_STEPS_MAX: usize = 4;
 
-/// What a worker's round takes at most, outside calm runs.
+/// Maximum duration of a worker's tick, outside calm runs.
 const BUSY_MAX: Duration = Duration::from_micros(500);
 
-/// Steps of one wait; far more than any scenario needs.
+/// Maximum steps of one wait, far more than any scenario needs.
 const STEPS_MAX: usize = 1_000_000;
 
 impl SimDriver {
@@ -210,17 +211,17 @@ impl SimDriver {
         }
     }
 
-    /// Lets another thread (that of the handlers) run while the worker waits.
+    /// Adds another thread (that of the handlers), which runs while the worker waits.
     pub(crate) fn set_neighbour(&mut self, neighbour: impl Neighbour + 'static) {
         self.neighbour = Some(Box::new(neighbour));
     }
 
-    /// Lets the neighbour do a step although the worker does not wait; false if it sleeps.
+    /// Lets the neighbour do a step while the worker does not wait. Returns false if it sleeps.
     pub(crate) fn step_neighbour(&mut self) -> bool {
         self.neighbour.as_mut().is_some_and(|neighbour| neighbour.step())
     }
 
-    /// Checks that a worker that has ended left nothing behind.
+    /// Checks that an ended worker left nothing behind.
     pub(crate) fn assert_idle(&self) {
         assert!(self.slots.iter().all(|slot| slot.state == SlotState::Free), "a slot is still open");
         assert_eq!(self.in_flight(), 0, "operations in flight");
@@ -233,10 +234,10 @@ impl SimDriver {
         slot
     }
 
-    /// Everything does a step, or with `force` all that it can; whether anything happened.
+    /// Lets everything do a step, or with `force` everything possible. Returns whether anything happened.
     fn step(&mut self, force: bool, events: &mut Vec<Event>) -> bool {
         let net = Rc::clone(&self.net);
-        // The neighbour's code looks at the net too: it runs while that is not borrowed.
+        // The neighbour's code also borrows the net, so it runs while that is not borrowed.
         let runs = net.borrow_mut().luck.now(force);
         let mut moved = runs && self.neighbour.as_mut().is_some_and(|neighbour| neighbour.step());
         let net = &mut *net.borrow_mut();
@@ -259,12 +260,12 @@ impl SimDriver {
     }
 
     fn step_accept(&mut self, net: &mut Net, force: bool, events: &mut Vec<Event>) -> bool {
-        if !matches!(self.accepting, Accepting::Armed | Accepting::Ending) || !net.luck.now(force) {
+        if !matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending) || !net.luck.now(force) {
             return false;
         }
         let waiting = net.backlog.front().is_some_and(|&number| net.peers[number].starts_at() <= net.now);
-        // A client may be accepted after the listener was told to close and before that has happened.
-        let accepts = waiting && (self.accepting == Accepting::Armed || net.luck.fault(2));
+        // A client can be accepted after the listener was asked to close and before it has closed.
+        let accepts = waiting && (self.accepting == Accepting::ArmedReceive || net.luck.fault(2));
         if accepts && !self.free.is_empty() {
             if net.luck.fault(20) {
                 // Too many open files.
@@ -284,7 +285,7 @@ impl SimDriver {
     }
 
     fn accept(&mut self, net: &mut Net) -> Accepted {
-        let number = net.backlog.pop_front().expect("a client waits");
+        let number = net.backlog.pop_front().expect("a client is waiting");
         let index = self.free.pop().expect("a slot is free");
         while self.slots.len() <= index as usize {
             self.slots.push(Slot::new(self.slots.len() as u32));
@@ -299,7 +300,7 @@ impl SimDriver {
 impl Accepting {
     fn ended(self) -> Self {
         match self {
-            Self::Idle | Self::Armed => Self::Idle,
+            Self::Idle | Self::ArmedReceive => Self::Idle,
             Self::Ending | Self::Closed => Self::Closed,
         }
     }
@@ -323,20 +324,20 @@ impl Driver for SimDriver {
         if self.free.is_empty() {
             return false;
         }
-        self.accepting = Accepting::Armed;
+        self.accepting = Accepting::ArmedReceive;
         true
     }
 
     fn close_listeners(&mut self) {
         self.accepting = match self.accepting {
-            Accepting::Armed => Accepting::Ending,
+            Accepting::ArmedReceive => Accepting::Ending,
             Accepting::Idle => Accepting::Closed,
             Accepting::Ending | Accepting::Closed => panic!("listeners are closed once"),
         };
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        assert!(budget.is_none() || self.capabilities.receive_budget, "a budget that this kernel does not know");
+        assert!(budget.is_none() || self.capabilities.receive_budget, "a budget that this kernel does not support");
         assert_ne!(budget, Some(0), "a budget of nothing would never end");
         self.open_slot(key, "arm_receive").arm_receive(budget);
     }
@@ -376,8 +377,8 @@ impl Driver for SimDriver {
         self.pool.recycle(&received);
     }
 
-    fn buffers_free(&mut self) -> usize {
-        self.pool.take_or_request_notify(&mut self.net.borrow_mut().luck)
+    fn buffers_free_or_notify(&mut self) -> usize {
+        self.pool.buffers_free_or_notify(&mut self.net.borrow_mut().luck)
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -398,9 +399,9 @@ impl Driver for SimDriver {
             } else if !events.is_empty() {
                 return Ok(());
             } else {
-                // Nothing can happen at this time: on to the next at which something does.
+                // Nothing can happen at this time, so the clock jumps to the next time at which something does.
                 let next = [net.next_act(), limit].into_iter().flatten().min();
-                let Some(next) = next else { panic!("the worker sleeps for ever: a wake was lost") };
+                let Some(next) = next else { panic!("the worker would sleep for ever: a wake was lost") };
                 let next = next.max(net.now);
                 net.advance_to(next);
                 if limit.is_some_and(|limit| limit <= next) {
@@ -412,7 +413,7 @@ impl Driver for SimDriver {
     }
 
     fn in_flight(&self) -> usize {
-        let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
+        let accepting = usize::from(matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending));
         accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
     }
 }

@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use super::Luck;
 
-/// What a peer does, decided before the run.
+/// The behaviour of a peer, decided before the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) starts_at: Duration,
-    /// What it sends, in random pieces.
+    /// Bytes it sends, in random pieces.
     pub(crate) sends: Vec<u8>,
     pub(crate) ending: Ending,
-    /// Unread bytes it has room for: what is sent to it stops there.
+    /// Maximum unread bytes it holds; sends to it stop there.
     pub(crate) window_bytes: usize,
     /// Whether it ever reads.
     pub(crate) reads: bool,
-    /// The longest pause between two of its acts (in calm runs, the pause).
+    /// The longest pause between two of its actions (in calm runs, the exact pause).
     pub(crate) pace: Duration,
 }
 
-/// What follows the last byte a peer sends.
+/// The end of a peer's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// FIN at once.
     Fin,
-    /// FIN once it has seen ours.
+    /// FIN after it has seen ours.
     FinAfterOurs,
     /// Reset after this many bytes.
     Reset { after: usize },
@@ -33,7 +33,7 @@ pub(crate) enum Ending {
     Silence,
 }
 
-/// How the connection ended in a peer's eyes.
+/// The end of the connection as the peer saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Saw {
     Open,
@@ -41,25 +41,25 @@ pub(crate) enum Saw {
     Reset,
 }
 
-/// Bytes our kernel holds for a receive to come: the peer's sending stops there.
+/// Maximum bytes that our kernel holds for a later receive; the peer's sending stops there.
 const INBOX_BYTES_MAX: usize = 256;
 
 pub(crate) struct Peer {
     script: Script,
     connected: bool,
     next_act: Duration,
-    /// Bytes of the script sent.
+    /// Number of bytes of the script sent.
     pub(crate) sent: usize,
     pub(crate) fin_sent: bool,
     pub(crate) reset_sent: bool,
-    /// In our kernel, not yet received.
+    /// Bytes in our kernel, not yet received.
     pub(super) inbox: VecDeque<u8>,
-    /// Sent by us, not yet read by the peer.
+    /// Bytes sent by us, not yet read by the peer.
     unread: VecDeque<u8>,
     pub(crate) received: Vec<u8>,
     fin_on_its_way: bool,
     pub(crate) saw: Saw,
-    /// When it saw the end.
+    /// Time at which it saw the end.
     pub(crate) saw_at: Duration,
 }
 
@@ -99,7 +99,7 @@ impl Peer {
         self.next_act = now;
     }
 
-    /// When it acts next, if it has anything to do.
+    /// Returns when it acts next, if it has anything to do.
     pub(super) fn next_act(&self, now: Duration) -> Option<Duration> {
         (self.can_send() || self.can_end() || self.can_read()).then_some(self.next_act.max(now))
     }
@@ -134,7 +134,7 @@ impl Peer {
             && (!self.unread.is_empty() || (self.fin_on_its_way && self.saw == Saw::Open))
     }
 
-    /// Sends, reads or ends, if it is time to.
+    /// Sends, reads or ends, if due.
     pub(super) fn step(&mut self, now: Duration, luck: &mut Luck, force: bool) -> bool {
         if self.next_act(now).is_none_or(|at| at > now) || !luck.now(force) {
             return false;
@@ -172,7 +172,7 @@ impl Peer {
         self.next_act = now;
     }
 
-    /// Room for bytes of ours.
+    /// Returns the room for our bytes.
     pub(super) fn room(&self) -> usize {
         self.script.window_bytes - self.unread.len()
     }
@@ -186,7 +186,7 @@ impl Peer {
         self.fin_on_its_way = true;
     }
 
-    /// Our socket is closed: FIN after what was sent, or a reset, which overtakes and destroys it.
+    /// Closes our socket: FIN after the sent bytes, or a reset, which overtakes and destroys them.
     pub(super) fn closed(&mut self, reset: bool, now: Duration) {
         if reset || !self.inbox.is_empty() || (!self.fin_sent && self.sent < self.script.sends.len()) {
             if self.saw != Saw::Reset {

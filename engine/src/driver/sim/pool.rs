@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use super::Luck;
 use crate::driver::Received;
-use crate::shared::mailbox::Signal;
+use crate::shared::signal::Signal;
 
 enum Buffer {
     Free,
     /// Named by a completion.
     Filled(Vec<u8>),
-    /// Held by a handler.
+    /// Leased to a handler.
     Leased,
 }
 
-/// BufferGroups with their whereabouts. A lease is simulated by a copy and by keeping the buffer for a random while.
+/// The buffers with their states. A lease is simulated by a copy, with the buffer unavailable for a random time.
 pub(super) struct Pool {
     buffers: Vec<Buffer>,
     pub(super) buffer_bytes: usize,
-    /// The worker waits for a buffer.
-    wanted: bool,
+    /// The worker waits for a buffer, so the next one returned raises the signal.
+    notify_on_return: bool,
     signal: Arc<Signal>,
 }
 
 impl Pool {
     pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> Self {
-        Self { buffers: (0..count).map(|_| Buffer::Free).collect(), buffer_bytes, wanted: false, signal }
+        Self { buffers: (0..count).map(|_| Buffer::Free).collect(), buffer_bytes, notify_on_return: false, signal }
     }
 
     pub(super) fn has_free(&self) -> bool {
@@ -44,11 +44,11 @@ impl Pool {
     pub(super) fn view(&self, received: &Received) -> &[u8] {
         match &self.buffers[number(received)] {
             Buffer::Filled(bytes) => bytes,
-            Buffer::Free | Buffer::Leased => panic!("a look into a buffer that was given back"),
+            Buffer::Free | Buffer::Leased => panic!("a view of a buffer that was given back"),
         }
     }
 
-    /// Takes the bytes over; the buffer stays away for a while if more than half of them are free.
+    /// Takes the bytes over. The buffer stays leased for a while if more than half of the buffers are free.
     pub(super) fn lease(&mut self, received: Received) -> Vec<u8> {
         let bytes = self.view(&received).to_vec();
         let plenty = self.free() * 2 > self.buffers.len();
@@ -61,17 +61,17 @@ impl Pool {
         self.buffers[number(received)] = Buffer::Free;
     }
 
-    /// The answer may be out of date at once: handlers on other threads give buffers back at any time.
-    pub(super) fn take_or_request_notify(&mut self, luck: &mut Luck) -> usize {
+    /// The answer can be outdated at once, because handlers on other threads return buffers at any time.
+    pub(super) fn buffers_free_or_notify(&mut self, luck: &mut Luck) -> usize {
         let free = self.free();
-        self.wanted |= free == 0;
+        self.notify_on_return |= free == 0;
         if luck.fault(2) {
             self.step(luck, false);
         }
         free
     }
 
-    /// Handlers give some of the leased buffers back.
+    /// Lets handlers return some of the leased buffers.
     pub(super) fn step(&mut self, luck: &mut Luck, force: bool) -> bool {
         let mut moved = false;
         for buffer in &mut self.buffers {
@@ -80,7 +80,7 @@ impl Pool {
                 moved = true;
             }
         }
-        if moved && std::mem::take(&mut self.wanted) {
+        if moved && std::mem::take(&mut self.notify_on_return) {
             self.signal.notify_now();
         }
         moved
@@ -94,6 +94,6 @@ impl Pool {
 fn number(received: &Received) -> usize {
     match received {
         Received::Buffer { buffer, .. } => usize::from(*buffer),
-        Received::Owned(_) => panic!("the simulation hands out buffers only"),
+        Received::Owned(_) => panic!("the simulation has only buffers"),
     }
 }

@@ -1,4 +1,4 @@
-//! What the simulated ring does for one connection: its operations, and the completions it has not shown yet.
+//! The simulated ring's work for one connection: its operations, and the completions not yet shown.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::{Luck, Peer};
 use crate::driver::{Event, ReceiveEnd, Received};
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
 const EPIPE: i32 = 32;
@@ -23,13 +23,13 @@ pub(super) enum SlotState {
 }
 
 /// A receive in the kernel.
-struct Armed {
-    /// Bytes left of its budget.
+struct ArmedReceive {
+    /// Remaining bytes of its budget.
     left: Option<u32>,
     cancelled: bool,
 }
 
-/// A completion of a receive on its way to the worker.
+/// A completion of a receive that is not yet shown to the worker.
 enum Seen {
     Data { data: Received, more: bool },
     End(ReceiveEnd),
@@ -40,15 +40,15 @@ pub(super) struct Slot {
     generation: u32,
     pub(super) state: SlotState,
     peer: Option<usize>,
-    armed: Option<Armed>,
+    armed: Option<ArmedReceive>,
     seen: VecDeque<Seen>,
-    /// The worker has not been told of the receive's end.
+    /// The receive has not ended as far as the worker knows.
     receiving: bool,
     batch: Option<SendBatch>,
     sent: Option<Result<(), i32>>,
-    /// The memory of the last batch that has left.
+    /// FIN was sent.
     fin: bool,
-    /// The peer's reset was reported; it is reported once.
+    /// The peer's reset was reported. It is reported once.
     reset_seen: bool,
 }
 
@@ -86,11 +86,12 @@ impl Slot {
     pub(super) fn arm_receive(&mut self, budget: Option<u32>) {
         assert!(!self.receiving, "one receive at a time");
         self.receiving = true;
-        self.armed = Some(Armed { left: budget, cancelled: false });
+        self.armed = Some(ArmedReceive { left: budget, cancelled: false });
     }
 
     pub(super) fn cancel_receive(&mut self) {
-        // It may have ended already, and the worker not have come to that event: the cancellation then finds nothing.
+        // It may have ended already without the worker having processed that event. The cancellation then finds
+        // nothing.
         if let Some(armed) = &mut self.armed {
             armed.cancelled = true;
         }
@@ -115,7 +116,7 @@ impl Slot {
 
     pub(super) fn close(&mut self, reset: bool, pool: &mut Pool) {
         assert!(reset || (self.batch.is_none() && self.sent.is_none()), "an orderly close under a send");
-        // An armed receive is cancelled with the close, and says nothing any more.
+        // The close cancels an armed receive, which reports nothing more.
         self.state = SlotState::Closing { reset };
         self.armed = None;
         self.batch = None;
@@ -134,7 +135,7 @@ impl Slot {
             + usize::from(matches!(self.state, SlotState::Closing { .. }))
     }
 
-    /// The kernel moves bytes, and shows the worker some of what has completed.
+    /// Moves bytes in the kernel, and shows the worker some of the completions.
     pub(super) fn step(
         &mut self,
         peer: &mut Peer,
@@ -169,7 +170,7 @@ impl Slot {
         if !(ready || armed.cancelled || peer.reset_sent) || !luck.now(force) {
             return false;
         }
-        // A cancellation wins over data, or comes too late for it, by chance.
+        // A cancellation either beats the data or comes too late, at random.
         let end = if armed.cancelled && (!ready || luck.now(false)) {
             ReceiveEnd::Cancelled
         } else if !pool.has_free() {
@@ -192,7 +193,7 @@ impl Slot {
         let piece = luck.piece(peer.inbox.len().min(pool.buffer_bytes));
         let data = pool.fill(peer.inbox.drain(..piece).collect());
         armed.left = armed.left.map(|left| left.saturating_sub(piece as u32));
-        // Kernels end a multishot for reasons of their own, too.
+        // Kernels can end a multishot for other reasons too.
         let more = armed.left != Some(0) && !luck.fault(8);
         if !more {
             self.armed = None;

@@ -1,7 +1,7 @@
-//! Accepting connections and learning their addresses.
+//! Accepting connections and looking up their addresses.
 //!
-//! A multishot accept serves as long as the file table has room to spare. Near its end single accepts take over, one
-//! free slot each: a multishot would go on accepting, and closing, what it has no slot for.
+//! A multishot accept serves while the file table has enough room. Near its end single accepts take over, each with a
+//! reserved slot, because a multishot would continue to accept, and close, connections without a slot.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,34 +14,34 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::op::{Op, Token};
 use super::slot::{Slot, SlotState};
 use super::{UringDriver, raw};
+use crate::address::Address;
+use crate::driver::listener::Listener;
 use crate::driver::{Accepted, Event};
-use crate::engine::listener::Listener;
-use crate::error::Address;
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::util::sync::Mutex;
 
-/// What a listener adds to the free slots below which multishot accepts give way to single ones: more than its queue of
-/// completed connections (`listen` backlog) can hand over in one go.
+/// Returns a listener's part of the number of free slots below which single accepts replace multishot ones: more than
+/// its queue of completed connections (the `listen` backlog) can deliver in one go.
 fn margin(listener: &Listener) -> usize {
     listener.backlog() + listener.backlog() / 4
 }
 
 pub(super) struct Acceptor {
-    /// `None` once closed: clients that come then are refused, not left waiting.
+    /// `None` once closed, so that later clients are refused instead of left waiting.
     listener: Option<Listener>,
     address: Address,
     /// See [`margin`].
     margin: usize,
-    armed: Option<Armed>,
+    armed: Option<AcceptState>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Armed {
+enum AcceptState {
     Multi,
     Single,
-    /// Cancelled and not ended yet.
+    /// Cancelled and not yet ended.
     Ending,
-    /// The same, with the listener to be closed then.
+    /// Cancelled and not yet ended; the listener is then closed.
     Closing,
 }
 
@@ -51,7 +51,7 @@ impl Acceptor {
     }
 
     pub(super) fn leak(&mut self) {
-        // Nothing of the kernel's points here: accepts name no memory.
+        // Accepts name no memory, so nothing needs to stay allocated.
         self.armed = None;
     }
 }
@@ -59,19 +59,19 @@ impl Acceptor {
 /// The peer's address and the local one.
 type Addresses = io::Result<(Address, Address)>;
 
-/// A connection whose addresses are being looked up. It lies in its slot's box, because the kernel writes the peer's
-/// into it.
+/// A connection whose addresses are being looked up. Kept in its slot's box, because the kernel writes the peer's
+/// address into it.
 pub(super) struct Arriving {
     listener: usize,
     peer: SockAddrStorage,
     peer_known: bool,
-    /// Filled by the task that runs on the lent socket; `None` until then.
+    /// Filled by the task that runs on the installed socket; `None` until then.
     addresses: Arc<Mutex<Option<Addresses>>>,
 }
 
 impl UringDriver {
-    /// Arms accepting on one listener unless it is armed or closed; false if no slot is free.
-    pub(super) fn submit_accept(&mut self, listener: usize) -> bool {
+    /// Arms accepting on a listener unless it is armed or closed. Returns false if no slot is free.
+    pub(super) fn arm_accept(&mut self, listener: usize) -> bool {
         let (free, margin) = (self.free_slots(), self.margin());
         let direct = self.features.direct_descriptors;
         let acceptor = &mut self.acceptors[listener];
@@ -80,9 +80,9 @@ impl UringDriver {
             return false;
         }
         let fd = types::Fd(socket.as_raw_fd());
-        let multi = self.features.multishot_accept && free > margin;
-        acceptor.armed = Some(if multi { Armed::Multi } else { Armed::Single });
-        // SOCK_CLOEXEC is refused for direct descriptors, which no program can inherit anyway.
+        let multi = free > margin;
+        acceptor.armed = Some(if multi { AcceptState::Multi } else { AcceptState::Single });
+        // The kernel refuses SOCK_CLOEXEC for direct descriptors, which are never inherited anyway.
         let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
         let entry = if multi {
             opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
@@ -98,39 +98,39 @@ impl UringDriver {
         true
     }
 
-    pub(super) fn cancel_accepts(&mut self) {
+    pub(super) fn close_listeners(&mut self) {
         for listener in 0..self.acceptors.len() {
             match self.acceptors[listener].armed {
                 None => self.acceptors[listener].listener = None,
-                Some(_) => self.cancel_accept(listener, Armed::Closing),
+                Some(_) => self.cancel_accept(listener, AcceptState::Closing),
             }
         }
     }
 
-    /// Slots that are neither in use nor promised to an armed single accept: an accept without a slot would lose its
-    /// client. So in a full table each listener holds a slot for the next client of its own.
+    /// Returns the number of slots neither in use nor reserved for an armed single accept. An accept without a slot
+    /// would lose its client, so in a full table each listener has a reserved slot for its next client.
     fn free_slots(&self) -> usize {
-        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(Armed::Single)).count();
+        let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(AcceptState::Single)).count();
         self.capabilities.connections_max.saturating_sub(self.used + promised)
     }
 
-    /// What all listeners together can hand over in one go.
+    /// Returns the number of connections that all listeners together can deliver in one go.
     fn margin(&self) -> usize {
         self.acceptors.iter().map(|acceptor| acceptor.margin).sum()
     }
 
-    fn end_multishots_in_time(&mut self) {
+    fn end_multishots_near_full(&mut self) {
         if self.free_slots() > self.margin() {
             return;
         }
         for listener in 0..self.acceptors.len() {
-            if self.acceptors[listener].armed == Some(Armed::Multi) {
-                self.cancel_accept(listener, Armed::Ending);
+            if self.acceptors[listener].armed == Some(AcceptState::Multi) {
+                self.cancel_accept(listener, AcceptState::Ending);
             }
         }
     }
 
-    fn cancel_accept(&mut self, listener: usize, until: Armed) {
+    fn cancel_accept(&mut self, listener: usize, until: AcceptState) {
         self.acceptors[listener].armed = Some(until);
         self.cancel(Token::plain(Op::Accept, listener as u32));
     }
@@ -139,13 +139,13 @@ impl UringDriver {
         let (listener, result) = (token.key.index as usize, completion.result());
         if result >= 0 {
             self.open_slot(listener, result, events);
-            self.end_multishots_in_time();
+            self.end_multishots_near_full();
         }
         if cqueue::more(completion.flags()) {
             return;
         }
         let acceptor = &mut self.acceptors[listener];
-        if acceptor.armed.take() == Some(Armed::Closing) {
+        if acceptor.armed.take() == Some(AcceptState::Closing) {
             acceptor.listener = None;
         }
         let error = match -result {
@@ -155,7 +155,7 @@ impl UringDriver {
         events.push(Event::AcceptEnded { listener, error });
     }
 
-    /// Takes the accepted socket into its slot and asks for its addresses.
+    /// Puts the accepted socket into its slot and looks up its addresses.
     fn open_slot(&mut self, listener: usize, accepted: i32, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let index = match direct {
@@ -167,7 +167,7 @@ impl UringDriver {
         }
         let former = &self.slots[index as usize];
         if former.state == SlotState::Closing {
-            // The kernel reused the slot: its close is done, whatever the order in which that is told.
+            // The kernel reused the slot, so its close is done, whatever the order of the completions.
             let former = ConnKey { index, generation: former.generation };
             self.on_close(former, events);
         }
@@ -189,18 +189,18 @@ impl UringDriver {
             peer_known: bound == Address::Unix,
             addresses: Arc::clone(&addresses),
         };
-        self.slots[key.index as usize].rare().arriving = Some(arriving);
+        self.slots[key.index as usize].cold().arriving = Some(arriving);
         if bound == Address::Unix {
             return self.finish_accept(key, events);
         }
-        // A specific bound address is every connection's local one; behind a wildcard each has its own.
+        // A specific bound address is the local address of every connection; with a wildcard they differ.
         let wildcard = bound.ip().is_some_and(|bound| bound.ip().is_unspecified());
         if wildcard || !self.features.direct_descriptors {
             let look_up = move |socket: io::Result<socket2::SockRef<'_>>| {
                 let found = socket.and_then(|s| Ok((to_address(&s.peer_addr()?), to_address(&s.local_addr()?))));
                 *addresses.lock() = Some(found);
             };
-            self.lend(key, Box::new(look_up));
+            self.with_socket(key, Box::new(look_up));
             self.finish_accept(key, events);
             return;
         }
@@ -212,7 +212,7 @@ impl UringDriver {
         slot.naming = true;
         let Some(arriving) = slot.arriving() else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
-        // Exactly the family's name: SO_PEERNAME refuses a longer place.
+        // Exactly the size of the family's address, because SO_PEERNAME refuses a larger buffer.
         let len = match self.acceptors[arriving.listener].address.ip() {
             Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
             _ => size_of::<libc::sockaddr_in>(),
@@ -228,7 +228,8 @@ impl UringDriver {
         if let Some(arriving) = slot.arriving() {
             arriving.peer_known = true;
             if result < 0 {
-                // ENOTCONN: the peer has gone already. It is accepted all the same: what it sent is to be read.
+                // ENOTCONN: the peer has already gone. The connection is accepted anyway, because what it sent must be
+                // read.
                 *arriving.addresses.lock() = Some(Err(io::Error::from_raw_os_error(-result)));
             }
         }
@@ -244,7 +245,7 @@ impl UringDriver {
         let looked_up = arriving.addresses.lock().take();
         match looked_up {
             None if !arriving.peer_known => return,
-            // No descriptor to lend: the ring itself can still say who the peer is.
+            // The process has no free descriptor. The ring itself can still look up the peer.
             Some(Err(_)) if !arriving.peer_known && direct => return self.submit_peer_name(key),
             _ => {}
         }
@@ -252,7 +253,7 @@ impl UringDriver {
         let bound = self.acceptors[arriving.listener].address;
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,
-            // A peer that has gone already.
+            // A peer that has already gone.
             Some(Err(_)) => (unknown_like(bound), bound),
             None if bound == Address::Unix => (Address::Unix, Address::Unix),
             None => {
@@ -270,7 +271,7 @@ fn to_address(name: &SockAddr) -> Address {
     name.as_socket().map_or(Address::Unix, Address::from_socket)
 }
 
-/// The unspecified address of the listener's family, for a peer that could not be asked.
+/// Returns the unspecified address of the listener's family, for a peer whose address is unknown.
 fn unknown_like(bound: Address) -> Address {
     match bound.ip() {
         Some(SocketAddr::V6(_)) => Address::Ip(SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),

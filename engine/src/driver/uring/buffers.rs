@@ -1,143 +1,153 @@
 //! The receive buffers of one ring: memory that the kernel fills in the order in which it was given back.
 //!
-//! [`BufferRing`] belongs to the worker: it publishes free buffers to the kernel. [`Lease`]s are filled buffers on their
-//! way to handlers; dropping one, on any thread, queues its buffer for the worker to publish again.
-//!
-//! Invariant: each buffer is in exactly one place: published to the kernel, named by an unprocessed completion, leased,
-//! or in the return queue. The memory outlives the ring's receives and every lease.
+//! [`BufferGroups`] and their [`BufferRing`]s belong to the worker: they publish free buffers to the kernel and lease
+//! filled ones to handlers. See `shared::lease` for the half that other threads share, and for the invariant.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crossbeam_queue::ArrayQueue;
 use io_uring::types::BufRingEntry;
 
-use crate::shared::mailbox::{self, Signal, SleepFlag};
+use super::ring::Ring;
+use crate::config::UringConfig;
+use crate::driver::Received;
+use crate::shared::chunk::Chunk;
+use crate::shared::lease::{Lease, LeasePool, Pages};
+use crate::shared::signal::Signal;
 
-/// Zeroed pages of its own, given back when dropped.
-struct Pages {
-    address: NonNull<u8>,
-    len: usize,
+/// The groups' names towards the kernel.
+const SMALL_GROUP: u16 = 0;
+const LARGE_GROUP: u16 = 1;
+
+/// One buffer in this many is never leased. Copying a large chunk costs more, and nothing waits for a large buffer.
+const SMALL_UNLEASED_SHARE: usize = 2;
+const LARGE_UNLEASED_SHARE: usize = 4;
+
+/// The buffers that receives draw from: small ones, and large ones for connections that receive large messages.
+pub(super) struct BufferGroups {
+    small: BufferRing,
+    /// `None` if the configuration asks for none.
+    large: Option<BufferRing>,
 }
 
-// SAFETY: `Pages` is plain memory; who may touch which part of it when is for its owner to see to.
-unsafe impl Send for Pages {}
-// SAFETY: as above; `Pages` itself gives out nothing but the address.
-unsafe impl Sync for Pages {}
-
-impl Pages {
-    fn new(len: usize) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let address = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the range was mapped just now; the advice changes no contents, and its failure is of no matter.
-        unsafe { libc::madvise(address, len, libc::MADV_HUGEPAGE) };
-        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { address, len })
+impl BufferGroups {
+    /// Makes the groups and registers them with `ring`, which must be dropped before them.
+    pub(super) fn new(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
+        let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
+        let provide = |group, count, buffer_bytes| {
+            let buffers = BufferRing::new(count, buffer_bytes, Arc::clone(signal))?;
+            // SAFETY: the driver keeps the groups and drops them after its ring.
+            unsafe { buffers.register(ring, group)? };
+            io::Result::Ok(buffers)
+        };
+        let small = provide(SMALL_GROUP, config.receive_buffers, small_bytes)?;
+        let wants_large = config.large_receive_buffers > 0 && large_bytes > small_bytes;
+        let large = wants_large.then(|| provide(LARGE_GROUP, config.large_receive_buffers, large_bytes)).transpose()?;
+        Ok(Self { small, large })
     }
-}
 
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: the range was mapped by `new`, and with `self` goes the last that knows its address.
-        unsafe { libc::munmap(self.address.as_ptr().cast(), self.len) };
+    /// Returns the kernel's name of a group.
+    pub(super) fn group_id(large: bool) -> u16 {
+        if large { LARGE_GROUP } else { SMALL_GROUP }
     }
-}
 
-/// The memory of the buffers and the way back for leased ones.
-struct Pool {
-    pages: Pages,
-    buffer_bytes: usize,
-    returned: ArrayQueue<u16>,
-    /// The worker has connections that wait for a buffer: a returned one is worth a wake.
-    wanted: SleepFlag,
-    signal: Arc<Signal>,
-}
-
-impl Pool {
-    fn buffer(&self, buffer: u16) -> *mut u8 {
-        debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len);
-        // SAFETY: buffer numbers are below the count the pages were sized for, so the address stays inside them.
-        unsafe { self.pages.address.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
+    pub(super) fn small_bytes(&self) -> usize {
+        self.small.buffer_bytes()
     }
-}
 
-/// A filled receive buffer, uniquely held.
-pub(crate) struct Lease {
-    pool: Arc<Pool>,
-    buffer: u16,
-    len: u32,
-}
-
-impl Lease {
-    /// The size of the buffer.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.pool.buffer_bytes
+    /// Returns the size of a large buffer, if any are used.
+    pub(super) fn large_bytes(&self) -> Option<usize> {
+        self.large.as_ref().map(BufferRing::buffer_bytes)
     }
-}
 
-impl AsRef<[u8]> for Lease {
-    fn as_ref(&self) -> &[u8] {
-        self
+    fn group(&mut self, large: bool) -> Option<&mut BufferRing> {
+        if large { self.large.as_mut() } else { Some(&mut self.small) }
     }
-}
 
-impl Deref for Lease {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the kernel filled `len` bytes of this buffer before its completion was reaped, and it is not
-        // published again before `self` is dropped; the pool keeps the memory mapped.
-        unsafe { std::slice::from_raw_parts(self.pool.buffer(self.buffer), self.len as usize) }
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`; a buffer has one lease at a time and this borrows it exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.pool.buffer(self.buffer), self.len as usize) }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let pushed = self.pool.returned.push(self.buffer);
-        debug_assert!(pushed.is_ok(), "the return queue holds every buffer");
-        // Either the worker sees the buffer in `want` or this thread sees the wish.
-        if self.pool.wanted.take() {
-            mailbox::notify(&self.pool.signal);
+    /// Records that the kernel filled a buffer.
+    pub(super) fn filled(&mut self, large: bool) {
+        if let Some(group) = self.group(large) {
+            group.filled();
         }
     }
+
+    pub(super) fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        match received {
+            Received::Owned(bytes) => bytes,
+            Received::Buffer { buffer, large: false, len } => self.small.view(*buffer, *len),
+            Received::Buffer { buffer, large: true, len } => {
+                self.large.as_ref().map_or(&[], |group| group.view(*buffer, *len))
+            }
+        }
+    }
+
+    pub(super) fn lease(&mut self, received: Received) -> Chunk {
+        let (buffer, large, len) = match received {
+            Received::Owned(bytes) => return Chunk::from(bytes),
+            Received::Buffer { buffer, large, len } => (buffer, large, len),
+        };
+        match self.group(large) {
+            Some(group) if group.is_plenty(if large { LARGE_UNLEASED_SHARE } else { SMALL_UNLEASED_SHARE }) => {
+                Chunk::leased(group.lease(buffer, len))
+            }
+            _ => {
+                let chunk = Chunk::from(self.view(&received).to_vec());
+                self.recycle(received);
+                chunk
+            }
+        }
+    }
+
+    pub(super) fn recycle(&mut self, received: Received) {
+        if let Received::Buffer { buffer, large, .. } = received
+            && let Some(group) = self.group(large)
+        {
+            group.recycle(buffer);
+        }
+    }
+
+    /// Publishes returned buffers to the kernel.
+    pub(super) fn publish(&mut self) {
+        self.small.publish();
+        if let Some(large) = &mut self.large {
+            large.publish();
+        }
+    }
+
+    /// See [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify). Nothing waits for large
+    /// ones.
+    pub(super) fn buffers_free_or_notify(&mut self) -> usize {
+        if self.small.free() == 0 {
+            self.small.notify_on_return();
+        }
+        self.small.free()
+    }
+
+    /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
+    pub(super) fn leak(&self) {
+        self.small.leak();
+        if let Some(large) = &self.large {
+            large.leak();
+        }
+    }
 }
 
-/// The worker's side: the table shared with the kernel.
+/// The buffers and the table of free ones that is shared with the kernel.
 pub(super) struct BufferRing {
-    pool: Arc<Pool>,
+    pool: Arc<LeasePool>,
     table: Pages,
     count: u16,
     tail: u16,
-    /// BufferGroups published to the kernel and not yet filled.
+    /// Buffers published to the kernel and not yet filled.
     free: usize,
 }
 
 impl BufferRing {
-    /// `count` (a power of two, at most 32768) buffers of `buffer_bytes` each, all free; not yet registered.
+    /// Makes `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, all free, and not yet registered.
     pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Self> {
         debug_assert!(count.is_power_of_two());
-        let pool = Arc::new(Pool {
-            pages: Pages::new(usize::from(count) * buffer_bytes)?,
-            buffer_bytes,
-            returned: ArrayQueue::new(usize::from(count)),
-            wanted: SleepFlag::new(),
-            signal,
-        });
+        let pool = LeasePool::new(count, buffer_bytes, signal)?;
         let table = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let mut ring = Self { pool, table, count, tail: 0, free: 0 };
         for buffer in 0..count {
@@ -147,77 +157,86 @@ impl BufferRing {
         Ok(ring)
     }
 
-    pub(super) fn table_address(&self) -> u64 {
-        self.table.address.as_ptr() as u64
+    /// Registers the buffers with `ring` as `group`.
+    ///
+    /// # Safety
+    /// `self` must outlive `ring`, or the group be unregistered before `self` is dropped.
+    pub(super) unsafe fn register(&self, ring: &Ring, group: u16) -> io::Result<()> {
+        let table = self.table.address() as u64;
+        // SAFETY: the table is mapped as long as `self` exists, which is long enough by this function's contract.
+        unsafe { ring.submitter().register_buf_ring_with_flags(table, self.count, group, 0) }
     }
 
-    pub(super) fn count(&self) -> u16 {
-        self.count
+    fn buffer_bytes(&self) -> usize {
+        self.pool.buffer_bytes()
     }
 
-    /// Whether more than one of `share` buffers is free: only then may filled ones leave by lease, so that chunks held
-    /// by stalled handlers can never take the last buffers from those that run.
-    pub(super) fn is_plenty(&self, share: usize) -> bool {
+    /// Returns whether more than one in `share` buffers is free: only then may filled ones leave by lease, so that
+    /// chunks held by stalled handlers can never take the last buffers from those that run.
+    fn is_plenty(&self, share: usize) -> bool {
         self.free * share > usize::from(self.count)
     }
 
-    pub(super) fn free(&self) -> usize {
+    fn free(&self) -> usize {
         self.free
     }
 
-    /// The kernel filled a buffer.
+    /// Records that the kernel filled a buffer.
     pub(super) fn filled(&mut self) {
         self.free -= 1;
     }
 
-    /// The bytes that the kernel put in `buffer`.
-    pub(super) fn view(&self, buffer: u16, len: u32) -> &[u8] {
+    /// Returns the bytes that the kernel put in `buffer`.
+    fn view(&self, buffer: u16, len: u32) -> &[u8] {
         // SAFETY: named by a completion of `len` bytes that the worker has not recycled yet (it holds the `Received`),
-        // so the kernel is done with it; the borrow of `self` keeps `recycle` away meanwhile.
-        unsafe { std::slice::from_raw_parts(self.pool.buffer(buffer), len as usize) }
+        // so the kernel is done with it; the borrow of `self` rules out `recycle` meanwhile.
+        unsafe { std::slice::from_raw_parts(self.pool.address(buffer), len as usize) }
     }
 
     /// Turns a filled buffer into a lease; the completion that named it is used up.
-    pub(super) fn lease(&self, buffer: u16, len: u32) -> Lease {
-        Lease { pool: Arc::clone(&self.pool), buffer, len }
+    fn lease(&self, buffer: u16, len: u32) -> Lease {
+        // SAFETY: named by a completion of `len` bytes, so the kernel is done with it; the worker gives up the
+        // `Received` for this, so neither a second lease nor `recycle` follows before the buffer is returned.
+        unsafe { self.pool.lease(buffer, len) }
     }
 
     /// Puts `buffer` at the end of the table, for the next [`publish`](Self::publish).
     pub(super) fn recycle(&mut self, buffer: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
-        let address = self.pool.buffer(buffer) as u64;
-        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel reads
-        // an entry only after the tail has passed it, and at most `count` buffers exist, so this one was consumed.
-        let entry = unsafe { &mut *self.table.address.as_ptr().cast::<BufRingEntry>().add(slot) };
+        let address = self.pool.address(buffer) as u64;
+        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel
+        // reads an entry only after the tail has passed it, and at most `count` buffers exist, so this one was
+        // consumed.
+        let entry = unsafe { &mut *self.table.address().cast::<BufRingEntry>().add(slot) };
         entry.set_addr(address);
-        entry.set_len(self.pool.buffer_bytes as u32);
+        entry.set_len(self.pool.buffer_bytes() as u32);
         entry.set_bid(buffer);
         self.tail = self.tail.wrapping_add(1);
         self.free += 1;
     }
 
-    /// Takes back what was returned by dropped leases and shows the kernel all that was recycled.
-    pub(super) fn publish(&mut self) {
-        while let Some(buffer) = self.pool.returned.pop() {
+    /// Takes back the buffers of dropped leases and publishes all recycled buffers to the kernel.
+    fn publish(&mut self) {
+        while let Some(buffer) = self.pool.take_returned() {
             self.recycle(buffer);
         }
         // SAFETY: the tail lies in the first entry of the table, 2-byte aligned, for as long as the table is mapped;
         // the kernel only reads it.
         let tail = unsafe {
-            let tail = BufRingEntry::tail(self.table.address.as_ptr().cast::<BufRingEntry>());
+            let tail = BufRingEntry::tail(self.table.address().cast::<BufRingEntry>());
             AtomicU16::from_ptr(tail.cast_mut())
         };
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Notes that connections wait for buffers: the next returned lease wakes the worker.
-    pub(super) fn want(&mut self) {
-        self.pool.wanted.announce();
+    /// Connections wait for buffers: has the next returned lease raise the signal.
+    fn notify_on_return(&mut self) {
+        self.pool.notify_on_return();
         self.publish();
     }
 
-    /// Keeps the memory mapped for ever: for a ring that could not be brought to an end.
-    pub(super) fn leak(&self) {
+    /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
+    fn leak(&self) {
         std::mem::forget(Arc::clone(&self.pool));
     }
 }

@@ -1,4 +1,4 @@
-//! Lending a connection's socket out for a moment, as a regular descriptor, to a task that must have one.
+//! Operations that need a regular descriptor: a direct descriptor is installed as one for a moment.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -11,11 +11,11 @@ use socket2::SockRef;
 use super::op::{Op, Token};
 use super::slot::SlotState;
 use super::{Event, UringDriver};
-use crate::driver::SocketTask;
-use crate::shared::ConnKey;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 
 impl UringDriver {
-    pub(super) fn lend(&mut self, key: ConnKey, task: SocketTask) {
+    pub(super) fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else {
             return task(Err(io::ErrorKind::NotConnected.into()));
@@ -23,31 +23,32 @@ impl UringDriver {
         let fd = slot.fd;
         if !direct {
             // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
-            let lent = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
-            return task(Ok(SockRef::from(&*lent)));
+            let installed = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
+            return task(Ok(SockRef::from(&*installed)));
         }
-        slot.rare().lent.push(task);
+        slot.cold().fd_tasks.push(task);
         let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
-        // SAFETY: names no memory; the slot is not closed before `lent` is empty again.
+        // SAFETY: names no memory; the slot is not closed before `fd_tasks` is empty again.
         unsafe { self.push(Token::new(Op::Install, key), entry) };
     }
 
-    /// The direct descriptor was installed as a regular one: runs the oldest task on it and closes that.
+    /// Runs the oldest task on the installed descriptor and closes that descriptor.
     pub(super) fn on_install(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        let Some(task) = self.slot(key).and_then(|slot| slot.take_lent()) else { return };
+        let Some(task) = self.slot(key).and_then(|slot| slot.take_fd_task()) else { return };
         if result < 0 {
             task(Err(io::Error::from_raw_os_error(-result)));
         } else {
-            // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
-            let lent = unsafe { OwnedFd::from_raw_fd(result) };
-            task(Ok(SockRef::from(&lent)));
+            // SAFETY: the kernel just created this descriptor, so nothing else owns it.
+            let installed = unsafe { OwnedFd::from_raw_fd(result) };
+            task(Ok(SockRef::from(&installed)));
         }
         self.finish_accept(key, events);
         self.advance_close(key);
     }
 
-    /// Sends FIN. The ring's own shutdown always runs on a kernel worker thread; lending the descriptor does not.
-    pub(super) fn start_shutdown(&mut self, key: ConnKey) {
+    /// Sends FIN. The ring's shutdown operation always runs on a kernel worker thread; installing the descriptor does
+    /// not.
+    pub(super) fn shutdown_write(&mut self, key: ConnKey) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
         slot.shutting_down = true;
@@ -61,14 +62,14 @@ impl UringDriver {
 
     pub(super) fn on_install_to_shut_down(&mut self, key: ConnKey, result: i32) {
         if result < 0 {
-            // The process has no descriptor to spare.
+            // The process has no free descriptor.
             return self.submit_shutdown(key);
         }
-        // SAFETY: the kernel made this descriptor for us just now; nobody else owns it.
-        let lent = unsafe { OwnedFd::from_raw_fd(result) };
-        // Fails only if the peer has reset the connection, which its receive reports.
-        let _ = SockRef::from(&lent).shutdown(Shutdown::Write);
-        drop(lent);
+        // SAFETY: the kernel just created this descriptor, so nothing else owns it.
+        let installed = unsafe { OwnedFd::from_raw_fd(result) };
+        // Fails only if the peer has reset the connection, which the receive reports.
+        let _ = SockRef::from(&installed).shutdown(Shutdown::Write);
+        drop(installed);
         self.on_shutdown(key);
     }
 

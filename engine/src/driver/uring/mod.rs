@@ -1,12 +1,13 @@
-//! The io_uring driver: one ring that owns its listener, its connections' sockets and its receive buffers.
+//! The io_uring driver: one ring that owns its listeners, its connections' sockets and its receive buffers. Needs Linux
+//! 6.1.
 //!
-//! Accepted sockets are direct descriptors: the slot the kernel chose in the ring's file table is the connection's
-//! index. A slot is closed only when none of its operations is in flight, and reused only by the kernel's next accept,
-//! so a completion can always be told from one of the slot's former connection by its generation.
+//! Accepted sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
+//! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later
+//! accept, so the generation always distinguishes a completion from one of the slot's former connection.
 //!
-//! This module decides which operations run; `ring` submits and reaps, `op` packs identities, `raw` builds what the
-//! io-uring crate cannot, `buffers` owns the receive buffers, `receive` draws from them, `slot` says what is in flight, `accept`, `send` and `lend`
-//! hold those operations.
+//! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
+//! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
+//! `probe` tries the kernel's features; `accept`, `receive`, `send` and `fd_install` hold those operations.
 
 use std::io;
 use std::sync::Arc;
@@ -14,17 +15,18 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
 
-use super::{Capabilities, Driver, Event, Received, SocketTask};
+use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
-use crate::engine::listener::Listener;
-use crate::shared::ConnKey;
+use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
-use crate::shared::mailbox::Signal;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
 
 mod accept;
-pub(crate) mod buffers;
-
+mod buffer_size_hint;
+mod buffers;
 mod fd_install;
 mod op;
 mod probe;
@@ -35,9 +37,10 @@ mod send;
 mod slot;
 
 use accept::Acceptor;
+use buffers::BufferGroups;
 use op::{Op, Token, next_generation};
 use probe::Features;
-use receive::BufferGroups;
+
 use ring::{Ring, WakeFd};
 use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
@@ -51,10 +54,10 @@ pub(crate) struct UringDriver {
     wake: Arc<WakeFd>,
     buffers: BufferGroups,
     slots: Vec<Slot>,
-    /// Slots in use, that is not `Free`.
+    /// Number of slots that are not `Free`.
     used: usize,
     acceptors: Vec<Acceptor>,
-    /// Free slot numbers, where the kernel does not choose them.
+    /// Free slot numbers, with regular descriptors only.
     free: Vec<u32>,
     sends: Sends,
     /// Operations of connections and listeners that have not ended.
@@ -63,16 +66,34 @@ pub(crate) struct UringDriver {
     linger_reset: Box<libc::linger>,
 }
 
-/// Whether a ring of this size can be had here.
-pub(crate) fn check(config: &UringConfig) -> io::Result<()> {
+/// Checks that io_uring works here, with a ring of this size and every needed feature.
+///
+/// # Errors
+/// The reason why it does not.
+pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
     let config = config.clone();
-    // On a thread of its own: what the kernel does to end a ring interrupts the system calls of the thread that had it.
-    let checked = std::thread::Builder::new().spawn(move || Ring::new(&config).map(drop))?.join();
-    checked.unwrap_or_else(|_| Err(io::Error::other("the thread that tried a ring panicked")))
+    // On a separate thread, because the kernel interrupts the system calls of the owner when a ring ends.
+    let thread = std::thread::Builder::new().spawn(move || try_ring(&config));
+    let thread = thread.map_err(|error| format!("no thread to try a ring on: {error}"))?;
+    thread.join().unwrap_or_else(|_| Err("the thread that tried a ring panicked".to_owned()))
+}
+
+fn try_ring(config: &UringConfig) -> Result<(), String> {
+    let mut ring = Ring::new(config).map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
+        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
+        Some(libc::ENOSYS | libc::EINVAL) => {
+            format!("io_uring is missing here or too old, Linux 6.1 is needed: {error}")
+        }
+        _ => format!("io_uring_setup failed: {error}"),
+    })?;
+    probe::probe(&mut ring, config, &Signal::new(|| {}))
+        .map(drop)
+        .map_err(|error| format!("an io_uring feature is refused here, those of Linux 6.1 are needed: {error}"))
 }
 
 impl UringDriver {
-    /// Sets up the ring of the present thread, which must be the only one to use it.
+    /// Sets up the ring of the current thread, the only one that may use it.
     pub(crate) fn new(
         config: &UringConfig,
         connections_max: usize,
@@ -84,17 +105,15 @@ impl UringDriver {
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
         let buffers = BufferGroups::new(&ring, config, &signal)?;
-        let features = probe::probe(&mut ring, config, buffers.are_provided(), &signal)?;
+        let features = probe::probe(&mut ring, config, &signal)?;
         let connections_max =
             if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
-        let mut names = ring.features().to_vec();
-        names.extend(features.names());
-        let receive_budget = features.receive_budget || !features.multishot_receive;
-        let summary = format!("io_uring ({})", names.join(", "));
+        let names = features.names();
+        let summary = if names.is_empty() { "io_uring".to_owned() } else { format!("io_uring ({})", names.join(", ")) };
         let mut driver = Self {
             ring,
             features,
-            capabilities: Capabilities { summary, receive_budget, connections_max },
+            capabilities: Capabilities { summary, receive_budget: features.receive_budget, connections_max },
             epoch,
             signal,
             wake,
@@ -121,15 +140,28 @@ impl UringDriver {
     /// Queues an operation of `key`'s socket.
     ///
     /// # Safety
-    /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in flight.
+    /// As [`Ring::push`]; the descriptor itself is kept open by the slot, which is closed only when nothing is in
+    /// flight.
     unsafe fn push(&mut self, token: Token, entry: squeue::Entry) {
         let entry = raw::fixed(entry, self.features.direct_descriptors).user_data(token.pack());
-        // SAFETY: passed on to the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.ring.push(&entry) };
         self.in_flight += 1;
     }
 
-    /// The slot that `key` names, if it is still that connection's.
+    /// Queues a receive into provided buffers, without end or with a budget of bytes.
+    fn push_receive(&mut self, token: Token, fd: i32, large: bool, budget: Option<u32>) {
+        let (fd, group) = (types::Fd(fd), BufferGroups::group_id(large));
+        let entry = match budget {
+            Some(budget) => raw::receive_multi_with_budget(fd, group, budget),
+            None => opcode::RecvMulti::new(fd, group).build(),
+        };
+        // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed`
+        // keeps the flags already set.
+        unsafe { self.push(token, entry) };
+    }
+
+    /// Returns the slot of `key`, if it still belongs to that connection.
     fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation && slot.state != SlotState::Free).then_some(slot)
@@ -143,7 +175,7 @@ impl UringDriver {
 
     fn dispatch(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
         let Some(token) = Token::unpack(completion.user_data()) else {
-            debug_assert!(false, "a completion with a token of no one: {:#x}", completion.user_data());
+            debug_assert!(false, "a completion with an unknown token: {:#x}", completion.user_data());
             return;
         };
         match token.op {
@@ -172,7 +204,7 @@ impl UringDriver {
         }
     }
 
-    /// Submits the close of a slot that is ending once nothing of it is in flight.
+    /// Submits the close of an ending slot once none of its operations is in flight.
     fn advance_close(&mut self, key: ConnKey) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
@@ -202,14 +234,14 @@ impl UringDriver {
     }
 }
 
-/// Makes a file table of `wanted` slots, or of as many as the open-file limit allows.
+/// Registers a file table of `wanted` slots, or of as many as the open-file limit allows.
 fn register_files(ring: &Ring, wanted: usize) -> io::Result<usize> {
     let slots = wanted.min(op::INDEX_MAX as usize).min(open_files_max());
     ring.submitter().register_files_sparse(slots as u32)?;
     Ok(slots)
 }
 
-/// The process's open-file limit (RLIMIT_NOFILE).
+/// Returns the open-file limit of the process (RLIMIT_NOFILE).
 pub(crate) fn open_files_max() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one `rlimit` to a valid place.
@@ -219,6 +251,7 @@ pub(crate) fn open_files_max() -> usize {
     }
 }
 
+/// Most operations are inherent methods of the same name, in the file of their kind.
 impl Driver for UringDriver {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -233,31 +266,27 @@ impl Driver for UringDriver {
     }
 
     fn arm_accept(&mut self, listener: usize) -> bool {
-        self.submit_accept(listener)
+        self.arm_accept(listener)
     }
 
     fn close_listeners(&mut self) {
-        self.cancel_accepts();
+        self.close_listeners();
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        self.submit_receive(key, budget);
+        self.arm_receive(key, budget);
     }
 
     fn cancel_receive(&mut self, key: ConnKey) {
-        let Some(slot) = self.slot(key) else { return };
-        if slot.receiving {
-            let token = slot.receive_token(key);
-            self.cancel(token);
-        }
+        self.cancel_receive(key);
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        self.start_send(key, batch);
+        self.send(key, batch);
     }
 
     fn shutdown_write(&mut self, key: ConnKey) {
-        self.start_shutdown(key);
+        self.shutdown_write(key);
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
@@ -276,8 +305,8 @@ impl Driver for UringDriver {
             )
             .build();
             let entry = raw::fixed(entry, self.features.direct_descriptors);
-            // SAFETY: the option's value is boxed in `self` and lives as long as the ring; where the kernel does not
-            // know the operation (before 6.7) it fails and the close sends FIN, or RST over unread input.
+            // SAFETY: the option's value is boxed in `self` and lives as long as the ring. Before Linux 6.7 the
+            // operation fails and the close sends FIN, or RST over unread input.
             unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
             if send != NO_SEND {
                 self.cancel(Token::new(Op::Send, key));
@@ -290,7 +319,7 @@ impl Driver for UringDriver {
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
-        self.lend(key, task);
+        self.with_socket(key, task);
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
@@ -305,8 +334,8 @@ impl Driver for UringDriver {
         self.buffers.recycle(received);
     }
 
-    fn buffers_free(&mut self) -> usize {
-        self.buffers.take_or_request_notify()
+    fn buffers_free_or_notify(&mut self) -> usize {
+        self.buffers.buffers_free_or_notify()
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -332,13 +361,13 @@ impl Drop for UringDriver {
         if self.in_flight == 0 {
             return;
         }
-        // A worker ends its operations before it ends; this is the way out of a panic or a failed start. The kernel may
-        // still write to receive buffers and read from batches, so both stay allocated.
+        // A worker ends its operations before it ends, so this happens only after a panic or a failed start. The kernel
+        // may still write to receive buffers and read from batches, so both stay allocated.
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();
         for slot in &mut self.slots {
-            std::mem::forget(slot.take_plain());
+            slot.leak();
         }
         for acceptor in &mut self.acceptors {
             acceptor.leak();

@@ -1,4 +1,4 @@
-//! What a completion belongs to, packed into its 64 bits of user data.
+//! The identity of an operation, packed into the 64 bits of its user data.
 //!
 //! ```text
 //!   63   60 59        48 47                    24 23                     0
@@ -6,12 +6,12 @@
 //!  │  op   │  sequence  │       generation       │         index          │
 //!  └───────┴────────────┴────────────────────────┴────────────────────────┘
 //! ```
-//! A completion is dispatched only on a full match: an index alone would hand the bytes of a slot's former connection
-//! to its present one.
+//! A completion is dispatched only on a full match. An index alone could hand the bytes of a slot's former connection
+//! to its current one.
 
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 
-/// Connections one ring can name.
+/// Maximum connection index of a ring.
 pub(super) const INDEX_MAX: u32 = (1 << 24) - 1;
 const GENERATION_MASK: u32 = (1 << 24) - 1;
 const SEQUENCE_MASK: u16 = (1 << 12) - 1;
@@ -20,7 +20,7 @@ const SEQUENCE_MASK: u16 = (1 << 12) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Op {
-    /// Its completion is of no interest (cancellations, socket options).
+    /// An operation whose completion is ignored (cancellations, socket options).
     Ignore = 0,
     Accept = 1,
     Wake = 2,
@@ -30,7 +30,7 @@ pub(super) enum Op {
     Shutdown = 6,
     Install = 7,
     Close = 8,
-    /// An install for the sake of a shutdown.
+    /// An install for a shutdown.
     InstallToShutDown = 9,
     /// A receive into large buffers.
     ReceiveLarge = 10,
@@ -55,7 +55,7 @@ impl Op {
     }
 }
 
-/// An operation's identity: which op of which connection (or listener), armed for the how-manieth time.
+/// An operation's identity: its op, its connection (or listener) and the sequence number of its arming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) op: Op,
@@ -68,7 +68,7 @@ impl Token {
         Self { op, sequence: 0, key }
     }
 
-    /// The token of something that is no connection: a listener by number, or the waker.
+    /// Creates a token without a connection: for a listener by number, or the waker.
     pub(super) fn plain(op: Op, index: u32) -> Self {
         Self::new(op, ConnKey { index, generation: 0 })
     }
@@ -94,12 +94,12 @@ impl Token {
     }
 }
 
-/// The next generation of a slot, within what a token can carry.
+/// Returns the next generation of a slot, within the bits of a token.
 pub(super) fn next_generation(generation: u32) -> u32 {
     (generation + 1) & GENERATION_MASK
 }
 
-/// The next arm sequence of a receive.
+/// Returns the next sequence number of a receive.
 pub(super) fn next_sequence(sequence: u16) -> u16 {
     (sequence + 1) & SEQUENCE_MASK
 }

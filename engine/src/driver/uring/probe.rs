@@ -1,9 +1,10 @@
-//! What the running kernel can do, found by trying it on a socket pair.
+//! The features of the running kernel, found by trying them on a socket pair.
 //!
-//! Each answer is a behaviour seen, not a version compared: distributions backport, and containers forbid.
+//! Features are tried instead of comparing versions, because distributions backport and containers forbid. What Linux
+//! 6.1 has is required; features of later versions are used where they work.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -15,29 +16,25 @@ use super::op::{Op, Token};
 use super::raw;
 use super::ring::Ring;
 use crate::config::UringConfig;
-use crate::shared::mailbox::Signal;
+use crate::shared::signal::Signal;
 
-/// The features a ring will use: what the kernel can do, less what the configuration turns off.
-#[derive(Clone, Copy, Debug, Default)]
+/// The features beyond Linux 6.1 that a ring uses: those that work, except those that the configuration turns off.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
-    pub(super) provided_buffers: bool,
-    pub(super) multishot_receive: bool,
-    pub(super) receive_budget: bool,
-    pub(super) multishot_accept: bool,
+    /// Accepted sockets live in the ring's file table. Needs the peer's address as a ring operation (6.7) and the
+    /// installation of a direct descriptor as a regular one (6.8).
     pub(super) direct_descriptors: bool,
-    /// SO_PEERNAME as a ring operation: the peer of a direct descriptor (6.7).
-    pub(super) peer_name: bool,
-    /// A direct descriptor can be lent out as a regular one (6.8).
-    pub(super) install: bool,
+    /// Receives end by themselves after a number of bytes (6.17).
+    pub(super) receive_budget: bool,
+    /// The ring has no indirection array (6.6).
+    no_sqarray: bool,
 }
 
 impl Features {
-    pub(super) fn names(&self) -> Vec<&'static str> {
+    pub(super) fn names(self) -> Vec<&'static str> {
         [
+            (self.no_sqarray, "no-sqarray"),
             (self.direct_descriptors, "direct-descriptors"),
-            (self.multishot_accept, "multishot-accept"),
-            (self.multishot_receive, "multishot-receive"),
-            (self.provided_buffers, "provided-buffers"),
             (self.receive_budget, "receive-budget"),
         ]
         .into_iter()
@@ -49,82 +46,84 @@ impl Features {
 const PROBE_GROUP: u16 = u16::MAX;
 const PROBE_BUFFERS: u16 = 4;
 const PROBE_BUFFER_BYTES: usize = 64;
+const PROBE_MESSAGE: &[u8] = b"12345678";
 
-/// Tries each feature on `ring`, which must have nothing in flight and is left so. `provided` says whether it has
-/// provided buffers.
-pub(super) fn probe(
-    ring: &mut Ring,
-    config: &UringConfig,
-    provided: bool,
-    signal: &Arc<Signal>,
-) -> io::Result<Features> {
+/// Tries each feature on `ring`, which must have nothing in flight, and has nothing in flight afterwards.
+///
+/// # Errors
+/// The kernel's error if a required feature is refused.
+pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Features> {
+    let seen = receive(ring, signal, without_budget)?;
+    if seen.result() != PROBE_MESSAGE.len() as i32 || !cqueue::more(seen.flags()) {
+        let errno = if seen.result() < 0 { -seen.result() } else { libc::EOPNOTSUPP };
+        return Err(io::Error::from_raw_os_error(errno));
+    }
     let mut supported = io_uring::Probe::new();
     ring.submitter().register_probe(&mut supported)?;
-    let since_6_0 = supported.is_supported(opcode::SendZc::CODE);
-    let mut features = Features {
-        provided_buffers: provided,
-        multishot_receive: config.multishot_receive && provided && since_6_0,
-        install: supported.is_supported(opcode::FixedFdInstall::CODE),
-        ..Features::default()
-    };
-    let (mut left, right) = UnixStream::pair()?;
-    features.peer_name = has_peer_name(ring, &right)?;
-    // Without either, the peer of a direct descriptor accepted by a multishot could not be known.
-    features.direct_descriptors = config.direct_descriptors && since_6_0 && features.peer_name && features.install;
-    features.multishot_accept = config.multishot_accept && since_6_0;
-    features.receive_budget = config.receive_budget;
-    if features.multishot_receive && features.receive_budget {
-        let mut buffers = BufferRing::new(PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?;
-        features.receive_budget = has_receive_budget(ring, &mut left, &right, &mut buffers)?;
-    }
-    Ok(features)
+    let install = supported.is_supported(opcode::FixedFdInstall::CODE);
+    Ok(Features {
+        direct_descriptors: config.direct_descriptors && install && has_peer_name(ring)?,
+        receive_budget: config.receive_budget && has_receive_budget(ring, signal)?,
+        no_sqarray: ring.has_no_sqarray(),
+    })
 }
 
-fn has_peer_name(ring: &mut Ring, socket: &UnixStream) -> io::Result<bool> {
-    // SO_PEERNAME refuses a length beyond the name's own, which for an unnamed socket is its family alone.
+fn has_peer_name(ring: &mut Ring) -> io::Result<bool> {
+    let (_peer, socket) = UnixStream::pair()?;
+    // SO_PEERNAME refuses a length above that of the name, which for an unnamed socket is just its family.
     let mut family: libc::sa_family_t = 0;
     let (value, len) = (std::ptr::from_mut(&mut family).cast(), size_of_val(&family) as u32);
     let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, len);
     Ok(run(ring, entry)?.result() >= 0)
 }
 
-/// Arms a receive with a budget of four bytes on a socket that holds eight: where budgets are known it ends with them.
-fn has_receive_budget(
+/// Arms a receive with a budget of half the message. It ends there if the kernel supports budgets; otherwise the kernel
+/// answers EINVAL.
+fn has_receive_budget(ring: &mut Ring, signal: &Arc<Signal>) -> io::Result<bool> {
+    let budget = PROBE_MESSAGE.len() as u32 / 2;
+    let seen = receive(ring, signal, |fd| raw::receive_multi_with_budget(fd, PROBE_GROUP, budget))?;
+    // The kernel may fill a whole buffer past the budget, but no more.
+    Ok(seen.result() >= budget as i32 && !cqueue::more(seen.flags()))
+}
+
+fn without_budget(fd: types::Fd) -> squeue::Entry {
+    opcode::RecvMulti::new(fd, PROBE_GROUP).build()
+}
+
+/// Runs a multishot receive on a socket that holds [`PROBE_MESSAGE`]. Returns its first completion.
+fn receive(
     ring: &mut Ring,
-    left: &mut UnixStream,
-    right: &UnixStream,
-    buffers: &mut BufferRing,
-) -> io::Result<bool> {
-    left.write_all(b"12345678")?;
-    // SAFETY: the table lives until after the group is unregistered below.
-    unsafe {
-        ring.submitter().register_buf_ring_with_flags(buffers.table_address(), buffers.count(), PROBE_GROUP, 0)?;
-    }
-    let entry = raw::receive_multi_with_budget(types::Fd(right.as_raw_fd()), PROBE_GROUP, 4);
-    let completion = run(ring, entry);
-    // A kernel without budgets answers EINVAL; in case one ignores them, the socket's end ends the receive.
-    left.shutdown(std::net::Shutdown::Both)?;
-    let mut seen = completion?;
-    // A whole buffer may be filled past the budget, but nothing comes after it.
-    let budget = seen.result() >= 4 && !cqueue::more(seen.flags());
+    signal: &Arc<Signal>,
+    entry: impl FnOnce(types::Fd) -> squeue::Entry,
+) -> io::Result<cqueue::Entry> {
+    let (mut peer, socket) = UnixStream::pair()?;
+    peer.write_all(PROBE_MESSAGE)?;
+    let mut buffers = BufferRing::new(PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?;
+    // SAFETY: the buffers live until after the group is unregistered below.
+    unsafe { buffers.register(ring, PROBE_GROUP)? };
+    let first = run(ring, entry(types::Fd(socket.as_raw_fd())));
+    // The end of the stream ends a receive that does not end by itself.
+    peer.shutdown(Shutdown::Both)?;
+    let first = first?;
+    let mut last = first.clone();
     loop {
-        if let Some(buffer) = cqueue::buffer_select(seen.flags()) {
+        if let Some(buffer) = cqueue::buffer_select(last.flags()) {
             buffers.filled();
             buffers.recycle(buffer);
         }
-        if !cqueue::more(seen.flags()) {
+        if !cqueue::more(last.flags()) {
             break;
         }
-        seen = wait(ring)?;
+        last = wait(ring)?;
     }
     ring.submitter().unregister_buf_ring(PROBE_GROUP)?;
-    Ok(budget)
+    Ok(first)
 }
 
 /// Runs one operation and returns its first completion.
 fn run(ring: &mut Ring, entry: squeue::Entry) -> io::Result<cqueue::Entry> {
     let token = Token::plain(Op::Ignore, 0);
-    // SAFETY: the callers keep socket and memory until the completion, which is waited for here.
+    // SAFETY: the callers keep socket and memory valid until the completion, and this waits for it.
     unsafe { ring.push(&entry.user_data(token.pack())) };
     wait(ring)
 }

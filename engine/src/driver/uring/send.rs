@@ -1,4 +1,4 @@
-//! The sends in flight: at most one a connection, each owning its bytes until the kernel is done with them.
+//! Sends in flight: at most one per connection, each owning its bytes until the kernel has finished with them.
 
 use std::io::IoSlice;
 
@@ -8,13 +8,14 @@ use super::UringDriver;
 use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
 use crate::driver::Event;
-use crate::shared::ConnKey;
+use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
-/// Sends wait for the whole batch: a short result means that the connection failed under it, or a signal.
+/// A send waits for the whole batch, so a short result means that the connection failed or a signal arrived.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
-/// The last bytes wait in the kernel for the FIN that follows at once (or the close), and leave in one segment with it.
+/// Returns the flags of a send. The last bytes wait in the kernel for the FIN or close that follows at once, to share
+/// its segment.
 fn flags(batch: &SendBatch) -> i32 {
     if batch.awaits_fin { FLAGS | libc::MSG_MORE } else { FLAGS }
 }
@@ -29,7 +30,7 @@ pub(super) struct Sends {
 #[derive(Default)]
 struct InFlight {
     batch: Option<SendBatch>,
-    /// The kernel's list of a vectored send; kept for the next one.
+    /// The kernel's list for a vectored send, reused by the next one.
     vector: Option<Box<Vector>>,
 }
 
@@ -48,20 +49,20 @@ impl Sends {
         number
     }
 
-    /// Frees the number of a batch that has left or failed.
+    /// Frees the number of a finished batch.
     fn remove(&mut self, number: u32) {
         self.entries[number as usize].batch = None;
         self.free.push(number);
     }
 
-    /// Keeps every batch in flight, and the lists, allocated for ever.
+    /// Keeps every batch in flight, and the lists, allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
         std::mem::forget(std::mem::take(&mut self.entries));
     }
 }
 
 impl UringDriver {
-    pub(super) fn start_send(&mut self, key: ConnKey, batch: SendBatch) {
+    pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let open = self.slot(key).is_some_and(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
         debug_assert!(open, "a send needs an open connection without another one");
         if !open {
@@ -96,8 +97,8 @@ impl UringDriver {
         let InFlight { batch: Some(batch), .. } = &mut self.sends.entries[number as usize] else { return };
         let outcome = match result {
             0.. if batch.advance(result as usize) => Ok(()),
-            // A short send, or a signal before the first byte: the tail goes again; a failed connection answers with
-            // its error then.
+            // A short send, or a signal before the first byte: the tail is sent again. A failed connection then returns
+            // its error.
             0.. if !ending => return self.submit_send(key, number),
             _ if result == -libc::EINTR && !ending => return self.submit_send(key, number),
             0.. => Err(libc::ECANCELED),
@@ -112,10 +113,10 @@ impl UringDriver {
     }
 }
 
-/// Lists the batch's bytes for the kernel; returns the header that names the list.
+/// Lists the batch's bytes for the kernel. Returns the header of the list.
 fn fill(vector: &mut Option<Box<Vector>>, batch: &SendBatch) -> *const libc::msghdr {
     let vector = vector.get_or_insert_with(|| {
-        // SAFETY: a zeroed `msghdr` is one without name, data and control data.
+        // SAFETY: a zeroed `msghdr` has no name, data or control data.
         let header = unsafe { std::mem::zeroed() };
         Box::new(Vector { slices: Vec::with_capacity(BATCH_SEGMENTS_MAX + 1), header })
     });

@@ -1,41 +1,41 @@
-//! One slot of a ring's file table: a connection's socket and which of its operations are in flight.
+//! One slot of a ring's file table: a connection's socket and its operations in flight.
 
-use crate::driver::SocketTask;
+use crate::shared::command::SocketTask;
 
 use super::accept::Arriving;
-use super::receive::BufferSizeHint;
+use super::buffer_size_hint::BufferSizeHint;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
 
-/// Small: very many of them are idle. What only some connections need, or for a short time, is in [`Rare`].
+/// A slot. Kept small, because most are idle; state that only some connections need, or only for a short time, is in
+/// [`Cold`].
 pub(super) struct Slot {
-    /// The direct descriptor's number, or the regular one's.
+    /// The number of the direct or regular descriptor.
     pub(super) fd: i32,
     pub(super) generation: u32,
     /// Index into the table of sends, or `NO_SEND`.
     pub(super) send: u32,
-    /// Number of the receive armed last.
+    /// Sequence number of the last armed receive.
     pub(super) sequence: u16,
     pub(super) state: SlotState,
     pub(super) receiving: bool,
-    /// The peer's name is being looked up.
+    /// The peer's address is being looked up.
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
-    /// How the receives of late filled their buffers.
-    pub(super) fill: BufferSizeHint,
-    rare: Option<Box<Rare>>,
+    /// Choice of the receive buffers.
+    pub(super) size_hint: BufferSizeHint,
+    cold: Option<Box<Cold>>,
 }
 
 const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[derive(Default)]
-pub(super) struct Rare {
-    /// The buffer of the armed receive, where buffers are not provided by the ring. The kernel writes to it.
-    pub(super) plain: Vec<u8>,
-    /// What to do with the socket once it is lent out, oldest first.
-    pub(super) lent: Vec<SocketTask>,
-    /// Accepted and not reported yet: its addresses are being looked up. The kernel writes to it.
+pub(super) struct Cold {
+    /// Tasks to run on the socket once its descriptor is installed, oldest first.
+    pub(super) fd_tasks: Vec<SocketTask>,
+    /// An accepted connection that is not yet reported, because its addresses are being looked up. The kernel writes to
+    /// it.
     pub(super) arriving: Option<Arriving>,
 }
 
@@ -61,54 +61,55 @@ impl Slot {
             receiving: false,
             naming: false,
             shutting_down: false,
-            fill: BufferSizeHint::default(),
-            rare: None,
+            size_hint: BufferSizeHint::default(),
+            cold: None,
         }
     }
 
-    /// Whether an operation of this slot is in flight.
+    /// Returns whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
-        let lent = self.rare.as_ref().is_some_and(|rare| !rare.lent.is_empty());
-        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || lent
+        let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
+        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
     }
 
-    /// What only some need, allocated now if it is not.
-    pub(super) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    /// Returns the cold state, allocating it if needed.
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
     }
 
     pub(super) fn arriving(&mut self) -> Option<&mut Arriving> {
-        self.rare.as_mut()?.arriving.as_mut()
+        self.cold.as_mut()?.arriving.as_mut()
     }
 
-    pub(super) fn take_plain(&mut self) -> Vec<u8> {
-        let plain = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.plain));
-        self.settle();
-        plain.unwrap_or_default()
-    }
-
-    pub(super) fn take_lent(&mut self) -> Option<SocketTask> {
-        let lent = &mut self.rare.as_mut()?.lent;
-        let task = (!lent.is_empty()).then(|| lent.remove(0));
-        self.settle();
+    pub(super) fn take_fd_task(&mut self) -> Option<SocketTask> {
+        let fd_tasks = &mut self.cold.as_mut()?.fd_tasks;
+        let task = (!fd_tasks.is_empty()).then(|| fd_tasks.remove(0));
+        self.free_cold_if_unused();
         task
     }
 
     pub(super) fn take_arriving(&mut self) -> Option<Arriving> {
-        let arriving = self.rare.as_mut()?.arriving.take();
-        self.settle();
+        let arriving = self.cold.as_mut()?.arriving.take();
+        self.free_cold_if_unused();
         arriving
     }
 
-    /// Frees what is not needed any more.
-    fn settle(&mut self) {
-        let done = |rare: &Rare| rare.plain.is_empty() && rare.lent.is_empty() && rare.arriving.is_none();
-        if !self.naming && self.rare.as_deref().is_some_and(done) {
-            self.rare = None;
+    /// Keeps memory that the kernel may still write to allocated for the rest of the process.
+    pub(super) fn leak(&mut self) {
+        if self.arriving().is_some() {
+            std::mem::forget(self.cold.take());
         }
     }
 
-    /// Free for the next connection, under another name.
+    /// Frees the cold state if none of it is in use.
+    fn free_cold_if_unused(&mut self) {
+        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none();
+        if !self.naming && self.cold.as_deref().is_some_and(done) {
+            self.cold = None;
+        }
+    }
+
+    /// Frees the slot for the next connection, which gets another generation.
     pub(super) fn release(&mut self, next_generation: u32) {
         *self = Self { generation: next_generation, sequence: self.sequence, ..Self::free() };
     }

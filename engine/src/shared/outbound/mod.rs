@@ -11,63 +11,62 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes};
 
+use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::buffer_pool;
 
-/// The water marks of an outbound queue, checked: low < high.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutboundMarks {
-    pub(crate) bytes_high: usize,
-    pub(crate) bytes_low: usize,
-}
+/// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
+/// one.
+pub const COPY_BYTES_MAX: usize = 4096;
 
-/// How the sending side stands.
+/// The state of the sending side.
 ///
 /// ```text
-///        hold, release
-///   Open ◀───────────▶ Held
+///        begin_exclusive, end_exclusive
+///   Open ◀───────────▶ Exclusive
 ///     └────────┬────────┘
-///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if asked for)
+///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if requested)
 ///   any state ── failure ──▶ Closed
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendState {
     Open,
-    /// One sender has the queue to itself for a while: the others wait.
-    Held,
+    /// One sender has exclusive use of the queue; the others wait.
+    Exclusive,
     Finished,
     Closed(CloseCause),
 }
 
-/// Queued bytes with their accounting. Lives in a lock of the connection's link. What each message needs comes first and
-/// lies together: with very many busy connections, a message costs as much as the cache lines it touches.
+/// Queued bytes with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared). The fields that each
+/// message needs come first and lie together: with very many busy connections, a message costs as much as the cache
+/// lines it touches.
 #[repr(C)]
 pub(crate) struct Outbound {
     tail: Vec<u8>,
     queued_bytes: usize,
     in_flight_bytes: usize,
-    /// Bytes that have left, in all.
+    /// Total bytes sent.
     sent_bytes: u64,
-    /// What goes before the tail; an idle connection owns no queue.
+    /// Segments before the tail. An idle connection owns no queue.
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     segments: Option<Box<VecDeque<Segment>>>,
-    wakers: Waiters,
+    waiters: Waiters,
     state: SendState,
-    /// The worker knows that there is something to send, or will look when the send in flight completes.
+    /// The worker is notified of queued bytes, or will check when the send in flight completes.
     scheduled: bool,
-    /// A sender was refused: those who wait are woken at the low mark.
+    /// A sender was refused: waiters are woken at the low mark.
     full: bool,
-    /// Somebody waits for what is queued to leave: those who wait are woken by each batch.
+    /// A flush waits for queued bytes: waiters are woken after each batch.
     flushing: bool,
     fin: bool,
-    /// The connection was dropped: the worker is told in the same turn to send the FIN after what is queued.
+    /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
     farewell: &'static [u8],
 }
 
-/// Takes back what an encoder wrote before it panicked: half a message must not leave.
+/// Removes what an encoder wrote before it panicked: half a message must not be sent.
 struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
@@ -82,7 +81,7 @@ impl Drop for Appending<'_> {
     }
 }
 
-/// What a sender must do after a change.
+/// The consequence of a change for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Schedule {
@@ -90,9 +89,9 @@ pub(crate) enum Schedule {
     AlreadyScheduled,
 }
 
-/// What became of bytes that were offered.
+/// The result of an offer.
 pub(crate) enum Offered {
-    /// Nothing was queued and no send is in flight: this is the send to start.
+    /// Nothing was queued and no send is in flight: the send to start.
     Batch(SendBatch),
     Queued(Schedule),
 }
@@ -111,7 +110,7 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
-            wakers: Waiters::default(),
+            waiters: Waiters::default(),
             farewell: &[],
         }
     }
@@ -120,12 +119,12 @@ impl Outbound {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    /// The end of what was accepted so far, counted from the connection's first byte.
+    /// Returns the end of the bytes accepted so far, counted from the connection's first byte.
     pub(crate) fn accepted_end(&self) -> u64 {
         self.sent_bytes + self.bytes() as u64
     }
 
-    /// Whether everything before `end` has left; if not, `waker` is woken when more has.
+    /// Returns whether everything before `end` has left; if not, `waker` is woken when more has.
     pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
         if let SendState::Closed(cause) = self.state {
             return Err(SendError::Closed(cause));
@@ -140,13 +139,13 @@ impl Outbound {
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
         match self.state {
-            SendState::Open | SendState::Held => Ok(()),
+            SendState::Open | SendState::Exclusive => Ok(()),
             SendState::Finished => Err(SendError::Finished),
             SendState::Closed(cause) => Err(SendError::Closed(cause)),
         }
     }
 
-    /// Whether `len` more bytes may be queued: within the high mark, or alone.
+    /// Checks that `len` more bytes can be queued: within the high mark, or with nothing else queued.
     pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.state != SendState::Open {
             return Err(self.refusal());
@@ -173,7 +172,7 @@ impl Outbound {
         encode(appending.tail);
         appending.done = true;
         drop(appending);
-        // An encoder that took bytes away has broken its promise to whoever queued them, not our accounting.
+        // An encoder that removes bytes breaks its contract with other senders, but not this accounting.
         self.queued_bytes = self.queued_bytes - before + self.tail.len();
         self.schedule()
     }
@@ -188,8 +187,8 @@ impl Outbound {
         self.schedule()
     }
 
-    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or alone.
-    /// A connection with nothing queued sends them from where they are.
+    /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or with
+    /// nothing else queued. A connection with nothing queued sends them without queuing.
     pub(crate) fn offer(
         &mut self,
         shared: &Bytes,
@@ -198,7 +197,7 @@ impl Outbound {
     ) -> Result<Offered, SendError> {
         let bytes = self.bytes();
         if let Err(error) = self.check_space(shared.len(), marks) {
-            return if self.state == SendState::Held { self.defer(shared, bytes_max, marks) } else { Err(error) };
+            return if self.state == SendState::Exclusive { self.defer(shared, bytes_max, marks) } else { Err(error) };
         }
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
@@ -212,7 +211,7 @@ impl Outbound {
         Ok(Offered::Queued(self.append_either(shared)))
     }
 
-    /// Nothing follows what is queued now; with `fin` the sending side of the socket is shut down after it.
+    /// Accepts no further bytes. With `fin` the sending side of the socket is shut down after the queued ones.
     pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
         if self.check_open().is_ok() {
             self.end(SendState::Finished);
@@ -221,12 +220,12 @@ impl Outbound {
         self.schedule()
     }
 
-    /// The worker is about to be told that the connection ends in order, with a FIN after what is queued.
+    /// Announces that a command to end the connection in order is about to be posted.
     pub(crate) fn expect_end(&mut self) {
         self.ending = true;
     }
 
-    /// The connection failed: drops the queue and answers everyone who waits.
+    /// Drops the queue, because the connection failed, and returns all waiters.
     pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
         if !matches!(self.state, SendState::Closed(_)) {
             self.end(SendState::Closed(cause));
@@ -235,15 +234,15 @@ impl Outbound {
         self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        self.wakers.take_all()
+        self.waiters.take_all()
     }
 
-    /// Wakes `waker` when the connection is closed; false if it is.
+    /// Wakes `waker` when the connection is closed. Returns false if it already is.
     pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
         if matches!(self.state, SendState::Closed(_)) {
             return false;
         }
-        self.wakers.add_at_close(waker);
+        self.waiters.add_at_close(waker);
         true
     }
 
@@ -252,7 +251,7 @@ impl Outbound {
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
-    pub(crate) fn say_farewell(&mut self) -> Schedule {
+    pub(crate) fn queue_farewell(&mut self) -> Schedule {
         let farewell = std::mem::take(&mut self.farewell);
         if farewell.is_empty() || self.check_open().is_err() {
             return Schedule::AlreadyScheduled;
@@ -261,12 +260,13 @@ impl Outbound {
         self.append(|tail| tail.extend_from_slice(farewell))
     }
 
-    /// True once, when everything queued has been sent and a FIN was asked for.
+    /// Returns true once, when everything queued has been sent and a FIN was requested.
     pub(crate) fn take_fin(&mut self) -> bool {
         self.bytes() == 0 && std::mem::take(&mut self.fin)
     }
 
-    /// The next batch, if anything is queued and no send is in flight. Without one, the next append must tell.
+    /// Takes the next batch, if anything is queued. No send may be in flight. After `None` the next append must notify
+    /// the worker.
     pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
         debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");
         if self.queued_bytes == 0 {
@@ -274,7 +274,7 @@ impl Outbound {
             return None;
         }
         self.scheduled = true;
-        // A large tail becomes segments, so that it leaves in steps too.
+        // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
             let first = Segment::Owned(std::mem::take(&mut self.tail));
             SendBatch { first, rest: None, offset: 0, awaits_fin: false }
@@ -294,7 +294,7 @@ impl Outbound {
         Some(batch)
     }
 
-    /// The batch in flight has left; answers the wakers of those who waited for space or for the end of it.
+    /// Records that the batch in flight has left. Returns the wakers to wake for space or a flush.
     pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
         self.sent_bytes += self.in_flight_bytes as u64;
         self.in_flight_bytes = 0;
@@ -306,13 +306,13 @@ impl Outbound {
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
-        self.wakers.add(waker);
+        self.waiters.add(waker);
     }
 
-    /// Those who wait for space or for the end of what is queued. Whoever ends the state [`SendState::Open`] wakes them:
-    /// a peer that does not read must not keep its senders from hearing of it.
+    /// Takes the wakers that wait for space or for queued bytes to leave. Every change that ends [`SendState::Open`]
+    /// must wake them, because a peer that does not read would never do so.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.wakers.take()
+        self.waiters.take()
     }
 
     fn schedule(&mut self) -> Schedule {
@@ -331,159 +331,17 @@ impl Outbound {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shared::send_batch::BATCH_SEGMENTS_MAX;
-
-    const MARKS: OutboundMarks = OutboundMarks { bytes_high: 100, bytes_low: 20 };
-
-    fn contents(batch: &SendBatch) -> Vec<u8> {
-        batch.slices().flatten().copied().collect()
+/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less.
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+    if payload.len() > COPY_BYTES_MAX {
+        return outbound.append_shared(head, payload);
     }
-
-    #[test]
-    fn only_the_last_bytes_before_the_end_wait_for_the_fin() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.extend_from_slice(b"more may come"));
-        assert!(!outbound.take_batch().unwrap().awaits_fin);
-        outbound.complete_batch(&MARKS);
-        for _ in 0..=BATCH_SEGMENTS_MAX {
-            let _ = outbound.append_shared(&[], Bytes::from_static(b"shared"));
-        }
-        outbound.expect_end();
-        assert!(!outbound.take_batch().unwrap().awaits_fin, "something is queued behind it");
-        outbound.complete_batch(&MARKS);
-        assert!(outbound.take_batch().unwrap().awaits_fin);
-    }
-
-    #[test]
-    fn small_writes_leave_in_one_segment() {
-        let mut outbound = Outbound::new();
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"ab")), Schedule::NeedsWake);
-        assert_eq!(outbound.append(|tail| tail.extend_from_slice(b"cd")), Schedule::AlreadyScheduled);
-        let batch = outbound.take_batch().unwrap();
-        assert!(batch.rest.is_none());
-        assert_eq!(contents(&batch), b"abcd");
-    }
-
-    #[test]
-    fn a_panicking_encoder_leaves_nothing() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.push(b'a'));
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = outbound.append(|tail| {
-                tail.extend_from_slice(b"half");
-                panic!("as the test asked for");
-            });
-        }));
-        assert!(panicked.is_err());
-        let _ = outbound.append(|tail| tail.push(b'b'));
-        assert_eq!(outbound.bytes(), 2);
-        assert_eq!(contents(&outbound.take_batch().unwrap()), b"ab");
-    }
-
-    #[test]
-    fn order_holds_across_copied_and_shared_payloads() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.push(b'1'));
-        let _ = outbound.append_shared(b"2", Bytes::from_static(b"33"));
-        let _ = outbound.append(|tail| tail.push(b'4'));
-        let mut batch = outbound.take_batch().unwrap();
-        assert_eq!(contents(&batch), b"12334");
-        for _ in 0..4 {
-            assert!(!batch.advance(1));
-        }
-        assert_eq!(contents(&batch), b"4");
-        assert!(batch.advance(1));
-    }
-
-    #[test]
-    fn a_batch_is_bounded_and_the_rest_follows() {
-        let mut outbound = Outbound::new();
-        for byte in 0..100 {
-            let _ = outbound.append_shared(&[], Bytes::from(vec![byte]));
-        }
-        let mut all = Vec::new();
-        while let Some(batch) = outbound.take_batch() {
-            assert!(batch.slices().count() <= BATCH_SEGMENTS_MAX);
-            all.extend(contents(&batch));
-            outbound.complete_batch(&MARKS);
-        }
-        assert_eq!(all, (0..100).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn a_large_payload_leaves_in_steps() {
-        let payload: Vec<u8> = (0..BATCH_BYTES_MAX * 3 + 7).map(|i| ((i * 31) >> 8) as u8).collect();
-        for shared in [true, false] {
-            let mut outbound = Outbound::new();
-            let _ = match shared {
-                true => outbound.append_shared(b"head", Bytes::from(payload.clone())),
-                false => outbound.append(|tail| tail.extend_from_slice(&payload)),
-            };
-            let mut all = Vec::new();
-            while let Some(batch) = outbound.take_batch() {
-                assert!(batch.remaining() <= BATCH_BYTES_MAX + 4);
-                all.extend(contents(&batch));
-                outbound.complete_batch(&MARKS);
-            }
-            assert!(all.ends_with(&payload) && all.len() <= payload.len() + 4);
-        }
-    }
-
-    #[test]
-    fn space_is_bounded_but_a_large_message_passes_alone() {
-        let mut outbound = Outbound::new();
-        assert_eq!(outbound.check_space(1000, &MARKS), Ok(()));
-        let _ = outbound.append(|tail| tail.resize(1000, 0));
-        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full));
-        let _batch = outbound.take_batch().unwrap();
-        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "in flight still counts");
-        outbound.complete_batch(&MARKS);
-        assert_eq!(outbound.check_space(1, &MARKS), Ok(()));
-    }
-
-    #[test]
-    fn a_full_queue_opens_at_the_low_mark() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.resize(90, 0));
-        assert_eq!(outbound.check_space(20, &MARKS), Err(SendError::Full));
-        assert_eq!(outbound.check_space(1, &MARKS), Err(SendError::Full), "refused until the low mark");
-    }
-
-    #[test]
-    fn a_flush_waits_for_what_was_queued_before_it_alone() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.resize(100, 0));
-        let end = outbound.accepted_end();
-        let _batch = outbound.take_batch().unwrap();
-        let _ = outbound.append(|tail| tail.resize(100, 0));
-        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(false));
-        assert_eq!(outbound.complete_batch(&MARKS).len(), 1, "woken above the low mark too");
-        assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(true));
-        assert!(outbound.complete_batch(&MARKS).is_empty());
-    }
-
-    #[test]
-    fn nothing_follows_the_last_bytes() {
-        let mut outbound = Outbound::new();
-        outbound.set_farewell(b"bye");
-        let _ = outbound.say_farewell();
-        assert_eq!(outbound.check_open(), Err(SendError::Finished));
-        assert_eq!(contents(&outbound.take_batch().unwrap()), b"bye");
-    }
-
-    #[test]
-    fn fin_waits_for_the_queue() {
-        let mut outbound = Outbound::new();
-        let _ = outbound.append(|tail| tail.push(1));
-        let _ = outbound.finish(true);
-        assert!(!outbound.take_fin());
-        outbound.take_batch().unwrap();
-        assert!(!outbound.take_fin());
-        outbound.complete_batch(&MARKS);
-        assert!(outbound.take_fin());
-        assert!(!outbound.take_fin());
-    }
+    outbound.append(|tail| {
+        tail.reserve(head.len() + payload.len());
+        tail.extend_from_slice(head);
+        tail.extend_from_slice(&payload);
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
-//! Deadlines in fake time: each fires within a tick after its time, never before, and only when it should.
+//! Deadlines in fake time: each fires within a tick after its time, never before, and only if it applies.
 
 use super::*;
+use crate::clock::TICK;
 use crate::driver::sim::Saw;
 use crate::error::{CloseCause, SendError};
-use crate::shared::TICK;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A peer that says nothing, reads nothing and never ends.
+/// Returns the script of a peer that sends nothing, reads nothing and never ends.
 fn silent() -> Script {
     Script { ending: Ending::Silence, reads: false, ..talker(Vec::new()) }
 }
@@ -27,9 +27,9 @@ where
 
 #[track_caller]
 fn assert_fired(at: Duration, due: Duration) {
-    assert!(at >= due, "{:?} early", due - at);
+    assert!(at >= due, "fired {:?} too early", due - at);
     // Deadlines are rounded up to a tick, and so are the times they are counted from.
-    assert!(at <= due + 2 * TICK, "{:?} late", at - due);
+    assert!(at <= due + 2 * TICK, "fired {:?} too late", at - due);
 }
 
 fn end_of(sim: &Simulation) -> (Option<Result<(), ReceiveError>>, Duration) {
@@ -42,7 +42,7 @@ fn the_read_deadline_wakes_the_reader_and_the_connection_goes_on() {
         let script = Script { starts_at: SECOND, ..talker(b"late".to_vec()) };
         let script = Script { pace: 10 * SECOND, ..script };
         let sim = run(setup, script, |mut connection, stage| async move {
-            // What the peer sends at once.
+            // The bytes that the peer sends at once.
             assert!(stage.receive(&mut connection).await.is_some());
             let due = stage.now() + 3 * SECOND;
             connection.set_read_deadline(Some(stage.instant(3 * SECOND)));
@@ -88,7 +88,7 @@ fn a_write_deadline_with_nothing_queued_does_nothing() {
     assert_eq!(sim.net.borrow().peers[0].saw, Saw::Fin);
 }
 
-/// The peer takes some bytes every second: slow, but never stuck.
+/// The peer reads some bytes every second: slow, but never stuck.
 #[test]
 fn the_write_timeout_is_renewed_by_progress() {
     for setup in Setup::calm().both_placements() {
@@ -100,7 +100,7 @@ fn the_write_timeout_is_renewed_by_progress() {
             }
             assert_eq!(connection.sender().flush().await, Ok(()));
             assert!(stage.now() > 10 * SECOND, "too fast to show anything");
-            // With nothing queued there is nothing to wait for.
+            // With nothing queued the timeout does not apply.
             stage.sleep(&connection, 60 * SECOND).await;
             assert!(stage.send(&connection, pattern(10)).await);
         });
@@ -145,7 +145,7 @@ fn the_write_timeout_may_change_while_a_send_is_in_flight() {
     }
 }
 
-/// The time that counts is that of the last bytes, which may have come after a long sleep of the worker.
+/// The timeout counts from the last bytes, which can arrive after a long sleep of the worker.
 #[test]
 fn the_idle_timeout_counts_from_the_last_bytes() {
     for setup in Setup::calm().both_placements() {
@@ -162,7 +162,7 @@ fn the_idle_timeout_counts_from_the_last_bytes() {
     }
 }
 
-/// Runs one connection to its close, whose peer says one word at `spoke_at`, up to which the worker sleeps.
+/// Runs one connection to its close. Its peer sends one byte at `spoke_at`; the worker sleeps until then.
 fn run_with_word<H, F>(setup: Setup, spoke_at: Duration, handler: H) -> Simulation
 where
     H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
@@ -192,7 +192,7 @@ fn the_lifetime_deadline_ends_a_busy_connection() {
     }
 }
 
-/// The handler drops its connection when the worker has slept for long: the flush timeout counts from the drop.
+/// The handler drops its connection after a long sleep of the worker: the flush timeout counts from the drop.
 #[test]
 fn the_flush_timeout_counts_from_the_close() {
     for setup in Setup::calm().both_placements() {
@@ -204,12 +204,13 @@ fn the_flush_timeout_counts_from_the_close() {
             append_all(&connection, 90);
         });
         let net = sim.net.borrow();
-        assert_eq!(net.peers[0].saw, Saw::Reset, "it did not take the bytes");
+        assert_eq!(net.peers[0].saw, Saw::Reset, "it did not read the bytes");
         assert_fired(net.peers[0].saw_at, spoke_at + 3 * SECOND);
     }
 }
 
-/// A peer that never answers our FIN is waited for; then the socket is closed, and not reset: bytes may be on their way.
+/// The worker waits for a peer that never answers our FIN; then it closes the socket without a reset, because bytes may
+/// be in transit.
 #[test]
 fn the_linger_timeout_counts_from_the_fin() {
     for setup in Setup::calm().both_placements() {

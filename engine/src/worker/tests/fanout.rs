@@ -1,11 +1,11 @@
-//! Fan-outs: slices and bursts, and in random scenarios who gets what, in which order, and what is counted.
+//! Fan-outs: slices, bursts, and random scenarios that check recipients, order and counts.
 
 use std::task::Poll;
 
 use super::*;
+use crate::clock::TICK;
 use crate::connection::sender::ByteSender;
 use crate::fanout::{DeliveryReport, FanOut, JoinOptions, MemberId, Publish, PublishBudget, Receipt, SlowMemberPolicy};
-use crate::shared::TICK;
 use crate::worker::fanout::TICK_MEMBERS_MAX;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };
@@ -14,12 +14,12 @@ fn fan_out() -> FanOut {
     FanOut::new(PublishBudget::new(1 << 20))
 }
 
-/// A peer that reads everything and says nothing by itself.
+/// Returns the script of a peer that reads everything and sends nothing by itself.
 fn listener() -> Script {
     Script { ending: Ending::Silence, ..talker(Vec::new()) }
 }
 
-/// So many connections that echo, each a member.
+/// Connects `count` peers whose handlers echo, each a member.
 fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
     setup.sim.connections_max = count;
     let shared = everybody.clone();
@@ -36,13 +36,13 @@ fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
 }
 
 impl Simulation {
-    /// Whether the worker has nothing more to do for fan-outs, and nothing to send.
+    /// Returns whether the worker has nothing left to do for fan-outs and nothing to send.
     fn is_at_rest(&self) -> bool {
-        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.link.outbound.lock().bytes() == 0);
-        self.worker.walks.is_empty() && self.worker.kept.is_empty() && sent()
+        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.shared.outbound.lock().bytes() == 0);
+        self.worker.deliveries.is_empty() && self.worker.backlogs.is_empty() && sent()
     }
 
-    /// One round that ends although nothing may be there to wait for.
+    /// Runs one tick that ends even if nothing happens.
     fn tick_shortly(&mut self) {
         let alarm = self.alarm(TICK);
         self.tick();
@@ -61,7 +61,7 @@ fn between_the_slices_of_a_walk_others_are_served() {
         let everybody = fan_out();
         let mut sim = members(setup, MEMBERS, &everybody);
         everybody.publish(Publish::new(&b"for all"[..])).unwrap();
-        // The last in the walk speaks while it is under way.
+        // The last member in the walk sends a message during it.
         sim.net.borrow_mut().say(MEMBERS - 1, b"echo, ", Duration::ZERO);
         let mut sends = 0;
         sim.run_until("all to get it", |sim| {
@@ -82,10 +82,10 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
         let everybody = fan_out();
         let mut sim = members(setup, MEMBERS, &everybody);
         sim.tick_shortly();
-        assert!(sim.worker.walks.is_empty(), "nobody walks for those who join");
+        assert!(sim.worker.deliveries.is_empty(), "joining begins no delivery");
         everybody.publish(Publish::new(&b"first"[..])).unwrap();
         sim.tick();
-        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        assert!(!sim.worker.deliveries.is_empty(), "the walk is under way");
         for number in 0..16 {
             everybody.publish(Publish::new(vec![number])).unwrap();
         }
@@ -98,42 +98,43 @@ fn a_burst_during_a_walk_leaves_in_one_send_for_each() {
     }
 }
 
-/// Who leaves and joins again while messages wait gets those of each membership, in the order of all.
+/// A connection that leaves and rejoins while messages wait gets those of each membership, in order.
 #[test]
-fn whoever_comes_back_during_a_walk_gets_messages_in_order() {
+fn a_member_that_rejoins_during_a_walk_gets_messages_in_order() {
     const OTHERS: usize = TICK_MEMBERS_MAX * 3 / 2;
     for setup in Setup::calm().both_placements() {
         let (everybody, room) = (fan_out(), fan_out());
         let mut sim = members(setup, OTHERS, &everybody);
-        let sender = ByteSender { link: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").link) };
+        let sender =
+            ByteSender { shared: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").shared) };
         let others: Vec<_> = (sim.worker.conns.iter().flatten())
-            .map(|conn| ByteSender { link: Arc::clone(&conn.link) })
+            .map(|conn| ByteSender { shared: Arc::clone(&conn.shared) })
             .map(|sender| room.join(&sender, MemberId::next(), JoinOptions::default()))
             .collect();
         room.publish(Publish::new(&b"a"[..])).unwrap();
         sim.tick();
-        assert!(!sim.worker.walks.is_empty(), "the walk is under way");
+        assert!(!sim.worker.deliveries.is_empty(), "the walk is under way");
         drop(others);
         for number in 0..20 {
             let id = MemberId::next();
             let _member = room.join(&sender, id, JoinOptions::default());
             let publish = Publish::new(vec![number]);
-            // One for chosen members is not joined with others: the rounds are several.
+            // A message for selected members is not joined with others, so there are several rounds.
             let alone = number % 5 == 0;
             let publish = if alone { publish.only([id].into()) } else { publish };
             room.publish(publish).unwrap();
         }
         (0..60).for_each(|_| sim.tick_shortly());
         let expected: Vec<u8> = b"a".iter().copied().chain(0..20).collect();
-        let first = Net::peer_of(sender.link.peer);
+        let first = Net::peer_of(sender.shared.peer);
         assert_eq!(sim.net.borrow().peers[first].received, expected);
         sim.finish(drain(Duration::ZERO));
     }
 }
 
-/// What a connection's own sender holds back, and what is kept beyond that, follows when it lets go.
+/// Messages deferred by exclusive use, and the backlog beyond those, follow when it ends.
 #[test]
-fn what_is_kept_during_a_hold_follows_it() {
+fn messages_during_exclusive_use_follow_it() {
     for mut setup in Setup::calm().both_placements() {
         setup.sim.connections_max = 1;
         let bytes_high = setup.outbound.bytes_high as u8;
@@ -146,7 +147,7 @@ fn what_is_kept_during_a_hold_follows_it() {
             async move {
                 let mut hold = None;
                 while stage.receive(&mut connection).await.is_some() {
-                    hold = if hold.is_none() { connection.sender().hold().await.ok() } else { None };
+                    hold = if hold.is_none() { connection.sender().exclusive().await.ok() } else { None };
                 }
                 drop((hold, member));
             }
@@ -163,7 +164,7 @@ fn what_is_kept_during_a_hold_follows_it() {
             everybody.publish(Publish::new(vec![number])).unwrap();
             sim.tick_shortly();
         }
-        assert!(sim.net.borrow().peers[peer].received.is_empty() && !sim.worker.kept.is_empty());
+        assert!(sim.net.borrow().peers[peer].received.is_empty() && !sim.worker.backlogs.is_empty());
         say(&mut sim);
         everybody.publish(Publish::new(vec![255])).unwrap();
         (0..8).for_each(|_| sim.tick_shortly());
@@ -178,7 +179,7 @@ type Handler = Pin<Box<dyn Future<Output = ()>>>;
 const KEYS: u8 = 2;
 const LAST: &[u8] = b"bye!";
 
-/// A fan-out of each policy; member `n` is in number `n % POLICIES.len()`.
+/// One fan-out per policy; member `n` is in number `n % POLICIES.len()`.
 fn policies() -> Vec<SlowMemberPolicy> {
     vec![
         SlowMemberPolicy::Drop,
@@ -203,18 +204,18 @@ fn members_get_what_is_counted_in_order_and_the_newest_where_that_is_kept() {
 struct Published {
     receipts: Vec<Receipt>,
     count: usize,
-    kept: usize,
+    backlogged: usize,
 }
 
 impl Published {
-    /// Adds up what has become known.
+    /// Adds up the completed receipts.
     fn is_done(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.receipts.retain_mut(|receipt| match Pin::new(receipt).poll(&mut cx) {
             Poll::Pending => true,
-            Poll::Ready(DeliveryReport { count, kept, .. }) => {
+            Poll::Ready(DeliveryReport { count, backlogged, .. }) => {
                 self.count += count;
-                self.kept += kept;
+                self.backlogged += backlogged;
                 false
             }
         });
@@ -238,8 +239,8 @@ fn scenario(seed: u64) {
     sim.run_until("all to join", |_| joined() == MEMBERS);
 
     let mut published: Vec<_> =
-        fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, kept: 0 }).collect();
-    // The odd ones leave and come back.
+        fan_outs.iter().map(|_| Published { receipts: Vec::new(), count: 0, backlogged: 0 }).collect();
+    // Members with odd numbers leave and rejoin.
     let wanderers: Vec<_> = (0..MEMBERS).filter(|number| number % 2 == 1).collect();
     let messages = random.u16(1..=200);
     for number in 0..messages {
@@ -267,7 +268,7 @@ fn scenario(seed: u64) {
     sim.finish(drain(Duration::ZERO));
 }
 
-/// A handler that joins the fan-out of its number; each byte it receives has it leave, or join again.
+/// A handler that joins the fan-out of its number. Each received byte makes it leave or rejoin.
 fn comes_and_goes(fan_outs: Vec<FanOut>) -> impl Fn(Connection, Stage) -> Handler + Send + Sync + 'static {
     move |mut connection, stage| {
         let number = Net::peer_of(connection.peer_addr()) % fan_outs.len();
@@ -303,13 +304,13 @@ fn check(net: &Net, published: &[Published], last: u16) {
                 SlowMemberPolicy::Conflate { .. } => assert!((0..KEYS).all(|key| in_order(Some(key))), "{got:?}"),
                 _ => assert!(in_order(None), "{got:?}"),
             }
-            if stayed && published.kept > 0 {
-                assert!(got.iter().any(|(number, _)| *number == last), "the newest is kept: {got:?}");
+            if stayed && published.backlogged > 0 {
+                assert!(got.iter().any(|(number, _)| *number == last), "the newest message arrives: {got:?}");
             }
         }
-        assert!(messages >= published.count && messages <= published.count + published.kept);
+        assert!(messages >= published.count && messages <= published.count + published.backlogged);
         assert!(
-            published.kept == 0
+            published.backlogged == 0
                 || matches!(policy, SlowMemberPolicy::DropOldest { .. } | SlowMemberPolicy::Conflate { .. })
         );
     }

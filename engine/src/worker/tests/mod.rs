@@ -1,7 +1,7 @@
-//! A whole worker on the simulated driver: one thread, fake time, every choice from a seed.
+//! Tests of a whole worker on the simulated driver: one thread, fake time, every choice from a seed.
 //!
-//! [`Simulation`] puts a worker and its handlers together and ticks them; `properties` runs thousands of random
-//! scenarios, `deadlines` and `shutdown` exact ones, `fanout` some of both.
+//! [`Simulation`] builds a worker with its handlers and ticks them. `properties` runs thousands of random scenarios,
+//! `deadlines` and `shutdown` exact ones, `fanout` both.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,19 +13,18 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use crate::config::Config;
+use crate::config::{Config, InboundMarks, OutboundMarks};
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::driver::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
 use crate::error::ReceiveError;
 use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
-use crate::shared::inbound::InboundMarks;
-use crate::shared::mailbox::{Mailbox, Signal};
-use crate::shared::outbound::OutboundMarks;
-use crate::shared::wake_scope::Turn;
-use crate::shared::{Clock, Command, WorkerShared};
+use crate::shared::command::Command;
+use crate::shared::signal::Signal;
+use crate::shared::wake_scope::WakeScope;
+use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
-use crate::stats::{Counters, WorkerStats};
+use crate::stats::WorkerStats;
 use crate::time::{Sleep, Timer};
 
 mod deadlines;
@@ -33,14 +32,14 @@ mod fanout;
 mod properties;
 mod shutdown;
 
-/// Ticks of one run; far more than any scenario needs.
+/// Maximum ticks of a run, far more than any scenario needs.
 const TICKS_MAX: usize = 200_000;
 
-/// How a simulation is put together.
+/// The settings of a simulation.
 #[derive(Clone)]
 struct Setup {
     sim: SimConfig,
-    /// Handlers run on the worker's thread; else on one beside it.
+    /// Handlers run on the worker's thread, otherwise on a simulated handler thread.
     inline: bool,
     inbound: InboundMarks,
     outbound: OutboundMarks,
@@ -48,7 +47,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// Small buffers and marks, so that a few hundred bytes reach all of them.
+    /// Returns small buffers and marks, so that a few hundred bytes reach all of them.
     fn new(seed: u64) -> Self {
         Self {
             sim: SimConfig {
@@ -66,7 +65,7 @@ impl Setup {
         }
     }
 
-    /// Nothing is late or fails by chance.
+    /// Returns a setup in which nothing is delayed or fails by chance.
     fn calm() -> Self {
         let mut setup = Self::new(0);
         setup.sim.calm = true;
@@ -78,21 +77,21 @@ impl Setup {
     }
 }
 
-/// What the handler of a connection saw and did.
+/// The log of a connection's handler.
 #[derive(Debug, Default)]
 struct Log {
     started: bool,
     received: Vec<u8>,
-    /// How receiving ended: `Ok` at the peer's end of stream.
+    /// The result of receiving: `Ok` at the peer's end of stream.
     end: Option<Result<(), ReceiveError>>,
-    /// Bytes that a sender took.
+    /// Bytes accepted by a sender.
     accepted: Vec<u8>,
-    /// A sender was told of a failure.
+    /// A sender got an error.
     send_failed: bool,
     done_at: Option<Duration>,
 }
 
-/// What handlers share with the test.
+/// The state that handlers share with the test.
 #[derive(Clone)]
 struct Stage {
     epoch: Instant,
@@ -105,7 +104,7 @@ impl Stage {
         Duration::from_nanos(self.clock.load(Ordering::Relaxed))
     }
 
-    /// The instant that lies `after` the present one in the simulation's time.
+    /// Returns the instant `after` the current one in simulated time.
     fn instant(&self, after: Duration) -> Instant {
         self.epoch + self.now() + after
     }
@@ -119,14 +118,14 @@ impl Stage {
     }
 
     fn log_of<T>(&self, peer: usize, change: impl FnOnce(&mut Log) -> T) -> T {
-        let mut logs = self.logs.lock().expect("no test panics with it");
+        let mut logs = self.logs.lock().expect("no test panics while holding it");
         while logs.len() <= peer {
             logs.push(Log::default());
         }
         change(&mut logs[peer])
     }
 
-    /// Receives and logs; `None` once there is no more.
+    /// Receives and logs. Returns `None` at the end.
     async fn receive(&self, connection: &mut Connection) -> Option<Vec<u8>> {
         let result = connection.receive().await;
         self.log(connection, |log| match result {
@@ -145,7 +144,7 @@ impl Stage {
         })
     }
 
-    /// Sends and logs; false if the sender was told of a failure.
+    /// Sends and logs. Returns false if the sender got an error.
     async fn send(&self, connection: &Connection, bytes: Vec<u8>) -> bool {
         let sent = connection.sender().send(bytes.clone()).await;
         self.log(connection, |log| match sent {
@@ -164,10 +163,10 @@ impl Stage {
     }
 }
 
-/// The handlers' thread, stepped while the worker waits.
+/// The simulated handler thread, stepped while the worker waits.
 struct HandlerThread {
     executor: Executor,
-    /// The executor's tasks, while the present thread plays the worker's.
+    /// The executor's tasks, while the current thread plays the worker.
     local: Option<Local>,
     signal: Arc<Signal>,
     parked: bool,
@@ -184,7 +183,7 @@ impl Neighbour for HandlerThread {
             self.parked = false;
         }
         swap_local(&mut self.local);
-        let turn = Turn::begin();
+        let turn = WakeScope::begin();
         let more = self.executor.turn();
         drop(turn);
         if !more {
@@ -203,7 +202,7 @@ struct Simulation {
     worker: Worker<SimDriver>,
     net: Rc<RefCell<Net>>,
     stage: Stage,
-    shared: Arc<WorkerShared>,
+    worker_shared: Arc<WorkerShared>,
     inbound_bytes_max: u32,
 }
 
@@ -216,15 +215,7 @@ impl Simulation {
         let net = Net::new(&setup.sim);
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
-        let shared = Arc::new(WorkerShared {
-            ended: std::sync::atomic::AtomicBool::new(false),
-            index: 0,
-            mailbox: Mailbox::new(driver.signal()),
-            clock: Clock::new(stage.epoch),
-            inbound: setup.inbound,
-            outbound: setup.outbound,
-            counters: Counters::default(),
-        });
+        let worker_shared = WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound);
         let staged = stage.clone();
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());
@@ -252,11 +243,11 @@ impl Simulation {
             driver.set_neighbour(HandlerThread { executor, local, signal, parked: false, woken });
             (queue, None)
         };
-        // One buffer beyond the mark: a receive ends with the buffer in which its budget is reached.
+        // One buffer beyond the mark, because a receive ends with the buffer in which its budget is reached.
         let bound = setup.inbound.bytes_high + setup.sim.buffer_bytes as u32;
         let inbound_bytes_max = if setup.sim.receive_budget { bound } else { u32::MAX };
-        let worker = Worker::new(driver, Arc::clone(&shared), Arc::new(setup.config), 1, vec![queue], inline);
-        Self { worker, net, stage, shared, inbound_bytes_max }
+        let worker = Worker::new(driver, Arc::clone(&worker_shared), Arc::new(setup.config), 1, vec![queue], inline);
+        Self { worker, net, stage, worker_shared, inbound_bytes_max }
     }
 
     fn connect(&self, script: Script) -> usize {
@@ -268,16 +259,16 @@ impl Simulation {
     }
 
     fn stats(&self) -> WorkerStats {
-        self.shared.counters.snapshot()
+        self.worker_shared.counters.snapshot()
     }
 
     fn tick(&mut self) {
         self.worker.tick().expect("the simulated driver does not fail");
         for conn in self.worker.conns.iter().flatten() {
-            let bytes = conn.link.inbound.lock().bytes();
-            let finished = conn.link.outbound.lock().check_open().is_err();
-            assert_eq!(conn.link.is_finished(), finished, "what readers see is what the queue says");
-            assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, over its bound");
+            let bytes = conn.shared.inbound.lock().bytes();
+            let finished = conn.shared.outbound.lock().check_open().is_err();
+            assert_eq!(conn.shared.is_finished(), finished, "the flag for readers agrees with the queue");
+            assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, above its bound");
         }
     }
 
@@ -288,18 +279,18 @@ impl Simulation {
             }
             self.tick();
         }
-        panic!("{what}: not after {TICKS_MAX} ticks");
+        panic!("waited {TICKS_MAX} ticks in vain for {what}");
     }
 
-    /// Has the worker come round `after` the present time, if not before; until it is dropped.
+    /// Makes the worker tick `after` the current time at the latest, unless dropped before.
     fn alarm(&self, after: Duration) -> Pin<Box<Sleep>> {
-        let mut sleep = Box::pin(Timer::new(Arc::clone(&self.shared)).sleep_until(self.stage.instant(after)));
+        let mut sleep = Box::pin(Timer::new(Arc::clone(&self.worker_shared)).sleep_until(self.stage.instant(after)));
         let pending = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
-        assert!(pending, "an alarm lies ahead");
+        assert!(pending, "an alarm is in the future");
         sleep
     }
 
-    /// Until every connection is closed that was expected.
+    /// Runs until the expected number of connections has closed.
     fn run_until_closed(&mut self, connections: u64) {
         self.run_until("every connection to close", |sim| {
             let stats = sim.stats();
@@ -312,16 +303,16 @@ impl Simulation {
     }
 
     fn begin_shutdown(&self, shutdown: Shutdown) {
-        self.shared.mailbox.post(Command::Shutdown(self.plan(shutdown)));
+        self.worker_shared.mailbox.post(Command::Shutdown(self.plan(shutdown)));
     }
 
-    /// Shuts down and checks that nothing is left: no connection, no operation, no drifting gauge.
+    /// Shuts down and checks that no connection and no operation is left and that the gauges are zero.
     fn finish(mut self, shutdown: Shutdown) -> ShutdownReport {
         self.begin_shutdown(shutdown);
         self.run_to_end()
     }
 
-    /// As [`finish`](Self::finish), and what is on its way to the peers arrives.
+    /// As [`finish`](Self::finish), and delivers everything in transit to the peers.
     fn finish_and_settle(&mut self, shutdown: Shutdown) {
         self.begin_shutdown(shutdown);
         self.run_to_end();
@@ -332,13 +323,13 @@ impl Simulation {
         self.run_until("the shutdown to end", |sim| sim.worker.is_finished());
         self.worker.driver.assert_idle();
         let stats = self.stats();
-        assert_eq!((stats.connections, stats.paused), (0, 0), "gauges of nothing");
+        assert_eq!((stats.connections, stats.paused), (0, 0), "the gauges count closed connections");
         assert_eq!(stats.closed_total + stats.failed_total, stats.accepted_total);
         self.run_handlers_out();
         self.worker.report()
     }
 
-    /// The handlers of closed connections run to their ends.
+    /// Runs the handlers of closed connections to their ends.
     fn run_handlers_out(&mut self) {
         for _ in 0..TICKS_MAX {
             let runs = match &mut self.worker.inline {
@@ -349,11 +340,11 @@ impl Simulation {
                 return;
             }
         }
-        panic!("handlers run for ever");
+        panic!("handlers do not end");
     }
 }
 
-/// A peer that sends `sends` and then FIN, and reads everything.
+/// Returns the script of a peer that sends `sends` and then FIN, and reads everything.
 fn talker(sends: Vec<u8>) -> Script {
     Script {
         starts_at: Duration::ZERO,
@@ -365,7 +356,7 @@ fn talker(sends: Vec<u8>) -> Script {
     }
 }
 
-/// Bytes that differ from place to place.
+/// Returns bytes that differ from position to position.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
 }

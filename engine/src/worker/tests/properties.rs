@@ -1,31 +1,31 @@
-//! Random scenarios: what must hold for every connection whatever the kernel, the peers and the handlers do.
+//! Random scenarios: properties of every connection, whatever the kernel, the peers and the handlers do.
 
 use super::*;
 use crate::driver::sim::{Peer, Saw};
 use crate::error::CloseCause;
 
-/// Scenarios of one run of the tests; `SEED=n` runs that one alone.
+/// Number of scenarios per run; `SEED=n` runs only that one.
 const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };
 
-/// Peers never take longer to go on than this.
+/// Maximum pause of a peer.
 const PACE_MAX: Duration = Duration::from_millis(50);
 
-/// What a connection's handler does.
+/// The behaviour of a connection's handler.
 #[derive(Clone, Copy, Debug)]
 enum Role {
     Echo,
     /// Echoes, and sleeps before each receive.
     Slow(Duration),
-    /// Reads so many bytes, then sends so many and drops the connection at once.
+    /// Reads this many bytes, then sends this many and drops the connection at once.
     DropEarly {
         after: usize,
         queues: usize,
     },
-    /// Reads so many bytes, queues some and aborts.
+    /// Reads this many bytes, queues some and aborts.
     Abort {
         after: usize,
     },
-    /// Sends so many bytes in random pieces, then FIN, and only then reads to the end.
+    /// Sends this many bytes in random pieces, then FIN, and only then reads to the end.
     Talk {
         bytes: usize,
     },
@@ -37,16 +37,16 @@ fn every_byte_arrives_or_a_failure_is_reported() {
         return scenario(seed.parse().expect("SEED is a number"));
     }
     for seed in 0..SEEDS {
-        let told = TellSeed(seed);
+        let print_seed = PrintSeed(seed);
         scenario(seed);
-        std::mem::forget(told);
+        std::mem::forget(print_seed);
     }
 }
 
-/// Says which seed failed, when dropped by a panic.
-struct TellSeed(u64);
+/// Prints the failed seed when dropped by a panic.
+struct PrintSeed(u64);
 
-impl Drop for TellSeed {
+impl Drop for PrintSeed {
     fn drop(&mut self) {
         eprintln!("the simulation failed; run it again with SEED={}", self.0);
     }
@@ -73,7 +73,7 @@ fn scenario(seed: u64) {
         sim.connect(random_script(&mut random));
     }
 
-    // A connection that its peer keeps stuck never ends by itself; the shutdown resets it.
+    // A connection stuck because of its peer never ends by itself; the shutdown resets it.
     let patience = Duration::from_secs(20);
     let mut at_rest = false;
     let _alarm = sim.alarm(patience);
@@ -88,7 +88,7 @@ fn scenario(seed: u64) {
     sim.net.borrow_mut().settle();
 
     let net = sim.net.borrow();
-    let logs = sim.stage.logs.lock().expect("no test panics with it");
+    let logs = sim.stage.logs.lock().expect("no test panics while holding it");
     for (number, (log, peer)) in logs.iter().zip(&net.peers).enumerate() {
         let about = format!("peer {number} ({:?}) with {:?} at {forced_from:?}", peer.script().ending, roles[number]);
         check(log, peer, roles[number], at_rest, &about);
@@ -97,8 +97,8 @@ fn scenario(seed: u64) {
 
 fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
     let script = peer.script();
-    assert!(script.sends.starts_with(&log.received), "{about}: received what was not sent");
-    assert!(log.accepted.starts_with(&peer.received), "{about}: the peer got what was not sent");
+    assert!(script.sends.starts_with(&log.received), "{about}: received bytes that were not sent");
+    assert!(log.accepted.starts_with(&peer.received), "{about}: the peer got bytes that were not sent");
     match log.end {
         Some(Ok(())) => {
             assert!(peer.fin_sent, "{about}: end of stream without FIN");
@@ -110,12 +110,12 @@ fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
         None => {}
     }
     if log.send_failed {
-        assert!(peer.reset_sent || peer.saw == Saw::Reset, "{about}: a failure of nothing was reported");
+        assert!(peer.reset_sent || peer.saw == Saw::Reset, "{about}: a failure was reported without cause");
     }
     if script.reads && peer.saw == Saw::Fin && !peer.reset_sent {
         assert!(peer.received == log.accepted, "{about}: a gap before our FIN");
     }
-    // A handler may still sleep when its worker has ended.
+    // A handler can still be asleep when its worker has ended.
     let asleep = matches!(role, Role::Slow(_));
     assert!(log.done_at.is_some() || !log.started || asleep, "{about}: its handler hangs: {log:?}");
 }
@@ -186,7 +186,7 @@ async fn read_some(connection: &mut Connection, stage: &Stage, bytes: usize) {
     }
 }
 
-/// Queues regardless of the marks.
+/// Queues bytes regardless of the marks.
 fn append(connection: &Connection, stage: &Stage, bytes: &[u8]) {
     let appended = connection.sender().append(|tail| tail.extend_from_slice(bytes));
     stage.log(connection, |log| match appended {
@@ -195,9 +195,9 @@ fn append(connection: &Connection, stage: &Stage, bytes: &[u8]) {
     });
 }
 
-/// One connection whose handler never reads does not keep the others from being served, however few buffers there are.
+/// A connection whose handler never reads does not block the others, however few buffers there are.
 #[test]
-fn a_stalled_connection_starves_nobody() {
+fn a_stalled_connection_does_not_starve_others() {
     for seed in 0..SEEDS / 10 + 1 {
         for setup in Setup::new(seed).both_placements() {
             let mut setup = setup;
@@ -218,8 +218,8 @@ fn a_stalled_connection_starves_nobody() {
             sim.net.borrow_mut().settle();
             assert!(sim.net.borrow().peers[1..].iter().all(|peer| peer.received == pattern(500)));
             assert!(sim.now() < Duration::from_secs(60), "seed {seed}: they waited for the stalled one");
-            // Its peer was stopped, too; by cancellation some buffers late.
-            let held = sim.worker.conns.iter().flatten().map(|conn| conn.link.inbound.lock().bytes()).sum::<u32>();
+            // Its peer was stopped too; with cancellation a few buffers later.
+            let held = sim.worker.conns.iter().flatten().map(|conn| conn.shared.inbound.lock().bytes()).sum::<u32>();
             assert!(held <= 64 + 10 * 16, "seed {seed}: a handler that does not read holds {held} bytes");
             sim.finish(Shutdown::immediate());
         }

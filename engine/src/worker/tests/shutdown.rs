@@ -6,7 +6,7 @@ use crate::error::SendError;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 200 };
 
-/// The farewell comes after everything accepted and nothing comes after it, also while the handler is busy.
+/// The farewell follows everything accepted and nothing follows it, even while the handler is busy.
 #[test]
 fn the_farewell_is_the_last_thing_sent() {
     for seed in 0..SEEDS {
@@ -26,11 +26,12 @@ fn the_farewell_is_the_last_thing_sent() {
         for _ in 0..3 {
             sim.connect(Script { ending: Ending::FinAfterOurs, ..talker(pattern(40)) });
         }
-        // The handler drops at end of stream, but the peers wait for our FIN: the drain ends by the drop below.
+        // The handler ends at the end of stream, but the peers wait for our FIN, so the shutdown below ends the
+        // connections.
         let _alarm = sim.alarm(Duration::from_millis(seed + 1));
         sim.run_until("its time", |sim| sim.now() > Duration::from_millis(seed));
         sim.finish_and_settle(drain(Duration::from_secs(5)));
-        let logs = sim.stage.logs.lock().expect("no test panics with it");
+        let logs = sim.stage.logs.lock().expect("no test panics while holding it");
         for (log, peer) in logs.iter().zip(&sim.net.borrow().peers) {
             let mut expected = log.accepted.clone();
             if log.started {
@@ -42,7 +43,7 @@ fn the_farewell_is_the_last_thing_sent() {
     }
 }
 
-/// A handler that does not care is waited for until the drain's deadline; then its connection is reset.
+/// A connection whose handler ignores the shutdown is reset at the deadline.
 #[test]
 fn what_does_not_end_is_reset_at_the_deadline() {
     for setup in Setup::calm().both_placements() {
@@ -58,7 +59,7 @@ fn what_does_not_end_is_reset_at_the_deadline() {
         let report = sim.run_to_end();
         assert_eq!((report.drained, report.forced), (0, 4));
         let took = sim.now() - began;
-        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::shared::TICK, "{took:?}");
+        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(3) + 2 * crate::clock::TICK, "{took:?}");
     }
 }
 

@@ -1,17 +1,17 @@
-//! Tests in a process of their own: the test program runs itself again with one test's name.
+//! Tests in separate processes: the test program runs itself again with the name of one test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child as Process, ChildStdout, Command, Stdio};
 
-/// Set in the child: what its test is to do there.
+/// Set in the child to the name of its test.
 const ROLE: &str = "TIDEGATE_TEST_CHILD";
 
-/// Whether this process was started for the test `name`.
+/// Returns whether this process was started for the test `name`.
 pub fn is_child(name: &str) -> bool {
     std::env::var(ROLE).is_ok_and(|role| role == name)
 }
 
-/// Runs `body`, the whole of the test `name` (with its modules), in a process of its own.
+/// Runs `body`, the whole test `name` (with its modules), in a separate process.
 pub fn in_child(name: &str, body: impl FnOnce()) {
     if is_child(name) {
         return body();
@@ -19,17 +19,17 @@ pub fn in_child(name: &str, body: impl FnOnce()) {
     Child::start(name, None).finish();
 }
 
-/// A running child, told what to do by lines and answering in lines.
+/// A running child that takes requests and answers line by line.
 pub struct Child {
     process: Process,
     answers: BufReader<ChildStdout>,
 }
 
-/// What marks a child's answers among the output of the test harness.
+/// Marks a child's answers in the output of the test harness.
 const MARK: &str = "answer: ";
 
 impl Child {
-    /// Runs the test `name` again, in a process that may have at most `open_files_max` files open.
+    /// Runs the test `name` again, in a process with a limit of `open_files_max` open files.
     pub fn start(name: &str, open_files_max: Option<usize>) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = match open_files_max {
@@ -46,16 +46,16 @@ impl Child {
         Self { process, answers }
     }
 
-    /// Says a line to the child.
-    pub fn tell(&mut self, line: &str) {
+    /// Sends a line to the child.
+    pub fn say(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The child's next answer.
+    /// Returns the child's next answer.
     pub fn answer(&mut self) -> String {
         let mut line = String::new();
         while self.answers.read_line(&mut line).unwrap() > 0 {
-            // The harness writes the test's name without an end of line in front of the first answer.
+            // The harness prints the test's name without a line end before the first answer.
             if let Some(at) = line.find(MARK) {
                 return line[at + MARK.len()..].trim_end().to_owned();
             }
@@ -64,13 +64,13 @@ impl Child {
         panic!("the child ended without an answer: {:?}", self.process.wait());
     }
 
-    /// Asks and waits for the answer.
+    /// Sends a line and returns the answer.
     pub fn ask(&mut self, line: &str) -> String {
-        self.tell(line);
+        self.say(line);
         self.answer()
     }
 
-    /// Ends the child's input, waits for its end and checks that its test ran and passed.
+    /// Closes the child's input, waits for the child and checks that its test ran and passed.
     pub fn finish(mut self) {
         drop(self.process.stdin.take());
         let output: Vec<String> = self.answers.lines().map_while(Result::ok).collect();
@@ -80,12 +80,12 @@ impl Child {
     }
 }
 
-/// In a child: says `line` to the parent.
+/// In a child: sends `line` to the parent.
 pub fn answer(line: impl std::fmt::Display) {
     println!("{MARK}{line}");
 }
 
-/// In a child: does what the parent tells, and answers, until it tells no more.
+/// In a child: answers the parent's lines until its input ends.
 pub fn serve(mut obey: impl FnMut(&str) -> String) {
     for line in std::io::stdin().lines() {
         answer(obey(&line.unwrap()));

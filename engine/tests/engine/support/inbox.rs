@@ -1,11 +1,11 @@
-//! A queue that handlers await and tests push to: how a test tells a handler to go on.
+//! A queue that handlers await and tests push to, so that a test controls a handler.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-/// One queue for one waiting handler, or, once [`close`](Self::close)d, a gate that is open for all.
+/// A queue for one waiting handler, or, once [`close`](Self::close)d, an open gate for all.
 pub struct Inbox<T>(Arc<Mutex<State<T>>>);
 
 struct State<T> {
@@ -31,7 +31,7 @@ impl<T> Inbox<T> {
         self.change(|state| state.items.push_back(item));
     }
 
-    /// From now on nobody waits: [`next`](Self::next) answers `None` once the queue is empty.
+    /// Closes the queue: [`next`](Self::next) returns `None` once it is empty.
     pub fn close(&self) {
         self.change(|state| state.closed = true);
     }

@@ -1,4 +1,4 @@
-//! What the black-box tests share: every engine and placement, and plain blocking clients.
+//! Support for the black-box tests: every engine and placement, and plain blocking clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ pub mod seccomp;
 
 pub use inbox::Inbox;
 
-/// No wait in a test lasts longer than this before it fails.
+/// Maximum duration of a wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One engine and placement under test.
@@ -28,36 +28,30 @@ impl Setup {
         self.config.engine == EngineKind::Std
     }
 
-    /// Whether receives draw from the ring's shared buffers.
-    pub fn provides_buffers(&self) -> bool {
-        !self.is_std() && self.config.uring.provided_buffers
+    /// Returns whether the ring has large receive buffers.
+    pub fn has_large_buffers(&self) -> bool {
+        !self.is_std() && self.config.uring.large_receive_buffers > 0
     }
 
-    /// Whether there are large ones among them.
-    pub fn provides_large_buffers(&self) -> bool {
-        self.provides_buffers() && self.config.uring.large_receive_buffers > 0
-    }
-
-    /// The most that may lie in an inbound buffer.
+    /// Returns the maximum bytes in an inbound buffer.
     ///
-    /// With a budget a receive stops in the buffer in which the high mark is reached. Without, it is cancelled there,
-    /// and what completes meanwhile is kept: at most what the ring's buffers hold, for those that are copied out go
-    /// back to the kernel with the submission of the cancellation.
+    /// With a budget a receive stops in the buffer in which the high mark is reached. Without one it is cancelled
+    /// there, and completions in the meantime are kept: at most as much as the ring's buffers hold, because copied
+    /// buffers return to the kernel together with the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
-        let budget = uring.receive_budget || !uring.multishot_receive || !uring.provided_buffers;
         let (small, large) = (uring.receive_buffer_bytes, uring.large_receive_buffer_bytes);
-        if budget || self.is_std() {
+        if uring.receive_budget || self.is_std() {
             return high + large.max(small);
         }
         high + usize::from(uring.receive_buffers) * small + usize::from(uring.large_receive_buffers) * large
     }
 }
 
-/// Every engine with every placement, and io_uring with each of its features turned off.
+/// Returns every engine with every placement, and io_uring with each optional feature turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
-    let table: [(&'static str, Change); 12] = [
+    let table: [(&'static str, Change); 9] = [
         ("uring/same-core", |_| {}),
         ("uring/inline", |c| c.placement = HandlerPlacement::Inline),
         ("uring/threads", |c| c.placement = HandlerPlacement::Threads(2)),
@@ -66,14 +60,8 @@ pub fn setups() -> Vec<Setup> {
             c.uring.receive_budget = false;
             c.placement = HandlerPlacement::Inline;
         }),
-        ("uring/single-shot", |c| {
-            c.uring.multishot_receive = false;
-            c.uring.multishot_accept = false;
-        }),
-        ("uring/plain-buffers", |c| c.uring.provided_buffers = false),
         ("uring/small-buffers", |c| c.uring.large_receive_buffers = 0),
         ("uring/regular-descriptors", |c| c.uring.direct_descriptors = false),
-        ("uring/no-defer", |c| c.uring.defer_taskrun = false),
         ("std/same-core", |c| c.engine = EngineKind::Std),
         ("std/inline", |c| {
             c.engine = EngineKind::Std;
@@ -93,7 +81,7 @@ pub fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Runs `test` on every setup, naming the one that fails.
+/// Runs `test` on every setup, printing the name of each.
 pub fn on_every_engine(test: impl Fn(Setup)) {
     for setup in setups() {
         let name = setup.name;
@@ -102,7 +90,7 @@ pub fn on_every_engine(test: impl Fn(Setup)) {
     }
 }
 
-/// An engine on a free port of loopback.
+/// Starts an engine on a free loopback port.
 pub fn start<H, F>(config: Config, handler: H) -> (Running, SocketAddr)
 where
     H: Fn(Connection) -> F + Send + Sync + 'static,
@@ -122,7 +110,7 @@ pub async fn echo(mut connection: Connection) {
     }
 }
 
-/// A client whose reads and writes fail instead of waiting for ever.
+/// Connects a client whose reads and writes time out.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -144,12 +132,12 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that tell a loss, a repetition or an exchange by their value.
+/// Returns bytes whose values reveal a loss, a repetition or a swap.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 8)) as u8).collect()
 }
 
-/// Long patterns, quickly: every eight bytes are their own position, so that no two blocks are alike.
+/// Returns a long pattern quickly: every eight bytes encode their position, so that no two blocks are equal.
 pub fn numbered(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     for (number, place) in bytes.chunks_mut(8).enumerate() {
@@ -158,7 +146,7 @@ pub fn numbered(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The counters of all workers together.
+/// Returns the sum of all workers' counters.
 pub fn total(running: &Running) -> WorkerStats {
     let mut total = WorkerStats::default();
     for worker in running.stats() {
@@ -176,7 +164,7 @@ pub fn check_echo(stream: &mut TcpStream, bytes: &[u8]) {
     });
 }
 
-/// A value that threads wait on: progress instead of clocks.
+/// A value that threads can wait on.
 #[derive(Default)]
 pub struct Progress<T>(Arc<(Mutex<T>, Condvar)>);
 
@@ -192,7 +180,7 @@ impl<T> Progress<T> {
         self.0.1.notify_all();
     }
 
-    /// Waits until `done` says so.
+    /// Waits until `done` returns a value.
     pub fn wait<R>(&self, what: &str, mut done: impl FnMut(&mut T) -> Option<R>) -> R {
         let mut value = self.0.0.lock().unwrap();
         loop {
@@ -215,7 +203,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Ends an engine in order and checks that nothing had to be forced.
+/// Shuts an engine down and checks that no connection had to be reset.
 pub fn finish(running: Running) {
     let report = running.shutdown(Shutdown::default());
     assert_eq!(report.forced, 0, "connections had to be reset at shutdown");

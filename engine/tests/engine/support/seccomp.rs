@@ -1,17 +1,17 @@
-//! A system-call filter like those of containers: io_uring_setup(2) is answered with an error.
+//! A system-call filter like those of containers: one call fails with an error.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
     SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_long, sock_filter, sock_fprog,
 };
 
-/// From now on this thread, and those it starts, get `errno` from io_uring_setup(2). There is no way back.
-pub fn forbid_io_uring(errno: i32) {
+/// Makes the system call of number `call` fail with `errno` on this thread and the threads it starts, for good.
+pub fn forbid(call: c_long, errno: i32) {
     let instruction = |code: u32, k: u32, jt, jf| sock_filter { code: code as u16, jt, jf, k };
     let mut filter = [
-        // The first word of the data a filter sees is the number of the call.
+        // The first word of a filter's data is the number of the call.
         instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, libc::SYS_io_uring_setup as u32, 0, 1),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, call as u32, 0, 1),
         instruction(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno as u32, 0, 0),
         instruction(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0),
     ];

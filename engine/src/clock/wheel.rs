@@ -1,20 +1,20 @@
-//! A hierarchical timer wheel: one per worker, no clock of its own.
+//! A hierarchical timer wheel, one per worker. It has no clock: the owner passes the time in.
 //!
 //! Insertion, removal and expiry are O(1) (an entry moves down at most [`LEVELS`] − 1 times); the next tick that needs
-//! attention is found from one bitmap a level, without looking at the entries. The owner passes the time in, in ticks
-//! of its choosing. An entry never fires before its tick.
+//! attention is found from one bitmap per level, without touching the entries. Time is in ticks of the owner's
+//! choosing. An entry never fires before its tick.
 //!
-//! Invariant: an entry of level `l` lies in the slot of its deadline's `l`-th group of bits, and its deadline differs
-//! from `now` in no group above `l`.
+//! Invariant: an entry of level `l` lies in the slot given by the `l`-th group of bits of its deadline, and its
+//! deadline equals `now` in all groups above `l`.
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-/// Four levels of 64 slots reach 2^24 ticks (37 hours at 8 ms); a farther deadline is parked in the last level and
-/// placed again when its slot comes round.
+/// Four levels of 64 slots reach 2^24 ticks (37 hours at 8 ms); a more distant deadline is parked in the last level and
+/// placed again when its slot is reached.
 const LEVELS: usize = 4;
 const NONE: u32 = u32::MAX;
 
-/// Names one entry of a wheel until it fires or is removed.
+/// Identifies an entry of a wheel until it fires or is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerId(u32);
 
@@ -23,7 +23,7 @@ enum Entry<T> {
     Armed { deadline: u64, payload: T, list: u32, prev: u32, next: u32 },
 }
 
-/// Entries ordered by deadline, coarse for the far ones.
+/// Entries ordered by deadline, with a coarser order for distant ones.
 pub(crate) struct Wheel<T> {
     now: u64,
     entries: Vec<Entry<T>>,
@@ -37,14 +37,15 @@ impl<T> Wheel<T> {
         Self { now, entries: Vec::new(), free: NONE, heads: Box::new([NONE; LEVELS * SLOTS]), occupied: [0; LEVELS] }
     }
 
-    /// Arms an entry for `deadline`; one in the past fires at the next [`expire`](Self::expire).
+    /// Arms an entry for `deadline`. One in the past fires at the next [`expire`](Self::expire).
     pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
         let index = self.allocate();
         self.place(index, deadline, payload);
         TimerId(index)
     }
 
-    /// Disarms an entry; `None` if it has fired already (ids are reused: the owner forgets an id when it fires).
+    /// Disarms an entry. Returns `None` if it has already fired. Ids are reused, so the owner must forget an id when it
+    /// fires.
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
         if !matches!(self.entries.get(id.0 as usize), Some(Entry::Armed { .. })) {
             return None;
@@ -54,13 +55,13 @@ impl<T> Wheel<T> {
         Some(payload.1)
     }
 
-    /// The tick at which the wheel next has something to do: at or before the earliest deadline.
+    /// Returns the tick at which the wheel next needs [`expire`](Self::expire), at or before the earliest deadline.
     pub(crate) fn next_tick(&self) -> Option<u64> {
         (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
             let shift = SLOT_BITS * level as u32;
             let here = (self.now >> shift) as u32 % SLOTS as u32;
-            // Slots at or after the present one, in turning order; the present one of a higher level holds only
-            // entries a whole turn ahead, unless the level is the lowest.
+            // Slots in turning order, from the current one on. Above the lowest level the current slot holds only
+            // entries a whole turn ahead.
             let turned = self.occupied[level].rotate_right(here);
             let ahead = match (level, turned & 1) {
                 (0, 1) => 0,
@@ -73,7 +74,7 @@ impl<T> Wheel<T> {
         })
     }
 
-    /// Advances to `now` and moves what is due into `fired`.
+    /// Advances to `now` and moves the payloads that are due into `fired`.
     pub(crate) fn expire(&mut self, now: u64, fired: &mut Vec<T>) {
         while let Some(tick) = self.next_tick() {
             if tick > now {
@@ -85,7 +86,7 @@ impl<T> Wheel<T> {
         self.now = self.now.max(now);
     }
 
-    /// Takes every entry out, in no order.
+    /// Removes every entry, in no particular order.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         (0..self.entries.len() as u32).filter_map(|index| self.remove(TimerId(index))).collect()
     }
@@ -98,7 +99,7 @@ impl<T> Wheel<T> {
                 continue;
             }
             let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
-            // Detached first: a parked far deadline may be placed into this very slot again.
+            // Detached first, because a parked distant deadline can be placed into this very slot again.
             let mut index = std::mem::replace(&mut self.heads[list], NONE);
             self.occupied[level] &= !(1 << (list % SLOTS));
             while index != NONE {
@@ -132,7 +133,7 @@ impl<T> Wheel<T> {
         index
     }
 
-    /// Links entry `index`, which is in no list, where its deadline belongs.
+    /// Links entry `index`, which must be in no list, into the slot of its deadline.
     fn place(&mut self, index: u32, deadline: u64, payload: T) {
         let at = deadline.max(self.now);
         let level = match (at ^ self.now).checked_ilog2() {
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(wheel.next_tick(), None);
     }
 
-    /// Against the obvious model: a sorted list.
+    /// Compares the wheel with a sorted list.
     #[test]
     fn agrees_with_a_sorted_list() {
         let mut random = fastrand::Rng::with_seed(7);

@@ -1,4 +1,4 @@
-//! Listening sockets: one a worker for TCP where the system balances between them, one shared otherwise.
+//! Listening sockets: one per worker for TCP where the system balances between them, otherwise one shared socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -6,22 +6,23 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::{Address, Error};
+use crate::address::Address;
+use crate::error::Error;
 
-/// A listening socket that accepted sockets inherit their options from.
+/// A listening socket. Accepted sockets inherit its options.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
     address: Address,
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings plan with it"))]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings use it"))]
     backlog: usize,
 }
 
-/// What to listen on, before there are workers.
+/// An address or socket to listen on, before the workers exist.
 #[derive(Debug)]
 pub(crate) enum Binding {
     Tcp(SocketAddr),
-    /// Bound by somebody else (systemd, a parent process), or a Unix-domain socket.
+    /// Bound elsewhere (by systemd or a parent process), or a Unix-domain socket.
     Bound(Socket),
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Before the socket listens: the window scale is agreed on while a connection is being made.
+    /// Applies the options. Must precede `listen`, because the TCP window scale is agreed on during connection setup.
     fn apply(self, socket: &Socket, tcp: bool) -> io::Result<()> {
         if tcp {
             socket.set_tcp_nodelay(self.nodelay)?;
@@ -77,25 +78,25 @@ impl std::os::fd::AsRawFd for Listener {
     }
 }
 
-/// The bindings that `addresses` resolves to.
+/// Returns the bindings that `addresses` resolves to.
 pub(crate) fn resolve(addresses: impl ToSocketAddrs + std::fmt::Debug) -> Result<Vec<Binding>, Error> {
     let resolved = addresses.to_socket_addrs().map_err(|e| Error::listen(format!("{addresses:?}"), e))?;
     Ok(resolved.map(Binding::Tcp).collect())
 }
 
-/// A listening Unix-domain socket at `path`, which must not exist.
+/// Creates a listening Unix-domain socket at `path`, which must not exist.
 #[cfg(unix)]
 pub(crate) fn unix(path: &Path) -> Result<Binding, Error> {
     let listener = std::os::unix::net::UnixListener::bind(path).map_err(|e| Error::listen(path.display(), e))?;
     Ok(Binding::Bound(listener.into()))
 }
 
-/// A listening socket made elsewhere.
+/// Wraps a listening socket created elsewhere.
 pub(crate) fn inherited(listener: TcpListener) -> Binding {
     Binding::Bound(listener.into())
 }
 
-/// One listener for each of `workers`, for the same address.
+/// Opens one listener per worker for the same binding.
 pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Result<Vec<Listener>, Error> {
     match binding {
         Binding::Tcp(address) => open_tcp(*address, workers, options).map_err(|e| Error::listen(address, e)),
@@ -104,7 +105,7 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
                 let socket = socket.try_clone()?;
                 socket.set_nonblocking(false)?;
                 options.apply(&socket, socket.local_addr()?.as_socket().is_some())?;
-                // It listens already; this sets the length of its queue.
+                // It already listens; this sets the length of its queue.
                 socket.listen(options.backlog as i32)?;
                 Listener::from_socket(socket, options)
             };
@@ -114,11 +115,12 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
 }
 
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    // Alone first: several of our sockets share the port below, and so, silently, would another process of this user.
+    // Bound without sharing first: the sockets below share the port, and would silently share it with another process
+    // of this user too.
     let first = bind(address, options, false)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);
     if workers == 1 || !cfg!(target_os = "linux") {
-        // Elsewhere than on Linux the system does not balance between sockets that share a port: share one socket.
+        // Only Linux balances between sockets that share a port. Elsewhere the workers share one socket.
         first.listen(options.backlog as i32)?;
         return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options)).collect();
     }
@@ -139,7 +141,7 @@ fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<S
         socket.set_reuse_port(true)?;
     }
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // [::] takes IPv4 connections too, whatever the system's default is.
+        // [::] takes IPv4 connections too, whatever the system default is.
         socket.set_only_v6(false)?;
     }
     options.apply(&socket, true)?;

@@ -1,79 +1,14 @@
-//! Settings, and their one check: what comes out of [`Config::check`] is within its bounds.
+//! Settings and their check. What [`Config::check`] returns is within its bounds.
 
-use std::str::FromStr;
+mod choices;
+
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::shared::inbound::InboundMarks;
-use crate::shared::outbound::OutboundMarks;
 
-/// What moves the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineKind {
-    /// io_uring where it can be had, std sockets otherwise (with one log line that says why).
-    #[default]
-    Auto,
-    /// io_uring, or an error at start.
-    Uring,
-    /// Blocking std sockets, two threads a connection: portable, for development and for containers that forbid
-    /// io_uring.
-    Std,
-}
+pub use choices::{EngineKind, HandlerPlacement};
 
-/// From `auto`, `uring` or `std`, as programs take it as an option.
-///
-/// ```
-/// use tidegate_engine::EngineKind;
-/// assert_eq!("std".parse(), Ok(EngineKind::Std));
-/// ```
-impl FromStr for EngineKind {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "uring" => Ok(Self::Uring),
-            "std" => Ok(Self::Std),
-            _ => Err(ConfigError { setting: "engine", value: text.to_owned(), rule: "auto, uring or std" }),
-        }
-    }
-}
-
-/// Where handlers run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HandlerPlacement {
-    /// One handler thread beside each worker, on the worker's core: a handler that computes for long delays its
-    /// neighbours but never the ring.
-    #[default]
-    SameCore,
-    /// On the worker's own thread: the lowest latency and cost, for handlers that never block and never compute long.
-    Inline,
-    /// On this many threads of their own (1 to 1024), shared by all workers: for handlers that compute or block.
-    Threads(usize),
-}
-
-/// From `same-core`, `inline` or `threads:N`, as programs take it as an option.
-///
-/// ```
-/// use tidegate_engine::HandlerPlacement;
-/// assert_eq!("threads:4".parse(), Ok(HandlerPlacement::Threads(4)));
-/// ```
-impl FromStr for HandlerPlacement {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let threads = text.strip_prefix("threads:").and_then(|count| count.parse().ok()).map(Self::Threads);
-        let named = match text {
-            "same-core" => Some(Self::SameCore),
-            "inline" => Some(Self::Inline),
-            _ => None,
-        };
-        let rule = "same-core, inline or threads:N";
-        threads.or(named).ok_or_else(|| ConfigError { setting: "placement", value: text.to_owned(), rule })
-    }
-}
-
-/// The settings of an engine. `Config::default()` suits servers; change fields as needed.
+/// The settings of an engine. The defaults suit servers; change fields as needed.
 ///
 /// ```
 /// let mut config = tidegate_engine::Config::default();
@@ -83,52 +18,55 @@ impl FromStr for HandlerPlacement {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Default: [`EngineKind::Auto`].
+    /// The I/O backend. Default: [`EngineKind::Auto`].
     pub engine: EngineKind,
-    /// Worker threads, each with a ring, a listener and its connections: 1 to 1024; 0 (default) for one a core.
+    /// Number of worker threads, each with a ring, a listener and connections: 1 to 1024, or 0 for one per core.
+    /// Default: 0.
     pub workers: usize,
-    /// Pins worker `i` to core `i` (modulo the cores) and its same-core handler thread with it. Default: true.
+    /// Pins worker `i` and its same-core handler thread to core `i` (modulo the number of cores). Default: true.
     pub pin: bool,
-    /// Default: [`HandlerPlacement::SameCore`].
+    /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
     pub placement: HandlerPlacement,
     /// The bounded buffer between a connection's ring and its handler.
     pub inbound: InboundConfig,
     /// The bounded queue between a connection's senders and its socket.
     pub outbound: OutboundConfig,
-    /// Connections a worker holds at most; accepting pauses there and further clients wait in the kernel's queue.
-    /// Default: 65,536. On io_uring the process's open-file limit bounds each ring's table too.
+    /// Maximum connections per worker, 1 to 16,777,216. At the maximum, accepting pauses and further clients wait in
+    /// the kernel's queue. With io_uring the open-file limit of the process also bounds each ring's table. Default:
+    /// 65,536.
     pub connections_max: usize,
-    /// Completed connections the kernel queues for a listener: 1 to 65,535. Default: 1024.
+    /// Completed connections that the kernel queues for a listener, 1 to 65,535. Default: 1024.
     pub backlog: usize,
     /// TCP_NODELAY on accepted sockets. Default: true.
     pub nodelay: bool,
-    /// The kernel's receive buffer of accepted sockets, in bytes: `SO_RCVBUF`, 1 to 2,147,483,647. The kernel keeps it
-    /// within bounds of its own, and counts its bookkeeping to it. Default: the system's, which grows as it is needed.
+    /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF`), 1 to 2,147,483,647 bytes. The kernel
+    /// applies its own bounds and counts its bookkeeping as part of it. Default: the system's size, which grows as
+    /// needed.
     pub socket_receive_buffer_bytes: Option<u32>,
-    /// The same for sending: `SO_SNDBUF`. What fits in it has left as far as the outbound queue and its timeouts are
-    /// concerned. Default: the system's.
+    /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue and
+    /// its timeouts count bytes in this buffer as sent. Default: the system's size.
     pub socket_send_buffer_bytes: Option<u32>,
-    /// How long a closing connection may take for each 256 KiB of what is still queued before it is reset. Default: 30 s.
+    /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30 s.
     pub flush_timeout: Duration,
-    /// How long a closing connection, its FIN sent, waits for the peer's, dropping its further input, before its socket is
-    /// closed all the same; the kernel then goes on delivering what was sent. Default: 5 s.
+    /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
+    /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.
     pub linger_timeout: Duration,
-    /// Idle timeout of every connection unless its handler sets another. Default: none.
+    /// Idle timeout of every connection whose handler sets no other. Default: none.
     pub idle_timeout: Option<Duration>,
-    /// io_uring's own settings.
+    /// Settings of io_uring.
     pub uring: UringConfig,
 }
 
-/// Water marks of the inbound buffer. Receiving pauses at a high mark, in chunks or in bytes, and resumes below both
-/// low marks.
+/// Water marks of the inbound buffer. Receiving pauses at either high mark, in chunks or in bytes, and resumes once
+/// both low marks are reached.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InboundConfig {
     /// Capacity in chunks, 2 to 65,536. Default: 256.
     pub chunks_max: u32,
-    /// High mark, percent of `chunks_max`, up to 100. Default: 75.
+    /// High mark in percent of `chunks_max`, 1 to 100. Default: 75.
     pub high_percent: u32,
-    /// Low mark, percent of `chunks_max`, below `high_percent`. Default: 25.
+    /// Low mark in percent of `chunks_max`, below `high_percent`. Default: 25.
     pub low_percent: u32,
     /// High mark in bytes, 1 to 1 GiB. Default: 64 KiB.
     pub bytes_high: u32,
@@ -140,14 +78,15 @@ pub struct InboundConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OutboundConfig {
-    /// Above this many queued bytes `send` waits and `try_send` says `Full`; one larger message passes alone.
-    /// Default: 1 MiB.
+    /// High mark: above this many queued bytes `send` waits and `try_send` fails with `Full`. A larger message passes
+    /// if nothing else is queued. Default: 1 MiB.
     pub bytes_high: usize,
-    /// Waiting senders go on when no more than this is queued; below `bytes_high`. Default: 256 KiB.
+    /// Low mark, below `bytes_high`: waiting senders continue when no more than this is queued. Default: 256 KiB.
     pub bytes_low: usize,
 }
 
-/// io_uring's settings. The `bool`s allow a feature where the kernel has it; turning one off forces the fallback.
+/// Settings of io_uring, which needs Linux 6.1. The `bool`s enable features of later kernels where they work; `false`
+/// forces the fallback.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UringConfig {
@@ -155,27 +94,21 @@ pub struct UringConfig {
     pub submission_entries: u32,
     /// Completion queue entries, a power of two, above `submission_entries`, at most 65,536. Default: 16,384.
     pub completion_entries: u32,
-    /// Receive buffers of a worker, a power of two, 2 to 32,768. Default: 512.
+    /// Number of receive buffers per worker, a power of two, 2 to 32,768. Default: 512.
     pub receive_buffers: u16,
     /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
     pub receive_buffer_bytes: usize,
-    /// Large receive buffers of a worker, for connections that receive large messages: a power of two, 2 to 32,768, or
-    /// 0 for none. Their memory is taken as they are first used. Default: 128.
+    /// Number of large receive buffers per worker, for connections that receive large messages: a power of two, 2 to
+    /// 32,768, or 0 for none. Their memory is allocated on first use. Default: 128.
     pub large_receive_buffers: u16,
-    /// Size of a large receive buffer, 64 B to 1 MiB; none are used if it is not above `receive_buffer_bytes`.
-    /// Default: 32 KiB.
+    /// Size of a large receive buffer, 64 B to 1 MiB. Large buffers are not used unless this is above
+    /// `receive_buffer_bytes`. Default: 32 KiB.
     pub large_receive_buffer_bytes: usize,
-    /// Completions are delivered when the worker asks for them (6.1).
-    pub defer_taskrun: bool,
-    /// Accepted sockets live in the ring's file table, not in the process's.
+    /// Keeps accepted sockets in the ring's file table instead of the process's (Linux 6.8). Fallback: regular
+    /// descriptors. Default: true.
     pub direct_descriptors: bool,
-    /// One accept serves many connections (5.19).
-    pub multishot_accept: bool,
-    /// One receive serves many messages (6.0).
-    pub multishot_receive: bool,
-    /// Receive buffers are chosen when bytes arrive, so that idle connections hold none (5.19).
-    pub provided_buffers: bool,
-    /// Receives stop by themselves at the inbound buffer's high mark (6.17); else they are cancelled there.
+    /// Lets the kernel end receives at the inbound buffer's high mark (Linux 6.17). Fallback: the worker cancels them
+    /// there. Default: true.
     pub receive_budget: bool,
 }
 
@@ -222,17 +155,13 @@ impl Default for UringConfig {
             receive_buffer_bytes: 4096,
             large_receive_buffers: 128,
             large_receive_buffer_bytes: 32 * 1024,
-            defer_taskrun: true,
             direct_descriptors: true,
-            multishot_accept: true,
-            multishot_receive: true,
-            provided_buffers: true,
             receive_budget: true,
         }
     }
 }
 
-/// A configuration within its bounds, with what follows from it.
+/// A checked configuration with the values derived from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     pub(crate) config: Config,
@@ -241,9 +170,25 @@ pub(crate) struct Checked {
     pub(crate) outbound: OutboundMarks,
 }
 
+/// The water marks of an inbound buffer, checked: low < high in both units.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InboundMarks {
+    pub(crate) bytes_high: u32,
+    pub(crate) bytes_low: u32,
+    pub(crate) chunks_high: u32,
+    pub(crate) chunks_low: u32,
+}
+
+/// The water marks of an outbound queue, checked: low < high.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboundMarks {
+    pub(crate) bytes_high: usize,
+    pub(crate) bytes_low: usize,
+}
+
 impl Config {
     pub(crate) fn check(self) -> Result<Checked, ConfigError> {
-        within("workers", self.workers, 0, 1024, "0 (one a core) to 1024")?;
+        within("workers", self.workers, 0, 1024, "0 (one per core) to 1024")?;
         if let HandlerPlacement::Threads(threads) = self.placement {
             within("placement threads", threads, 1, 1024, "1 to 1024")?;
         }
@@ -364,18 +309,6 @@ mod tests {
             let mut config = Config::default();
             change(&mut config);
             assert_eq!(config.check().unwrap_err().setting, setting);
-        }
-    }
-
-    #[test]
-    fn engines_and_placements_are_read_from_text() {
-        let engines = ["auto", "uring", "std"].map(|text| text.parse::<EngineKind>().unwrap());
-        assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Std]);
-        let placements = ["same-core", "inline", "threads:2"].map(|text| text.parse::<HandlerPlacement>().unwrap());
-        assert_eq!(placements, [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)]);
-        assert_eq!("epoll".parse::<EngineKind>().unwrap_err().to_string(), "engine is epoll: auto, uring or std");
-        for text in ["", "threads", "threads:", "threads:-1", "Inline"] {
-            assert_eq!(text.parse::<HandlerPlacement>().unwrap_err().value, text);
         }
     }
 

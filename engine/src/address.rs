@@ -1,0 +1,44 @@
+//! The address of one end of a connection.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The address of one end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IPv4 or IPv6 socket address.
+    Ip(SocketAddr),
+    /// A Unix-domain socket. Its peers are usually unnamed.
+    Unix,
+}
+
+impl Address {
+    /// Converts the IPv6 form in which a dual-stack listener reports IPv4 peers back to IPv4.
+    pub(crate) fn from_socket(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+                Some(v4) => Self::Ip(SocketAddr::new(v4.into(), v6.port())),
+                None => Self::Ip(address),
+            },
+            SocketAddr::V4(_) => Self::Ip(address),
+        }
+    }
+
+    /// Returns the socket address, or `None` for a Unix-domain socket.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}

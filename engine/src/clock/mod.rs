@@ -1,0 +1,63 @@
+//! A worker's time: the clock in ticks, the timer wheel and the entries of sleeping tasks.
+
+pub(crate) mod sleep_entry;
+pub(crate) mod wheel;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A worker's time in ticks. The worker advances it once per tick; every thread can read it.
+pub(crate) struct Clock {
+    epoch: Instant,
+    ticks: AtomicU64,
+}
+
+/// The granularity of every deadline. A deadline fires at most this long after its time (plus the delay of a busy
+/// worker), and never before. A timeout counts from an event and can fire twice this long after its time.
+pub const TICK: Duration = Duration::from_millis(8);
+
+/// The tick that stands for no deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+impl Clock {
+    pub(crate) fn new(epoch: Instant) -> Self {
+        Self { epoch, ticks: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, elapsed: Duration) -> u64 {
+        let ticks = (elapsed.as_millis() / TICK.as_millis()) as u64;
+        self.ticks.store(ticks, Ordering::Relaxed);
+        ticks
+    }
+
+    /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the
+    /// ticks of an idle worker stand still.
+    pub(crate) fn tick_from_now(&self, timeout: Duration) -> u64 {
+        let now = (self.epoch.elapsed().as_millis() / TICK.as_millis()) as u64;
+        now.max(self.now()).saturating_add(1).saturating_add(Self::ticks_in(timeout))
+    }
+
+    /// Returns the tick at which `timeout` has passed, counted from some moment within the current tick.
+    pub(crate) fn after(&self, timeout: Duration) -> u64 {
+        self.now().saturating_add(1).saturating_add(Self::ticks_in(timeout))
+    }
+
+    /// Returns the first tick at or after `deadline`.
+    pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
+        Self::ticks_in(deadline.saturating_duration_since(self.epoch))
+    }
+
+    /// Returns the number of ticks that cover `duration`, rounded up.
+    pub(crate) fn ticks_in(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
+    }
+
+    /// Returns the time from the epoch to `tick`.
+    pub(crate) fn since_epoch(tick: u64) -> Duration {
+        Duration::from_millis(tick.saturating_mul(TICK.as_millis() as u64))
+    }
+}

@@ -1,0 +1,91 @@
+//! Settings chosen from a few values, and their text forms.
+
+use std::str::FromStr;
+
+use crate::error::ConfigError;
+
+/// The I/O backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// io_uring where it works, std sockets otherwise, with one log line that gives the reason.
+    #[default]
+    Auto,
+    /// io_uring (Linux 6.1 or later), or an error at start.
+    Uring,
+    /// Blocking std sockets with two threads per connection. Portable; for development, for older kernels and for
+    /// containers that forbid io_uring.
+    Std,
+}
+
+/// Parses `auto`, `uring` or `std`, for command-line options.
+///
+/// ```
+/// use tidegate_engine::EngineKind;
+/// assert_eq!("std".parse(), Ok(EngineKind::Std));
+/// ```
+impl FromStr for EngineKind {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "uring" => Ok(Self::Uring),
+            "std" => Ok(Self::Std),
+            _ => Err(ConfigError { setting: "engine", value: text.to_owned(), rule: "auto, uring or std" }),
+        }
+    }
+}
+
+/// The threads that run handlers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandlerPlacement {
+    /// One handler thread per worker, on the worker's core. A handler that computes for long delays other handlers but
+    /// never the ring.
+    #[default]
+    SameCore,
+    /// The worker's own thread. Lowest latency and cost, for handlers that never block and never compute for long.
+    Inline,
+    /// This many separate threads (1 to 1024), shared by all workers. For handlers that compute or block.
+    Threads(usize),
+}
+
+/// Parses `same-core`, `inline` or `threads:N`, for command-line options.
+///
+/// ```
+/// use tidegate_engine::HandlerPlacement;
+/// assert_eq!("threads:4".parse(), Ok(HandlerPlacement::Threads(4)));
+/// ```
+impl FromStr for HandlerPlacement {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let threads = text.strip_prefix("threads:").and_then(|count| count.parse().ok()).map(Self::Threads);
+        let named = match text {
+            "same-core" => Some(Self::SameCore),
+            "inline" => Some(Self::Inline),
+            _ => None,
+        };
+        let rule = "same-core, inline or threads:N";
+        threads.or(named).ok_or_else(|| ConfigError { setting: "placement", value: text.to_owned(), rule })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_and_placements_are_read_from_text() {
+        let engines = ["auto", "uring", "std"].map(|text| text.parse::<EngineKind>().unwrap());
+        assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Std]);
+        let placements = ["same-core", "inline", "threads:2"].map(|text| text.parse::<HandlerPlacement>().unwrap());
+        assert_eq!(placements, [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)]);
+        assert_eq!(
+            "epoll".parse::<EngineKind>().unwrap_err().to_string(),
+            "invalid engine \"epoll\": must be auto, uring or std"
+        );
+        for text in ["", "threads", "threads:", "threads:-1", "Inline"] {
+            assert_eq!(text.parse::<HandlerPlacement>().unwrap_err().value, text);
+        }
+    }
+}

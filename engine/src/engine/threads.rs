@@ -1,0 +1,172 @@
+//! The engine's threads: one per worker, and the handler threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::config::{Checked, EngineKind, HandlerPlacement};
+use crate::driver::listener::Listener;
+use crate::driver::threads::ThreadsDriver;
+use crate::driver::{Capabilities, Driver};
+use crate::error::Error;
+use crate::executor::{Executor, RunQueue, Start};
+use crate::shared::signal::Signal;
+use crate::shared::worker_shared::WorkerShared;
+use crate::shutdown::ShutdownReport;
+use crate::time;
+use crate::util::biased_lock;
+use crate::worker::Worker;
+
+/// The report of a worker's thread once it is set up.
+pub(super) struct WorkerReady {
+    pub(super) worker_shared: Arc<WorkerShared>,
+    pub(super) capabilities: Capabilities,
+    pub(super) handler: Option<HandlerThread>,
+}
+
+/// A handler thread's queue, and the channel that closes when it ends.
+pub(crate) struct HandlerThread {
+    pub(crate) queue: Arc<RunQueue>,
+    pub(crate) ended: Receiver<()>,
+}
+
+/// The parameters of a worker's thread.
+pub(super) struct WorkerSetup {
+    pub(super) index: usize,
+    pub(super) kind: EngineKind,
+    pub(super) epoch: Instant,
+    pub(super) checked: Arc<Checked>,
+    pub(super) start: Arc<Start>,
+    /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
+    pub(super) queues: Vec<Arc<RunQueue>>,
+}
+
+pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
+
+impl WorkerSetup {
+    pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, WorkerReady), Error> {
+        let (ready, report) = channel();
+        let name = format!("tidegate-worker-{}", self.index);
+        let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
+        let thread = thread.map_err(Error::Worker)?;
+        match report.recv() {
+            Ok(Ok(ready)) => Ok((thread, ready)),
+            Ok(Err(error)) => Err(Error::Worker(error)),
+            Err(_) => Err(Error::Worker(io::Error::other("a worker thread ended during its setup"))),
+        }
+    }
+
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) -> io::Result<ShutdownReport> {
+        if self.checked.config.pin {
+            pin(self.index);
+        }
+        let connections_max = self.checked.config.connections_max;
+        match self.kind {
+            #[cfg(target_os = "linux")]
+            EngineKind::Uring | EngineKind::Auto => {
+                use crate::driver::uring::UringDriver;
+                let uring = &self.checked.config.uring;
+                let count = listeners.len();
+                let driver = UringDriver::new(uring, connections_max, listeners, self.epoch);
+                self.serve(driver, count, ready)
+            }
+            _ => {
+                let count = listeners.len();
+                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch);
+                self.serve(driver, count, ready)
+            }
+        }
+    }
+
+    fn serve<D: Driver>(
+        self,
+        driver: io::Result<D>,
+        listeners: usize,
+        ready: &Sender<io::Result<WorkerReady>>,
+    ) -> io::Result<ShutdownReport> {
+        let driver = match driver {
+            Ok(driver) => driver,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Ok(ShutdownReport::default());
+            }
+        };
+        let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
+        let worker_shared = WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound);
+        time::enter(&worker_shared);
+        let capabilities = driver.capabilities().clone();
+        let (queues, inline, handler) = match self.handlers(&driver.signal()) {
+            Ok(handlers) => handlers,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Ok(ShutdownReport::default());
+            }
+        };
+        let config = Arc::new(self.checked.config.clone());
+        let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
+        let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler }));
+        worker.run()
+    }
+
+    /// Sets up the queues of this worker's handlers and the executor or thread that runs them.
+    #[expect(clippy::type_complexity, reason = "used once, named by its parts")]
+    fn handlers(
+        &self,
+        signal: &Arc<Signal>,
+    ) -> io::Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>)> {
+        Ok(match self.checked.config.placement {
+            HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
+            HandlerPlacement::Inline => {
+                // A connection's handler and its worker always run on this thread.
+                biased_lock::claim();
+                let queue = RunQueue::new(Arc::clone(signal));
+                let executor = Executor::new(Arc::clone(&queue), Arc::clone(&self.start));
+                (vec![queue], Some(executor), None)
+            }
+            HandlerPlacement::SameCore => {
+                let core = self.checked.config.pin.then_some(self.index);
+                let name = format!("tidegate-handler-{}", self.index);
+                let thread = spawn_handler_thread(&name, core, false, &self.start).map_err(io::Error::other)?;
+                (vec![Arc::clone(&thread.queue)], None, Some(thread))
+            }
+        })
+    }
+}
+
+pub(super) fn spawn_handler_thread(
+    name: &str,
+    core: Option<usize>,
+    wakes_at_once: bool,
+    start: &Arc<Start>,
+) -> Result<HandlerThread, Error> {
+    let (queue_out, queue_in) = channel();
+    let (ended_out, ended) = channel();
+    let start = Arc::clone(start);
+    let body = move || {
+        if let Some(core) = core {
+            pin(core);
+        }
+        let current = thread::current();
+        let queue = RunQueue::new(Signal::new(move || current.unpark()));
+        let executor = Executor::new(Arc::clone(&queue), start);
+        let _ = queue_out.send(queue);
+        executor.run(wakes_at_once);
+        drop(ended_out);
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
+    let queue =
+        queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
+    Ok(HandlerThread { queue, ended })
+}
+
+/// Pins the current thread to a core, modulo the number of cores that the process may use.
+fn pin(index: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(index % cores.len().max(1))
+        && !core_affinity::set_for_current(*core)
+    {
+        log::warn!("cannot pin a thread to core {}", core.id);
+    }
+}

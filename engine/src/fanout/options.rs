@@ -1,0 +1,74 @@
+//! The options of a membership.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+/// Identifies a member for publishers, across all fan-outs it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(u64);
+
+impl MemberId {
+    /// Returns a process-unique id.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The treatment of a member whose outbound queue has no space for a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlowMemberPolicy {
+    /// It misses the message and stays a member.
+    Drop,
+    /// It is removed; its connection stays open.
+    Remove,
+    /// Its connection is reset at once and the queued bytes are dropped. The peer was not reading them in any case.
+    #[default]
+    Abort,
+    /// The message is kept in a backlog until the queue has space. The backlog is bounded by this number of messages
+    /// and by the bytes that may be queued for the member; beyond that the oldest pending message is dropped.
+    DropOldest {
+        /// Maximum messages in the backlog; at least one is kept.
+        backlog_max: usize,
+    },
+    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Publish::key) replaces the pending one
+    /// with the same key: the member gets the newest message of each key.
+    Conflate {
+        /// Maximum messages in the backlog; at least one is kept.
+        backlog_max: usize,
+    },
+    /// It is removed, and these bytes follow the queued ones as its connection's last.
+    Finish(Bytes),
+}
+
+impl SlowMemberPolicy {
+    /// Returns the bound of the backlog, if the policy has one.
+    pub(super) fn backlog_max(&self) -> Option<usize> {
+        match self {
+            Self::DropOldest { backlog_max } | Self::Conflate { backlog_max } => Some(*backlog_max),
+            _ => None,
+        }
+    }
+}
+
+/// The options with which a connection joins a fan-out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinOptions {
+    /// The treatment when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
+    pub slow: SlowMemberPolicy,
+    /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The high
+    /// mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: no further bound.
+    pub queue_bytes_max: usize,
+    /// The number of the message variant it takes, if the message has it
+    /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
+    pub variant: u32,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: usize::MAX, variant: 0 }
+    }
+}

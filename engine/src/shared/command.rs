@@ -1,0 +1,43 @@
+//! Commands from other threads to a worker.
+
+use std::io;
+use std::sync::Arc;
+
+use socket2::SockRef;
+
+use crate::clock::sleep_entry::SleepEntry;
+use crate::error::CloseCause;
+use crate::fanout::Lane;
+use crate::shared::key::ConnKey;
+use crate::shutdown::ShutdownPlan;
+
+/// The way to end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseMode {
+    /// Send the queued bytes, then FIN, drain the peer's input, close.
+    Orderly,
+    /// Drop the queued bytes and reset.
+    Abort(CloseCause),
+}
+
+/// Commands from other threads to a worker.
+pub(crate) enum Command {
+    /// Outbound bytes, or their end, are queued.
+    Flush(ConnKey),
+    /// The inbound buffer has drained to its low mark.
+    Resume(ConnKey),
+    /// A deadline earlier than the armed timer was set.
+    Deadline(ConnKey),
+    Close(ConnKey, CloseMode),
+    /// Run a task on the connection's socket.
+    Socket(ConnKey, SocketTask),
+    Sleep(Arc<SleepEntry>),
+    CancelSleep(Arc<SleepEntry>),
+    /// A resting fan-out has something for members of this worker.
+    FanOut(Arc<Lane>),
+    /// Begin the graceful shutdown.
+    Shutdown(ShutdownPlan),
+}
+
+/// A task to run on a connection's socket, or with the error why it cannot run.
+pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;

@@ -1,0 +1,157 @@
+//! Receive buffers on loan: a ring's buffer that a [`Chunk`](super::chunk::Chunk) holds until it is dropped.
+//!
+//! The pool is the half of a ring's receive buffers that other threads share: the memory, and the queue through which
+//! dropped leases return their buffers. The other half, the table that the kernel reads, belongs to the ring's thread
+//! (`driver::uring::buffers`).
+//!
+//! Invariant: each buffer is in exactly one place: published to the kernel, named by an unprocessed completion, leased,
+//! or in the return queue. The memory outlives the ring's receives and every lease.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::shared::signal::{Signal, SleepFlag};
+use crate::shared::wake_scope;
+
+/// Zeroed pages, mapped for one owner and unmapped when dropped.
+pub(crate) struct Pages {
+    address: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: `Pages` is plain memory; its owner decides which thread may touch which part of it and when.
+unsafe impl Send for Pages {}
+// SAFETY: as above; `Pages` itself gives out nothing but the address.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the range was mapped just now; the advice changes no contents, and its failure is harmless.
+        unsafe { libc::madvise(address, len, libc::MADV_HUGEPAGE) };
+        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { address, len })
+    }
+
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.address.as_ptr()
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new`, and nothing else knows its address once `self` is gone.
+        unsafe { libc::munmap(self.address.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The memory of a ring's buffers, and the return queue of leased ones.
+pub(crate) struct LeasePool {
+    pages: Pages,
+    buffer_bytes: usize,
+    returned: ArrayQueue<u16>,
+    /// The ring has connections that wait for a buffer: the next one returned raises the signal.
+    notify_on_return: SleepFlag,
+    signal: Arc<Signal>,
+}
+
+impl LeasePool {
+    /// Allocates the memory of `count` buffers of `buffer_bytes` each.
+    pub(crate) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            pages: Pages::new(usize::from(count) * buffer_bytes)?,
+            buffer_bytes,
+            returned: ArrayQueue::new(usize::from(count)),
+            notify_on_return: SleepFlag::new(),
+            signal,
+        }))
+    }
+
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    /// Returns the start of a buffer.
+    pub(crate) fn address(&self, buffer: u16) -> *mut u8 {
+        debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len);
+        // SAFETY: buffer numbers are below the count the pages were sized for, so the address stays inside them.
+        unsafe { self.pages.address().add(usize::from(buffer) * self.buffer_bytes) }
+    }
+
+    /// Leases a filled buffer.
+    ///
+    /// # Safety
+    /// The kernel filled `len` bytes of `buffer` and is done with it; no other lease of it exists, and it is not
+    /// published again before it comes out of [`take_returned`](Self::take_returned).
+    pub(crate) unsafe fn lease(self: &Arc<Self>, buffer: u16, len: u32) -> Lease {
+        Lease { pool: Arc::clone(self), buffer, len }
+    }
+
+    /// Takes the next buffer whose lease was dropped.
+    pub(crate) fn take_returned(&self) -> Option<u16> {
+        self.returned.pop()
+    }
+
+    /// Makes the next returned buffer raise the signal. Must be followed by a last look at the return queue.
+    pub(crate) fn notify_on_return(&self) {
+        self.notify_on_return.announce();
+    }
+}
+
+/// A filled receive buffer, uniquely held.
+pub(crate) struct Lease {
+    pool: Arc<LeasePool>,
+    buffer: u16,
+    len: u32,
+}
+
+impl Lease {
+    /// Returns the size of the buffer.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.pool.buffer_bytes
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the kernel filled `len` bytes of this buffer before its completion was reaped, and it is not
+        // published again before `self` is dropped (see `LeasePool::lease`); the pool keeps the memory mapped.
+        unsafe { std::slice::from_raw_parts(self.pool.address(self.buffer), self.len as usize) }
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; a buffer has one lease at a time and this borrows it exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.pool.address(self.buffer), self.len as usize) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let pushed = self.pool.returned.push(self.buffer);
+        debug_assert!(pushed.is_ok(), "the return queue holds every buffer");
+        // Either the worker's last look finds the buffer or this thread sees the flag.
+        if self.pool.notify_on_return.take() {
+            wake_scope::notify(&self.pool.signal);
+        }
+    }
+}

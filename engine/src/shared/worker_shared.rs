@@ -1,0 +1,85 @@
+//! The part of a worker that other threads use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::command::Command;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::signal::Signal;
+use crate::stats::Counters;
+use crate::util::sync::{AtomicBool, Ordering};
+
+/// The part of a worker that other threads use.
+pub(crate) struct WorkerShared {
+    pub(crate) index: usize,
+    pub(crate) mailbox: Mailbox<Command>,
+    pub(crate) clock: Clock,
+    pub(crate) inbound: InboundMarks,
+    pub(crate) outbound: OutboundMarks,
+    pub(crate) counters: Counters,
+    /// The worker has ended: the thread that posts a command answers it.
+    ended: AtomicBool,
+}
+
+impl WorkerShared {
+    /// Creates the shared state. `signal` ends the worker's sleep; `epoch` is the start of its clock.
+    pub(crate) fn new(
+        index: usize,
+        signal: Arc<Signal>,
+        epoch: Instant,
+        inbound: InboundMarks,
+        outbound: OutboundMarks,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            mailbox: Mailbox::new(signal),
+            clock: Clock::new(epoch),
+            inbound,
+            outbound,
+            counters: Counters::default(),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Posts a command into the mailbox at once. Once the worker has ended, answers the commands that can be answered
+    /// without it.
+    pub(crate) fn post_now(&self, command: Command) {
+        self.mailbox.post(command);
+        self.answer_if_ended();
+    }
+
+    /// As [`post_now`](Self::post_now) for each of `commands`, which is left empty.
+    pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
+        self.mailbox.post_all(commands);
+        self.answer_if_ended();
+    }
+
+    fn answer_if_ended(&self) {
+        // The mailbox's lock orders either this after the worker's last look or that look after the command.
+        if self.ended.load(Ordering::Relaxed) {
+            self.answer_all();
+        }
+    }
+
+    /// Marks the worker as ended, after its last look into the mailbox.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.answer_all();
+    }
+
+    /// Answers the commands that no worker will take, so that nothing waits for them.
+    fn answer_all(&self) {
+        let mut commands = Vec::new();
+        self.mailbox.take(&mut commands);
+        for command in commands {
+            match command {
+                Command::Sleep(entry) => entry.fire(),
+                Command::FanOut(lane) => lane.abandon(),
+                Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Backpressure: receiving pauses for a connection whose handler does not keep up.
+//!
+//! The push that reaches the high mark pauses the inbound buffer; the pop that reaches the low mark posts one `Resume`.
+//! In between the peer's TCP window closes.
+
+use super::{Receive, Worker};
+use crate::driver::Driver;
+use crate::shared::key::ConnKey;
+
+impl<D: Driver> Worker<D> {
+    /// Resumes receiving: the handler has read down to the low mark.
+    pub(super) fn resume(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.shared.inbound.lock().is_paused() {
+            // Paused again before this command was taken. Another one follows.
+            return;
+        }
+        self.uncount_pause(key);
+        let Some(conn) = self.conn(key) else { return };
+        conn.received_at = conn.shared.worker.clock.now();
+        let armed = conn.receive != Receive::Paused;
+        // During the cancellation of the old receive, its end arms the new one.
+        if !armed {
+            self.arm_receive(key);
+        }
+    }
+
+    pub(super) fn uncount_pause(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key)
+            && std::mem::take(&mut conn.counted_paused)
+        {
+            self.worker_shared.counters.paused.sub(1);
+        }
+    }
+}
