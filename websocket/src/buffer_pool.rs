@@ -5,9 +5,11 @@
 //! comes back to it from wherever the message is dropped.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+
+use crate::sync::lock;
 
 /// Smaller messages are left to the allocator, which has such memory at hand.
 const SPARE_BYTES_MIN: usize = 64 * 1024;
@@ -28,10 +30,34 @@ pub(crate) fn take(total_bytes: usize) -> Option<Vec<u8>> {
         return None;
     }
     let kept = KEPT.try_with(|kept| kept.borrow().clone()).ok()??;
-    let mut buffers = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut buffers = lock(&kept.0);
     let fits = |buffer: &Vec<u8>| (total_bytes..=2 * total_bytes).contains(&buffer.capacity());
     let index = buffers.iter().rposition(fits)?;
     Some(buffers.remove(index))
+}
+
+/// Makes room for `arriving_bytes` more: doubles, so that copying stays linear, but goes no further than the end of
+/// the message where that is known, so that a message ends in a buffer of its own size.
+pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
+    let needed = buffer.len().saturating_add(arriving_bytes);
+    if needed <= buffer.capacity() {
+        return;
+    }
+    if let (0, Some(expected)) = (buffer.len(), expected_bytes)
+        && let Some(pooled) = usize::try_from(expected).ok().and_then(|more| take(needed.saturating_add(more)))
+    {
+        *buffer = pooled;
+        return;
+    }
+    let doubled = needed.saturating_mul(2);
+    let target = match expected_bytes {
+        Some(expected) => {
+            let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+            doubled.min(needed.saturating_add(expected))
+        }
+        None => doubled,
+    };
+    buffer.reserve_exact(target - buffer.len());
 }
 
 /// The message that was gathered in `buffer`; the memory is kept once that is dropped, if it is worth it.
@@ -62,7 +88,7 @@ impl Drop for Returning {
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let mut buffers = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = lock(&self.home.0);
         buffers.push(buffer);
         // What has not been used for the longest goes first.
         while buffers.iter().map(Vec::capacity).sum::<usize>() > KEPT_BYTES_MAX {

@@ -8,8 +8,8 @@ use tidegate_engine::time::GRANULARITY;
 use crate::conn::compressor::Compression;
 use crate::conn::context::ConnContext;
 use crate::conn::control_handlers::ControlHandlers;
-use crate::frame::ReservedBits;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
+use crate::opcode::ReservedBits;
 
 /// How the connections of an [`upgrade`](crate::serve::upgrade) are served. One copy is shared by all of them.
 ///

@@ -42,6 +42,7 @@
 
 mod buffer_pool;
 pub mod close;
+mod close_code;
 mod config;
 mod conn;
 mod deflate;
@@ -52,13 +53,16 @@ pub mod handshake;
 pub mod hub;
 pub mod limits;
 pub mod message;
+mod opcode;
 pub mod protocol;
 pub mod protocol_error;
+mod role;
 mod serve;
+mod sync;
 pub mod utf8;
 
-pub use close::closing_handshake::{Closing, ClosingState, Transport};
-pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
+pub use close::{CloseFrame, ClosePayload, Closing, ClosingState, Transport};
+pub use close_code::{CloseCode, CloseCodeClass};
 pub use config::{KeepaliveConfig, WebSocketConfig};
 pub use conn::closed::Closed;
 pub use conn::compressor::CompressionStatus;
@@ -78,14 +82,15 @@ pub use ext::text_routes::{IntoTextResponse, InvalidBody, RouteError, TextReques
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use frame::mask::{MaskingKey, apply_mask};
 pub use frame::{
-    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
-    Role, encode_close,
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Piece, encode_close,
 };
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
+pub use opcode::{Opcode, ReservedBits};
 pub use protocol::event::{ControlPayload, Event, Progress};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use protocol_error::{ProtocolError, UsageError};
+pub use role::Role;
 pub use serve::hooks::{Disconnected, Refusal};
 pub use serve::upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

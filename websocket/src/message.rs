@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::frame::Opcode;
+use crate::opcode::Opcode;
 use crate::utf8::Text;
 
 /// A whole message, owned and cheap to clone.

@@ -6,9 +6,9 @@
 
 use thiserror::Error;
 
-use crate::close::CloseCode;
-use crate::frame::{Opcode, ReservedBits};
+use crate::close_code::CloseCode;
 use crate::limits::{CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX};
+use crate::opcode::{Opcode, ReservedBits};
 
 /// The peer broke the protocol. The connection is to be *failed* (RFC 6455 section 7.1.7): answer with a close frame
 /// of [`close_code`](Self::close_code), send nothing more, read nothing more into messages.

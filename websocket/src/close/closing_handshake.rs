@@ -19,8 +19,8 @@
 //! the owner tells it what happened and asks what to do. Every transition is in this file. Unread input is drained
 //! before a socket is closed, else the kernel answers it with RST and the peer loses our close frame.
 
-use crate::frame::Role;
 use crate::protocol_error::UsageError;
+use crate::role::Role;
 
 /// Where the closing handshake stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::conn::context::lock;
+use crate::sync::lock;
 
 /// Completes when its connection has ended: for tasks and threads that help one connection. Cloneable, usable from any
 /// thread; every clone completes.

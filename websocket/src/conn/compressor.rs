@@ -10,14 +10,15 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use crate::conn::context::lock;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::{
     CompressionLevel, DeflateConfig, DeflateParams, DeflatedVariant, Deflater, MessageDeflater, SLICE_BYTES,
 };
-use crate::frame::{Frame, Role};
+use crate::frame::Frame;
 use crate::message::{MessageKind, MessageRef};
+use crate::role::Role;
+use crate::sync::lock;
 
 /// Larger messages are compressed by those alone who can wait: whoever must have them queued at once sends them as they
 /// are. At the usual levels it is some milliseconds.

@@ -6,16 +6,18 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tidegate_engine::Address;
 use tidegate_http::RequestHead;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::config::WebSocketConfig;
 use crate::conn::closed::ClosedSource;
 use crate::conn::extensions::Extensions;
 use crate::serve::hooks::{Disconnected, Hooks};
+use crate::sync::lock;
 
 /// The context of one connection.
 #[derive(Default)]
@@ -90,9 +92,4 @@ pub(crate) fn context_of(config: &mut Arc<WebSocketConfig>) -> &ConnContext {
         *config = with_context(config, Arc::default());
     }
     config.context.as_ref().expect("they were made above")
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change under these locks is one step: a panic leaves no half of one.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

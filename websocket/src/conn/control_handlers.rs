@@ -9,8 +9,8 @@ use crate::config::WebSocketConfig;
 use crate::conn::WebSocket;
 use crate::conn::sender::Sender;
 use crate::error::Error;
-use crate::frame::{Opcode, ReservedBits};
 use crate::message::Message;
+use crate::opcode::{Opcode, ReservedBits};
 
 type OnPayload = dyn Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync;
 type OnClose = dyn Fn(&Sender, Option<&CloseFrame>) -> Result<(), Error> + Send + Sync;

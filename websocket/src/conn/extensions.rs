@@ -3,7 +3,9 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
 
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
@@ -40,29 +42,24 @@ impl Extensions {
 
     /// The same for a value that is shared already.
     pub fn insert_shared<T: Any + Send + Sync>(&self, value: Arc<T>) -> Option<Arc<T>> {
-        self.lock().insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
+        lock(&self.values).insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
     }
 
     /// The value of this type.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = self.lock().get(&TypeId::of::<T>()).map(Arc::clone);
+        let value = lock(&self.values).get(&TypeId::of::<T>()).map(Arc::clone);
         value.and_then(|value| value.downcast().ok())
     }
 
     /// Takes the value of this type out.
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.lock().remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Values> {
-        // Every change is one step: a panic leaves no half of one.
-        self.values.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.values).remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
     }
 }
 
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extensions").field("values", &self.lock().len()).finish()
+        f.debug_struct("Extensions").field("values", &lock(&self.values).len()).finish()
     }
 }
 

@@ -7,9 +7,10 @@ use tidegate_engine::{ByteSender, COPY_BYTES_MAX, SendError};
 
 use crate::close::CloseFrame;
 use crate::error::Error;
-use crate::frame::{Frame, ReservedBits, encode_close};
+use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
+use crate::opcode::ReservedBits;
 
 /// Bytes of the longest control frame that a server sends, and more.
 const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX;

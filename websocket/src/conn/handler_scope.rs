@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::close::CloseCode;
+use crate::close_code::CloseCode;
 use crate::conn::session::Session;
 
 type Sessions = Vec<Box<Session>>;

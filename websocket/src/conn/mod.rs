@@ -29,7 +29,8 @@ use std::time::Instant;
 use tidegate_engine::{Address, Connection};
 use tidegate_http::RequestHead;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::config::WebSocketConfig;
 use crate::conn::closed::Closed;
 use crate::conn::compressor::{Compression, CompressionStatus};

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::conn::context::lock;
 use crate::deflate::DeflatedVariant;
-use crate::frame::{Frame, Opcode};
+use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
+use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
+use crate::sync::lock;
 use crate::utf8::Text;
 
 /// The frame of each variant that was asked for; `None` where the message is no smaller in it.

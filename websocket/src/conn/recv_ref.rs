@@ -8,8 +8,9 @@ use tidegate_engine::COPY_BYTES_MAX;
 
 use crate::conn::session::Session;
 use crate::error::Error;
-use crate::frame::{FrameHeader, ReservedBits};
+use crate::frame::FrameHeader;
 use crate::message::{Kept, Message};
+use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use crate::conn::WebSocket;
 use crate::conn::session::{MessagePiece, PiecePayload, Session};
 use crate::error::Error;
-use crate::frame::ReservedBits;
 use crate::message::{MessageKind, PayloadRef};
+use crate::opcode::ReservedBits;
 use crate::protocol_error::ProtocolError;
 use crate::utf8::{character_len, cut_character_start};
 

@@ -5,13 +5,15 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
 use crate::conn::WebSocket;
 use crate::conn::sender::Sender;
 use crate::error::Error;
-use crate::frame::{Frame, Opcode};
+use crate::frame::Frame;
 use crate::message::Message;
+use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
 
 impl Sender {

@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::WebSocket;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tidegate_engine::SendError;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
 use crate::conn::frame_queue::FrameQueue;

@@ -3,7 +3,7 @@
 use super::DeflateParams;
 use super::inflater::{INFLATER_BYTES, Inflater};
 use super::pool;
-use crate::frame::Role;
+use crate::role::Role;
 
 /// A connection's inflating, once compression was negotiated.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::mem;
 use super::deflater::Deflater;
 use super::pool;
 use super::{CompressionLevel, DeflateConfig, DeflateParams, WindowBits};
-use crate::frame::Role;
+use crate::role::Role;
 
 /// Compresses the messages of one connection, as was agreed on (RFC 7692 section 7.2.1). What
 /// [`Protocol`](crate::Protocol) is for receiving.

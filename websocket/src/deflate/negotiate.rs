@@ -8,9 +8,9 @@ use http::HeaderValue;
 use super::deflater::deflater_bytes;
 use super::inflater::INFLATER_BYTES;
 use super::{DeflateConfig, WindowBits};
-use crate::frame::Role;
 use crate::handshake::extension::{self, Extension};
 use crate::handshake::{UpgradeRequestError, UpgradeResponseError};
+use crate::role::Role;
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";

@@ -7,7 +7,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tidegate_engine::{CloseCause, SendError};
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
 use crate::conn::frame_queue::FrameQueue;

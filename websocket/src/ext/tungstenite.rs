@@ -3,7 +3,8 @@
 use tungstenite::Utf8Bytes;
 use tungstenite::protocol::CloseFrame as TheirCloseFrame;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::message::Message;
 use crate::protocol_error::UsageError;
 use crate::utf8::Text;

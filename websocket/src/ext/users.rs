@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::WebSocket;
-use crate::conn::context::lock;
 use crate::conn::extensions::Extensions;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::protocol_error::UsageError;
+use crate::sync::lock;
 
 /// Names one registered WebSocket; no other of the process has had it or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,7 +113,7 @@ impl Users {
     pub fn register(&self, user: u64, ws: &mut WebSocket) -> UserRegistration {
         let connection =
             UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), extensions: ws.extensions() };
-        let mut register = self.lock();
+        let mut register = lock(&self.register);
         register.by_user.insert((user, connection.id));
         register.connections.insert(connection.id, connection.clone());
         drop(register);
@@ -121,23 +122,23 @@ impl Users {
 
     /// The connections of a user, in the order of their registering.
     pub fn connections_of(&self, user: u64) -> Vec<UserConnection> {
-        self.lock().of_user(user).cloned().collect()
+        lock(&self.register).of_user(user).cloned().collect()
     }
 
     /// All connections, in no order.
     pub fn connections(&self) -> Vec<UserConnection> {
-        self.lock().connections.values().cloned().collect()
+        lock(&self.register).connections.values().cloned().collect()
     }
 
     /// The connection of this id, while it is registered.
     pub fn connection(&self, id: ConnectionId) -> Option<UserConnection> {
-        self.lock().connections.get(&id).cloned()
+        lock(&self.register).connections.get(&id).cloned()
     }
 
     /// The users who have a connection and how many each, in the order of their numbers. Looks at all connections.
     pub fn users(&self) -> BTreeMap<u64, usize> {
         let mut users = BTreeMap::new();
-        for (user, _) in &self.lock().by_user {
+        for (user, _) in &lock(&self.register).by_user {
             *users.entry(*user).or_default() += 1;
         }
         users
@@ -145,12 +146,12 @@ impl Users {
 
     /// Whether the user has a connection.
     pub fn is_online(&self, user: u64) -> bool {
-        self.lock().of_user(user).next().is_some()
+        lock(&self.register).of_user(user).next().is_some()
     }
 
     /// Connections now.
     pub fn len(&self) -> usize {
-        self.lock().connections.len()
+        lock(&self.register).connections.len()
     }
 
     /// Whether nobody is registered.
@@ -194,10 +195,6 @@ impl Users {
     pub fn abort(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id);
         connection.inspect(|connection| connection.sender.abort()).is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Register> {
-        lock(&self.register)
     }
 }
 
@@ -261,7 +258,7 @@ impl UserRegistration {
 impl Drop for UserRegistration {
     fn drop(&mut self) {
         let UserConnection { id, user, .. } = self.connection;
-        let mut register = self.users.lock();
+        let mut register = lock(&self.users.register);
         register.by_user.remove(&(user, id));
         let removed = register.connections.remove(&id);
         drop(register);

@@ -174,7 +174,9 @@ fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Frame, Opcode, Role};
+    use crate::frame::Frame;
+    use crate::opcode::Opcode;
+    use crate::role::Role;
 
     fn decoded(decoder: &mut FrameDecoder, input: &mut [u8]) -> Decoded {
         decoder.decode(input).unwrap()

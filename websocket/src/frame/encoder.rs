@@ -3,11 +3,12 @@
 //! A [`Frame`] that exists may be sent: control frames were checked when they were made. A client passes a fresh
 //! masking key for each frame, a server none.
 
-use super::{FrameHeader, HeaderBytes, Opcode, ReservedBits};
+use super::{FrameHeader, HeaderBytes};
 use crate::close::CloseFrame;
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageKind};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::UsageError;
 
 /// A frame to send, over a borrowed payload.
@@ -212,7 +213,7 @@ impl MessageEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::close::CloseCode;
+    use crate::close_code::CloseCode;
 
     #[test]
     fn control_frames_are_checked_when_made() {

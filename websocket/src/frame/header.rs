@@ -14,10 +14,12 @@
 
 use std::ops::Deref;
 
-use super::{FrameRules, Opcode, ReservedBits, Role};
+use super::FrameRules;
 use crate::frame::mask::MaskingKey;
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 
 const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;

@@ -13,7 +13,7 @@ mod variants;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
 
@@ -27,6 +27,7 @@ use variants::Variants;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::error::Error;
+use crate::sync::lock;
 
 /// What a hub can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,7 +179,7 @@ impl<T> Hub<T> {
         mut filter: impl FnMut(&T) -> bool,
     ) -> Broadcast {
         // The application's code runs without the lock: it may use the hub.
-        let members: Vec<_> = self.register_lock().iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
+        let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
         let publish = self.publish_of(message).only(chosen);
         Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
@@ -235,11 +236,6 @@ impl<T> Hub<T> {
     /// A message as the members take it.
     fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
         self.shared.variants.publish(&message.into())
-    }
-
-    fn register_lock(&self) -> MutexGuard<'_, HashMap<MemberId, Arc<T>>> {
-        // Every change is one step: a panic leaves no half of one.
-        self.shared.register.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Broadcast, Hub, HubError, MemberConfig};
 use crate::conn::compressor::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
+use crate::sync::lock;
 
 /// A WebSocket's part in a [`Hub`]. Dropping it unregisters: also when a handler's future is dropped or panics.
 #[must_use = "dropping it unregisters"]
@@ -28,7 +29,7 @@ impl<T> Registration<T> {
         let id = MemberId::next();
         let mut options = config.join_options(&hub.shared.config);
         options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
-        hub.register_lock().insert(id, Arc::clone(&data));
+        lock(&hub.shared.register).insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
         Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
     }
@@ -86,7 +87,7 @@ impl<T> Registration<T> {
 impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         self.rooms.leave_all(&self.hub.shared.rooms);
-        self.hub.register_lock().remove(&self.id);
+        lock(&self.hub.shared.register).remove(&self.id);
         self.hub.shared.variants.leave(self.options.variant);
     }
 }

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget};
+
+use crate::sync::lock;
 
 /// The rooms of a hub, by name.
 pub(super) struct Rooms {
@@ -28,20 +30,20 @@ impl Rooms {
 
     /// The members of a room; nobody if there is none of this name.
     pub(super) fn find(&self, name: &str) -> FanOut {
-        let found = self.lock().get(name).map(|room| room.members.clone());
+        let found = lock(&self.by_name).get(name).map(|room| room.members.clone());
         found.unwrap_or_else(|| FanOut::new(self.budget.clone()))
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        self.lock().keys().cloned().collect()
+        lock(&self.by_name).keys().cloned().collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        lock(&self.by_name).len()
     }
 
     fn enter(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
-        let mut rooms = self.lock();
+        let mut rooms = lock(&self.by_name);
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         let room = rooms
             .entry(Arc::clone(&name))
@@ -52,7 +54,7 @@ impl Rooms {
     }
 
     fn leave(&self, name: &str, membership: Membership) {
-        let mut rooms = self.lock();
+        let mut rooms = lock(&self.by_name);
         drop(membership);
         if let Some(room) = rooms.get_mut(name) {
             room.inside -= 1;
@@ -60,11 +62,6 @@ impl Rooms {
                 rooms.remove(name);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Room>> {
-        // Every change is one step: a panic leaves no half of one.
-        self.by_name.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -81,7 +78,7 @@ impl Entered {
         rooms_max: usize,
         join: impl FnOnce() -> (ByteSender, MemberId, JoinOptions),
     ) -> Option<bool> {
-        let mut entered = self.lock();
+        let mut entered = lock(&self.0);
         if entered.get(name).is_some_and(Membership::is_member) {
             return Some(false);
         }
@@ -100,7 +97,7 @@ impl Entered {
 
     /// Leaves a room; false if the member was not in it.
     pub(super) fn leave(&self, rooms: &Rooms, name: &str) -> bool {
-        let left = self.lock().remove_entry(name);
+        let left = lock(&self.0).remove_entry(name);
         left.is_some_and(|(name, membership)| {
             let was_member = membership.is_member();
             rooms.leave(&name, membership);
@@ -109,19 +106,15 @@ impl Entered {
     }
 
     pub(super) fn leave_all(&self, rooms: &Rooms) {
-        let all = std::mem::take(&mut *self.lock());
+        let all = std::mem::take(&mut *lock(&self.0));
         for (name, membership) in all {
             rooms.leave(&name, membership);
         }
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        let entered = self.lock();
+        let entered = lock(&self.0);
         entered.iter().filter(|(_, membership)| membership.is_member()).map(|(name, _)| Arc::clone(name)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Membership>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

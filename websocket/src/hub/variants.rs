@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_engine::Publish;
 
-use crate::conn::context::lock;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedVariant;
+use crate::sync::lock;
 
 /// The number of members that take a message as it is.
 pub(super) const PLAIN: u32 = 0;

@@ -38,7 +38,7 @@ impl Assembler {
         match self {
             Self::Text(text) => text.push(piece, expected_bytes).map_err(|_| ProtocolError::InvalidUtf8),
             Self::Binary(bytes) => {
-                reserve_for_arrival(bytes, piece.len(), expected_bytes);
+                buffer_pool::reserve_for_arrival(bytes, piece.len(), expected_bytes);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
@@ -94,31 +94,6 @@ impl CutPayload {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-}
-
-/// Makes room for `arriving_bytes` more: doubles, so that copying stays linear, but goes no further than the end of
-/// the message where that is known, so that a message ends in a buffer of its own size.
-pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
-    let needed = buffer.len().saturating_add(arriving_bytes);
-    if needed <= buffer.capacity() {
-        return;
-    }
-    if let (0, Some(expected)) = (buffer.len(), expected_bytes)
-        && let Some(kept) =
-            usize::try_from(expected).ok().and_then(|more| buffer_pool::take(needed.saturating_add(more)))
-    {
-        *buffer = kept;
-        return;
-    }
-    let doubled = needed.saturating_mul(2);
-    let target = match expected_bytes {
-        Some(expected) => {
-            let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-            doubled.min(needed.saturating_add(expected))
-        }
-        None => doubled,
-    };
-    buffer.reserve_exact(target - buffer.len());
 }
 
 #[cfg(test)]

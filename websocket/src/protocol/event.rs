@@ -8,8 +8,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::close::CloseFrame;
-use crate::frame::{Opcode, ReservedBits};
 use crate::message::{Message, MessageKind};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::Text;
 

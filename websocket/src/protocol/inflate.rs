@@ -11,11 +11,12 @@ use super::{Incoming, Protocol};
 use crate::deflate::DeflateParams;
 use crate::deflate::inflater::Inflater;
 use crate::deflate::inflation::Inflation;
-use crate::frame::{ReservedBits, Role};
 use crate::message::MessageKind;
+use crate::opcode::ReservedBits;
 use crate::protocol::assembler::CutPayload;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 
 /// Bytes of compressed input that are taken in one step: at a thousand bytes made of each, the most there can be, that is
 /// about a megabyte of payload.

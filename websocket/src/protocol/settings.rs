@@ -48,12 +48,13 @@ impl Protocol {
 
 #[cfg(test)]
 mod tests {
+    use crate::frame::Frame;
     use crate::frame::mask::MaskingKey;
-    use crate::frame::{Frame, Role};
     use crate::message::Message;
     use crate::protocol::event::Event;
     use crate::protocol::{Delivery, Protocol, ProtocolConfig};
     use crate::protocol_error::ProtocolError;
+    use crate::role::Role;
 
     const KEY: Option<MaskingKey> = Some(MaskingKey::new([1, 2, 3, 4]));
 

@@ -14,7 +14,8 @@ use tidegate_engine::Address;
 use tidegate_engine::time::Timer;
 use tidegate_http::{IntoResponse, RequestHead, Response};
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::WebSocket;
 use crate::conn::context::ConnContext;
 use crate::conn::extensions::Extensions;

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use tidegate_engine::Connection;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::config::WebSocketConfig;
 use crate::conn::WebSocket;
 use crate::conn::context::ConnContext;

@@ -7,12 +7,13 @@ use tidegate_engine::SendError;
 
 use super::Session;
 use crate::close::CloseFrame;
-use crate::close::closing_handshake::Transport;
+use crate::close::Transport;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
 use crate::error::Error;
-use crate::frame::{Frame, ReservedBits};
+use crate::frame::Frame;
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
+use crate::opcode::ReservedBits;
 use crate::protocol::event::{ControlPayload, Event};
 
 impl Session {

@@ -12,8 +12,9 @@ use tidegate_engine::time::{Sleep, Timer};
 use tidegate_engine::{Connection, SendError};
 
 use super::Session;
-use crate::close::closing_handshake::Transport;
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close::Transport;
+use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
 use crate::error::Error;
 use crate::frame::Frame;

@@ -19,20 +19,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 
-use crate::close::closing_handshake::{Closing, Transport};
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close::{Closing, Transport};
+use crate::close_code::CloseCode;
 use crate::config::WebSocketConfig;
 use crate::conn::closed::Closed;
 use crate::conn::compressor::Compression;
 use crate::conn::context::{ConnContext, context_of};
 use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
-use crate::frame::{ReservedBits, Role};
 use crate::message::{Kept, Message, MessageKind};
+use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 use crate::protocol::{Protocol, ProtocolConfig};
 use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 use crate::utf8::Text;
 
 use keepalive::Keepalive;
