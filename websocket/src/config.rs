@@ -1,17 +1,13 @@
 //! The settings of WebSocket connections.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_engine::time::GRANULARITY;
 
-use crate::conn::compressor::Compression;
-use crate::conn::context::ConnContext;
-use crate::conn::control_handlers::ControlHandlers;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::opcode::ReservedBits;
 
-/// How the connections of an [`upgrade`](crate::serve::upgrade) are served. One copy is shared by all of them.
+/// The settings of the connections of an [`upgrade`](crate::upgrade()).
 ///
 /// ```
 /// let mut config = tidegate_websocket::WebSocketConfig::default();
@@ -33,26 +29,12 @@ pub struct WebSocketConfig {
     pub write_timeout: Option<Duration>,
     /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
     pub close_timeout: Duration,
-    /// The subprotocol that was agreed on; the connections that have agreed on it share a copy.
-    pub(crate) subprotocol: Option<Arc<str>>,
     /// Pings of our own accord, to tell a silent peer from a lost one and to keep what is between awake. Default: none.
     pub keepalive: Option<KeepaliveConfig>,
     /// Reserved bits that the peer may set on the first frames of messages, because the application knows what they mean:
     /// [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) then tells which a message had. Others are answered
     /// with 1002 (RFC 6455 section 5.2). Default: none.
     pub reserved_bits: ReservedBits,
-    pub(crate) control: ControlHandlers,
-    /// What one connection has of its own; then this copy is that connection's alone.
-    pub(crate) context: Option<Arc<ConnContext>>,
-    /// The same holds for what was agreed on about compression.
-    pub(crate) compression: Option<Arc<Compression>>,
-}
-
-impl WebSocketConfig {
-    /// A copy for one connection that compresses.
-    pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
-        Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
-    }
 }
 
 impl Default for WebSocketConfig {
@@ -62,12 +44,8 @@ impl Default for WebSocketConfig {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
-            subprotocol: None,
             keepalive: None,
             reserved_bits: ReservedBits::NONE,
-            control: ControlHandlers::default(),
-            context: None,
-            compression: None,
         }
     }
 }

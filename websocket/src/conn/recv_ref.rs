@@ -1,6 +1,8 @@
 //! Lending received messages: left in the buffer they were received in where they lie whole in one chunk, else kept until
 //! the next read.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,10 +11,63 @@ use tidegate_engine::COPY_BYTES_MAX;
 use crate::conn::session::Session;
 use crate::error::Error;
 use crate::frame::FrameHeader;
-use crate::message::{Kept, Message};
+use crate::message::{Kept, Message, MessageKind, MessageRef};
 use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
+use crate::protocol_error::ProtocolError;
+use crate::utf8::check_utf8;
+
+/// The future of [`WebSocket::recv_ref`](crate::WebSocket::recv_ref).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvRef<'a> {
+    /// Taken by the read that completes: the message borrows from it.
+    pub(crate) session: Option<&'a mut Session>,
+}
+
+impl<'a> Future for RecvRef<'a> {
+    type Output = Result<Option<MessageRef<'a>>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
+        // Either way comes back in registers: a lent message that is returned through memory is waited for when it is used.
+        let plain = match ready!(session.poll_plain(cx)) {
+            Some(plain) => Some(plain),
+            None => match ready!(session.poll_lent(cx))? {
+                Borrowed::InPlace(plain) => Some(plain),
+                Borrowed::Assembled => None,
+                Borrowed::Nothing => return Poll::Ready(Ok(None)),
+            },
+        };
+        let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        let plain = match plain {
+            Some(plain) => match session.share(plain) {
+                None => Some(plain),
+                Some(shared) => shared.map(|()| None)?,
+            },
+            None => None,
+        };
+        let Some(plain) = plain else { return Poll::Ready(Ok(session.lent().map(MessageRef::kept))) };
+        Poll::Ready(match plain.kind() {
+            MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(plain)))),
+            MessageKind::Text => lend_text(session, plain),
+        })
+    }
+}
+
+/// Lends the text if it is that. Looked at before it is lent, because a session that lends cannot be told to fail.
+#[inline]
+fn lend_text(session: &mut Session, plain: ShortFrame) -> Result<Option<MessageRef<'_>>, Error> {
+    if check_utf8(session.payload(plain)).is_err() {
+        return Err(session.refuse_text());
+    }
+    match simdutf8::basic::from_utf8(session.payload(plain)) {
+        Ok(text) => Ok(Some(MessageRef::text(text))),
+        Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
+    }
+}
 
 /// A message to lend.
 pub(crate) enum Borrowed {

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use crate::conn::WebSocket;
 use crate::conn::session::{MessagePiece, PiecePayload, Session};
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{MessageKind, PayloadRef};
 use crate::opcode::ReservedBits;

@@ -1,15 +1,14 @@
-//! Sends that wait no longer than until a deadline, and the timeouts of one connection.
+//! Sends that wait for space no longer than until a deadline, and control frames of any opcode.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::config::KeepaliveConfig;
-use crate::conn::WebSocket;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::Message;
@@ -92,40 +91,5 @@ impl WebSocket {
     /// As there.
     pub async fn send_control(&mut self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         self.sender().send_control(opcode, payload, deadline).await
-    }
-
-    /// Bytes queued for the peer and not yet in the kernel's hands.
-    pub fn queued_bytes(&self) -> usize {
-        self.session().connection.sender().outbound_bytes()
-    }
-
-    /// The limit of [`WebSocketConfig::message_bytes_max`](crate::WebSocketConfig::message_bytes_max) in force.
-    pub fn message_bytes_max(&self) -> u64 {
-        self.session().protocol.message_bytes_max()
-    }
-
-    /// Changes [`WebSocketConfig::idle_timeout`](crate::WebSocketConfig::idle_timeout) for this connection, counted from
-    /// now; it stands in place of a read deadline. Gives the connection a copy of its configuration, some hundred bytes.
-    ///
-    /// Ignored once a close frame has been sent.
-    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
-        self.session_mut().set_idle_timeout(timeout);
-    }
-
-    /// Changes [`WebSocketConfig::write_timeout`](crate::WebSocketConfig::write_timeout) for this connection.
-    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.session().connection.set_write_timeout(timeout);
-    }
-
-    /// Begins to ping, or ends it, whatever [`WebSocketConfig::keepalive`](crate::WebSocketConfig::keepalive) says.
-    /// Costs about 400 bytes while it lasts.
-    pub fn set_keepalive(&mut self, keepalive: Option<KeepaliveConfig>) {
-        self.session_mut().set_keepalive(keepalive);
-    }
-
-    /// How long the last answered ping of the [keepalive](crate::WebSocketConfig::keepalive) took, with what our own
-    /// reader took to find the pong; `None` before the first.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.session().rtt()
     }
 }

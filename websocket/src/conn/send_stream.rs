@@ -8,9 +8,9 @@ use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::WebSocket;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::frame::MessageEncoder;
 use crate::limits::FRAME_HEADER_BYTES_MAX;

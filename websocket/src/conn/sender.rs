@@ -1,6 +1,6 @@
 //! The sending half: messages and control frames into the connection's outbound queue, from any thread.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,6 @@ use tidegate_engine::SendError;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
@@ -18,6 +17,7 @@ use crate::conn::send_deflated::{DeflatedSend, Payload};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
+use crate::opcode::ReservedBits;
 
 /// Sends on one WebSocket: cloneable, usable from any thread.
 ///
@@ -124,6 +124,19 @@ impl Sender {
         }
     }
 
+    /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer agreed
+    /// to (RFC 6455 section 5.2). Any other peer answers with 1002.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_with_bits(&self, message: impl Into<Message>, bits: ReservedBits) -> Result<(), Error> {
+        let (frame_queue, message) = (self.frame_queue(), message.into());
+        poll_fn(|cx| {
+            frame_queue.poll_queue(cx, message.len(), |frame_queue| frame_queue.try_queue_with_bits(&message, bits))
+        })
+        .await
+    }
+
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
     ///
     /// # Errors
@@ -187,12 +200,6 @@ impl Sender {
 
     pub(crate) fn frame_queue(&self) -> FrameQueue<'_> {
         FrameQueue(&self.bytes)
-    }
-}
-
-impl From<&WebSocket> for Sender {
-    fn from(ws: &WebSocket) -> Self {
-        ws.sender()
     }
 }
 

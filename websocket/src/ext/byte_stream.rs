@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tidegate_engine::block_on;
 
-use crate::conn::WebSocket;
 use crate::conn::session::{MessagePiece, PiecePayload, Session};
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 
 /// The payloads of all messages to come, one after the other, each followed by a terminator; see [`WebSocket::joined`].

@@ -9,10 +9,10 @@ use tidegate_engine::{CloseCause, SendError};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::WebSocket;
 use crate::conn::compressor::Compression;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 

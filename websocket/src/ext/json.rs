@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 
-use crate::conn::WebSocket;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 

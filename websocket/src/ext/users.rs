@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::WebSocket;
 use crate::conn::extensions::Extensions;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::protocol_error::UsageError;
 use crate::sync::lock;
 

@@ -9,28 +9,28 @@ use tidegate_engine::Connection;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::config::WebSocketConfig;
-use crate::conn::WebSocket;
+use crate::conn::attachments::Attachments;
 use crate::conn::context::ConnContext;
 use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::Session;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::serve::hooks::Hooks;
 
 /// Starts the handler on one WebSocket.
-pub(crate) fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> WebSocketTask<Fut>
+pub(crate) fn serve<F, Fut>(connection: Connection, context: Arc<ConnContext>, handler: &F) -> WebSocketTask<Fut>
 where
     F: Fn(WebSocket) -> Fut,
 {
     // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
-    WebSocketTask::Running { handler: handler(WebSocket::new(connection, config)) }
+    WebSocketTask::Running { handler: handler(WebSocket::with_context(connection, context)) }
 }
 
-/// The same with what happens before and after it. `config` is this connection's own.
+/// Starts the handler with the hooks before and after it. `context` is this connection's own.
 pub(crate) async fn serve_hooked<F, Fut>(
     connection: Connection,
-    config: Arc<WebSocketConfig>,
     context: Arc<ConnContext>,
+    attachments: Arc<Attachments>,
     handler: Arc<F>,
     hooks: Arc<Hooks>,
 ) where
@@ -38,8 +38,8 @@ pub(crate) async fn serve_hooked<F, Fut>(
     Fut: Future<Output = Result<(), Error>>,
 {
     // Dropped last, so that the end is told after everything of the handler is gone.
-    let attendant = Attendant(context);
-    let mut ws = WebSocket::new(connection, config);
+    let attendant = Attendant(attachments);
+    let mut ws = WebSocket::with_context(connection, context);
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
     {
@@ -49,12 +49,15 @@ pub(crate) async fn serve_hooked<F, Fut>(
         }
         return;
     }
-    attendant.0.connect(ws.peer_addr(), hooks);
+    if let Some(disconnect) = &hooks.disconnect {
+        attendant.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
+    }
+    drop(hooks);
     WebSocketTask::Running { handler: handler(ws) }.await;
 }
 
-/// The task's part in a connection's context: notes how the task ended.
-struct Attendant(Arc<ConnContext>);
+/// The task's share of a connection's attachments: notes a panic of the task.
+struct Attendant(Arc<Attachments>);
 
 impl Drop for Attendant {
     fn drop(&mut self) {

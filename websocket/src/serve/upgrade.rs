@@ -1,4 +1,4 @@
-//! The opening handshake as an HTTP handler: checks the request, answers 101, and runs the WebSocket handler.
+//! The HTTP handler that upgrades requests to WebSockets, and its settings.
 
 use std::any::Any;
 use std::fmt;
@@ -6,26 +6,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response};
 
 use crate::config::WebSocketConfig;
-use crate::conn::WebSocket;
-use crate::conn::compressor::Compression;
-use crate::conn::context::{ConnContext, with_context};
+use crate::conn::context::ConnContext;
+use crate::conn::control_handlers::ControlHandlers;
+use crate::conn::disconnected::Disconnected;
+use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
 use crate::error::Error;
-use crate::handshake::{
-    AcceptKey, Offer, OriginAllowList, OriginError, Scheme, UpgradeRequestError, check_same_origin,
-    is_websocket_request,
-};
-use crate::serve::hooks::{Authorized, Disconnected, Hooks, Refusal, authorize_in_time};
-use crate::serve::task::{serve, serve_hooked};
+use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
+use crate::serve::hooks::{Authorized, Hooks};
+use crate::serve::refusal::Refusal;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
-/// Refused requests get the status and the text of their [`UpgradeRequestError`]; pages of other origins get 403 (change that
+/// Refused requests get the status and the text of their [`UpgradeRequestError`](crate::handshake::UpgradeRequestError); pages of other origins get 403 (change that
 /// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
 ///
 /// When the handler is done and no close frame was sent, its result says which is:
@@ -62,7 +59,7 @@ where
 {
     Upgrade {
         handler: Arc::new(handler),
-        config: Arc::new(WebSocketConfig::default()),
+        context: Arc::default(),
         subprotocols: Vec::new(),
         agreed: Vec::new(),
         deflate: None,
@@ -76,17 +73,18 @@ where
 
 /// See [`upgrade`].
 pub struct Upgrade<F> {
-    handler: Arc<F>,
-    config: Arc<WebSocketConfig>,
-    subprotocols: Vec<String>,
-    /// The settings with each of the subprotocols.
-    agreed: Vec<Arc<WebSocketConfig>>,
-    deflate: Option<DeflateConfig>,
+    pub(super) handler: Arc<F>,
+    /// The context of connections without a subprotocol.
+    context: Arc<ConnContext>,
+    pub(super) subprotocols: Vec<String>,
+    /// A context for each subprotocol, so that knowing it costs no connection anything.
+    agreed: Vec<Arc<ConnContext>>,
+    pub(super) deflate: Option<DeflateConfig>,
     origin: OriginPolicy,
     scheme: Scheme,
-    hooks: Arc<Hooks>,
+    pub(super) hooks: Arc<Hooks>,
     skip: Skip,
-    next: Option<Box<dyn Handler>>,
+    pub(super) next: Option<Box<dyn Handler>>,
 }
 
 type Check = dyn Fn(&RequestHead) -> bool + Send + Sync;
@@ -114,8 +112,7 @@ impl<F> Upgrade<F> {
     /// Settings of the connections.
     #[must_use]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
-        self.config = Arc::new(config);
-        self.prepare_agreements();
+        self.change_context(|context| context.config = config);
         self
     }
 
@@ -124,7 +121,7 @@ impl<F> Upgrade<F> {
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
-        self.prepare_agreements();
+        self.change_context(|_| ());
         self
     }
 
@@ -160,20 +157,21 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// One copy of the settings for each subprotocol, so that knowing it costs no connection anything.
-    fn prepare_agreements(&mut self) {
-        let agree = |name: &String| {
-            let mut config = WebSocketConfig::clone(&self.config);
-            config.subprotocol = Some(name.as_str().into());
-            Arc::new(config)
-        };
-        self.agreed = self.subprotocols.iter().map(agree).collect();
+    /// Changes the context of the connections to come, whatever their subprotocol.
+    fn change_context(&mut self, change: impl FnOnce(&mut ConnContext)) {
+        change(Arc::make_mut(&mut self.context));
+        self.agreed = self.subprotocols.iter().map(|name| self.context.with_subprotocol(name)).collect();
     }
 
-    /// The settings of a connection that has agreed on this.
-    fn config_of(&self, subprotocol: Option<&str>) -> &Arc<WebSocketConfig> {
-        let agreed = self.agreed.iter().find(|config| config.subprotocol.as_deref() == subprotocol);
-        agreed.unwrap_or(&self.config)
+    pub(super) fn with_control(mut self, change: impl FnOnce(&mut ControlHandlers)) -> Self {
+        self.change_context(|context| change(&mut context.control));
+        self
+    }
+
+    /// The context of a connection that agreed on this subprotocol.
+    pub(super) fn context_of(&self, subprotocol: Option<&str>) -> &Arc<ConnContext> {
+        let agreed = self.agreed.iter().find(|context| context.subprotocol.as_deref() == subprotocol);
+        agreed.unwrap_or(&self.context)
     }
 
     /// How clients reach the server, as browsers see it: [`Scheme::Https`] behind a proxy that ends TLS. The same-origin rule
@@ -289,7 +287,7 @@ impl<F> Upgrade<F> {
     /// ```
     #[must_use]
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
-        self.hooks_mut().disconnect = Some(Box::new(disconnect));
+        self.hooks_mut().disconnect = Some(Arc::new(disconnect));
         self
     }
 
@@ -328,15 +326,19 @@ impl<F> Upgrade<F> {
         Arc::get_mut(&mut self.hooks).expect("hooks are shared only while serving")
     }
 
+    pub(super) fn skips(&self, head: &RequestHead) -> bool {
+        self.skip.skips(head)
+    }
+
     /// Answers a request that is none of ours.
-    fn pass_on(&self, request: Request) -> Reply {
+    pub(super) fn pass_on(&self, request: Request) -> Reply {
         match &self.next {
             Some(next) => next.handle(request),
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
         }
     }
 
-    fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
+    pub(super) fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
         match &self.origin {
             OriginPolicy::SameOrigin => check_same_origin(head, self.scheme),
             OriginPolicy::AllowList(origins) => origins.check(head),
@@ -346,126 +348,11 @@ impl<F> Upgrade<F> {
     }
 }
 
-impl<F, Fut> Handler for Upgrade<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
-    fn handle(&self, request: Request) -> Reply {
-        let head = request.head();
-        if self.skip.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
-            return self.pass_on(request);
-        }
-        let offer = Offer::parse(head.method(), head.version(), head)
-            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(UpgradeRequestError::from));
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => return Reply::Ready(refuse(error)),
-        };
-        let agreement = match self.deflate.as_ref().map(|deflate| deflate.accept(offer.extensions())).transpose() {
-            Ok(agreement) => agreement.flatten(),
-            Err(error) => return Reply::Ready(refuse(error)),
-        };
-        let acceptance = offer.accept(&self.subprotocols);
-        let mut opening = Opening {
-            accept_key: acceptance.accept_key(),
-            extension: None,
-            handler: Arc::clone(&self.handler),
-            config: Arc::clone(self.config_of(acceptance.subprotocol())),
-        };
-        if let (Some(agreement), Some(deflate)) = (agreement, &self.deflate) {
-            opening.config = opening.config.with_compression(Compression::new(deflate, agreement.params));
-            opening.extension = Some(agreement.response);
-        }
-        if self.hooks.is_empty() {
-            return Reply::Ready(opening.plain());
-        }
-        let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
-        let Some(authorize) = hooks.authorize.clone() else {
-            return Reply::Ready(opening.hooked(hooks, head, ConnContext::default()));
-        };
-        Reply::Pending(Box::pin(async move {
-            let context = ConnContext::default();
-            match authorize_in_time(&*authorize, &head, &context.extensions, hooks.handshake_timeout).await {
-                Ok(()) => opening.hooked(hooks, head, context),
-                Err(response) => response,
-            }
-        }))
-    }
-}
-
-/// A handshake that passed the checks.
-struct Opening<F> {
-    accept_key: AcceptKey,
-    extension: Option<HeaderValue>,
-    handler: Arc<F>,
-    config: Arc<WebSocketConfig>,
-}
-
-impl<F, Fut> Opening<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
-    /// The 101 of a connection that has nothing of its own.
-    fn plain(self) -> Response {
-        let Self { accept_key, extension, handler, config } = self;
-        let subprotocol = config.subprotocol.clone();
-        let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
-            serve(connection, config, &*handler)
-        });
-        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
-    }
-
-    /// The 101 of one that has.
-    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut context: ConnContext) -> Response {
-        let Self { accept_key, extension, handler, config } = self;
-        let subprotocol = config.subprotocol.clone();
-        context.request = hooks.keep_request.then_some(head);
-        let context = Arc::new(context);
-        let config = with_context(&config, Arc::clone(&context));
-        let protocol = HeaderValue::from_static("websocket");
-        let response = if hooks.is_lasting() {
-            Response::upgrade(protocol, move |connection| serve_hooked(connection, config, context, handler, hooks))
-        } else {
-            Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
-        };
-        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
-    }
-}
-
-fn with_acceptance(
-    mut response: Response,
-    accept_key: AcceptKey,
-    subprotocol: Option<&str>,
-    extension: Option<HeaderValue>,
-) -> Response {
-    response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
-    // The client sent it as a header's value.
-    if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
-        response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
-    }
-    if let Some(value) = extension {
-        response.set_header(SEC_WEBSOCKET_EXTENSIONS, value);
-    }
-    response
-}
-
-/// The response that tells a client what is wrong with its request.
-fn refuse(error: UpgradeRequestError) -> Response {
-    let (parts, body) = error.response().into_parts();
-    let mut response = Response::text(body).with_status(parts.status);
-    for (name, value) in &parts.headers {
-        // The server writes Connection itself, from what becomes of the connection.
-        if name == UPGRADE || name.as_str().starts_with("sec-websocket") {
-            response.set_header(name.clone(), value.clone());
-        }
-    }
-    response
-}
-
 impl<F> fmt::Debug for Upgrade<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("config", &self.config).field("subprotocols", &self.subprotocols).finish()
+        f.debug_struct("Upgrade")
+            .field("config", &self.context.config)
+            .field("subprotocols", &self.subprotocols)
+            .finish()
     }
 }

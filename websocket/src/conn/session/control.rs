@@ -26,7 +26,7 @@ impl Session {
         match event {
             Event::Ping(payload) => {
                 let payload = self.copy_payload(&payload, &mut copy);
-                match self.config.control.ping.clone() {
+                match self.context.control.ping.clone() {
                     Some(handler) => handler(&self.sender(), payload)?,
                     None => self.answer_ping(payload),
                 }
@@ -34,14 +34,14 @@ impl Session {
             Event::Pong(payload) => {
                 let payload = self.copy_payload(&payload, &mut copy);
                 if !self.take_pong(payload)
-                    && let Some(handler) = self.config.control.pong.clone()
+                    && let Some(handler) = self.context.control.pong.clone()
                 {
                     handler(&self.sender(), payload)?;
                 }
             }
             Event::ReservedControl { opcode, payload, .. } => {
                 let payload = self.copy_payload(&payload, &mut copy);
-                if let Some(handler) = self.config.control.reserved.clone() {
+                if let Some(handler) = self.context.control.reserved.clone() {
                     handler(&self.sender(), opcode, payload)?;
                 }
             }
@@ -97,10 +97,10 @@ impl Session {
     fn on_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
         self.notice_farewell();
         self.closing.receive_close();
-        if let Some(context) = self.context() {
-            context.note_close(frame.as_ref());
+        if let Some(attachments) = self.attachments() {
+            attachments.note_close(frame.as_ref());
         }
-        let handled = match self.config.control.close.clone() {
+        let handled = match self.context.control.close.clone() {
             Some(handler) => handler(&self.sender(), frame.as_ref()),
             None => Ok(()),
         };
@@ -133,6 +133,6 @@ impl Session {
 
     /// This connection's own handlers of control frames.
     pub(crate) fn control_mut(&mut self) -> &mut crate::conn::control_handlers::ControlHandlers {
-        &mut Arc::make_mut(&mut self.config).control
+        &mut Arc::make_mut(&mut self.context).control
     }
 }

@@ -22,10 +22,10 @@ use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 use crate::close::CloseFrame;
 use crate::close::{Closing, Transport};
 use crate::close_code::CloseCode;
-use crate::config::WebSocketConfig;
+use crate::conn::attachments::Attachments;
 use crate::conn::closed::Closed;
 use crate::conn::compressor::Compression;
-use crate::conn::context::{ConnContext, context_of};
+use crate::conn::context::ConnContext;
 use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
 use crate::message::{Kept, Message, MessageKind};
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     pub(crate) begin: u32,
     /// Bytes behind those that the last event has used and the next read is done with.
     pub(crate) used: u32,
-    config: Arc<WebSocketConfig>,
+    context: Arc<ConnContext>,
     /// What an idle connection does not have.
     pub(crate) rare: Option<Box<Rare>>,
 }
@@ -86,34 +86,35 @@ pub(crate) struct Rare {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, config: Arc<WebSocketConfig>) -> Self {
+    pub(crate) fn new(connection: Connection, context: Arc<ConnContext>) -> Self {
+        let config = &context.config;
         connection.set_farewell(GOING_AWAY);
         connection.set_write_timeout(config.write_timeout);
         let mut protocol = ProtocolConfig::new(Role::Server);
         protocol.message_bytes_max = config.message_bytes_max;
         protocol.frames.message_bits = config.reserved_bits;
-        protocol.frames.reserved_control = config.control.reserved.is_some();
-        protocol.deflate = config.compression.as_ref().map(|compression| compression.params());
+        protocol.frames.reserved_control = context.control.reserved.is_some();
+        protocol.deflate = context.compression.as_ref().map(|compression| compression.params());
         let mut session = Self {
             connection,
             protocol: Protocol::new(protocol),
             closing: Closing::new(Role::Server),
             idle_timeout_on: config.idle_timeout.is_some(),
-            compresses: config.compression.is_some(),
+            compresses: context.compression.is_some(),
             over: false,
             begin: 0,
             used: 0,
-            config,
+            context,
             rare: None,
         };
         session.renew_idle_timeout();
-        session.set_keepalive(session.config.keepalive);
+        session.set_keepalive(session.context.config.keepalive);
         session
     }
 
     #[inline]
     fn renew_idle_timeout(&self) {
-        if let (true, Some(timeout)) = (self.idle_timeout_on, self.config.idle_timeout) {
+        if let (true, Some(timeout)) = (self.idle_timeout_on, self.context.config.idle_timeout) {
             self.connection.set_read_timeout(timeout);
         }
     }
@@ -121,7 +122,7 @@ impl Session {
     /// See [`WebSocket::set_idle_timeout`](crate::WebSocket::set_idle_timeout).
     pub(crate) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         self.set_read_deadline(None);
-        Arc::make_mut(&mut self.config).idle_timeout = timeout;
+        Arc::make_mut(&mut self.context).config.idle_timeout = timeout;
         self.idle_timeout_on = self.closing.transport() == Transport::Keep && timeout.is_some();
         self.renew_idle_timeout();
     }
@@ -348,31 +349,30 @@ impl Session {
         }
     }
 
-    pub(crate) fn config(&self) -> &WebSocketConfig {
-        &self.config
+    pub(crate) fn context(&self) -> &ConnContext {
+        &self.context
     }
 
     /// The compressor of what is sent, if that was agreed on.
     #[inline]
     pub(crate) fn compression(&self) -> Option<&Compression> {
-        if self.compresses { self.config.compression.as_deref() } else { None }
+        if self.compresses { self.context.compression.as_deref() } else { None }
     }
 
     pub(crate) fn shared_compression(&self) -> Option<Arc<Compression>> {
-        self.config.compression.clone()
+        self.context.compression.clone()
     }
 
-    /// What most connections have none of.
-    pub(crate) fn context(&self) -> Option<&ConnContext> {
-        self.config.context.as_deref()
+    pub(crate) fn attachments(&self) -> Option<&Attachments> {
+        self.context.attachments.as_deref()
     }
 
-    pub(crate) fn extras_mut(&mut self) -> &ConnContext {
-        context_of(&mut self.config)
+    pub(crate) fn attachments_mut(&mut self) -> &Attachments {
+        ConnContext::attachments_of(&mut self.context)
     }
 
     pub(crate) fn closed(&mut self) -> Closed {
-        context_of(&mut self.config).closed.closed(self.connection.sender())
+        ConnContext::attachments_of(&mut self.context).closed.closed(self.connection.sender())
     }
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
@@ -409,7 +409,7 @@ impl Session {
     /// From now on reading ends with the close timeout.
     fn await_close(&mut self) {
         self.idle_timeout_on = false;
-        let timeout = self.config.close_timeout;
+        let timeout = self.context.config.close_timeout;
         self.connection.set_read_timeout(timeout);
         // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
         // It resets, so whoever can give up in order has time to do so before.
@@ -430,8 +430,8 @@ impl Session {
     fn lose(&mut self) -> Error {
         self.over = true;
         self.closing.lose();
-        if let Some(context) = self.context() {
-            context.closed.end();
+        if let Some(attachments) = self.attachments() {
+            attachments.closed.end();
         }
         Error::Lost
     }

@@ -22,8 +22,8 @@ use exchange::Received;
 pub use exchange::{TextRequest, TextResponse};
 use tree::Tree;
 
-use crate::conn::WebSocket;
 use crate::conn::extensions::Extensions;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 
 /// Answers requests that come as text messages, in JSON, with messages of the same kind. Feature `json`.
