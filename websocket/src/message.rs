@@ -110,7 +110,7 @@ impl From<&[u8]> for Message {
     }
 }
 
-/// A message that is lent: borrowed from the connection that received it, until its next read.
+/// A borrowed message: from the connection that received it, until its next read.
 ///
 /// ```
 /// use tidegate_websocket::{Message, MessageRef, PayloadRef};
@@ -121,20 +121,20 @@ impl From<&[u8]> for Message {
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct MessageRef<'a>(Lending<'a>);
+pub struct MessageRef<'a>(Source<'a>);
 
-/// Where a lent message lies.
+/// Where a borrowed message lies.
 #[derive(Debug, Clone, Copy)]
-enum Lending<'a> {
+enum Source<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Message(&'a Message),
-    Kept(&'a Kept),
+    Owned(&'a OwnedMessage),
 }
 
 /// A message in memory of its own, put together from pieces or long, that can be shared where others must be copied.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct OwnedMessage {
     pub(crate) message: Message,
     /// The message as a server's frame, in the memory that its payload lies in; empty for none.
     pub(crate) frame: Bytes,
@@ -162,31 +162,31 @@ impl<'a> PayloadRef<'a> {
 
 impl<'a> MessageRef<'a> {
     pub(crate) const fn text(text: &'a str) -> Self {
-        Self(Lending::Text(text))
+        Self(Source::Text(text))
     }
 
     pub(crate) const fn binary(bytes: &'a [u8]) -> Self {
-        Self(Lending::Binary(bytes))
+        Self(Source::Binary(bytes))
     }
 
-    pub(crate) const fn kept(kept: &'a Kept) -> Self {
-        Self(Lending::Kept(kept))
+    pub(crate) const fn owned(owned: &'a OwnedMessage) -> Self {
+        Self(Source::Owned(owned))
     }
 
-    /// What lies in the buffer it was received in: nearly every message that is lent, and told in one look.
+    /// The message if it lies in the buffer it was received in, as nearly every borrowed one does: one look.
     #[inline]
     pub(crate) const fn in_buffer(&self) -> Option<(MessageKind, &'a [u8])> {
         match self.0 {
-            Lending::Text(text) => Some((MessageKind::Text, text.as_bytes())),
-            Lending::Binary(bytes) => Some((MessageKind::Binary, bytes)),
-            Lending::Message(_) | Lending::Kept(_) => None,
+            Source::Text(text) => Some((MessageKind::Text, text.as_bytes())),
+            Source::Binary(bytes) => Some((MessageKind::Binary, bytes)),
+            Source::Message(_) | Source::Owned(_) => None,
         }
     }
 
     /// The whole message as a frame that a server may send, if it lies in memory so.
     pub(crate) fn frame(&self) -> Option<&'a Bytes> {
         match self.0 {
-            Lending::Kept(kept) if !kept.frame.is_empty() => Some(&kept.frame),
+            Source::Owned(owned) if !owned.frame.is_empty() => Some(&owned.frame),
             _ => None,
         }
     }
@@ -196,9 +196,9 @@ impl<'a> MessageRef<'a> {
     #[inline]
     pub fn payload(&self) -> PayloadRef<'a> {
         match self.0 {
-            Lending::Text(text) => PayloadRef::Text(text),
-            Lending::Binary(bytes) => PayloadRef::Binary(bytes),
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => match message {
+            Source::Text(text) => PayloadRef::Text(text),
+            Source::Binary(bytes) => PayloadRef::Binary(bytes),
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => match message {
                 Message::Text(text) => PayloadRef::Text(text),
                 Message::Binary(bytes) => PayloadRef::Binary(bytes),
             },
@@ -210,9 +210,9 @@ impl<'a> MessageRef<'a> {
     #[inline]
     pub const fn kind(&self) -> MessageKind {
         match self.0 {
-            Lending::Text(_) => MessageKind::Text,
-            Lending::Binary(_) => MessageKind::Binary,
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.kind(),
+            Source::Text(_) => MessageKind::Text,
+            Source::Binary(_) => MessageKind::Binary,
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.kind(),
         }
     }
 
@@ -221,9 +221,9 @@ impl<'a> MessageRef<'a> {
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.0 {
-            Lending::Text(text) => text.as_bytes(),
-            Lending::Binary(bytes) => bytes,
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.as_bytes(),
+            Source::Text(text) => text.as_bytes(),
+            Source::Binary(bytes) => bytes,
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.as_bytes(),
         }
     }
 
@@ -240,16 +240,16 @@ impl<'a> MessageRef<'a> {
     #[must_use]
     pub fn to_message(&self) -> Message {
         match self.0 {
-            Lending::Text(text) => Message::from(text),
-            Lending::Binary(bytes) => Message::from(bytes),
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.clone(),
+            Source::Text(text) => Message::from(text),
+            Source::Binary(bytes) => Message::from(bytes),
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.clone(),
         }
     }
 }
 
 impl<'a> From<&'a Message> for MessageRef<'a> {
     fn from(message: &'a Message) -> Self {
-        Self(Lending::Message(message))
+        Self(Source::Message(message))
     }
 }
 

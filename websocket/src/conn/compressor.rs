@@ -79,28 +79,28 @@ impl Compression {
     /// A prepared message as this connection gets it.
     pub(crate) fn frame_of(&self, message: &PreparedMessage) -> Bytes {
         let deflated = self.variant().and_then(|variant| message.deflated(variant));
-        deflated.unwrap_or_else(|| message.plain().clone())
+        deflated.unwrap_or_else(|| message.frame().clone())
     }
 
     /// Queues a message if there is space, compressed if that makes it smaller.
-    pub(crate) fn try_queue(&self, frame_queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
+    pub(crate) fn try_queue(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
         let payload = message.as_bytes();
         if payload.len() > AT_ONCE_BYTES_MAX {
-            return frame_queue.try_queue_ref(message);
+            return queue.try_queue_ref(message);
         }
         // Looked at first: what has no space is not compressed.
-        frame_queue.check_ready(payload.len())?;
+        queue.check_ready(payload.len())?;
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
         let queued = match deflater.deflate(payload, &mut scratch) {
             true => {
-                let queued = queue_deflated(frame_queue, message.kind(), &mut scratch);
+                let queued = queue_deflated(queue, message.kind(), &mut scratch);
                 if queued.is_err() {
                     deflater.forget();
                 }
                 queued
             }
-            false => frame_queue.try_queue_ref(message),
+            false => queue.try_queue_ref(message),
         };
         drop(deflater);
         if scratch.capacity() <= SCRATCH_BYTES_MAX {
@@ -121,13 +121,13 @@ impl Compression {
 }
 
 /// Queues a message that was compressed.
-fn queue_deflated(frame_queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
+fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
     let frame = Frame::deflated(kind, deflated);
     if deflated.len() <= COPY_BYTES_MAX {
-        return frame_queue.try_queue_frame(&frame, deflated.len());
+        return queue.try_queue_frame(&frame, deflated.len());
     }
     let header = frame.header(None);
-    frame_queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
+    queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
 }
 
 /// A borrowed compressor.
@@ -165,10 +165,10 @@ impl Lease<'_> {
 
     /// The message was queued: later ones may refer to it.
     pub(crate) fn complete(mut self) {
-        self.return_session(true);
+        self.return_deflater(true);
     }
 
-    fn return_session(&mut self, is_sent: bool) {
+    fn return_deflater(&mut self, is_sent: bool) {
         if let Some(deflater) = self.deflater.take() {
             self.compression.deflater().take_back(deflater, is_sent);
         }
@@ -177,6 +177,6 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.return_session(false);
+        self.return_deflater(false);
     }
 }

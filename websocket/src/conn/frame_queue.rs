@@ -63,20 +63,20 @@ impl FrameQueue<'_> {
         self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
     }
 
-    /// The same for a lent message.
+    /// The same for a borrowed message.
     #[inline]
     pub(crate) fn try_queue_ref(self, message: &MessageRef<'_>) -> Result<(), SendError> {
         match message.in_buffer() {
             Some((kind, payload)) if payload.len() <= COPY_BYTES_MAX => {
                 self.try_queue_frame(&Frame::of_kind(kind, payload), payload.len())
             }
-            _ => self.try_queue_kept(message),
+            _ => self.try_queue_owned(message),
         }
     }
 
     /// The same for one that is long, or lies in memory of its own.
     #[inline(never)]
-    fn try_queue_kept(self, message: &MessageRef<'_>) -> Result<(), SendError> {
+    fn try_queue_owned(self, message: &MessageRef<'_>) -> Result<(), SendError> {
         let payload = message.as_bytes();
         if payload.len() <= COPY_BYTES_MAX {
             return self.try_queue_frame(&Frame::of_kind(message.kind(), payload), payload.len());

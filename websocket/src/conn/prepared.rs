@@ -39,7 +39,7 @@ pub struct PreparedMessage {
     kind: MessageKind,
     header_len: u8,
     /// Header and payload.
-    plain: Bytes,
+    frame: Bytes,
     /// What it is in other variants, once they were asked for; `None` if there will be none.
     variants: Option<Arc<Mutex<Variants>>>,
 }
@@ -53,7 +53,7 @@ impl PreparedMessage {
         frame.encode(None, &mut bytes);
         let header_len = (bytes.len() - message.len()) as u8;
         let variants = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
-        Self { kind: message.kind(), header_len, plain: bytes.into(), variants }
+        Self { kind: message.kind(), header_len, frame: bytes.into(), variants }
     }
 
     /// The same from an opcode and a payload.
@@ -76,17 +76,17 @@ impl PreparedMessage {
 
     /// The payload, shared.
     pub fn payload(&self) -> Bytes {
-        self.plain.slice(usize::from(self.header_len)..)
+        self.frame.slice(usize::from(self.header_len)..)
     }
 
     /// Bytes of the payload.
     pub fn payload_len(&self) -> usize {
-        self.plain.len() - usize::from(self.header_len)
+        self.frame.len() - usize::from(self.header_len)
     }
 
     /// The frame for a connection without extensions.
-    pub(crate) fn plain(&self) -> &Bytes {
-        &self.plain
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
     }
 
     /// The frame for connections that compress in this way; `None` if they get it as it is.
@@ -96,7 +96,7 @@ impl PreparedMessage {
         if let Some((_, frame)) = variants.iter().find(|(known, _)| *known == variant) {
             return frame.clone();
         }
-        let frame = variant.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
+        let frame = variant.deflate(&self.frame[usize::from(self.header_len)..]).map(|deflated| {
             let mut bytes = Vec::new();
             Frame::deflated(self.kind, &deflated).encode(None, &mut bytes);
             Bytes::from(bytes)
@@ -109,7 +109,7 @@ impl PreparedMessage {
 /// Of the same kind and with the same payload.
 impl PartialEq for PreparedMessage {
     fn eq(&self, other: &Self) -> bool {
-        self.plain == other.plain
+        self.frame == other.frame
     }
 }
 
@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn the_frame_is_a_servers() {
-        assert_eq!(PreparedMessage::new("Hello").plain(), &b"\x81\x05Hello"[..]);
+        assert_eq!(PreparedMessage::new("Hello").frame(), &b"\x81\x05Hello"[..]);
         let long = PreparedMessage::new(vec![7; 300]);
-        assert_eq!(long.plain()[..4], [0x82, 126, 1, 44]);
+        assert_eq!(long.frame()[..4], [0x82, 126, 1, 44]);
         assert_eq!(long.payload(), vec![7; 300]);
         assert_eq!(PreparedMessage::new("").payload_len(), 0);
     }

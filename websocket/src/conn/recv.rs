@@ -2,11 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::conn::session::Session;
 use crate::error::Error;
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
+use crate::protocol::ShortFrame;
+use crate::utf8::Text;
+
+/// Payloads from this size on keep the memory they were received in, if they fill at least half of it; smaller ones
+/// are copied, which costs less.
+const TAKE_BYTES_MIN: usize = 2048;
 
 /// The future of [`WebSocket::recv`](crate::WebSocket::recv).
 #[derive(Debug)]
@@ -21,5 +27,52 @@ impl Future for Recv<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().session.poll_owned(cx)
+    }
+}
+
+impl Session {
+    /// The next whole message, owned. Short messages that lie in the buffer, nearly all, are read without an event.
+    #[inline]
+    pub(crate) fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        match self.poll_short_frame(cx) {
+            Poll::Ready(Some(frame)) => Poll::Ready(self.own(frame).map(Some)),
+            Poll::Ready(None) => self.poll_owned_event(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    #[inline]
+    fn own(&mut self, frame: ShortFrame) -> Result<Message, Error> {
+        let payload = self.payload(frame);
+        if payload.len() >= TAKE_BYTES_MIN {
+            return self.take(frame);
+        }
+        let message = match frame.kind() {
+            MessageKind::Binary => Message::from(payload),
+            MessageKind::Text => match Text::copy_from_utf8(payload) {
+                Ok(text) => Message::Text(text),
+                Err(_) => return Err(self.refuse_text()),
+            },
+        };
+        if self.cursor.end() == self.connection.buffer().len() {
+            // An owned message pins no receive buffer.
+            self.release();
+        }
+        Ok(message)
+    }
+
+    /// A message whose memory is worth more than what taking it over costs.
+    fn take(&mut self, frame: ShortFrame) -> Result<Message, Error> {
+        let range = self.cursor.payload(frame);
+        self.cursor.rewind();
+        let payload = self.connection.take_bytes(range);
+        self.owned_message(frame.kind(), payload)
+    }
+
+    fn poll_owned_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        let Some(event) = ready!(self.poll_message(cx))? else { return Poll::Ready(Ok(None)) };
+        let message = event.into_message(self.connection.buffer()).map_err(Error::from);
+        self.release();
+        Poll::Ready(message)
     }
 }

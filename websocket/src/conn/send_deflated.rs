@@ -21,28 +21,28 @@ pub(crate) struct DeflatedSend<'a>(Box<State<'a>>);
 
 #[derive(Debug)]
 struct State<'a> {
-    frame_queue: FrameQueue<'a>,
+    queue: FrameQueue<'a>,
     compression: &'a Compression,
     payload: Payload<'a>,
     job: Job<'a>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Payload<'a> {
+enum Payload<'a> {
     Owned(Message),
     Borrowed(MessageRef<'a>),
 }
 
 #[derive(Debug)]
 enum Job<'a> {
-    /// Nothing was done yet.
+    /// Nothing has been done yet.
     New,
-    /// A big message of which `done` bytes are compressed, into `out`.
+    /// A big message, of which `done` bytes are compressed, into `out`.
     Deflating { lease: Lease<'a>, out: Vec<u8>, done: usize },
-    /// It waits for space.
+    /// A compressed message that waits for space.
     Deflated { lease: Lease<'a>, bytes: Bytes },
-    /// It goes as it is.
-    ShortFrame,
+    /// A message that is sent as it is.
+    Uncompressed,
 }
 
 impl Payload<'_> {
@@ -55,8 +55,16 @@ impl Payload<'_> {
 }
 
 impl<'a> DeflatedSend<'a> {
-    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: &'a Compression, payload: Payload<'a>) -> Self {
-        Self(Box::new(State { frame_queue, compression, payload, job: Job::New }))
+    pub(crate) fn owned(queue: FrameQueue<'a>, compression: &'a Compression, message: Message) -> Self {
+        Self::new(queue, compression, Payload::Owned(message))
+    }
+
+    pub(crate) fn borrowed(queue: FrameQueue<'a>, compression: &'a Compression, message: MessageRef<'a>) -> Self {
+        Self::new(queue, compression, Payload::Borrowed(message))
+    }
+
+    fn new(queue: FrameQueue<'a>, compression: &'a Compression, payload: Payload<'a>) -> Self {
+        Self(Box::new(State { queue, compression, payload, job: Job::New }))
     }
 }
 
@@ -64,21 +72,20 @@ impl Future for DeflatedSend<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let State { frame_queue, compression, payload, job } = &mut *self.0;
-        let (frame_queue, message) = (*frame_queue, payload.message());
+        let State { queue, compression, payload, job } = &mut *self.0;
+        let (queue, message) = (*queue, payload.message());
         let payload_len = message.as_bytes().len();
         loop {
             match job {
                 Job::New if payload_len <= SLICE_BYTES => {
-                    return frame_queue
-                        .poll_queue(cx, payload_len, |frame_queue| compression.try_queue(frame_queue, &message));
+                    return queue.poll_queue(cx, payload_len, |queue| compression.try_queue(queue, &message));
                 }
                 Job::New => {
                     // Looked at first: what has no space is not compressed, and does not keep the compressor from others.
-                    ready!(frame_queue.poll_ready(cx, payload_len))?;
+                    ready!(queue.poll_ready(cx, payload_len))?;
                     *job = match compression.lend(payload_len) {
                         Some(lease) => Job::Deflating { lease, out: Vec::new(), done: 0 },
-                        None => Job::ShortFrame,
+                        None => Job::Uncompressed,
                     };
                 }
                 Job::Deflating { lease, out, done } => match lease.push(message.as_bytes(), done, out) {
@@ -88,22 +95,22 @@ impl Future for DeflatedSend<'_> {
                     }
                     Slice::Whole => {
                         let bytes = mem::take(out).into();
-                        let Job::Deflating { lease, .. } = mem::replace(job, Job::ShortFrame) else { continue };
+                        let Job::Deflating { lease, .. } = mem::replace(job, Job::Uncompressed) else { continue };
                         *job = Job::Deflated { lease, bytes };
                     }
-                    Slice::NotSmaller => *job = Job::ShortFrame,
+                    Slice::NotSmaller => *job = Job::Uncompressed,
                 },
                 Job::Deflated { bytes, .. } => {
                     let header = Frame::deflated(message.kind(), bytes).header(None);
-                    let try_queue = |frame_queue: FrameQueue<'_>| frame_queue.0.try_append_with(&header, bytes.clone());
-                    ready!(frame_queue.poll_queue(cx, bytes.len(), try_queue))?;
-                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::ShortFrame) {
+                    let try_queue = |queue: FrameQueue<'_>| queue.0.try_append_with(&header, bytes.clone());
+                    ready!(queue.poll_queue(cx, bytes.len(), try_queue))?;
+                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::Uncompressed) {
                         lease.complete();
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Job::ShortFrame => {
-                    return frame_queue.poll_queue(cx, payload_len, |frame_queue| frame_queue.try_queue_ref(&message));
+                Job::Uncompressed => {
+                    return queue.poll_queue(cx, payload_len, |queue| queue.try_queue_ref(&message));
                 }
             }
         }

@@ -48,7 +48,7 @@ impl Inflation {
     pub(crate) fn end_message(&mut self) {
         self.open = false;
         if !self.params.peer_takeover(self.role) {
-            self.return_session();
+            self.return_inflater();
         }
     }
 
@@ -57,7 +57,7 @@ impl Inflation {
         self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
     }
 
-    fn return_session(&mut self) {
+    fn return_inflater(&mut self) {
         if let Some(inflater) = self.inflater.take() {
             pool::give_inflater(inflater);
         }
@@ -67,6 +67,6 @@ impl Inflation {
 /// A message may be open when its connection ends.
 impl Drop for Inflation {
     fn drop(&mut self) {
-        self.return_session();
+        self.return_inflater();
     }
 }

@@ -9,12 +9,12 @@ use tidegate_engine::{CloseCause, SendError};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::compressor::Compression;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
+use crate::conn::session::Session;
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;
-use crate::message::{Message, MessageRef};
+use crate::message::Message;
 
 /// The messages to come, as [`recv`](WebSocket::recv) gives them: after an error that is not final there may be more.
 impl Stream for WebSocket {
@@ -30,19 +30,19 @@ impl Sink<Message> for WebSocket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_taken(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_taken(taken, cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.session_mut().with_sink(|way, taken| way.take(taken, message))
+        self.session_mut().with_sink(|writer, taken| writer.take(taken, message))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_flushed(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_flushed(taken, cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_closed(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_closed(taken, cx))
     }
 }
 
@@ -111,51 +111,42 @@ impl Sink<Message> for MessageSink {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_taken(taken, cx)
+        sender.writer().poll_taken(taken, cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).take(taken, message)
+        sender.writer().take(taken, message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_flushed(taken, cx)
+        sender.writer().poll_flushed(taken, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_closed(taken, cx)
+        sender.writer().poll_closed(taken, cx)
     }
 }
 
-/// The way out for messages, compressed where that was agreed on.
-#[derive(Clone, Copy)]
-pub(crate) struct MessageWriter<'a> {
-    frame_queue: FrameQueue<'a>,
-    compression: Option<&'a Compression>,
-}
-
-impl<'a> MessageWriter<'a> {
-    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: Option<&'a Compression>) -> Self {
-        Self { frame_queue, compression }
-    }
-
-    fn of(sender: &'a Sender) -> Self {
-        Self::new(sender.frame_queue(), sender.compression())
-    }
-
-    fn try_queue(self, message: &Message) -> Result<(), SendError> {
-        match self.compression {
-            None => self.frame_queue.try_queue(message),
-            Some(compression) => compression.try_queue(self.frame_queue, &MessageRef::from(message)),
+impl Session {
+    /// Works with the writer and the message that was taken ahead of the space for it.
+    fn with_sink<R>(&mut self, work: impl FnOnce(MessageWriter<'_>, &mut Option<Message>) -> R) -> R {
+        let mut taken = self.cold.as_mut().and_then(|cold| cold.sink_message.take());
+        let result = work(self.writer(), &mut taken);
+        if taken.is_some() {
+            self.cold_mut().sink_message = taken;
         }
+        result
     }
+}
 
+/// A sink's messages. `taken` is the one that was taken ahead of the space for it.
+impl MessageWriter<'_> {
     /// Queues a message, or takes it ahead of the space for it.
     fn take(self, taken: &mut Option<Message>, message: Message) -> Result<(), Error> {
-        match self.try_queue(&message) {
+        match self.try_send(&message) {
             Err(SendError::Full) => *taken = Some(message),
             queued => queued?,
         }
@@ -165,14 +156,14 @@ impl<'a> MessageWriter<'a> {
     /// Queues the message that was taken; one that cannot be queued is dropped with the error.
     fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(message) = taken else { return Poll::Ready(Ok(())) };
-        let queued = ready!(self.frame_queue.poll_queue(cx, message.len(), |_| self.try_queue(message)));
+        let queued = ready!(self.queue().poll_queue(cx, message.len(), |_| self.try_send(message)));
         *taken = None;
         Poll::Ready(queued)
     }
 
     fn poll_flushed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_taken(taken, cx))?;
-        self.frame_queue.0.poll_flush(cx).map_err(Error::from)
+        self.queue().0.poll_flush(cx).map_err(Error::from)
     }
 
     fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -182,11 +173,11 @@ impl<'a> MessageWriter<'a> {
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match self.frame_queue.queue_close(frame.as_ref()).map_err(Error::from) {
+        match self.queue().queue_close(frame.as_ref()).map_err(Error::from) {
             // The closing handshake was quicker than whoever polls this.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
-            _ => match ready!(self.frame_queue.0.poll_flush(cx)) {
+            _ => match ready!(self.queue().0.poll_flush(cx)) {
                 Err(SendError::Closed(CloseCause::Dropped)) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },

@@ -12,8 +12,8 @@ use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedVariant;
 use crate::sync::lock;
 
-/// The number of members that take a message as it is.
-pub(super) const PLAIN: u32 = 0;
+/// The variant of members that take a message as it is.
+pub(super) const UNCOMPRESSED: u32 = 0;
 
 /// What a hub's members take.
 #[derive(Debug, Default)]
@@ -40,13 +40,13 @@ struct Row {
 impl Variants {
     /// The number of a variant for one more member.
     pub(super) fn enter(&self, variant: Option<DeflatedVariant>) -> u32 {
-        let Some(variant) = variant else { return PLAIN };
+        let Some(variant) = variant else { return UNCOMPRESSED };
         let mut table = lock(&self.table);
         if let Some(row) = table.rows.iter_mut().find(|row| row.variant == variant) {
             row.members += 1;
             return row.number;
         }
-        let Some(number) = table.last.checked_add(1) else { return PLAIN };
+        let Some(number) = table.last.checked_add(1) else { return UNCOMPRESSED };
         table.last = number;
         table.rows.push(Row { number, variant, members: 1 });
         self.len.store(table.rows.len(), Ordering::Release);
@@ -55,7 +55,7 @@ impl Variants {
 
     /// One member less takes the variant of this number.
     pub(super) fn leave(&self, number: u32) {
-        if number == PLAIN {
+        if number == UNCOMPRESSED {
             return;
         }
         let mut table = lock(&self.table);
@@ -68,7 +68,7 @@ impl Variants {
 
     /// The message in every variant that somebody takes.
     pub(super) fn publish(&self, message: &PreparedMessage) -> Publish {
-        let publish = Publish::new(message.plain().clone());
+        let publish = Publish::new(message.frame().clone());
         if self.len.load(Ordering::Acquire) == 0 {
             return publish;
         }
@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn a_form_lasts_as_long_as_its_members_and_its_number_is_never_another_ones() {
         let variants = Variants::default();
-        assert_eq!(variants.enter(None), PLAIN);
+        assert_eq!(variants.enter(None), UNCOMPRESSED);
         let first = variants.enter(variant(1));
         assert_eq!((first, variants.enter(variant(1))), (1, 1));
         assert_eq!(variants.enter(variant(2)), 2);
         variants.leave(first);
         variants.leave(first);
-        variants.leave(PLAIN);
+        variants.leave(UNCOMPRESSED);
         assert_eq!(lock(&variants.table).rows.len(), 1);
         assert_eq!(variants.enter(variant(1)), 3);
         variants.leave(3);

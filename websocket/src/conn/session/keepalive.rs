@@ -61,11 +61,11 @@ impl Session {
         match config {
             Some(config) => {
                 let keepalive = Keepalive::new(config, self.connection.timer());
-                self.rare().keepalive = Some(Box::new(keepalive));
+                self.cold_mut().keepalive = Some(Box::new(keepalive));
             }
             None => {
-                if let Some(rare) = &mut self.rare {
-                    rare.keepalive = None;
+                if let Some(cold) = &mut self.cold {
+                    cold.keepalive = None;
                 }
             }
         }
@@ -73,20 +73,12 @@ impl Session {
 
     /// The time between the last ping of the keepalive that was answered and its pong.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rare.as_ref()?.keepalive.as_ref()?.rtt
-    }
-
-    /// Whether nothing rare is to be done, so that plain messages can be read.
-    pub(super) fn settle_for_plain(&mut self, cx: &mut Context<'_>) -> bool {
-        self.settle();
-        let Some(rare) = &mut self.rare else { return true };
-        let waits = rare.pong.is_some() || rare.peer_close.is_some();
-        !waits && rare.keepalive.as_mut().is_none_or(|keepalive| keepalive.poll_due(cx).is_pending())
+        self.cold.as_ref()?.keepalive.as_ref()?.rtt
     }
 
     /// While nothing is there to be read: pings when it is time. Ready when the peer is lost.
     pub(super) fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        while let Some(keepalive) = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut()) {
+        while let Some(keepalive) = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut()) {
             if self.closing.transport() != Transport::Keep {
                 // The closing handshake has a timeout of its own.
                 self.set_keepalive(None);
@@ -106,7 +98,7 @@ impl Session {
         let Ok(frame) = Frame::ping(payload) else { return };
         let queued = self.frame_queue().try_queue_control(&frame);
         let pauses = self.connection.pauses_total();
-        let Some(keepalive) = self.rare().keepalive.as_mut() else { return };
+        let Some(keepalive) = self.cold_mut().keepalive.as_mut() else { return };
         match queued {
             Ok(()) => keepalive.wait_for_pong(Awaited { sent: Instant::now(), pauses }),
             // The peer takes nothing: the write timeout watches that.
@@ -117,7 +109,7 @@ impl Session {
 
     /// Whether a pong answers a ping of the keepalive.
     pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        let keepalive = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut());
+        let keepalive = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut());
         keepalive.is_some_and(|keepalive| keepalive.take_pong(payload))
     }
 
@@ -139,7 +131,7 @@ impl Keepalive {
     }
 
     /// Ready when [`look`](Self::look) has something to look at.
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         std::pin::Pin::new(&mut self.sleep).poll(cx)
     }
 

@@ -23,8 +23,8 @@ use crate::conn::handler_scope::return_session;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::recv::Recv;
 use crate::conn::recv_ref::RecvRef;
-use crate::conn::send_deflated::{DeflatedSend, Payload};
-use crate::conn::sender::{SendMessage, Sender};
+use crate::conn::send::SendMessage;
+use crate::conn::sender::Sender;
 use crate::conn::session::Session;
 use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
 use crate::error::Error;
@@ -114,8 +114,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
-        let session = self.session();
-        SendMessage::new(session.frame_queue(), session.compression(), message.into())
+        self.session().writer().send(message.into())
     }
 
     /// Queues a message that was encoded before, waiting for space.
@@ -123,9 +122,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
-        let session = self.session();
-        let frame = session.compression().map_or_else(|| message.plain().clone(), |with| with.frame_of(message));
-        Ok(session.connection.sender().send(frame).await?)
+        self.session().writer().send_prepared(message).await
     }
 
     /// Queues a text message from borrowed text, waiting for space.
@@ -133,13 +130,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
-        let session = self.session();
-        match session.compression() {
-            None => session.frame_queue().send_frame(&Frame::text(text), text.len()).await,
-            Some(with) => {
-                DeflatedSend::new(session.frame_queue(), with, Payload::Borrowed(MessageRef::text(text))).await
-            }
-        }
+        self.session().writer().send_borrowed(MessageRef::text(text)).await
     }
 
     /// Queues a binary message from borrowed bytes, waiting for space.
@@ -147,13 +138,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let session = self.session();
-        match session.compression() {
-            None => session.frame_queue().send_frame(&Frame::binary(payload), payload.len()).await,
-            Some(with) => {
-                DeflatedSend::new(session.frame_queue(), with, Payload::Borrowed(MessageRef::binary(payload))).await
-            }
-        }
+        self.session().writer().send_borrowed(MessageRef::binary(payload)).await
     }
 
     /// Queues a ping of at most 125 bytes.
@@ -196,8 +181,7 @@ impl WebSocket {
 
     /// A sending half, for other tasks and threads.
     pub fn sender(&self) -> Sender {
-        let session = self.session();
-        Sender::new(session.connection.sender().clone(), session.shared_compression())
+        self.session().sender()
     }
 
     /// The peer's close frame, once it has come: `None` before, and if it carried no code (1005).

@@ -1,0 +1,37 @@
+//! What limits the time of a read.
+
+/// What a read that finds nothing runs into.
+///
+/// ```text
+///   IdleTimeout ◀─ set_idle_timeout, set_read_deadline ─▶ Deadline
+///        │                                                   │
+///        │            our close frame has been sent          │
+///        └───────────────────▶ CloseTimeout ◀────────────────┘
+///
+///   any ── end of stream, failure, the peer did not answer in time ──▶ Over
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadState {
+    /// The idle timeout, which every received frame renews.
+    IdleTimeout,
+    /// The deadline that the application has set, none at first.
+    Deadline,
+    /// The time that the peer has to answer our close frame.
+    CloseTimeout,
+    /// A final error has been reported: nothing more is read.
+    Over,
+}
+
+impl ReadState {
+    /// The state while neither side has sent a close frame.
+    pub(super) const fn open(has_idle_timeout: bool) -> Self {
+        if has_idle_timeout { Self::IdleTimeout } else { Self::Deadline }
+    }
+
+    /// Our close frame has been sent.
+    pub(super) fn await_close(&mut self) {
+        if *self != Self::Over {
+            *self = Self::CloseTimeout;
+        }
+    }
+}
