@@ -1,12 +1,10 @@
-//! Gathers what does not arrive whole: the pieces of one message (RFC 6455 section 5.4), and those of one control frame
-//! that is cut.
+//! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
-//! Owned by [`Protocol`](crate::protocol::Protocol) while there is such a message or frame and dropped with it: nothing stays
+//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open and dropped with it: nothing stays
 //! allocated between messages. The size limit is the caller's. Memory follows what arrived, never what was claimed:
 //! at most twice the bytes received so far, unless memory of an earlier message is there to be used again.
 
 use crate::buffer_pool;
-use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
@@ -66,33 +64,6 @@ impl Assembler {
             Self::Text(text) => text.capacity(),
             Self::Binary(bytes) => bytes.capacity(),
         }
-    }
-}
-
-/// What has come of the payload of a control frame that is cut.
-#[derive(Debug)]
-pub(crate) struct CutPayload {
-    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
-    len: usize,
-}
-
-impl Default for CutPayload {
-    fn default() -> Self {
-        Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
-    }
-}
-
-impl CutPayload {
-    /// Adds a piece. The frame's header was refused if all pieces together are too long, so none is left out.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
-        for (place, byte) in self.bytes[self.len..].iter_mut().zip(piece) {
-            *place = *byte;
-        }
-        self.len = (self.len + piece.len()).min(CONTROL_PAYLOAD_BYTES_MAX);
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
     }
 }
 

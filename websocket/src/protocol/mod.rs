@@ -14,13 +14,15 @@
 //!                                                    close, or a broken rule, ends all: the rest is ignored
 //! ```
 //!
-//! What is compressed (RFC 7692) goes through `rare`, and comes out as if it had come in pieces.
+//! What is compressed (RFC 7692) goes through `inflate` and comes out as if it had come in pieces.
 //!
 //! Called by the connection's owner for every chunk received. It sends nothing, knows no time and keeps no input: when
 //! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
 //! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
 
-pub(crate) mod assembler;
+mod assembler;
+mod cold_state;
+mod control;
 pub(crate) mod event;
 mod inflate;
 mod settings;
@@ -29,21 +31,20 @@ mod short_frame;
 use std::mem;
 use std::ops::Range;
 
-use crate::close::CloseFrame;
 use crate::deflate::DeflateParams;
-use crate::frame::mask::{MaskingKey, apply_mask};
+use crate::frame::mask::apply_mask;
 use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Piece};
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::message::MessageKind;
 use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol::assembler::Assembler;
-use crate::protocol::event::{ControlPayload, Event, Progress};
+use crate::protocol::event::{Event, Progress};
 use crate::protocol_error::ProtocolError;
 use crate::role::Role;
 use crate::utf8::{Utf8Validator, check_utf8};
-use inflate::{Rare, inflater};
+use cold_state::ColdState;
+use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
-use short_frame::short_frame_header;
 
 /// How the peer's frames and messages are received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +97,8 @@ pub struct Protocol {
     incoming: Incoming,
     delivery: Delivery,
     message_bytes_max: u64,
-    /// On the heap, because it is rare and idle connections are many.
-    rare: Option<Box<Rare>>,
+    /// What few connections need: on the heap, because idle connections are many.
+    cold: Option<Box<ColdState>>,
 }
 
 // One of these exists for each of very many idle connections.
@@ -128,16 +129,16 @@ impl Protocol {
     #[must_use]
     pub fn new(config: ProtocolConfig) -> Self {
         let mut frames = config.frames;
-        let rare = config.deflate.map(|params| {
+        let cold = config.deflate.map(|params| {
             frames.message_bits = frames.message_bits | ReservedBits::RSV1;
-            Box::new(Rare::inflating(params, frames.role))
+            Box::new(ColdState::inflating(params, frames.role))
         });
         Self {
             frames: FrameDecoder::new(frames),
             incoming: Incoming::Between,
             delivery: Delivery::Whole,
             message_bytes_max: config.message_bytes_max,
-            rare,
+            cold,
         }
     }
 
@@ -174,35 +175,7 @@ impl Protocol {
             Incoming::Assembling { assembler, .. } => assembler.capacity(),
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
-        message + self.rare.as_ref().map_or(0, |rare| rare.held_bytes())
-    }
-
-    /// The shortcut of the shortcut, for readers that look at the payload themselves: the input begins with a short frame
-    /// that is a whole message and breaks no rule but, perhaps, that text is UTF-8. `None`, and nothing touched, whenever
-    /// anything else is the case: [`receive`](Self::receive) then says what.
-    #[inline]
-    pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
-        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != Delivery::Whole {
-            return None;
-        }
-        let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
-        if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
-            return None;
-        }
-        let frame = input.get_mut(..header_len + payload_len)?;
-        let (header, payload) = frame.split_at_mut(header_len);
-        if masked {
-            apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
-        }
-        ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
-    }
-
-    /// The text that [`try_short_frame`](Self::try_short_frame) reported is none.
-    #[cold]
-    pub(crate) fn refuse_text(&mut self) -> ProtocolError {
-        self.end();
-        ProtocolError::InvalidUtf8
+        message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
     /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
@@ -281,7 +254,7 @@ impl Protocol {
             (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             (_, None) => {}
         }
-        if let Some(inflater) = inflater(&mut self.rare) {
+        if let Some(inflater) = inflater(&mut self.cold) {
             return inflater.begin_frame(header.payload_len, self.message_bytes_max);
         }
         let message_bytes = match &mut self.incoming {
@@ -324,7 +297,7 @@ impl Protocol {
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = piece.header.fin && piece.remaining_bytes == 0;
-        if inflater(&mut self.rare).is_some() {
+        if inflater(&mut self.cold).is_some() {
             return self.inflate_piece(&input[range], last);
         }
         match &mut self.incoming {
@@ -371,48 +344,10 @@ impl Protocol {
         }
     }
 
-    /// A piece of a control frame; those that are cut are gathered, which happens once in a blue moon.
-    fn control_piece(
-        &mut self,
-        piece: &Piece,
-        input: &[u8],
-        range: Range<usize>,
-    ) -> Result<Option<Event>, ProtocolError> {
-        if piece.remaining_bytes == 0 && !self.is_control_cut() {
-            return self.control_event(&piece.header, ControlPayload::InPlace(range), input);
-        }
-        match self.gather_control(&input[range], piece.remaining_bytes) {
-            Some(payload) => self.control_event(&piece.header, ControlPayload::Assembled(payload), input),
-            None => Ok(None),
-        }
-    }
-
-    /// A whole control frame.
-    fn control_event(
-        &mut self,
-        header: &FrameHeader,
-        payload: ControlPayload,
-        input: &[u8],
-    ) -> Result<Option<Event>, ProtocolError> {
-        Ok(Some(match header.opcode {
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
-            Opcode::Close => {
-                let close = CloseFrame::parse(payload.bytes(input))?;
-                self.end();
-                Event::Close(close)
-            }
-            opcode => {
-                let reserved_bits = header.reserved_bits;
-                Event::ReservedControl { opcode, reserved_bits, payload }
-            }
-        }))
-    }
-
     /// Nothing more is taken, and nothing more is held.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
-        self.rare = None;
+        self.cold = None;
     }
 }
 

@@ -1,9 +1,13 @@
-//! The common case made small: a short whole message that lies in the input.
+//! The fast path of receiving: a short whole message that lies in the input.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
 
+use super::{Delivery, Incoming, Protocol};
+use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
+use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 
 /// A whole message in the input, unmasked; its payload ends where its frame does. If text, not checked yet.
 ///
@@ -19,7 +23,7 @@ impl ShortFrame {
     }
 
     #[inline]
-    pub(super) fn new(kind: MessageKind, start: u8, end: u32) -> Option<Self> {
+    fn new(kind: MessageKind, start: u8, end: u32) -> Option<Self> {
         let text = u64::from(kind == MessageKind::Text);
         NonZeroU64::new(u64::from(end) << 32 | u64::from(start) << 8 | text).map(Self)
     }
@@ -42,10 +46,39 @@ impl ShortFrame {
     }
 }
 
+impl Protocol {
+    /// Fast path: the input starts with one short, complete, unfragmented message, which breaks no rule except perhaps that
+    /// text is UTF-8. `None`, and the input untouched, in any other case: [`receive`](Self::receive) then says what.
+    #[inline]
+    pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
+        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
+        if !is_between || self.delivery != Delivery::Whole {
+            return None;
+        }
+        let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
+        if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
+            return None;
+        }
+        let frame = input.get_mut(..header_len + payload_len)?;
+        let (header, payload) = frame.split_at_mut(header_len);
+        if masked {
+            apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
+        }
+        ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
+    }
+
+    /// Fails the connection: text that [`try_short_frame`](Self::try_short_frame) reported is not UTF-8.
+    #[cold]
+    pub(crate) fn refuse_text(&mut self) -> ProtocolError {
+        self.end();
+        ProtocolError::InvalidUtf8
+    }
+}
+
 /// The header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload: kind,
 /// whether it is masked, its own length and the payload's. `None` for any other, and for a length that is not minimal.
 #[inline]
-pub(super) fn short_frame_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
+fn short_frame_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
     let [first, second, rest @ ..] = input else { return None };
     let kind = match first {
         0x81 => MessageKind::Text,
