@@ -1,11 +1,11 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` is what is said, as JSON, `tree` finds a request's handler; here they are put together, and what goes wrong
-//! becomes a response.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler; this file joins them and turns
+//! failures into responses.
 
 mod error;
 mod exchange;
-mod tree;
+mod table;
 
 use std::any::Any;
 use std::fmt;
@@ -20,7 +20,7 @@ use tidegate_http::{LocalBoxFuture, percent_decode};
 pub use error::{InvalidBody, RouteError};
 use exchange::Received;
 pub use exchange::{TextRequest, TextResponse};
-use tree::Tree;
+use table::RouteTable;
 
 use crate::conn::extensions::Extensions;
 use crate::conn::websocket::WebSocket;
@@ -65,7 +65,7 @@ use crate::error::Error;
 /// ```
 #[derive(Default)]
 pub struct TextRoutes {
-    tree: Tree<Box<dyn TextHandler>>,
+    table: RouteTable<Box<dyn TextHandler>>,
 }
 
 impl TextRoutes {
@@ -85,7 +85,7 @@ impl TextRoutes {
     {
         let name = Method::from_bytes(method.as_bytes());
         let name = name.map_err(|_| RouteError::Method { method: method.to_owned() })?;
-        self.tree.insert(name, target, Box::new(Handling(Arc::new(handler))))?;
+        self.table.insert(name, target, Box::new(Handling(Arc::new(handler))))?;
         Ok(self)
     }
 
@@ -162,7 +162,7 @@ impl TextRoutes {
         };
         let id = received.id;
         let path = received.path();
-        let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.tree.find(&name, path));
+        let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
         let Some((names, values, handler)) = found else {
             return response(id, StatusCode::NOT_FOUND, "there is no such route");
         };
@@ -187,7 +187,7 @@ impl TextRoutes {
 
 impl fmt::Debug for TextRoutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextRoutes").field("routes", &self.tree.len()).finish()
+        f.debug_struct("TextRoutes").field("routes", &self.table.len()).finish()
     }
 }
 
