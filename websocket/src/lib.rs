@@ -45,6 +45,10 @@ pub mod close;
 mod close_code;
 mod config;
 mod conn;
+#[cfg(feature = "compression")]
+mod deflate;
+#[cfg(not(feature = "compression"))]
+#[path = "deflate/absent.rs"]
 mod deflate;
 mod error;
 mod ext;
@@ -65,7 +69,8 @@ pub use close::{CloseFrame, ClosePayload, Closing, ClosingState, Transport};
 pub use close_code::{CloseCode, CloseCodeClass};
 pub use config::{KeepaliveConfig, WebSocketConfig};
 pub use conn::closed::Closed;
-pub use conn::compressor::CompressionStatus;
+#[cfg(feature = "compression")]
+pub use conn::compression::CompressionStatus;
 pub use conn::disconnected::Disconnected;
 pub use conn::extensions::Extensions;
 pub use conn::prepared::PreparedMessage;
@@ -76,6 +81,7 @@ pub use conn::send::{SendMessage, SendRef};
 pub use conn::send_stream::SendStream;
 pub use conn::sender::Sender;
 pub use conn::websocket::WebSocket;
+#[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateAgreement, DeflateConfig, DeflateParams, MessageDeflater, WindowBits};
 pub use error::Error;
 pub use ext::byte_stream::{BlockingJoined, Joined};

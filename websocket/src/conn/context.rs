@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::WebSocketConfig;
 use crate::conn::attachments::Attachments;
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::control_handlers::ControlHandlers;
 
 /// The context of one or many connections.

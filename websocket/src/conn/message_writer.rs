@@ -6,11 +6,10 @@
 use bytes::Bytes;
 use tidegate_engine::SendError;
 
-use crate::conn::compressor::Compression;
+use crate::conn::compression::{Compression, DeflatedSend};
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::send::{SendMessage, SendRef};
-use crate::conn::send_deflated::DeflatedSend;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
@@ -18,7 +17,7 @@ use crate::message::{Message, MessageRef};
 /// A way into the queue of one connection, borrowed from its session or a sender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageWriter<'a> {
-    queue: FrameQueue<'a>,
+    pub(crate) queue: FrameQueue<'a>,
     compression: Option<&'a Compression>,
 }
 
@@ -26,11 +25,6 @@ impl<'a> MessageWriter<'a> {
     #[inline]
     pub(crate) fn new(queue: FrameQueue<'a>, compression: Option<&'a Compression>) -> Self {
         Self { queue, compression }
-    }
-
-    /// The queue below, for frames that are not messages.
-    pub(crate) fn queue(self) -> FrameQueue<'a> {
-        self.queue
     }
 
     /// Waits for space, then queues a message.

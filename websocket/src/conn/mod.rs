@@ -2,7 +2,11 @@
 
 pub(crate) mod attachments;
 pub(crate) mod closed;
-pub(crate) mod compressor;
+#[cfg(feature = "compression")]
+pub(crate) mod compression;
+#[cfg(not(feature = "compression"))]
+#[path = "compression/absent.rs"]
+pub(crate) mod compression;
 pub(crate) mod context;
 pub(crate) mod control_handlers;
 pub(crate) mod disconnected;
@@ -16,7 +20,6 @@ pub(crate) mod recv_ref;
 pub(crate) mod recv_stream;
 pub(crate) mod send;
 pub(crate) mod send_control;
-pub(crate) mod send_deflated;
 pub(crate) mod send_stream;
 pub(crate) mod sender;
 pub(crate) mod session;

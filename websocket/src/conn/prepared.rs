@@ -16,12 +16,6 @@ use crate::utf8::Text;
 /// The frame of each variant that was asked for; `None` where the message is no smaller in it.
 type Variants = Vec<(DeflatedVariant, Option<Bytes>)>;
 
-/// Shorter messages are not compressed here: there is little to save, and they need no place for other variants of them.
-const DEFLATED_BYTES_MIN: usize = 128;
-
-/// Larger ones neither: compressing them would keep their publisher's thread for long.
-const DEFLATED_BYTES_MAX: usize = 256 << 10;
-
 /// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
 /// copies no large payload. Cloning it counts a reference.
 ///
@@ -52,7 +46,7 @@ impl PreparedMessage {
         let mut bytes = Vec::new();
         frame.encode(None, &mut bytes);
         let header_len = (bytes.len() - message.len()) as u8;
-        let variants = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
+        let variants = DeflatedVariant::is_worthwhile(message.len()).then(Arc::default);
         Self { kind: message.kind(), header_len, frame: bytes.into(), variants }
     }
 

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tidegate_engine::SendError;
 
+use crate::conn::compression::DeflatedSend;
 use crate::conn::frame_queue::FrameQueue;
-use crate::conn::send_deflated::DeflatedSend;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::prepared::PreparedMessage;

@@ -1,6 +1,7 @@
 //! The sending half: which messages are compressed, at which level, and with whose state.
 
 use std::mem;
+use std::ops::RangeInclusive;
 
 use super::deflater::Deflater;
 use super::pool;
@@ -152,7 +153,15 @@ pub(crate) struct DeflatedVariant {
     threshold_bytes: usize,
 }
 
+/// The payload that is worth a variant: for less there is little to save, more would keep the publisher's thread for long.
+const VARIANT_BYTES: RangeInclusive<usize> = 128..=256 << 10;
+
 impl DeflatedVariant {
+    /// Whether messages of this length have variants at all.
+    pub(crate) fn is_worthwhile(payload_len: usize) -> bool {
+        VARIANT_BYTES.contains(&payload_len)
+    }
+
     /// Compresses a whole message; `None` if it is to be sent as it is.
     pub(crate) fn deflate(&self, payload: &[u8]) -> Option<Vec<u8>> {
         if payload.len() < self.threshold_bytes.max(1) {

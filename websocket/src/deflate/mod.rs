@@ -1,6 +1,6 @@
 //! Compression of messages: permessage-deflate (RFC 7692), both roles, without I/O.
 //!
-//! `negotiate` agrees on the parameters in the opening handshake. A message of a text or binary frame with RSV1 is then
+//! `negotiate` agrees on the parameters in the opening handshake, `extension_list` reads the header they stand in. A message of a text or binary frame with RSV1 is then
 //! a run of deflate blocks that ends with an empty one, whose last four bytes are left out: `deflater` makes such runs,
 //! `inflater` reads them, `pool` lends the state of both to connections that keep none between messages.
 //! [`Protocol`](crate::Protocol) inflates what comes, [`MessageDeflater`] compresses what goes.
@@ -12,13 +12,16 @@
 //! contexts are not kept unless [`DeflateConfig`] says so.
 
 mod deflater;
-pub(crate) mod inflater;
-pub(crate) mod inflation;
+mod extension_list;
+mod inflater;
+mod inflation;
 mod messages;
 mod negotiate;
-pub(crate) mod pool;
+mod pool;
 
 pub(crate) use deflater::Deflater;
+pub(crate) use inflater::Inflater;
+pub(crate) use inflation::Inflation;
 pub(crate) use messages::DeflatedVariant;
 pub use messages::MessageDeflater;
 pub use negotiate::{DeflateAgreement, DeflateParams};

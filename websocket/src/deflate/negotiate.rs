@@ -6,9 +6,9 @@
 use http::HeaderValue;
 
 use super::deflater::deflater_bytes;
+use super::extension_list::{self, Extension};
 use super::inflater::INFLATER_BYTES;
 use super::{DeflateConfig, WindowBits};
-use crate::handshake::extension::{self, Extension};
 use crate::handshake::{UpgradeRequestError, UpgradeResponseError};
 use crate::role::Role;
 
@@ -117,7 +117,7 @@ impl DeflateConfig {
         &self,
         lines: impl Iterator<Item = &'h [u8]>,
     ) -> Result<Option<DeflateAgreement>, UpgradeRequestError> {
-        let extensions = extension::parse(lines).map_err(|_| UpgradeRequestError::InvalidExtensions)?;
+        let extensions = extension_list::parse(lines).map_err(|_| UpgradeRequestError::InvalidExtensions)?;
         let mut offers = extensions.iter().filter(|extension| is_ours(extension)).filter_map(Parameters::parse);
         Ok(offers.find_map(|offer| self.answer(&offer)))
     }
@@ -188,7 +188,7 @@ impl DeflateConfig {
     ) -> Result<Option<DeflateParams>, UpgradeResponseError> {
         let Some(value) = extensions else { return Ok(None) };
         let invalid = UpgradeResponseError::InvalidExtensions;
-        let extensions = extension::parse([value.as_bytes()].into_iter()).map_err(|_| invalid)?;
+        let extensions = extension_list::parse([value.as_bytes()].into_iter()).map_err(|_| invalid)?;
         let agreed = match &extensions[..] {
             [] => return Ok(None),
             [extension] if is_ours(extension) => Parameters::parse(extension).ok_or(invalid)?,

@@ -156,14 +156,14 @@ impl MessageWriter<'_> {
     /// Queues the message that was taken; one that cannot be queued is dropped with the error.
     fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(message) = taken else { return Poll::Ready(Ok(())) };
-        let queued = ready!(self.queue().poll_queue(cx, message.len(), |_| self.try_send(message)));
+        let queued = ready!(self.queue.poll_queue(cx, message.len(), |_| self.try_send(message)));
         *taken = None;
         Poll::Ready(queued)
     }
 
     fn poll_flushed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_taken(taken, cx))?;
-        self.queue().0.poll_flush(cx).map_err(Error::from)
+        self.queue.0.poll_flush(cx).map_err(Error::from)
     }
 
     fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -173,11 +173,11 @@ impl MessageWriter<'_> {
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match self.queue().queue_close(frame.as_ref()).map_err(Error::from) {
+        match self.queue.queue_close(frame.as_ref()).map_err(Error::from) {
             // The closing handshake was quicker than whoever polls this.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
-            _ => match ready!(self.queue().0.poll_flush(cx)) {
+            _ => match ready!(self.queue.0.poll_flush(cx)) {
                 Err(SendError::Closed(CloseCause::Dropped)) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },

@@ -53,7 +53,7 @@ pub(super) fn once<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> Once<'
 }
 
 /// The bytes as text if they are a token (RFC 9110 section 5.6.2).
-pub(super) fn token(bytes: &[u8]) -> Option<&str> {
+pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
     let is_token =
         !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
     if is_token { std::str::from_utf8(bytes).ok() } else { None }

@@ -9,8 +9,7 @@
 
 mod client;
 mod error;
-pub(crate) mod extension;
-mod field;
+pub(crate) mod field;
 mod key;
 mod origin;
 mod server;

@@ -7,7 +7,7 @@ use tidegate_engine::{JoinOptions, MemberId, Membership};
 
 use super::rooms::Entered;
 use super::{Broadcast, Hub, HubError, MemberConfig};
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::sync::lock;

@@ -79,10 +79,10 @@ impl Variants {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compression"))]
 mod tests {
     use super::*;
-    use crate::conn::compressor::Compression;
+    use crate::conn::compression::Compression;
     use crate::deflate::{CompressionLevel, DeflateConfig};
 
     fn variant(level: i32) -> Option<DeflatedVariant> {

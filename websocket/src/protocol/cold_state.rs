@@ -1,8 +1,7 @@
 //! What few connections need to receive.
 
 use super::control::CutPayload;
-use crate::deflate::DeflateParams;
-use crate::deflate::inflation::Inflation;
+use crate::deflate::{DeflateParams, Inflation};
 use crate::role::Role;
 
 /// State on the heap: of compressed messages, and of a control frame that is cut.
@@ -19,8 +18,12 @@ impl ColdState {
         Self { inflation: Some(Inflation::new(params, role)), cut_control: None }
     }
 
+    /// Bytes held between messages to inflate what the peer compresses.
+    pub(super) fn inflation_bytes(&self) -> usize {
+        self.inflation.as_ref().map_or(0, Inflation::held_bytes)
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
-        let inflation = self.inflation.as_ref().map_or(0, Inflation::held_bytes);
-        inflation + self.cut_control.as_ref().map_or(0, |_| size_of::<CutPayload>())
+        self.inflation_bytes() + self.cut_control.as_ref().map_or(0, |_| size_of::<CutPayload>())
     }
 }

@@ -7,8 +7,7 @@ use std::mem;
 
 use super::cold_state::ColdState;
 use super::{Incoming, Protocol};
-use crate::deflate::inflater::Inflater;
-use crate::deflate::inflation::Inflation;
+use crate::deflate::Inflater;
 use crate::message::MessageKind;
 use crate::opcode::ReservedBits;
 use crate::protocol::event::Event;
@@ -98,10 +97,5 @@ impl Protocol {
         if let Some(inflation) = self.cold.as_mut().and_then(|cold| cold.inflation.as_mut()) {
             inflation.end_message();
         }
-    }
-
-    /// Bytes held between messages to inflate what the peer compresses.
-    pub(crate) fn inflation_bytes(&self) -> usize {
-        self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()).map_or(0, Inflation::held_bytes)
     }
 }

@@ -22,6 +22,8 @@
 
 mod assembler;
 mod cold_state;
+#[cfg(feature = "compression")]
+mod compression;
 mod control;
 pub(crate) mod event;
 mod inflate;
@@ -55,9 +57,8 @@ pub struct ProtocolConfig {
     /// Bytes of payload a message may have over all of its frames; default 64 MiB
     /// ([`MESSAGE_BYTES_MAX_DEFAULT`]). More is answered with 1009.
     pub message_bytes_max: u64,
-    /// What the opening handshake agreed on about compression; default none. Then RSV1 is the mark of a compressed
-    /// message, and [`message_bytes_max`](Self::message_bytes_max) bounds what it is inflated to, as that is made.
-    pub deflate: Option<DeflateParams>,
+    /// What the opening handshake agreed on about compression.
+    pub(crate) deflate: Option<DeflateParams>,
 }
 
 impl ProtocolConfig {

@@ -1,5 +1,7 @@
 //! Serving WebSockets: the upgrade of a request, the task around a handler, and its hooks.
 
+#[cfg(feature = "compression")]
+mod compression;
 mod control;
 pub(crate) mod hooks;
 mod opening;

@@ -10,7 +10,7 @@ use super::hooks::{Hooks, authorize_in_time};
 use super::task::{serve, serve_hooked};
 use super::upgrade::Upgrade;
 use crate::conn::attachments::Attachments;
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::context::ConnContext;
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;

@@ -84,9 +84,8 @@ fn feed_trailing(config: ProtocolConfig, input: &[u8], expected: &Outcome) {
 
 fn is_between_frames(config: ProtocolConfig, input: &[u8]) -> bool {
     let mut rules = config.frames;
-    if config.deflate.is_some() {
-        rules.message_bits = rules.message_bits | ReservedBits::RSV1;
-    }
+    // Compressed messages have it; where none are agreed on, the protocol has refused it.
+    rules.message_bits = rules.message_bits | ReservedBits::RSV1;
     let mut decoder = FrameDecoder::new(rules);
     let mut input = input.to_vec();
     let mut start = 0;

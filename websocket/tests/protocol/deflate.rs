@@ -22,9 +22,7 @@ pub fn agreed(parameters: &str) -> DeflateParams {
 }
 
 pub fn compressed_config(role: Role, parameters: &str) -> ProtocolConfig {
-    let mut config = ProtocolConfig::new(role);
-    config.deflate = Some(agreed(parameters));
-    config
+    ProtocolConfig::new(role).deflate(agreed(parameters))
 }
 
 const NO_TAKEOVER: &str = "; server_no_context_takeover; client_no_context_takeover";

@@ -22,7 +22,7 @@ use tidegate_engine::Connection;
 use crate::close::{CloseFrame, Closing, Transport};
 use crate::conn::attachments::Attachments;
 use crate::conn::closed::Closed;
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::context::ConnContext;
 use crate::conn::control_handlers::ControlHandlers;
 use crate::conn::frame_queue::FrameQueue;

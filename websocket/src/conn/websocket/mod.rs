@@ -3,6 +3,8 @@
 //! The interface alone: what it does is in `session` (reading, closing) and `sender`. It is one pointer in size, because
 //! a handler's future holds it, perhaps twice, for each of very many idle connections.
 
+#[cfg(feature = "compression")]
+mod compression;
 mod control;
 mod timeouts;
 
@@ -16,7 +18,6 @@ use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::config::WebSocketConfig;
 use crate::conn::closed::Closed;
-use crate::conn::compressor::{Compression, CompressionStatus};
 use crate::conn::context::ConnContext;
 use crate::conn::extensions::Extensions;
 use crate::conn::handler_scope::return_session;
@@ -26,7 +27,6 @@ use crate::conn::recv_ref::RecvRef;
 use crate::conn::send::SendMessage;
 use crate::conn::sender::Sender;
 use crate::conn::session::Session;
-use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
@@ -58,17 +58,6 @@ impl WebSocket {
     /// came after it must still be in the connection. [`upgrade`](crate::serve::upgrade) does all of this.
     pub fn new(connection: Connection, config: &WebSocketConfig) -> Self {
         Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
-    }
-
-    /// The same with compression, as its opening handshake agreed on ([`DeflateConfig::accept`]).
-    pub fn with_compression(
-        connection: Connection,
-        config: &WebSocketConfig,
-        deflate: &DeflateConfig,
-        params: DeflateParams,
-    ) -> Self {
-        let context = ConnContext::new(config.clone());
-        Self::with_context(connection, context.with_compression(Compression::new(deflate, params)))
     }
 
     pub(crate) fn with_context(connection: Connection, context: Arc<ConnContext>) -> Self {
@@ -208,30 +197,6 @@ impl WebSocket {
     /// The limit of [`WebSocketConfig::message_bytes_max`](crate::WebSocketConfig::message_bytes_max) in force.
     pub fn message_bytes_max(&self) -> u64 {
         self.session().protocol.message_bytes_max()
-    }
-
-    /// What was agreed on about compression, and what it costs now; `None` if nothing was.
-    ///
-    /// ```
-    /// # use tidegate_websocket::WebSocket;
-    /// # fn example(ws: &WebSocket) {
-    /// if let Some(compression) = ws.compression() {
-    ///     println!("{:?} at {:?}, {} bytes", compression.params, compression.level, compression.held_bytes);
-    /// }
-    /// # }
-    /// ```
-    pub fn compression(&self) -> Option<CompressionStatus> {
-        let session = self.session();
-        session.compression().map(|compression| compression.status(session.protocol.inflation_bytes()))
-    }
-
-    /// Changes the level at which messages are compressed from now on, those of all senders; `None` sends them as they
-    /// are. Without effect if nothing was agreed on, and for what hubs send to those that registered before. The peer goes on
-    /// as it likes.
-    pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
-        if let Some(compression) = self.session().compression() {
-            compression.set_level(level);
-        }
     }
 
     /// The peer's address.

@@ -6,28 +6,28 @@
 //! parameter = token [ "=" ( token | quoted-string of a token ) ]
 //! ```
 
-use super::field;
+use crate::handshake::field;
 
 /// The list does not follow its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(super) struct Malformed;
 
 /// One extension of the list.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Extension<'h> {
-    pub(crate) name: &'h str,
-    pub(crate) parameters: Vec<Parameter<'h>>,
+pub(super) struct Extension<'h> {
+    pub(super) name: &'h str,
+    pub(super) parameters: Vec<Parameter<'h>>,
 }
 
 /// One parameter of an extension. Values are tokens here, however they were written.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Parameter<'h> {
-    pub(crate) name: &'h str,
-    pub(crate) value: Option<String>,
+pub(super) struct Parameter<'h> {
+    pub(super) name: &'h str,
+    pub(super) value: Option<String>,
 }
 
 /// All extensions of the lines, in order.
-pub(crate) fn parse<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Result<Vec<Extension<'h>>, Malformed> {
+pub(super) fn parse<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Result<Vec<Extension<'h>>, Malformed> {
     let mut extensions = Vec::new();
     for line in lines {
         let mut rest = Rest(line);

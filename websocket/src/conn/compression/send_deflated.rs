@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use crate::conn::compressor::{Compression, Lease, Slice};
+use super::compressor::{Compression, Lease, Slice};
 use crate::conn::frame_queue::FrameQueue;
 use crate::deflate::SLICE_BYTES;
 use crate::error::Error;
