@@ -38,11 +38,15 @@ pub(crate) fn take(total_bytes: usize) -> Option<Vec<u8>> {
 
 /// Makes room for `arriving_bytes` more: doubles, so that copying stays linear, but goes no further than the end of
 /// the message where that is known, so that a message ends in a buffer of its own size.
+#[inline]
 pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
     let needed = buffer.len().saturating_add(arriving_bytes);
-    if needed <= buffer.capacity() {
-        return;
+    if needed > buffer.capacity() {
+        grow(buffer, needed, expected_bytes);
     }
+}
+
+fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
     if let (0, Some(expected)) = (buffer.len(), expected_bytes)
         && let Some(pooled) = usize::try_from(expected).ok().and_then(|more| take(needed.saturating_add(more)))
     {

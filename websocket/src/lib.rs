@@ -8,7 +8,7 @@
 //!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
 //! 2. gives every chunk received, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
 //!    and reports [`Event`]s: messages, pings, pongs, the close frame;
-//! 3. appends [`Frame`]s to its outbound buffer, compressed by a [`MessageDeflater`] if that was agreed on;
+//! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
 //! 4. keeps a [`Closing`] and does with the TCP connection what that says. A [`ProtocolError`] is answered with a
 //!    close frame of its [`close_code`](ProtocolError::close_code).
 //!

@@ -34,7 +34,7 @@ use crate::message::{Message, MessageRef};
 /// One WebSocket connection, of the server's role.
 ///
 /// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
-/// returns, the peer is sent a close frame that says how (see [`upgrade`](crate::serve::upgrade)) and given
+/// returns, the peer is sent a close frame that says how (see [`upgrade`](crate::upgrade())) and given
 /// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
@@ -55,7 +55,7 @@ pub struct WebSocket {
 
 impl WebSocket {
     /// A WebSocket on a connection whose opening handshake is done, for servers that make it themselves; the bytes that
-    /// came after it must still be in the connection. [`upgrade`](crate::serve::upgrade) does all of this.
+    /// came after it must still be in the connection. [`upgrade`](crate::upgrade()) does all of this.
     pub fn new(connection: Connection, config: &WebSocketConfig) -> Self {
         Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
     }

@@ -7,7 +7,7 @@ use crate::config::KeepaliveConfig;
 
 /// # Deadlines and timeouts
 impl WebSocket {
-    /// From `deadline` on reads fail with [`Error::ReadDeadline`] while nothing comes; `None` waits for ever. The
+    /// From `deadline` on reads fail with [`Error::ReadDeadline`](crate::Error::ReadDeadline) while nothing comes; `None` waits for ever. The
     /// connection stays usable: set a later deadline and go on. It stands in place of the idle timeout.
     ///
     /// Ignored once a close frame has been sent: reads then end with [`close_timeout`](crate::WebSocketConfig::close_timeout).
