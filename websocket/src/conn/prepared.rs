@@ -14,7 +14,7 @@ use crate::sync::lock;
 use crate::utf8::Text;
 
 /// The frame of each variant that was asked for; `None` where the message is no smaller in it.
-type Variants = Vec<(DeflatedVariant, Option<Bytes>)>;
+type DeflatedFrames = Vec<(DeflatedVariant, Option<Bytes>)>;
 
 /// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
 /// copies no large payload. Cloning it counts a reference.
@@ -35,7 +35,7 @@ pub struct PreparedMessage {
     /// Header and payload.
     frame: Bytes,
     /// What it is in other variants, once they were asked for; `None` if there will be none.
-    variants: Option<Arc<Mutex<Variants>>>,
+    variants: Option<Arc<Mutex<DeflatedFrames>>>,
 }
 
 impl PreparedMessage {

@@ -69,12 +69,12 @@ impl MessageDeflater {
     /// compressed now. If true it is to be sent with RSV1 on its first frame.
     pub fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
-        let Some(mut deflater) = self.lend(payload.len()) else { return false };
+        let Some(mut deflater) = self.borrow_deflater(payload.len()) else { return false };
         let is_smaller = deflater.deflate(payload, out).is_ok();
         if !is_smaller {
             out.clear();
         }
-        self.take_back(deflater, is_smaller);
+        self.return_deflater(deflater, is_smaller);
         is_smaller
     }
 
@@ -106,10 +106,10 @@ impl MessageDeflater {
         }
     }
 
-    /// A compressor for a message of `payload_len` bytes, to be given back with [`take_back`](Self::take_back) as
+    /// A compressor for a message of `payload_len` bytes, to be given back with [`return_deflater`](Self::return_deflater) as
     /// it is, once the message is compressed or given up. `None` if the message is to be sent as it is; so is every message while the
     /// context is lent.
-    pub(crate) fn lend(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
+    pub(crate) fn borrow_deflater(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
         let (window, level) = (self.window?, self.level?);
         if payload_len < self.threshold_bytes.max(1) || level.value() == 0 {
             return None;
@@ -126,7 +126,7 @@ impl MessageDeflater {
 
     /// Takes back what was lent. `is_sent` says that the message it was lent for is sent compressed: only then may later
     /// messages refer to it.
-    pub(crate) fn take_back(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
+    pub(crate) fn return_deflater(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
         if !self.takeover {
             return pool::give_deflater(deflater);
         }
@@ -290,9 +290,9 @@ mod tests {
                 let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
                 let mut inflater = Inflater::new(WindowBits::MAX);
                 let (mut payload, mut deflated) = (words(300_100), Vec::new());
-                let mut lent = deflater.lend(payload.len()).unwrap();
-                lent.push(&payload[..given_up], false, &mut deflated, payload.len()).unwrap();
-                deflater.take_back(lent, false);
+                let mut borrowed = deflater.borrow_deflater(payload.len()).unwrap();
+                borrowed.push(&payload[..given_up], false, &mut deflated, payload.len()).unwrap();
+                deflater.return_deflater(borrowed, false);
                 payload.truncate(3000);
                 assert!(deflater.deflate(&payload, &mut deflated), "level {level}");
                 assert_eq!(inflate(&mut inflater, &deflated), payload, "level {level}, {given_up} bytes given up");
@@ -310,12 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn while_the_context_is_lent_messages_go_as_they_are() {
+    fn while_the_context_is_borrowed_messages_go_as_they_are() {
         let (config, params) = params(true, "permessage-deflate");
         let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
-        let lent = deflater.lend(1000).unwrap();
-        assert!(deflater.lend(1000).is_none());
-        deflater.take_back(lent, false);
-        assert!(deflater.lend(1000).is_some());
+        let borrowed = deflater.borrow_deflater(1000).unwrap();
+        assert!(deflater.borrow_deflater(1000).is_none());
+        deflater.return_deflater(borrowed, false);
+        assert!(deflater.borrow_deflater(1000).is_some());
     }
 }

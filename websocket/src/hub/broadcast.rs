@@ -21,7 +21,7 @@ pub struct Delivered {
     /// Slow members that it is kept for until they have space, unless a newer one takes its place
     /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
     /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
-    pub kept: usize,
+    pub backlogged: usize,
     /// Why the first of the others was not: [`Error::Full`] for a slow one, whatever became of it then.
     pub first_error: Option<Error>,
 }
@@ -115,7 +115,7 @@ impl Future for Broadcast {
             if let Some(receipt) = &mut self.receipt {
                 return Pin::new(receipt).poll(cx).map(|delivered| {
                     let first_error = delivered.first_error.map(Error::from);
-                    Ok(Delivered { count: delivered.count, kept: delivered.kept, first_error })
+                    Ok(Delivered { count: delivered.count, backlogged: delivered.kept, first_error })
                 });
             }
             match self.to.members().publish_counted(self.publish.clone()) {

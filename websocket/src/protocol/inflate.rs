@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use super::cold_state::ColdState;
+use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
 use crate::deflate::Inflater;
 use crate::message::MessageKind;
@@ -19,7 +19,7 @@ const INPUT_BYTES_MAX: usize = 1024;
 
 /// The inflater of the open message, if that is compressed.
 #[inline]
-pub(super) fn inflater(cold: &mut Option<Box<ColdState>>) -> Option<&mut Inflater> {
+pub(super) fn inflater(cold: &mut Option<Box<ColdInput>>) -> Option<&mut Inflater> {
     cold.as_mut()?.inflation.as_mut()?.open()
 }
 

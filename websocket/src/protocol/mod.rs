@@ -21,7 +21,7 @@
 //! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
 
 mod assembler;
-mod cold_state;
+mod cold_input;
 #[cfg(feature = "compression")]
 mod compression;
 mod control;
@@ -44,7 +44,7 @@ use crate::protocol::event::{Event, Progress};
 use crate::protocol_error::ProtocolError;
 use crate::role::Role;
 use crate::utf8::{Utf8Validator, check_utf8};
-use cold_state::ColdState;
+use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
 
@@ -99,7 +99,7 @@ pub struct Protocol {
     delivery: Delivery,
     message_bytes_max: u64,
     /// What few connections need: on the heap, because idle connections are many.
-    cold: Option<Box<ColdState>>,
+    cold: Option<Box<ColdInput>>,
 }
 
 // One of these exists for each of very many idle connections.
@@ -132,7 +132,7 @@ impl Protocol {
         let mut frames = config.frames;
         let cold = config.deflate.map(|params| {
             frames.message_bits = frames.message_bits | ReservedBits::RSV1;
-            Box::new(ColdState::inflating(params, frames.role))
+            Box::new(ColdInput::inflating(params, frames.role))
         });
         Self {
             frames: FrameDecoder::new(frames),

@@ -48,16 +48,16 @@ where
             opening.extension = Some(agreement.response);
         }
         if self.hooks.is_empty() {
-            return Reply::Ready(opening.plain());
+            return Reply::Ready(opening.without_hooks());
         }
         let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
         let Some(authorize) = hooks.authorize.clone() else {
-            return Reply::Ready(opening.hooked(hooks, head, Attachments::default()));
+            return Reply::Ready(opening.with_hooks(hooks, head, Attachments::default()));
         };
         Reply::Pending(Box::pin(async move {
             let attachments = Attachments::default();
             match authorize_in_time(&*authorize, &head, &attachments.extensions, hooks.handshake_timeout).await {
-                Ok(()) => opening.hooked(hooks, head, attachments),
+                Ok(()) => opening.with_hooks(hooks, head, attachments),
                 Err(response) => response,
             }
         }))
@@ -77,8 +77,8 @@ where
     F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + 'static,
 {
-    /// The 101 of a connection that has nothing of its own.
-    fn plain(self) -> Response {
+    /// The 101 of a connection without hooks.
+    fn without_hooks(self) -> Response {
         let Self { accept_key, extension, handler, context } = self;
         let subprotocol = context.subprotocol.clone();
         let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
@@ -87,8 +87,8 @@ where
         with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
 
-    /// The 101 of one that has.
-    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut attachments: Attachments) -> Response {
+    /// The 101 of a connection with hooks.
+    fn with_hooks(self, hooks: Arc<Hooks>, head: RequestHead, mut attachments: Attachments) -> Response {
         let Self { accept_key, extension, handler, context } = self;
         let subprotocol = context.subprotocol.clone();
         attachments.request = hooks.keep_request.then_some(head);

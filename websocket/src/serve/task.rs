@@ -38,7 +38,7 @@ pub(crate) async fn serve_hooked<F, Fut>(
     Fut: Future<Output = Result<(), Error>>,
 {
     // Dropped last, so that the end is told after everything of the handler is gone.
-    let attendant = Attendant(attachments);
+    let panic_note = PanicNote(attachments);
     let mut ws = WebSocket::with_context(connection, context);
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
@@ -50,16 +50,16 @@ pub(crate) async fn serve_hooked<F, Fut>(
         return;
     }
     if let Some(disconnect) = &hooks.disconnect {
-        attendant.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
+        panic_note.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
     }
     drop(hooks);
     WebSocketTask::Running { handler: handler(ws) }.await;
 }
 
 /// The task's share of a connection's attachments: notes a panic of the task.
-struct Attendant(Arc<Attachments>);
+struct PanicNote(Arc<Attachments>);
 
-impl Drop for Attendant {
+impl Drop for PanicNote {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.note_panic();
@@ -70,7 +70,7 @@ impl Drop for Attendant {
 pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
     /// handler's future twice, for each of very many idle connections.
-    #[project = ServingProjection]
+    #[project = TaskProjection]
     pub(crate) enum WebSocketTask<Fut> {
         Running {
             #[pin]
@@ -85,7 +85,7 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let ServingProjection::Running { .. } = self.as_mut().project() {
+        if let TaskProjection::Running { .. } = self.as_mut().project() {
             let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped in the middle of the handler's work: closed now, not when that is done.
@@ -98,8 +98,8 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
             self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
         }
         match self.project() {
-            ServingProjection::Closing { handshake } => handshake.as_mut().poll(cx),
-            ServingProjection::Running { .. } | ServingProjection::Ended => Poll::Ready(()),
+            TaskProjection::Closing { handshake } => handshake.as_mut().poll(cx),
+            TaskProjection::Running { .. } | TaskProjection::Ended => Poll::Ready(()),
         }
     }
 }
@@ -107,7 +107,7 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
 impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
     /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
     fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
+        let TaskProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
         let polled = handler.poll(cx);
         if polled.is_ready() {
             self.set(Self::Ended);

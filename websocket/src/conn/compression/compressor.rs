@@ -109,10 +109,10 @@ impl Compression {
         queued
     }
 
-    /// Borrows the compressor for a message that is compressed slice by slice; `None` if it is to be sent as it is.
-    pub(crate) fn lend(&self, payload_len: usize) -> Option<Lease<'_>> {
-        let deflater = self.deflater().lend(payload_len)?;
-        Some(Lease { compression: self, deflater: Some(deflater) })
+    /// Borrows the deflater for a message that is compressed slice by slice; `None` if it is to be sent as it is.
+    pub(crate) fn borrow_deflater(&self, payload_len: usize) -> Option<BorrowedDeflater<'_>> {
+        let deflater = self.deflater().borrow_deflater(payload_len)?;
+        Some(BorrowedDeflater { compression: self, deflater: Some(deflater) })
     }
 
     fn deflater(&self) -> MutexGuard<'_, MessageDeflater> {
@@ -132,7 +132,7 @@ fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u
 
 /// A borrowed compressor.
 #[derive(Debug)]
-pub(crate) struct Lease<'a> {
+pub(crate) struct BorrowedDeflater<'a> {
     compression: &'a Compression,
     /// Until it is given back.
     deflater: Option<Box<Deflater>>,
@@ -148,7 +148,7 @@ pub(crate) enum Slice {
     NotSmaller,
 }
 
-impl Lease<'_> {
+impl BorrowedDeflater<'_> {
     /// Compresses the next slice of `payload`, of which `done` bytes were.
     pub(crate) fn push(&mut self, payload: &[u8], done: &mut usize, out: &mut Vec<u8>) -> Slice {
         let Some(deflater) = &mut self.deflater else { return Slice::NotSmaller };
@@ -170,12 +170,12 @@ impl Lease<'_> {
 
     fn return_deflater(&mut self, is_sent: bool) {
         if let Some(deflater) = self.deflater.take() {
-            self.compression.deflater().take_back(deflater, is_sent);
+            self.compression.deflater().return_deflater(deflater, is_sent);
         }
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for BorrowedDeflater<'_> {
     fn drop(&mut self) {
         self.return_deflater(false);
     }

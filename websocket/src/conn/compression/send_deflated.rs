@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::compressor::{Compression, Lease, Slice};
+use super::compressor::{BorrowedDeflater, Compression, Slice};
 use crate::conn::frame_queue::FrameQueue;
 use crate::deflate::SLICE_BYTES;
 use crate::error::Error;
@@ -38,9 +38,9 @@ enum Job<'a> {
     /// Nothing has been done yet.
     New,
     /// A big message, of which `done` bytes are compressed, into `out`.
-    Deflating { lease: Lease<'a>, out: Vec<u8>, done: usize },
+    Deflating { deflater: BorrowedDeflater<'a>, out: Vec<u8>, done: usize },
     /// A compressed message that waits for space.
-    Deflated { lease: Lease<'a>, bytes: Bytes },
+    Deflated { deflater: BorrowedDeflater<'a>, bytes: Bytes },
     /// A message that is sent as it is.
     Uncompressed,
 }
@@ -83,20 +83,20 @@ impl Future for DeflatedSend<'_> {
                 Job::New => {
                     // Looked at first: what has no space is not compressed, and does not keep the compressor from others.
                     ready!(queue.poll_ready(cx, payload_len))?;
-                    *job = match compression.lend(payload_len) {
-                        Some(lease) => Job::Deflating { lease, out: Vec::new(), done: 0 },
+                    *job = match compression.borrow_deflater(payload_len) {
+                        Some(deflater) => Job::Deflating { deflater, out: Vec::new(), done: 0 },
                         None => Job::Uncompressed,
                     };
                 }
-                Job::Deflating { lease, out, done } => match lease.push(message.as_bytes(), done, out) {
+                Job::Deflating { deflater, out, done } => match deflater.push(message.as_bytes(), done, out) {
                     Slice::More => {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     Slice::Whole => {
                         let bytes = mem::take(out).into();
-                        let Job::Deflating { lease, .. } = mem::replace(job, Job::Uncompressed) else { continue };
-                        *job = Job::Deflated { lease, bytes };
+                        let Job::Deflating { deflater, .. } = mem::replace(job, Job::Uncompressed) else { continue };
+                        *job = Job::Deflated { deflater, bytes };
                     }
                     Slice::NotSmaller => *job = Job::Uncompressed,
                 },
@@ -104,8 +104,8 @@ impl Future for DeflatedSend<'_> {
                     let header = Frame::deflated(message.kind(), bytes).header(None);
                     let try_queue = |queue: FrameQueue<'_>| queue.0.try_append_with(&header, bytes.clone());
                     ready!(queue.poll_queue(cx, bytes.len(), try_queue))?;
-                    if let Job::Deflated { lease, .. } = mem::replace(job, Job::Uncompressed) {
-                        lease.complete();
+                    if let Job::Deflated { deflater, .. } = mem::replace(job, Job::Uncompressed) {
+                        deflater.complete();
                     }
                     return Poll::Ready(Ok(()));
                 }

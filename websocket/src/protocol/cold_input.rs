@@ -6,14 +6,14 @@ use crate::role::Role;
 
 /// State on the heap: of compressed messages, and of a control frame that is cut.
 #[derive(Debug, Default)]
-pub(super) struct ColdState {
+pub(super) struct ColdInput {
     /// Present for good if the peer may compress.
     pub(super) inflation: Option<Inflation>,
     /// The payload of a control frame that is cut.
     pub(super) cut_control: Option<Box<CutPayload>>,
 }
 
-impl ColdState {
+impl ColdInput {
     pub(super) const fn inflating(params: DeflateParams, role: Role) -> Self {
         Self { inflation: Some(Inflation::new(params, role)), cut_control: None }
     }
