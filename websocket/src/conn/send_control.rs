@@ -16,8 +16,8 @@ use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
 
 impl Sender {
-    /// Waits for space until `deadline` at the longest, then queues a message. With space it is queued even after the
-    /// deadline. When it leaves is another matter: see [`flush`](Self::flush) and
+    /// Waits for space until `deadline` at the latest, then queues a message. If there is space it is queued even after the
+    /// deadline. The deadline does not bound when the message leaves: see [`flush`](Self::flush) and
     /// [`set_write_deadline`](WebSocket::set_write_deadline).
     ///
     /// ```no_run
@@ -33,13 +33,13 @@ impl Sender {
     /// ```
     ///
     /// # Errors
-    /// [`Error::SendDeadline`] if there is no space by then: nothing was queued. Otherwise as [`send`](Self::send).
+    /// [`Error::SendDeadline`] if there is no space by then; nothing was queued. Otherwise as [`send`](Self::send).
     pub async fn send_with_deadline(&self, message: impl Into<Message>, deadline: Instant) -> Result<(), Error> {
         self.until(deadline, self.send(message)).await
     }
 
-    /// Waits for space until `deadline` at the longest, then queues a control frame of any opcode from 0x8 to 0xF. A
-    /// close frame waits for nothing, and is the last of this side; the reserved ones are for extensions that the peer agreed
+    /// Waits for space until `deadline` at the latest, then queues a control frame of any opcode from 0x8 to 0xF. A close
+    /// frame does not wait and is the last frame of this side. The reserved opcodes are for extensions that the peer agreed
     /// to.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Sender {
     }
 }
 
-/// The close frame with this payload, if it may be sent (RFC 6455 section 5.5.1).
+/// Returns the close frame with this payload, if it can be sent (RFC 6455 section 5.5.1).
 fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, UsageError> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(None) } else { Err(UsageError::CloseCodeCut) };

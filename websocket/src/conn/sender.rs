@@ -1,4 +1,4 @@
-//! The sending half: messages and control frames into the connection's outbound queue, from any thread.
+//! The sending half: queues messages and control frames from any thread.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 use crate::opcode::ReservedBits;
 
-/// Sends on one WebSocket: cloneable, usable from any thread.
+/// The sending half of a WebSocket: cloneable, usable from any thread.
 ///
 /// Every message is queued whole, in one step, so messages of several senders never mix; those of one sender keep their
 /// order. Small frames that are queued together leave together. The queue is bounded: above its high mark
-/// [`send`](Self::send) waits and [`try_send`](Self::try_send) says [`Error::Full`]. Once a close frame is queued, by
-/// whomever, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
+/// [`send`](Self::send) waits and [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a close
+/// frame, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
 ///
 /// ```no_run
 /// # use tidegate_websocket::WebSocket;
@@ -51,12 +51,12 @@ impl Sender {
     /// Queues a message if there is space.
     ///
     /// # Errors
-    /// [`Error::Full`] above the high mark; else as [`send`](Self::send).
+    /// [`Error::Full`] above the high mark; otherwise as [`send`](Self::send).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), Error> {
         Ok(self.writer().try_send(&message.into())?)
     }
 
-    /// Waits for space, then queues a message that was encoded before.
+    /// Waits for space, then queues an encoded message.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -64,7 +64,7 @@ impl Sender {
         self.writer().send_prepared(message).await
     }
 
-    /// Queues a message that was encoded before, if there is space.
+    /// Queues an encoded message if there is space.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
@@ -72,7 +72,7 @@ impl Sender {
         Ok(self.writer().try_send_prepared(message)?)
     }
 
-    /// Waits for space, then queues a borrowed message: one that was received, without owning it first.
+    /// Waits for space, then queues a borrowed message, such as one that was received, without owning it first.
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, WebSocket};
@@ -108,7 +108,7 @@ impl Sender {
     }
 
     /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer agreed
-    /// to (RFC 6455 section 5.2). Any other peer answers with 1002.
+    /// to (RFC 6455 section 5.2). Other peers answer with 1002.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -120,12 +120,12 @@ impl Sender {
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
     ///
     /// # Errors
-    /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); else as [`try_send`](Self::try_send).
+    /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); otherwise as [`try_send`](Self::try_send).
     pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
         Ok(self.frame_queue().try_queue_control(&Frame::ping(payload)?)?)
     }
 
-    /// Queues a pong, at most 125 bytes. Pings are answered without this.
+    /// Queues an unsolicited pong of at most 125 bytes. Pings are answered automatically.
     ///
     /// # Errors
     /// As [`ping`](Self::ping).
@@ -137,28 +137,28 @@ impl Sender {
     /// closing handshake.
     ///
     /// # Errors
-    /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame was queued before.
+    /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame is already queued.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
         Ok(self.frame_queue().queue_close(Some(&frame))?)
     }
 
-    /// Ends the connection at once, without a close frame: the peer sees a reset.
+    /// Resets the connection at once, without a close frame.
     pub fn abort(&self) {
         self.bytes.abort();
     }
 
-    /// Whether nothing more can be sent: a close frame was queued or the connection is closed.
+    /// Returns whether nothing more can be sent: a close frame is queued, or the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.bytes.is_finished()
     }
 
-    /// Bytes queued and not yet in the kernel's hands.
+    /// Returns the bytes that are queued and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
         self.bytes.outbound_bytes()
     }
 
-    /// Waits until everything queued so far is in the kernel's hands.
+    /// Waits until everything queued so far is in the kernel.
     ///
     /// # Errors
     /// [`Error::Closed`] if the connection failed first.

@@ -22,7 +22,7 @@ impl WebSocket {
         Self::with_context(connection, context.with_compression(Compression::new(deflate, params)))
     }
 
-    /// What was agreed on about compression, and what it costs now; `None` if nothing was.
+    /// Returns the agreed compression and its present cost; `None` if none was agreed on.
     ///
     /// ```
     /// # use tidegate_websocket::WebSocket;
@@ -37,9 +37,9 @@ impl WebSocket {
         session.compression().map(|compression| compression.status(session.protocol.inflation_bytes()))
     }
 
-    /// Changes the level at which messages are compressed from now on, those of all senders; `None` sends them as they
-    /// are. Without effect if nothing was agreed on, and for what hubs send to those that registered before. The peer goes on
-    /// as it likes.
+    /// Changes the compression level of later messages, for all senders; `None` sends messages uncompressed. It has no effect
+    /// if no compression was agreed on, nor on what hubs send to members that have already registered. The peer is free to
+    /// compress.
     pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
         if let Some(compression) = self.session().compression() {
             compression.set_level(level);

@@ -1,4 +1,4 @@
-//! Control frames and reserved bits in the application's own hands.
+//! The application's own handling of control frames and reserved bits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::opcode::{Opcode, ReservedBits};
 
 /// # Control frames
-/// Handlers for this connection alone. Setting one gives the connection a context of its own, some hundred bytes.
+/// Handlers for this connection alone. Setting one costs a copy of the connection's settings, some hundred bytes.
 impl WebSocket {
     /// As [`Upgrade::on_ping`](crate::Upgrade::on_ping).
     pub fn on_ping(&mut self, handler: impl Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync + 'static) {
@@ -39,15 +39,16 @@ impl WebSocket {
         session.protocol.frame_rules_mut().reserved_control = true;
     }
 
-    /// Allows `bits` on the first frames of the messages to come, besides those of
-    /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits): for an extension that this connection negotiated.
+    /// Allows `bits` on the first frames of later messages, in addition to
+    /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits): for an extension that this connection
+    /// negotiated.
     pub fn allow_reserved_bits(&mut self, bits: ReservedBits) {
         let rules = self.session_mut().protocol.frame_rules_mut();
         rules.message_bits = rules.message_bits | bits;
     }
 
-    /// The reserved bits of the message that was read last: what its extension has to see to. None after messages
-    /// without, and once the next read has begun.
+    /// Returns the reserved bits of the last message that was read, for its extension. They are cleared when the next read
+    /// begins.
     pub fn reserved_bits(&self) -> ReservedBits {
         self.session().reserved_bits()
     }

@@ -1,7 +1,7 @@
-//! The WebSocket an application sees: messages over a connection that its worker still owns.
+//! The WebSocket that an application sees: messages over a connection that its worker still owns.
 //!
-//! The interface alone: what it does is in `session` (reading, closing) and `sender`. It is one pointer in size, because
-//! a handler's future holds it, perhaps twice, for each of very many idle connections.
+//! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer in
+//! size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
 
 #[cfg(feature = "compression")]
 mod compression;
@@ -31,10 +31,10 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
-/// One WebSocket connection, of the server's role.
+/// A WebSocket connection in the role of the server.
 ///
-/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
-/// returns, the peer is sent a close frame that says how (see [`upgrade`](crate::upgrade())) and given
+/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler returns,
+/// the peer gets a close frame whose code depends on the result (see [`upgrade`](crate::upgrade())) and has
 /// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
@@ -54,8 +54,8 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// A WebSocket on a connection whose opening handshake is done, for servers that make it themselves; the bytes that
-    /// came after it must still be in the connection. [`upgrade`](crate::upgrade()) does all of this.
+    /// Returns a WebSocket on a connection whose opening handshake is done, for servers that do the handshake themselves. The
+    /// bytes that follow it must still be in the connection. [`upgrade`](crate::upgrade()) does all of this.
     pub fn new(connection: Connection, config: &WebSocketConfig) -> Self {
         Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
     }
@@ -72,28 +72,28 @@ impl WebSocket {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
     }
 
-    /// The next message, owned: once it is returned, no receive buffer is pinned. `None` is the end of the messages: the
-    /// peer's close frame has come, and [`close_frame`](Self::close_frame) tells it. Every later read is `None` too.
+    /// Waits for the next message and returns it, owned: it pins no receive buffer. `None` is the end of the messages: the
+    /// peer's close frame has come, see [`close_frame`](Self::close_frame). Every later read returns `None` too.
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
-    /// The final ones, after which every read is `None`: [`Error::Protocol`] when the peer breaks a rule (it has been
-    /// told by then), [`Error::Lost`] when it ends the stream without a close frame or does not answer ours in time,
-    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from the
-    /// orderly end.
+    /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got the
+    /// close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an orderly
+    /// end.
     ///
-    /// [`Error::ReadDeadline`] leaves the WebSocket open; after [`Error::Idle`] reads go on to the peer's close frame.
+    /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close frame.
     pub fn recv(&mut self) -> Recv<'_> {
         Recv { session: self.session_mut() }
     }
 
-    /// The next message, borrowed until the next read: a message that lies whole in one received chunk is not copied, and
-    /// that chunk is pinned until then. One of more than 4 KiB that fills most of its chunk can also be shared without a copy
-    /// ([`Sender::send_ref`], [`MessageRef::to_message`]); that takes a small allocation. Otherwise as [`recv`](Self::recv).
+    /// Waits for the next message and borrows it until the next read: a message that lies whole in one received chunk is not
+    /// copied, and pins that chunk. A message of more than 4 KiB that fills most of its chunk can also be shared without a copy
+    /// ([`Sender::send_ref`], [`MessageRef::to_message`]), for a small allocation. Otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
-    /// As [`recv`](Self::recv), and as there `None` after a final one.
+    /// As [`recv`](Self::recv).
     pub fn recv_ref(&mut self) -> RecvRef<'_> {
         RecvRef { session: self.session.as_deref_mut() }
     }
@@ -106,7 +106,7 @@ impl WebSocket {
         self.session().writer().send(message.into())
     }
 
-    /// Queues a message that was encoded before, waiting for space.
+    /// Waits for space, then queues an encoded message.
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -114,7 +114,7 @@ impl WebSocket {
         self.session().writer().send_prepared(message).await
     }
 
-    /// Queues a text message from borrowed text, waiting for space.
+    /// Waits for space, then queues a text message from borrowed text.
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -122,7 +122,7 @@ impl WebSocket {
         self.session().writer().send_borrowed(MessageRef::text(text)).await
     }
 
-    /// Queues a binary message from borrowed bytes, waiting for space.
+    /// Waits for space, then queues a binary message from borrowed bytes.
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -138,7 +138,7 @@ impl WebSocket {
         Ok(self.session().frame_queue().try_queue_control(&Frame::ping(payload)?)?)
     }
 
-    /// Queues an unasked pong of at most 125 bytes.
+    /// Queues an unsolicited pong of at most 125 bytes.
     ///
     /// # Errors
     /// As [`Sender::ping`].
@@ -146,12 +146,12 @@ impl WebSocket {
         Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
     }
 
-    /// Sends a close frame and waits for the peer's, for [`close_timeout`](WebSocketConfig::close_timeout) at most;
-    /// messages that come meanwhile are dropped. The connection then ends in order.
+    /// Sends a close frame and waits for the peer's, for at most [`close_timeout`](WebSocketConfig::close_timeout). Messages
+    /// that arrive meanwhile are dropped. The connection then ends in order.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a code or reason that must not be sent (the WebSocket stays open then), [`Error::Lost`] if
-    /// the peer did not answer.
+    /// [`Error::Usage`] for a code or reason that must not be sent; the WebSocket then stays open. [`Error::Lost`] if the peer
+    /// did not answer.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
         self.session_mut().close(Some(&frame)).await
@@ -161,83 +161,84 @@ impl WebSocket {
         self.session_mut().close(frame).await
     }
 
-    /// Ends the connection at once, without a close frame: the peer sees a reset.
+    /// Resets the connection at once, without a close frame.
     pub fn abort(mut self) {
         if let Some(session) = self.session.take() {
             session.connection.sender().abort();
         }
     }
 
-    /// A sending half, for other tasks and threads.
+    /// Returns a sending half, for other tasks and threads.
     pub fn sender(&self) -> Sender {
         self.session().sender()
     }
 
-    /// The peer's close frame, once it has come: `None` before, and if it carried no code (1005).
+    /// Returns the peer's close frame, once it has come: `None` before, and if it carried no code (1005).
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.session().peer_close()
     }
 
-    /// Whether close frames were exchanged in both directions. False while the WebSocket is open, and after the peer broke
-    /// a rule, was lost, or could not be sent our close frame.
+    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the peer
+    /// broke a rule, was lost, or could not be sent our close frame.
     pub fn is_closed_cleanly(&self) -> bool {
         self.session().closing.is_clean()
     }
 
-    /// Changes the limit of [`WebSocketConfig::message_bytes_max`] for the frames to come.
+    /// Changes [`WebSocketConfig::message_bytes_max`] for the frames to come.
     pub fn set_message_bytes_max(&mut self, bytes: u64) {
         self.session_mut().protocol.set_message_bytes_max(bytes);
     }
 
-    /// Bytes queued for the peer and not yet in the kernel's hands.
+    /// Returns the bytes that are queued for the peer and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
         self.session().connection.sender().outbound_bytes()
     }
 
-    /// The limit of [`WebSocketConfig::message_bytes_max`](crate::WebSocketConfig::message_bytes_max) in force.
+    /// Returns the limit in force: [`WebSocketConfig::message_bytes_max`], unless it was changed.
     pub fn message_bytes_max(&self) -> u64 {
         self.session().protocol.message_bytes_max()
     }
 
-    /// The peer's address.
+    /// Returns the address of the peer.
     pub fn peer_addr(&self) -> Address {
         self.session().connection.peer_addr()
     }
 
-    /// The address the peer connected to.
+    /// Returns the address that the peer connected to.
     pub fn local_addr(&self) -> Address {
         self.session().connection.local_addr()
     }
 
-    /// The subprotocol that was agreed on, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
+    /// Returns the agreed subprotocol, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
     pub fn subprotocol(&self) -> Option<&str> {
         self.session().context().subprotocol.as_deref()
     }
 
-    /// The head of the request that was upgraded, with its path parameters, query and fields: for the connection's whole
-    /// life, where [`keep_request`](crate::Upgrade::keep_request) asked for it; else `None`.
+    /// Returns the head of the upgraded request, with its path parameters, query and fields. `None` unless
+    /// [`keep_request`](crate::Upgrade::keep_request) is set.
     pub fn request(&self) -> Option<&RequestHead> {
         self.session().attachments()?.request.as_ref()
     }
 
-    /// What the application keeps with this connection, among it what [`authorize`](crate::Upgrade::authorize) gave.
-    /// The first call costs about 500 bytes for as long as the connection lives; connections without extensions have none
-    /// of that.
+    /// Returns the application's values for this connection, including the one from
+    /// [`authorize`](crate::Upgrade::authorize). The first call costs about 500 bytes for the life of the connection;
+    /// connections without extensions pay nothing.
     pub fn extensions(&mut self) -> Extensions {
         self.session_mut().attachments_mut().extensions.clone()
     }
 
-    /// The value of this type that is kept with this connection.
+    /// Returns the extension of this type.
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.session().attachments()?.extensions.get()
     }
 
-    /// Completes when the connection has ended: for tasks and threads that help it. Costs as [`extensions`](Self::extensions).
+    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as much as
+    /// [`extensions`](Self::extensions).
     pub fn closed(&mut self) -> Closed {
         self.session_mut().closed()
     }
 
-    /// The connection below: its addresses, timers, socket options and queue depths.
+    /// Returns the connection below, with its addresses, timers, socket options and queue depths.
     pub fn connection(&self) -> &Connection {
         &self.session().connection
     }
