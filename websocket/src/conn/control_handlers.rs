@@ -12,7 +12,7 @@ type OnPayload = dyn Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync;
 type OnClose = dyn Fn(&Sender, Option<&CloseFrame>) -> Result<(), Error> + Send + Sync;
 type OnReserved = dyn Fn(&Sender, Opcode, &[u8]) -> Result<(), Error> + Send + Sync;
 
-/// The handlers of control frames; most connections have none.
+/// The handlers of control frames. Most connections have none.
 #[derive(Clone, Default)]
 pub(crate) struct ControlHandlers {
     pub(crate) ping: Option<Arc<OnPayload>>,

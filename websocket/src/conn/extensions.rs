@@ -1,4 +1,4 @@
-//! Values an application keeps with a connection, found by their type.
+//! An application's values for one connection, found by their type.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use crate::sync::lock;
 
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
-/// What an application keeps with one connection: at most one value of each type. A clone is another handle of the same
-/// values, usable from any thread and even after the connection has ended.
+/// An application's values for one connection, at most one of each type. A clone is another handle to the same values. They
+/// can be used from any thread, even after the connection has ended.
 ///
 /// ```
 /// use tidegate_websocket::{Error, WebSocket};
@@ -35,23 +35,23 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Keeps a value; the one of its type that was kept before, if any.
+    /// Inserts a value and returns the former value of its type, if any.
     pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
         self.insert_shared(Arc::new(value))
     }
 
-    /// The same for a value that is shared already.
+    /// Inserts a value that is already shared, and returns the former value of its type, if any.
     pub fn insert_shared<T: Any + Send + Sync>(&self, value: Arc<T>) -> Option<Arc<T>> {
         lock(&self.values).insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
     }
 
-    /// The value of this type.
+    /// Returns the value of this type.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let value = lock(&self.values).get(&TypeId::of::<T>()).map(Arc::clone);
         value.and_then(|value| value.downcast().ok())
     }
 
-    /// Takes the value of this type out.
+    /// Removes the value of this type and returns it.
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         lock(&self.values).remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
-/// A way into the queue of one connection, borrowed from its session or a sender.
+/// The outbound queue of one connection, as messages: borrowed from its session or one of its senders.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageWriter<'a> {
     pub(crate) queue: FrameQueue<'a>,
@@ -36,7 +36,7 @@ impl<'a> MessageWriter<'a> {
         }
     }
 
-    /// The same for a borrowed message that was received.
+    /// Waits for space, then queues a message that was received and is borrowed.
     #[inline]
     pub(crate) fn send_ref(self, message: &'a MessageRef<'a>) -> SendRef<'a> {
         match self.compression {
@@ -45,7 +45,7 @@ impl<'a> MessageWriter<'a> {
         }
     }
 
-    /// The same for borrowed text or bytes.
+    /// Waits for space, then queues borrowed text or bytes.
     #[inline]
     pub(crate) async fn send_borrowed(self, message: MessageRef<'_>) -> Result<(), Error> {
         let payload = message.as_bytes();
@@ -63,12 +63,12 @@ impl<'a> MessageWriter<'a> {
         }
     }
 
-    /// Waits for space, then queues a message that was encoded before.
+    /// Waits for space, then queues an encoded message.
     pub(crate) async fn send_prepared(self, message: &PreparedMessage) -> Result<(), Error> {
         Ok(self.queue.0.send(self.frame_of(message)).await?)
     }
 
-    /// The same if there is space now.
+    /// Queues an encoded message if there is space.
     pub(crate) fn try_send_prepared(self, message: &PreparedMessage) -> Result<(), SendError> {
         self.queue.0.try_send(self.frame_of(message))
     }

@@ -13,14 +13,14 @@ use crate::protocol_error::UsageError;
 use crate::sync::lock;
 use crate::utf8::Text;
 
-/// The frame of each variant that was asked for; `None` where the message is no smaller in it.
+/// The frame of each variant that was asked for; `None` where compression does not make the message smaller.
 type DeflatedFrames = Vec<(DeflatedVariant, Option<Bytes>)>;
 
-/// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
-/// copies no large payload. Cloning it counts a reference.
+/// A message encoded as a server's frame, to be sent to many connections: it is encoded once, and a large payload is not
+/// copied. A clone shares the frame.
 ///
-/// For connections that compress without context takeover a message of 128 bytes to 256 KiB is also compressed, once for
-/// all of them that have the same level and window; those with takeover get it as it is.
+/// For connections that compress without context takeover, a message of 128 bytes to 256 KiB is also compressed, once for all
+/// connections of the same level and window. Connections with context takeover get it uncompressed.
 ///
 /// ```
 /// use tidegate_websocket::{MessageKind, PreparedMessage};
@@ -34,12 +34,12 @@ pub struct PreparedMessage {
     header_len: u8,
     /// Header and payload.
     frame: Bytes,
-    /// What it is in other variants, once they were asked for; `None` if there will be none.
+    /// The compressed frames, made when they are first asked for; `None` if there will be none.
     variants: Option<Arc<Mutex<DeflatedFrames>>>,
 }
 
 impl PreparedMessage {
-    /// Encodes a message: one copy of its payload.
+    /// Encodes a message, with one copy of its payload.
     pub fn new(message: impl Into<Message>) -> Self {
         let message = message.into();
         let frame = Frame::message(&message);
@@ -50,11 +50,11 @@ impl PreparedMessage {
         Self { kind: message.kind(), header_len, frame: bytes.into(), variants }
     }
 
-    /// The same from an opcode and a payload.
+    /// Encodes a message of an opcode and a payload.
     ///
     /// # Errors
-    /// [`UsageError::NotData`] for a control frame's opcode, a continuation's or a reserved one: only text and binary
-    /// are messages. [`UsageError::NotUtf8`] for text that is not UTF-8 (RFC 6455 section 5.6).
+    /// [`UsageError::NotData`] for any opcode but text and binary, [`UsageError::NotUtf8`] for text that is not UTF-8 (RFC
+    /// 6455 section 5.6).
     pub fn from_opcode(opcode: Opcode, payload: impl Into<Bytes>) -> Result<Self, UsageError> {
         match opcode {
             Opcode::Text => Ok(Self::new(Text::from_utf8(payload).map_err(|_| UsageError::NotUtf8)?)),
@@ -63,29 +63,29 @@ impl PreparedMessage {
         }
     }
 
-    /// Text or binary.
+    /// Returns text or binary.
     pub const fn kind(&self) -> MessageKind {
         self.kind
     }
 
-    /// The payload, shared.
+    /// Returns the payload, shared.
     pub fn payload(&self) -> Bytes {
         self.frame.slice(usize::from(self.header_len)..)
     }
 
-    /// Bytes of the payload.
+    /// Returns the bytes of payload.
     pub fn payload_len(&self) -> usize {
         self.frame.len() - usize::from(self.header_len)
     }
 
-    /// The frame for a connection without extensions.
+    /// Returns the uncompressed frame.
     pub(crate) fn frame(&self) -> &Bytes {
         &self.frame
     }
 
-    /// The frame for connections that compress in this way; `None` if they get it as it is.
+    /// Returns the frame compressed in this way; `None` if it is to be sent uncompressed.
     pub(crate) fn deflated(&self, variant: DeflatedVariant) -> Option<Bytes> {
-        // Under the lock, so that it is compressed once.
+        // Under the lock, so the message is compressed only once.
         let mut variants = lock(self.variants.as_ref()?);
         if let Some((_, frame)) = variants.iter().find(|(known, _)| *known == variant) {
             return frame.clone();
@@ -100,7 +100,7 @@ impl PreparedMessage {
     }
 }
 
-/// Of the same kind and with the same payload.
+/// Equal if the kind and the payload are.
 impl PartialEq for PreparedMessage {
     fn eq(&self, other: &Self) -> bool {
         self.frame == other.frame

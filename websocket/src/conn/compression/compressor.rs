@@ -1,8 +1,7 @@
-//! Messages through a connection's compressor into its queue.
+//! The compressor of one connection, shared by its session and senders once permessage-deflate is negotiated.
 //!
-//! What the session and the senders of a connection share once permessage-deflate was negotiated; other connections have
-//! none of it. A message is compressed and queued under one lock, so that messages leave in the order in which they refer
-//! to each other. Big ones are compressed slice by slice, without the lock: what others send meanwhile goes as it is.
+//! A message is compressed and queued under one lock, so messages leave in the order in which they refer to each other. A big
+//! message is compressed slice by slice without the lock; what others send meanwhile is sent uncompressed.
 
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard};
@@ -20,27 +19,28 @@ use crate::message::{MessageKind, MessageRef};
 use crate::role::Role;
 use crate::sync::lock;
 
-/// Larger messages are compressed by those alone who can wait: whoever must have them queued at once sends them as they
-/// are. At the usual levels it is some milliseconds.
+/// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are compressed only
+/// by futures, which can wait; `try_` calls send them uncompressed.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
-    /// Where short messages are compressed to.
+    /// The output of short messages.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A scratch that has grown larger than this is not kept.
+/// A scratch buffer that has grown larger is dropped.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
-/// What was agreed on for one connection, and what it costs now; see [`WebSocket::compression`](crate::WebSocket::compression).
+/// The agreed compression of one connection and its present cost; see
+/// [`WebSocket::compression`](crate::WebSocket::compression).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompressionStatus {
-    /// The parameters, the same on both sides.
+    /// The agreed parameters.
     pub params: DeflateParams,
-    /// The level at which we compress; `None` while that is switched off.
+    /// Our level; `None` while we do not compress.
     pub level: Option<CompressionLevel>,
-    /// Bytes of heap held between messages, in both directions. 0 without context takeover.
+    /// Bytes of heap held between messages for both directions; 0 without context takeover.
     pub held_bytes: usize,
 }
 
@@ -60,7 +60,7 @@ impl Compression {
         self.params
     }
 
-    /// `inflating_bytes` is what is held for the other direction.
+    /// Returns the status. `inflating_bytes` are held for the other direction.
     pub(crate) fn status(&self, inflating_bytes: usize) -> CompressionStatus {
         let deflater = self.deflater();
         let held_bytes = deflater.held_bytes() + inflating_bytes;
@@ -71,12 +71,12 @@ impl Compression {
         self.deflater().set_level(level);
     }
 
-    /// How messages are compressed for this connection that are the same for others.
+    /// Returns the way in which messages for many connections are compressed for this one; `None` if they are not.
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         self.deflater().variant()
     }
 
-    /// A prepared message as this connection gets it.
+    /// Returns the frame of an encoded message for this connection.
     pub(crate) fn frame_of(&self, message: &PreparedMessage) -> Bytes {
         let deflated = self.variant().and_then(|variant| message.deflated(variant));
         deflated.unwrap_or_else(|| message.frame().clone())
@@ -88,7 +88,7 @@ impl Compression {
         if payload.len() > AT_ONCE_BYTES_MAX {
             return queue.try_queue_ref(message);
         }
-        // Looked at first: what has no space is not compressed.
+        // Checked first: a message without space need not be compressed.
         queue.check_ready(payload.len())?;
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
@@ -120,7 +120,7 @@ impl Compression {
     }
 }
 
-/// Queues a message that was compressed.
+/// Queues a compressed message.
 fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
     let frame = Frame::deflated(kind, deflated);
     if deflated.len() <= COPY_BYTES_MAX {
@@ -130,26 +130,26 @@ fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u
     queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
 }
 
-/// A borrowed compressor.
+/// A deflater borrowed from its connection for one message. Dropping it returns it.
 #[derive(Debug)]
 pub(crate) struct BorrowedDeflater<'a> {
     compression: &'a Compression,
-    /// Until it is given back.
+    /// `Some` until it is returned.
     deflater: Option<Box<Deflater>>,
 }
 
-/// What a slice has brought.
+/// The result of a slice.
 pub(crate) enum Slice {
     /// There is more to compress.
     More,
     /// The message is compressed.
     Whole,
-    /// It would not become smaller.
+    /// Compression would not make the message smaller.
     NotSmaller,
 }
 
 impl BorrowedDeflater<'_> {
-    /// Compresses the next slice of `payload`, of which `done` bytes were.
+    /// Compresses the next slice of `payload`, whose first `done` bytes are compressed.
     pub(crate) fn push(&mut self, payload: &[u8], done: &mut usize, out: &mut Vec<u8>) -> Slice {
         let Some(deflater) = &mut self.deflater else { return Slice::NotSmaller };
         let end = payload.len().min(*done + SLICE_BYTES);
@@ -163,7 +163,7 @@ impl BorrowedDeflater<'_> {
         }
     }
 
-    /// The message was queued: later ones may refer to it.
+    /// The message was queued: later ones can refer to it.
     pub(crate) fn complete(mut self) {
         self.return_deflater(true);
     }

@@ -1,4 +1,4 @@
-//! Sending a message on a connection that compresses: the future.
+//! The future that sends a message on a connection with compression.
 
 use std::future::Future;
 use std::mem;
@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
-/// One pointer, so that the futures of connections that do not compress are no larger for it. Dropped before it completes,
-/// it has queued nothing.
+/// Sends one message. One pointer in size, so the futures of connections without compression are no larger for it. Dropped
+/// before it completes, it has queued nothing.
 #[derive(Debug)]
 pub(crate) struct DeflatedSend<'a>(Box<State<'a>>);
 
@@ -81,7 +81,7 @@ impl Future for DeflatedSend<'_> {
                     return queue.poll_queue(cx, payload_len, |queue| compression.try_queue(queue, &message));
                 }
                 Job::New => {
-                    // Looked at first: what has no space is not compressed, and does not keep the compressor from others.
+                    // Checked first: a message without space must not occupy the deflater.
                     ready!(queue.poll_ready(cx, payload_len))?;
                     *job = match compression.borrow_deflater(payload_len) {
                         Some(deflater) => Job::Deflating { deflater, out: Vec::new(), done: 0 },
