@@ -16,7 +16,7 @@ use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::Message;
 
-/// The messages to come, as [`recv`](WebSocket::recv) gives them: after an error that is not final there may be more.
+/// The messages of [`recv`](WebSocket::recv). After an error that is not final, more can follow.
 impl Stream for WebSocket {
     type Item = Result<Message, Error>;
 
@@ -47,8 +47,8 @@ impl Sink<Message> for WebSocket {
 }
 
 impl WebSocket {
-    /// Both halves, for combinators: neither waits for the other, and there is no lock between them. (What
-    /// `StreamExt::split` makes of a WebSocket has one; it works as well.)
+    /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between them.
+    /// (`StreamExt::split` works as well, with a lock.)
     ///
     /// ```no_run
     /// # use futures_util::{StreamExt, TryStreamExt};
@@ -63,14 +63,14 @@ impl WebSocket {
     }
 }
 
-/// The reading half of a WebSocket, and its owner: dropping it ends the connection as dropping the WebSocket does.
+/// The reading half of a WebSocket, which owns it: dropping it ends the connection as dropping the WebSocket does.
 #[derive(Debug)]
 pub struct MessageStream {
     ws: WebSocket,
 }
 
 impl MessageStream {
-    /// The WebSocket.
+    /// Returns the WebSocket.
     pub fn into_inner(self) -> WebSocket {
         self.ws
     }
@@ -84,9 +84,9 @@ impl Stream for MessageStream {
     }
 }
 
-/// A sink of messages: one is taken ahead of the outbound queue's space, the next waits until there is some. Flushed, all
-/// is in the kernel's hands. Closed, close 1000 follows, unless another close frame was sent; the sink is closed once that
-/// has left, or the connection has ended in order. Made of a [`Sender`], it is usable from any thread.
+/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. Flushing waits until
+/// everything is in the kernel. Closing sends close 1000, unless another close frame was sent, and waits until it has left or
+/// the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
 #[derive(Debug)]
 pub struct MessageSink {
     sender: Sender,
@@ -94,7 +94,7 @@ pub struct MessageSink {
 }
 
 impl MessageSink {
-    /// The sender below, for what is no message.
+    /// Returns the sender below, for control frames.
     pub fn sender(&self) -> &Sender {
         &self.sender
     }
@@ -131,7 +131,7 @@ impl Sink<Message> for MessageSink {
 }
 
 impl Session {
-    /// Works with the writer and the message that was taken ahead of the space for it.
+    /// Calls `work` with the writer and the message that was taken when the queue was full.
     fn with_sink<R>(&mut self, work: impl FnOnce(MessageWriter<'_>, &mut Option<Message>) -> R) -> R {
         let mut taken = self.cold.as_mut().and_then(|cold| cold.sink_message.take());
         let result = work(self.writer(), &mut taken);
@@ -142,9 +142,9 @@ impl Session {
     }
 }
 
-/// A sink's messages. `taken` is the one that was taken ahead of the space for it.
+/// The messages of a sink. `taken` is the one that was taken when the queue was full.
 impl MessageWriter<'_> {
-    /// Queues a message, or takes it ahead of the space for it.
+    /// Queues a message, or takes it if the queue is full.
     fn take(self, taken: &mut Option<Message>, message: Message) -> Result<(), Error> {
         match self.try_send(&message) {
             Err(SendError::Full) => *taken = Some(message),
@@ -153,7 +153,7 @@ impl MessageWriter<'_> {
         Ok(())
     }
 
-    /// Queues the message that was taken; one that cannot be queued is dropped with the error.
+    /// Queues the taken message. If that fails it is dropped.
     fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(message) = taken else { return Poll::Ready(Ok(())) };
         let queued = ready!(self.queue.poll_queue(cx, message.len(), |_| self.try_send(message)));
@@ -168,13 +168,13 @@ impl MessageWriter<'_> {
 
     fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match ready!(self.poll_taken(taken, cx)) {
-            // A close frame is what was asked for.
+            // Closing is the purpose: it does not matter who sent the close frame.
             Err(error) if !error.is_close_sent() => return Poll::Ready(Err(error)),
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
         match self.queue.queue_close(frame.as_ref()).map_err(Error::from) {
-            // The closing handshake was quicker than whoever polls this.
+            // The closing handshake ended before this was polled.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
             _ => match ready!(self.queue.0.poll_flush(cx)) {

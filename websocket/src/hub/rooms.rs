@@ -1,7 +1,7 @@
-//! Rooms: the parts of a hub that are sent messages of their own.
+//! Rooms: named parts of a hub.
 //!
-//! A room is a fan-out under a name. It is made by the first who joins and ends with the last who leaves, so rooms that
-//! nobody is in cost nothing. Publishing to one looks at its members alone.
+//! A room is a fan-out with a name. It is created by the first member that joins and removed with the last that leaves, so
+//! empty rooms cost nothing. Publishing to a room looks only at its members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,8 +19,8 @@ pub(super) struct Rooms {
 
 struct Room {
     members: FanOut,
-    /// Those who joined and have not left; the members of the fan-out are fewer once it has removed some.
-    inside: usize,
+    /// The members that joined and have not left. The fan-out has fewer once it has removed some.
+    joined: usize,
 }
 
 impl Rooms {
@@ -28,7 +28,7 @@ impl Rooms {
         Self { budget, by_name: Mutex::default() }
     }
 
-    /// The members of a room; nobody if there is none of this name.
+    /// Returns the members of a room; none if the room does not exist.
     pub(super) fn find(&self, name: &str) -> FanOut {
         let found = lock(&self.by_name).get(name).map(|room| room.members.clone());
         found.unwrap_or_else(|| FanOut::new(self.budget.clone()))
@@ -47,9 +47,9 @@ impl Rooms {
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         let room = rooms
             .entry(Arc::clone(&name))
-            .or_insert_with(|| Room { members: FanOut::new(self.budget.clone()), inside: 0 });
-        room.inside += 1;
-        // Under the lock: nobody finds the room without its first member, or empty and about to end.
+            .or_insert_with(|| Room { members: FanOut::new(self.budget.clone()), joined: 0 });
+        room.joined += 1;
+        // Under the lock, so that no room is found without members.
         (name, room.members.join(sender, id, options))
     }
 
@@ -57,20 +57,20 @@ impl Rooms {
         let mut rooms = lock(&self.by_name);
         drop(membership);
         if let Some(room) = rooms.get_mut(name) {
-            room.inside -= 1;
-            if room.inside == 0 {
+            room.joined -= 1;
+            if room.joined == 0 {
                 rooms.remove(name);
             }
         }
     }
 }
 
-/// The rooms that one member is in. Empty, it owns no memory.
+/// The rooms of one member. Empty, it owns no memory.
 #[derive(Default)]
 pub(super) struct Entered(Mutex<HashMap<Arc<str>, Membership>>);
 
 impl Entered {
-    /// Enters a room; false if the member was in it. `None` if it is in `rooms_max` others.
+    /// Enters a room. Returns false if the member was in it, `None` if it is in `rooms_max` others.
     pub(super) fn enter(
         &self,
         rooms: &Rooms,
@@ -82,7 +82,7 @@ impl Entered {
         if entered.get(name).is_some_and(Membership::is_member) {
             return Some(false);
         }
-        // It may have been removed from the room for being slow: then it comes in again.
+        // A member that was removed from the room for being slow enters again.
         if let Some((name, removed)) = entered.remove_entry(name) {
             rooms.leave(&name, removed);
         }
@@ -95,7 +95,7 @@ impl Entered {
         Some(true)
     }
 
-    /// Leaves a room; false if the member was not in it.
+    /// Leaves a room. Returns false if the member was not in it.
     pub(super) fn leave(&self, rooms: &Rooms, name: &str) -> bool {
         let left = lock(&self.0).remove_entry(name);
         left.is_some_and(|(name, membership)| {

@@ -20,21 +20,21 @@ use crate::opcode::Opcode;
 /// });
 /// ```
 impl<F> Upgrade<F> {
-    /// What is done with a ping, in place of sending a pong with the same payload.
+    /// Handles pings, in place of sending a pong with the same payload.
     #[must_use]
     pub fn on_ping(self, handler: impl Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync + 'static) -> Self {
         self.with_control(|control| control.ping = Some(Arc::new(handler)))
     }
 
-    /// What is done with a pong; by default nothing. Pongs that answer the pings of [`keepalive`](crate::WebSocketConfig::keepalive) are
-    /// not shown.
+    /// Handles pongs, which are ignored by default. Pongs that answer pings of the
+    /// [`keepalive`](crate::WebSocketConfig::keepalive) are not passed on.
     #[must_use]
     pub fn on_pong(self, handler: impl Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync + 'static) -> Self {
         self.with_control(|control| control.pong = Some(Arc::new(handler)))
     }
 
-    /// What is done with the peer's close frame (`None`: it has no code, 1005), unless one of ours was sent before. The
-    /// handler may answer with [`Sender::close`]; if it does not, the frame is echoed after it (RFC 6455 section 5.5.1).
+    /// Handles the peer's close frame (`None`: it has no code, 1005), unless ours was sent first. The handler can answer with
+    /// [`Sender::close`]; otherwise the frame is echoed afterwards (RFC 6455 section 5.5.1).
     #[must_use]
     pub fn on_close(
         self,
@@ -43,8 +43,8 @@ impl<F> Upgrade<F> {
         self.with_control(|control| control.close = Some(Arc::new(handler)))
     }
 
-    /// Allows control frames of the reserved opcodes 0xB to 0xF, which an extension may define (RFC 6455 section 5.2), and
-    /// says what is done with them. Without this handler they are answered with 1002.
+    /// Allows and handles control frames of the reserved opcodes 0xB to 0xF, which an extension can define (RFC 6455 section
+    /// 5.2). Without this handler they are answered with 1002.
     #[must_use]
     pub fn on_reserved_control(
         self,

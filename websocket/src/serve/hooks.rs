@@ -1,4 +1,4 @@
-//! What an application hangs around its WebSockets: before the 101, after it, and at the end.
+//! The application's hooks around its WebSockets: before the 101, after it, and at the end.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -17,8 +17,8 @@ use crate::conn::extensions::Extensions;
 use crate::conn::websocket::WebSocket;
 use crate::serve::refusal::Refusal;
 
-/// See [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a look into a slow database, shorter
-/// than the patience of a browser.
+/// The default of [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a query of a slow database,
+/// shorter than a browser waits.
 const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The hooks of one upgrade.
@@ -31,12 +31,12 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Whether connections need nothing of this.
+    /// Returns whether there are no hooks.
     pub(crate) fn is_empty(&self) -> bool {
         !self.keep_request && self.authorize.is_none() && !self.is_lasting()
     }
 
-    /// Whether there is something to do after the handshake.
+    /// Returns whether there is something to do after the handshake.
     pub(crate) fn is_lasting(&self) -> bool {
         self.connect.is_some() || self.disconnect.is_some()
     }
@@ -54,7 +54,7 @@ impl Default for Hooks {
     }
 }
 
-/// Answers a request, or attaches to the connection what it found out.
+/// Decides about a request: attaches a value to the connection, or answers the request.
 pub(crate) trait Authorize: Send + Sync {
     fn authorize<'a>(
         &'a self,
@@ -63,18 +63,18 @@ pub(crate) trait Authorize: Send + Sync {
     ) -> LocalFuture<'a, Result<(), Response>>;
 }
 
-/// A future that stays on its thread, and borrows.
+/// A borrowing future that stays on its thread.
 type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// An application's function that authorizes, and the type of what it gives.
+/// An application's `authorize` function with the types of its result.
 pub(crate) struct Authorized<A, T, E> {
     authorize: A,
-    gives: PhantomData<fn() -> Result<T, E>>,
+    result: PhantomData<fn() -> Result<T, E>>,
 }
 
 impl<A, T, E> Authorized<A, T, E> {
     pub(crate) fn new(authorize: A) -> Self {
-        Self { authorize, gives: PhantomData }
+        Self { authorize, result: PhantomData }
     }
 }
 
@@ -90,25 +90,25 @@ where
         extensions: &'a Extensions,
     ) -> LocalFuture<'a, Result<(), Response>> {
         Box::pin(async move {
-            let given = (self.authorize)(head).await.map_err(IntoResponse::into_response)?;
-            extensions.insert(given);
+            let value = (self.authorize)(head).await.map_err(IntoResponse::into_response)?;
+            extensions.insert(value);
             Ok(())
         })
     }
 }
 
-/// Asks, and answers 503 in place of one who takes too long.
+/// Runs `authorize`, and answers 503 if it takes too long.
 pub(crate) async fn authorize_in_time(
     authorize: &dyn Authorize,
     head: &RequestHead,
     extensions: &Extensions,
     timeout: Duration,
 ) -> Result<(), Response> {
-    let mut asked = authorize.authorize(head, extensions);
-    // Outside of the engine, as in tests of handlers, there are no timers.
+    let mut authorized = authorize.authorize(head, extensions);
+    // There are no timers outside of the engine, as in tests of handlers.
     let mut late = pin!(Timer::current().map(|timer| timer.sleep(timeout)));
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
+        if let Poll::Ready(answer) = authorized.as_mut().poll(cx) {
             return Poll::Ready(answer);
         }
         if late.as_mut().as_pin_mut().is_some_and(|late| late.poll(cx).is_ready()) {
@@ -120,7 +120,7 @@ pub(crate) async fn authorize_in_time(
     .await
 }
 
-/// What [`on_connect`](crate::Upgrade::on_connect) does, without its type.
+/// A hook of [`on_connect`](crate::Upgrade::on_connect), without its type.
 pub(crate) trait Connect: Send + Sync {
     fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalFuture<'a, Result<(), Refusal>>;
 }

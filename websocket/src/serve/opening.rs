@@ -64,7 +64,7 @@ where
     }
 }
 
-/// A handshake that passed the checks.
+/// A handshake that has passed the checks.
 struct Opening<F> {
     accept_key: AcceptKey,
     extension: Option<HeaderValue>,
@@ -113,7 +113,7 @@ fn with_acceptance(
     extension: Option<HeaderValue>,
 ) -> Response {
     response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
-    // The client sent it as a header's value.
+    // The client sent the name in a header, so it is a valid header value.
     if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
         response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
     }
@@ -123,12 +123,12 @@ fn with_acceptance(
     response
 }
 
-/// The response that tells a client what is wrong with its request.
+/// Returns the response that tells a client the error of its request.
 fn refuse(error: UpgradeRequestError) -> Response {
     let (parts, body) = error.response().into_parts();
     let mut response = Response::text(body).with_status(parts.status);
     for (name, value) in &parts.headers {
-        // The server writes Connection itself, from what becomes of the connection.
+        // The HTTP server writes Connection itself.
         if name == UPGRADE || name.as_str().starts_with("sec-websocket") {
             response.set_header(name.clone(), value.clone());
         }

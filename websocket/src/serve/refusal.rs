@@ -4,17 +4,16 @@ use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::protocol_error::UsageError;
 
-/// Why a WebSocket is closed before its handler has seen it: the close frame the peer gets.
+/// The close frame of a WebSocket that is refused before its handler runs.
 ///
-/// Every error can become one: the peer is then told 1008 (policy violation) without the error's text.
+/// Every error converts to a refusal with 1008 (policy violation) and without the error's text.
 #[derive(Debug)]
 pub struct Refusal {
     frame: Option<CloseFrame>,
 }
 
 impl Refusal {
-    /// A close frame with this code and reason, of at most 123 bytes. One that must not be sent becomes a 1008 without
-    /// reason.
+    /// Refuses with this code and a reason of at most 123 bytes. A frame that must not be sent becomes a 1008 without reason.
     pub fn new(code: CloseCode, reason: &str) -> Self {
         Self::of(CloseFrame::new(code, reason))
     }
@@ -24,7 +23,7 @@ impl Refusal {
     }
 
     fn of(frame: Result<CloseFrame, UsageError>) -> Self {
-        let frame = frame.inspect_err(|error| log::warn!("a refusal that must not be sent: {error}"));
+        let frame = frame.inspect_err(|error| log::warn!("a refusal cannot be sent: {error}"));
         Self { frame: frame.or_else(|_| CloseFrame::new(CloseCode::POLICY_VIOLATION, "")).ok() }
     }
 }
@@ -37,7 +36,7 @@ impl From<CloseFrame> for Refusal {
 
 impl<E: std::error::Error> From<E> for Refusal {
     fn from(error: E) -> Self {
-        log::info!("a websocket is refused: {error}");
+        log::info!("a websocket was refused: {error}");
         Self::of(CloseFrame::new(CloseCode::POLICY_VIOLATION, ""))
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket's handler as a task: runs it, then the closing handshake, with a connection's hooks around both.
+//! The task of a WebSocket: runs its handler, then the closing handshake, with the connection's hooks around both.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub(crate) fn serve<F, Fut>(connection: Connection, context: Arc<ConnContext>, h
 where
     F: Fn(WebSocket) -> Fut,
 {
-    // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
+    // A handler that drops its WebSocket before it returns a future leaves nothing to close.
     WebSocketTask::Running { handler: handler(WebSocket::with_context(connection, context)) }
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn serve_hooked<F, Fut>(
     F: Fn(WebSocket) -> Fut,
     Fut: Future<Output = Result<(), Error>>,
 {
-    // Dropped last, so that the end is told after everything of the handler is gone.
+    // Dropped last: the end is reported after everything of the handler is gone.
     let panic_note = PanicNote(attachments);
     let mut ws = WebSocket::with_context(connection, context);
     if let Some(connect) = &hooks.connect
@@ -88,7 +88,7 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
         if let TaskProjection::Running { .. } = self.as_mut().project() {
             let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
-                // Dropped in the middle of the handler's work: closed now, not when that is done.
+                // Dropped while the handler goes on: closed now, not when the handler returns.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
                 return Poll::Pending;
             };
@@ -105,7 +105,7 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
 }
 
 impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
-    /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
+    /// Polls the handler, and drops it once it is done, with the WebSocket that it can still hold.
     fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let TaskProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
         let polled = handler.poll(cx);
@@ -116,10 +116,10 @@ impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
     }
 }
 
-/// The close code for the handler's result.
+/// Returns the close code for the handler's result.
 fn closing_code(result: &Result<(), Error>) -> CloseCode {
     match result {
-        // The close frame that this error tells of was the last.
+        // The close frame has been sent.
         Err(error) if error.is_close_sent() => CloseCode::NORMAL,
         Err(error @ (Error::Application(_) | Error::Usage(_))) => {
             log::warn!("a websocket handler failed: {error}");

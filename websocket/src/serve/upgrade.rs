@@ -22,10 +22,11 @@ use crate::serve::refusal::Refusal;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
-/// Refused requests get the status and the text of their [`UpgradeRequestError`](crate::handshake::UpgradeRequestError); pages of other origins get 403 (change that
-/// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
+/// A refused request gets the status and the text of its [`UpgradeRequestError`](crate::handshake::UpgradeRequestError).
+/// Pages of other origins get 403; see [`check_origin`](Upgrade::check_origin). The handler's future stays on its thread and
+/// need not be `Send`.
 ///
-/// When the handler is done and no close frame was sent, its result says which is:
+/// When the handler returns and no close frame has been sent, its result decides on the close code:
 ///
 /// | The handler | Close code |
 /// |---|---|
@@ -33,7 +34,7 @@ use crate::serve::refusal::Refusal;
 /// | returned [`Error::Application`] or [`Error::Usage`], or panicked | 1011 |
 /// | returned [`Error::Full`] or [`Error::SendDeadline`] | 1013 |
 /// | returned `Error::Json` (feature `json`) | 1007 |
-/// | returned another error: the peer's doing, or the connection's | 1000 |
+/// | returned another error, caused by the peer or the connection | 1000 |
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
@@ -71,13 +72,13 @@ where
     }
 }
 
-/// See [`upgrade`].
+/// An HTTP handler that upgrades requests to WebSockets, and its settings; see [`upgrade`].
 pub struct Upgrade<F> {
     pub(super) handler: Arc<F>,
     /// The context of connections without a subprotocol.
     context: Arc<ConnContext>,
     pub(super) subprotocols: Vec<String>,
-    /// A context for each subprotocol, so that knowing it costs no connection anything.
+    /// A context for each subprotocol, so it costs no connection anything.
     agreed: Vec<Arc<ConnContext>>,
     pub(super) deflate: Option<DeflateConfig>,
     origin: OriginPolicy,
@@ -89,7 +90,7 @@ pub struct Upgrade<F> {
 
 type Check = dyn Fn(&RequestHead) -> bool + Send + Sync;
 
-/// Requests that are none of ours.
+/// The requests that are left to the next handler.
 #[derive(Default)]
 struct Skip {
     paths: Vec<String>,
@@ -109,15 +110,15 @@ enum OriginPolicy {
 }
 
 impl<F> Upgrade<F> {
-    /// Settings of the connections.
+    /// Sets the settings of the connections.
     #[must_use]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
         self.change_context(|context| context.config = config);
         self
     }
 
-    /// Subprotocols the application speaks, in its order of preference; the first that the client speaks too is
-    /// agreed on ([`WebSocket::subprotocol`]), or none.
+    /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed on
+    /// ([`WebSocket::subprotocol`]); none if there is no such.
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
@@ -125,7 +126,7 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Changes the context of the connections to come, whatever their subprotocol.
+    /// Changes the context of all connections, whatever their subprotocol.
     fn change_context(&mut self, change: impl FnOnce(&mut ConnContext)) {
         change(Arc::make_mut(&mut self.context));
         self.agreed = self.subprotocols.iter().map(|name| self.context.with_subprotocol(name)).collect();
@@ -136,36 +137,37 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// The context of a connection that agreed on this subprotocol.
+    /// Returns the context of connections that agreed on this subprotocol.
     pub(super) fn context_of(&self, subprotocol: Option<&str>) -> &Arc<ConnContext> {
         let agreed = self.agreed.iter().find(|context| context.subprotocol.as_deref() == subprotocol);
         agreed.unwrap_or(&self.context)
     }
 
-    /// How clients reach the server, as browsers see it: [`Scheme::Https`] behind a proxy that ends TLS. The same-origin rule
-    /// then compares with that scheme and its default port, and refuses requests without an origin. Default: plain.
+    /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
+    /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin. Default:
+    /// [`Scheme::Http`].
     #[must_use]
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
     }
 
-    /// Replaces the same-origin rule wholly: `true` lets the request pass.
+    /// Replaces the same-origin check entirely: `true` lets the request pass.
     #[must_use]
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.origin = OriginPolicy::Check(Box::new(check));
         self
     }
 
-    /// Replaces the same-origin rule by a list of origins.
+    /// Replaces the same-origin check by a list of origins.
     #[must_use]
     pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
         self.origin = OriginPolicy::AllowList(origins);
         self
     }
 
-    /// Keeps the head of the request, with its path parameters, query and fields, for the connection's whole life: see
-    /// [`WebSocket::request`]. It costs its size and about 500 bytes a connection; without this nothing of it is kept.
+    /// Keeps the head of the request, with its path parameters, query and fields, for the life of the connection: see
+    /// [`WebSocket::request`]. It costs its size and about 500 bytes for each connection. Default: it is dropped.
     ///
     /// ```
     /// use tidegate_websocket::{WebSocket, upgrade};
@@ -182,9 +184,9 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Asks `authorize` about every request that passed all other checks, before the 101. It sees the whole head and may
-    /// take its time, up to [`handshake_timeout`](Self::handshake_timeout). What it gives is kept with the connection, to
-    /// be read with [`WebSocket::extension`]; an error is the response, whatever it is, and no WebSocket is opened.
+    /// Runs `authorize` before the 101 on every request that has passed all other checks. It sees the whole head and can take
+    /// up to [`handshake_timeout`](Self::handshake_timeout). Its value becomes an extension of the connection
+    /// ([`WebSocket::extension`]); its error becomes the response, and no WebSocket is opened.
     ///
     /// ```
     /// use http::StatusCode;
@@ -213,16 +215,16 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// How long [`authorize`](Self::authorize) may take; a request it does not answer in time gets 503. Default: 10 s.
-    /// (How long the request's head may take to arrive is `HttpConfig::header_timeout`.)
+    /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default: 10 s.
+    /// (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
 
-    /// Runs `connect` on every WebSocket after the 101, before its handler. With an error the WebSocket is closed, with
-    /// the error's code, and has not connected: the handler does not run.
+    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket with its code: it has
+    /// not connected, and the handler does not run.
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, Refusal, WebSocket, upgrade};
@@ -243,9 +245,9 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Runs `disconnect` exactly once for every WebSocket that connected, after its handler and its closing handshake:
-    /// also after a panic, an abort, the loss of the peer, and a shutdown. It runs on the handler's thread, or where else the
-    /// WebSocket is dropped if the handler gave it away, and must not block; if it panics, that is logged and all.
+    /// Runs `disconnect` exactly once for every WebSocket that has connected, after its handler and its closing handshake,
+    /// even after a panic, an abort, the loss of the peer, or a shutdown. It runs on the handler's thread, or where the
+    /// WebSocket is dropped if the handler gave it away, and must not block. A panic is only logged.
     ///
     /// ```
     /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
@@ -259,8 +261,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Answers what is no request for a WebSocket, and what is [skipped](Self::skip): a page, mostly. Without it the
-    /// former is refused as a bad handshake, and the latter with 404.
+    /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip): usually a
+    /// page. Without it the former are refused as bad handshakes, the latter with 404.
     ///
     /// ```
     /// use tidegate_http::{Request, Response, Router};
@@ -283,7 +285,7 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Leaves requests for these paths, as they are written in the request, to the [next handler](Self::or_else).
+    /// Leaves requests for these paths, compared as they are written in the request, to the [next handler](Self::or_else).
     #[must_use]
     pub fn skip_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.skip.paths = paths.into_iter().map(Into::into).collect();
@@ -298,7 +300,7 @@ impl<F> Upgrade<F> {
         self.skip.skips(head)
     }
 
-    /// Answers a request that is none of ours.
+    /// Passes a request on to the next handler.
     pub(super) fn pass_on(&self, request: Request) -> Reply {
         match &self.next {
             Some(next) => next.handle(request),
