@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Why a connection was closed: a number of RFC 6455 section 7.4 or of the IANA registry it sets up.
+/// The reason for closing a connection, as a number of RFC 6455 section 7.4 or of the IANA registry.
 ///
-/// Any number can be held; [`is_sendable`](Self::is_sendable) says whether it may be on the wire.
+/// It can hold any number; [`is_sendable`](Self::is_sendable) tells whether it can be sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -15,21 +15,21 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of message the endpoint does not take, such as binary.
+    /// 1003: a kind of message that the endpoint does not accept, such as binary.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: the peer's close frame had no code. Never on the wire.
+    /// 1005: the peer's close frame had no code. Never sent.
     pub const NO_STATUS: Self = Self(1005);
-    /// 1006: the connection ended without a close frame. Never on the wire.
+    /// 1006: the connection ended without a close frame. Never sent.
     pub const ABNORMAL: Self = Self(1006);
     /// 1007: a message inconsistent with its type, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: a policy was violated; for when nothing else fits.
+    /// 1008: a policy was violated; used when nothing else fits.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1010: the client wanted an extension that the server did not negotiate.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// 1011: the server met a condition it did not expect.
+    /// 1011: the server met an unexpected condition.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the server restarts (IANA registry).
     pub const SERVICE_RESTART: Self = Self(1012);
@@ -37,29 +37,29 @@ impl CloseCode {
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// 1015: the TLS handshake failed. Never on the wire.
+    /// 1015: the TLS handshake failed. Never sent.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
-    /// The code of this number, whatever it is.
+    /// Returns the code of any number.
     #[must_use]
     pub const fn new(value: u16) -> Self {
         Self(value)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn value(self) -> u16 {
         self.0
     }
 
-    /// May this code be in a close frame? 1000-1003, 1007-1014 and 3000-4999 may; 1004-1006 and 1015 are reserved,
-    /// 1016-2999 unassigned, the rest undefined (RFC 6455 section 7.4).
+    /// Returns whether a close frame can carry this code: 1000-1003, 1007-1014 and 3000-4999 can. 1004-1006 and 1015 are
+    /// reserved, 1016-2999 unassigned, the rest undefined (RFC 6455 section 7.4).
     #[must_use]
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
-    /// Which range of RFC 6455 section 7.4.2 the number is in.
+    /// Returns the range of RFC 6455 section 7.4.2 that the number is in.
     #[must_use]
     pub const fn class(self) -> CloseCodeClass {
         match self.0 {
@@ -95,13 +95,13 @@ impl From<CloseCode> for u16 {
 pub enum CloseCodeClass {
     /// 1000-1003 and 1007-1014: defined by the protocol and its registry.
     Protocol,
-    /// 1005, 1006 and 1015: how an endpoint tells its application what happened; never sent.
+    /// 1005, 1006 and 1015: for an endpoint's own application; never sent.
     Local,
     /// 3000-3999: registered by libraries and frameworks.
     Registered,
     /// 4000-4999: private between two applications.
     Private,
-    /// Any other number; never valid on the wire.
+    /// Any other number; never sent.
     Unassigned,
 }
 

@@ -1,16 +1,16 @@
 //! Sans-I/O WebSocket (RFC 6455) for both roles, and the Tidegate WebSocket connection.
 //!
 //! # Theory of operation
-//! Protocol code here takes bytes and gives events and bytes; it has no sockets, no clock, no randomness and no async.
-//! Whoever owns a connection
+//! The protocol code takes bytes and returns events and bytes. It has no sockets, no clock, no randomness and no async. The
+//! owner of a connection
 //!
-//! 1. makes the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
+//! 1. performs the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
 //!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
-//! 2. gives every chunk received, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
-//!    and reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
+//!    reports [`Event`]s: messages, pings, pongs, the close frame;
 //! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
-//! 4. keeps a [`Closing`] and does with the TCP connection what that says. A [`ProtocolError`] is answered with a
-//!    close frame of its [`close_code`](ProtocolError::close_code).
+//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a [`ProtocolError`] with a close frame of its
+//!    [`close_code`](ProtocolError::close_code).
 //!
 //! ```
 //! use tidegate_websocket::{Event, Frame, MessageKind, Protocol, ProtocolError};
@@ -33,11 +33,11 @@
 //! ```
 //!
 //! # Invariants
-//! No input from the network panics. A peer's claim costs no memory: buffers follow what arrived, and nothing is held
-//! between messages. Each payload byte is unmasked once, and copied only if its message came in pieces. Text is checked
-//! as it comes, so that a violation is known at its first byte; text that lies in the input is checked once more when it
-//! is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes.
-//! Every bound is named in [`limits`].
+//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with what arrives, and nothing is
+//! held between messages. Each payload byte is unmasked once, and copied only if its message arrives in pieces. Text is
+//! checked as it arrives, so a violation is detected at its first byte. Text that lies in the input is checked once more when
+//! it is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes. Every bound is named in
+//! [`limits`].
 #![deny(unsafe_code)]
 
 mod buffer_pool;

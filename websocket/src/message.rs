@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::opcode::Opcode;
 use crate::utf8::Text;
 
-/// A whole message, owned and cheap to clone.
+/// A message, owned and cheap to clone.
 ///
 /// ```
 /// use tidegate_websocket::{Message, MessageKind};
@@ -25,7 +25,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Text or binary.
+    /// Returns text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         match self {
@@ -34,7 +34,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -43,7 +43,7 @@ impl Message {
         }
     }
 
-    /// The text of a text message.
+    /// Returns the text of a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -52,7 +52,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind, shared; no copy.
+    /// Returns the payload of either kind, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self {
@@ -61,13 +61,13 @@ impl Message {
         }
     }
 
-    /// Bytes of payload.
+    /// Returns the bytes of payload.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Has the message no payload?
+    /// Returns whether the payload is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -110,7 +110,7 @@ impl From<&[u8]> for Message {
     }
 }
 
-/// A borrowed message: from the connection that received it, until its next read.
+/// A borrowed message: borrowed from the connection that received it until its next read, or from a [`Message`].
 ///
 /// ```
 /// use tidegate_websocket::{Message, MessageRef, PayloadRef};
@@ -132,11 +132,11 @@ enum Source<'a> {
     Owned(&'a OwnedMessage),
 }
 
-/// A message in memory of its own, put together from pieces or long, that can be shared where others must be copied.
+/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a copy.
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
     pub(crate) message: Message,
-    /// The message as a server's frame, in the memory that its payload lies in; empty for none.
+    /// The message as a server's frame, in the same memory as the payload; empty if there is none.
     pub(crate) frame: Bytes,
 }
 
@@ -150,7 +150,7 @@ pub enum PayloadRef<'a> {
 }
 
 impl<'a> PayloadRef<'a> {
-    /// The bytes of either kind.
+    /// Returns the bytes of either kind.
     #[must_use]
     pub const fn as_bytes(self) -> &'a [u8] {
         match self {
@@ -173,7 +173,7 @@ impl<'a> MessageRef<'a> {
         Self(Source::Owned(owned))
     }
 
-    /// The message if it lies in the buffer it was received in, as nearly every borrowed one does: one look.
+    /// Returns kind and payload of a message that lies in a receive buffer, as nearly all borrowed messages do.
     #[inline]
     pub(crate) const fn in_buffer(&self) -> Option<(MessageKind, &'a [u8])> {
         match self.0 {
@@ -183,7 +183,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The whole message as a frame that a server may send, if it lies in memory so.
+    /// Returns the message as a server's frame, if it lies in memory as one.
     pub(crate) fn frame(&self) -> Option<&'a Bytes> {
         match self.0 {
             Source::Owned(owned) if !owned.frame.is_empty() => Some(&owned.frame),
@@ -191,7 +191,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Text or bytes, to be matched.
+    /// Returns the payload, to be matched as text or bytes.
     #[must_use]
     #[inline]
     pub fn payload(&self) -> PayloadRef<'a> {
@@ -205,7 +205,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Text or binary.
+    /// Returns text or binary.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {
@@ -216,7 +216,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
@@ -227,7 +227,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The text of a text message.
+    /// Returns the text of a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
         match self.payload() {
@@ -236,7 +236,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The message, owned: shared if it was put together from pieces or takes up most of its receive buffer, else copied.
+    /// Returns the message, owned: shared if it was gathered or fills most of its receive buffer, else copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match self.0 {
@@ -253,7 +253,7 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
     }
 }
 
-/// Of the same kind and with the same payload.
+/// Equal if the kind and the payload are.
 impl PartialEq for MessageRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.payload() == other.payload()
@@ -272,7 +272,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// The opcode of the message's first frame.
+    /// Returns the opcode of the message's first frame.
     #[must_use]
     pub const fn opcode(self) -> Opcode {
         match self {

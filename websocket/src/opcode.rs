@@ -3,23 +3,21 @@
 use std::fmt;
 use std::ops::BitOr;
 
-/// The kinds of frame that may exist (RFC 6455 section 5.2).
-///
-/// 0x3-0x7 have no variant: they are always refused.
+/// The kinds of frames (RFC 6455 section 5.2). 0x3-0x7 have no variant, because they are always refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// 0x0: the message goes on.
+    /// 0x0: continues a message.
     Continuation = 0x0,
-    /// 0x1: a text message begins.
+    /// 0x1: begins a text message.
     Text = 0x1,
-    /// 0x2: a binary message begins.
+    /// 0x2: begins a binary message.
     Binary = 0x2,
-    /// 0x8: the closing handshake.
+    /// 0x8: closes the connection.
     Close = 0x8,
     /// 0x9: asks for a pong.
     Ping = 0x9,
-    /// 0xA: answers a ping, or unsolicited.
+    /// 0xA: answers a ping, or is unsolicited.
     Pong = 0xA,
     /// 0xB: reserved for a further control frame.
     ControlB = 0xB,
@@ -34,7 +32,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// The opcode of these four bits, unless they are 0x3-0x7 or more than four.
+    /// Returns the opcode of these four bits; `None` for 0x3-0x7 and for values above 0xF.
     #[must_use]
     #[inline]
     pub const fn from_bits(bits: u8) -> Option<Self> {
@@ -54,21 +52,21 @@ impl Opcode {
         })
     }
 
-    /// The four bits on the wire.
+    /// Returns the four bits on the wire.
     #[must_use]
     #[inline]
     pub const fn bits(self) -> u8 {
         self as u8
     }
 
-    /// Is this a control frame, 0x8-0xF (RFC 6455 section 5.5)?
+    /// Returns whether this is a control frame, 0x8-0xF (RFC 6455 section 5.5).
     #[must_use]
     #[inline]
     pub const fn is_control(self) -> bool {
         self.bits() & 0x8 != 0
     }
 
-    /// Is this one of 0xB-0xF, to which RFC 6455 gives no meaning?
+    /// Returns whether this is one of 0xB-0xF, which RFC 6455 reserves.
     #[must_use]
     #[inline]
     pub const fn is_reserved_control(self) -> bool {
@@ -105,36 +103,36 @@ impl fmt::Display for Opcode {
 pub struct ReservedBits(pub(crate) u8);
 
 impl ReservedBits {
-    /// None of them.
+    /// No bits.
     pub const NONE: Self = Self(0);
-    /// The first, 0x40 of the byte; permessage-deflate's (RFC 7692).
+    /// The first bit, 0x40 of the byte; used by permessage-deflate (RFC 7692).
     pub const RSV1: Self = Self(0x40);
-    /// The second, 0x20 of the byte.
+    /// The second bit, 0x20 of the byte.
     pub const RSV2: Self = Self(0x20);
-    /// The third, 0x10 of the byte.
+    /// The third bit, 0x10 of the byte.
     pub const RSV3: Self = Self(0x10);
 
-    /// The bits of a frame's first byte.
+    /// Returns the reserved bits of a frame's first byte.
     #[inline]
     pub(crate) const fn of_first_byte(byte: u8) -> Self {
         Self(byte & 0x70)
     }
 
-    /// Are all of `other` in here?
+    /// Returns whether all bits of `other` are set.
     #[must_use]
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         other.0 & !self.0 == 0
     }
 
-    /// Is no bit set?
+    /// Returns whether no bit is set.
     #[must_use]
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those of these bits that are not in `other`.
+    /// Returns these bits without those of `other`.
     #[must_use]
     #[inline]
     pub const fn without(self, other: Self) -> Self {

@@ -1,7 +1,6 @@
-//! Which end of the connection we are.
+//! Our end of the connection.
 
-/// Which end of the connection *we* are. A server's input must be masked and its output not; a client's the other way
-/// round (RFC 6455 section 5.1).
+/// Our end of the connection. Frames to a server must be masked, frames to a client must not (RFC 6455 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// We accepted the connection.

@@ -9,7 +9,7 @@ use crate::limits::{CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX};
 use crate::protocol_error::{ProtocolError, UsageError};
 use crate::utf8::Text;
 
-/// A code and a reason that may be sent in a close frame, or came in one.
+/// The code and reason of a close frame that was received or can be sent.
 ///
 /// ```
 /// use tidegate_websocket::{CloseCode, CloseFrame};
@@ -25,7 +25,7 @@ pub struct CloseFrame {
 }
 
 impl CloseFrame {
-    /// Checks that the code is [sendable](CloseCode::is_sendable) and the reason is at most 123 bytes.
+    /// Returns a close frame of a [sendable](CloseCode::is_sendable) code and a reason of at most 123 bytes.
     ///
     /// # Errors
     /// [`UsageError::CloseCodeNotSendable`] and [`UsageError::CloseReasonTooLong`].
@@ -40,7 +40,7 @@ impl CloseFrame {
         Ok(Self { code, reason })
     }
 
-    /// Parses an unmasked close payload; `None` when it is empty, which means no code was given (1005).
+    /// Parses an unmasked close payload; `None` when it is empty: no code was given (1005).
     ///
     /// # Errors
     /// [`ProtocolError::TruncatedCloseCode`], [`ProtocolError::InvalidCloseCode`] and
@@ -58,22 +58,22 @@ impl CloseFrame {
         Ok(Some(Self { code, reason }))
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub const fn code(&self) -> CloseCode {
         self.code
     }
 
-    /// The reason, empty when none was given.
+    /// Returns the reason; empty when none was given.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The payload of the close frame: the code in network order, then the reason.
+    /// Returns the payload: the code in network order, then the reason.
     #[must_use]
     pub fn payload(&self) -> ClosePayload {
-        // The bounds hold by construction; `min` states them where the compiler and the reader can see them.
+        // The bounds hold by construction; `min` shows them to the compiler.
         let reason = self.reason.as_bytes();
         let reason = &reason[..reason.len().min(CLOSE_REASON_BYTES_MAX)];
         let mut bytes = [0; CONTROL_PAYLOAD_BYTES_MAX];

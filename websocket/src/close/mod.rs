@@ -1,4 +1,4 @@
-//! Closing a WebSocket (RFC 6455 sections 5.5.1 and 7): the frame that says so, and the handshake it is part of.
+//! The close frame and the closing handshake (RFC 6455 sections 5.5.1 and 7).
 
 mod closing_handshake;
 mod frame;

@@ -1,7 +1,7 @@
 //! UTF-8, checked as it arrives (RFC 6455 sections 5.6 and 8.1).
 //!
-//! [`Utf8Validator`] checks bytes that come in pieces and fails at the first byte that cannot be part of UTF-8, even in
-//! the middle of a character. `TextBuffer` gathers pieces through it. [`Text`] is bytes that passed.
+//! [`Utf8Validator`] checks bytes that arrive in pieces and fails at the first byte that cannot be part of UTF-8, even inside
+//! a character. `TextBuffer` gathers pieces through it. [`Text`] holds bytes that have passed.
 
 mod text;
 mod text_buffer;
@@ -14,7 +14,7 @@ pub(crate) use text_buffer::TextBuffer;
 pub use validator::Utf8Validator;
 pub(crate) use validator::{character_len, cut_character_start};
 
-/// The bytes are not UTF-8, or, at the end of a text, stop inside a character.
+/// The bytes are not UTF-8, or the text ends inside a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the text is not UTF-8")]
 pub struct InvalidUtf8;

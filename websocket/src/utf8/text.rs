@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{InvalidUtf8, check_utf8};
 
-/// Text known to be UTF-8: a reference-counted `str` over [`Bytes`], cheap to clone and to send between threads.
+/// Text known to be UTF-8: a reference-counted `str` over [`Bytes`], cheap to clone and to send to other threads.
 ///
 /// ```
 /// use tidegate_websocket::Text;
@@ -23,19 +23,19 @@ use super::{InvalidUtf8, check_utf8};
 pub struct Text(Bytes);
 
 impl Text {
-    /// The empty text.
+    /// Returns the empty text.
     #[must_use]
     pub const fn new() -> Self {
         Self(Bytes::new())
     }
 
-    /// A text that lives as long as the program, without allocating.
+    /// Returns a static text, without allocating.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// Checks `bytes` once and keeps them, without copying them.
+    /// Checks `bytes` and takes them over without a copy.
     ///
     /// # Errors
     /// [`InvalidUtf8`].
@@ -45,7 +45,7 @@ impl Text {
         Ok(Self(bytes))
     }
 
-    /// Checks `bytes` once and copies them.
+    /// Checks `bytes` and copies them.
     ///
     /// # Errors
     /// [`InvalidUtf8`].
@@ -60,7 +60,7 @@ impl Text {
         Self(bytes)
     }
 
-    /// The text; free of charge.
+    /// Returns the text. This costs nothing.
     #[must_use]
     #[inline]
     #[allow(unsafe_code, reason = "the one place; see the module documentation")]
@@ -73,7 +73,7 @@ impl Text {
         unsafe { std::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// The text's bytes, shared; no copy.
+    /// Returns the bytes of the text, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0

@@ -1,9 +1,9 @@
-//! Gathers a text from pieces, each checked as it comes.
+//! Gathers a text from pieces, each checked as it arrives.
 
 use super::{InvalidUtf8, Text, Utf8Validator};
 use crate::buffer_pool;
 
-/// A text being gathered from pieces, checked as they come; holds no heap until the first byte.
+/// A text that is gathered from pieces, checked as they arrive. It holds no heap until the first byte.
 #[derive(Debug, Default)]
 pub(crate) struct TextBuffer {
     bytes: Vec<u8>,
@@ -11,7 +11,7 @@ pub(crate) struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// Checks and keeps a piece; `expected_bytes` more are expected after it, if that is known.
+    /// Checks and appends a piece. `expected_bytes` are expected after it, if that is known.
     pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), InvalidUtf8> {
         self.validator.push(piece)?;
         buffer_pool::reserve_for_arrival(&mut self.bytes, piece.len(), expected_bytes);
@@ -19,7 +19,7 @@ impl TextBuffer {
         Ok(())
     }
 
-    /// The text, unless it stops inside a character.
+    /// Returns the text, unless it ends inside a character.
     pub(crate) fn finish(self) -> Result<Text, InvalidUtf8> {
         if !self.validator.is_complete() {
             return Err(InvalidUtf8);

@@ -2,7 +2,7 @@
 
 use super::{InvalidUtf8, check_utf8};
 
-/// Checks a text that comes in pieces: every byte is looked at once, wherever the pieces are cut.
+/// Checks a text that arrives in pieces. Every byte is looked at once, wherever the pieces are cut.
 ///
 /// ```
 /// use tidegate_websocket::Utf8Validator;
@@ -18,7 +18,7 @@ pub struct Utf8Validator {
     expecting: Expecting,
 }
 
-/// What may come next (the table of RFC 3629 section 4).
+/// The bytes that can come next (the table of RFC 3629 section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Expecting {
     /// The first byte of a character, or the end.
@@ -29,16 +29,16 @@ enum Expecting {
 }
 
 impl Utf8Validator {
-    /// A validator at the start of a text.
+    /// Returns a validator at the start of a text.
     #[must_use]
     pub const fn new() -> Self {
         Self { expecting: Expecting::Lead }
     }
 
-    /// Checks the next piece; it may end inside a character. After an error the validator is of no more use.
+    /// Checks the next piece, which can end inside a character. After an error the validator must not be used again.
     ///
     /// # Errors
-    /// [`InvalidUtf8`] as soon as a byte cannot continue the text, whatever may follow.
+    /// [`InvalidUtf8`] as soon as a byte cannot continue the text, whatever follows.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let mut rest = piece;
         while let (Expecting::Continuation { .. }, [byte, after @ ..]) = (self.expecting, rest) {
@@ -53,7 +53,7 @@ impl Utf8Validator {
         Ok(())
     }
 
-    /// Does the text so far end with a whole character?
+    /// Returns whether the text so far ends with a whole character.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         matches!(self.expecting, Expecting::Lead)
@@ -61,7 +61,7 @@ impl Utf8Validator {
 }
 
 impl Expecting {
-    /// The state after `byte`.
+    /// Returns the state after `byte`.
     fn step(self, byte: u8) -> Result<Self, InvalidUtf8> {
         let (low, high, more) = match self {
             Self::Continuation { low, high, .. } if byte < low || byte > high => {
@@ -85,7 +85,7 @@ impl Expecting {
     }
 }
 
-/// Where the last character of `bytes` starts if its lead byte promises more bytes than there are, else the length.
+/// Returns where the last character of `bytes` starts if it is incomplete, else the length.
 pub(crate) fn cut_character_start(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         if matches!(byte, 0x80..=0xBF) {
@@ -99,7 +99,7 @@ pub(crate) fn cut_character_start(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Bytes of the character that begins with `lead`.
+/// Returns the length in bytes of the character that begins with `lead`.
 pub(crate) const fn character_len(lead: u8) -> usize {
     match lead {
         0xC0..=0xDF => 2,
@@ -113,11 +113,11 @@ pub(crate) const fn character_len(lead: u8) -> usize {
 mod tests {
     use super::*;
 
-    /// Characters at the edges of every row of RFC 3629's table, and a plain one.
+    /// Characters at the edges of every row of RFC 3629's table, and an ordinary one.
     const EDGES: &str =
         "a\u{7f}\u{80}\u{7ff}\u{800}\u{fff}\u{1000}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{3ffff}\u{40000}\u{10ffff}";
 
-    /// Bytes that are no UTF-8, and how many of them are needed to know it.
+    /// Invalid UTF-8, and the number of its bytes that show it.
     const BROKEN: &[(&[u8], usize)] = &[
         (b"\x80", 1),
         (b"\xbf", 1),
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_sequence_of_two_bytes_and_leads_of_three_agree_with_the_standard_library() {
-        // All of them take minutes under miri.
+        // All sequences take minutes under miri.
         let step = if cfg!(miri) { 11 } else { 1 };
         for first in (0..=u8::MAX).step_by(step) {
             for second in (0..=u8::MAX).step_by(step) {
