@@ -1,15 +1,15 @@
 //! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
-//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open and dropped with it: nothing stays
-//! allocated between messages. The size limit is the caller's. Memory follows what arrived, never what was claimed:
-//! at most twice the bytes received so far, unless memory of an earlier message is there to be used again.
+//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between messages.
+//! The caller enforces the size limit. Memory grows with what arrives, not with what is claimed: at most twice the bytes
+//! received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
 
-/// A message in the making; holds no heap until the first byte.
+/// A message that is being gathered. It holds no heap until the first byte.
 #[derive(Debug)]
 pub(crate) enum Assembler {
     Text(TextBuffer),
@@ -31,7 +31,7 @@ impl Assembler {
         }
     }
 
-    /// Keeps an unmasked piece. `expected_bytes` is what is still to come of the message, known in its last frame.
+    /// Appends an unmasked piece. `expected_bytes` of the message are still to arrive, which is known in its last frame.
     pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text.push(piece, expected_bytes).map_err(|_| ProtocolError::InvalidUtf8),
@@ -43,7 +43,7 @@ impl Assembler {
         }
     }
 
-    /// The message, after its last piece.
+    /// Returns the message, after its last piece.
     pub(crate) fn finish(self) -> Result<Message, ProtocolError> {
         match self {
             Self::Text(text) => text.finish().map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8),
@@ -51,7 +51,7 @@ impl Assembler {
         }
     }
 
-    /// Bytes kept so far.
+    /// Returns the bytes gathered so far.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -1,15 +1,15 @@
-//! What few connections need to receive.
+//! State of receiving that few connections need.
 
 use super::control::CutPayload;
 use crate::deflate::{DeflateParams, Inflation};
 use crate::role::Role;
 
-/// State on the heap: of compressed messages, and of a control frame that is cut.
+/// The state of compressed messages and of a control frame that has arrived in part.
 #[derive(Debug, Default)]
 pub(super) struct ColdInput {
-    /// Present for good if the peer may compress.
+    /// `Some` for the life of a connection whose peer can compress.
     pub(super) inflation: Option<Inflation>,
-    /// The payload of a control frame that is cut.
+    /// The payload of a control frame that has arrived in part.
     pub(super) cut_control: Option<Box<CutPayload>>,
 }
 
@@ -18,7 +18,7 @@ impl ColdInput {
         Self { inflation: Some(Inflation::new(params, role)), cut_control: None }
     }
 
-    /// Bytes held between messages to inflate what the peer compresses.
+    /// Returns the bytes held between messages to inflate the peer's.
     pub(super) fn inflation_bytes(&self) -> usize {
         self.inflation.as_ref().map_or(0, Inflation::held_bytes)
     }

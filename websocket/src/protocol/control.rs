@@ -1,4 +1,4 @@
-//! Receiving control frames: whole, or gathered where they are cut (RFC 6455 section 5.5).
+//! Receiving control frames: whole, or gathered when they arrive in part (RFC 6455 section 5.5).
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::opcode::Opcode;
 use crate::protocol_error::ProtocolError;
 
 impl Protocol {
-    /// A piece of a control frame, nearly always the whole frame.
+    /// Handles a piece of a control frame, nearly always the whole frame.
     pub(super) fn control_piece(
         &mut self,
         piece: &Piece,
@@ -29,7 +29,7 @@ impl Protocol {
         }
     }
 
-    /// A whole control frame.
+    /// Returns the event of a whole control frame.
     fn control_event(
         &mut self,
         header: &FrameHeader,
@@ -51,12 +51,12 @@ impl Protocol {
         }))
     }
 
-    /// Has a control frame begun and not ended?
+    /// Returns whether a control frame has arrived in part.
     fn is_control_cut(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| cold.cut_control.is_some())
     }
 
-    /// Takes a piece of a control frame that is cut; its payload, once nothing remains.
+    /// Takes a piece of a control frame, and returns the payload once it is complete.
     fn gather_control(&mut self, piece: &[u8], remaining_bytes: u64) -> Option<Bytes> {
         let cold = self.cold.get_or_insert_default();
         let cut = cold.cut_control.get_or_insert_default();
@@ -73,7 +73,7 @@ impl Protocol {
     }
 }
 
-/// What has come of the payload of a control frame that is cut.
+/// The received part of a control frame's payload.
 #[derive(Debug)]
 pub(crate) struct CutPayload {
     bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
@@ -87,7 +87,7 @@ impl Default for CutPayload {
 }
 
 impl CutPayload {
-    /// Adds a piece. The frame's header was refused if all pieces together are too long, so none is left out.
+    /// Appends a piece. The header of a longer frame was refused, so all pieces fit.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         for (place, byte) in self.bytes[self.len..].iter_mut().zip(piece) {
             *place = *byte;

@@ -1,7 +1,7 @@
 //! Receiving compressed messages (RFC 7692 section 7.2.2).
 //!
-//! A compressed message is taken in small steps, so that one step makes no more than about a megabyte of payload, and
-//! after every slice of payload its reader is given a place to let others work.
+//! A compressed message is inflated in small steps of at most about a megabyte of payload each. After every slice of payload
+//! the reader can let other connections work.
 
 use std::mem;
 
@@ -13,24 +13,23 @@ use crate::opcode::ReservedBits;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
 
-/// Bytes of compressed input that are taken in one step: at a thousand bytes made of each, the most there can be, that is
-/// about a megabyte of payload.
+/// The most compressed bytes inflated in one step. Each can make at most about a thousand bytes, a megabyte in all.
 const INPUT_BYTES_MAX: usize = 1024;
 
-/// The inflater of the open message, if that is compressed.
+/// Returns the inflater of the open message, if that is compressed.
 #[inline]
 pub(super) fn inflater(cold: &mut Option<Box<ColdInput>>) -> Option<&mut Inflater> {
     cold.as_mut()?.inflation.as_mut()?.open()
 }
 
 impl Protocol {
-    /// Is a message compressed whose first frame has these bits?
+    /// Returns whether a message whose first frame has these bits is compressed.
     #[inline]
     pub(super) fn is_compressed(&self, bits: ReservedBits) -> bool {
         bits.contains(ReservedBits::RSV1) && self.cold.as_ref().is_some_and(|cold| cold.inflation.is_some())
     }
 
-    /// How much input one step may take: what begins a frame may begin a compressed message.
+    /// Returns the most input of one step. The start of a frame can be the start of a compressed message.
     #[inline]
     pub(super) fn input_bytes_max(&self) -> usize {
         match self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()) {
@@ -45,13 +44,13 @@ impl Protocol {
         }
     }
 
-    /// Has enough been inflated that others should have a turn? Then it counts anew.
+    /// Returns whether a slice has been inflated, and then counts anew.
     #[inline]
     pub(super) fn take_slice(&mut self) -> bool {
         inflater(&mut self.cold).is_some_and(Inflater::take_slice)
     }
 
-    /// A piece of an open message that is compressed.
+    /// Handles a piece of the open message, which is compressed.
     pub(super) fn inflate_piece(&mut self, piece: &[u8], last: bool) -> Result<Option<Event>, ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
         let Some(inflater) = inflater(&mut self.cold) else { return Ok(None) };

@@ -1,8 +1,8 @@
-//! Receiving, for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
+//! Receiving for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
 //!
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece; this file knows which
-//! frame may follow which, holds the message limit and decides what becomes of a piece: a message that lies whole in
-//! the input is reported where it is, others are gathered by an assembler or handed out as pieces.
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the order
+//! of frames and the message limit, and decides about each piece: a message that lies whole in the input is reported in
+//! place, others are gathered by an assembler or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -10,15 +10,15 @@
 //!     ▲  │ text, binary (FIN):             Streaming ◀────┘
 //!     └──┘ a whole message                     │
 //!     ▲            continuation (FIN)          │
-//!     └────────────────────────────────────────┘     control frames may come in any state and change none;
-//!                                                    close, or a broken rule, ends all: the rest is ignored
+//!     └────────────────────────────────────────┘     control frames can come in any state and change none;
+//!                                                    close or a broken rule ends it: the rest is ignored
 //! ```
 //!
-//! What is compressed (RFC 7692) goes through `inflate` and comes out as if it had come in pieces.
+//! Compressed messages (RFC 7692) go through `inflate` and come out as if they had arrived in pieces.
 //!
-//! Called by the connection's owner for every chunk received. It sends nothing, knows no time and keeps no input: when
-//! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
-//! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
+//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input: when
+//! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or control frame
+//! has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what arrives.
 
 mod assembler;
 mod cold_input;
@@ -48,21 +48,21 @@ use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
 
-/// How the peer's frames and messages are received.
+/// The settings of receiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProtocolConfig {
-    /// Our role and the reserved bits and opcodes that are allowed.
+    /// Our role, and the reserved bits and opcodes that are allowed.
     pub frames: FrameRules,
-    /// Bytes of payload a message may have over all of its frames; default 64 MiB
-    /// ([`MESSAGE_BYTES_MAX_DEFAULT`]). More is answered with 1009.
+    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64 MiB
+    /// ([`MESSAGE_BYTES_MAX_DEFAULT`]).
     pub message_bytes_max: u64,
-    /// What the opening handshake agreed on about compression.
+    /// The compression that the opening handshake agreed on.
     pub(crate) deflate: Option<DeflateParams>,
 }
 
 impl ProtocolConfig {
-    /// RFC 6455 without extensions, for `role`.
+    /// Returns the settings for `role`: RFC 6455 without extensions.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
@@ -70,7 +70,7 @@ impl ProtocolConfig {
     }
 }
 
-/// In what form messages are reported.
+/// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
@@ -98,22 +98,22 @@ pub struct Protocol {
     incoming: Incoming,
     delivery: Delivery,
     message_bytes_max: u64,
-    /// What few connections need: on the heap, because idle connections are many.
+    /// State that few connections need, on the heap because there are very many idle ones.
     cold: Option<Box<ColdInput>>,
 }
 
 // One of these exists for each of very many idle connections.
 const _: () = assert!(mem::size_of::<Protocol>() <= 96);
 
-/// The data side of the diagram above.
+/// The states of the diagram above.
 #[derive(Debug)]
 enum Incoming {
     /// No message is open.
     Between,
     /// A message is being gathered.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
-    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the payload of its frames,
-    /// counting all that the last header claims; the reserved bits are those of the first.
+    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` counts the payload of its frames, with
+    /// all that the last header claims. The reserved bits are those of the first frame.
     Streaming {
         kind: MessageKind,
         validator: Utf8Validator,
@@ -121,12 +121,12 @@ enum Incoming {
         frames_bytes: u64,
         reserved_bits: ReservedBits,
     },
-    /// The peer closed or broke a rule: whatever comes is ignored.
+    /// The peer closed or broke a rule: all input is ignored.
     Ended,
 }
 
 impl Protocol {
-    /// The state after the opening handshake. Allocates nothing, or little if the peer may compress.
+    /// Returns the state after the opening handshake. It allocates nothing, or little if the peer can compress.
     #[must_use]
     pub fn new(config: ProtocolConfig) -> Self {
         let mut frames = config.frames;
@@ -143,9 +143,9 @@ impl Protocol {
         }
     }
 
-    /// Takes the peer's bytes up to the next event, unmasking payload in place. Call again with what is left of the
-    /// input until no event comes. After [`Event::Close`] and after an error all input is consumed in silence
-    /// (RFC 6455 sections 1.4 and 7.1.7).
+    /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the input until
+    /// it returns no event. After [`Event::Close`] and after an error all input is consumed silently (RFC 6455 sections 1.4 and
+    /// 7.1.7).
     ///
     /// # Errors
     /// [`ProtocolError`] when the peer broke a rule, as soon as that is certain.
@@ -162,14 +162,14 @@ impl Protocol {
         received
     }
 
-    /// Was the peer's close frame received, or a rule broken?
+    /// Returns whether the peer's close frame was received or a rule was broken.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         matches!(self.incoming, Incoming::Ended)
     }
 
-    /// Bytes of heap held: for a message or a control frame that has not fully arrived, and for the context of
-    /// compressed messages if that is kept between them.
+    /// Returns the bytes of heap held: for a message or control frame that has arrived in part, and for the context of
+    /// compressed messages if it is kept between them.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let message = match &self.incoming {
@@ -179,8 +179,8 @@ impl Protocol {
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
-    /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
-    /// `None` when it does not; then nothing was touched.
+    /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In any other
+    /// case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
@@ -210,7 +210,7 @@ impl Protocol {
         Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
-    /// Everything else, piece by piece.
+    /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
         let mut consumed = 0;
         while consumed < input.len() && !self.is_ended() {
@@ -225,7 +225,7 @@ impl Protocol {
         Ok(Progress { consumed: input.len(), event: None })
     }
 
-    /// Decodes one piece and decides what becomes of it.
+    /// Decodes one piece and passes it on.
     #[inline]
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
@@ -245,7 +245,7 @@ impl Protocol {
         self.data_piece(&piece, input, range)
     }
 
-    /// Checks the header of a data frame against the open message and the limit, and opens a message if it must.
+    /// Checks the header of a data frame against the open message and the limit, and opens a message if none is open.
     #[inline]
     fn begin_data_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
         let kind = begun_kind(header.opcode);
@@ -259,7 +259,7 @@ impl Protocol {
             return inflater.begin_frame(header.payload_len, self.message_bytes_max);
         }
         let message_bytes = match &mut self.incoming {
-            // Every earlier frame is complete, so what is kept is all they claimed.
+            // Every earlier frame is complete, so the gathered bytes are all that they claimed.
             Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
             Incoming::Streaming { frames_bytes, .. } => {
                 *frames_bytes = frames_bytes.saturating_add(header.payload_len);
@@ -294,7 +294,7 @@ impl Protocol {
         };
     }
 
-    /// A piece of the open message.
+    /// Handles a piece of the open message.
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = piece.header.fin && piece.remaining_bytes == 0;
@@ -345,14 +345,14 @@ impl Protocol {
         }
     }
 
-    /// Nothing more is taken, and nothing more is held.
+    /// Ends receiving and frees what is held.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
         self.cold = None;
     }
 }
 
-/// The kind of message that a frame of this data opcode begins; a continuation begins none.
+/// Returns the kind of message that a frame of this data opcode begins; `None` for a continuation.
 #[inline]
 const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
     match opcode {
@@ -362,7 +362,7 @@ const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
     }
 }
 
-/// A whole message that lies in the input.
+/// Returns the event of a whole message that lies in the input.
 #[inline]
 fn message_in_place(
     kind: MessageKind,

@@ -9,15 +9,15 @@ use crate::message::MessageKind;
 use crate::protocol_error::ProtocolError;
 use crate::role::Role;
 
-/// A whole message in the input, unmasked; its payload ends where its frame does. If text, not checked yet.
+/// A whole unmasked message in the input, whose payload ends where its frame does. Text is not checked yet.
 ///
-/// One word, `None` too: it travels in a register. (As three fields it was written in halves and read as a whole, for which
-/// the processor waits until the halves are in its cache: 6 ns a message.)
+/// One word, even as an `Option`, so it travels in a register. (As three fields it was written in halves and read as a whole,
+/// for which the processor waits until the halves are in its cache: 6 ns for each message.)
 #[derive(Clone, Copy)]
 pub(crate) struct ShortFrame(NonZeroU64);
 
 impl ShortFrame {
-    /// The same for a payload anywhere in the input, if the word can say where.
+    /// Describes a payload anywhere in the input, if the word can hold its place.
     pub(crate) fn of(kind: MessageKind, range: Range<usize>) -> Option<Self> {
         Self::new(kind, u8::try_from(range.start).ok()?, u32::try_from(range.end).ok()?)
     }
@@ -33,13 +33,13 @@ impl ShortFrame {
         if self.0.get() & 1 == 1 { MessageKind::Text } else { MessageKind::Binary }
     }
 
-    /// Where the payload lies.
+    /// Returns the place of the payload.
     #[inline]
     pub(crate) const fn range(self) -> Range<usize> {
         (self.0.get() >> 8) as u8 as usize..self.end() as usize
     }
 
-    /// Where the frame ends.
+    /// Returns the end of the frame.
     #[inline]
     pub(crate) const fn end(self) -> u32 {
         (self.0.get() >> 32) as u32
@@ -47,8 +47,8 @@ impl ShortFrame {
 }
 
 impl Protocol {
-    /// Fast path: the input starts with one short, complete, unfragmented message, which breaks no rule except perhaps that
-    /// text is UTF-8. `None`, and the input untouched, in any other case: [`receive`](Self::receive) then says what.
+    /// Fast path: the input starts with one short, complete, unfragmented message that breaks no rule, except perhaps that text
+    /// is UTF-8. In any other case returns `None` and leaves the input to [`receive`](Self::receive), untouched.
     #[inline]
     pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
@@ -75,8 +75,9 @@ impl Protocol {
     }
 }
 
-/// The header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload: kind,
-/// whether it is masked, its own length and the payload's. `None` for any other, and for a length that is not minimal.
+/// Parses the header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload. Returns
+/// the kind, whether it is masked, and the lengths of header and payload. `None` for any other, and for a length that is not
+/// minimal.
 #[inline]
 fn short_frame_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
     let [first, second, rest @ ..] = input else { return None };
