@@ -1,8 +1,8 @@
 //! Reuses the memory of large messages.
 //!
-//! A large message that arrives in many chunks would otherwise be gathered in new pages each time, and the kernel clears
-//! each of them: that cost as much as all copying. Every thread that gathers messages has a small pool, to which the memory
-//! returns from wherever the message is dropped.
+//! A large message that arrives in many chunks would otherwise be gathered in new pages each time, and the kernel
+//! clears each of them: that cost as much as all copying. Every thread that gathers messages has a small pool, to which
+//! the memory returns from wherever the message is dropped.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -24,8 +24,8 @@ thread_local! {
     static POOL: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
 }
 
-/// Takes an empty buffer for a message of `total_bytes`, if the pool has one that fits: large enough, and at most twice as
-/// large.
+/// Takes an empty buffer for a message of `total_bytes`, if the pool has one that fits: large enough, and at most twice
+/// as large.
 pub(crate) fn take(total_bytes: usize) -> Option<Vec<u8>> {
     if !(POOLED_BYTES_MIN..=POOL_BYTES_MAX).contains(&total_bytes) {
         return None;
@@ -37,8 +37,8 @@ pub(crate) fn take(total_bytes: usize) -> Option<Vec<u8>> {
     Some(buffers.remove(index))
 }
 
-/// Makes room for `arriving_bytes` more. The buffer doubles, so copying stays linear, but does not grow beyond the end of
-/// the message where that is known, so a message ends in a buffer of its size.
+/// Makes room for `arriving_bytes` more. The buffer doubles, so copying stays linear, but does not grow beyond the end
+/// of the message where that is known, so a message ends in a buffer of its size.
 #[inline]
 pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
     let needed = buffer.len().saturating_add(arriving_bytes);
@@ -66,7 +66,8 @@ fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
     buffer.reserve_exact(target - buffer.len());
 }
 
-/// Returns the message gathered in `buffer`. Its memory goes to the pool when the message is dropped, if it is large enough.
+/// Returns the message gathered in `buffer`. Its memory goes to the pool when the message is dropped, if it is large
+/// enough.
 pub(crate) fn into_bytes(buffer: Vec<u8>) -> Bytes {
     if !(POOLED_BYTES_MIN..=POOL_BYTES_MAX).contains(&buffer.capacity()) {
         return Bytes::from(buffer);

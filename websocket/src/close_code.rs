@@ -52,8 +52,8 @@ impl CloseCode {
         self.0
     }
 
-    /// Returns whether a close frame can carry this code: 1000-1003, 1007-1014 and 3000-4999 can. 1004-1006 and 1015 are
-    /// reserved, 1016-2999 unassigned, the rest undefined (RFC 6455 section 7.4).
+    /// Returns whether a close frame can carry this code: 1000-1003, 1007-1014 and 3000-4999 can. 1004-1006 and 1015
+    /// are reserved, 1016-2999 unassigned, the rest undefined (RFC 6455 section 7.4).
     #[must_use]
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)

@@ -1,8 +1,8 @@
 //! Sans-I/O WebSocket (RFC 6455) for both roles, and the Tidegate WebSocket connection.
 //!
 //! # Theory of operation
-//! The protocol code takes bytes and returns events and bytes. It has no sockets, no clock, no randomness and no async. The
-//! owner of a connection
+//! The protocol code takes bytes and returns events and bytes. It has no sockets, no clock, no randomness and no async.
+//! The owner of a connection
 //!
 //! 1. performs the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
 //!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
@@ -33,11 +33,11 @@
 //! ```
 //!
 //! # Invariants
-//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with what arrives, and nothing is
-//! held between messages. Each payload byte is unmasked once, and copied only if its message arrives in pieces. Text is
-//! checked as it arrives, so a violation is detected at its first byte. Text that lies in the input is checked once more when
-//! it is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes. Every bound is named in
-//! [`limits`].
+//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with what arrives, and
+//! nothing is held between messages. Each payload byte is unmasked once, and copied only if its message arrives in
+//! pieces. Text is checked as it arrives, so a violation is detected at its first byte. Text that lies in the input is
+//! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
+//! bytes. Every bound is named in [`limits`].
 #![deny(unsafe_code)]
 
 mod buffer_pool;

@@ -132,7 +132,8 @@ enum Source<'a> {
     Owned(&'a OwnedMessage),
 }
 
-/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a copy.
+/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a
+/// copy.
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
     pub(crate) message: Message,

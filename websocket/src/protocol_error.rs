@@ -1,8 +1,8 @@
 //! Errors by whose fault they are: [`ProtocolError`] is the peer's, [`UsageError`] the application's.
 //!
-//! Every check of the peer's bytes has its own variant, and [`ProtocolError::close_code`] is the one place that maps it to
-//! the close code that answers it (RFC 6455 section 7.4.1). Handshake errors are in [`handshake`](crate::handshake): they
-//! are answered with an HTTP status, not with a close code.
+//! Every check of the peer's bytes has its own variant, and [`ProtocolError::close_code`] is the one place that maps it
+//! to the close code that answers it (RFC 6455 section 7.4.1). Handshake errors are in [`handshake`](crate::handshake):
+//! they are answered with an HTTP status, not with a close code.
 
 use thiserror::Error;
 
@@ -15,7 +15,8 @@ use crate::opcode::{Opcode, ReservedBits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that was not negotiated, or that its extension forbids in this place (RFC 6455 section 5.2).
+    /// A reserved bit is set that was not negotiated, or that its extension forbids in this place (RFC 6455 section
+    /// 5.2).
     #[error("the peer set reserved bits that were not negotiated: {bits}")]
     ReservedBits {
         /// The offending bits.
@@ -96,8 +97,8 @@ pub enum ProtocolError {
     /// A message above our limit (RFC 6455 sections 7.4.1 and 10.4).
     #[error("the peer sent a message of at least {message_bytes} bytes, above the limit of {message_bytes_max}")]
     MessageTooBig {
-        /// Bytes of the message's frames so far, counting all that the last header claims. For a compressed message, bytes of
-        /// inflated payload so far.
+        /// Bytes of the message's frames so far, counting all that the last header claims. For a compressed message,
+        /// bytes of inflated payload so far.
         message_bytes: u64,
         /// The limit in force.
         message_bytes_max: u64,
@@ -105,8 +106,8 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// Returns the code of the close frame that answers this error: 1007 for invalid UTF-8 and for payload that cannot be
-    /// inflated, 1009 for a message that is too big, 1002 for everything else (RFC 6455 section 7.4.1).
+    /// Returns the code of the close frame that answers this error: 1007 for invalid UTF-8 and for payload that cannot
+    /// be inflated, 1009 for a message that is too big, 1002 for everything else (RFC 6455 section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {

@@ -1,5 +1,5 @@
-//! The closing handshake, for both roles: what can still be sent, and when and by which side the TCP connection is closed
-//! (RFC 6455 sections 5.5.1, 7.1 and 1.4).
+//! The closing handshake, for both roles: what can still be sent, and when and by which side the TCP connection is
+//! closed (RFC 6455 sections 5.5.1, 7.1 and 1.4).
 //!
 //! ```text
 //!                 we send close                    the peer's close comes
@@ -15,9 +15,10 @@
 //!      Open, CloseReceived ── end of stream ──▶ Lost: close
 //! ```
 //!
-//! Held by the owner of a connection next to a [`Protocol`](crate::protocol::Protocol). It does no I/O and has no clock: the
-//! owner reports what happened and asks what to do. Every transition is in this file. Unread input is drained before a socket
-//! is closed, because the kernel would answer it with RST and the peer would lose our close frame.
+//! Held by the owner of a connection next to a [`Protocol`](crate::protocol::Protocol). It does no I/O and has no
+//! clock: the owner reports what happened and asks what to do. Every transition is in this file. Unread input is
+//! drained before a socket is closed, because the kernel would answer it with RST and the peer would lose our close
+//! frame.
 
 use crate::protocol_error::UsageError;
 use crate::role::Role;
@@ -59,8 +60,8 @@ pub enum Transport {
     SendClose,
     /// Keep reading until the peer's close frame, for a bounded time.
     AwaitClose,
-    /// Keep reading until the peer's end of stream, for a bounded time: the server closes first, so that the client's port is
-    /// not left in TIME_WAIT.
+    /// Keep reading until the peer's end of stream, for a bounded time: the server closes first, so that the client's
+    /// port is not left in TIME_WAIT.
     AwaitEnd,
     /// Flush, send FIN, drain what the peer still sends for a bounded time, close.
     Shutdown,

@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::sync::lock;
 
-/// A future that completes when its connection has ended, for tasks and threads that serve one connection. Cloneable, usable
-/// from any thread; every clone completes.
+/// A future that completes when its connection has ended, for tasks and threads that serve one connection. Cloneable,
+/// usable from any thread; every clone completes.
 ///
-/// The end is the peer's close frame when a read finds it, or the failure of the connection when the engine sees it, whatever
-/// the handler is doing, and at the latest the drop of the connection.
+/// The end is the peer's close frame when a read finds it, or the failure of the connection when the engine sees it,
+/// whatever the handler is doing, and at the latest the drop of the connection.
 ///
 /// ```no_run
 /// use tidegate_engine::block_on;

@@ -1,8 +1,8 @@
 //! What a connection was opened with: the settings, and what its opening handshake agreed on.
 //!
 //! All connections of an upgrade that agreed on the same subprotocol share one context, so an idle connection pays
-//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes a setting or a
-//! control handler of its own gets a copy.
+//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes a setting or
+//! a control handler of its own gets a copy.
 
 use std::sync::Arc;
 

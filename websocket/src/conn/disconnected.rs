@@ -36,8 +36,8 @@ impl<'a> Disconnected<'a> {
         self.peer
     }
 
-    /// The code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the connection was lost,
-    /// aborted or ended by us first.
+    /// The code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the connection was
+    /// lost, aborted or ended by us first.
     pub fn close_code(&self) -> CloseCode {
         self.code
     }

@@ -9,8 +9,8 @@ use crate::sync::lock;
 
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
-/// An application's values for one connection, at most one of each type. A clone is another handle to the same values. They
-/// can be used from any thread, even after the connection has ended.
+/// An application's values for one connection, at most one of each type. A clone is another handle to the same values.
+/// They can be used from any thread, even after the connection has ended.
 ///
 /// ```
 /// use tidegate_websocket::{Error, WebSocket};

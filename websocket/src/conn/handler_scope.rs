@@ -1,9 +1,9 @@
 //! Returns the session of a dropped WebSocket to the task of its handler.
 //!
-//! A handler owns its [`WebSocket`](crate::WebSocket) and drops it, usually when it returns. The close frame then depends
-//! on the handler's result, and the task around the handler waits for the peer's. So the task polls the handler inside a
-//! *handler scope*: sessions dropped within the scope are returned to the task. A session dropped elsewhere is closed at
-//! once. (A way back in each session would cost every idle connection a heap block.)
+//! A handler owns its [`WebSocket`](crate::WebSocket) and drops it, usually when it returns. The close frame then
+//! depends on the handler's result, and the task around the handler waits for the peer's. So the task polls the handler
+//! inside a *handler scope*: sessions dropped within the scope are returned to the task. A session dropped elsewhere is
+//! closed at once. (A way back in each session would cost every idle connection a heap block.)
 
 use std::cell::{Cell, RefCell};
 

@@ -16,11 +16,11 @@ use crate::utf8::Text;
 /// The frame of each variant that was asked for; `None` where compression does not make the message smaller.
 type DeflatedFrames = Vec<(DeflatedVariant, Option<Bytes>)>;
 
-/// A message encoded as a server's frame, to be sent to many connections: it is encoded once, and a large payload is not
-/// copied. A clone shares the frame.
+/// A message encoded as a server's frame, to be sent to many connections: it is encoded once, and a large payload is
+/// not copied. A clone shares the frame.
 ///
-/// For connections that compress without context takeover, a message of 128 bytes to 256 KiB is also compressed, once for all
-/// connections of the same level and window. Connections with context takeover get it uncompressed.
+/// For connections that compress without context takeover, a message of 128 bytes to 256 KiB is also compressed, once
+/// for all connections of the same level and window. Connections with context takeover get it uncompressed.
 ///
 /// ```
 /// use tidegate_websocket::{MessageKind, PreparedMessage};
@@ -53,8 +53,8 @@ impl PreparedMessage {
     /// Encodes a message of an opcode and a payload.
     ///
     /// # Errors
-    /// [`UsageError::NotData`] for any opcode but text and binary, [`UsageError::NotUtf8`] for text that is not UTF-8 (RFC
-    /// 6455 section 5.6).
+    /// [`UsageError::NotData`] for any opcode but text and binary, [`UsageError::NotUtf8`] for text that is not UTF-8
+    /// (RFC 6455 section 5.6).
     pub fn from_opcode(opcode: Opcode, payload: impl Into<Bytes>) -> Result<Self, UsageError> {
         match opcode {
             Opcode::Text => Ok(Self::new(Text::from_utf8(payload).map_err(|_| UsageError::NotUtf8)?)),

@@ -101,8 +101,8 @@ impl Session {
     /// Takes a long message over in the memory it was received in, so that it can be sent on without a copy;
     /// [`borrowed`](Self::borrowed) then has it. `None` for a short one, and where it would have to be copied now.
     ///
-    /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the message
-    /// is one run of bytes.
+    /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
+    /// message is one run of bytes.
     #[inline]
     fn share(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
         if frame.end() as usize <= COPY_BYTES_MAX {

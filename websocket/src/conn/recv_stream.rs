@@ -13,12 +13,12 @@ use crate::utf8::{character_len, cut_character_start};
 
 /// One message, read in pieces as it arrives; see [`WebSocket::recv_stream`].
 ///
-/// A piece is the part of the message that one received segment brought, at most a receive buffer, so a message of any size
-/// takes no memory. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is split between
-/// two segments is a piece by itself.
+/// A piece is the part of the message that one received segment brought, at most a receive buffer, so a message of any
+/// size takes no memory. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is
+/// split between two segments is a piece by itself.
 ///
-/// If the stream is dropped before the end, the next read skips the rest of the message. Control frames between the pieces
-/// are answered as they are found. The limit of a message's bytes applies to all pieces together.
+/// If the stream is dropped before the end, the next read skips the rest of the message. Control frames between the
+/// pieces are answered as they are found. The limit of a message's bytes applies to all pieces together.
 #[derive(Debug)]
 pub struct RecvStream<'a> {
     session: &'a mut Session,
@@ -107,15 +107,15 @@ impl<'a> RecvStream<'a> {
         self.reserved_bits
     }
 
-    /// Waits for the next piece and borrows it until the next call. It has the message's kind and is never empty. `None` is the
-    /// end of the message.
+    /// Waits for the next piece and borrows it until the next call. It has the message's kind and is never empty.
+    /// `None` is the end of the message.
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
-    /// As [`recv`](WebSocket::recv), and [`Error::Incomplete`] when the connection ended inside the message, even by a close
-    /// frame: the pieces so far are then not the whole message. Text is checked as it arrives, so earlier pieces can have been
-    /// handed out before [`Error::Protocol`] reports a later one.
+    /// As [`recv`](WebSocket::recv), and [`Error::Incomplete`] when the connection ended inside the message, even by a
+    /// close frame: the pieces so far are then not the whole message. Text is checked as it arrives, so earlier pieces
+    /// can have been handed out before [`Error::Protocol`] reports a later one.
     pub async fn next(&mut self) -> Result<Option<PayloadRef<'_>>, Error> {
         let found = poll_fn(|cx| self.poll_found(cx)).await?;
         let Self { session, kind, unread, cut, .. } = self;

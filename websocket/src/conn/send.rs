@@ -11,8 +11,8 @@ use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 
-/// The future of [`Sender::send`](crate::Sender::send) and [`WebSocket::send`](crate::WebSocket::send). Dropped before it
-/// completes, it has queued nothing.
+/// The future of [`Sender::send`](crate::Sender::send) and [`WebSocket::send`](crate::WebSocket::send). Dropped before
+/// it completes, it has queued nothing.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendMessage<'a>(MessageState<'a>);

@@ -16,8 +16,8 @@ use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
 
 impl Sender {
-    /// Waits for space until `deadline` at the latest, then queues a message. If there is space it is queued even after the
-    /// deadline. The deadline does not bound when the message leaves: see [`flush`](Self::flush) and
+    /// Waits for space until `deadline` at the latest, then queues a message. If there is space it is queued even after
+    /// the deadline. The deadline does not bound when the message leaves: see [`flush`](Self::flush) and
     /// [`set_write_deadline`](WebSocket::set_write_deadline).
     ///
     /// ```no_run
@@ -38,13 +38,14 @@ impl Sender {
         self.until(deadline, self.send(message)).await
     }
 
-    /// Waits for space until `deadline` at the latest, then queues a control frame of any opcode from 0x8 to 0xF. A close
-    /// frame does not wait and is the last frame of this side. The reserved opcodes are for extensions that the peer agreed
-    /// to.
+    /// Waits for space until `deadline` at the latest, then queues a control frame of any opcode from 0x8 to 0xF. A
+    /// close frame does not wait and is the last frame of this side. The reserved opcodes are for extensions that the
+    /// peer agreed to.
     ///
     /// # Errors
     /// [`UsageError::NotControl`], [`UsageError::ControlTooLong`], and for the payload of a close frame as
-    /// [`CloseFrame::new`], or [`UsageError::CloseCodeCut`]; otherwise as [`send_with_deadline`](Self::send_with_deadline).
+    /// [`CloseFrame::new`], or [`UsageError::CloseCodeCut`]; otherwise as
+    /// [`send_with_deadline`](Self::send_with_deadline).
     pub async fn send_control(&self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         let frame = Frame::control(opcode, payload)?;
         if opcode == Opcode::Close {

@@ -20,16 +20,17 @@ use crate::utf8::Utf8Validator;
 
 /// One message, sent in pieces; see [`Sender::send_stream`].
 ///
-/// Each piece is one frame, uncompressed even where compression was agreed on. Until [`finish`](Self::finish) only control
-/// frames come between the pieces: other senders of the connection wait, their `try_` calls return [`Error::Full`], and the
-/// messages of hubs follow afterwards, within the bounds of the queue. The size of the message is unbounded but its queued
-/// part is not, so [`write`](Self::write) waits for a slow peer.
+/// Each piece is one frame, uncompressed even where compression was agreed on. Until [`finish`](Self::finish) only
+/// control frames come between the pieces: other senders of the connection wait, their `try_` calls return
+/// [`Error::Full`], and the messages of hubs follow afterwards, within the bounds of the queue. The size of the message
+/// is unbounded but its queued part is not, so [`write`](Self::write) waits for a slow peer.
 ///
-/// A close frame does not wait for the message, whether it is ours, the answer to the peer's, or that of a shutdown. It ends
-/// the message where it is, and later calls fail with [`UsageError::CloseSent`]. Messages that hubs sent meanwhile are dropped.
+/// A close frame does not wait for the message, whether it is ours, the answer to the peer's, or that of a shutdown. It
+/// ends the message where it is, and later calls fail with [`UsageError::CloseSent`]. Messages that hubs sent meanwhile
+/// are dropped.
 ///
-/// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with 1011,
-/// so the peer does not take a part for the whole. If no piece was sent, nothing happens.
+/// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with
+/// 1011, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
 #[derive(Debug)]
 pub struct SendStream<'a> {
     sender: ExclusiveSender,
@@ -41,7 +42,8 @@ pub struct SendStream<'a> {
 }
 
 impl WebSocket {
-    /// Waits for the queue, then begins a message that is sent in pieces. To read meanwhile, use [`Sender::send_stream`].
+    /// Waits for the queue, then begins a message that is sent in pieces. To read meanwhile, use
+    /// [`Sender::send_stream`].
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, MessageKind, WebSocket};
@@ -65,7 +67,8 @@ impl WebSocket {
 impl Sender {
     /// Waits until no other message is being sent in pieces, then begins one.
     ///
-    /// Until it is finished, all other sends of the connection wait: the task that sends it must not wait for one of them.
+    /// Until it is finished, all other sends of the connection wait: the task that sends it must not wait for one of
+    /// them.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -80,13 +83,14 @@ impl SendStream<'_> {
         Self { sender, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
     }
 
-    /// Waits for space, then queues a copy of a piece. A piece of text can end inside a character. An empty piece is ignored.
+    /// Waits for space, then queues a copy of a piece. A piece of text can end inside a character. An empty piece is
+    /// ignored.
     ///
     /// Cancel-safe: dropped before it completes, it has queued nothing.
     ///
     /// # Errors
-    /// [`UsageError::NotUtf8`] if the piece cannot continue the text: it is not sent, and another piece can follow. Otherwise
-    /// as [`Sender::send`]; the message is then lost.
+    /// [`UsageError::NotUtf8`] if the piece cannot continue the text: it is not sent, and another piece can follow.
+    /// Otherwise as [`Sender::send`]; the message is then lost.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         let validator = self.check(piece)?;
         let Self { sender, encoder, .. } = self;
@@ -120,8 +124,8 @@ impl SendStream<'_> {
     /// Waits for space, then ends the message.
     ///
     /// # Errors
-    /// [`UsageError::NotUtf8`] if text ends inside a character: the connection is closed as if this had not been called.
-    /// Otherwise as [`Sender::send`].
+    /// [`UsageError::NotUtf8`] if text ends inside a character: the connection is closed as if this had not been
+    /// called. Otherwise as [`Sender::send`].
     pub async fn finish(mut self) -> Result<(), Error> {
         if self.validator.is_some_and(|validator| !validator.is_complete()) {
             return Err(UsageError::NotUtf8.into());

@@ -19,8 +19,8 @@ use crate::opcode::ReservedBits;
 ///
 /// Every message is queued whole, in one step, so messages of several senders never mix; those of one sender keep their
 /// order. Small frames that are queued together leave together. The queue is bounded: above its high mark
-/// [`send`](Self::send) waits and [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a close
-/// frame, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
+/// [`send`](Self::send) waits and [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a
+/// close frame, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
 ///
 /// ```no_run
 /// # use tidegate_websocket::WebSocket;
@@ -43,7 +43,8 @@ impl Sender {
     /// Waits for space, then queues a message.
     ///
     /// # Errors
-    /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the connection has failed.
+    /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the
+    /// connection has failed.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
         self.writer().send(message.into())
     }
@@ -107,8 +108,8 @@ impl Sender {
         self.writer().send_borrowed(MessageRef::binary(payload)).await
     }
 
-    /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer agreed
-    /// to (RFC 6455 section 5.2). Other peers answer with 1002.
+    /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer
+    /// agreed to (RFC 6455 section 5.2). Other peers answer with 1002.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -137,7 +138,8 @@ impl Sender {
     /// closing handshake.
     ///
     /// # Errors
-    /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame is already queued.
+    /// [`UsageError`](crate::UsageError) for a code or reason that must not be sent, or if a close frame is already
+    /// queued.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
         Ok(self.frame_queue().queue_close(Some(&frame))?)

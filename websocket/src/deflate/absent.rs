@@ -1,5 +1,5 @@
-//! Stands in for permessage-deflate where the feature `compression` is off: types of which no value exists, with the part
-//! of the interface that the rest of the crate uses.
+//! Stands in for permessage-deflate where the feature `compression` is off: types of which no value exists, with the
+//! part of the interface that the rest of the crate uses.
 
 use std::convert::Infallible;
 

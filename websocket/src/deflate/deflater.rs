@@ -101,8 +101,8 @@ impl Deflater {
         self.push(payload, true, out, payload.len())
     }
 
-    /// Appends the output for a piece of a message to `out`, which must stay below `bytes_max`. On [`NotSmaller`] reset the
-    /// context.
+    /// Appends the output for a piece of a message to `out`, which must stay below `bytes_max`. On [`NotSmaller`] reset
+    /// the context.
     pub(crate) fn push(
         &mut self,
         mut piece: &[u8],

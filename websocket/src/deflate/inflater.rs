@@ -1,7 +1,7 @@
 //! Inflates compressed messages (RFC 7692 section 7.2.2), a slice at a time.
 //!
-//! Owned by [`Protocol`](crate::Protocol), which bounds the payload while it is inflated: no memory is allocated for payload
-//! beyond the limit. Holds the window and nothing of the message.
+//! Owned by [`Protocol`](crate::Protocol), which bounds the payload while it is inflated: no memory is allocated for
+//! payload beyond the limit. Holds the window and nothing of the message.
 
 use std::cell::Cell;
 
@@ -16,8 +16,8 @@ const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
 /// The bytes of payload at a time: they stay in the processor's cache until they are copied.
 const SCRATCH_BYTES: usize = 16 << 10;
 
-/// The bytes that the frames of a compressed message can have beyond nine eighths of its limit: peers that flush often send
-/// more than the payload.
+/// The bytes that the frames of a compressed message can have beyond nine eighths of its limit: peers that flush often
+/// send more than the payload.
 const FRAMES_OVERHEAD_BYTES: u64 = 4096;
 
 /// The bytes of an inflater with any window, because the codec makes room for the largest. Measured, see the tests.
@@ -39,8 +39,8 @@ pub(crate) struct Inflated<'a> {
 pub(crate) struct Inflater {
     state: Decompress,
     window: WindowBits,
-    /// Whether anything has arrived since the message began, or since a final block ended the stream inside of it: then the
-    /// tail has to be added at the end.
+    /// Whether anything has arrived since the message began, or since a final block ended the stream inside of it: then
+    /// the tail has to be added at the end.
     tail_missing: bool,
     /// The bytes of the message's frames, with all that the last header claims.
     frames_bytes: u64,
@@ -73,8 +73,8 @@ impl Inflater {
     /// Begins a frame of the message. Blocks can be empty, so bounding the payload is not enough.
     ///
     /// # Errors
-    /// [`ProtocolError::MessageTooBig`] if the frames are longer than the longest run of blocks that a message within the limit
-    /// needs.
+    /// [`ProtocolError::MessageTooBig`] if the frames are longer than the longest run of blocks that a message within
+    /// the limit needs.
     pub(crate) fn begin_frame(&mut self, payload_len: u64, message_bytes_max: u64) -> Result<(), ProtocolError> {
         self.frames_bytes = self.frames_bytes.saturating_add(payload_len);
         let overhead = message_bytes_max / 8 + FRAMES_OVERHEAD_BYTES;
@@ -87,8 +87,8 @@ impl Inflater {
     /// Inflates a piece of the message, with the tail if it is the last. `keep` gets all payload, in order.
     ///
     /// # Errors
-    /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` gets payload beyond the limit, and the
-    /// errors of `keep`.
+    /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` gets payload beyond the limit,
+    /// and the errors of `keep`.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],

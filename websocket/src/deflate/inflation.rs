@@ -12,7 +12,8 @@ pub(crate) struct Inflation {
     role: Role,
     /// Whether a compressed message is open.
     open: bool,
-    /// `Some` from the first compressed message on if the peer keeps its context, else while a compressed message is open.
+    /// `Some` from the first compressed message on if the peer keeps its context, else while a compressed message is
+    /// open.
     inflater: Option<Box<Inflater>>,
 }
 

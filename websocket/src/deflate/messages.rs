@@ -64,9 +64,9 @@ impl MessageDeflater {
         }
     }
 
-    /// Compresses a whole message into `out`, replacing its contents. If true, send it with RSV1 on its first frame. If false,
-    /// `out` is empty and the message is to be sent uncompressed: it is shorter than the threshold, would not become smaller, or
-    /// compression is switched off.
+    /// Compresses a whole message into `out`, replacing its contents. If true, send it with RSV1 on its first frame. If
+    /// false, `out` is empty and the message is to be sent uncompressed: it is shorter than the threshold, would not
+    /// become smaller, or compression is switched off.
     pub fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
         let Some(mut deflater) = self.borrow_deflater(payload.len()) else { return false };
@@ -78,8 +78,8 @@ impl MessageDeflater {
         is_smaller
     }
 
-    /// Changes the level of later messages; `None` switches compression off. The peer need not know, because each message tells
-    /// whether it is compressed.
+    /// Changes the level of later messages; `None` switches compression off. The peer need not know, because each
+    /// message tells whether it is compressed.
     pub fn set_level(&mut self, level: Option<CompressionLevel>) {
         self.level = level;
     }
@@ -106,9 +106,9 @@ impl MessageDeflater {
         }
     }
 
-    /// Lends the compressor for a message of `payload_len` bytes. Return it with [`return_deflater`](Self::return_deflater) once
-    /// the message is compressed or given up. `None` if the message is to be sent uncompressed, as all messages are while the
-    /// context is borrowed.
+    /// Lends the compressor for a message of `payload_len` bytes. Return it with
+    /// [`return_deflater`](Self::return_deflater) once the message is compressed or given up. `None` if the message is
+    /// to be sent uncompressed, as all messages are while the context is borrowed.
     pub(crate) fn borrow_deflater(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
         let (window, level) = (self.window?, self.level?);
         if payload_len < self.threshold_bytes.max(1) || level.value() == 0 {
@@ -124,8 +124,8 @@ impl MessageDeflater {
         }
     }
 
-    /// Takes the compressor back. `is_sent` tells whether its message is sent compressed: only then can later messages refer to
-    /// it.
+    /// Takes the compressor back. `is_sent` tells whether its message is sent compressed: only then can later messages
+    /// refer to it.
     pub(crate) fn return_deflater(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
         if !self.takeover {
             return pool::return_deflater(deflater);
@@ -136,8 +136,8 @@ impl MessageDeflater {
         self.context = Context::Kept(deflater);
     }
 
-    /// Returns the way in which messages for many connections are compressed for this one; `None` if its messages refer to
-    /// earlier ones, or compression is switched off.
+    /// Returns the way in which messages for many connections are compressed for this one; `None` if its messages refer
+    /// to earlier ones, or compression is switched off.
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         let (window, level) = (self.window?, self.level?);
         let threshold_bytes = self.threshold_bytes;
@@ -153,7 +153,8 @@ pub(crate) struct DeflatedVariant {
     threshold_bytes: usize,
 }
 
-/// The payload bytes of messages with variants: for less there is little to save, more would occupy the publisher's thread.
+/// The payload bytes of messages with variants: for less there is little to save, more would occupy the publisher's
+/// thread.
 const VARIANT_BYTES: RangeInclusive<usize> = 128..=256 << 10;
 
 impl DeflatedVariant {

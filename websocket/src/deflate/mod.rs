@@ -1,15 +1,16 @@
 //! Compression of messages: permessage-deflate (RFC 7692), both roles, without I/O.
 //!
-//! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose first
-//! frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left out. `deflater`
-//! makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none between messages.
-//! [`Protocol`](crate::Protocol) inflates received messages, [`MessageDeflater`] compresses sent ones.
+//! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
+//! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
+//! out. `deflater` makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none
+//! between messages. [`Protocol`](crate::Protocol) inflates received messages, [`MessageDeflater`] compresses sent
+//! ones.
 //!
 //! # Cost
 //! A connection that keeps its context from one message to the next (context takeover) holds the state from the first
-//! compressed message on: [`DeflateParams::context_bytes_max`] tells how much. A connection without context takeover borrows
-//! the state from its thread for each message: it holds nothing while idle, but messages compress less well, above all small
-//! similar ones. So contexts are not kept unless [`DeflateConfig`] says so.
+//! compressed message on: [`DeflateParams::context_bytes_max`] tells how much. A connection without context takeover
+//! borrows the state from its thread for each message: it holds nothing while idle, but messages compress less well,
+//! above all small similar ones. So contexts are not kept unless [`DeflateConfig`] says so.
 
 mod deflater;
 mod extension_list;
@@ -31,8 +32,8 @@ use crate::protocol_error::UsageError;
 /// The bytes of inflated output, or of input to compress, after which a big message lets other connections work.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
 
-/// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits` of RFC
-/// 7692.
+/// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits`
+/// of RFC 7692.
 ///
 /// ```
 /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WindowBits};
@@ -47,18 +48,18 @@ pub(crate) const SLICE_BYTES: usize = 64 << 10;
 pub struct DeflateConfig {
     /// The compression level. Default: 1. Connections can change theirs.
     pub level: CompressionLevel,
-    /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time outweigh
-    /// the savings. Larger messages are sent compressed only if that makes them smaller.
+    /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time
+    /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
     pub threshold_bytes: usize,
     /// The window of our compressor. Default: 15, which is 32 KiB.
     pub own_window_bits_max: WindowBits,
-    /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for others this
-    /// has no effect. A server that does not agree to a client's demand declines the offer.
+    /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for
+    /// others this has no effect. A server that does not agree to a client's demand declines the offer.
     pub peer_window_bits_max: WindowBits,
     /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default: false.
     pub own_context_takeover: bool,
-    /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false. A server
-    /// demands it of its clients, a client requests it of its server.
+    /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false.
+    /// A server demands it of its clients, a client requests it of its server.
     pub peer_context_takeover: bool,
 }
 
@@ -125,9 +126,9 @@ impl WindowBits {
     /// 8: allowed for peers, but not supported by our compressor.
     const EIGHT: Self = Self(8);
 
-    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, but zlib's compressors do not: a server declines
-    /// offers that demand one, and a client of which one is demanded sends its messages uncompressed. Peers can use such a
-    /// window for their own messages.
+    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, but zlib's compressors do not: a server
+    /// declines offers that demand one, and a client of which one is demanded sends its messages uncompressed. Peers
+    /// can use such a window for their own messages.
     ///
     /// # Errors
     /// [`UsageError::WindowBits`] for any other number.

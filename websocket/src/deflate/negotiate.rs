@@ -33,9 +33,9 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// Returns the most bytes of heap that our end of the connection holds between messages: for the context of sent messages
-    /// 380 KB with the largest window and 251 KB with the smallest, for that of received messages 48 KB. A context that is not
-    /// kept (`no_context_takeover`) costs nothing.
+    /// Returns the most bytes of heap that our end of the connection holds between messages: for the context of sent
+    /// messages 380 KB with the largest window and 251 KB with the smallest, for that of received messages 48 KB. A
+    /// context that is not kept (`no_context_takeover`) costs nothing.
     ///
     /// ```
     /// use tidegate_websocket::{DeflateConfig, Role};
@@ -94,10 +94,10 @@ pub struct DeflateAgreement {
 }
 
 impl DeflateConfig {
-    /// Accepts the first of a client's offers that the server can fulfil; `None` if there is no such offer. `lines` are the values
-    /// of the request's `Sec-WebSocket-Extensions`, from [`Offer::extensions`](crate::handshake::Offer::extensions). Other
-    /// extensions are skipped, and so are offers with a parameter that is unknown, repeated or has an invalid value (RFC 7692
-    /// section 7.1).
+    /// Accepts the first of a client's offers that the server can fulfil; `None` if there is no such offer. `lines` are
+    /// the values of the request's `Sec-WebSocket-Extensions`, from
+    /// [`Offer::extensions`](crate::handshake::Offer::extensions). Other extensions are skipped, and so are offers with
+    /// a parameter that is unknown, repeated or has an invalid value (RFC 7692 section 7.1).
     ///
     /// ```
     /// use tidegate_websocket::DeflateConfig;
@@ -175,12 +175,12 @@ impl DeflateConfig {
         }
     }
 
-    /// Checks the server's answer. Returns the agreed parameters; `None` if the server declined. `extensions` is the answer to
-    /// [`offer`](Self::offer).
+    /// Checks the server's answer. Returns the agreed parameters; `None` if the server declined. `extensions` is the
+    /// answer to [`offer`](Self::offer).
     ///
     /// # Errors
-    /// [`UpgradeResponseError::InvalidExtensions`] when the answer does not match the offer or violates RFC 7692: close the
-    /// connection.
+    /// [`UpgradeResponseError::InvalidExtensions`] when the answer does not match the offer or violates RFC 7692: close
+    /// the connection.
     pub fn check_response(
         &self,
         extensions: Option<&HeaderValue>,

@@ -95,7 +95,8 @@ impl<'a> Joined<'a> {
         Poll::Ready(Ok(read))
     }
 
-    /// Returns the stream as [`io::Read`], for code that blocks. Use it on a separate thread, never on a thread of the engine.
+    /// Returns the stream as [`io::Read`], for code that blocks. Use it on a separate thread, never on a thread of the
+    /// engine.
     pub fn into_blocking(self) -> BlockingJoined<'a> {
         BlockingJoined { joined: self }
     }

@@ -47,8 +47,8 @@ impl Sink<Message> for WebSocket {
 }
 
 impl WebSocket {
-    /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between them.
-    /// (`StreamExt::split` works as well, with a lock.)
+    /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
+    /// them. (`StreamExt::split` works as well, with a lock.)
     ///
     /// ```no_run
     /// # use futures_util::{StreamExt, TryStreamExt};
@@ -84,9 +84,9 @@ impl Stream for MessageStream {
     }
 }
 
-/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. Flushing waits until
-/// everything is in the kernel. Closing sends close 1000, unless another close frame was sent, and waits until it has left or
-/// the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
+/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. Flushing waits
+/// until everything is in the kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
+/// has left or the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
 #[derive(Debug)]
 pub struct MessageSink {
     sender: Sender,

@@ -62,8 +62,8 @@ impl WebSocket {
     /// ```
     ///
     /// # Errors
-    /// As `recv`, and [`Error::Json`] for a message that is not JSON or of another shape: the WebSocket stays open, and the
-    /// next read gets the next message. Returned by a handler, that error closes with 1007.
+    /// As `recv`, and [`Error::Json`] for a message that is not JSON or of another shape: the WebSocket stays open, and
+    /// the next read gets the next message. Returned by a handler, that error closes with 1007.
     pub async fn recv_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         match self.recv_ref().await? {
             Some(message) => message.json().map(Some),

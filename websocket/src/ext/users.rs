@@ -42,11 +42,11 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// A register of users and their WebSockets, several for each user. A clone is another handle to the same register. It works on
-/// any thread, inside and outside of the engine, and can hold connections of several servers.
+/// A register of users and their WebSockets, several for each user. A clone is another handle to the same register. It
+/// works on any thread, inside and outside of the engine, and can hold connections of several servers.
 ///
-/// The [`Extensions`] of a connection can be read and changed through it from anywhere. Nothing here waits: a connection whose
-/// outbound queue is full does not get what is sent to its user.
+/// The [`Extensions`] of a connection can be read and changed through it from anywhere. Nothing here waits: a
+/// connection whose outbound queue is full does not get what is sent to its user.
 ///
 /// ```no_run
 /// use http::StatusCode;
@@ -107,8 +107,9 @@ impl Users {
         Self::default()
     }
 
-    /// Registers a WebSocket for a user until the registration is dropped. Users are numbers that the application chooses. One
-    /// WebSocket can be registered for several users. It costs about 150 bytes, in addition to [`WebSocket::extensions`].
+    /// Registers a WebSocket for a user until the registration is dropped. Users are numbers that the application
+    /// chooses. One WebSocket can be registered for several users. It costs about 150 bytes, in addition to
+    /// [`WebSocket::extensions`].
     pub fn register(&self, user: u64, ws: &mut WebSocket) -> UserRegistration {
         let connection =
             UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), extensions: ws.extensions() };
@@ -159,8 +160,8 @@ impl Users {
         self.len() == 0
     }
 
-    /// Queues a message, encoded once, for all connections of a user, and returns their number. Connections that are closed or
-    /// whose queues are full are left out.
+    /// Queues a message, encoded once, for all connections of a user, and returns their number. Connections that are
+    /// closed or whose queues are full are left out.
     pub fn send(&self, user: u64, message: impl Into<PreparedMessage>) -> usize {
         let connections = self.connections_of(user);
         if connections.is_empty() {
@@ -170,9 +171,9 @@ impl Users {
         connections.iter().filter(|connection| connection.sender.try_send_prepared(&message).is_ok()).count()
     }
 
-    /// Closes one connection, wherever it is served, with [`Sender::close`]. Returns false if there is no such connection, or
-    /// its close frame has already been sent. The handler completes the closing handshake by reading on; if it never reads, use
-    /// [`abort`](Self::abort).
+    /// Closes one connection, wherever it is served, with [`Sender::close`]. Returns false if there is no such
+    /// connection, or its close frame has already been sent. The handler completes the closing handshake by reading on;
+    /// if it never reads, use [`abort`](Self::abort).
     ///
     /// # Errors
     /// [`UsageError`] for a code or reason that must not be sent; nothing was closed.
@@ -235,7 +236,8 @@ impl UserConnection {
     }
 }
 
-/// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is dropped.
+/// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
+/// dropped.
 #[derive(Debug)]
 #[must_use = "dropping it unregisters"]
 pub struct UserRegistration {

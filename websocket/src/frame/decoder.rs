@@ -1,7 +1,7 @@
 //! Decodes bytes into frames: headers that are cut anywhere, and payload in pieces as it arrives.
 //!
-//! Used by [`Protocol`](crate::protocol::Protocol) and by code that needs single frames. Holds at most one header and no
-//! payload. Invariant: [`FrameDecoder::decode`] consumes everything that it does not report as a piece.
+//! Used by [`Protocol`](crate::protocol::Protocol) and by code that needs single frames. Holds at most one header and
+//! no payload. Invariant: [`FrameDecoder::decode`] consumes everything that it does not report as a piece.
 
 use std::ops::Range;
 
@@ -41,7 +41,8 @@ pub struct Decoded {
     pub piece: Option<Piece>,
 }
 
-/// A part of a frame's payload, or all of it. The first piece comes with the header, even before any payload has arrived.
+/// A part of a frame's payload, or all of it. The first piece comes with the header, even before any payload has
+/// arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// The header of the piece's frame.
@@ -96,8 +97,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Decodes up to the next piece or the end of `input`, and unmasks the piece in place. Call it again with the rest of the
-    /// input. After an error the decoder must not be used again.
+    /// Decodes up to the next piece or the end of `input`, and unmasks the piece in place. Call it again with the rest
+    /// of the input. After an error the decoder must not be used again.
     ///
     /// # Errors
     /// Every variant of [`ProtocolError`] that is about the header of one frame.

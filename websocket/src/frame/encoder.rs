@@ -1,7 +1,7 @@
 //! Encodes payloads into frames, appended to an outbound buffer (RFC 6455 sections 5 and 6.1).
 //!
-//! A [`Frame`] that exists can be sent: control frames were checked when they were made. A client passes a fresh masking key
-//! for each frame, a server none.
+//! A [`Frame`] that exists can be sent: control frames were checked when they were made. A client passes a fresh
+//! masking key for each frame, a server none.
 
 use super::{FrameHeader, HeaderBytes};
 use crate::close::CloseFrame;
@@ -88,8 +88,8 @@ impl<'a> Frame<'a> {
         Self::control(Opcode::Pong, payload)
     }
 
-    /// Returns a control frame of any opcode from 0x8 to 0xF. For close frames [`encode_close`] is safer: it takes a checked
-    /// payload.
+    /// Returns a control frame of any opcode from 0x8 to 0xF. For close frames [`encode_close`] is safer: it takes a
+    /// checked payload.
     ///
     /// # Errors
     /// [`UsageError::NotControl`] for a data opcode, [`UsageError::ControlTooLong`] above 125 bytes.
@@ -159,8 +159,8 @@ pub fn encode_close(close: Option<&CloseFrame>, masking_key: Option<MaskingKey>,
 
 /// Sends one message piece by piece, each piece a frame (RFC 6455 section 5.4).
 ///
-/// Other messages must wait until [`finish`](Self::finish); control frames can come between. The caller ensures that the
-/// pieces of a text message together are UTF-8; a piece can end inside a character.
+/// Other messages must wait until [`finish`](Self::finish); control frames can come between. The caller ensures that
+/// the pieces of a text message together are UTF-8; a piece can end inside a character.
 ///
 /// ```
 /// use tidegate_websocket::{MessageEncoder, MessageKind};

@@ -44,8 +44,8 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Parses the header at the start of `input`. Returns the header and its length in bytes, or `None` when more bytes are
-    /// needed. An error is reported at the first byte that shows it.
+    /// Parses the header at the start of `input`. Returns the header and its length in bytes, or `None` when more bytes
+    /// are needed. An error is reported at the first byte that shows it.
     ///
     /// # Errors
     /// Every variant of [`ProtocolError`] that is about the header of one frame.

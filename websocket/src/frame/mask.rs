@@ -1,8 +1,8 @@
 //! Masking (RFC 6455 section 5.3): XOR with a repeating key of four bytes.
 //!
-//! Safe code in a shape that the compiler turns into vector instructions, for any length and any place in the payload. The
-//! tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the processor
-//! has it; calling that is the one `unsafe` block.
+//! Safe code in a shape that the compiler turns into vector instructions, for any length and any place in the payload.
+//! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
+//! processor has it; calling that is the one `unsafe` block.
 
 /// The four unpredictable bytes that a client draws for each frame (RFC 6455 section 5.3).
 ///
@@ -37,8 +37,8 @@ impl From<[u8; 4]> for MaskingKey {
     }
 }
 
-/// Masks or unmasks `payload` in place, which is the same operation. `payload` is the start of a payload; for a later piece
-/// use [`MaskingKey::at_offset`].
+/// Masks or unmasks `payload` in place, which is the same operation. `payload` is the start of a payload; for a later
+/// piece use [`MaskingKey::at_offset`].
 #[inline]
 pub fn apply_mask(key: MaskingKey, payload: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]

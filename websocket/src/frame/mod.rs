@@ -1,8 +1,8 @@
 //! Frames (RFC 6455 section 5).
 //!
 //! [`FrameDecoder`] turns bytes into headers and pieces of payload and enforces every rule about a single frame;
-//! [`protocol`](crate::protocol) enforces the order of frames. [`Frame`] and [`MessageEncoder`] turn payloads into bytes.
-//! Nothing here does I/O, keeps payload or draws masking keys.
+//! [`protocol`](crate::protocol) enforces the order of frames. [`Frame`] and [`MessageEncoder`] turn payloads into
+//! bytes. Nothing here does I/O, keeps payload or draws masking keys.
 
 mod decoder;
 mod encoder;

@@ -56,8 +56,8 @@ pub enum UpgradeRequestError {
     /// `Sec-WebSocket-Protocol` lists something twice (RFC 6455 section 4.1).
     #[error("websocket: Sec-WebSocket-Protocol lists a subprotocol twice")]
     RepeatedSubprotocol,
-    /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1). Only servers that speak an extension
-    /// check it.
+    /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1). Only servers that speak an
+    /// extension check it.
     #[error("websocket: Sec-WebSocket-Extensions must list extensions with parameters")]
     InvalidExtensions,
     /// Pages of this origin must not connect (RFC 6455 section 10.2).
@@ -66,8 +66,8 @@ pub enum UpgradeRequestError {
 }
 
 impl UpgradeRequestError {
-    /// Returns the status that answers the error: 426 for a missing or unsupported protocol version, 403 for an origin, else
-    /// 400.
+    /// Returns the status that answers the error: 426 for a missing or unsupported protocol version, 403 for an origin,
+    /// else 400.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {

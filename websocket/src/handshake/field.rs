@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName};
 use tidegate_http::RequestHead;
 
-/// The fields of a request or a response: in an [`http::HeaderMap`], or in a [`RequestHead`] as they were received, which
-/// needs no map.
+/// The fields of a request or a response: in an [`http::HeaderMap`], or in a [`RequestHead`] as they were received,
+/// which needs no map.
 pub trait Fields {
     /// Returns the values of all fields of this name, in order.
     fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]>;

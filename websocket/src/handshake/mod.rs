@@ -1,9 +1,9 @@
 //! The opening handshake (RFC 6455 sections 1.3, 4 and 11.3), both roles, without I/O.
 //!
 //! It works on the `http` crate's types, so any HTTP layer can use it, and on
-//! [`RequestHead`](tidegate_http::RequestHead). [`Offer`] is a client's request that passed every check, [`Acceptance`] the
-//! server's answer to it; [`ClientHandshake`] builds a request and checks the response. [`Origin`] and [`OriginAllowList`]
-//! decide which pages may connect.
+//! [`RequestHead`](tidegate_http::RequestHead). [`Offer`] is a client's request that passed every check, [`Acceptance`]
+//! the server's answer to it; [`ClientHandshake`] builds a request and checks the response. [`Origin`] and
+//! [`OriginAllowList`] decide which pages may connect.
 //!
 //! The HTTP layer parses and sends heads and owns the timeout. It must give the bytes that follow the head, in the same
 //! segment or not, to the [`Protocol`](crate::protocol::Protocol).

@@ -1,7 +1,7 @@
 //! The origin check: which pages may connect (RFC 6455 sections 4.2.2 and 10.2; RFC 6454).
 //!
-//! Browsers let any page open a WebSocket to any server, with the server's cookies. Only `Origin` names the page, so the
-//! server must check it.
+//! Browsers let any page open a WebSocket to any server, with the server's cookies. Only `Origin` names the page, so
+//! the server must check it.
 
 use std::net::Ipv6Addr;
 
@@ -100,8 +100,9 @@ impl Origin {
     }
 }
 
-/// Allows pages of the server itself: `Origin` and `Host` agree in host and port, and the scheme of the origin is `scheme`.
-/// A request without `Origin` does not come from a browser: it is allowed on plain HTTP and refused over HTTPS.
+/// Allows pages of the server itself: `Origin` and `Host` agree in host and port, and the scheme of the origin is
+/// `scheme`. A request without `Origin` does not come from a browser: it is allowed on plain HTTP and refused over
+/// HTTPS.
 ///
 /// # Errors
 /// [`OriginError`].
@@ -173,8 +174,8 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
     }
 }
 
-/// Splits host and port; the port is empty when there is none. A name consists of the characters of a registered name or an
-/// IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes.
+/// Splits host and port; the port is empty when there is none. A name consists of the characters of a registered name
+/// or an IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes.
 fn split_host(authority: &str) -> Option<(Host, &str)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;

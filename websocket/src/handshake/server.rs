@@ -1,6 +1,7 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 //!
-//! Stateless: a request's head in, an [`Offer`] or an [`UpgradeRequestError`] out. The acceptance of an offer builds the 101.
+//! Stateless: a request's head in, an [`Offer`] or an [`UpgradeRequestError`] out. The acceptance of an offer builds
+//! the 101.
 
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,

@@ -29,8 +29,8 @@ pub struct Delivered {
 /// A message to be sent to members of a hub.
 ///
 /// Awaiting it sends it and waits for the outcome for every member. [`queue`](Self::queue) and
-/// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued together
-/// leave together.
+/// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued
+/// together leave together.
 #[derive(Debug)]
 #[must_use = "nothing is sent unless it is awaited or queued"]
 pub struct Broadcast {
@@ -66,8 +66,8 @@ impl Broadcast {
         self
     }
 
-    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members that keep
-    /// up get every message.
+    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members
+    /// that keep up get every message.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError};

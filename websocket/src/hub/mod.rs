@@ -70,8 +70,8 @@ impl From<HubError> for Error {
 ///
 /// All members get the hub's messages in one order, each member exactly those sent between its registration and its
 /// leaving. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is full.
-/// [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers wait, or
-/// are refused.
+/// [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers wait,
+/// or are refused.
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
@@ -171,8 +171,9 @@ impl<T> Hub<T> {
         self.broadcast(message)
     }
 
-    /// Returns a message for the members whose value `filter` accepts. The filter runs now, on the calling thread, for every
-    /// member: members that register later do not get the message. To reach the same few members repeatedly, use rooms.
+    /// Returns a message for the members whose value `filter` accepts. The filter runs now, on the calling thread, for
+    /// every member: members that register later do not get the message. To reach the same few members repeatedly, use
+    /// rooms.
     pub fn broadcast_filter(
         &self,
         message: impl Into<PreparedMessage>,
@@ -185,8 +186,8 @@ impl<T> Hub<T> {
         Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
     }
 
-    /// Returns a message for the members in a room ([`Registration::join`]), or for nobody if the room does not exist. The
-    /// cost does not depend on the hub's other members.
+    /// Returns a message for the members in a room ([`Registration::join`]), or for nobody if the room does not exist.
+    /// The cost does not depend on the hub's other members.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError, Registration};
@@ -213,8 +214,8 @@ impl<T> Hub<T> {
         self.shared.rooms.names()
     }
 
-    /// Returns the number of members. A member that was removed because its connection ended or was slow does not count,
-    /// even while its [`Registration`] exists.
+    /// Returns the number of members. A member that was removed because its connection ended or was slow does not
+    /// count, even while its [`Registration`] exists.
     pub fn len(&self) -> usize {
         self.shared.everyone.len()
     }
@@ -224,8 +225,8 @@ impl<T> Hub<T> {
         self.len() == 0
     }
 
-    /// Closes the hub: from now on it refuses messages and members. Waits until every earlier message is in the queues of
-    /// its members, or in the backlogs of slow ones. The connections stay open, and their handlers do not notice.
+    /// Closes the hub: from now on it refuses messages and members. Waits until every earlier message is in the queues
+    /// of its members, or in the backlogs of slow ones. The connections stay open, and their handlers do not notice.
     pub async fn close(&self) {
         let budget = self.shared.everyone.budget();
         budget.close();

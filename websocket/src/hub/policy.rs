@@ -14,19 +14,19 @@ pub enum SlowPolicy {
     Drop,
     /// The member is removed from the hub. Its connection stays open.
     Remove,
-    /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler gets
-    /// [`Error::Closed`](crate::Error::Closed).
+    /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler
+    /// gets [`Error::Closed`](crate::Error::Closed).
     #[default]
     Close,
-    /// The message waits in the member's backlog until its queue has space. The backlog holds at most `backlog_max` messages
-    /// and no more bytes than can be queued for the member; beyond that the oldest pending message is dropped. With a small
-    /// [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
+    /// The message waits in the member's backlog until its queue has space. The backlog holds at most `backlog_max`
+    /// messages and no more bytes than can be queued for the member; beyond that the oldest pending message is dropped.
+    /// With a small [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
     DropOldest {
         /// The most messages in the backlog.
         backlog_max: usize,
     },
-    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) replaces the pending one with the
-    /// same key: a slow member gets the newest of each key, such as the last price of each symbol.
+    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) replaces the pending one
+    /// with the same key: a slow member gets the newest of each key, such as the last price of each symbol.
     ConflateByKey {
         /// The most messages in the backlog.
         backlog_max: usize,
@@ -49,11 +49,11 @@ pub enum SlowPolicy {
 pub struct HubConfig {
     /// The treatment of slow members. Default: the connection is reset.
     pub slow: SlowPolicy,
-    /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high mark of the
-    /// connection's outbound queue (1 MiB by default) always applies and is the default.
+    /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high mark
+    /// of the connection's outbound queue (1 MiB by default) always applies and is the default.
     pub queue_bytes_max: Option<usize>,
-    /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single larger message
-    /// passes. Default: 8 MiB.
+    /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single larger
+    /// message passes. Default: 8 MiB.
     pub pending_bytes_max: usize,
     /// The most rooms of one member. Default: 1024.
     pub rooms_max: usize,

@@ -12,8 +12,8 @@ use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::sync::lock;
 
-/// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its future
-/// is dropped.
+/// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
+/// future is dropped.
 #[must_use = "dropping it unregisters"]
 pub struct Registration<T = ()> {
     hub: Hub<T>,
@@ -45,17 +45,18 @@ impl<T> Registration<T> {
         &self.data
     }
 
-    /// Returns whether the WebSocket still gets the hub's messages: false once the hub has removed it because its connection
-    /// ended or was slow.
+    /// Returns whether the WebSocket still gets the hub's messages: false once the hub has removed it because its
+    /// connection ended or was slow.
     pub fn is_member(&self) -> bool {
         self.everyone.is_member()
     }
 
-    /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message published to the
-    /// room. Returns false if it was already in the room.
+    /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message
+    /// published to the room. Returns false if it was already in the room.
     ///
     /// # Errors
-    /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
+    /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms,
+    /// [`HubError::Closed`].
     pub fn join(&self, room: &str) -> Result<bool, HubError> {
         let shared = &self.hub.shared;
         if shared.everyone.budget().is_closed() {

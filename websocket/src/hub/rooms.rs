@@ -1,7 +1,7 @@
 //! Rooms: named parts of a hub.
 //!
-//! A room is a fan-out with a name. It is created by the first member that joins and removed with the last that leaves, so
-//! empty rooms cost nothing. Publishing to a room looks only at its members.
+//! A room is a fan-out with a name. It is created by the first member that joins and removed with the last that leaves,
+//! so empty rooms cost nothing. Publishing to a room looks only at its members.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The compressed variants of a hub's messages.
 //!
-//! Members that compress without context takeover share one compressed variant of a message for each level and window. The
-//! variants change with the members. A number is never reused, because messages with it can be on their way.
+//! Members that compress without context takeover share one compressed variant of a message for each level and window.
+//! The variants change with the members. A number is never reused, because messages with it can be on their way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
 //! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
-//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between messages.
-//! The caller enforces the size limit. Memory grows with what arrives, not with what is claimed: at most twice the bytes
-//! received so far, unless the memory of an earlier message is reused.
+//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between
+//! messages. The caller enforces the size limit. Memory grows with what arrives, not with what is claimed: at most
+//! twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
 use crate::message::{Message, MessageKind};
@@ -31,7 +31,8 @@ impl Assembler {
         }
     }
 
-    /// Appends an unmasked piece. `expected_bytes` of the message are still to arrive, which is known in its last frame.
+    /// Appends an unmasked piece. `expected_bytes` of the message are still to arrive, which is known in its last
+    /// frame.
     pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text.push(piece, expected_bytes).map_err(|_| ProtocolError::InvalidUtf8),

@@ -1,7 +1,7 @@
 //! The events that [`Protocol`](crate::protocol::Protocol) reports.
 //!
-//! Events own their data or name its place in the input. They never borrow, so the input can be moved and handed on together
-//! with the event.
+//! Events own their data or name its place in the input. They never borrow, so the input can be moved and handed on
+//! together with the event.
 
 use std::ops::Range;
 
@@ -56,9 +56,9 @@ pub enum Event {
         /// Whether the message ends here.
         last: bool,
     },
-    /// A piece of the payload of a compressed message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces), checked
-    /// like other pieces. It does not lie in the input. At most 1 KiB of input is inflated to one piece, at most about a
-    /// thousand times as long. (Feature `compression`.)
+    /// A piece of the payload of a compressed message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces),
+    /// checked like other pieces. It does not lie in the input. At most 1 KiB of input is inflated to one piece, at
+    /// most about a thousand times as long. (Feature `compression`.)
     Inflated {
         /// Text or binary.
         kind: MessageKind,
@@ -69,8 +69,9 @@ pub enum Event {
         /// Whether the message ends here.
         last: bool,
     },
-    /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work before
-    /// [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature `compression`.)
+    /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work
+    /// before [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature
+    /// `compression`.)
     Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),
@@ -95,8 +96,8 @@ impl Event {
     /// `input` must be the bytes that were given to [`receive`](crate::protocol::Protocol::receive).
     ///
     /// # Errors
-    /// [`ProtocolError::InvalidUtf8`] only if `input` is not the received input: text is checked again, because nothing ties
-    /// the range to the bytes. That costs little compared to the copy.
+    /// [`ProtocolError::InvalidUtf8`] only if `input` is not the received input: text is checked again, because nothing
+    /// ties the range to the bytes. That costs little compared to the copy.
     ///
     /// # Panics
     /// If the event's range is not inside `input`.

@@ -1,7 +1,7 @@
 //! Receiving compressed messages (RFC 7692 section 7.2.2).
 //!
-//! A compressed message is inflated in small steps of at most about a megabyte of payload each. After every slice of payload
-//! the reader can let other connections work.
+//! A compressed message is inflated in small steps of at most about a megabyte of payload each. After every slice of
+//! payload the reader can let other connections work.
 
 use std::mem;
 

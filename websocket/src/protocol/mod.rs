@@ -1,8 +1,8 @@
 //! Receiving for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
 //!
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the order
-//! of frames and the message limit, and decides about each piece: a message that lies whole in the input is reported in
-//! place, others are gathered by an assembler or handed out in pieces.
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the
+//! order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
+//! reported in place, others are gathered by an assembler or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -16,9 +16,10 @@
 //!
 //! Compressed messages (RFC 7692) go through `inflate` and come out as if they had arrived in pieces.
 //!
-//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input: when
-//! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or control frame
-//! has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what arrives.
+//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input:
+//! when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or
+//! control frame has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what
+//! arrives.
 
 mod assembler;
 mod cold_input;
@@ -54,8 +55,8 @@ pub(crate) use short_frame::ShortFrame;
 pub struct ProtocolConfig {
     /// Our role, and the reserved bits and opcodes that are allowed.
     pub frames: FrameRules,
-    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64 MiB
-    /// ([`MESSAGE_BYTES_MAX_DEFAULT`]).
+    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
+    /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
     pub message_bytes_max: u64,
     /// The compression that the opening handshake agreed on.
     pub(crate) deflate: Option<DeflateParams>,
@@ -112,8 +113,8 @@ enum Incoming {
     Between,
     /// A message is being gathered.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
-    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` counts the payload of its frames, with
-    /// all that the last header claims. The reserved bits are those of the first frame.
+    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` counts the payload of its
+    /// frames, with all that the last header claims. The reserved bits are those of the first frame.
     Streaming {
         kind: MessageKind,
         validator: Utf8Validator,
@@ -143,9 +144,9 @@ impl Protocol {
         }
     }
 
-    /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the input until
-    /// it returns no event. After [`Event::Close`] and after an error all input is consumed silently (RFC 6455 sections 1.4 and
-    /// 7.1.7).
+    /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the
+    /// input until it returns no event. After [`Event::Close`] and after an error all input is consumed silently (RFC
+    /// 6455 sections 1.4 and 7.1.7).
     ///
     /// # Errors
     /// [`ProtocolError`] when the peer broke a rule, as soon as that is certain.
@@ -179,8 +180,8 @@ impl Protocol {
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
-    /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In any other
-    /// case returns `None` and leaves the input untouched.
+    /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In
+    /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();

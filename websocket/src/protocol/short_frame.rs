@@ -11,8 +11,8 @@ use crate::role::Role;
 
 /// A whole unmasked message in the input, whose payload ends where its frame does. Text is not checked yet.
 ///
-/// One word, even as an `Option`, so it travels in a register. (As three fields it was written in halves and read as a whole,
-/// for which the processor waits until the halves are in its cache: 6 ns for each message.)
+/// One word, even as an `Option`, so it travels in a register. (As three fields it was written in halves and read as a
+/// whole, for which the processor waits until the halves are in its cache: 6 ns for each message.)
 #[derive(Clone, Copy)]
 pub(crate) struct ShortFrame(NonZeroU64);
 
@@ -47,8 +47,9 @@ impl ShortFrame {
 }
 
 impl Protocol {
-    /// Fast path: the input starts with one short, complete, unfragmented message that breaks no rule, except perhaps that text
-    /// is UTF-8. In any other case returns `None` and leaves the input to [`receive`](Self::receive), untouched.
+    /// Fast path: the input starts with one short, complete, unfragmented message that breaks no rule, except perhaps
+    /// that text is UTF-8. In any other case returns `None` and leaves the input to [`receive`](Self::receive),
+    /// untouched.
     #[inline]
     pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
@@ -75,9 +76,9 @@ impl Protocol {
     }
 }
 
-/// Parses the header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload. Returns
-/// the kind, whether it is masked, and the lengths of header and payload. `None` for any other, and for a length that is not
-/// minimal.
+/// Parses the header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload.
+/// Returns the kind, whether it is masked, and the lengths of header and payload. `None` for any other, and for a
+/// length that is not minimal.
 #[inline]
 fn short_frame_header(input: &[u8]) -> Option<(MessageKind, bool, usize, usize)> {
     let [first, second, rest @ ..] = input else { return None };

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::opcode::Opcode;
 
 /// # Control frames
-/// Handlers for all connections. They run inside the read that finds the frame and must not block. That read returns their
-/// errors and leaves the connection as it was.
+/// Handlers for all connections. They run inside the read that finds the frame and must not block. That read returns
+/// their errors and leaves the connection as it was.
 ///
 /// ```
 /// use tidegate_websocket::{WebSocket, upgrade};
@@ -33,8 +33,8 @@ impl<F> Upgrade<F> {
         self.with_control(|control| control.pong = Some(Arc::new(handler)))
     }
 
-    /// Handles the peer's close frame (`None`: it has no code, 1005), unless ours was sent first. The handler can answer with
-    /// [`Sender::close`]; otherwise the frame is echoed afterwards (RFC 6455 section 5.5.1).
+    /// Handles the peer's close frame (`None`: it has no code, 1005), unless ours was sent first. The handler can
+    /// answer with [`Sender::close`]; otherwise the frame is echoed afterwards (RFC 6455 section 5.5.1).
     #[must_use]
     pub fn on_close(
         self,
@@ -43,8 +43,8 @@ impl<F> Upgrade<F> {
         self.with_control(|control| control.close = Some(Arc::new(handler)))
     }
 
-    /// Allows and handles control frames of the reserved opcodes 0xB to 0xF, which an extension can define (RFC 6455 section
-    /// 5.2). Without this handler they are answered with 1002.
+    /// Allows and handles control frames of the reserved opcodes 0xB to 0xF, which an extension can define (RFC 6455
+    /// section 5.2). Without this handler they are answered with 1002.
     #[must_use]
     pub fn on_reserved_control(
         self,

@@ -17,8 +17,8 @@ use crate::conn::extensions::Extensions;
 use crate::conn::websocket::WebSocket;
 use crate::serve::refusal::Refusal;
 
-/// The default of [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a query of a slow database,
-/// shorter than a browser waits.
+/// The default of [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a query of a slow
+/// database, shorter than a browser waits.
 const HANDSHAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The hooks of one upgrade.

@@ -13,7 +13,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Refuses with this code and a reason of at most 123 bytes. A frame that must not be sent becomes a 1008 without reason.
+    /// Refuses with this code and a reason of at most 123 bytes. A frame that must not be sent becomes a 1008 without
+    /// reason.
     pub fn new(code: CloseCode, reason: &str) -> Self {
         Self::of(CloseFrame::new(code, reason))
     }

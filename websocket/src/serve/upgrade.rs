@@ -22,9 +22,9 @@ use crate::serve::refusal::Refusal;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
-/// A refused request gets the status and the text of its [`UpgradeRequestError`](crate::handshake::UpgradeRequestError).
-/// Pages of other origins get 403; see [`check_origin`](Upgrade::check_origin). The handler's future stays on its thread and
-/// need not be `Send`.
+/// A refused request gets the status and the text of its
+/// [`UpgradeRequestError`](crate::handshake::UpgradeRequestError). Pages of other origins get 403; see
+/// [`check_origin`](Upgrade::check_origin). The handler's future stays on its thread and need not be `Send`.
 ///
 /// When the handler returns and no close frame has been sent, its result decides on the close code:
 ///
@@ -117,8 +117,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed on
-    /// ([`WebSocket::subprotocol`]); none if there is no such.
+    /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
+    /// on ([`WebSocket::subprotocol`]); none if there is no such.
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
@@ -144,8 +144,8 @@ impl<F> Upgrade<F> {
     }
 
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
-    /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin. Default:
-    /// [`Scheme::Http`].
+    /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
+    /// Default: [`Scheme::Http`].
     #[must_use]
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
@@ -184,8 +184,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Runs `authorize` before the 101 on every request that has passed all other checks. It sees the whole head and can take
-    /// up to [`handshake_timeout`](Self::handshake_timeout). Its value becomes an extension of the connection
+    /// Runs `authorize` before the 101 on every request that has passed all other checks. It sees the whole head and
+    /// can take up to [`handshake_timeout`](Self::handshake_timeout). Its value becomes an extension of the connection
     /// ([`WebSocket::extension`]); its error becomes the response, and no WebSocket is opened.
     ///
     /// ```
@@ -215,16 +215,16 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default: 10 s.
-    /// (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
+    /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
+    /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
 
-    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket with its code: it has
-    /// not connected, and the handler does not run.
+    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket with its
+    /// code: it has not connected, and the handler does not run.
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, Refusal, WebSocket, upgrade};
@@ -245,9 +245,9 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Runs `disconnect` exactly once for every WebSocket that has connected, after its handler and its closing handshake,
-    /// even after a panic, an abort, the loss of the peer, or a shutdown. It runs on the handler's thread, or where the
-    /// WebSocket is dropped if the handler gave it away, and must not block. A panic is only logged.
+    /// Runs `disconnect` exactly once for every WebSocket that has connected, after its handler and its closing
+    /// handshake, even after a panic, an abort, the loss of the peer, or a shutdown. It runs on the handler's thread,
+    /// or where the WebSocket is dropped if the handler gave it away, and must not block. A panic is only logged.
     ///
     /// ```
     /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
@@ -261,8 +261,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip): usually a
-    /// page. Without it the former are refused as bad handshakes, the latter with 404.
+    /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip):
+    /// usually a page. Without it the former are refused as bad handshakes, the latter with 404.
     ///
     /// ```
     /// use tidegate_http::{Request, Response, Router};
@@ -285,7 +285,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Leaves requests for these paths, compared as they are written in the request, to the [next handler](Self::or_else).
+    /// Leaves requests for these paths, compared as they are written in the request, to the [next
+    /// handler](Self::or_else).
     #[must_use]
     pub fn skip_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.skip.paths = paths.into_iter().map(Into::into).collect();

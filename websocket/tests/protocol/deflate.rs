@@ -104,7 +104,8 @@ fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn the_examples_of_the_rfc() {
     let hello: [&[u8]; 4] = [
-        // One block of fixed codes, no compression, a final block, two blocks (sections 7.2.3.1 and 7.2.3.3 to 7.2.3.5).
+        // One block of fixed codes, no compression, a final block, two blocks (sections 7.2.3.1 and 7.2.3.3 to
+        // 7.2.3.5).
         &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
         &[0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
         &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00],

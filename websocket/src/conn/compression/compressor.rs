@@ -1,7 +1,7 @@
 //! The compressor of one connection, shared by its session and senders once permessage-deflate is negotiated.
 //!
-//! A message is compressed and queued under one lock, so messages leave in the order in which they refer to each other. A big
-//! message is compressed slice by slice without the lock; what others send meanwhile is sent uncompressed.
+//! A message is compressed and queued under one lock, so messages leave in the order in which they refer to each other.
+//! A big message is compressed slice by slice without the lock; what others send meanwhile is sent uncompressed.
 
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard};
@@ -19,8 +19,8 @@ use crate::message::{MessageKind, MessageRef};
 use crate::role::Role;
 use crate::sync::lock;
 
-/// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are compressed only
-/// by futures, which can wait; `try_` calls send them uncompressed.
+/// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are
+/// compressed only by futures, which can wait; `try_` calls send them uncompressed.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {

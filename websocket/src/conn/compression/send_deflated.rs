@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
-/// Sends one message. One pointer in size, so the futures of connections without compression are no larger for it. Dropped
-/// before it completes, it has queued nothing.
+/// Sends one message. One pointer in size, so the futures of connections without compression are no larger for it.
+/// Dropped before it completes, it has queued nothing.
 #[derive(Debug)]
 pub(crate) struct DeflatedSend<'a>(Box<State<'a>>);
 

@@ -1,7 +1,7 @@
 //! The closing handshake of a session, and the failures that end it (RFC 6455 sections 5.5.1 and 7.1).
 //!
-//! What may be sent and what becomes of the TCP connection is [`Closing`](crate::close::Closing)'s to say; this file tells
-//! it what happened and does what it says.
+//! What may be sent and what becomes of the TCP connection is [`Closing`](crate::close::Closing)'s to say; this file
+//! tells it what happened and does what it says.
 
 use std::future::poll_fn;
 use std::time::{Duration, Instant};

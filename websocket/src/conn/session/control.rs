@@ -1,4 +1,5 @@
-//! Control frames as they come (RFC 6455 section 5.5): each goes to the application's handler or to what is done by default.
+//! Control frames as they come (RFC 6455 section 5.5): each goes to the application's handler or to what is done by
+//! default.
 
 use super::Session;
 use crate::close::CloseFrame;
@@ -49,8 +50,8 @@ impl Session {
         copy
     }
 
-    /// Echoes the peer's close frame, unless ours was sent before (RFC 6455 section 5.5.1), perhaps by the application's
-    /// handler.
+    /// Echoes the peer's close frame, unless ours was sent before (RFC 6455 section 5.5.1), perhaps by the
+    /// application's handler.
     fn on_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
         self.notice_farewell();
         self.closing.receive_close();

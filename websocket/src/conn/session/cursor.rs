@@ -12,8 +12,8 @@ use crate::protocol::ShortFrame;
 ///   0                begin              end
 /// ```
 ///
-/// The bytes up to `end` are consumed together, once the chunk is read to its end or anything but the next short message
-/// is looked for.
+/// The bytes up to `end` are consumed together, once the chunk is read to its end or anything but the next short
+/// message is looked for.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
     begin: u32,

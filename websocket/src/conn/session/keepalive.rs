@@ -1,7 +1,7 @@
 //! Keepalive: regular pings, and peers that do not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
 //!
-//! The reader pings while it waits, with one sleep on its worker's wheel, so a connection without keepalive pays nothing.
-//! Connections ping at different phases, so connections that were opened together do not ping together.
+//! The reader pings while it waits, with one sleep on its worker's wheel, so a connection without keepalive pays
+//! nothing. Connections ping at different phases, so connections that were opened together do not ping together.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,8 +22,8 @@ use crate::frame::Frame;
 /// The start of the payload of our pings; their number follows.
 const MARK: [u8; 4] = *b"ping";
 
-/// The number of connections that were given a phase. Multiplied by the golden ratio it fills a circle evenly, however many
-/// there are.
+/// The number of connections that were given a phase. Multiplied by the golden ratio it fills a circle evenly, however
+/// many there are.
 static PHASES: AtomicU32 = AtomicU32::new(1);
 const GOLDEN_RATIO: u32 = 0x9E37_79B9;
 
@@ -113,7 +113,8 @@ impl Session {
         keepalive.is_some_and(|keepalive| keepalive.take_pong(payload))
     }
 
-    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, and does not wait.
+    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, and does not
+    /// wait.
     fn lose_silent(&mut self) -> Error {
         self.set_keepalive(None);
         self.send_close(CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok().as_ref());

@@ -37,9 +37,9 @@ impl WebSocket {
         session.compression().map(|compression| compression.status(session.protocol.inflation_bytes()))
     }
 
-    /// Changes the compression level of later messages, for all senders; `None` sends messages uncompressed. It has no effect
-    /// if no compression was agreed on, nor on what hubs send to members that have already registered. The peer is free to
-    /// compress.
+    /// Changes the compression level of later messages, for all senders; `None` sends messages uncompressed. It has no
+    /// effect if no compression was agreed on, nor on what hubs send to members that have already registered. The peer
+    /// is free to compress.
     pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
         if let Some(compression) = self.session().compression() {
             compression.set_level(level);

@@ -47,8 +47,8 @@ impl WebSocket {
         rules.message_bits = rules.message_bits | bits;
     }
 
-    /// Returns the reserved bits of the last message that was read, for its extension. They are cleared when the next read
-    /// begins.
+    /// Returns the reserved bits of the last message that was read, for its extension. They are cleared when the next
+    /// read begins.
     pub fn reserved_bits(&self) -> ReservedBits {
         self.session().reserved_bits()
     }

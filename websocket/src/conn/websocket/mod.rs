@@ -1,7 +1,7 @@
 //! The WebSocket that an application sees: messages over a connection that its worker still owns.
 //!
-//! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer in
-//! size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
+//! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer
+//! in size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
 
 #[cfg(feature = "compression")]
 mod compression;
@@ -33,8 +33,8 @@ use crate::message::{Message, MessageRef};
 
 /// A WebSocket connection in the role of the server.
 ///
-/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler returns,
-/// the peer gets a close frame whose code depends on the result (see [`upgrade`](crate::upgrade())) and has
+/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
+/// returns, the peer gets a close frame whose code depends on the result (see [`upgrade`](crate::upgrade())) and has
 /// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
@@ -54,8 +54,9 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// Returns a WebSocket on a connection whose opening handshake is done, for servers that do the handshake themselves. The
-    /// bytes that follow it must still be in the connection. [`upgrade`](crate::upgrade()) does all of this.
+    /// Returns a WebSocket on a connection whose opening handshake is done, for servers that do the handshake
+    /// themselves. The bytes that follow it must still be in the connection. [`upgrade`](crate::upgrade()) does all of
+    /// this.
     pub fn new(connection: Connection, config: &WebSocketConfig) -> Self {
         Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
     }
@@ -72,25 +73,27 @@ impl WebSocket {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
     }
 
-    /// Waits for the next message and returns it, owned: it pins no receive buffer. `None` is the end of the messages: the
-    /// peer's close frame has come, see [`close_frame`](Self::close_frame). Every later read returns `None` too.
+    /// Waits for the next message and returns it, owned: it pins no receive buffer. `None` is the end of the messages:
+    /// the peer's close frame has come, see [`close_frame`](Self::close_frame). Every later read returns `None` too.
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
-    /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got the
-    /// close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
-    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an orderly
-    /// end.
+    /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got
+    /// the close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an
+    /// orderly end.
     ///
-    /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close frame.
+    /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close
+    /// frame.
     pub fn recv(&mut self) -> Recv<'_> {
         Recv { session: self.session_mut() }
     }
 
-    /// Waits for the next message and borrows it until the next read: a message that lies whole in one received chunk is not
-    /// copied, and pins that chunk. A message of more than 4 KiB that fills most of its chunk can also be shared without a copy
-    /// ([`Sender::send_ref`], [`MessageRef::to_message`]), for a small allocation. Otherwise as [`recv`](Self::recv).
+    /// Waits for the next message and borrows it until the next read: a message that lies whole in one received chunk
+    /// is not copied, and pins that chunk. A message of more than 4 KiB that fills most of its chunk can also be shared
+    /// without a copy ([`Sender::send_ref`], [`MessageRef::to_message`]), for a small allocation. Otherwise as
+    /// [`recv`](Self::recv).
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -146,12 +149,12 @@ impl WebSocket {
         Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
     }
 
-    /// Sends a close frame and waits for the peer's, for at most [`close_timeout`](WebSocketConfig::close_timeout). Messages
-    /// that arrive meanwhile are dropped. The connection then ends in order.
+    /// Sends a close frame and waits for the peer's, for at most [`close_timeout`](WebSocketConfig::close_timeout).
+    /// Messages that arrive meanwhile are dropped. The connection then ends in order.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a code or reason that must not be sent; the WebSocket then stays open. [`Error::Lost`] if the peer
-    /// did not answer.
+    /// [`Error::Usage`] for a code or reason that must not be sent; the WebSocket then stays open. [`Error::Lost`] if
+    /// the peer did not answer.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
         self.session_mut().close(Some(&frame)).await
@@ -178,8 +181,8 @@ impl WebSocket {
         self.session().peer_close()
     }
 
-    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the peer
-    /// broke a rule, was lost, or could not be sent our close frame.
+    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the
+    /// peer broke a rule, was lost, or could not be sent our close frame.
     pub fn is_closed_cleanly(&self) -> bool {
         self.session().closing.is_clean()
     }
@@ -232,8 +235,8 @@ impl WebSocket {
         self.session().attachments()?.extensions.get()
     }
 
-    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as much as
-    /// [`extensions`](Self::extensions).
+    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as
+    /// much as [`extensions`](Self::extensions).
     pub fn closed(&mut self) -> Closed {
         self.session_mut().closed()
     }

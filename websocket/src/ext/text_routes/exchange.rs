@@ -126,8 +126,8 @@ impl TextResponse {
         Self::new(StatusCode::OK.as_u16(), "")
     }
 
-    /// Returns a broadcast for clients that have subscribed to something: id 0, code 0, the name of the subscription as the
-    /// message.
+    /// Returns a broadcast for clients that have subscribed to something: id 0, code 0, the name of the subscription as
+    /// the message.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError, TextResponse};
@@ -140,8 +140,8 @@ impl TextResponse {
         Self::new(0, subscription).with_body(body)
     }
 
-    /// Returns the response with a body. A value that cannot be JSON, such as a map whose keys are not strings, turns it into a
-    /// response with code 500.
+    /// Returns the response with a body. A value that cannot be JSON, such as a map whose keys are not strings, turns
+    /// it into a response with code 500.
     #[must_use]
     pub fn with_body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match serde_json::value::to_raw_value(body) {

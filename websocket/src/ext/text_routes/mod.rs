@@ -34,12 +34,14 @@ use crate::error::Error;
 /// | response | `{"id": 7, "code": 200, "message": "", "body": ...}` |
 /// | broadcast | `{"id": 0, "code": 0, "message": "the subscription's name", "body": ...}`: [`TextResponse::broadcast`] |
 ///
-/// The client chooses `id`, a number up to 2^64 - 1, and the response repeats it. `body` is any JSON and optional. Codes are those
-/// of HTTP or of the application. A method is a token, a target a path with an optional query. A segment `:name` in the path
-/// of a route matches one non-empty segment, whose value is percent-decoded. Fixed segments take precedence over parameters.
+/// The client chooses `id`, a number up to 2^64 - 1, and the response repeats it. `body` is any JSON and optional.
+/// Codes are those of HTTP or of the application. A method is a token, a target a path with an optional query. A
+/// segment `:name` in the path of a route matches one non-empty segment, whose value is percent-decoded. Fixed segments
+/// take precedence over parameters.
 ///
-/// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with 404; one
-/// whose handler panicked with 500. The WebSocket stays open. Requests of a connection are answered one after another.
+/// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
+/// 404; one whose handler panicked with 500. The WebSocket stays open. Requests of a connection are answered one after
+/// another.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -136,8 +138,8 @@ impl TextRoutes {
         self.route("DELETE", target, handler)
     }
 
-    /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. Binary messages are answered with
-    /// code 400.
+    /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. Binary messages are
+    /// answered with code 400.
     ///
     /// # Errors
     /// As [`WebSocket::recv`] and [`WebSocket::send`].
