@@ -1,11 +1,11 @@
-//! What compressed messages and their contexts cost: counted at the allocator.
+//! The memory of compressed messages and their contexts, counted at the allocator.
 
 use crate::deflate::{Peer, agreed, compressed, compressed_config};
 use crate::memory::allocated_bytes;
 use tidegate_websocket::{CompressionLevel, DeflateConfig, MessageDeflater, Protocol, ProtocolError, Role};
 
 #[test]
-fn what_is_inflated_takes_no_memory_beyond_the_limit() {
+fn inflated_payload_takes_no_memory_beyond_the_limit() {
     let bomb = Peer::new(9, 15).deflate(&vec![0; 16 << 20]);
     let mut input = compressed(Role::Server, false, &bomb);
     let mut config = compressed_config(Role::Server, "");
@@ -21,23 +21,23 @@ fn what_is_inflated_takes_no_memory_beyond_the_limit() {
         };
         assert!(matches!(error, ProtocolError::MessageTooBig { .. }), "{error}");
     });
-    // Grown by doubling, all that was allocated is twice what is held at the end, which is at most twice the limit.
+    // With doubling, all allocations together are twice the final buffer, which is at most twice the limit.
     assert!(bytes < 5 << 20, "{bytes} bytes");
 }
 
 #[test]
-fn the_memory_of_a_context_is_what_is_said_of_it() {
+fn contexts_hold_as_much_memory_as_they_report() {
     let payload = [b'x'; 300];
     for bits in 9..=15 {
         let line = format!("; server_max_window_bits={bits}; client_max_window_bits={bits}");
         let mut input = compressed(Role::Server, false, &Peer::new(1, bits).deflate(&payload));
         let mut protocol = Protocol::new(compressed_config(Role::Server, &line));
         let mut deflated = Vec::with_capacity(1000);
-        // What the thread keeps for all connections is there from now on.
+        // From now on the thread has the buffers that all connections share.
         let mut warm = Protocol::new(compressed_config(Role::Server, &line));
         warm.receive(&mut input.clone()).unwrap();
         let bytes = allocated_bytes(|| assert!(protocol.receive(&mut input).unwrap().event.is_some()));
-        check_said(bytes, protocol.held_bytes(), &format!("inflating with {bits} bits"));
+        check_reported(bytes, protocol.held_bytes(), &format!("inflating with {bits} bits"));
         for level in [-2, 1, 9] {
             let mut config = DeflateConfig::default();
             config.level = CompressionLevel::new(level).unwrap();
@@ -45,7 +45,7 @@ fn the_memory_of_a_context_is_what_is_said_of_it() {
             assert!(new().deflate(&payload, &mut deflated));
             let mut deflater = new();
             let bytes = allocated_bytes(|| assert!(deflater.deflate(&payload, &mut deflated)));
-            check_said(bytes, deflater.held_bytes(), &format!("deflating with {bits} bits at level {level}"));
+            check_reported(bytes, deflater.held_bytes(), &format!("deflating with {bits} bits at level {level}"));
         }
         let params = agreed(&line);
         let most = params.context_bytes_max(Role::Server);
@@ -53,7 +53,7 @@ fn the_memory_of_a_context_is_what_is_said_of_it() {
     }
 }
 
-fn check_said(bytes: usize, said: usize, what: &str) {
-    let off_bytes = bytes.abs_diff(said);
-    assert!(off_bytes * 20 <= bytes, "{what}: {bytes} bytes were allocated, {said} are said");
+fn check_reported(bytes: usize, reported: usize, what: &str) {
+    let off_bytes = bytes.abs_diff(reported);
+    assert!(off_bytes * 20 <= bytes, "{what}: {bytes} bytes were allocated, {reported} are reported");
 }

@@ -1,4 +1,4 @@
-//! The receiving side against whole conversations, through the public API, in both roles.
+//! The receiving side in whole conversations, through the public API, in both roles.
 
 mod common;
 #[cfg(feature = "compression")]

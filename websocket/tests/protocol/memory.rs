@@ -1,4 +1,4 @@
-//! What a peer claims costs no memory: counted at the allocator.
+//! A peer's claims cost no memory, counted at the allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes allocated on this thread while `work` runs.
+/// Returns the bytes allocated on this thread while `work` runs.
 pub fn allocated_bytes(work: impl FnOnce()) -> usize {
     let before = ALLOCATED_BYTES.get();
     work();
@@ -49,11 +49,11 @@ fn a_claimed_length_allocates_nothing() {
     let bytes = allocated_bytes(|| {
         protocol.receive(&mut arrived).unwrap_err();
     });
-    assert_eq!(bytes, 0, "bad text is not kept");
+    assert_eq!(bytes, 0, "invalid text is not stored");
 }
 
 #[test]
-fn memory_follows_arrival() {
+fn memory_grows_with_what_arrives() {
     let mut protocol = Protocol::new(client());
     let mut claim = header(Role::Client, true, Opcode::Binary, 64 << 20);
     protocol.receive(&mut claim).unwrap();
