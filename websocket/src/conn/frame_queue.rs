@@ -47,18 +47,18 @@ impl FrameQueue<'_> {
 
     /// Queues a message if there is space: a small one by copy, in one step; the payload of a large one by reference.
     pub(crate) fn try_queue(self, message: &Message) -> Result<(), SendError> {
-        let frame = Frame::message(message);
-        if message.len() <= COPY_BYTES_MAX {
-            return self.try_queue_frame(&frame, message.len());
-        }
-        self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
+        self.try_queue_message(&Frame::message(message), message)
     }
 
     /// Queues a message with reserved bits if there is space.
     pub(crate) fn try_queue_with_bits(self, message: &Message, bits: ReservedBits) -> Result<(), SendError> {
-        let frame = Frame::message(message).reserved_bits(bits);
+        self.try_queue_message(&Frame::message(message).reserved_bits(bits), message)
+    }
+
+    #[inline]
+    fn try_queue_message(self, frame: &Frame<'_>, message: &Message) -> Result<(), SendError> {
         if message.len() <= COPY_BYTES_MAX {
-            return self.try_queue_frame(&frame, message.len());
+            return self.try_queue_frame(frame, message.len());
         }
         self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
     }

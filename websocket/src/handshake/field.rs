@@ -24,11 +24,7 @@ impl Fields for RequestHead {
 
 /// Returns the elements of a list field over all of its lines, without empty ones.
 pub(super) fn list<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
-    fields
-        .values(name)
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
+    fields.values(name).flat_map(list_elements)
 }
 
 /// Returns whether the list field contains this token, in any case.
@@ -50,6 +46,11 @@ pub(super) fn once<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> Once<'
         (Some(value), None) => Once::Value(value),
         (Some(_), Some(_)) => Once::Repeated,
     }
+}
+
+/// Returns the elements of one value of a list field, without empty ones.
+fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// Returns the bytes as text if they are a token (RFC 9110 section 5.6.2).

@@ -179,7 +179,7 @@ impl TextRoutes {
         match answer_or_panic(answered).await {
             Ok(response) => response.with_id(id),
             Err(panic) => {
-                log::error!("the handler of a text route panicked: {}", panic_text(&*panic));
+                log::error!("the handler of a text route panicked: {}", panic_message(&*panic));
                 response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
             }
         }
@@ -248,7 +248,7 @@ async fn answer_or_panic(answered: Result<LocalBoxFuture<TextResponse>, Panic>) 
     .await
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
