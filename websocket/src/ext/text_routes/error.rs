@@ -1,9 +1,6 @@
 //! Errors of routes, and of the bodies of requests.
 
-use http::StatusCode;
 use thiserror::Error;
-
-use super::exchange::TextResponse;
 
 /// Why a route cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -41,13 +38,7 @@ pub enum RouteError {
     },
 }
 
-/// The body of a request is not of the shape its handler reads. As a [`TextResponse`] it has code 400 and the reason.
+/// The body of a request is not of the shape its handler reads. As a [`TextResponse`](crate::TextResponse) it has code 400 and the reason.
 #[derive(Debug, Error)]
 #[error("invalid body: {0}")]
 pub struct InvalidBody(#[from] serde_json::Error);
-
-impl From<InvalidBody> for TextResponse {
-    fn from(error: InvalidBody) -> Self {
-        Self::new(StatusCode::BAD_REQUEST.as_u16(), &error.to_string())
-    }
-}

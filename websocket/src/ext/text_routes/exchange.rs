@@ -182,6 +182,12 @@ impl From<TextResponse> for Message {
     }
 }
 
+impl From<InvalidBody> for TextResponse {
+    fn from(error: InvalidBody) -> Self {
+        Self::new(StatusCode::BAD_REQUEST.as_u16(), &error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
