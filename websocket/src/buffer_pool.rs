@@ -47,7 +47,7 @@ pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, e
     }
 }
 
-#[inline]
+#[cold]
 fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
     if let (0, Some(expected)) = (buffer.len(), expected_bytes)
         && let Some(pooled) = usize::try_from(expected).ok().and_then(|more| take(needed.saturating_add(more)))

@@ -1,4 +1,4 @@
-//! What few connections have: the request's head, extensions, tasks and hooks that wait for the end.
+//! State that few connections have: the request's head, extensions, and tasks and hooks that wait for the end.
 //!
 //! The session and the handler's task share them. The last of the two to go drops them, so `on_disconnect` runs exactly
 //! once, whatever happened: a panic, an abort, a shutdown, a WebSocket that was given to a thread.

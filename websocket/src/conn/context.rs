@@ -1,4 +1,4 @@
-//! What a connection was opened with: the settings, and what its opening handshake agreed on.
+//! The settings of a connection, and the agreements of its opening handshake.
 //!
 //! All connections of an upgrade that agreed on the same subprotocol share one context, so an idle connection pays
 //! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes a setting or

@@ -10,8 +10,8 @@ use crate::message::{Message, MessageKind};
 use crate::protocol::ShortFrame;
 use crate::utf8::Text;
 
-/// Payloads from this size on keep the memory they were received in, if they fill at least half of it; smaller ones
-/// are copied, which costs less.
+/// The least bytes of a payload that keeps the memory it was received in, if it fills at least half of it. Copying a
+/// smaller one costs less.
 const TAKE_BYTES_MIN: usize = 2048;
 
 /// The future of [`WebSocket::recv`](crate::WebSocket::recv).
@@ -31,7 +31,8 @@ impl Future for Recv<'_> {
 }
 
 impl Session {
-    /// The next whole message, owned. Short messages that lie in the buffer, nearly all, are read without an event.
+    /// Reads the next whole message, owned. Nearly all are short and lie in the buffer: those are read without an
+    /// event.
     #[inline]
     pub(crate) fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         match self.poll_short_frame(cx) {
@@ -61,7 +62,7 @@ impl Session {
         Ok(message)
     }
 
-    /// A message whose memory is worth more than what taking it over costs.
+    /// Takes over the memory of a message that is too large to copy.
     fn take(&mut self, frame: ShortFrame) -> Result<Message, Error> {
         let range = self.cursor.payload(frame);
         self.cursor.rewind();

@@ -30,7 +30,7 @@ pub struct RecvRef<'a> {
 enum Borrowed {
     /// In the buffer.
     InPlace(ShortFrame),
-    /// In memory of its own: [`Session::borrowed`].
+    /// In separate memory: [`Session::borrowed`].
     Owned,
     /// There are no more messages.
     End,
@@ -80,7 +80,8 @@ fn borrow_text(session: &mut Session, frame: ShortFrame) -> Result<Option<Messag
 }
 
 impl Session {
-    /// The message that [`poll_message`](Self::poll_message) finds, left in the buffer or owned until the next read.
+    /// Reads the next whole message through [`poll_message`](Self::poll_message). It stays in the buffer, or is owned
+    /// by the session until the next read.
     #[cold]
     fn poll_borrowed_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Borrowed, Error>> {
         let message = match ready!(self.poll_message(cx))? {
@@ -98,8 +99,8 @@ impl Session {
         Poll::Ready(Ok(Borrowed::Owned))
     }
 
-    /// Takes a long message over in the memory it was received in, so that it can be sent on without a copy;
-    /// [`borrowed`](Self::borrowed) then has it. `None` for a short one, and where it would have to be copied now.
+    /// Takes over the memory of a long message, so that it can be sent on without a copy; [`borrowed`](Self::borrowed)
+    /// then returns it. `None` for a short message, and where taking it over would copy.
     ///
     /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
     /// message is one run of bytes.
@@ -129,7 +130,7 @@ impl Session {
         Some(message.map(|message| self.cold_mut().borrowed = Some(OwnedMessage { message, frame: bytes })))
     }
 
-    /// The borrowed message that lies in memory of its own.
+    /// Returns the borrowed message that lies in separate memory.
     fn borrowed(&self) -> Option<&OwnedMessage> {
         self.cold.as_ref()?.borrowed.as_ref()
     }

@@ -118,7 +118,7 @@ impl<F> Upgrade<F> {
     }
 
     /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
-    /// on ([`WebSocket::subprotocol`]); none if there is no such.
+    /// on ([`WebSocket::subprotocol`]), if any.
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();

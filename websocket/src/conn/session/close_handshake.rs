@@ -1,6 +1,6 @@
 //! The closing handshake of a session, and the failures that end it (RFC 6455 sections 5.5.1 and 7.1).
 //!
-//! What may be sent and what becomes of the TCP connection is [`Closing`](crate::close::Closing)'s to say; this file
+//! [`Closing`](crate::close::Closing) decides what can be sent and what happens to the TCP connection; this file
 //! tells it what happened and does what it says.
 
 use std::future::poll_fn;
@@ -32,7 +32,7 @@ impl Session {
         }
     }
 
-    /// The engine, or a sender elsewhere, may have queued a close frame of ours, or sending may have failed.
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed.
     pub(super) fn notice_farewell(&mut self) {
         if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
             return;
@@ -47,7 +47,7 @@ impl Session {
         self.await_close();
     }
 
-    /// From now on reading ends with the close timeout.
+    /// Limits reading to the close timeout.
     fn await_close(&mut self) {
         self.read_state.await_close();
         let timeout = self.context.config.close_timeout;
@@ -108,7 +108,7 @@ impl Session {
             return Ok(());
         }
         self.await_close();
-        // Bounded by the read deadline; what the peer still sends is read, so that nothing resets the connection.
+        // Bounded by the read deadline. The peer's remaining input is read, because unread input would cause a reset.
         while poll_fn(|cx| self.poll_message(cx)).await?.is_some() {}
         Ok(())
     }
@@ -123,8 +123,8 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// What was accepted still leaves, in the time that closing connections have: no longer in that of a peer that was
-    /// waited for.
+    /// Lets queued bytes leave in the time of a closing connection, rather than in the time of a peer that is waited
+    /// for.
     fn drop(&mut self) {
         if self.closing.transport() != Transport::Keep {
             self.connection.set_lifetime_deadline(None);

@@ -1,4 +1,4 @@
-//! What an idle connection does not have.
+//! State that an idle connection does not need.
 
 use super::Session;
 use super::keepalive::Keepalive;
@@ -38,7 +38,8 @@ impl Session {
         }
     }
 
-    /// Whether the next short frame can be read at once: no pong waits, the peer has not closed, no ping is due.
+    /// Returns whether the next short frame can be read at once: no pong waits, the peer has not closed, no ping is
+    /// due.
     pub(super) fn is_cold_state_idle(&mut self, cx: &mut std::task::Context<'_>) -> bool {
         self.free_cold_state_if_idle();
         let Some(cold) = &mut self.cold else { return true };

@@ -1,4 +1,4 @@
-//! Where the reader stands in the received chunk.
+//! The position of the reader in the received chunk.
 
 use std::mem;
 use std::ops::Range;
@@ -22,13 +22,13 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// Where the current message begins; after [`advance`](Self::advance), the next one.
+    /// Returns the start of the current message; after [`advance`](Self::advance), of the next one.
     #[inline]
     pub(crate) fn begin(&self) -> usize {
         self.begin as usize
     }
 
-    /// Where the current message ends.
+    /// Returns the end of the current message.
     #[inline]
     pub(crate) fn end(&self) -> usize {
         (self.begin + self.len) as usize
@@ -40,20 +40,20 @@ impl Cursor {
         self.begin += mem::take(&mut self.len);
     }
 
-    /// A message of `len` bytes begins here.
+    /// Makes the next `len` bytes the current message.
     #[inline]
     pub(super) fn set_len(&mut self, len: u32) {
         self.len = len;
     }
 
-    /// Where in the buffer the payload of the current message lies.
+    /// Returns the place of the current message's payload in the buffer.
     #[inline]
     pub(crate) fn payload(&self, frame: ShortFrame) -> Range<usize> {
         let (begin, range) = (self.begin(), frame.range());
         begin + range.start..begin + range.end
     }
 
-    /// Returns to the start of the buffer: the bytes up to the former end have been consumed, or are to be.
+    /// Returns to the start of the buffer, and returns the former end: the caller consumes the bytes up to there.
     #[inline]
     pub(crate) fn rewind(&mut self) -> usize {
         (mem::take(&mut self.begin) + mem::take(&mut self.len)) as usize

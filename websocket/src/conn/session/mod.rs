@@ -1,8 +1,8 @@
-//! What a WebSocket is made of, and what reading it does.
+//! The session of a WebSocket: its state, and everything that reading does.
 //!
-//! Feeds the sans-I/O [`Protocol`] from the connection's buffer, in place, and does what [`Closing`] says. Owned by a
-//! [`WebSocket`](crate::WebSocket) while the handler has one, and by the task around the handler for the closing
-//! handshake after it. Control frames are answered as they come, whichever read finds them.
+//! Feeds the sans-I/O [`Protocol`] from the connection's buffer, in place, and does what [`Closing`] says. Owned by the
+//! [`WebSocket`](crate::WebSocket) while the handler has it, then by the task around the handler for the closing
+//! handshake. Control frames are answered as they are found, whichever read finds them.
 
 mod close_handshake;
 mod cold_state;
@@ -37,7 +37,7 @@ use cursor::Cursor;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
 
-/// Close 1001, unmasked: what the engine itself says to every WebSocket when a graceful shutdown begins.
+/// Close 1001, unmasked: sent by the engine on every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
 
 /// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake.
@@ -110,7 +110,7 @@ impl Session {
         FrameQueue(self.connection.sender())
     }
 
-    /// Queues messages, compressed where that was agreed on.
+    /// Returns the writer of messages, which compresses where that was agreed on.
     #[inline]
     pub(crate) fn writer(&self) -> MessageWriter<'_> {
         MessageWriter::new(self.frame_queue(), self.compression())
@@ -124,7 +124,7 @@ impl Session {
         &self.context
     }
 
-    /// The compressor of what is sent, if that was agreed on.
+    /// Returns the compressor, if compression was agreed on.
     #[inline]
     pub(crate) fn compression(&self) -> Option<&Compression> {
         self.context.compression.as_deref()
@@ -138,7 +138,7 @@ impl Session {
         ConnContext::attachments_of(&mut self.context)
     }
 
-    /// This connection's own handlers of control frames.
+    /// Returns this connection's own handlers of control frames.
     pub(crate) fn control_mut(&mut self) -> &mut ControlHandlers {
         &mut Arc::make_mut(&mut self.context).control
     }
@@ -151,7 +151,7 @@ impl Session {
         self.cold.as_ref()?.peer_close.as_ref()
     }
 
-    /// The reserved bits of the last message that was read.
+    /// Returns the reserved bits of the last message that was read.
     pub(crate) fn reserved_bits(&self) -> ReservedBits {
         self.cold.as_ref().map_or(ReservedBits::NONE, |cold| cold.reserved_bits)
     }

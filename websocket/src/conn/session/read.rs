@@ -13,7 +13,7 @@ use crate::protocol::event::Event;
 use crate::utf8::Text;
 
 impl Session {
-    /// Fast path: the next message if it is short and lies whole in the buffer, where it is left until
+    /// Fast path: finds the next message if it is short and lies whole in the buffer, where it stays until
     /// [`release`](Self::release). `None` when [`poll_message`](Self::poll_message) has to look.
     #[inline]
     pub(crate) fn poll_short_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<ShortFrame>> {
@@ -48,13 +48,13 @@ impl Session {
         Poll::Ready(frame)
     }
 
-    /// The payload of the current message, until the next read.
+    /// Borrows the payload of the current message, until the next read.
     #[inline]
     pub(crate) fn payload(&mut self, frame: ShortFrame) -> &[u8] {
         &self.connection.buffer()[self.cursor.begin()..][frame.range()]
     }
 
-    /// Consumes the bytes of the current message and of those before it: to be called once nothing of them is borrowed.
+    /// Consumes the bytes of the current message and of those before it. Nothing of them can be borrowed any more.
     pub(crate) fn release(&mut self) {
         let done = self.cursor.rewind();
         if done > 0 {
@@ -62,8 +62,8 @@ impl Session {
         }
     }
 
-    /// The next whole message; `None` once the closing handshake is over, or a final error has been reported. What is
-    /// left of a message whose first pieces were handed out is dropped.
+    /// Reads the next whole message; `None` once the closing handshake is over or a final error has been reported.
+    /// Drops the rest of a message whose first pieces were handed out.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
             match ready!(self.poll_event(cx)) {
@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    /// The next message or piece of one.
+    /// Reads the next message or piece of one.
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         if self.cold.is_some() {
             self.free_cold_state_if_idle();
@@ -96,7 +96,7 @@ impl Session {
                 }
             }
             match self.step()? {
-                // More of a big message is there: others first.
+                // There is more of a big message: other connections first.
                 Some(Event::Inflating) => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Receives from the buffer up to the next event; messages are the caller's, the rest is done here.
+    /// Receives from the buffer up to the next event. Returns messages and handles the rest.
     #[inline]
     fn step(&mut self) -> Result<Option<Event>, Error> {
         let progress = match self.protocol.receive(self.connection.buffer()) {
@@ -151,7 +151,7 @@ impl Session {
         }
     }
 
-    /// A message of a payload that was received in memory of its own.
+    /// Returns a message of a payload in separate memory. Text is checked.
     pub(crate) fn owned_message(&mut self, kind: MessageKind, payload: Bytes) -> Result<Message, Error> {
         match kind {
             MessageKind::Binary => Ok(Message::Binary(payload)),

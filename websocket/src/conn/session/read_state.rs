@@ -1,6 +1,6 @@
-//! What limits the time of a read.
+//! The time limit of a read.
 
-/// What a read that finds nothing runs into.
+/// The limit of a read that finds nothing.
 ///
 /// ```text
 ///   IdleTimeout ◀─ set_idle_timeout, set_read_deadline ─▶ Deadline
@@ -14,9 +14,9 @@
 pub(super) enum ReadState {
     /// The idle timeout, which every received frame renews.
     IdleTimeout,
-    /// The deadline that the application has set, none at first.
+    /// The deadline that the application has set; none at first.
     Deadline,
-    /// The time that the peer has to answer our close frame.
+    /// The time for the peer to answer our close frame.
     CloseTimeout,
     /// A final error has been reported: nothing more is read.
     Over,

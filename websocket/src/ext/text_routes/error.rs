@@ -38,7 +38,8 @@ pub enum RouteError {
     },
 }
 
-/// The body of a request is not of the shape its handler reads. As a [`TextResponse`](crate::TextResponse) it has code 400 and the reason.
+/// The body of a request is not of the shape its handler reads. As a [`TextResponse`](crate::TextResponse) it has code
+/// 400 and the reason.
 #[derive(Debug, Error)]
 #[error("invalid body: {0}")]
 pub struct InvalidBody(#[from] serde_json::Error);

@@ -6,8 +6,8 @@ use super::error::RouteError;
 
 /// Values under methods and paths.
 ///
-/// Each method has a router of its own, so that a path without a route for its method still finds one that is less
-/// specific. In the routers parameters are named by their number: routes may name them differently at the same place.
+/// Each method has its own router: a path whose most specific route lacks the method finds a less specific one that has
+/// it. In the routers parameters are named by their number: routes may name them differently at the same place.
 pub(super) struct RouteTable<T> {
     routers: Vec<(Method, matchit::Router<Route<T>>)>,
     len: usize,
