@@ -59,3 +59,23 @@ impl Cursor {
         (mem::take(&mut self.begin) + mem::take(&mut self.len)) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MessageKind;
+
+    #[test]
+    fn messages_are_passed_one_by_one_and_consumed_together() {
+        let mut cursor = Cursor::default();
+        cursor.set_len(10);
+        assert_eq!((cursor.begin(), cursor.end()), (0, 10));
+        cursor.advance();
+        assert_eq!((cursor.begin(), cursor.end()), (10, 10));
+        cursor.set_len(7);
+        let frame = ShortFrame::of(MessageKind::Binary, 2..7).unwrap();
+        assert_eq!(cursor.payload(frame), 12..17);
+        assert_eq!(cursor.rewind(), 17);
+        assert_eq!((cursor.begin(), cursor.end(), cursor.rewind()), (0, 0, 0));
+    }
+}

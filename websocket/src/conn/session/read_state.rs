@@ -35,3 +35,19 @@ impl ReadState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_follows_a_final_error() {
+        for mut state in [ReadState::open(true), ReadState::open(false), ReadState::CloseTimeout] {
+            state.await_close();
+            assert_eq!(state, ReadState::CloseTimeout);
+        }
+        let mut over = ReadState::Over;
+        over.await_close();
+        assert_eq!(over, ReadState::Over);
+    }
+}
