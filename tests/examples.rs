@@ -204,7 +204,7 @@ fn chat_refuses_more_rooms_than_a_member_may_be_in() {
         }
         ann.send("join 16").await;
         let answer = ann.text().await;
-        assert!(answer.starts_with("error: the member is in as many rooms"), "{answer}");
+        assert!(answer.starts_with("error: the member is in too many rooms"), "{answer}");
         ann.close().await;
     });
 }
