@@ -14,6 +14,8 @@ features=$(sed -n '/^\[features\]/,/^\[[^f]/s/^\([a-z0-9_-]*\) = .*/\1/p' benche
 
 export RUSTDOCFLAGS="-D warnings"
 cargo clippy --workspace --exclude tidegate-benches --all-targets --all-features -- -D warnings
+# Compression is a default feature: the WebSocket crate must also build without it.
+cargo clippy --package tidegate-websocket --no-default-features --all-targets -- -D warnings
 cargo clippy --package tidegate-benches --all-targets --features "$features" -- -D warnings
 cargo doc --workspace --exclude tidegate-benches --all-features --no-deps
 cargo doc --package tidegate-benches --features "$features" --no-deps

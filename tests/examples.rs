@@ -142,7 +142,7 @@ fn chat_limits_the_rooms_of_a_member() {
         }
         ann.send("join 16").await;
         let answer = ann.text().await;
-        assert!(answer.starts_with("error: the member is in as many rooms"), "{answer}");
+        assert!(answer.starts_with("error: the member is in too many rooms"), "{answer}");
         ann.close().await;
     });
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, MessageKind, Opcode, ReservedBits, UsageError};
+use tidegate::websocket::{self, Error, MessageKind, Opcode, ReservedBits, UsageError};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame};
@@ -16,23 +16,14 @@ fn later() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-/// For all connections by their configuration, and for one by itself.
+/// For all connections of an upgrade, and for one by itself.
 #[test]
 fn applications_see_control_frames() {
     on_every_engine(|setup| {
         for of_one in [false, true] {
             let (report, reports) = reports();
             let (pinged, ponged) = (report.clone(), report.clone());
-            let mut config = WebSocketConfig::default();
-            if !of_one {
-                config.on_ping(|sender, payload| sender.pong(&[b"seen ", payload].concat()));
-                config.on_pong(move |_, payload| ponged.send(payload.to_vec()).map_err(Error::application));
-                config.on_close(|sender, frame| {
-                    let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code());
-                    sender.close(CloseCode::new(4000), &format!("you said {}", code.value()))
-                });
-            }
-            let server = TestServer::serve(setup, config, move |mut ws: WebSocket| {
+            let mut upgrade = websocket::upgrade(move |mut ws: WebSocket| {
                 if of_one {
                     let pinged = pinged.clone();
                     ws.on_ping(|sender, payload| sender.pong(&[b"seen ", payload].concat()));
@@ -44,6 +35,16 @@ fn applications_see_control_frames() {
                 }
                 echo(ws)
             });
+            if !of_one {
+                upgrade = upgrade
+                    .on_ping(|sender, payload| sender.pong(&[b"seen ", payload].concat()))
+                    .on_pong(move |_, payload| ponged.send(payload.to_vec()).map_err(Error::application))
+                    .on_close(|sender, frame| {
+                        let code = frame.map_or(CloseCode::NO_STATUS, |frame| frame.code());
+                        sender.close(CloseCode::new(4000), &format!("you said {}", code.value()))
+                    });
+            }
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
             let mut client = Client::open(server.address);
             client.send(PING, b"this");
             client.expect(PONG, b"seen this");
@@ -158,7 +159,7 @@ fn what_is_reserved_is_refused_by_default() {
     });
 }
 
-/// By the configuration of all connections, and by what one negotiated.
+/// For all connections of an upgrade, and for one by itself.
 #[test]
 fn applications_may_allow_what_is_reserved() {
     on_every_engine(|setup| {
@@ -166,11 +167,8 @@ fn applications_may_allow_what_is_reserved() {
             let mut config = WebSocketConfig::default();
             if !of_one {
                 config.reserved_bits = ReservedBits::RSV2;
-                config.on_reserved_control(|sender, opcode, payload| {
-                    sender.try_send(format!("{opcode}: {}", payload.escape_ascii()))
-                });
             }
-            let server = TestServer::serve(setup, config, move |mut ws: WebSocket| async move {
+            let mut upgrade = websocket::upgrade(move |mut ws: WebSocket| async move {
                 if of_one {
                     ws.allow_reserved_bits(ReservedBits::RSV2);
                     ws.on_reserved_control(|sender, opcode, payload| {
@@ -187,7 +185,14 @@ fn applications_may_allow_what_is_reserved() {
                     sender.send_with_bits(format!("{kind:?}"), bits).await?;
                 }
                 Ok(())
-            });
+            })
+            .config(config);
+            if !of_one {
+                upgrade = upgrade.on_reserved_control(|sender, opcode, payload| {
+                    sender.try_send(format!("{opcode}: {}", payload.escape_ascii()))
+                });
+            }
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
             let mut client = Client::open(server.address);
             client.send(RESERVED_CONTROL, b"one");
             client.expect(TEXT, b"control 0xb: one");

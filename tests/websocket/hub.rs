@@ -642,8 +642,8 @@ fn slow_members_may_get_the_newest_messages() {
             for number in 0..MESSAGES {
                 let broadcast = server.hub.broadcast(message(number)).key((number % KEYS).to_be_bytes().to_vec());
                 let delivered = block_on(broadcast).unwrap();
-                assert_eq!(delivered.count + delivered.kept, 2);
-                kept += delivered.kept as u32;
+                assert_eq!(delivered.count + delivered.backlogged, 2);
+                kept += delivered.backlogged as u32;
                 errors += usize::from(delivered.first_error.is_some());
                 reader.expect(BINARY, &message(number));
             }

@@ -1,17 +1,13 @@
 //! The settings of WebSocket connections.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_engine::time::GRANULARITY;
 
-use crate::conn::compressor::Compression;
-use crate::conn::context::ConnContext;
-use crate::conn::control_handlers::ControlHandlers;
-use crate::frame::ReservedBits;
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
+use crate::opcode::ReservedBits;
 
-/// How the connections of an [`upgrade`](crate::serve::upgrade) are served. One copy is shared by all of them.
+/// The settings of the connections of an [`upgrade`](crate::upgrade()).
 ///
 /// ```
 /// let mut config = tidegate_websocket::WebSocketConfig::default();
@@ -20,39 +16,25 @@ use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
-    /// Bytes of payload a received message may have over all of its frames; more is answered with close 1009.
-    /// Default: 64 MiB. Memory follows what arrives, not what is claimed.
+    /// The most payload bytes of a received message, over all of its frames; a larger message is answered with close
+    /// 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
     pub message_bytes_max: u64,
-    /// Nothing received for this long: close 1001, and the reader gets [`Error::Idle`](crate::Error::Idle). Any frame
-    /// counts, pongs too. Default: none.
+    /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
+    /// reader gets [`Error::Idle`](crate::Error::Idle). Default: none.
     pub idle_timeout: Option<Duration>,
-    /// A peer that takes nothing of what is queued for this long is given up: the connection is reset, and sends and
-    /// reads fail with [`Error::Closed`](crate::Error::Closed). It holds for pongs and close frames too, and costs
+    /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends and
+    /// reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and costs
     /// nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take that much
-    /// in it. Default: 30 s; `None` waits for ever.
+    /// in this time. Default: 30 s. `None` waits forever.
     pub write_timeout: Option<Duration>,
-    /// How long the closing handshake waits for the peer's close frame. Default: 5 s.
+    /// The time in which the peer must answer our close frame. Default: 5 s.
     pub close_timeout: Duration,
-    /// The subprotocol that was agreed on; the connections that have agreed on it share a copy.
-    pub(crate) subprotocol: Option<Arc<str>>,
-    /// Pings of our own accord, to tell a silent peer from a lost one and to keep what is between awake. Default: none.
+    /// Regular pings, which tell a silent peer from a lost one and keep proxies between awake. Default: none.
     pub keepalive: Option<KeepaliveConfig>,
-    /// Reserved bits that the peer may set on the first frames of messages, because the application knows what they mean:
-    /// [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) then tells which a message had. Others are answered
-    /// with 1002 (RFC 6455 section 5.2). Default: none.
+    /// Reserved bits that the peer can set on the first frames of messages, because the application knows their
+    /// meaning: [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) returns those of a message. Other bits
+    /// are answered with 1002 (RFC 6455 section 5.2). Default: none.
     pub reserved_bits: ReservedBits,
-    pub(crate) control: ControlHandlers,
-    /// What one connection has of its own; then this copy is that connection's alone.
-    pub(crate) context: Option<Arc<ConnContext>>,
-    /// The same holds for what was agreed on about compression.
-    pub(crate) compression: Option<Arc<Compression>>,
-}
-
-impl WebSocketConfig {
-    /// A copy for one connection that compresses.
-    pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
-        Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
-    }
 }
 
 impl Default for WebSocketConfig {
@@ -62,25 +44,21 @@ impl Default for WebSocketConfig {
             idle_timeout: None,
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
-            subprotocol: None,
             keepalive: None,
             reserved_bits: ReservedBits::NONE,
-            control: ControlHandlers::default(),
-            context: None,
-            compression: None,
         }
     }
 }
 
-/// Pings at regular times, each of which must be answered in time.
+/// Regular pings, each of which must be answered in time.
 ///
-/// Each connection pings at a phase of its own, so that connections that were made together do not all ping at once. The
-/// pings are sent, and the pongs found, by the connection's reader: keep a read going. While the pong of a ping is
-/// awaited no other is sent.
+/// Connections ping at different phases, so connections that were opened together do not ping together. The
+/// connection's reader sends the pings and finds the pongs: keep a read going. No ping is sent while the pong of
+/// another is awaited.
 ///
-/// A pong that does not come in time ends the connection: close 1001 is sent, for the case that the peer reads, and reads
-/// fail with [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued here, and while
-/// the pong may stand behind what our own reader has not taken.
+/// A missing pong ends the connection: close 1001 is sent, in case the peer reads, and reads fail with
+/// [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued, and while the pong
+/// can be behind bytes that our own reader has not taken.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,15 +70,15 @@ impl Default for WebSocketConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepaliveConfig {
-    /// From one ping to the next. Default: 25 s, below the half minute after which many a proxy forgets a connection. Less
-    /// than the engine's granularity counts as that.
+    /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after which
+    /// many proxies drop a connection.
     pub interval: Duration,
-    /// How long a pong may take. Default: 20 s.
+    /// The time in which a ping must be answered. Default: 20 s.
     pub pong_timeout: Duration,
 }
 
 impl KeepaliveConfig {
-    /// Pings each `interval`, whose pongs may take `pong_timeout`.
+    /// Returns a keepalive that pings at each `interval` and waits `pong_timeout` for each pong.
     #[must_use]
     pub const fn new(interval: Duration, pong_timeout: Duration) -> Self {
         Self { interval, pong_timeout }

@@ -1,61 +1,61 @@
-//! What the asynchronous connection can fail with: who is at fault, and what became of the connection.
+//! The errors of a connection: who is at fault, and what becomes of the connection.
 
 use thiserror::Error;
 use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
 use crate::protocol_error::{ProtocolError, UsageError};
 
-/// Why a call on a [`WebSocket`](crate::WebSocket) failed. The peer's close is no error: it is the end of the messages.
+/// An error of a [`WebSocket`](crate::WebSocket). The peer's close frame is not an error but the end of the messages.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer broke a rule; the close frame that says so was sent, and the connection is being closed.
+    /// The peer broke a rule. The close frame that says so has been sent, and the connection is being closed.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// The application asked for something the protocol forbids; nothing was sent.
+    /// The application asked for something that the protocol forbids. Nothing was sent.
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// The outbound queue is full (only the `try_` calls say so; the others wait).
-    #[error("the outbound queue is full: wait for it with `send`, or close slow peers")]
+    /// The outbound queue is full. Only the `try_` calls return this; the others wait.
+    #[error("the outbound queue is full: wait for space with `send`, or close slow peers")]
     Full,
-    /// The peer ended the stream without a close frame (RFC 6455 section 7.1.5 calls this 1006).
+    /// The peer ended the stream without a close frame: code 1006 of RFC 6455 section 7.1.5.
     #[error("the peer ended the connection without a close frame")]
     Lost,
-    /// The connection ended, in order or not, inside a message that was being read in pieces.
-    #[error("the connection ended before the message did: what was read of it is not the whole")]
+    /// The connection ended inside a message that was being read in pieces, in order or not.
+    #[error("the connection ended inside a message: the pieces read so far are not the whole message")]
     Incomplete,
-    /// Nothing was received before the read deadline. The connection is usable.
+    /// Nothing was received before the read deadline. The connection stays usable.
     #[error("nothing was received before the read deadline")]
     ReadDeadline,
-    /// Nothing was received for the idle timeout; close 1001 was sent.
-    #[error("nothing was received for the idle timeout")]
+    /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
+    #[error("nothing was received for as long as the idle timeout")]
     Idle,
-    /// A message is not the JSON that was asked for: no JSON at all, or of another shape. The connection is usable; returned
-    /// by a handler this closes with 1007. (Feature `json`.)
+    /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
+    /// handler, this error closes with 1007. (Feature `json`.)
     #[cfg(feature = "json")]
-    #[error("the peer sent a message that is not the JSON that was asked for: {0}")]
+    #[error("the peer sent a message that is not the expected JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// A ping of the keepalive was not answered in time: the peer is taken for lost.
+    /// A ping of the keepalive was not answered in time. The peer is considered lost.
     #[error("the peer did not answer a ping in time")]
     NoPong,
-    /// The deadline of a send passed before there was space in the outbound queue; nothing was queued.
-    #[error("the outbound queue had no space before the deadline: the peer takes too little; send less, or close it")]
+    /// The outbound queue had no space before the deadline of a send. Nothing was queued.
+    #[error("the outbound queue had no space before the deadline: the peer reads too slowly; send less, or close it")]
     SendDeadline,
-    /// The connection failed under us.
+    /// The connection failed.
     #[error("connection closed: {0}")]
     Closed(CloseCause),
-    /// A failure of the application's own: returned by a handler, it closes with 1011.
+    /// An error of the application. Returned by a handler, it closes with 1011.
     #[error(transparent)]
     Application(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// An application's own failure, for handlers to return: the peer is told 1011 without the text.
+    /// Wraps an error of the application, for handlers to return. The peer gets close 1011 without the text.
     pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Application(error.into())
     }
 
-    /// Whether a close frame of ours has been sent, so that nothing can follow it.
+    /// Whether the call failed because our close frame has been sent: nothing can follow it.
     pub fn is_close_sent(&self) -> bool {
         matches!(self, Self::Usage(UsageError::CloseSent))
     }
@@ -66,7 +66,7 @@ impl From<SendError> for Error {
         match error {
             SendError::Full => Self::Full,
             SendError::Closed(cause) => Self::Closed(cause),
-            // The last bytes of a WebSocket are its close frame, whoever sent it.
+            // The last bytes of a WebSocket are its close frame, whichever sender queued it.
             _ => Self::Usage(UsageError::CloseSent),
         }
     }

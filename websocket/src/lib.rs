@@ -1,16 +1,16 @@
 //! Sans-I/O WebSocket (RFC 6455) for both roles, and the Tidegate WebSocket connection.
 //!
 //! # Theory of operation
-//! Protocol code here takes bytes and gives events and bytes; it has no sockets, no clock, no randomness and no async.
-//! Whoever owns a connection
+//! The protocol code takes bytes and returns events and bytes. It has no sockets, no clock, no randomness and no async.
+//! The owner of a connection
 //!
-//! 1. makes the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
+//! 1. performs the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
 //!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
-//! 2. gives every chunk received, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
-//!    and reports [`Event`]s: messages, pings, pongs, the close frame;
-//! 3. appends [`Frame`]s to its outbound buffer, compressed by a [`MessageDeflater`] if that was agreed on;
-//! 4. keeps a [`Closing`] and does with the TCP connection what that says. A [`ProtocolError`] is answered with a
-//!    close frame of its [`close_code`](ProtocolError::close_code).
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
+//!    reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
+//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a [`ProtocolError`] with a close frame of its
+//!    [`close_code`](ProtocolError::close_code).
 //!
 //! ```
 //! use tidegate_websocket::{Event, Frame, MessageKind, Protocol, ProtocolError};
@@ -33,18 +33,23 @@
 //! ```
 //!
 //! # Invariants
-//! No input from the network panics. A peer's claim costs no memory: buffers follow what arrived, and nothing is held
-//! between messages. Each payload byte is unmasked once, and copied only if its message came in pieces. Text is checked
-//! as it comes, so that a violation is known at its first byte; text that lies in the input is checked once more when it
-//! is taken out as a `str` or a [`Text`], because nothing ties the first check to those bytes.
-//! Every bound is named in [`limits`].
+//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with what arrives, and
+//! nothing is held between messages. Each payload byte is unmasked once, and copied only if its message arrives in
+//! pieces. Text is checked as it arrives, so a violation is detected at its first byte. Text that lies in the input is
+//! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
+//! bytes. Every bound is named in [`limits`].
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buffer_pool;
 pub mod close;
+mod close_code;
 mod config;
 mod conn;
+#[cfg(feature = "compression")]
+mod deflate;
+#[cfg(not(feature = "compression"))]
+#[path = "deflate/absent.rs"]
 mod deflate;
 mod error;
 mod ext;
@@ -53,22 +58,31 @@ pub mod handshake;
 pub mod hub;
 pub mod limits;
 pub mod message;
+mod opcode;
 pub mod protocol;
 pub mod protocol_error;
+mod role;
 mod serve;
+mod sync;
 pub mod utf8;
 
-pub use close::closing_handshake::{Closing, ClosingState, Transport};
-pub use close::{CloseCode, CloseCodeClass, CloseFrame, ClosePayload};
+pub use close::{CloseFrame, ClosePayload, Closing, ClosingState, Transport};
+pub use close_code::{CloseCode, CloseCodeClass};
 pub use config::{KeepaliveConfig, WebSocketConfig};
 pub use conn::closed::Closed;
-pub use conn::compressor::CompressionStatus;
+#[cfg(feature = "compression")]
+pub use conn::compression::CompressionStatus;
+pub use conn::disconnected::Disconnected;
 pub use conn::extensions::Extensions;
 pub use conn::prepared::PreparedMessage;
+pub use conn::recv::Recv;
+pub use conn::recv_ref::RecvRef;
 pub use conn::recv_stream::RecvStream;
+pub use conn::send::{SendMessage, SendRef};
 pub use conn::send_stream::SendStream;
-pub use conn::sender::{SendMessage, SendRef, Sender};
-pub use conn::{Recv, RecvRef, WebSocket};
+pub use conn::sender::Sender;
+pub use conn::websocket::WebSocket;
+#[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateAgreement, DeflateConfig, DeflateParams, MessageDeflater, WindowBits};
 pub use error::Error;
 pub use ext::byte_stream::{BlockingJoined, Joined};
@@ -79,14 +93,15 @@ pub use ext::text_routes::{IntoTextResponse, InvalidBody, RouteError, TextReques
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use frame::mask::{MaskingKey, apply_mask};
 pub use frame::{
-    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Opcode, Piece, ReservedBits,
-    Role, encode_close,
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Piece, encode_close,
 };
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
+pub use opcode::{Opcode, ReservedBits};
 pub use protocol::event::{ControlPayload, Event, Progress};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use protocol_error::{ProtocolError, UsageError};
-pub use serve::hooks::{Disconnected, Refusal};
+pub use role::Role;
+pub use serve::refusal::Refusal;
 pub use serve::upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

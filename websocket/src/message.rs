@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 
-use crate::frame::Opcode;
+use crate::opcode::Opcode;
 use crate::utf8::Text;
 
-/// A whole message, owned and cheap to clone.
+/// A message, owned and cheap to clone.
 ///
 /// ```
 /// use tidegate_websocket::{Message, MessageKind};
@@ -25,7 +25,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Text or binary.
+    /// Returns text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         match self {
@@ -34,7 +34,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -43,7 +43,7 @@ impl Message {
         }
     }
 
-    /// The text of a text message.
+    /// Returns the text of a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -52,7 +52,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind, shared; no copy.
+    /// Returns the payload of either kind, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self {
@@ -61,13 +61,13 @@ impl Message {
         }
     }
 
-    /// Bytes of payload.
+    /// Returns the bytes of payload.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Has the message no payload?
+    /// Returns whether the payload is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -110,7 +110,7 @@ impl From<&[u8]> for Message {
     }
 }
 
-/// A message that is lent: borrowed from the connection that received it, until its next read.
+/// A borrowed message: borrowed from the connection that received it until its next read, or from a [`Message`].
 ///
 /// ```
 /// use tidegate_websocket::{Message, MessageRef, PayloadRef};
@@ -121,22 +121,23 @@ impl From<&[u8]> for Message {
 /// }
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct MessageRef<'a>(Lending<'a>);
+pub struct MessageRef<'a>(Source<'a>);
 
-/// Where a lent message lies.
+/// Where a borrowed message lies.
 #[derive(Debug, Clone, Copy)]
-enum Lending<'a> {
+enum Source<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Message(&'a Message),
-    Kept(&'a Kept),
+    Owned(&'a OwnedMessage),
 }
 
-/// A message in memory of its own, put together from pieces or long, that can be shared where others must be copied.
+/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a
+/// copy.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct OwnedMessage {
     pub(crate) message: Message,
-    /// The message as a server's frame, in the memory that its payload lies in; empty for none.
+    /// The message as a server's frame, in the same memory as the payload; empty if there is none.
     pub(crate) frame: Bytes,
 }
 
@@ -150,7 +151,7 @@ pub enum PayloadRef<'a> {
 }
 
 impl<'a> PayloadRef<'a> {
-    /// The bytes of either kind.
+    /// Returns the bytes of either kind.
     #[must_use]
     pub const fn as_bytes(self) -> &'a [u8] {
         match self {
@@ -162,72 +163,72 @@ impl<'a> PayloadRef<'a> {
 
 impl<'a> MessageRef<'a> {
     pub(crate) const fn text(text: &'a str) -> Self {
-        Self(Lending::Text(text))
+        Self(Source::Text(text))
     }
 
     pub(crate) const fn binary(bytes: &'a [u8]) -> Self {
-        Self(Lending::Binary(bytes))
+        Self(Source::Binary(bytes))
     }
 
-    pub(crate) const fn kept(kept: &'a Kept) -> Self {
-        Self(Lending::Kept(kept))
+    pub(crate) const fn owned(owned: &'a OwnedMessage) -> Self {
+        Self(Source::Owned(owned))
     }
 
-    /// What lies in the buffer it was received in: nearly every message that is lent, and told in one look.
+    /// Returns kind and payload of a message that lies in a receive buffer, as nearly all borrowed messages do.
     #[inline]
     pub(crate) const fn in_buffer(&self) -> Option<(MessageKind, &'a [u8])> {
         match self.0 {
-            Lending::Text(text) => Some((MessageKind::Text, text.as_bytes())),
-            Lending::Binary(bytes) => Some((MessageKind::Binary, bytes)),
-            Lending::Message(_) | Lending::Kept(_) => None,
+            Source::Text(text) => Some((MessageKind::Text, text.as_bytes())),
+            Source::Binary(bytes) => Some((MessageKind::Binary, bytes)),
+            Source::Message(_) | Source::Owned(_) => None,
         }
     }
 
-    /// The whole message as a frame that a server may send, if it lies in memory so.
+    /// Returns the message as a server's frame, if it lies in memory as one.
     pub(crate) fn frame(&self) -> Option<&'a Bytes> {
         match self.0 {
-            Lending::Kept(kept) if !kept.frame.is_empty() => Some(&kept.frame),
+            Source::Owned(owned) if !owned.frame.is_empty() => Some(&owned.frame),
             _ => None,
         }
     }
 
-    /// Text or bytes, to be matched.
+    /// Returns the payload, to be matched as text or bytes.
     #[must_use]
     #[inline]
     pub fn payload(&self) -> PayloadRef<'a> {
         match self.0 {
-            Lending::Text(text) => PayloadRef::Text(text),
-            Lending::Binary(bytes) => PayloadRef::Binary(bytes),
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => match message {
+            Source::Text(text) => PayloadRef::Text(text),
+            Source::Binary(bytes) => PayloadRef::Binary(bytes),
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => match message {
                 Message::Text(text) => PayloadRef::Text(text),
                 Message::Binary(bytes) => PayloadRef::Binary(bytes),
             },
         }
     }
 
-    /// Text or binary.
+    /// Returns text or binary.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {
         match self.0 {
-            Lending::Text(_) => MessageKind::Text,
-            Lending::Binary(_) => MessageKind::Binary,
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.kind(),
+            Source::Text(_) => MessageKind::Text,
+            Source::Binary(_) => MessageKind::Binary,
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.kind(),
         }
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.0 {
-            Lending::Text(text) => text.as_bytes(),
-            Lending::Binary(bytes) => bytes,
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.as_bytes(),
+            Source::Text(text) => text.as_bytes(),
+            Source::Binary(bytes) => bytes,
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.as_bytes(),
         }
     }
 
-    /// The text of a text message.
+    /// Returns the text of a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
         match self.payload() {
@@ -236,24 +237,24 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The message, owned: shared if it was put together from pieces or takes up most of its receive buffer, else copied.
+    /// Returns the message, owned: shared if it was gathered or fills most of its receive buffer, else copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match self.0 {
-            Lending::Text(text) => Message::from(text),
-            Lending::Binary(bytes) => Message::from(bytes),
-            Lending::Message(message) | Lending::Kept(Kept { message, .. }) => message.clone(),
+            Source::Text(text) => Message::from(text),
+            Source::Binary(bytes) => Message::from(bytes),
+            Source::Message(message) | Source::Owned(OwnedMessage { message, .. }) => message.clone(),
         }
     }
 }
 
 impl<'a> From<&'a Message> for MessageRef<'a> {
     fn from(message: &'a Message) -> Self {
-        Self(Lending::Message(message))
+        Self(Source::Message(message))
     }
 }
 
-/// Of the same kind and with the same payload.
+/// Equal if the kind and the payload are.
 impl PartialEq for MessageRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.payload() == other.payload()
@@ -272,7 +273,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// The opcode of the message's first frame.
+    /// Returns the opcode of the message's first frame.
     #[must_use]
     pub const fn opcode(self) -> Opcode {
         match self {

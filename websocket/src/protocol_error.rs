@@ -1,29 +1,30 @@
-//! Errors, by whose fault they are: [`ProtocolError`] the peer's, [`UsageError`] the application's.
+//! Errors by whose fault they are: [`ProtocolError`] is the peer's, [`UsageError`] the application's.
 //!
-//! Every check of the peer's bytes has its own variant here, and [`ProtocolError::close_code`] is the one place that
-//! maps them to the code of the close frame that answers them (RFC 6455 section 7.4.1). Handshake errors are apart,
-//! in [`handshake`](crate::handshake): they are answered with an HTTP status, not with a close code.
+//! Every check of the peer's bytes has its own variant, and [`ProtocolError::close_code`] is the one place that maps it
+//! to the close code that answers it (RFC 6455 section 7.4.1). Handshake errors are in [`handshake`](crate::handshake):
+//! they are answered with an HTTP status, not with a close code.
 
 use thiserror::Error;
 
-use crate::close::CloseCode;
-use crate::frame::{Opcode, ReservedBits};
+use crate::close_code::CloseCode;
 use crate::limits::{CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX};
+use crate::opcode::{Opcode, ReservedBits};
 
-/// The peer broke the protocol. The connection is to be *failed* (RFC 6455 section 7.1.7): answer with a close frame
-/// of [`close_code`](Self::close_code), send nothing more, read nothing more into messages.
+/// The peer broke the protocol. *Fail* the connection (RFC 6455 section 7.1.7): answer with a close frame of
+/// [`close_code`](Self::close_code), then send and receive nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that nothing negotiated, or where its extension forbids it (RFC 6455 section 5.2).
-    #[error("the peer set reserved bits that are not negotiated: {bits}")]
+    /// A reserved bit is set that was not negotiated, or that its extension forbids in this place (RFC 6455 section
+    /// 5.2).
+    #[error("the peer set reserved bits that were not negotiated: {bits}")]
     ReservedBits {
         /// The offending bits.
         bits: ReservedBits,
     },
 
     /// An opcode of 0x3-0x7 or, unless allowed, 0xB-0xF (RFC 6455 section 5.2).
-    #[error("the peer sent a frame of reserved opcode {opcode:#x}")]
+    #[error("the peer sent a frame with reserved opcode {opcode:#x}")]
     ReservedOpcode {
         /// The opcode's four bits.
         opcode: u8,
@@ -32,21 +33,21 @@ pub enum ProtocolError {
     /// A control frame without FIN (RFC 6455 section 5.5).
     #[error("the peer fragmented a {opcode} frame")]
     FragmentedControl {
-        /// Which control frame.
+        /// The kind of control frame.
         opcode: Opcode,
     },
 
-    /// A control frame claiming more than 125 bytes of payload (RFC 6455 section 5.5).
+    /// A control frame that claims more than 125 bytes of payload (RFC 6455 section 5.5).
     #[error("the peer sent a {opcode} frame of more than {CONTROL_PAYLOAD_BYTES_MAX} bytes")]
     ControlTooLong {
-        /// Which control frame.
+        /// The kind of control frame.
         opcode: Opcode,
     },
 
-    /// A length in more bytes than it needs (RFC 6455 section 5.2).
+    /// A payload length encoded in more bytes than it needs (RFC 6455 section 5.2).
     #[error("the peer encoded the payload length {payload_len} in more bytes than needed")]
     NonMinimalLength {
-        /// The length that was encoded, in bytes.
+        /// The encoded length, in bytes.
         payload_len: u64,
     },
 
@@ -63,21 +64,21 @@ pub enum ProtocolError {
     MaskedFrame,
 
     /// A continuation frame while no message is open (RFC 6455 section 5.4).
-    #[error("the peer continued a message that was not begun")]
+    #[error("the peer continued a message that it had not begun")]
     UnexpectedContinuation,
 
     /// A text or binary frame inside a fragmented message (RFC 6455 section 5.4).
-    #[error("the peer began a message inside a fragmented one")]
+    #[error("the peer began a message inside a fragmented message")]
     ExpectedContinuation,
 
-    /// A close frame whose payload is one byte: too short for a code (RFC 6455 section 5.5.1).
-    #[error("the peer sent a close frame with half a close code")]
+    /// A close frame with a payload of one byte, too short for a code (RFC 6455 section 5.5.1).
+    #[error("the peer sent a close frame with a truncated close code")]
     TruncatedCloseCode,
 
-    /// A close code that must not be on the wire (RFC 6455 section 7.4).
-    #[error("the peer sent the invalid close code {code}")]
+    /// A close code that must not be sent (RFC 6455 section 7.4).
+    #[error("the peer sent invalid close code {code}")]
     InvalidCloseCode {
-        /// The code as sent.
+        /// The received code.
         code: u16,
     },
 
@@ -89,15 +90,15 @@ pub enum ProtocolError {
     #[error("the peer sent a text message that is not UTF-8")]
     InvalidUtf8,
 
-    /// A compressed message that is not in the deflate format (RFC 7692 section 7.2.2).
+    /// A compressed message that is not in the deflate format (RFC 7692 section 7.2.2). (Feature `compression`.)
     #[error("the peer sent a compressed message that cannot be inflated")]
     InvalidDeflate,
 
-    /// A message above the receiver's limit (RFC 6455 sections 7.4.1 and 10.4).
+    /// A message above our limit (RFC 6455 sections 7.4.1 and 10.4).
     #[error("the peer sent a message of at least {message_bytes} bytes, above the limit of {message_bytes_max}")]
     MessageTooBig {
-        /// Bytes of the message's frames so far, counting what the last header claims; of a compressed message, bytes of
-        /// payload so far.
+        /// Bytes of the message's frames so far, counting all that the last header claims. For a compressed message,
+        /// bytes of inflated payload so far.
         message_bytes: u64,
         /// The limit in force.
         message_bytes_max: u64,
@@ -105,9 +106,8 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code of the close frame that answers this error: 1007 for text that is not UTF-8 and what cannot be
-    /// inflated, 1009 for a message too
-    /// big, 1002 for the rest (RFC 6455 section 7.4.1).
+    /// Returns the code of the close frame that answers this error: 1007 for invalid UTF-8 and for payload that cannot
+    /// be inflated, 1009 for a message that is too big, 1002 for everything else (RFC 6455 section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -129,70 +129,69 @@ impl ProtocolError {
     }
 }
 
-/// The application asked for something the protocol forbids. Nothing was sent.
+/// The application asked for something that the protocol forbids. Nothing was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UsageError {
     /// More than 125 bytes for a control frame (RFC 6455 section 5.5).
-    #[error("a control frame carries at most {CONTROL_PAYLOAD_BYTES_MAX} bytes, not {payload_bytes}")]
+    #[error("control frame payload of {payload_bytes} bytes is too long: at most {CONTROL_PAYLOAD_BYTES_MAX}")]
     ControlTooLong {
-        /// Bytes asked for.
+        /// Bytes that were asked for.
         payload_bytes: usize,
     },
 
     /// A data opcode where a control opcode is needed (RFC 6455 section 5.5).
-    #[error("a {opcode} frame is not a control frame")]
+    #[error("a {opcode} frame is not a control frame: use an opcode from 0x8 to 0xf")]
     NotControl {
-        /// The opcode asked for.
+        /// The opcode that was asked for.
         opcode: Opcode,
     },
 
-    /// An opcode that begins no message where one is needed: messages are text or binary (RFC 6455 section 5.6).
+    /// An opcode other than text or binary where a message is needed (RFC 6455 section 5.6).
     #[error("a {opcode} frame is not a message: use text or binary")]
     NotData {
-        /// The opcode asked for.
+        /// The opcode that was asked for.
         opcode: Opcode,
     },
 
     /// A text message that is not UTF-8 (RFC 6455 section 5.6).
-    #[error("a text message must be UTF-8: send other bytes as binary")]
+    #[error("text is not UTF-8: send other bytes as binary")]
     NotUtf8,
 
-    /// A close code that must not be on the wire: 1004-1006, 1015, or one outside the ranges of
-    /// RFC 6455 section 7.4.
-    #[error("the close code {code} must not be sent")]
+    /// A close code that must not be sent: 1004-1006, 1015, or a code outside the ranges of RFC 6455 section 7.4.
+    #[error("close code {code} must not be sent: use 1000-1003, 1007-1014 or 3000-4999")]
     CloseCodeNotSendable {
-        /// The code asked for.
+        /// The code that was asked for.
         code: CloseCode,
     },
 
-    /// Half a close code: the payload of a close frame is empty or begins with two bytes of code (RFC 6455 section 5.5.1).
-    #[error("the payload of a close frame begins with a code of two bytes")]
+    /// A close frame payload of one byte: it must be empty or begin with a code of two bytes (RFC 6455 section 5.5.1).
+    #[error("close frame payload of one byte is too short: must be empty or begin with a code of two bytes")]
     CloseCodeCut,
 
     /// A close reason of more than 123 bytes (RFC 6455 section 5.5.1).
-    #[error("a close reason has at most {CLOSE_REASON_BYTES_MAX} bytes, not {reason_bytes}")]
+    #[error("close reason of {reason_bytes} bytes is too long: at most {CLOSE_REASON_BYTES_MAX}")]
     CloseReasonTooLong {
-        /// Bytes asked for.
+        /// Bytes that were asked for.
         reason_bytes: usize,
     },
 
-    /// A level of compression that does not exist.
-    #[error("there is no compression level {level}: use -2 to 9")]
+    /// A compression level that does not exist. (Feature `compression`.)
+    #[error("unsupported compression level {level}: must be -2 to 9")]
     CompressionLevel {
-        /// The level asked for.
+        /// The level that was asked for.
         level: i32,
     },
 
-    /// A window that compressors do not have.
-    #[error("a window of {bits} bits cannot be had: use 9 to 15")]
+    /// A window size that compressors do not have. (Feature `compression`.)
+    #[error("unsupported window size of {bits} bits: must be 9 to 15")]
     WindowBits {
-        /// The bits asked for.
+        /// The size that was asked for, in bits.
         bits: u8,
     },
 
-    /// A close frame has been sent: nothing may follow it (RFC 6455 section 5.5.1).
-    #[error("the close frame has been sent: nothing may follow it")]
+    /// The close frame has been sent: nothing can follow it (RFC 6455 section 5.5.1).
+    #[error("the close frame has been sent: nothing can follow it")]
     CloseSent,
 }
 
@@ -211,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_what_the_peer_did() {
+    fn error_texts_say_what_the_peer_did() {
         let error = ProtocolError::ReservedBits { bits: ReservedBits::RSV1 | ReservedBits::RSV3 };
-        assert_eq!(error.to_string(), "the peer set reserved bits that are not negotiated: RSV1+RSV3");
+        assert_eq!(error.to_string(), "the peer set reserved bits that were not negotiated: RSV1+RSV3");
         let error = ProtocolError::FragmentedControl { opcode: Opcode::Ping };
         assert_eq!(error.to_string(), "the peer fragmented a ping frame");
     }

@@ -1,4 +1,4 @@
-//! The opening handshake: both roles meet, and every wrong or missing thing has its error.
+//! The opening handshake: both roles agree, and every wrong or missing part has its error.
 
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
@@ -37,7 +37,7 @@ fn parse(headers: &HeaderMap) -> Result<Offer<'_>, UpgradeRequestError> {
 }
 
 #[test]
-fn lists_are_read_in_any_case_over_any_lines() {
+fn lists_are_read_in_any_case_over_several_lines() {
     for (name, lines) in [
         (UPGRADE, &["WebSocket"][..]),
         (UPGRADE, &["h2c, websocket"]),
@@ -56,7 +56,7 @@ fn lists_are_read_in_any_case_over_any_lines() {
 }
 
 #[test]
-fn what_is_wrong_or_missing_has_its_error() {
+fn every_wrong_or_missing_part_has_its_error() {
     use UpgradeRequestError as E;
     let cases = [
         (HOST, None, E::MissingHost),
@@ -119,11 +119,11 @@ fn other_requests_are_recognised() {
     assert!(!is_websocket_request(&HeaderMap::new()));
     let mut without_upgrade = request();
     without_upgrade.remove(UPGRADE);
-    assert!(is_websocket_request(&without_upgrade), "it has a key: it is a broken one");
+    assert!(is_websocket_request(&without_upgrade), "a request with a key asks for a WebSocket, incorrectly");
 }
 
 #[test]
-fn the_server_prefers_among_what_the_client_offers() {
+fn the_server_prefers_among_the_offers_of_the_client() {
     let mut headers = request();
     headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("a, b"));
     headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("c"));
@@ -139,7 +139,7 @@ fn the_server_prefers_among_what_the_client_offers() {
 }
 
 #[test]
-fn client_and_server_meet() {
+fn client_and_server_agree() {
     let uri = "ws://example.com:8080/chat?x=1".parse().unwrap();
     let client = ClientHandshake::new(&uri, nonce())
         .unwrap()
@@ -203,7 +203,7 @@ fn a_client_offers_only_tokens_and_each_once() {
 }
 
 #[test]
-fn a_response_is_checked_in_everything() {
+fn every_part_of_a_response_is_checked() {
     use UpgradeResponseError as E;
     let uri = "ws://example.com/".parse().unwrap();
     let client = ClientHandshake::new(&uri, nonce()).unwrap().subprotocol("chat").unwrap();

@@ -55,8 +55,7 @@ pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages 
     let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1);
     frame.encode(Some(MaskingKey::new([0; 4])), &mut input);
 
-    let mut rules = ProtocolConfig::new(Role::Server);
-    rules.deflate = Some(params);
+    let rules = ProtocolConfig::new(Role::Server).deflate(params);
     ReceiveMessages::of(Protocol::new(rules), input, payload_bytes)
 }
 

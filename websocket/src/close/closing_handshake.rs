@@ -1,5 +1,5 @@
-//! The closing handshake, for both roles: what may still be sent, and when the TCP connection is closed and by whom
-//! (RFC 6455 sections 5.5.1, 7.1 and 1.4).
+//! The closing handshake, for both roles: what can still be sent, and when and by which side the TCP connection is
+//! closed (RFC 6455 sections 5.5.1, 7.1 and 1.4).
 //!
 //! ```text
 //!                 we send close                    the peer's close comes
@@ -15,14 +15,15 @@
 //!      Open, CloseReceived ── end of stream ──▶ Lost: close
 //! ```
 //!
-//! Held by the connection's owner beside a [`Protocol`](crate::protocol::Protocol). It does no I/O and has no clock:
-//! the owner tells it what happened and asks what to do. Every transition is in this file. Unread input is drained
-//! before a socket is closed, else the kernel answers it with RST and the peer loses our close frame.
+//! Held by the owner of a connection next to a [`Protocol`](crate::protocol::Protocol). It does no I/O and has no
+//! clock: the owner reports what happened and asks what to do. Every transition is in this file. Unread input is
+//! drained before a socket is closed, because the kernel would answer it with RST and the peer would lose our close
+//! frame.
 
-use crate::frame::Role;
 use crate::protocol_error::UsageError;
+use crate::role::Role;
 
-/// Where the closing handshake stands.
+/// The progress of the closing handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
     role: Role,
@@ -34,57 +35,57 @@ pub struct Closing {
 pub enum ClosingState {
     /// Neither side has sent a close frame.
     Open,
-    /// We have; the peer's is awaited, and messages that come before it are still received.
+    /// We have sent one. The peer's is awaited, and messages before it are still received.
     CloseSent,
-    /// The peer has; ours is due. A message that was begun may be finished first.
+    /// The peer has sent one. Ours is due; a message that was begun can be finished first.
     CloseReceived,
-    /// Both have: the WebSocket connection is closed cleanly.
+    /// Both have sent one: the WebSocket connection is closed cleanly.
     Done,
     /// The peer broke a rule.
     Failed {
-        /// Has a close frame of ours been sent, before or because of the failure?
+        /// Whether our close frame has been sent, before or because of the failure.
         close_sent: bool,
     },
-    /// The stream ended, or patience did, before both close frames were exchanged: the application sees 1006.
+    /// The stream ended, or the time for an answer, before both close frames were exchanged: the application sees 1006.
     Lost,
 }
 
 /// What to do with the TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Keep it; messages may flow.
+    /// Keep it open.
     Keep,
     /// Send a close frame: the echo of the peer's, or one of the error's
     /// [`close_code`](crate::ProtocolError::close_code).
     SendClose,
     /// Keep reading until the peer's close frame, for a bounded time.
     AwaitClose,
-    /// Keep reading until the peer's end of stream, for a bounded time: the server closes first, so that the
-    /// client's port is not the one left in TIME_WAIT.
+    /// Keep reading until the peer's end of stream, for a bounded time: the server closes first, so that the client's
+    /// port is not left in TIME_WAIT.
     AwaitEnd,
     /// Flush, send FIN, drain what the peer still sends for a bounded time, close.
     Shutdown,
-    /// Close at once: nobody is left to talk to.
+    /// Close at once: the peer is gone.
     Close,
 }
 
 impl Closing {
-    /// An open connection.
+    /// Returns the state of an open connection.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         Self { role, state: ClosingState::Open }
     }
 
-    /// The state.
+    /// Returns the state.
     #[must_use]
     pub const fn state(self) -> ClosingState {
         self.state
     }
 
-    /// May frames other than close still be sent?
+    /// Checks that frames other than close can still be sent.
     ///
     /// # Errors
-    /// [`UsageError::CloseSent`] once our close frame went out or the connection failed or was lost.
+    /// [`UsageError::CloseSent`] once our close frame was sent, or the connection failed or was lost.
     pub const fn check_may_send(self) -> Result<(), UsageError> {
         match self.state {
             ClosingState::Open | ClosingState::CloseReceived => Ok(()),
@@ -94,10 +95,10 @@ impl Closing {
         }
     }
 
-    /// We are about to send a close frame: it must be the last frame we send.
+    /// Notes that we are about to send a close frame, our last frame.
     ///
     /// # Errors
-    /// [`UsageError::CloseSent`] if one was sent or there is nobody left to send it to; send none then.
+    /// [`UsageError::CloseSent`] if one was already sent or the peer is gone: then send none.
     pub const fn send_close(&mut self) -> Result<(), UsageError> {
         self.state = match self.state {
             ClosingState::Open => ClosingState::CloseSent,
@@ -111,7 +112,7 @@ impl Closing {
         Ok(())
     }
 
-    /// The peer's close frame came.
+    /// Notes that the peer's close frame has arrived.
     pub const fn receive_close(&mut self) {
         self.state = match self.state {
             ClosingState::Open => ClosingState::CloseReceived,
@@ -120,7 +121,7 @@ impl Closing {
         };
     }
 
-    /// The peer broke a rule.
+    /// Notes that the peer broke a rule.
     pub const fn fail(&mut self) {
         self.state = match self.state {
             ClosingState::Open | ClosingState::CloseReceived => ClosingState::Failed { close_sent: false },
@@ -129,7 +130,7 @@ impl Closing {
         };
     }
 
-    /// The peer's stream ended, or the time we give it to answer did.
+    /// Notes that the peer's stream ended, or that it did not answer in time.
     pub const fn lose(&mut self) {
         self.state = match self.state {
             ClosingState::Open | ClosingState::CloseSent | ClosingState::CloseReceived => ClosingState::Lost,
@@ -137,13 +138,13 @@ impl Closing {
         };
     }
 
-    /// Were close frames exchanged in both directions (RFC 6455 section 7.1.4)?
+    /// Returns whether close frames were exchanged in both directions (RFC 6455 section 7.1.4).
     #[must_use]
     pub const fn is_clean(self) -> bool {
         matches!(self.state, ClosingState::Done)
     }
 
-    /// What to do with the TCP connection now.
+    /// Returns what to do with the TCP connection now.
     #[must_use]
     pub const fn transport(self) -> Transport {
         match (self.state, self.role) {

@@ -1,17 +1,17 @@
-//! Telling the helpers of a connection that it has ended.
+//! Notifies tasks that hold a [`Closed`] when the connection ends.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::conn::context::lock;
+use crate::sync::lock;
 
-/// Completes when its connection has ended: for tasks and threads that help one connection. Cloneable, usable from any
-/// thread; every clone completes.
+/// A future that completes when its connection has ended, for tasks and threads that serve one connection. Cloneable,
+/// usable from any thread; every clone completes.
 ///
-/// The end is the peer's close frame as a read finds it, the failure of the connection as the engine sees it, whatever the
-/// handler is doing, and at the latest the moment the connection is dropped.
+/// The end is the peer's close frame when a read finds it, or the failure of the connection when the engine sees it,
+/// whatever the handler is doing, and at the latest the drop of the connection.
 ///
 /// ```no_run
 /// use tidegate_engine::block_on;
@@ -30,7 +30,7 @@ use crate::conn::context::lock;
 #[derive(Debug)]
 pub struct Closed {
     signal: Arc<Signal>,
-    /// Its place among those who wait.
+    /// The key of its waker.
     number: u64,
 }
 
@@ -42,14 +42,14 @@ struct Signal {
 #[derive(Debug, Default)]
 struct State {
     ended: bool,
-    /// The engine wakes the signal when the connection fails.
+    /// Whether the engine wakes the signal when the connection fails.
     watching: bool,
     numbers: u64,
     waiting: Vec<(u64, Waker)>,
 }
 
 impl Closed {
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         lock(&self.signal.state).ended
     }
@@ -87,19 +87,19 @@ impl Future for Closed {
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        // A connection may have very many helpers, one after the other.
+        // A connection can have very many helpers, one after another.
         lock(&self.signal.state).waiting.retain(|(number, _)| *number != self.number);
     }
 }
 
-/// The connection's side: tells all at the latest when it is dropped.
+/// The connection's side. Dropping it completes every [`Closed`].
 #[derive(Debug, Default)]
 pub(crate) struct ClosedSource {
     signal: Arc<Signal>,
 }
 
 impl ClosedSource {
-    /// A way to wait for the end of this connection.
+    /// Returns a future for the end of this connection.
     pub(crate) fn closed(&self, connection: &tidegate_engine::ByteSender) -> Closed {
         let watching = std::mem::replace(&mut lock(&self.signal.state).watching, true);
         if !watching {
@@ -124,7 +124,7 @@ impl Signal {
     }
 }
 
-/// The engine says that the connection has failed.
+/// Called by the engine when the connection fails.
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.end();

@@ -1,98 +1,55 @@
-//! What a connection has that most have not: extensions, the request kept, whoever waits for its end or is told of it.
+//! The settings of a connection, and the agreements of its opening handshake.
 //!
-//! A connection without any of it shares its configuration with all others of its upgrade. One with some has a copy of
-//! its own, and there they are: so an idle connection pays nothing, not even a pointer. The context live as long as the
-//! session and the task that runs the handler; the last of the two to go ends them.
+//! All connections of an upgrade that agreed on the same subprotocol share one context, so an idle connection pays
+//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes a setting or
+//! a control handler of its own gets a copy.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use tidegate_engine::Address;
-use tidegate_http::RequestHead;
-
-use crate::close::{CloseCode, CloseFrame};
 use crate::config::WebSocketConfig;
-use crate::conn::closed::ClosedSource;
-use crate::conn::extensions::Extensions;
-use crate::serve::hooks::{Disconnected, Hooks};
+use crate::conn::attachments::Attachments;
+use crate::conn::compression::Compression;
+use crate::conn::control_handlers::ControlHandlers;
 
-/// The context of one connection.
-#[derive(Default)]
+/// The context of one or many connections.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ConnContext {
-    pub(crate) request: Option<RequestHead>,
-    pub(crate) extensions: Extensions,
-    pub(crate) closed: ClosedSource,
-    ending: Mutex<Ending>,
-}
-
-/// What is known of the end.
-#[derive(Default)]
-struct Ending {
-    /// The code of the peer's close frame, once it has come.
-    code: Option<CloseCode>,
-    panicked: bool,
-    /// Who is told: once the connection has connected.
-    connected: Option<(Address, Arc<Hooks>)>,
+    pub(crate) config: WebSocketConfig,
+    pub(crate) control: ControlHandlers,
+    /// The subprotocol that was agreed on.
+    pub(crate) subprotocol: Option<Arc<str>>,
+    /// The compressor of one connection; then this copy is that connection's alone.
+    pub(crate) compression: Option<Arc<Compression>>,
+    /// The attachments of one connection; then this copy is that connection's alone.
+    pub(crate) attachments: Option<Arc<Attachments>>,
 }
 
 impl ConnContext {
-    /// From now on there is somebody who is connected, and whose end is told.
-    pub(crate) fn connect(&self, peer: Address, hooks: Arc<Hooks>) {
-        lock(&self.ending).connected = Some((peer, hooks));
+    /// A context without agreements.
+    pub(crate) fn new(config: WebSocketConfig) -> Self {
+        Self { config, ..Self::default() }
     }
 
-    pub(crate) fn note_close(&self, frame: Option<&CloseFrame>) {
-        lock(&self.ending).code = Some(frame.map_or(CloseCode::NO_STATUS, CloseFrame::code));
-        self.closed.end();
+    /// A copy for connections that agreed on this subprotocol.
+    pub(crate) fn with_subprotocol(&self, name: &str) -> Arc<Self> {
+        Arc::new(Self { subprotocol: Some(name.into()), ..self.clone() })
     }
 
-    pub(crate) fn note_panic(&self) {
-        lock(&self.ending).panicked = true;
+    /// A copy for one connection that compresses.
+    pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
+        Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
     }
-}
 
-impl Drop for ConnContext {
-    fn drop(&mut self) {
-        self.closed.end();
-        let Ending { code, panicked, connected } = std::mem::take(&mut *lock(&self.ending));
-        let Some((peer, hooks)) = connected else { return };
-        let Some(disconnect) = &hooks.disconnect else { return };
-        // The code as the application sees it (RFC 6455 sections 7.1.5 and 7.4.1).
-        let code = code.unwrap_or(CloseCode::ABNORMAL);
-        let disconnected = Disconnected::new(peer, code, panicked, self);
-        // A panic must not leave here: during another one it would end the process.
-        if catch_unwind(AssertUnwindSafe(|| disconnect(&disconnected))).is_err() {
-            log::error!("an on_disconnect hook panicked");
+    /// A copy for the connection with these attachments.
+    pub(crate) fn with_attachments(&self, attachments: Arc<Attachments>) -> Arc<Self> {
+        Arc::new(Self { attachments: Some(attachments), ..self.clone() })
+    }
+
+    /// The attachments of the connection with this context; makes them if it has none.
+    pub(crate) fn attachments_of(context: &mut Arc<Self>) -> &Attachments {
+        if context.attachments.is_none() {
+            *context = context.with_attachments(Arc::default());
         }
+        context.attachments.as_ref().expect("made above")
     }
-}
-
-impl fmt::Debug for ConnContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("request", &self.request)
-            .field("extensions", &self.extensions)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A configuration for one connection alone, with its context.
-pub(crate) fn with_context(config: &WebSocketConfig, context: Arc<ConnContext>) -> Arc<WebSocketConfig> {
-    let mut own = config.clone();
-    own.context = Some(context);
-    Arc::new(own)
-}
-
-/// The context of the connection that has this configuration; it gets some if it has none.
-pub(crate) fn context_of(config: &mut Arc<WebSocketConfig>) -> &ConnContext {
-    if config.context.is_none() {
-        *config = with_context(config, Arc::default());
-    }
-    config.context.as_ref().expect("they were made above")
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change under these locks is one step: a panic leaves no half of one.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -1,14 +1,16 @@
-//! Values an application keeps with a connection, found by their type.
+//! An application's values for one connection, found by their type.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
 
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
-/// What an application keeps with one connection: at most one value of each type. A clone is another handle of the same
-/// values, usable from any thread and even after the connection has ended.
+/// An application's values for one connection, at most one of each type. A clone is another handle to the same values.
+/// They can be used from any thread, even after the connection has ended.
 ///
 /// ```
 /// use tidegate_websocket::{Error, WebSocket};
@@ -33,36 +35,31 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Keeps a value; the one of its type that was kept before, if any.
+    /// Inserts a value and returns the former value of its type, if any.
     pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
         self.insert_shared(Arc::new(value))
     }
 
-    /// The same for a value that is shared already.
+    /// Inserts a value that is already shared, and returns the former value of its type, if any.
     pub fn insert_shared<T: Any + Send + Sync>(&self, value: Arc<T>) -> Option<Arc<T>> {
-        self.lock().insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
+        lock(&self.values).insert(TypeId::of::<T>(), value).and_then(|before| before.downcast().ok())
     }
 
-    /// The value of this type.
+    /// Returns the value of this type.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = self.lock().get(&TypeId::of::<T>()).map(Arc::clone);
+        let value = lock(&self.values).get(&TypeId::of::<T>()).map(Arc::clone);
         value.and_then(|value| value.downcast().ok())
     }
 
-    /// Takes the value of this type out.
+    /// Removes the value of this type and returns it.
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.lock().remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Values> {
-        // Every change is one step: a panic leaves no half of one.
-        self.values.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.values).remove(&TypeId::of::<T>()).and_then(|value| value.downcast().ok())
     }
 }
 
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extensions").field("values", &self.lock().len()).finish()
+        f.debug_struct("Extensions").field("values", &lock(&self.values).len()).finish()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Frames into a connection's outbound queue: what [`ByteSender`](crate::ByteSender) and the session share, borrowed from either.
+//! Frames into a connection's outbound queue.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -7,19 +7,20 @@ use tidegate_engine::{ByteSender, COPY_BYTES_MAX, SendError};
 
 use crate::close::CloseFrame;
 use crate::error::Error;
-use crate::frame::{Frame, ReservedBits, encode_close};
+use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
+use crate::opcode::ReservedBits;
 
-/// Bytes of the longest control frame that a server sends, and more.
+/// An upper bound of the bytes of a server's control frame.
 const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
 
-/// A way into the queue of one connection.
+/// The outbound queue of one connection, as frames: borrowed from its session or one of its senders.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameQueue<'a>(pub(crate) &'a ByteSender);
 
 impl FrameQueue<'_> {
-    /// Ready when a message of this payload may be queued.
+    /// Ready when a message with this payload can be queued.
     pub(crate) fn poll_ready(self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), SendError>> {
         self.0.poll_ready(cx, payload_len + FRAME_HEADER_BYTES_MAX)
     }
@@ -28,7 +29,7 @@ impl FrameQueue<'_> {
         self.0.check_ready(payload_len + FRAME_HEADER_BYTES_MAX)
     }
 
-    /// Queues what `try_queue` queues, as soon as a message of this payload may be.
+    /// Calls `try_queue` as soon as a message with this payload can be queued.
     #[inline]
     pub(crate) fn poll_queue(
         self,
@@ -44,38 +45,38 @@ impl FrameQueue<'_> {
         }
     }
 
-    /// Queues a message if there is space: small ones by copy, in one step; the payload of others by reference.
+    /// Queues a message if there is space: a small one by copy, in one step; the payload of a large one by reference.
     pub(crate) fn try_queue(self, message: &Message) -> Result<(), SendError> {
-        let frame = Frame::message(message);
-        if message.len() <= COPY_BYTES_MAX {
-            return self.try_queue_frame(&frame, message.len());
-        }
-        self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
+        self.try_queue_message(&Frame::message(message), message)
     }
 
-    /// The same with reserved bits.
+    /// Queues a message with reserved bits if there is space.
     pub(crate) fn try_queue_with_bits(self, message: &Message, bits: ReservedBits) -> Result<(), SendError> {
-        let frame = Frame::message(message).reserved_bits(bits);
+        self.try_queue_message(&Frame::message(message).reserved_bits(bits), message)
+    }
+
+    #[inline]
+    fn try_queue_message(self, frame: &Frame<'_>, message: &Message) -> Result<(), SendError> {
         if message.len() <= COPY_BYTES_MAX {
-            return self.try_queue_frame(&frame, message.len());
+            return self.try_queue_frame(frame, message.len());
         }
         self.0.try_append_with(&frame.header(None), message.clone().into_bytes())
     }
 
-    /// The same for a lent message.
+    /// Queues a borrowed message if there is space.
     #[inline]
     pub(crate) fn try_queue_ref(self, message: &MessageRef<'_>) -> Result<(), SendError> {
         match message.in_buffer() {
             Some((kind, payload)) if payload.len() <= COPY_BYTES_MAX => {
                 self.try_queue_frame(&Frame::of_kind(kind, payload), payload.len())
             }
-            _ => self.try_queue_kept(message),
+            _ => self.try_queue_owned(message),
         }
     }
 
-    /// The same for one that is long, or lies in memory of its own.
+    /// Queues a borrowed message that is long, or does not lie in a receive buffer.
     #[inline(never)]
-    fn try_queue_kept(self, message: &MessageRef<'_>) -> Result<(), SendError> {
+    fn try_queue_owned(self, message: &MessageRef<'_>) -> Result<(), SendError> {
         let payload = message.as_bytes();
         if payload.len() <= COPY_BYTES_MAX {
             return self.try_queue_frame(&Frame::of_kind(message.kind(), payload), payload.len());
@@ -97,7 +98,7 @@ impl FrameQueue<'_> {
         }
     }
 
-    /// Queues a control frame if there is space. It may stand between the frames of a message that is being streamed.
+    /// Queues a control frame if there is space. It can come between the frames of a message that is sent in pieces.
     pub(crate) fn try_queue_control(self, frame: &Frame<'_>) -> Result<(), SendError> {
         match self.try_queue_frame(frame, CONTROL_PAYLOAD_BYTES_MAX) {
             Err(SendError::Full) => self.0.try_append_interleaved(CONTROL_BYTES_MAX, |out| frame.encode(None, out)),
@@ -115,12 +116,12 @@ impl FrameQueue<'_> {
         }
     }
 
-    /// Ready when a control frame may be queued.
+    /// Ready when a control frame can be queued.
     pub(crate) fn poll_ready_control(self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         self.0.poll_ready_interleaved(cx, CONTROL_BYTES_MAX)
     }
 
-    /// Queues the last frame of this side, whatever the mark.
+    /// Queues the last frame of this side, even above the high mark.
     pub(crate) fn queue_close(self, frame: Option<&CloseFrame>) -> Result<(), SendError> {
         self.0.append_last(|out| encode_close(frame, None, out))
     }

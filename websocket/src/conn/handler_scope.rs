@@ -1,51 +1,51 @@
-//! What becomes of a WebSocket when its handler is done with it.
+//! Returns the session of a dropped WebSocket to the task of its handler.
 //!
-//! A handler owns its [`WebSocket`](crate::WebSocket) and drops it, mostly when it returns. The close frame then depends
-//! on the handler's result, and somebody must wait for the peer's: the future around the handler. So while that future
-//! polls the handler it *attends*: sessions that are dropped meanwhile are kept for it. Elsewhere a dropped session is
-//! closed at once. (A place of return in each session would cost every idle connection a heap block.)
+//! A handler owns its [`WebSocket`](crate::WebSocket) and drops it, usually when it returns. The close frame then
+//! depends on the handler's result, and the task around the handler waits for the peer's. So the task polls the handler
+//! inside a *handler scope*: sessions dropped within the scope are returned to the task. A session dropped elsewhere is
+//! closed at once. (A way back in each session would cost every idle connection a heap block.)
 
 use std::cell::{Cell, RefCell};
 
-use crate::close::CloseCode;
+use crate::close_code::CloseCode;
 use crate::conn::session::Session;
 
 type Sessions = Vec<Box<Session>>;
 
 thread_local! {
-    /// Whether a handler is being polled on this thread.
-    static ATTENDED: Cell<bool> = const { Cell::new(false) };
-    /// The sessions dropped meanwhile.
+    /// Whether this thread is inside a handler scope.
+    static IN_SCOPE: Cell<bool> = const { Cell::new(false) };
+    /// The sessions dropped within the scope.
     static DROPPED: RefCell<Sessions> = const { RefCell::new(Vec::new()) };
 }
 
-/// Polls a handler and returns the sessions it dropped meanwhile.
+/// Polls a handler and returns the sessions that were dropped meanwhile.
 #[inline]
 pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
-    let mut attendance = HandlerScope::begin();
+    let mut scope = HandlerScope::begin();
     let result = poll();
-    let sessions = attendance.end();
-    attendance.restore();
-    std::mem::forget(attendance);
+    let sessions = scope.end();
+    scope.restore();
+    std::mem::forget(scope);
     (result, sessions)
 }
 
-/// Ends the attendance, however the poll ends.
+/// Ends the scope, however the poll ends.
 struct HandlerScope {
-    /// Another handler is being polled around this one; its sessions are kept apart.
+    /// The sessions of the scope around this one.
     outer: Option<Sessions>,
 }
 
 impl HandlerScope {
     #[inline]
     fn begin() -> Self {
-        let outer = ATTENDED.replace(true).then(|| DROPPED.take());
+        let outer = IN_SCOPE.replace(true).then(|| DROPPED.take());
         Self { outer }
     }
 
     #[inline]
     fn end(&self) -> Sessions {
-        ATTENDED.set(self.outer.is_some());
+        IN_SCOPE.set(self.outer.is_some());
         DROPPED.with_borrow_mut(|dropped| if dropped.is_empty() { Vec::new() } else { std::mem::take(dropped) })
     }
 }
@@ -68,11 +68,11 @@ impl Drop for HandlerScope {
     }
 }
 
-/// A WebSocket was dropped.
+/// Hands the session of a dropped WebSocket to the scope around it, or closes it.
 pub(crate) fn return_session(session: Box<Session>) {
     let mut session = Some(session);
-    // (An error means that the thread is ending: nobody attends.)
-    if !std::thread::panicking() && ATTENDED.try_with(Cell::get) == Ok(true) {
+    // (An error means that the thread is ending: there is no scope.)
+    if !std::thread::panicking() && IN_SCOPE.try_with(Cell::get) == Ok(true) {
         let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().extend(session.take()));
     }
     if let Some(session) = session {

@@ -5,27 +5,22 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::conn::context::lock;
 use crate::deflate::DeflatedVariant;
-use crate::frame::{Frame, Opcode};
+use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
+use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
+use crate::sync::lock;
 use crate::utf8::Text;
 
-/// The frame of each variant that was asked for; `None` where the message is no smaller in it.
-type Variants = Vec<(DeflatedVariant, Option<Bytes>)>;
+/// The frame of each variant that was asked for; `None` where compression does not make the message smaller.
+type DeflatedFrames = Vec<(DeflatedVariant, Option<Bytes>)>;
 
-/// Shorter messages are not compressed here: there is little to save, and they need no place for other variants of them.
-const DEFLATED_BYTES_MIN: usize = 128;
-
-/// Larger ones neither: compressing them would keep their publisher's thread for long.
-const DEFLATED_BYTES_MAX: usize = 256 << 10;
-
-/// A message whose frame is encoded already, as a server sends it: sending it to many connections encodes it once and
-/// copies no large payload. Cloning it counts a reference.
+/// A message encoded as a server's frame, to be sent to many connections: it is encoded once, and a large payload is
+/// not copied. A clone shares the frame.
 ///
-/// For connections that compress without context takeover a message of 128 bytes to 256 KiB is also compressed, once for
-/// all of them that have the same level and window; those with takeover get it as it is.
+/// For connections that compress without context takeover, a message of 128 bytes to 256 KiB is also compressed, once
+/// for all connections of the same level and window. Connections with context takeover get it uncompressed.
 ///
 /// ```
 /// use tidegate_websocket::{MessageKind, PreparedMessage};
@@ -38,28 +33,28 @@ pub struct PreparedMessage {
     kind: MessageKind,
     header_len: u8,
     /// Header and payload.
-    plain: Bytes,
-    /// What it is in other variants, once they were asked for; `None` if there will be none.
-    variants: Option<Arc<Mutex<Variants>>>,
+    frame: Bytes,
+    /// The compressed frames, made when they are first asked for; `None` if there will be none.
+    variants: Option<Arc<Mutex<DeflatedFrames>>>,
 }
 
 impl PreparedMessage {
-    /// Encodes a message: one copy of its payload.
+    /// Encodes a message, with one copy of its payload.
     pub fn new(message: impl Into<Message>) -> Self {
         let message = message.into();
         let frame = Frame::message(&message);
         let mut bytes = Vec::new();
         frame.encode(None, &mut bytes);
         let header_len = (bytes.len() - message.len()) as u8;
-        let variants = (DEFLATED_BYTES_MIN..=DEFLATED_BYTES_MAX).contains(&message.len()).then(Arc::default);
-        Self { kind: message.kind(), header_len, plain: bytes.into(), variants }
+        let variants = DeflatedVariant::is_worthwhile(message.len()).then(Arc::default);
+        Self { kind: message.kind(), header_len, frame: bytes.into(), variants }
     }
 
-    /// The same from an opcode and a payload.
+    /// Encodes a message of an opcode and a payload.
     ///
     /// # Errors
-    /// [`UsageError::NotData`] for a control frame's opcode, a continuation's or a reserved one: only text and binary
-    /// are messages. [`UsageError::NotUtf8`] for text that is not UTF-8 (RFC 6455 section 5.6).
+    /// [`UsageError::NotData`] for any opcode but text and binary, [`UsageError::NotUtf8`] for text that is not UTF-8
+    /// (RFC 6455 section 5.6).
     pub fn from_opcode(opcode: Opcode, payload: impl Into<Bytes>) -> Result<Self, UsageError> {
         match opcode {
             Opcode::Text => Ok(Self::new(Text::from_utf8(payload).map_err(|_| UsageError::NotUtf8)?)),
@@ -68,34 +63,34 @@ impl PreparedMessage {
         }
     }
 
-    /// Text or binary.
+    /// Returns text or binary.
     pub const fn kind(&self) -> MessageKind {
         self.kind
     }
 
-    /// The payload, shared.
+    /// Returns the payload, shared.
     pub fn payload(&self) -> Bytes {
-        self.plain.slice(usize::from(self.header_len)..)
+        self.frame.slice(usize::from(self.header_len)..)
     }
 
-    /// Bytes of the payload.
+    /// Returns the bytes of payload.
     pub fn payload_len(&self) -> usize {
-        self.plain.len() - usize::from(self.header_len)
+        self.frame.len() - usize::from(self.header_len)
     }
 
-    /// The frame for a connection without extensions.
-    pub(crate) fn plain(&self) -> &Bytes {
-        &self.plain
+    /// Returns the uncompressed frame.
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
     }
 
-    /// The frame for connections that compress in this way; `None` if they get it as it is.
+    /// Returns the frame compressed in this way; `None` if it is to be sent uncompressed.
     pub(crate) fn deflated(&self, variant: DeflatedVariant) -> Option<Bytes> {
-        // Under the lock, so that it is compressed once.
+        // Under the lock, so the message is compressed only once.
         let mut variants = lock(self.variants.as_ref()?);
         if let Some((_, frame)) = variants.iter().find(|(known, _)| *known == variant) {
             return frame.clone();
         }
-        let frame = variant.deflate(&self.plain[usize::from(self.header_len)..]).map(|deflated| {
+        let frame = variant.deflate(&self.frame[usize::from(self.header_len)..]).map(|deflated| {
             let mut bytes = Vec::new();
             Frame::deflated(self.kind, &deflated).encode(None, &mut bytes);
             Bytes::from(bytes)
@@ -105,10 +100,10 @@ impl PreparedMessage {
     }
 }
 
-/// Of the same kind and with the same payload.
+/// Equal if the kind and the payload are.
 impl PartialEq for PreparedMessage {
     fn eq(&self, other: &Self) -> bool {
-        self.plain == other.plain
+        self.frame == other.frame
     }
 }
 
@@ -139,9 +134,9 @@ mod tests {
 
     #[test]
     fn the_frame_is_a_servers() {
-        assert_eq!(PreparedMessage::new("Hello").plain(), &b"\x81\x05Hello"[..]);
+        assert_eq!(PreparedMessage::new("Hello").frame(), &b"\x81\x05Hello"[..]);
         let long = PreparedMessage::new(vec![7; 300]);
-        assert_eq!(long.plain()[..4], [0x82, 126, 1, 44]);
+        assert_eq!(long.frame()[..4], [0x82, 126, 1, 44]);
         assert_eq!(long.payload(), vec![7; 300]);
         assert_eq!(PreparedMessage::new("").payload_len(), 0);
     }

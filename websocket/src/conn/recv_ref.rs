@@ -1,6 +1,8 @@
-//! Lending received messages: left in the buffer they were received in where they lie whole in one chunk, else kept until
-//! the next read.
+//! Reading borrowed messages: left in the buffer they were received in where they lie whole in one chunk, else owned by
+//! the session until the next read.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -8,85 +10,128 @@ use tidegate_engine::COPY_BYTES_MAX;
 
 use crate::conn::session::Session;
 use crate::error::Error;
-use crate::frame::{FrameHeader, ReservedBits};
-use crate::message::{Kept, Message};
+use crate::frame::FrameHeader;
+use crate::message::{MessageKind, MessageRef, OwnedMessage};
+use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
+use crate::protocol_error::ProtocolError;
+use crate::utf8::check_utf8;
 
-/// A message to lend.
-pub(crate) enum Borrowed {
+/// The future of [`WebSocket::recv_ref`](crate::WebSocket::recv_ref).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvRef<'a> {
+    /// Taken by the read that completes: the message borrows from it.
+    pub(crate) session: Option<&'a mut Session>,
+}
+
+/// Where a borrowed message lies.
+enum Borrowed {
     /// In the buffer.
     InPlace(ShortFrame),
-    /// In memory of its own: [`Session::lent`].
-    Assembled,
-    /// There are no more.
-    Nothing,
+    /// In separate memory: [`Session::borrowed`].
+    Owned,
+    /// There are no more messages.
+    End,
+}
+
+impl<'a> Future for RecvRef<'a> {
+    type Output = Result<Option<MessageRef<'a>>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
+        // Either way comes back in registers: one that returned through memory would be waited for when it is used.
+        let frame = match ready!(session.poll_short_frame(cx)) {
+            Some(frame) => Some(frame),
+            None => match ready!(session.poll_borrowed_event(cx))? {
+                Borrowed::InPlace(frame) => Some(frame),
+                Borrowed::Owned => None,
+                Borrowed::End => return Poll::Ready(Ok(None)),
+            },
+        };
+        let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
+        let frame = match frame {
+            Some(frame) => match session.share(frame) {
+                None => Some(frame),
+                Some(shared) => shared.map(|()| None)?,
+            },
+            None => None,
+        };
+        let Some(frame) = frame else { return Poll::Ready(Ok(session.borrowed().map(MessageRef::owned))) };
+        Poll::Ready(match frame.kind() {
+            MessageKind::Binary => Ok(Some(MessageRef::binary(session.payload(frame)))),
+            MessageKind::Text => borrow_text(session, frame),
+        })
+    }
+}
+
+/// Borrows the text if it is UTF-8. Checked before it is borrowed, because a borrowed session cannot be told to fail.
+#[inline]
+fn borrow_text(session: &mut Session, frame: ShortFrame) -> Result<Option<MessageRef<'_>>, Error> {
+    if check_utf8(session.payload(frame)).is_err() {
+        return Err(session.refuse_text());
+    }
+    match simdutf8::basic::from_utf8(session.payload(frame)) {
+        Ok(text) => Ok(Some(MessageRef::text(text))),
+        Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
+    }
 }
 
 impl Session {
-    /// What [`poll_message`](Self::poll_message) finds, to be lent: left in the buffer, or kept until the next read.
+    /// Reads the next whole message through [`poll_message`](Self::poll_message). It stays in the buffer, or is owned
+    /// by the session until the next read.
     #[cold]
-    pub(crate) fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Borrowed, Error>> {
-        Poll::Ready(Ok(match ready!(self.poll_message(cx))? {
+    fn poll_borrowed_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Borrowed, Error>> {
+        let message = match ready!(self.poll_message(cx))? {
             Some(Event::InPlace { kind, range, .. }) => match ShortFrame::of(kind, range.clone()) {
-                Some(plain) => Borrowed::InPlace(plain),
+                Some(frame) => return Poll::Ready(Ok(Borrowed::InPlace(frame))),
                 None => {
                     let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
-                    let message = self.whole(kind, payload)?;
-                    self.lend(message);
-                    Borrowed::Assembled
+                    self.owned_message(kind, payload)?
                 }
             },
-            Some(Event::Assembled { message, .. }) => {
-                self.lend(message);
-                Borrowed::Assembled
-            }
-            _ => Borrowed::Nothing,
-        }))
+            Some(Event::Assembled { message, .. }) => message,
+            _ => return Poll::Ready(Ok(Borrowed::End)),
+        };
+        self.cold_mut().borrowed = Some(OwnedMessage { message, frame: Bytes::new() });
+        Poll::Ready(Ok(Borrowed::Owned))
     }
 
-    /// A plain message in the memory it was received in, so that it can be sent on without a copy; `None` for a short one,
-    /// and where it would have to be copied now. [`lent`](Self::lent) then has it.
+    /// Takes over the memory of a long message, so that it can be sent on without a copy; [`borrowed`](Self::borrowed)
+    /// then returns it. `None` for a short message, and where taking it over would copy.
     ///
-    /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the message
-    /// is one run of bytes.
+    /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
+    /// message is one run of bytes.
     #[inline]
-    pub(crate) fn share(&mut self, plain: ShortFrame) -> Option<Result<(), Error>> {
-        if plain.end() as usize <= COPY_BYTES_MAX {
+    fn share(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+        if frame.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
-        self.share_long(plain)
+        self.share_long(frame)
     }
 
-    fn share_long(&mut self, plain: ShortFrame) -> Option<Result<(), Error>> {
-        let range = self.placed(plain);
+    fn share_long(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+        let range = self.cursor.payload(frame);
         let header = FrameHeader {
             fin: true,
             reserved_bits: ReservedBits::NONE,
-            opcode: plain.kind().opcode(),
+            opcode: frame.kind().opcode(),
             masking_key: None,
             payload_len: range.len() as u64,
         };
         let header = header.encode();
         let start = range.start.checked_sub(header.len())?;
         self.connection.buffer()[start..range.start].copy_from_slice(&header);
-        let frame = self.connection.try_take_bytes(start..range.end)?;
-        (self.begin, self.used) = (0, 0);
-        let message = self.whole(plain.kind(), frame.slice(header.len()..));
-        Some(message.map(|message| self.keep(Kept { message, frame })))
+        let bytes = self.connection.try_take_bytes(start..range.end)?;
+        self.cursor.rewind();
+        let message = self.owned_message(frame.kind(), bytes.slice(header.len()..));
+        Some(message.map(|message| self.cold_mut().borrowed = Some(OwnedMessage { message, frame: bytes })))
     }
 
-    /// Keeps a message until the next read.
-    fn lend(&mut self, message: Message) {
-        self.keep(Kept { message, frame: Bytes::new() });
-    }
-
-    fn keep(&mut self, kept: Kept) {
-        self.rare().kept = Some(kept);
-    }
-
-    /// The message that is kept until the next read.
-    pub(crate) fn lent(&self) -> Option<&Kept> {
-        self.rare.as_ref()?.kept.as_ref()
+    /// Returns the borrowed message that lies in separate memory.
+    fn borrowed(&self) -> Option<&OwnedMessage> {
+        self.cold.as_ref()?.borrowed.as_ref()
     }
 }

@@ -1,41 +1,41 @@
-//! Reading one message in pieces, as they arrive: uploads and other messages that nobody wants to hold whole.
+//! Reading one message in pieces, as they arrive: for uploads and other messages too large to hold whole.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use crate::conn::WebSocket;
 use crate::conn::session::{MessagePiece, PiecePayload, Session};
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
-use crate::frame::ReservedBits;
 use crate::message::{MessageKind, PayloadRef};
+use crate::opcode::ReservedBits;
 use crate::protocol_error::ProtocolError;
 use crate::utf8::{character_len, cut_character_start};
 
 /// One message, read in pieces as it arrives; see [`WebSocket::recv_stream`].
 ///
-/// A piece is what a segment brought of the message, at most a receive buffer, so reading a message of any size takes no
-/// memory for it. Pieces say nothing about the peer's frames. Text comes as text: a character that two segments share is
-/// a piece of its own.
+/// A piece is the part of the message that one received segment brought, at most a receive buffer, so a message of any
+/// size takes no memory. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is
+/// split between two segments is a piece by itself.
 ///
-/// Dropped before the end, the rest of the message is skipped by the next read, whichever kind that is. Control frames
-/// between the pieces are answered as they are found, and the limit of a message's bytes holds for all of them together.
+/// If the stream is dropped before the end, the next read skips the rest of the message. Control frames between the
+/// pieces are answered as they are found. The limit of a message's bytes applies to all pieces together.
 #[derive(Debug)]
 pub struct RecvStream<'a> {
     session: &'a mut Session,
     kind: MessageKind,
     reserved_bits: ReservedBits,
-    /// What has come and was not handed out.
+    /// What has arrived and was not handed out.
     unread: Unread,
-    /// Nothing comes after that.
+    /// Whether the unread piece is the last.
     last: bool,
-    /// The beginning of a character whose end has not come, or such a character that was handed out whole.
+    /// The beginning of a split character, or the whole character while it is handed out.
     cut: Character,
 }
 
 #[derive(Debug)]
 enum Unread {
     Nothing,
-    /// From here to the end of the piece.
+    /// The piece from this byte on.
     Piece(PiecePayload, usize),
 }
 
@@ -46,19 +46,19 @@ struct Character {
     len: u8,
 }
 
-/// What the next piece to hand out is.
-enum Found {
-    /// This part of what is unread.
+/// The next piece to hand out.
+enum NextPiece {
+    /// This part of the unread piece.
     Part(usize, usize),
-    /// The character that was cut.
+    /// The character that was split.
     Character,
 }
 
 impl WebSocket {
-    /// Waits for the next message to begin, to read it in pieces; `None` is the end of the messages, as with
+    /// Waits for the next message to begin, to read it in pieces. `None` is the end of the messages, as with
     /// [`recv`](Self::recv).
     ///
-    /// Cancel-safe: dropped before it completes, it has read nothing.
+    /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, PayloadRef, WebSocket};
@@ -94,38 +94,39 @@ impl<'a> RecvStream<'a> {
         Self { session, kind, reserved_bits, unread: Unread::Piece(payload, 0), last, cut: Character::default() }
     }
 
-    /// Text or binary.
+    /// Returns text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         self.kind
     }
 
-    /// The reserved bits of the message's first frame: none, unless
+    /// Returns the reserved bits of the message's first frame: none, unless
     /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits) allows some.
     #[must_use]
     pub const fn reserved_bits(&self) -> ReservedBits {
         self.reserved_bits
     }
 
-    /// The next piece, of the message's kind and never empty, borrowed until the next call; `None` at the end of the message.
+    /// Waits for the next piece and borrows it until the next call. It has the message's kind and is never empty.
+    /// `None` is the end of the message.
     ///
-    /// Cancel-safe: dropped before it completes, it has read nothing.
+    /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
-    /// As [`recv`](WebSocket::recv), and [`Error::Incomplete`] when the connection ended before the message did, be it by a
-    /// close frame: what came is then not the whole. Text is checked as it comes, so earlier pieces of a message may have been
-    /// handed out when [`Error::Protocol`] tells of a later one.
+    /// As [`recv`](WebSocket::recv), and [`Error::Incomplete`] when the connection ended inside the message, even by a
+    /// close frame: the pieces so far are then not the whole message. Text is checked as it arrives, so earlier pieces
+    /// can have been handed out before [`Error::Protocol`] reports a later one.
     pub async fn next(&mut self) -> Result<Option<PayloadRef<'_>>, Error> {
         let found = poll_fn(|cx| self.poll_found(cx)).await?;
         let Self { session, kind, unread, cut, .. } = self;
         let bytes = match (found, &*unread) {
-            (Some(Found::Part(start, end)), Unread::Piece(payload, _)) => &session.piece_bytes(payload)[start..end],
-            (Some(Found::Character), _) => cut.as_bytes(),
+            (Some(NextPiece::Part(start, end)), Unread::Piece(payload, _)) => &session.piece_bytes(payload)[start..end],
+            (Some(NextPiece::Character), _) => cut.as_bytes(),
             _ => return Ok(None),
         };
         match kind {
             MessageKind::Binary => Ok(Some(PayloadRef::Binary(bytes))),
-            // Checked when it was received; nothing but this check can tie that to these bytes.
+            // Text was checked when it was received, but only this check ties that to these bytes.
             MessageKind::Text => match simdutf8::basic::from_utf8(bytes) {
                 Ok(text) => Ok(Some(PayloadRef::Text(text))),
                 Err(_) => Err(Error::Protocol(ProtocolError::InvalidUtf8)),
@@ -133,8 +134,8 @@ impl<'a> RecvStream<'a> {
         }
     }
 
-    /// Finds what to hand out next.
-    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Found>, Error>> {
+    /// Finds the next piece to hand out.
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<NextPiece>, Error>> {
         loop {
             if let Some(found) = self.find() {
                 return Poll::Ready(Ok(Some(found)));
@@ -149,12 +150,12 @@ impl<'a> RecvStream<'a> {
         }
     }
 
-    /// What to hand out of the unread piece; `None` when that is used up.
-    fn find(&mut self) -> Option<Found> {
+    /// Finds what to hand out of the unread piece; `None` when that is used up.
+    fn find(&mut self) -> Option<NextPiece> {
         let Unread::Piece(payload, start) = &mut self.unread else { return None };
         let bytes = &self.session.piece_bytes(payload)[*start..];
         if self.kind == MessageKind::Binary {
-            let found = Found::Part(*start, *start + bytes.len());
+            let found = NextPiece::Part(*start, *start + bytes.len());
             *start += bytes.len();
             return (!bytes.is_empty()).then_some(found);
         }
@@ -163,17 +164,17 @@ impl<'a> RecvStream<'a> {
         }
         if self.cut.len > 0 {
             *start += self.cut.extend(bytes);
-            return self.cut.is_whole().then_some(Found::Character);
+            return self.cut.is_whole().then_some(NextPiece::Character);
         }
         let whole = cut_character_start(bytes);
-        let found = Found::Part(*start, *start + whole);
+        let found = NextPiece::Part(*start, *start + whole);
         *start += whole + self.cut.extend(&bytes[whole..]);
         (whole > 0).then_some(found)
     }
 }
 
 impl Character {
-    /// Takes what belongs to this character, and says how many bytes that was.
+    /// Takes the bytes that belong to this character, and returns their number.
     fn extend(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(byte) = bytes.get(taken).filter(|_| !self.is_whole()) {

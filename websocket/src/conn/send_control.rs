@@ -1,22 +1,23 @@
-//! Sends that wait no longer than until a deadline, and the timeouts of one connection.
+//! Sends that wait for space no longer than until a deadline, and control frames of any opcode.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::config::KeepaliveConfig;
-use crate::conn::WebSocket;
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
-use crate::frame::{Frame, Opcode};
+use crate::frame::Frame;
 use crate::message::Message;
+use crate::opcode::Opcode;
 use crate::protocol_error::UsageError;
 
 impl Sender {
-    /// Waits for space until `deadline` at the longest, then queues a message. With space it is queued even after the
-    /// deadline. When it leaves is another matter: see [`flush`](Self::flush) and
+    /// Waits for space until `deadline` at the latest, then queues a message. If there is space it is queued even after
+    /// the deadline. The deadline does not bound when the message leaves: see [`flush`](Self::flush) and
     /// [`set_write_deadline`](WebSocket::set_write_deadline).
     ///
     /// ```no_run
@@ -32,18 +33,19 @@ impl Sender {
     /// ```
     ///
     /// # Errors
-    /// [`Error::SendDeadline`] if there is no space by then: nothing was queued. Otherwise as [`send`](Self::send).
+    /// [`Error::SendDeadline`] if there is no space by then; nothing was queued. Otherwise as [`send`](Self::send).
     pub async fn send_with_deadline(&self, message: impl Into<Message>, deadline: Instant) -> Result<(), Error> {
         self.until(deadline, self.send(message)).await
     }
 
-    /// Waits for space until `deadline` at the longest, then queues a control frame of any opcode from 0x8 to 0xF. A
-    /// close frame waits for nothing, and is the last of this side; the reserved ones are for extensions that the peer agreed
-    /// to.
+    /// Waits for space until `deadline` at the latest, then queues a control frame of any opcode from 0x8 to 0xF. A
+    /// close frame does not wait and is the last frame of this side. The reserved opcodes are for extensions that the
+    /// peer agreed to.
     ///
     /// # Errors
     /// [`UsageError::NotControl`], [`UsageError::ControlTooLong`], and for the payload of a close frame as
-    /// [`CloseFrame::new`], or [`UsageError::CloseCodeCut`]; otherwise as [`send_with_deadline`](Self::send_with_deadline).
+    /// [`CloseFrame::new`], or [`UsageError::CloseCodeCut`]; otherwise as
+    /// [`send_with_deadline`](Self::send_with_deadline).
     pub async fn send_control(&self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         let frame = Frame::control(opcode, payload)?;
         if opcode == Opcode::Close {
@@ -66,7 +68,7 @@ impl Sender {
     }
 }
 
-/// The close frame with this payload, if it may be sent (RFC 6455 section 5.5.1).
+/// Returns the close frame with this payload, if it can be sent (RFC 6455 section 5.5.1).
 fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, UsageError> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(None) } else { Err(UsageError::CloseCodeCut) };
@@ -90,40 +92,5 @@ impl WebSocket {
     /// As there.
     pub async fn send_control(&mut self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         self.sender().send_control(opcode, payload, deadline).await
-    }
-
-    /// Bytes queued for the peer and not yet in the kernel's hands.
-    pub fn queued_bytes(&self) -> usize {
-        self.session().connection.sender().outbound_bytes()
-    }
-
-    /// The limit of [`WebSocketConfig::message_bytes_max`](crate::WebSocketConfig::message_bytes_max) in force.
-    pub fn message_bytes_max(&self) -> u64 {
-        self.session().protocol.message_bytes_max()
-    }
-
-    /// Changes [`WebSocketConfig::idle_timeout`](crate::WebSocketConfig::idle_timeout) for this connection, counted from
-    /// now; it stands in place of a read deadline. Gives the connection a copy of its configuration, some hundred bytes.
-    ///
-    /// Ignored once a close frame has been sent.
-    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
-        self.session_mut().set_idle_timeout(timeout);
-    }
-
-    /// Changes [`WebSocketConfig::write_timeout`](crate::WebSocketConfig::write_timeout) for this connection.
-    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.session().connection.set_write_timeout(timeout);
-    }
-
-    /// Begins to ping, or ends it, whatever [`WebSocketConfig::keepalive`](crate::WebSocketConfig::keepalive) says.
-    /// Costs about 400 bytes while it lasts.
-    pub fn set_keepalive(&mut self, keepalive: Option<KeepaliveConfig>) {
-        self.session_mut().set_keepalive(keepalive);
-    }
-
-    /// How long the last answered ping of the [keepalive](crate::WebSocketConfig::keepalive) took, with what our own
-    /// reader took to find the pong; `None` before the first.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.session().rtt()
     }
 }

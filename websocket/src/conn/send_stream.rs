@@ -1,4 +1,4 @@
-//! Sending one message in pieces, as they come to hand (RFC 6455 section 5.4).
+//! Sending one message in pieces, as they become available (RFC 6455 section 5.4).
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::conn::WebSocket;
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::frame::MessageEncoder;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
@@ -19,28 +20,30 @@ use crate::utf8::Utf8Validator;
 
 /// One message, sent in pieces; see [`Sender::send_stream`].
 ///
-/// Each piece is a frame, sent as it is even where compression was agreed on. Until [`finish`](Self::finish) nothing but control frames stands between them: the connection's
-/// other senders wait with their messages, their `try_` calls say [`Error::Full`], and what hubs send follows the
-/// message, within the bounds of the queue. The size of the message is unbounded; what is queued of it is not, so
-/// [`write`](Self::write) waits for a slow peer.
+/// Each piece is one frame, uncompressed even where compression was agreed on. Until [`finish`](Self::finish) only
+/// control frames come between the pieces: other senders of the connection wait, their `try_` calls return
+/// [`Error::Full`], and the messages of hubs follow afterwards, within the bounds of the queue. The size of the message
+/// is unbounded but its queued part is not, so [`write`](Self::write) waits for a slow peer.
 ///
-/// A close frame waits for no message, be it ours, the answer to the peer's or that of a shutdown: it ends the message where
-/// it is, and later calls fail with [`UsageError::CloseSent`]. What hubs sent meanwhile is then dropped.
+/// A close frame does not wait for the message, whether it is ours, the answer to the peer's, or that of a shutdown. It
+/// ends the message where it is, and later calls fail with [`UsageError::CloseSent`]. Messages that hubs sent meanwhile
+/// are dropped.
 ///
-/// Dropped before [`finish`](Self::finish), a message of which a piece was sent can neither go on nor end: the connection is
-/// closed with 1011, so that the peer does not take a part for the whole. One of which nothing was sent leaves no trace.
+/// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with
+/// 1011, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
 #[derive(Debug)]
 pub struct SendStream<'a> {
-    hold: ExclusiveSender,
+    sender: ExclusiveSender,
     encoder: MessageEncoder,
     validator: Option<Utf8Validator>,
     finished: bool,
-    /// The WebSocket, whose own sends would wait for this one.
+    /// The WebSocket, whose own sends would wait for this message.
     borrowed: PhantomData<&'a mut ()>,
 }
 
 impl WebSocket {
-    /// Begins a message that is sent in pieces. To read meanwhile, use [`Sender::send_stream`].
+    /// Waits for the queue, then begins a message that is sent in pieces. To read meanwhile, use
+    /// [`Sender::send_stream`].
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, MessageKind, WebSocket};
@@ -62,10 +65,10 @@ impl WebSocket {
 }
 
 impl Sender {
-    /// Begins a message that is sent in pieces, once no other is: one message at a time is.
+    /// Waits until no other message is being sent in pieces, then begins one.
     ///
-    /// Until it is finished, sends of the same connection wait for it, so a task must not wait for such a send before it
-    /// finishes.
+    /// Until it is finished, all other sends of the connection wait: the task that sends it must not wait for one of
+    /// them.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -75,31 +78,33 @@ impl Sender {
 }
 
 impl SendStream<'_> {
-    fn new(hold: ExclusiveSender, kind: MessageKind) -> Self {
+    fn new(sender: ExclusiveSender, kind: MessageKind) -> Self {
         let validator = (kind == MessageKind::Text).then(Utf8Validator::new);
-        Self { hold, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
+        Self { sender, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
     }
 
-    /// Waits for space, then queues a piece by copy. A piece of text may end inside a character; an empty one is left out.
+    /// Waits for space, then queues a copy of a piece. A piece of text can end inside a character. An empty piece is
+    /// ignored.
     ///
     /// Cancel-safe: dropped before it completes, it has queued nothing.
     ///
     /// # Errors
-    /// [`UsageError::NotUtf8`] if the piece cannot continue the text: it is left out, and another may follow. Otherwise as
-    /// [`Sender::send`]; the message is then lost.
+    /// [`UsageError::NotUtf8`] if the piece cannot continue the text: it is not sent, and another piece can follow.
+    /// Otherwise as [`Sender::send`]; the message is then lost.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         let validator = self.check(piece)?;
-        let Self { hold, encoder, .. } = self;
+        let Self { sender, encoder, .. } = self;
         if !piece.is_empty() {
             let len = piece.len() + FRAME_HEADER_BYTES_MAX;
-            queue(hold, len, || hold.try_append(len, |out| encoder.next(piece).not_final().encode(None, out))).await?;
+            queue(sender, len, || sender.try_append(len, |out| encoder.next(piece).not_final().encode(None, out)))
+                .await?;
             self.encoder.advance();
         }
         self.validator = validator;
         Ok(())
     }
 
-    /// The same for a piece that is queued by reference if it is long.
+    /// As [`write`](Self::write), but a long piece is queued by reference, without a copy.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -109,8 +114,8 @@ impl SendStream<'_> {
         }
         let validator = self.check(&piece)?;
         let header = self.encoder.next(&piece).not_final().header(None);
-        let hold = &self.hold;
-        queue(hold, header.len() + piece.len(), || hold.try_append_with(&header, piece.clone())).await?;
+        let sender = &self.sender;
+        queue(sender, header.len() + piece.len(), || sender.try_append_with(&header, piece.clone())).await?;
         self.encoder.advance();
         self.validator = validator;
         Ok(())
@@ -119,21 +124,21 @@ impl SendStream<'_> {
     /// Waits for space, then ends the message.
     ///
     /// # Errors
-    /// [`UsageError::NotUtf8`] if text ends inside a character: the connection is closed as if this had not been called.
-    /// Otherwise as [`Sender::send`].
+    /// [`UsageError::NotUtf8`] if text ends inside a character: the connection is closed as if this had not been
+    /// called. Otherwise as [`Sender::send`].
     pub async fn finish(mut self) -> Result<(), Error> {
         if self.validator.is_some_and(|validator| !validator.is_complete()) {
             return Err(UsageError::NotUtf8.into());
         }
-        let Self { hold, encoder, .. } = &self;
+        let Self { sender, encoder, .. } = &self;
         let last = encoder.next(&[]);
         let len = FRAME_HEADER_BYTES_MAX;
-        queue(hold, len, || hold.try_append(len, |out| last.encode(None, out))).await?;
+        queue(sender, len, || sender.try_append(len, |out| last.encode(None, out))).await?;
         self.finished = true;
         Ok(())
     }
 
-    /// The validator as it is after `piece`.
+    /// Returns the state of the validator after `piece`.
     fn check(&self, piece: &[u8]) -> Result<Option<Utf8Validator>, UsageError> {
         let mut validator = self.validator;
         if let Some(validator) = &mut validator {
@@ -143,15 +148,15 @@ impl SendStream<'_> {
     }
 }
 
-/// Queues what `try_queue` queues, as soon as there is space for `len` bytes.
+/// Calls `try_queue` as soon as there is space for `len` bytes.
 async fn queue(
-    hold: &ExclusiveSender,
+    sender: &ExclusiveSender,
     len: usize,
     try_queue: impl Fn() -> Result<(), SendError>,
 ) -> Result<(), SendError> {
     loop {
         match try_queue() {
-            Err(SendError::Full) => poll_fn(|cx| hold.poll_ready(cx, len)).await?,
+            Err(SendError::Full) => poll_fn(|cx| sender.poll_ready(cx, len)).await?,
             queued => return queued,
         }
     }
@@ -161,8 +166,8 @@ impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if !self.finished && self.encoder.is_begun() {
             let frame = CloseFrame::new(CloseCode::INTERNAL_ERROR, "message not finished").ok();
-            if let Err(error) = FrameQueue(self.hold.sender()).queue_close(frame.as_ref()) {
-                log::debug!("a message was not finished: {error}");
+            if let Err(error) = FrameQueue(self.sender.sender()).queue_close(frame.as_ref()) {
+                log::debug!("a message sent in pieces was not finished: {error}");
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Payload into compressed messages (RFC 7692 section 7.2.1).
+//! Compresses payload into messages (RFC 7692 section 7.2.1).
 //!
-//! The codec is flate2's; for the one level that it has no word for, Huffman coding alone, it is flate2's own backend.
+//! The codec is flate2; for Huffman coding only, which flate2 does not offer, it is flate2's backend.
 
 use std::cell::Cell;
 
@@ -9,19 +9,19 @@ use zlib_rs::{DeflateFlush, Strategy};
 
 use super::{CompressionLevel, WindowBits};
 
-/// What ends a run of blocks that was flushed, and is not sent.
+/// The end of a flushed run of blocks, which is not sent.
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
 
-/// Bytes that are made at a time.
+/// The bytes of output at a time.
 const SCRATCH_BYTES: usize = 16 << 10;
 
-/// Bytes of a compressor's tables that do not depend on the window; measured, see the tests.
+/// The bytes of a compressor's tables that do not depend on the window; measured, see the tests.
 const STATE_BYTES: usize = 249_000;
-/// Bytes for each byte of the window: twice the window itself, and two for each place in it.
+/// The bytes for each byte of the window: the window twice, and two bytes for each place in it.
 const BYTES_PER_WINDOW_BYTE: usize = 4;
 
 thread_local! {
-    /// Taken by whoever compresses on this thread.
+    /// The output buffer of this thread.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Deflater {
     codec: Codec,
     level: CompressionLevel,
     window: WindowBits,
-    /// Everything that was taken has been flushed.
+    /// Whether all input has been flushed.
     flushed: bool,
 }
 
@@ -49,7 +49,7 @@ impl Deflater {
         let codec = if level == CompressionLevel::HUFFMAN_ONLY {
             let mut config = zlib_rs::DeflateConfig::new(level.value().max(1));
             config.strategy = Strategy::HuffmanOnly;
-            // Below zero: without zlib's header.
+            // Negative: without zlib's header.
             config.window_bits = -i32::from(window.value());
             Codec::HuffmanOnly(zlib_rs::Deflate::new_with_config(config))
         } else {
@@ -63,15 +63,14 @@ impl Deflater {
         (self.level, self.window) == (level, window)
     }
 
-    /// Bytes of memory held.
+    /// Returns the bytes of memory held.
     pub(crate) fn held_bytes(&self) -> usize {
         deflater_bytes(self.window)
     }
 
-    /// Forgets the context, and what was taken of a message that was given up.
+    /// Drops the context, including the input of an unfinished message.
     pub(crate) fn reset(&mut self) {
-        // At level 1 the codec would keep a block open that was begun and not ended: what comes next would go without a
-        // header of its own.
+        // At level 1 the codec would keep an unfinished block open, and the next block would lack its header.
         if !self.flushed && !self.flush() {
             *self = Self::new(self.level, self.window);
             return;
@@ -82,7 +81,7 @@ impl Deflater {
         }
     }
 
-    /// Ends what is open and drops what that makes; false if the codec fails.
+    /// Ends the open block and drops the output; false if the codec fails.
     fn flush(&mut self) -> bool {
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
@@ -97,13 +96,13 @@ impl Deflater {
         flushed
     }
 
-    /// Appends a whole message to `out`, unless it would not be smaller; then the context is to be reset.
+    /// Appends a whole compressed message to `out`. On [`NotSmaller`] reset the context.
     pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotSmaller> {
         self.push(payload, true, out, payload.len())
     }
 
-    /// Appends what a piece of a message makes to `out`, which may have less than `bytes_max` in the end. After an error
-    /// the context is to be reset.
+    /// Appends the output for a piece of a message to `out`, which must stay below `bytes_max`. On [`NotSmaller`] reset
+    /// the context.
     pub(crate) fn push(
         &mut self,
         mut piece: &[u8],
@@ -117,7 +116,7 @@ impl Deflater {
         let pushed = loop {
             let Some((taken, made)) = self.codec.step(piece, &mut scratch, last) else { break Err(NotSmaller) };
             piece = &piece[taken..];
-            // The tail may still come and go.
+            // The tail can still be added and removed.
             if out.len() + made >= bytes_max.saturating_add(TAIL.len()) {
                 break Err(NotSmaller);
             }
@@ -139,7 +138,7 @@ impl Deflater {
 }
 
 impl Codec {
-    /// Bytes taken and bytes made; `None` if the codec fails, which it has no reason to.
+    /// Returns the bytes taken and the bytes made; `None` if the codec fails, which it has no reason to.
     fn step(&mut self, input: &[u8], output: &mut [u8], flush: bool) -> Option<(usize, usize)> {
         match self {
             Self::General(codec) => {
@@ -167,7 +166,7 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// Bytes that the state of a deflater takes.
+/// Returns the bytes of a deflater's state.
 pub(crate) const fn deflater_bytes(window: WindowBits) -> usize {
     STATE_BYTES + (BYTES_PER_WINDOW_BYTE << window.value())
 }

@@ -1,7 +1,7 @@
-//! Compressed messages into their payload (RFC 7692 section 7.2.2), a slice at a time.
+//! Inflates compressed messages (RFC 7692 section 7.2.2), a slice at a time.
 //!
-//! Owned by [`Protocol`](crate::Protocol), which bounds the payload as the slices come: no memory is taken for a message
-//! before it is known to keep to its limit. Holds the window and nothing of the message.
+//! Owned by [`Protocol`](crate::Protocol), which bounds the payload while it is inflated: no memory is allocated for
+//! payload beyond the limit. Holds the window and nothing of the message.
 
 use std::cell::Cell;
 
@@ -10,25 +10,25 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::{SLICE_BYTES, WindowBits};
 use crate::protocol_error::ProtocolError;
 
-/// What ends every compressed message and is not sent (RFC 7692 section 7.2.2).
+/// The end of every compressed message, which is not sent (RFC 7692 section 7.2.2).
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
 
-/// Bytes of payload that are made at a time: they stay in the processor's cache until they are where they belong.
+/// The bytes of payload at a time: they stay in the processor's cache until they are copied.
 const SCRATCH_BYTES: usize = 16 << 10;
 
-/// Bytes that the frames of a compressed message may have beyond its limit and an eighth of it: peers that flush often
-/// send more than the payload itself.
+/// The bytes that the frames of a compressed message can have beyond nine eighths of its limit: peers that flush often
+/// send more than the payload.
 const FRAMES_OVERHEAD_BYTES: u64 = 4096;
 
-/// Bytes that an inflater takes, with whatever window: the codec makes room for the largest. Measured, see the tests.
+/// The bytes of an inflater with any window, because the codec makes room for the largest. Measured, see the tests.
 pub(crate) const INFLATER_BYTES: usize = 47_700;
 
 thread_local! {
-    /// Taken by whoever inflates on this thread.
+    /// The output buffer of this thread.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Some payload, and whether it is likely to be the message's last.
+/// A part of the payload, and whether it is likely to be the last.
 pub(crate) struct Inflated<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) is_end: bool,
@@ -39,14 +39,14 @@ pub(crate) struct Inflated<'a> {
 pub(crate) struct Inflater {
     state: Decompress,
     window: WindowBits,
-    /// Something has come since the message began, or since a final block ended the stream inside of it: then what was
-    /// left out at its end is missed.
+    /// Whether anything has arrived since the message began, or since a final block ended the stream inside of it: then
+    /// the tail has to be added at the end.
     tail_missing: bool,
-    /// Bytes of the message's frames, counting all that the last header claims.
+    /// The bytes of the message's frames, with all that the last header claims.
     frames_bytes: u64,
-    /// Bytes of payload made of the message.
+    /// The bytes of payload inflated so far.
     payload_bytes: u64,
-    /// The same since others last had their turn.
+    /// The bytes of payload in the current slice.
     slice_bytes: usize,
 }
 
@@ -60,21 +60,21 @@ impl Inflater {
         self.window
     }
 
-    /// A message begins, after what the context holds.
+    /// Begins a message, which can refer to the context.
     pub(crate) fn begin_message(&mut self) {
         (self.frames_bytes, self.payload_bytes, self.tail_missing) = (0, 0, false);
     }
 
-    /// Forgets the context.
+    /// Drops the context.
     pub(crate) fn reset(&mut self) {
         self.state.reset(false);
     }
 
-    /// A frame of the message begins. Blocks can be empty, so the payload made of them is not all that must be bounded.
+    /// Begins a frame of the message. Blocks can be empty, so bounding the payload is not enough.
     ///
     /// # Errors
-    /// [`ProtocolError::MessageTooBig`] if the message's frames have more than the longest run of blocks that a message
-    /// of this limit needs.
+    /// [`ProtocolError::MessageTooBig`] if the frames are longer than the longest run of blocks that a message within
+    /// the limit needs.
     pub(crate) fn begin_frame(&mut self, payload_len: u64, message_bytes_max: u64) -> Result<(), ProtocolError> {
         self.frames_bytes = self.frames_bytes.saturating_add(payload_len);
         let overhead = message_bytes_max / 8 + FRAMES_OVERHEAD_BYTES;
@@ -84,12 +84,11 @@ impl Inflater {
         Ok(())
     }
 
-    /// Takes a piece of the message, and what was left out at its end if it is the last; `keep` is given all payload that
-    /// this makes, in order.
+    /// Inflates a piece of the message, with the tail if it is the last. `keep` gets all payload, in order.
     ///
     /// # Errors
-    /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` is given what is too much, and
-    /// what `keep` says.
+    /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` gets payload beyond the limit,
+    /// and the errors of `keep`.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
@@ -122,7 +121,7 @@ impl Inflater {
     ) -> Result<(), ProtocolError> {
         self.tail_missing |= !input.is_empty();
         while !input.is_empty() {
-            // It may have taken all input and still have output, which a full scratch tells.
+            // A full scratch means that there is more output, even after all input was taken.
             loop {
                 let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
                 let inflated = self.state.decompress(input, scratch, FlushDecompress::Sync);
@@ -137,7 +136,7 @@ impl Inflater {
                     keep(self.payload_bytes, Inflated { bytes: &scratch[..made], is_end })?;
                 }
                 if status == Status::StreamEnd {
-                    // A final block (RFC 7692 section 7.2.3.4): what follows is a stream of its own.
+                    // A final block (RFC 7692 section 7.2.3.4): a new stream follows.
                     self.state.reset(false);
                     self.tail_missing = !input.is_empty();
                     break;
@@ -153,7 +152,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Has enough been made that others should have a turn? Then it counts anew.
+    /// Returns whether the current slice is full, and then begins another.
     pub(crate) fn take_slice(&mut self) -> bool {
         let is_full = self.slice_bytes >= SLICE_BYTES;
         if is_full {

@@ -1,18 +1,19 @@
-//! What a connection holds to inflate its peer's messages, and when.
+//! The state that a connection holds to inflate its peer's messages, and when.
 
 use super::DeflateParams;
 use super::inflater::{INFLATER_BYTES, Inflater};
 use super::pool;
-use crate::frame::Role;
+use crate::role::Role;
 
-/// A connection's inflating, once compression was negotiated.
+/// The inflating side of a connection with compression.
 #[derive(Debug)]
 pub(crate) struct Inflation {
     params: DeflateParams,
     role: Role,
-    /// Is a compressed message open?
+    /// Whether a compressed message is open.
     open: bool,
-    /// Held from the first compressed message on if the peer keeps its context, else while a compressed message is open.
+    /// `Some` from the first compressed message on if the peer keeps its context, else while a compressed message is
+    /// open.
     inflater: Option<Box<Inflater>>,
 }
 
@@ -21,13 +22,13 @@ impl Inflation {
         Self { params, role, open: false, inflater: None }
     }
 
-    /// Is a compressed message open?
+    /// Returns whether a compressed message is open.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The inflater of the compressed message that is open.
+    /// Returns the inflater of the open compressed message.
     #[inline]
     pub(crate) fn open(&mut self) -> Option<&mut Inflater> {
         if self.open { self.inflater.as_deref_mut() } else { None }
@@ -48,25 +49,25 @@ impl Inflation {
     pub(crate) fn end_message(&mut self) {
         self.open = false;
         if !self.params.peer_takeover(self.role) {
-            self.return_session();
+            self.return_inflater();
         }
     }
 
-    /// Bytes of memory held.
+    /// Returns the bytes of memory held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
     }
 
-    fn return_session(&mut self) {
+    fn return_inflater(&mut self) {
         if let Some(inflater) = self.inflater.take() {
-            pool::give_inflater(inflater);
+            pool::return_inflater(inflater);
         }
     }
 }
 
-/// A message may be open when its connection ends.
+/// A message can be open when its connection ends.
 impl Drop for Inflation {
     fn drop(&mut self) {
-        self.return_session();
+        self.return_inflater();
     }
 }

@@ -1,14 +1,15 @@
-//! The sending half: which messages are compressed, at which level, and with whose state.
+//! The sending half: decides which messages are compressed, at which level and with which state.
 
 use std::mem;
+use std::ops::RangeInclusive;
 
 use super::deflater::Deflater;
 use super::pool;
 use super::{CompressionLevel, DeflateConfig, DeflateParams, WindowBits};
-use crate::frame::Role;
+use crate::role::Role;
 
-/// Compresses the messages of one connection, as was agreed on (RFC 7692 section 7.2.1). What
-/// [`Protocol`](crate::Protocol) is for receiving.
+/// Compresses the messages of one connection, as agreed on (RFC 7692 section 7.2.1): the counterpart of
+/// [`Protocol`](crate::Protocol) for sending.
 ///
 /// Messages must be sent in the order in which they were compressed.
 ///
@@ -31,27 +32,27 @@ use crate::frame::Role;
 /// ```
 #[derive(Debug)]
 pub struct MessageDeflater {
-    /// `None` if no compressor of ours keeps to the window that was agreed on.
+    /// `None` if our compressor does not support the agreed window.
     window: Option<WindowBits>,
     takeover: bool,
     threshold_bytes: usize,
-    /// `None` while switched off.
+    /// `None` while compression is switched off.
     level: Option<CompressionLevel>,
     context: Context,
 }
 
-/// What earlier messages left for later ones to refer to.
+/// The earlier messages that later ones can refer to.
 #[derive(Debug)]
 enum Context {
-    /// Nothing, or nothing yet.
+    /// No context, or none yet.
     Empty,
     Kept(Box<Deflater>),
-    /// A message is being compressed with it.
+    /// A message is being compressed with the context.
     Borrowed,
 }
 
 impl MessageDeflater {
-    /// Nothing compressed yet, and no state held.
+    /// Returns a deflater without a context, which holds no state.
     #[must_use]
     pub fn new(config: &DeflateConfig, params: &DeflateParams, role: Role) -> Self {
         Self {
@@ -63,40 +64,40 @@ impl MessageDeflater {
         }
     }
 
-    /// Compresses a whole message into `out`, in place of what was there. False, and nothing in `out`, if the message is
-    /// to be sent as it is: because it is shorter than the threshold, would not become smaller, or nothing is
-    /// compressed now. If true it is to be sent with RSV1 on its first frame.
+    /// Compresses a whole message into `out`, replacing its contents. If true, send it with RSV1 on its first frame. If
+    /// false, `out` is empty and the message is to be sent uncompressed: it is shorter than the threshold, would not
+    /// become smaller, or compression is switched off.
     pub fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
-        let Some(mut deflater) = self.lend(payload.len()) else { return false };
+        let Some(mut deflater) = self.borrow_deflater(payload.len()) else { return false };
         let is_smaller = deflater.deflate(payload, out).is_ok();
         if !is_smaller {
             out.clear();
         }
-        self.take_back(deflater, is_smaller);
+        self.return_deflater(deflater, is_smaller);
         is_smaller
     }
 
-    /// Changes the level for the messages to come; `None` switches compression off. The peer need not know: each message
-    /// says of itself whether it is compressed.
+    /// Changes the level of later messages; `None` switches compression off. The peer need not know, because each
+    /// message tells whether it is compressed.
     pub fn set_level(&mut self, level: Option<CompressionLevel>) {
         self.level = level;
     }
 
-    /// The message compressed last will not be sent: later ones may not refer to it.
+    /// Drops the last compressed message from the context, because it will not be sent.
     pub fn forget(&mut self) {
         if let Context::Kept(deflater) = &mut self.context {
             deflater.reset();
         }
     }
 
-    /// The level, unless compression is switched off.
+    /// Returns the level, unless compression is switched off.
     #[must_use]
     pub const fn level(&self) -> Option<CompressionLevel> {
         self.level
     }
 
-    /// Bytes of heap held for the context of later messages; 0 without context takeover and before the first message.
+    /// Returns the bytes of heap held for the context; 0 without context takeover and before the first message.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.context {
@@ -105,10 +106,10 @@ impl MessageDeflater {
         }
     }
 
-    /// A compressor for a message of `payload_len` bytes, to be given back with [`take_back`](Self::take_back) as
-    /// it is, once the message is compressed or given up. `None` if the message is to be sent as it is; so is every message while the
-    /// context is lent.
-    pub(crate) fn lend(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
+    /// Lends the compressor for a message of `payload_len` bytes. Return it with
+    /// [`return_deflater`](Self::return_deflater) once the message is compressed or given up. `None` if the message is
+    /// to be sent uncompressed, as all messages are while the context is borrowed.
+    pub(crate) fn borrow_deflater(&mut self, payload_len: usize) -> Option<Box<Deflater>> {
         let (window, level) = (self.window?, self.level?);
         if payload_len < self.threshold_bytes.max(1) || level.value() == 0 {
             return None;
@@ -123,11 +124,11 @@ impl MessageDeflater {
         }
     }
 
-    /// Takes back what was lent. `is_sent` says that the message it was lent for is sent compressed: only then may later
-    /// messages refer to it.
-    pub(crate) fn take_back(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
+    /// Takes the compressor back. `is_sent` tells whether its message is sent compressed: only then can later messages
+    /// refer to it.
+    pub(crate) fn return_deflater(&mut self, mut deflater: Box<Deflater>, is_sent: bool) {
         if !self.takeover {
-            return pool::give_deflater(deflater);
+            return pool::return_deflater(deflater);
         }
         if !is_sent {
             deflater.reset();
@@ -135,8 +136,8 @@ impl MessageDeflater {
         self.context = Context::Kept(deflater);
     }
 
-    /// How messages are compressed that are the same for others: `None` if they may refer to earlier ones, or while nothing
-    /// is compressed.
+    /// Returns the way in which messages for many connections are compressed for this one; `None` if its messages refer
+    /// to earlier ones, or compression is switched off.
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         let (window, level) = (self.window?, self.level?);
         let threshold_bytes = self.threshold_bytes;
@@ -144,7 +145,7 @@ impl MessageDeflater {
     }
 }
 
-/// A way to compress messages that refer to no others: the same for every connection that has it.
+/// A way to compress messages without context, shared by many connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct DeflatedVariant {
     level: CompressionLevel,
@@ -152,8 +153,17 @@ pub(crate) struct DeflatedVariant {
     threshold_bytes: usize,
 }
 
+/// The payload bytes of messages with variants: for less there is little to save, more would occupy the publisher's
+/// thread.
+const VARIANT_BYTES: RangeInclusive<usize> = 128..=256 << 10;
+
 impl DeflatedVariant {
-    /// Compresses a whole message; `None` if it is to be sent as it is.
+    /// Returns whether messages of this length have variants.
+    pub(crate) fn is_worthwhile(payload_len: usize) -> bool {
+        VARIANT_BYTES.contains(&payload_len)
+    }
+
+    /// Compresses a whole message; `None` if it is to be sent uncompressed.
     pub(crate) fn deflate(&self, payload: &[u8]) -> Option<Vec<u8>> {
         if payload.len() < self.threshold_bytes.max(1) {
             return None;
@@ -161,7 +171,7 @@ impl DeflatedVariant {
         let mut deflater = pool::take_deflater(self.level, self.window);
         let mut deflated = Vec::new();
         let is_smaller = deflater.deflate(payload, &mut deflated).is_ok();
-        pool::give_deflater(deflater);
+        pool::return_deflater(deflater);
         is_smaller.then_some(deflated)
     }
 }
@@ -225,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_context_makes_what_is_alike_smaller_and_changes_with_the_level() {
+    fn a_kept_context_makes_similar_messages_smaller_and_changes_with_the_level() {
         let payload = words(2000);
         let mut deflated = Vec::new();
         let mut lens = Vec::new();
@@ -251,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_smaller_is_no_part_of_the_context() {
+    fn a_message_that_does_not_become_smaller_is_not_part_of_the_context() {
         let (config, params) = params(true, "permessage-deflate");
         let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
         let mut inflater = Inflater::new(WindowBits::MAX);
@@ -271,7 +281,7 @@ mod tests {
         assert!(deflater.deflate(&words(500), &mut deflated));
     }
 
-    /// The codec's reset keeps a block open that was not ended, at the level that is the default here.
+    /// At the default level, the codec's reset keeps an unfinished block open.
     #[test]
     fn a_message_that_was_given_up_leaves_nothing_behind() {
         for level in (-2..=9).filter(|level| *level != 0) {
@@ -281,9 +291,9 @@ mod tests {
                 let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
                 let mut inflater = Inflater::new(WindowBits::MAX);
                 let (mut payload, mut deflated) = (words(300_100), Vec::new());
-                let mut lent = deflater.lend(payload.len()).unwrap();
-                lent.push(&payload[..given_up], false, &mut deflated, payload.len()).unwrap();
-                deflater.take_back(lent, false);
+                let mut borrowed = deflater.borrow_deflater(payload.len()).unwrap();
+                borrowed.push(&payload[..given_up], false, &mut deflated, payload.len()).unwrap();
+                deflater.return_deflater(borrowed, false);
                 payload.truncate(3000);
                 assert!(deflater.deflate(&payload, &mut deflated), "level {level}");
                 assert_eq!(inflate(&mut inflater, &deflated), payload, "level {level}, {given_up} bytes given up");
@@ -301,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn while_the_context_is_lent_messages_go_as_they_are() {
+    fn while_the_context_is_borrowed_messages_go_as_they_are() {
         let (config, params) = params(true, "permessage-deflate");
         let mut deflater = MessageDeflater::new(&config, &params, Role::Server);
-        let lent = deflater.lend(1000).unwrap();
-        assert!(deflater.lend(1000).is_none());
-        deflater.take_back(lent, false);
-        assert!(deflater.lend(1000).is_some());
+        let borrowed = deflater.borrow_deflater(1000).unwrap();
+        assert!(deflater.borrow_deflater(1000).is_none());
+        deflater.return_deflater(borrowed, false);
+        assert!(deflater.borrow_deflater(1000).is_some());
     }
 }

@@ -1,35 +1,39 @@
 //! Compression of messages: permessage-deflate (RFC 7692), both roles, without I/O.
 //!
-//! `negotiate` agrees on the parameters in the opening handshake. A message of a text or binary frame with RSV1 is then
-//! a run of deflate blocks that ends with an empty one, whose last four bytes are left out: `deflater` makes such runs,
-//! `inflater` reads them, `pool` lends the state of both to connections that keep none between messages.
-//! [`Protocol`](crate::Protocol) inflates what comes, [`MessageDeflater`] compresses what goes.
+//! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
+//! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
+//! out. `deflater` makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none
+//! between messages. [`Protocol`](crate::Protocol) inflates received messages, [`MessageDeflater`] compresses sent
+//! ones.
 //!
-//! # What it costs
-//! A connection that keeps its context from one message to the next (context takeover) holds the state for as long as it
-//! lives, from the first compressed message on: [`DeflateParams::context_bytes_max`] says how much. One that does not borrows it from its
-//! thread for each message: nothing is held while idle, and messages compress less well, above all small ones alike. So
-//! contexts are not kept unless [`DeflateConfig`] says so.
+//! # Cost
+//! A connection that keeps its context from one message to the next (context takeover) holds the state from the first
+//! compressed message on: [`DeflateParams::context_bytes_max`] tells how much. A connection without context takeover
+//! borrows the state from its thread for each message: it holds nothing while idle, but messages compress less well,
+//! above all small similar ones. So contexts are not kept unless [`DeflateConfig`] says so.
 
 mod deflater;
-pub(crate) mod inflater;
-pub(crate) mod inflation;
+mod extension_list;
+mod inflater;
+mod inflation;
 mod messages;
 mod negotiate;
-pub(crate) mod pool;
+mod pool;
 
 pub(crate) use deflater::Deflater;
+pub(crate) use inflater::Inflater;
+pub(crate) use inflation::Inflation;
 pub(crate) use messages::DeflatedVariant;
 pub use messages::MessageDeflater;
 pub use negotiate::{DeflateAgreement, DeflateParams};
 
 use crate::protocol_error::UsageError;
 
-/// Bytes of output, or of input that is being compressed, after which a big message makes way for others.
+/// The bytes of inflated output, or of input to compress, after which a big message lets other connections work.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
 
-/// Whether and how messages are compressed. Which side is meant by *own* and *peer* depends on the role: a server's own
-/// window is what RFC 7692 calls `server_max_window_bits`.
+/// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits`
+/// of RFC 7692.
 ///
 /// ```
 /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WindowBits};
@@ -42,20 +46,20 @@ pub(crate) const SLICE_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateConfig {
-    /// How hard to look for what is alike. Default 1; every connection may change its own.
+    /// The compression level. Default: 1. Connections can change theirs.
     pub level: CompressionLevel,
-    /// Messages of less payload are sent as they are, in bytes. Default 128: below, headers and the processor's time
-    /// outweigh what is saved. Larger ones are sent compressed only if that made them smaller.
+    /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time
+    /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
     pub threshold_bytes: usize,
-    /// How far back our compressor may look. Default 15: 32 KiB.
+    /// The window of our compressor. Default: 15, which is 32 KiB.
     pub own_window_bits_max: WindowBits,
-    /// How far back the peer's compressor may look. Default 15. A client is told less only if it offered to be told;
-    /// otherwise this has no effect at a server. A server that does not agree to what a client asks for declines.
+    /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for
+    /// others this has no effect. A server that does not agree to a client's demand declines the offer.
     pub peer_window_bits_max: WindowBits,
-    /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default no.
+    /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default: false.
     pub own_context_takeover: bool,
-    /// Whether the peer's compressor may keep its context between messages, for which we keep a window. Default no: a
-    /// server tells its clients so, and a client asks its server for it.
+    /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false.
+    /// A server demands it of its clients, a client requests it of its server.
     pub peer_context_takeover: bool,
 }
 
@@ -72,21 +76,21 @@ impl Default for DeflateConfig {
     }
 }
 
-/// How hard the compressor looks for what is alike, from -2 to 9.
+/// The level of compression, from -2 to 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CompressionLevel(i8);
 
 impl CompressionLevel {
-    /// -2: looks for nothing alike; common bytes take fewer bits than rare ones.
+    /// -2: Huffman coding only, without a search for repetitions.
     pub const HUFFMAN_ONLY: Self = Self(-2);
-    /// -1: what zlib does if nothing is said, level 6.
+    /// -1: the default of zlib, level 6.
     pub const LIBRARY_DEFAULT: Self = Self(-1);
-    /// 1, the default here.
+    /// 1: the default of this crate.
     pub const FASTEST: Self = Self(1);
-    /// 9.
+    /// 9: the best compression.
     pub const BEST: Self = Self(9);
 
-    /// A level from -2 to 9. At 0 nothing is compressed, so everything is sent as it is.
+    /// Returns a level from -2 to 9. At 0 nothing is compressed.
     ///
     /// # Errors
     /// [`UsageError::CompressionLevel`] for any other number.
@@ -97,7 +101,7 @@ impl CompressionLevel {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn value(self) -> i32 {
         self.0 as i32
@@ -110,7 +114,7 @@ impl Default for CompressionLevel {
     }
 }
 
-/// The size of a compressor's window as a power of two: `n` bits are 2^n bytes that it may look back.
+/// The window of a compressor as a power of two: with `n` bits it looks back 2^n bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowBits(u8);
 
@@ -119,12 +123,12 @@ impl WindowBits {
     pub const MIN: Self = Self(9);
     /// 15: 32 KiB.
     pub const MAX: Self = Self(15);
-    /// What a peer may say, and our compressor cannot do.
+    /// 8: allowed for peers, but not supported by our compressor.
     const EIGHT: Self = Self(8);
 
-    /// A window of 9 to 15 bits. RFC 7692 knows windows of 8 bits, too, but zlib's compressors do not: a server
-    /// declines to be asked for that, and a client that is told to sends its messages as they are. Peers that announce
-    /// such a window of their own are understood.
+    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, but zlib's compressors do not: a server
+    /// declines offers that demand one, and a client of which one is demanded sends its messages uncompressed. Peers
+    /// can use such a window for their own messages.
     ///
     /// # Errors
     /// [`UsageError::WindowBits`] for any other number.
@@ -135,7 +139,7 @@ impl WindowBits {
         }
     }
 
-    /// The number of bits.
+    /// Returns the number of bits.
     #[must_use]
     pub const fn value(self) -> u8 {
         self.0

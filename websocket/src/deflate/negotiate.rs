@@ -1,16 +1,16 @@
-//! What the two sides agree on (RFC 7692 sections 5 and 7.1).
+//! The negotiation of compression (RFC 7692 sections 5 and 7.1).
 //!
-//! A client offers, perhaps several times with other parameters; the server takes the first offer that it can fulfil and
-//! answers with what holds; the client checks that this is what it asked for.
+//! A client makes one or more offers with different parameters. The server accepts the first one that it can fulfil and
+//! answers with the agreed parameters. The client checks the answer against its offer.
 
 use http::HeaderValue;
 
 use super::deflater::deflater_bytes;
+use super::extension_list::{self, Extension};
 use super::inflater::INFLATER_BYTES;
 use super::{DeflateConfig, WindowBits};
-use crate::frame::Role;
-use crate::handshake::extension::{self, Extension};
 use crate::handshake::{UpgradeRequestError, UpgradeResponseError};
+use crate::role::Role;
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -18,25 +18,24 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// The parameters that were agreed on for one connection.
+/// The agreed parameters of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateParams {
-    /// The server begins every message anew.
+    /// Whether the server's messages are compressed without context.
     pub server_no_context_takeover: bool,
-    /// The client begins every message anew.
+    /// Whether the client's messages are compressed without context.
     pub client_no_context_takeover: bool,
-    /// How far back the server's messages refer.
+    /// The window of the server's compressor.
     pub server_max_window_bits: WindowBits,
-    /// How far back the client's messages refer.
+    /// The window of the client's compressor.
     pub client_max_window_bits: WindowBits,
 }
 
 impl DeflateParams {
-    /// The most bytes of heap that a connection of ours with these parameters holds between messages: for the context of
-    /// the messages it sends, 380 KB with the largest window and 251 KB with the
-    /// smallest, and of those it receives, 48 KB. A context that is
-    /// not kept (`no_context_takeover`) costs nothing.
+    /// Returns the most bytes of heap that our end of the connection holds between messages: for the context of sent
+    /// messages 380 KB with the largest window and 251 KB with the smallest, for that of received messages 48 KB. A
+    /// context that is not kept (`no_context_takeover`) costs nothing.
     ///
     /// ```
     /// use tidegate_websocket::{DeflateConfig, Role};
@@ -51,7 +50,7 @@ impl DeflateParams {
         own + if self.peer_takeover(role) { INFLATER_BYTES } else { 0 }
     }
 
-    /// Our compressor's window, or `None` if it cannot do one so small.
+    /// Returns the window of our compressor, or `None` if it does not support one so small.
     pub(crate) fn own_window(&self, role: Role) -> Option<WindowBits> {
         let bits = match role {
             Role::Server => self.server_max_window_bits,
@@ -67,7 +66,7 @@ impl DeflateParams {
         }
     }
 
-    /// The window that our inflater needs.
+    /// Returns the window that our inflater needs.
     pub(crate) fn peer_window(&self, role: Role) -> WindowBits {
         let bits = match role {
             Role::Server => self.client_max_window_bits,
@@ -88,17 +87,17 @@ impl DeflateParams {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateAgreement {
-    /// What holds from now on.
+    /// The agreed parameters.
     pub params: DeflateParams,
-    /// The value of the response's `Sec-WebSocket-Extensions`.
+    /// The value of `Sec-WebSocket-Extensions` in the response.
     pub response: HeaderValue,
 }
 
 impl DeflateConfig {
-    /// The server's part: the first of a request's offers that can be fulfilled; `None` if there is none. `lines` are the
-    /// values of the request's `Sec-WebSocket-Extensions`, as
-    /// [`Offer::extensions`](crate::handshake::Offer::extensions) gives them. Offers with a parameter that is unknown,
-    /// repeated or has a wrong value are passed over (RFC 7692 section 7.1), and so are other extensions.
+    /// Accepts the first of a client's offers that the server can fulfil; `None` if there is no such offer. `lines` are
+    /// the values of the request's `Sec-WebSocket-Extensions`, from
+    /// [`Offer::extensions`](crate::handshake::Offer::extensions). Other extensions are skipped, and so are offers with
+    /// a parameter that is unknown, repeated or has an invalid value (RFC 7692 section 7.1).
     ///
     /// ```
     /// use tidegate_websocket::DeflateConfig;
@@ -117,22 +116,22 @@ impl DeflateConfig {
         &self,
         lines: impl Iterator<Item = &'h [u8]>,
     ) -> Result<Option<DeflateAgreement>, UpgradeRequestError> {
-        let extensions = extension::parse(lines).map_err(|_| UpgradeRequestError::InvalidExtensions)?;
+        let extensions = extension_list::parse(lines).map_err(|_| UpgradeRequestError::InvalidExtensions)?;
         let mut offers = extensions.iter().filter(|extension| is_ours(extension)).filter_map(Parameters::parse);
         Ok(offers.find_map(|offer| self.answer(&offer)))
     }
 
-    /// The answer to one offer, unless it asks for what cannot be done.
+    /// Returns the answer to one offer, unless it cannot be fulfilled.
     fn answer(&self, offer: &Parameters) -> Option<DeflateAgreement> {
         let server_bits = match offer.server_max_window_bits {
-            // No compressor of zlib's keeps to a window of 256 bytes.
+            // zlib's compressors do not support a window of 256 bytes.
             Some(Some(WindowBits::EIGHT)) | Some(None) => return None,
             Some(Some(bits)) => bits.min(self.own_window_bits_max),
             None => self.own_window_bits_max,
         };
         let client_bits = match offer.client_max_window_bits {
             Some(bits) => bits.unwrap_or(WindowBits::MAX).min(self.peer_window_bits_max),
-            // It may not be told.
+            // The client does not accept a smaller window.
             None => WindowBits::MAX,
         };
         let params = DeflateParams {
@@ -153,7 +152,7 @@ impl DeflateConfig {
         Some(DeflateAgreement { params, response: said.encode() })
     }
 
-    /// The client's offer, for [`ClientHandshake::extensions`](crate::handshake::ClientHandshake::extensions).
+    /// Returns the client's offer, for [`ClientHandshake::extensions`](crate::handshake::ClientHandshake::extensions).
     ///
     /// ```
     /// let config = tidegate_websocket::DeflateConfig::default();
@@ -176,19 +175,19 @@ impl DeflateConfig {
         }
     }
 
-    /// The client's part: what the server agreed to, `None` if it declined. `extensions` is what the server answered to
-    /// [`offer`](Self::offer) and nothing else.
+    /// Checks the server's answer. Returns the agreed parameters; `None` if the server declined. `extensions` is the
+    /// answer to [`offer`](Self::offer).
     ///
     /// # Errors
-    /// [`UpgradeResponseError::InvalidExtensions`] when the server answered with what was not offered, or against RFC 7692: the
-    /// connection is to be closed.
+    /// [`UpgradeResponseError::InvalidExtensions`] when the answer does not match the offer or violates RFC 7692: close
+    /// the connection.
     pub fn check_response(
         &self,
         extensions: Option<&HeaderValue>,
     ) -> Result<Option<DeflateParams>, UpgradeResponseError> {
         let Some(value) = extensions else { return Ok(None) };
         let invalid = UpgradeResponseError::InvalidExtensions;
-        let extensions = extension::parse([value.as_bytes()].into_iter()).map_err(|_| invalid)?;
+        let extensions = extension_list::parse([value.as_bytes()].into_iter()).map_err(|_| invalid)?;
         let agreed = match &extensions[..] {
             [] => return Ok(None),
             [extension] if is_ours(extension) => Parameters::parse(extension).ok_or(invalid)?,
@@ -206,7 +205,7 @@ impl DeflateConfig {
         let client_bits = match agreed.client_max_window_bits {
             None => self.own_window_bits_max,
             Some(Some(bits)) => bits.min(self.own_window_bits_max),
-            // Without a value it is for offers alone.
+            // Only offers can have it without a value.
             Some(None) => return Err(invalid),
         };
         Ok(Some(DeflateParams {
@@ -222,18 +221,18 @@ fn is_ours(extension: &Extension<'_>) -> bool {
     extension.name.eq_ignore_ascii_case(NAME)
 }
 
-/// The parameters of one offer or answer, as they stand there.
+/// The parameters of one offer or answer, as they are written.
 #[derive(Debug, Clone, Copy, Default)]
 struct Parameters {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
-    /// Outer: is the parameter there? Inner: has it a value?
+    /// The outer option is the parameter, the inner one its value.
     server_max_window_bits: Option<Option<WindowBits>>,
     client_max_window_bits: Option<Option<WindowBits>>,
 }
 
 impl Parameters {
-    /// `None` if a parameter is unknown, repeated, or has a wrong value (RFC 7692 section 7.1).
+    /// Parses the parameters; `None` if one is unknown, repeated, or has an invalid value (RFC 7692 section 7.1).
     fn parse(extension: &Extension<'_>) -> Option<Self> {
         let mut parameters = Self::default();
         for parameter in &extension.parameters {
@@ -269,7 +268,7 @@ impl Parameters {
                 None => {}
             }
         }
-        // Names, digits and separators.
+        // Names, digits and separators are always a valid value.
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(NAME))
     }
 }
@@ -286,7 +285,7 @@ fn set_bits(bits: &mut Option<Option<WindowBits>>, value: Option<&str>) -> Optio
     bits.replace(parsed).is_none().then_some(())
 }
 
-/// A decimal number from 8 to 15 without leading zeros (RFC 7692 section 7.1.2).
+/// Parses a decimal number from 8 to 15 without leading zeros (RFC 7692 section 7.1.2).
 fn parse_bits(digits: &str) -> Option<WindowBits> {
     let bits = match digits.as_bytes() {
         [digit @ b'8'..=b'9'] => digit - b'0',
@@ -300,7 +299,7 @@ fn parse_bits(digits: &str) -> Option<WindowBits> {
 mod tests {
     use super::*;
 
-    /// Keeps both contexts, so that answers say what was asked for alone.
+    /// Keeps both contexts, so that answers contain only what the offer asks for.
     fn keeping() -> DeflateConfig {
         DeflateConfig { own_context_takeover: true, peer_context_takeover: true, ..DeflateConfig::default() }
     }
@@ -322,7 +321,7 @@ mod tests {
             ("; client_max_window_bits=\"10\"", Some(";client_max_window_bits=10")),
             ("; server_max_window_bits=9", Some(";server_max_window_bits=9")),
             ("; server_max_window_bits=15", Some(";server_max_window_bits=15")),
-            // Not to be fulfilled, or invalid.
+            // Cannot be fulfilled, or invalid.
             ("; server_max_window_bits=8", None),
             ("; server_max_window_bits=7", None),
             ("; server_max_window_bits=16", None),
@@ -354,7 +353,7 @@ mod tests {
         assert_eq!(accept(&DeflateConfig::default(), NAME).as_deref(), Some(default));
         let bits = |bits| WindowBits::new(bits).unwrap();
         let config = DeflateConfig { own_window_bits_max: bits(12), peer_window_bits_max: bits(11), ..keeping() };
-        // The client's window may be named only if it says that it understands that.
+        // The client's window can be named only if the client accepts that.
         assert_eq!(accept(&config, NAME).as_deref(), Some(";server_max_window_bits=12"));
         let line = "permessage-deflate; client_max_window_bits";
         assert_eq!(accept(&config, line).as_deref(), Some(";server_max_window_bits=12;client_max_window_bits=11"));
@@ -390,7 +389,7 @@ mod tests {
             assert_eq!(check(&asking, answer), expected, "{answer}");
         }
         assert_eq!(asking.check_response(None), Ok(None));
-        // What was asked for must be agreed to; what the server asks for is always granted.
+        // The server must agree to what was asked for; what it asks for is always granted.
         let default = DeflateConfig::default();
         assert_eq!(check(&default, "; client_no_context_takeover"), invalid);
         assert_eq!(check(&default, "; server_no_context_takeover; server_max_window_bits=10"), Ok((15, 10)));

@@ -1,4 +1,4 @@
-//! Messages as one run of bytes, for what reads streams and knows no messages.
+//! Messages as one stream of bytes, for code that reads streams rather than messages.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tidegate_engine::block_on;
 
-use crate::conn::WebSocket;
 use crate::conn::session::{MessagePiece, PiecePayload, Session};
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 
-/// The payloads of all messages to come, one after the other, each followed by a terminator; see [`WebSocket::joined`].
+/// The payloads of all later messages as one stream, each followed by a terminator; see [`WebSocket::joined`].
 #[derive(Debug)]
 pub struct Joined<'a> {
     session: &'a mut Session,
@@ -20,25 +20,25 @@ pub struct Joined<'a> {
     at: At,
 }
 
-/// What is read next.
+/// The position in the stream.
 #[derive(Debug)]
 enum At {
-    /// A message.
+    /// Before a message.
     Between,
-    /// The piece of a message from this byte on; is it the last?
+    /// In a piece of a message, at this byte; whether it is the last piece.
     Piece(PiecePayload, usize, bool),
-    /// More of a message.
+    /// Between two pieces of a message.
     Inside,
-    /// The terminator from this byte on.
+    /// In the terminator, at this byte.
     Terminator(usize),
     End,
 }
 
 impl WebSocket {
-    /// Reads the messages to come as one run of bytes, each message followed by `terminator`, which may be empty. Messages are not
-    /// gathered: what has come of one is read at once, and one of any size takes no memory.
+    /// Reads later messages as one stream of bytes, each followed by `terminator`, which can be empty. Messages are not
+    /// gathered: the part that has arrived is read at once, and a message of any size takes no memory.
     ///
-    /// Dropped inside a message, the rest of that message is skipped by the next read.
+    /// If the stream is dropped inside a message, the next read skips the rest of that message.
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, WebSocket};
@@ -60,9 +60,9 @@ impl WebSocket {
 }
 
 impl<'a> Joined<'a> {
-    /// Reads into `buffer` and says how many bytes; 0 is the end of the messages, or an empty buffer.
+    /// Reads into `buffer` and returns the number of bytes; 0 at the end of the messages, or for an empty buffer.
     ///
-    /// Cancel-safe: dropped before it completes, it has read nothing.
+    /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// # Errors
     /// As [`recv_stream`](WebSocket::recv_stream) and [`RecvStream::next`](crate::RecvStream::next).
@@ -79,7 +79,7 @@ impl<'a> Joined<'a> {
         while read < buffer.len() {
             let bytes = match self.poll_bytes(cx) {
                 Poll::Ready(Ok(bytes)) => bytes,
-                // What was read before is given first; both are said again when they are asked for again.
+                // The bytes read so far are returned first; the next call finds the same state.
                 Poll::Pending if read > 0 => break,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -95,12 +95,13 @@ impl<'a> Joined<'a> {
         Poll::Ready(Ok(read))
     }
 
-    /// The same for code that blocks, as [`io::Read`]. For a thread of the handler's own; never for one of the engine's.
+    /// Returns the stream as [`io::Read`], for code that blocks. Use it on a separate thread, never on a thread of the
+    /// engine.
     pub fn into_blocking(self) -> BlockingJoined<'a> {
         BlockingJoined { joined: self }
     }
 
-    /// What is there to be read; empty at the end.
+    /// Returns the next bytes; none at the end.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], Error>> {
         loop {
             self.at = match std::mem::replace(&mut self.at, At::Between) {
@@ -113,7 +114,7 @@ impl<'a> Joined<'a> {
                     break;
                 }
                 At::Piece(.., true) => At::Terminator(0),
-                // The next read drops its bytes.
+                // The next read consumes its bytes.
                 At::Piece(..) | At::Inside => {
                     self.at = At::Inside;
                     At::of(ready!(self.session.poll_next_piece(cx))?)
@@ -150,13 +151,13 @@ impl At {
     }
 }
 
-/// A [`Joined`] whose reads block the present thread.
+/// A [`Joined`] whose reads block the calling thread.
 pub struct BlockingJoined<'a> {
     joined: Joined<'a>,
 }
 
 impl io::Read for BlockingJoined<'_> {
-    /// A read deadline that has passed is [`TimedOut`](io::ErrorKind::TimedOut); the source of every error is the
+    /// A passed read deadline is reported as [`TimedOut`](io::ErrorKind::TimedOut). The source of every error is the
     /// WebSocket's [`Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         block_on(self.joined.read(buffer)).map_err(|error| match error {

@@ -7,15 +7,16 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tidegate_engine::{CloseCause, SendError};
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::conn::WebSocket;
-use crate::conn::compressor::Compression;
-use crate::conn::frame_queue::FrameQueue;
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
+use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
+use crate::conn::session::Session;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
-use crate::message::{Message, MessageRef};
+use crate::message::Message;
 
-/// The messages to come, as [`recv`](WebSocket::recv) gives them: after an error that is not final there may be more.
+/// The messages of [`recv`](WebSocket::recv). After an error that is not final, more can follow.
 impl Stream for WebSocket {
     type Item = Result<Message, Error>;
 
@@ -29,25 +30,25 @@ impl Sink<Message> for WebSocket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_taken(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_taken(taken, cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.session_mut().with_sink(|way, taken| way.take(taken, message))
+        self.session_mut().with_sink(|writer, taken| writer.take(taken, message))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_flushed(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_flushed(taken, cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.session_mut().with_sink(|way, taken| way.poll_closed(taken, cx))
+        self.session_mut().with_sink(|writer, taken| writer.poll_closed(taken, cx))
     }
 }
 
 impl WebSocket {
-    /// Both halves, for combinators: neither waits for the other, and there is no lock between them. (What
-    /// `StreamExt::split` makes of a WebSocket has one; it works as well.)
+    /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
+    /// them. (`StreamExt::split` works as well, with a lock.)
     ///
     /// ```no_run
     /// # use futures_util::{StreamExt, TryStreamExt};
@@ -62,14 +63,14 @@ impl WebSocket {
     }
 }
 
-/// The reading half of a WebSocket, and its owner: dropping it ends the connection as dropping the WebSocket does.
+/// The reading half of a WebSocket, which owns it: dropping it ends the connection as dropping the WebSocket does.
 #[derive(Debug)]
 pub struct MessageStream {
     ws: WebSocket,
 }
 
 impl MessageStream {
-    /// The WebSocket.
+    /// Returns the WebSocket.
     pub fn into_inner(self) -> WebSocket {
         self.ws
     }
@@ -83,9 +84,9 @@ impl Stream for MessageStream {
     }
 }
 
-/// A sink of messages: one is taken ahead of the outbound queue's space, the next waits until there is some. Flushed, all
-/// is in the kernel's hands. Closed, close 1000 follows, unless another close frame was sent; the sink is closed once that
-/// has left, or the connection has ended in order. Made of a [`Sender`], it is usable from any thread.
+/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. Flushing waits
+/// until everything is in the kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
+/// has left or the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
 #[derive(Debug)]
 pub struct MessageSink {
     sender: Sender,
@@ -93,7 +94,7 @@ pub struct MessageSink {
 }
 
 impl MessageSink {
-    /// The sender below, for what is no message.
+    /// Returns the sender below, for control frames.
     pub fn sender(&self) -> &Sender {
         &self.sender
     }
@@ -110,82 +111,73 @@ impl Sink<Message> for MessageSink {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_taken(taken, cx)
+        sender.writer().poll_taken(taken, cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).take(taken, message)
+        sender.writer().take(taken, message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_flushed(taken, cx)
+        sender.writer().poll_flushed(taken, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { sender, taken } = &mut *self;
-        MessageWriter::of(sender).poll_closed(taken, cx)
+        sender.writer().poll_closed(taken, cx)
     }
 }
 
-/// The way out for messages, compressed where that was agreed on.
-#[derive(Clone, Copy)]
-pub(crate) struct MessageWriter<'a> {
-    frame_queue: FrameQueue<'a>,
-    compression: Option<&'a Compression>,
-}
-
-impl<'a> MessageWriter<'a> {
-    pub(crate) fn new(frame_queue: FrameQueue<'a>, compression: Option<&'a Compression>) -> Self {
-        Self { frame_queue, compression }
-    }
-
-    fn of(sender: &'a Sender) -> Self {
-        Self::new(sender.frame_queue(), sender.compression())
-    }
-
-    fn try_queue(self, message: &Message) -> Result<(), SendError> {
-        match self.compression {
-            None => self.frame_queue.try_queue(message),
-            Some(compression) => compression.try_queue(self.frame_queue, &MessageRef::from(message)),
+impl Session {
+    /// Calls `work` with the writer and the message that was taken when the queue was full.
+    fn with_sink<R>(&mut self, work: impl FnOnce(MessageWriter<'_>, &mut Option<Message>) -> R) -> R {
+        let mut taken = self.cold.as_mut().and_then(|cold| cold.sink_message.take());
+        let result = work(self.writer(), &mut taken);
+        if taken.is_some() {
+            self.cold_mut().sink_message = taken;
         }
+        result
     }
+}
 
-    /// Queues a message, or takes it ahead of the space for it.
+/// The messages of a sink. `taken` is the one that was taken when the queue was full.
+impl MessageWriter<'_> {
+    /// Queues a message, or takes it if the queue is full.
     fn take(self, taken: &mut Option<Message>, message: Message) -> Result<(), Error> {
-        match self.try_queue(&message) {
+        match self.try_send(&message) {
             Err(SendError::Full) => *taken = Some(message),
             queued => queued?,
         }
         Ok(())
     }
 
-    /// Queues the message that was taken; one that cannot be queued is dropped with the error.
+    /// Queues the taken message. If that fails it is dropped.
     fn poll_taken(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(message) = taken else { return Poll::Ready(Ok(())) };
-        let queued = ready!(self.frame_queue.poll_queue(cx, message.len(), |_| self.try_queue(message)));
+        let queued = ready!(self.queue.poll_queue(cx, message.len(), |_| self.try_send(message)));
         *taken = None;
         Poll::Ready(queued)
     }
 
     fn poll_flushed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_taken(taken, cx))?;
-        self.frame_queue.0.poll_flush(cx).map_err(Error::from)
+        self.queue.0.poll_flush(cx).map_err(Error::from)
     }
 
     fn poll_closed(self, taken: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match ready!(self.poll_taken(taken, cx)) {
-            // A close frame is what was asked for.
+            // Closing is the purpose: it does not matter who sent the close frame.
             Err(error) if !error.is_close_sent() => return Poll::Ready(Err(error)),
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match self.frame_queue.queue_close(frame.as_ref()).map_err(Error::from) {
-            // The closing handshake was quicker than whoever polls this.
+        match self.queue.queue_close(frame.as_ref()).map_err(Error::from) {
+            // The closing handshake ended before this was polled.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),
-            _ => match ready!(self.frame_queue.0.poll_flush(cx)) {
+            _ => match ready!(self.queue.0.poll_flush(cx)) {
                 Err(SendError::Closed(CloseCause::Dropped)) | Ok(()) => Poll::Ready(Ok(())),
                 Err(error) => Poll::Ready(Err(error.into())),
             },

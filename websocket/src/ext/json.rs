@@ -3,21 +3,21 @@
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 
-use crate::conn::WebSocket;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 
 impl Message {
-    /// A text message of `value` as JSON.
+    /// Returns a text message with `value` as JSON.
     ///
     /// # Errors
-    /// [`Error::Application`] if the value cannot be JSON: its `Serialize` fails, or a key of a map is no string.
+    /// [`Error::Application`] if the value cannot be JSON: its `Serialize` fails, or a key of a map is not a string.
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         Ok(serde_json::to_string(value).map_err(Error::application)?.into())
     }
 
-    /// The value that the message, text or binary, is the JSON of; it may borrow from the message.
+    /// Parses the message, text or binary, as JSON. The value can borrow from the message.
     ///
     /// # Errors
     /// [`Error::Json`].
@@ -27,7 +27,7 @@ impl Message {
 }
 
 impl<'a> MessageRef<'a> {
-    /// As [`Message::json`]: what is borrowed lies in the receive buffer until the next read.
+    /// Parses the message, text or binary, as JSON. The value can borrow from the receive buffer, until the next read.
     ///
     /// # Errors
     /// As there.
@@ -41,9 +41,9 @@ impl<'a> MessageRef<'a> {
 }
 
 impl WebSocket {
-    /// The next message, text or binary, as the value that it is the JSON of; `None` as [`recv`](Self::recv) says it.
+    /// Waits for the next message, text or binary, and parses it as JSON; `None` as with [`recv`](Self::recv).
     ///
-    /// Cancel-safe as `recv` is.
+    /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, WebSocket};
@@ -62,8 +62,8 @@ impl WebSocket {
     /// ```
     ///
     /// # Errors
-    /// As `recv`, and [`Error::Json`] for a message that is no JSON or of another shape: the WebSocket stays open, and the
-    /// next read gets the next message. Returned by a handler, that error closes with 1007.
+    /// As `recv`, and [`Error::Json`] for a message that is not JSON or of another shape: the WebSocket stays open, and
+    /// the next read gets the next message. Returned by a handler, that error closes with 1007.
     pub async fn recv_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         match self.recv_ref().await? {
             Some(message) => message.json().map(Some),

@@ -1,14 +1,15 @@
-//! Messages to and from those of the `tungstenite` crate (feature `tungstenite`): for code that knows both.
+//! Conversions between messages of this crate and of the `tungstenite` crate (feature `tungstenite`).
 
 use tungstenite::Utf8Bytes;
 use tungstenite::protocol::CloseFrame as TheirCloseFrame;
 
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::message::Message;
 use crate::protocol_error::UsageError;
 use crate::utf8::Text;
 
-/// No payload is copied; text is checked once more, which their type cannot be spared.
+/// Copies no payload. Text is checked once more, because their type demands it.
 ///
 /// ```
 /// use tidegate_websocket::Message;
@@ -23,7 +24,7 @@ impl From<Message> for tungstenite::Message {
                 let bytes = text.into_bytes();
                 match Utf8Bytes::try_from(bytes.clone()) {
                     Ok(text) => Self::Text(text),
-                    // (Text is UTF-8: this is never reached.)
+                    // Never reached: text is UTF-8.
                     Err(_) => Self::Text(String::from_utf8_lossy(&bytes).into_owned().into()),
                 }
             }
@@ -32,7 +33,7 @@ impl From<Message> for tungstenite::Message {
     }
 }
 
-/// Only their text and binary messages are messages; others are given back. No payload is copied.
+/// Converts text and binary messages and returns others as the error. Copies no payload.
 impl TryFrom<tungstenite::Message> for Message {
     type Error = tungstenite::Message;
 
@@ -54,7 +55,7 @@ impl From<&CloseFrame> for TheirCloseFrame {
 }
 
 /// # Errors
-/// Those of [`CloseFrame::new`]: their frames may hold what must not be sent.
+/// As [`CloseFrame::new`]: their frames can hold codes and reasons that must not be sent.
 impl TryFrom<&TheirCloseFrame> for CloseFrame {
     type Error = UsageError;
 
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_survive_the_way_there_and_back() {
+    fn messages_round_trip() {
         for message in [Message::from("潮汐"), Message::from(""), Message::from(vec![0, 255])] {
             let theirs = tungstenite::Message::from(message.clone());
             assert_eq!((theirs.is_text(), theirs.len()), (message.as_text().is_some(), message.len()));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn close_frames_convert_if_they_may_be_sent() {
+    fn close_frames_convert_if_they_can_be_sent() {
         let frame = CloseFrame::new(CloseCode::new(4000), "why").unwrap();
         let theirs = TheirCloseFrame::from(&frame);
         assert_eq!((u16::from(theirs.code), theirs.reason.as_str()), (4000, "why"));

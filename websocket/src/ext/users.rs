@@ -1,19 +1,20 @@
-//! Users: which WebSockets each of them has, and any WebSocket by its id.
+//! A register of users and their WebSockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::conn::WebSocket;
-use crate::conn::context::lock;
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::extensions::Extensions;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
+use crate::conn::websocket::WebSocket;
 use crate::protocol_error::UsageError;
+use crate::sync::lock;
 
-/// Names one registered WebSocket; no other of the process has had it or will.
+/// The process-unique id of a registered WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
@@ -23,7 +24,7 @@ impl ConnectionId {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The id as a number, to be written down and come back through [`From`].
+    /// Returns the id as a number; [`From`] converts it back.
     pub fn value(self) -> u64 {
         self.0
     }
@@ -41,11 +42,11 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// Which WebSockets each user has: several, from several devices. Cloning it gives another handle of the same register; it
-/// is usable from any thread, inside and outside of the engine, and may hold connections of several servers.
+/// A register of users and their WebSockets, several for each user. A clone is another handle to the same register. It
+/// works on any thread, inside and outside of the engine, and can hold connections of several servers.
 ///
-/// What an application keeps with a connection, its [`Extensions`], is there too, to be read and changed from anywhere.
-/// Nothing here waits: a connection whose outbound queue is full does not get what is sent to its user.
+/// The [`Extensions`] of a connection can be read and changed through it from anywhere. Nothing here waits: a
+/// connection whose outbound queue is full does not get what is sent to its user.
 ///
 /// ```no_run
 /// use http::StatusCode;
@@ -56,9 +57,9 @@ impl fmt::Display for ConnectionId {
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let users = Users::default();
-/// let (here, admin) = (users.clone(), users);
+/// let (chat_users, admin) = (users.clone(), users);
 /// let chat = upgrade(move |mut ws: WebSocket| {
-///     let users = here.clone();
+///     let users = chat_users.clone();
 ///     async move {
 ///         let user = ws.extension::<UserId>().map_or(0, |id| id.0);
 ///         let _registration = users.register(user, &mut ws);
@@ -89,7 +90,7 @@ pub struct Users {
 #[derive(Default)]
 struct Register {
     connections: HashMap<ConnectionId, UserConnection>,
-    /// The same, in the order of users: all of a user stand together.
+    /// The same connections in the order of their users.
     by_user: BTreeSet<(u64, ConnectionId)>,
 }
 
@@ -101,65 +102,66 @@ impl Register {
 }
 
 impl Users {
-    /// A register of nobody.
+    /// Returns an empty register.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes that this WebSocket is the user's, until the registration is dropped. A user is whatever number the
-    /// application says; one WebSocket may be registered for several. Costs what [`WebSocket::extensions`] costs, and about
-    /// 150 bytes.
+    /// Registers a WebSocket for a user until the registration is dropped. Users are numbers that the application
+    /// chooses. One WebSocket can be registered for several users. It costs about 150 bytes, in addition to
+    /// [`WebSocket::extensions`].
     pub fn register(&self, user: u64, ws: &mut WebSocket) -> UserRegistration {
         let connection =
             UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), extensions: ws.extensions() };
-        let mut register = self.lock();
+        let mut register = lock(&self.register);
         register.by_user.insert((user, connection.id));
         register.connections.insert(connection.id, connection.clone());
         drop(register);
         UserRegistration { users: self.clone(), connection }
     }
 
-    /// The connections of a user, in the order of their registering.
+    /// Returns the connections of a user, in the order of their registration.
     pub fn connections_of(&self, user: u64) -> Vec<UserConnection> {
-        self.lock().of_user(user).cloned().collect()
+        lock(&self.register).of_user(user).cloned().collect()
     }
 
-    /// All connections, in no order.
+    /// Returns all connections, in no particular order.
     pub fn connections(&self) -> Vec<UserConnection> {
-        self.lock().connections.values().cloned().collect()
+        lock(&self.register).connections.values().cloned().collect()
     }
 
-    /// The connection of this id, while it is registered.
+    /// Returns the connection with this id, while it is registered.
     pub fn connection(&self, id: ConnectionId) -> Option<UserConnection> {
-        self.lock().connections.get(&id).cloned()
+        lock(&self.register).connections.get(&id).cloned()
     }
 
-    /// The users who have a connection and how many each, in the order of their numbers. Looks at all connections.
+    /// Returns the users with connections and the number of connections of each, in the order of users. It looks at all
+    /// connections.
     pub fn users(&self) -> BTreeMap<u64, usize> {
         let mut users = BTreeMap::new();
-        for (user, _) in &self.lock().by_user {
+        for (user, _) in &lock(&self.register).by_user {
             *users.entry(*user).or_default() += 1;
         }
         users
     }
 
-    /// Whether the user has a connection.
+    /// Returns whether the user has a connection.
     pub fn is_online(&self, user: u64) -> bool {
-        self.lock().of_user(user).next().is_some()
+        lock(&self.register).of_user(user).next().is_some()
     }
 
-    /// Connections now.
+    /// Returns the number of connections.
     pub fn len(&self) -> usize {
-        self.lock().connections.len()
+        lock(&self.register).connections.len()
     }
 
-    /// Whether nobody is registered.
+    /// Returns whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Queues a message, encoded once, for all connections of a user; says for how many. Those that are not among them are
-    /// closed, or their queues are full.
+    /// Queues a message, encoded once, for all connections of a user, and returns their number. Connections that are
+    /// closed or whose queues are full are left out.
     pub fn send(&self, user: u64, message: impl Into<PreparedMessage>) -> usize {
         let connections = self.connections_of(user);
         if connections.is_empty() {
@@ -169,18 +171,18 @@ impl Users {
         connections.iter().filter(|connection| connection.sender.try_send_prepared(&message).is_ok()).count()
     }
 
-    /// Closes one connection, wherever it is served: [`Sender::close`]. False if there is none of this id, or if its close
-    /// frame has been sent. Its handler completes the closing handshake by reading on; one that never reads needs
-    /// [`abort`](Self::abort).
+    /// Closes one connection, wherever it is served, with [`Sender::close`]. Returns false if there is no such
+    /// connection, or its close frame has already been sent. The handler completes the closing handshake by reading on;
+    /// if it never reads, use [`abort`](Self::abort).
     ///
     /// # Errors
-    /// [`UsageError`] for a code or reason that must not be sent; nothing was closed then.
+    /// [`UsageError`] for a code or reason that must not be sent; nothing was closed.
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<bool, UsageError> {
         CloseFrame::new(code, reason)?;
         Ok(self.connection(id).is_some_and(|connection| connection.sender.close(code, reason).is_ok()))
     }
 
-    /// Closes all connections of a user; says how many.
+    /// Closes all connections of a user, and returns their number.
     ///
     /// # Errors
     /// As [`close`](Self::close).
@@ -190,14 +192,10 @@ impl Users {
         Ok(connections.iter().filter(|connection| connection.sender.close(code, reason).is_ok()).count())
     }
 
-    /// Ends one connection at once, without a close frame. False if there is none of this id.
+    /// Resets one connection at once, without a close frame. Returns false if there is no such connection.
     pub fn abort(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id);
         connection.inspect(|connection| connection.sender.abort()).is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Register> {
-        lock(&self.register)
     }
 }
 
@@ -207,7 +205,7 @@ impl fmt::Debug for Users {
     }
 }
 
-/// A WebSocket of a user, as [`Users`] knows it: what is needed to reach it from elsewhere.
+/// A registered WebSocket of a user.
 #[derive(Clone, Debug)]
 pub struct UserConnection {
     id: ConnectionId,
@@ -217,28 +215,29 @@ pub struct UserConnection {
 }
 
 impl UserConnection {
-    /// The connection's id.
+    /// Returns the id of the connection.
     pub fn id(&self) -> ConnectionId {
         self.id
     }
 
-    /// Whose it is.
+    /// Returns the user.
     pub fn user(&self) -> u64 {
         self.user
     }
 
-    /// A way to send to it, and to close it.
+    /// Returns the sending half.
     pub fn sender(&self) -> &Sender {
         &self.sender
     }
 
-    /// What the application keeps with it.
+    /// Returns the application's values for the connection.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 }
 
-/// A WebSocket's place in [`Users`]. Dropping it unregisters: also when a handler's future is dropped or panics.
+/// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
+/// dropped.
 #[derive(Debug)]
 #[must_use = "dropping it unregisters"]
 pub struct UserRegistration {
@@ -247,12 +246,12 @@ pub struct UserRegistration {
 }
 
 impl UserRegistration {
-    /// The registered connection.
+    /// Returns the registered connection.
     pub fn connection(&self) -> &UserConnection {
         &self.connection
     }
 
-    /// Its id.
+    /// Returns the id of the connection.
     pub fn id(&self) -> ConnectionId {
         self.connection.id
     }
@@ -261,11 +260,11 @@ impl UserRegistration {
 impl Drop for UserRegistration {
     fn drop(&mut self) {
         let UserConnection { id, user, .. } = self.connection;
-        let mut register = self.users.lock();
+        let mut register = lock(&self.users.register);
         register.by_user.remove(&(user, id));
         let removed = register.connections.remove(&id);
         drop(register);
-        // What it keeps may be the application's to drop: not under the lock.
+        // Dropping runs code of the application: not under the lock.
         drop(removed);
     }
 }

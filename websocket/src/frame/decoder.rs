@@ -1,7 +1,7 @@
-//! Bytes into frames: headers that may be cut anywhere and payload in pieces, as it arrives.
+//! Decodes bytes into frames: headers that are cut anywhere, and payload in pieces as it arrives.
 //!
-//! Used by [`Protocol`](crate::protocol::Protocol) and by whoever needs single frames. Keeps at most one header; never
-//! payload. Invariant: what [`FrameDecoder::decode`] did not report as a piece it has consumed.
+//! Used by [`Protocol`](crate::protocol::Protocol) and by code that needs single frames. Holds at most one header and
+//! no payload. Invariant: [`FrameDecoder::decode`] consumes everything that it does not report as a piece.
 
 use std::ops::Range;
 
@@ -35,61 +35,61 @@ pub struct FrameDecoder {
 /// A step of decoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// Bytes of the input that are done with, the piece included. At least one unless the input was empty.
+    /// The consumed bytes of the input, including the piece. At least one unless the input was empty.
     pub consumed: usize,
-    /// What they held; `None` when they end inside a header, and then all of the input was consumed.
+    /// The piece in them; `None` when they end inside a header: then all of the input was consumed.
     pub piece: Option<Piece>,
 }
 
-/// A part of a frame's payload, or all of it. The first piece of a frame comes with its header, even when no payload
-/// has arrived yet or there is none.
+/// A part of a frame's payload, or all of it. The first piece comes with the header, even before any payload has
+/// arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// The header of the piece's frame.
     pub header: FrameHeader,
-    /// Where in the input the piece is, unmasked.
+    /// The place of the unmasked piece in the input.
     pub range: Range<usize>,
-    /// Is this the frame's first piece?
+    /// Whether this is the first piece of the frame.
     pub first: bool,
-    /// Bytes of the frame's payload that are still to come after this piece.
+    /// The bytes of the frame's payload that follow this piece.
     pub remaining_bytes: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing of the next frame has come.
+    /// Nothing of the next frame has arrived.
     Between,
-    /// Inside a header of which the first `len` bytes are held.
+    /// Inside a header, whose first `len` bytes are held.
     Header { held: [u8; FRAME_HEADER_BYTES_MAX], len: u8 },
-    /// Inside a payload. The header's masking key is turned to what comes next.
+    /// Inside a payload. The masking key of the header is rotated to the next byte.
     Payload { header: FrameHeader, remaining_bytes: u64 },
 }
 
 impl FrameDecoder {
-    /// A decoder at the start of the peer's first frame.
+    /// Returns a decoder at the start of the peer's first frame.
     #[must_use]
     pub const fn new(rules: FrameRules) -> Self {
         Self { rules, state: State::Between }
     }
 
-    /// The rules in force.
+    /// Returns the rules in force.
     #[must_use]
     pub const fn rules(&self) -> &FrameRules {
         &self.rules
     }
 
-    /// The rules, for the frames to come.
+    /// Returns the rules for later frames.
     pub(crate) const fn rules_mut(&mut self) -> &mut FrameRules {
         &mut self.rules
     }
 
-    /// Is everything that was begun also finished?
+    /// Returns whether the decoder is at the start of a frame.
     #[must_use]
     pub const fn is_between_frames(&self) -> bool {
         matches!(self.state, State::Between)
     }
 
-    /// Bytes of the data frame that is open which are still to come; 0 when none is.
+    /// Returns the bytes of the open data frame that are still to arrive; 0 when none is open.
     pub(crate) fn remaining_data_bytes(&self) -> u64 {
         match &self.state {
             State::Payload { header, remaining_bytes } if !header.opcode.is_control() => *remaining_bytes,
@@ -97,11 +97,11 @@ impl FrameDecoder {
         }
     }
 
-    /// Decodes until the next piece or the end of `input`, unmasking the piece in place. Call again with what is left
-    /// of the input; after an error the decoder is of no more use.
+    /// Decodes up to the next piece or the end of `input`, and unmasks the piece in place. Call it again with the rest
+    /// of the input. After an error the decoder must not be used again.
     ///
     /// # Errors
-    /// Every variant of [`ProtocolError`] that concerns one frame's header.
+    /// Every variant of [`ProtocolError`] that is about the header of one frame.
     #[inline]
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
         match self.state {
@@ -114,7 +114,7 @@ impl FrameDecoder {
         }
     }
 
-    /// A header is complete at `header_len` of the input.
+    /// Starts a payload after a header that ends at `header_len` of the input.
     #[inline]
     fn begin_payload(&mut self, header: FrameHeader, header_len: usize, input: &mut [u8]) -> Decoded {
         let mut decoded = self.take_payload(header, header.payload_len, header_len, input);
@@ -124,7 +124,7 @@ impl FrameDecoder {
         decoded
     }
 
-    /// Unmasks and reports what there is of the payload from `start` on. `header` holds the key for that place.
+    /// Unmasks and reports the payload from `start` on. `header` holds the key for that place.
     #[inline]
     fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input: &mut [u8]) -> Decoded {
         let available = input.len() - start;
@@ -142,7 +142,7 @@ impl FrameDecoder {
         Decoded { consumed: start + len, piece: Some(piece) }
     }
 
-    /// Adds input to the `len` bytes of header that are held, until it is whole.
+    /// Adds input to the `len` held bytes of a header, until it is complete.
     #[cold]
     fn hold_header(
         &mut self,
@@ -154,7 +154,7 @@ impl FrameDecoder {
         held[len..len + taken].copy_from_slice(&input[..taken]);
         match FrameHeader::parse(&held[..len + taken], &self.rules)? {
             Some((header, header_len)) => {
-                // A shorter prefix was no header, so the header ends inside this input.
+                // A shorter prefix was not a header, so the header ends inside this input.
                 Ok(self.begin_payload(header, header_len.saturating_sub(len), input))
             }
             None => {
@@ -165,7 +165,7 @@ impl FrameDecoder {
     }
 }
 
-/// The header with the masking key for the payload after `len` more bytes.
+/// Returns the header with the masking key for the payload after `len` more bytes.
 fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
     let masking_key = header.masking_key.map(|key: MaskingKey| key.at_offset(len));
     FrameHeader { masking_key, ..header }
@@ -174,7 +174,9 @@ fn rotate_key(header: FrameHeader, len: usize) -> FrameHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Frame, Opcode, Role};
+    use crate::frame::Frame;
+    use crate::opcode::Opcode;
+    use crate::role::Role;
 
     fn decoded(decoder: &mut FrameDecoder, input: &mut [u8]) -> Decoded {
         decoder.decode(input).unwrap()

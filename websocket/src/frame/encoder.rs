@@ -1,13 +1,14 @@
-//! Payloads into frames, appended to an outbound buffer (RFC 6455 sections 5 and 6.1).
+//! Encodes payloads into frames, appended to an outbound buffer (RFC 6455 sections 5 and 6.1).
 //!
-//! A [`Frame`] that exists may be sent: control frames were checked when they were made. A client passes a fresh
+//! A [`Frame`] that exists can be sent: control frames were checked when they were made. A client passes a fresh
 //! masking key for each frame, a server none.
 
-use super::{FrameHeader, HeaderBytes, Opcode, ReservedBits};
+use super::{FrameHeader, HeaderBytes};
 use crate::close::CloseFrame;
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageKind};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::UsageError;
 
 /// A frame to send, over a borrowed payload.
@@ -32,46 +33,46 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// A text message in one frame, or its first one with [`not_final`](Self::not_final).
+    /// Returns a text message in one frame, or its first frame with [`not_final`](Self::not_final).
     #[must_use]
     #[inline]
     pub const fn text(text: &'a str) -> Self {
         Self::new(Opcode::Text, text.as_bytes())
     }
 
-    /// A binary message in one frame, or its first one with [`not_final`](Self::not_final).
+    /// Returns a binary message in one frame, or its first frame with [`not_final`](Self::not_final).
     #[must_use]
     #[inline]
     pub const fn binary(payload: &'a [u8]) -> Self {
         Self::new(Opcode::Binary, payload)
     }
 
-    /// The last continuation frame of a message, or one in its middle with [`not_final`](Self::not_final).
+    /// Returns the last continuation frame of a message, or one in its middle with [`not_final`](Self::not_final).
     #[must_use]
     #[inline]
     pub const fn continuation(payload: &'a [u8]) -> Self {
         Self::new(Opcode::Continuation, payload)
     }
 
-    /// A message in one frame.
+    /// Returns a message in one frame.
     #[must_use]
     #[inline]
     pub fn message(message: &'a Message) -> Self {
         Self::new(message.kind().opcode(), message.as_bytes())
     }
 
-    /// A compressed message in one frame.
+    /// Returns a compressed message in one frame.
     pub(crate) const fn deflated(kind: MessageKind, deflated: &'a [u8]) -> Self {
         Self::new(kind.opcode(), deflated).reserved_bits(ReservedBits::RSV1)
     }
 
-    /// A message of this kind in one frame; text is the caller's to ensure.
+    /// Returns a message of this kind in one frame. The caller ensures that text is UTF-8.
     #[inline]
     pub(crate) const fn of_kind(kind: MessageKind, payload: &'a [u8]) -> Self {
         Self::new(kind.opcode(), payload)
     }
 
-    /// A ping.
+    /// Returns a ping.
     ///
     /// # Errors
     /// [`UsageError::ControlTooLong`] above 125 bytes.
@@ -79,7 +80,7 @@ impl<'a> Frame<'a> {
         Self::control(Opcode::Ping, payload)
     }
 
-    /// A pong: the payload of the ping it answers, or any for one that answers nothing.
+    /// Returns a pong, with the payload of the ping that it answers, or any payload if it is unsolicited.
     ///
     /// # Errors
     /// [`UsageError::ControlTooLong`] above 125 bytes.
@@ -87,8 +88,8 @@ impl<'a> Frame<'a> {
         Self::control(Opcode::Pong, payload)
     }
 
-    /// A control frame of any opcode from 0x8 to 0xF. For a close frame [`encode_close`] is safer: it takes a
-    /// payload that was checked.
+    /// Returns a control frame of any opcode from 0x8 to 0xF. For close frames [`encode_close`] is safer: it takes a
+    /// checked payload.
     ///
     /// # Errors
     /// [`UsageError::NotControl`] for a data opcode, [`UsageError::ControlTooLong`] above 125 bytes.
@@ -102,21 +103,21 @@ impl<'a> Frame<'a> {
         Ok(Self::new(opcode, payload))
     }
 
-    /// The frame without FIN: more of the message follows. Control frames stay whole.
+    /// Clears FIN: more frames of the message follow. Has no effect on control frames.
     #[must_use]
     pub const fn not_final(mut self) -> Self {
         self.fin = self.opcode.is_control();
         self
     }
 
-    /// The frame with these reserved bits, which the peer must have negotiated.
+    /// Sets reserved bits, which the peer must have negotiated.
     #[must_use]
     pub const fn reserved_bits(mut self, bits: ReservedBits) -> Self {
         self.reserved_bits = bits;
         self
     }
 
-    /// The header alone, for a payload that is sent from where it is.
+    /// Returns only the header, for a payload that is sent from its place.
     #[must_use]
     #[inline]
     pub fn header(&self, masking_key: Option<MaskingKey>) -> HeaderBytes {
@@ -130,7 +131,7 @@ impl<'a> Frame<'a> {
     pub fn encode(&self, masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
         out.reserve(FRAME_HEADER_BYTES_MAX + self.payload.len());
         if self.payload.len() <= 125 && masking_key.is_none() {
-            // The frame of most messages, without the way over a header that may be longer.
+            // The frame of most messages: the header has two bytes.
             let Self { fin, reserved_bits, opcode, payload } = *self;
             let header = FrameHeader { fin, reserved_bits, opcode, masking_key, payload_len: payload.len() as u64 };
             out.extend_from_slice(&[header.first_byte(), payload.len() as u8]);
@@ -149,7 +150,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a close frame to `out`; with `None` one without code, which the peer reports as 1005.
+/// Appends a close frame to `out`; `None` is one without a code, which the peer reports as 1005.
 pub fn encode_close(close: Option<&CloseFrame>, masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
     let payload = close.map(CloseFrame::payload);
     let payload = payload.as_ref().map_or(&[][..], AsRef::as_ref);
@@ -158,8 +159,8 @@ pub fn encode_close(close: Option<&CloseFrame>, masking_key: Option<MaskingKey>,
 
 /// Sends one message piece by piece, each piece a frame (RFC 6455 section 5.4).
 ///
-/// Other messages must wait until [`finish`](Self::finish); control frames may go between. That the pieces of a text
-/// message together are UTF-8 is the caller's to ensure: a piece may end inside a character.
+/// Other messages must wait until [`finish`](Self::finish); control frames can come between. The caller ensures that
+/// the pieces of a text message together are UTF-8; a piece can end inside a character.
 ///
 /// ```
 /// use tidegate_websocket::{MessageEncoder, MessageKind};
@@ -176,7 +177,7 @@ pub struct MessageEncoder {
 }
 
 impl MessageEncoder {
-    /// A message of which nothing was sent yet.
+    /// Begins a message.
     #[must_use]
     pub const fn new(kind: MessageKind) -> Self {
         Self { opcode: kind.opcode() }
@@ -188,22 +189,22 @@ impl MessageEncoder {
         self.advance();
     }
 
-    /// The next frame, with FIN.
+    /// Returns the next frame, with FIN.
     pub(crate) const fn next<'a>(&self, piece: &'a [u8]) -> Frame<'a> {
         Frame::new(self.opcode, piece)
     }
 
-    /// The next frame was sent.
+    /// Notes that the next frame was sent.
     pub(crate) const fn advance(&mut self) {
         self.opcode = Opcode::Continuation;
     }
 
-    /// Whether a frame was sent.
+    /// Returns whether a frame was sent.
     pub(crate) const fn is_begun(&self) -> bool {
         matches!(self.opcode, Opcode::Continuation)
     }
 
-    /// Appends the last piece, which may be empty, to `out` as the frame with FIN.
+    /// Appends the last piece, which can be empty, to `out` as the frame with FIN.
     pub fn finish(self, piece: &[u8], masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
         Frame::new(self.opcode, piece).encode(masking_key, out);
     }
@@ -212,7 +213,7 @@ impl MessageEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::close::CloseCode;
+    use crate::close_code::CloseCode;
 
     #[test]
     fn control_frames_are_checked_when_made() {

@@ -14,10 +14,12 @@
 
 use std::ops::Deref;
 
-use super::{FrameRules, Opcode, ReservedBits, Role};
+use super::FrameRules;
 use crate::frame::mask::MaskingKey;
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 
 const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
@@ -29,24 +31,24 @@ const LEN_64: u8 = 127;
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Is this the last frame of its message?
+    /// Whether this is the last frame of its message.
     pub fin: bool,
     /// The reserved bits that are set.
     pub reserved_bits: ReservedBits,
-    /// What the frame is.
+    /// The kind of frame.
     pub opcode: Opcode,
-    /// The key the payload is masked with, if it is.
+    /// The masking key, if the payload is masked.
     pub masking_key: Option<MaskingKey>,
-    /// Bytes of payload that follow, below 2^63.
+    /// The bytes of payload that follow, below 2^63.
     pub payload_len: u64,
 }
 
 impl FrameHeader {
-    /// Parses the header at the start of `input`: the header and its length in bytes, or `None` when more bytes are
-    /// needed. What is wrong is told from the first byte that shows it.
+    /// Parses the header at the start of `input`. Returns the header and its length in bytes, or `None` when more bytes
+    /// are needed. An error is reported at the first byte that shows it.
     ///
     /// # Errors
-    /// Every variant of [`ProtocolError`] that concerns one frame's header.
+    /// Every variant of [`ProtocolError`] that is about the header of one frame.
     #[inline]
     pub fn parse(input: &[u8], rules: &FrameRules) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = input.first() else {
@@ -79,7 +81,7 @@ impl FrameHeader {
         Ok(Some((header, input.len() - rest.len())))
     }
 
-    /// The header's bytes, with the shortest encoding of the length.
+    /// Encodes the header, with the shortest encoding of the length.
     #[must_use]
     #[inline]
     pub fn encode(&self) -> HeaderBytes {
@@ -111,7 +113,7 @@ impl FrameHeader {
 }
 
 impl FrameHeader {
-    /// FIN, the reserved bits and the opcode.
+    /// Returns FIN, the reserved bits and the opcode.
     #[inline]
     pub(super) const fn first_byte(&self) -> u8 {
         let fin = if self.fin { FIN } else { 0 };
@@ -134,7 +136,7 @@ impl Deref for HeaderBytes {
     }
 }
 
-/// FIN, the reserved bits and the opcode.
+/// Parses FIN, the reserved bits and the opcode.
 #[inline]
 fn parse_first_byte(first: u8, rules: &FrameRules) -> Result<Opcode, ProtocolError> {
     let bits = ReservedBits::of_first_byte(first);
@@ -144,7 +146,7 @@ fn parse_first_byte(first: u8, rules: &FrameRules) -> Result<Opcode, ProtocolErr
         _ => return Err(ProtocolError::ReservedOpcode { opcode: code }),
     };
     if !bits.is_empty() {
-        // RFC 7692 section 6.1: a per-message bit belongs on the first frame of a message alone.
+        // RFC 7692 section 6.1: only the first frame of a message has a per-message bit.
         let allowed = match opcode {
             Opcode::Text | Opcode::Binary => rules.message_bits | rules.frame_bits,
             _ => rules.frame_bits,
@@ -159,7 +161,7 @@ fn parse_first_byte(first: u8, rules: &FrameRules) -> Result<Opcode, ProtocolErr
     Ok(opcode)
 }
 
-/// The payload length and what follows it, or `None` when more bytes are needed.
+/// Parses the payload length. Returns it with the bytes that follow, or `None` when more bytes are needed.
 #[inline]
 fn parse_length(len_bits: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (payload_len, minimum, rest) = match len_bits {
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_bits_stay_where_their_extension_allows_them() {
+    fn reserved_bits_are_accepted_only_where_their_extension_allows_them() {
         let mut rules = FrameRules::new(Role::Client);
         rules.message_bits = ReservedBits::RSV1;
         rules.frame_bits = ReservedBits::RSV3;
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_control_opcodes_are_taken_when_asked_for_and_reserved_data_opcodes_never() {
+    fn reserved_control_opcodes_can_be_allowed_and_reserved_data_opcodes_cannot() {
         let mut rules = FrameRules::new(Role::Client);
         rules.reserved_control = true;
         for code in 0xB..=0xF {

@@ -1,29 +1,29 @@
 //! Masking (RFC 6455 section 5.3): XOR with a repeating key of four bytes.
 //!
-//! Safe code in a shape the compiler turns into vector instructions, for any length and any place in the payload. The
-//! tests hold it against a loop over single bytes. Long payloads take the same code compiled for AVX2, where the processor
-//! has it; that choice is the one `unsafe` block.
+//! Safe code in a shape that the compiler turns into vector instructions, for any length and any place in the payload.
+//! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
+//! processor has it; calling that is the one `unsafe` block.
 
-/// The four bytes a client draws anew, unpredictably, for each frame (RFC 6455 section 5.3).
+/// The four unpredictable bytes that a client draws for each frame (RFC 6455 section 5.3).
 ///
-/// This crate has no randomness of its own: whoever encodes a client's frame provides the key.
+/// This crate has no randomness: the caller that encodes a client's frame provides the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaskingKey([u8; 4]);
 
 impl MaskingKey {
-    /// The key of these bytes, in the order they have on the wire.
+    /// Returns the key of these bytes, in wire order.
     #[must_use]
     pub const fn new(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, in the order they have on the wire.
+    /// Returns the bytes, in wire order.
     #[must_use]
     pub const fn bytes(self) -> [u8; 4] {
         self.0
     }
 
-    /// The key for the payload from `offset_bytes` on, when what is before was masked already.
+    /// Returns the key for the payload from `offset_bytes` on.
     #[must_use]
     pub const fn at_offset(self, offset_bytes: usize) -> Self {
         let bits = 8 * (offset_bytes % 4) as u32;
@@ -37,14 +37,14 @@ impl From<[u8; 4]> for MaskingKey {
     }
 }
 
-/// Masks or unmasks `payload` in place: the two are the same. `payload` starts where the key does; for a later piece
-/// of a payload take [`MaskingKey::at_offset`].
+/// Masks or unmasks `payload` in place, which is the same operation. `payload` is the start of a payload; for a later
+/// piece use [`MaskingKey::at_offset`].
 #[inline]
 pub fn apply_mask(key: MaskingKey, payload: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if payload.len() >= WIDE_BYTES_MIN && std::arch::is_x86_feature_detected!("avx2") {
         #[allow(unsafe_code, reason = "the one place; see the module documentation")]
-        // SAFETY: the processor has AVX2, which is all that the function asks for.
+        // SAFETY: the processor has AVX2, the only requirement of the function.
         unsafe {
             apply_mask_avx2(key, payload)
         };
@@ -53,7 +53,7 @@ pub fn apply_mask(key: MaskingKey, payload: &mut [u8]) {
     apply_mask_in_words(key, payload);
 }
 
-/// Payloads from this size on are worth the look at what the processor has.
+/// The smallest payload for which checking the processor's features pays off.
 #[cfg(target_arch = "x86_64")]
 const WIDE_BYTES_MIN: usize = 1024;
 
@@ -68,7 +68,7 @@ fn apply_mask_avx2(key: MaskingKey, payload: &mut [u8]) {
 fn apply_mask_in_words(key: MaskingKey, payload: &mut [u8]) {
     let [a, b, c, d] = key.0;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    // 32 bytes a turn become two or one vector operations; what is left is at most three words and seven bytes.
+    // 32 bytes at a time become one or two vector operations; the rest is at most three words and seven bytes.
     let (blocks, rest) = payload.as_chunks_mut::<32>();
     for block in blocks {
         for bytes in block.as_chunks_mut::<8>().0 {

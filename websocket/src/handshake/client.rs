@@ -1,6 +1,6 @@
 //! The client's side of the opening handshake (RFC 6455 section 4.1).
 //!
-//! Builds the request's head and checks the response's; the nonce and the bytes' way to the server are the caller's.
+//! Builds the head of the request and checks the response. The caller draws the nonce and does the I/O.
 
 use std::io::Write;
 
@@ -16,12 +16,12 @@ use super::error::{UpgradeResponseError, UriError};
 use super::field::{self, Once};
 use super::key::Nonce;
 
-/// A request to open a WebSocket, and what its response must be.
+/// A request to open a WebSocket, and the check of its response.
 ///
 /// ```
 /// use tidegate_websocket::handshake::{ClientHandshake, Nonce};
 /// let uri = "ws://example.com/chat?room=1".parse()?;
-/// let nonce = Nonce::new(*b"the sample nonce"); // 16 random bytes in earnest
+/// let nonce = Nonce::new(*b"the sample nonce"); // use 16 random bytes
 /// let handshake = ClientHandshake::new(&uri, nonce)?.subprotocol("wamp")?;
 /// let mut head = Vec::new();
 /// handshake.encode(&mut head);
@@ -38,20 +38,20 @@ pub struct ClientHandshake {
     headers: HeaderMap,
 }
 
-/// What a server agreed to.
+/// The agreement with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Established {
-    /// The subprotocol, one of those offered.
+    /// The subprotocol, one of those that were offered.
     pub subprotocol: Option<String>,
     /// The server's `Sec-WebSocket-Extensions`, unparsed; `None` unless an offer was made.
     pub extensions: Option<HeaderValue>,
 }
 
 impl ClientHandshake {
-    /// A handshake for a `ws` or `wss` URI, with a nonce drawn for it alone.
+    /// Prepares a handshake for a `ws` or `wss` URI. The nonce must not be used for another handshake.
     ///
     /// # Errors
-    /// [`UriError`] when the URI is no websocket URI (RFC 6455 section 3).
+    /// [`UriError`] when the URI is not a websocket URI (RFC 6455 section 3).
     pub fn new(uri: &Uri, nonce: Nonce) -> Result<Self, UriError> {
         let default_port = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("ws") => 80,
@@ -77,7 +77,7 @@ impl ClientHandshake {
         Ok(Self { target, host, nonce, subprotocols: Vec::new(), extensions: None, headers: HeaderMap::new() })
     }
 
-    /// Offers a subprotocol, after those offered before.
+    /// Offers a subprotocol, after the earlier ones.
     ///
     /// # Errors
     /// [`UriError::Subprotocol`] and [`UriError::RepeatedSubprotocol`].
@@ -90,14 +90,14 @@ impl ClientHandshake {
         Ok(self)
     }
 
-    /// Offers extensions: the value of `Sec-WebSocket-Extensions`. Default none.
+    /// Offers extensions: the value of `Sec-WebSocket-Extensions`. Default: none.
     #[must_use]
     pub fn extensions(mut self, offer: HeaderValue) -> Self {
         self.extensions = Some(offer);
         self
     }
 
-    /// Adds a header of the application's. Those the handshake itself sends, and those of a body, are ignored.
+    /// Adds a header. The headers of the handshake itself and those of a body are ignored.
     #[must_use]
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         if !is_reserved(&name) {
@@ -109,7 +109,7 @@ impl ClientHandshake {
         self
     }
 
-    /// Appends the request's head to `out`.
+    /// Appends the head of the request to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
         let _ = write!(out, "GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.host);
@@ -131,8 +131,7 @@ impl ClientHandshake {
     /// Checks the head of the server's response.
     ///
     /// # Errors
-    /// [`UpgradeResponseError`]: the connection is to be closed, or, for a status other than 101, the response is to be
-    /// handled as HTTP.
+    /// [`UpgradeResponseError`]: close the connection or, for a status other than 101, handle the response as HTTP.
     pub fn check_response(
         &self,
         status: StatusCode,
@@ -177,7 +176,7 @@ impl ClientHandshake {
         }
     }
 
-    /// What the server chose is compared with the offer by name; parameters are the extension's to judge.
+    /// Compares the server's choice with the offer by name. Parameters are for the extension to check.
     fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, UpgradeResponseError> {
         let offered = self.extensions.as_ref().map_or(&[][..], HeaderValue::as_bytes);
         let is_offered = |chosen: &[u8]| {
@@ -195,18 +194,18 @@ impl ClientHandshake {
     }
 }
 
-/// All lines of `Sec-WebSocket-Extensions` as one.
+/// Joins all lines of `Sec-WebSocket-Extensions` into one.
 fn join_lines(headers: &HeaderMap) -> Option<HeaderValue> {
     let lines: Vec<&[u8]> = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
-/// The name in `name; parameter; parameter=value`.
+/// Returns the name in `name; parameter; parameter=value`.
 fn extension_name(element: &[u8]) -> &[u8] {
     element.split(|byte| *byte == b';').next().unwrap_or(element).trim_ascii()
 }
 
-/// Headers that are the handshake's own, or that would announce a body it does not have.
+/// Returns whether the handshake sets this header itself, or the header would announce a body.
 fn is_reserved(name: &HeaderName) -> bool {
     [
         HOST,

@@ -1,7 +1,7 @@
-//! What can be wrong with a handshake: one variant for each wrong or missing thing, by who is told.
+//! Errors of the opening handshake: one variant for each wrong or missing part.
 //!
-//! [`UpgradeRequestError`] is answered by the server; [`UpgradeRequestError::response`] is the one place that maps it to a status,
-//! headers and a body. [`UpgradeResponseError`] and [`UriError`] surface at the client.
+//! The server answers an [`UpgradeRequestError`]; [`UpgradeRequestError::response`] is the one place that maps it to a
+//! status, headers and a body. [`UpgradeResponseError`] and [`UriError`] surface at the client.
 
 use http::header::{CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
@@ -17,7 +17,7 @@ pub enum UpgradeRequestError {
     /// The method is not GET.
     #[error("websocket: the method must be GET")]
     Method,
-    /// The version is not HTTP/1.1: older ones have no upgrade, newer ones another one (RFC 8441).
+    /// The version is not HTTP/1.1: older versions have no upgrade, newer ones another (RFC 8441).
     #[error("websocket: the version must be HTTP/1.1")]
     HttpVersion,
     /// There is no `Host`.
@@ -33,7 +33,7 @@ pub enum UpgradeRequestError {
     #[error("websocket: Connection must list Upgrade")]
     Connection,
     /// There is no `Sec-WebSocket-Version`.
-    #[error("websocket: Sec-WebSocket-Version is missing, it must be 13")]
+    #[error("websocket: Sec-WebSocket-Version is missing: must be 13")]
     MissingVersion,
     /// `Sec-WebSocket-Version` occurs more than once (RFC 6455 section 11.3.5).
     #[error("websocket: Sec-WebSocket-Version is repeated")]
@@ -56,17 +56,18 @@ pub enum UpgradeRequestError {
     /// `Sec-WebSocket-Protocol` lists something twice (RFC 6455 section 4.1).
     #[error("websocket: Sec-WebSocket-Protocol lists a subprotocol twice")]
     RepeatedSubprotocol,
-    /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1). Looked at only by servers that
-    /// speak an extension.
+    /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 section 9.1). Only servers that speak an
+    /// extension check it.
     #[error("websocket: Sec-WebSocket-Extensions must list extensions with parameters")]
     InvalidExtensions,
-    /// The page's origin may not connect (RFC 6455 section 10.2).
+    /// Pages of this origin must not connect (RFC 6455 section 10.2).
     #[error("websocket: origin not allowed")]
     Origin(#[from] OriginError),
 }
 
 impl UpgradeRequestError {
-    /// The status that answers the error: 426 for a missing or other protocol version, 403 for an origin, else 400.
+    /// Returns the status that answers the error: 426 for a missing or unsupported protocol version, 403 for an origin,
+    /// else 400.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -88,8 +89,8 @@ impl UpgradeRequestError {
         }
     }
 
-    /// The response that answers the error, with its text as body. A 426 names the version that is spoken
-    /// (RFC 6455 section 4.4) and the protocol to upgrade to (RFC 9110 section 15.5.22).
+    /// Returns the response that answers the error, with its text as body. A 426 names the supported version (RFC 6455
+    /// section 4.4) and the protocol to upgrade to (RFC 9110 section 15.5.22).
     #[must_use]
     pub fn response(self) -> Response<String> {
         let mut response = Response::new(self.to_string());
@@ -105,24 +106,24 @@ impl UpgradeRequestError {
     }
 }
 
-/// Why a client gives up on a server's response (RFC 6455 section 4.1).
+/// Why a client rejects a server's response (RFC 6455 section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpgradeResponseError {
     /// The status is not 101: the response is an ordinary HTTP response.
     #[error("the server answered the websocket handshake with status {status}")]
     Status {
-        /// What it is instead.
+        /// The status of the response.
         status: StatusCode,
     },
     /// The version is not HTTP/1.1.
-    #[error("the server answered the websocket handshake in another version than HTTP/1.1")]
+    #[error("the server answered the websocket handshake in a version other than HTTP/1.1")]
     HttpVersion,
     /// `Upgrade` is not `websocket`.
-    #[error("the server's Upgrade is missing or not websocket")]
+    #[error("the server's Upgrade header is missing or not websocket")]
     Upgrade,
     /// `Connection` does not list `Upgrade`.
-    #[error("the server's Connection does not list Upgrade")]
+    #[error("the server's Connection header does not list Upgrade")]
     Connection,
     /// There is no `Sec-WebSocket-Accept`.
     #[error("the server sent no Sec-WebSocket-Accept")]
@@ -130,16 +131,16 @@ pub enum UpgradeResponseError {
     /// `Sec-WebSocket-Accept` occurs more than once (RFC 6455 section 11.3.3).
     #[error("the server repeated Sec-WebSocket-Accept")]
     RepeatedAccept,
-    /// `Sec-WebSocket-Accept` does not belong to our key.
-    #[error("the server's Sec-WebSocket-Accept does not belong to the key")]
+    /// `Sec-WebSocket-Accept` does not match our key.
+    #[error("the server's Sec-WebSocket-Accept does not match the key")]
     WrongAccept,
     /// `Sec-WebSocket-Protocol` occurs more than once (RFC 6455 section 11.3.4).
     #[error("the server repeated Sec-WebSocket-Protocol")]
     RepeatedSubprotocol,
-    /// `Sec-WebSocket-Protocol` names something we did not offer.
+    /// `Sec-WebSocket-Protocol` names something that we did not offer.
     #[error("the server chose a subprotocol that was not offered")]
     UnrequestedSubprotocol,
-    /// `Sec-WebSocket-Extensions` names something we did not offer.
+    /// `Sec-WebSocket-Extensions` names something that we did not offer.
     #[error("the server chose an extension that was not offered")]
     UnrequestedExtension,
     /// `Sec-WebSocket-Extensions` is malformed, or agrees to what was not offered (RFC 7692 section 7.1).
@@ -147,23 +148,23 @@ pub enum UpgradeResponseError {
     InvalidExtensions,
 }
 
-/// Why a client cannot make a request of what the application gave (RFC 6455 sections 3 and 4.1).
+/// Why a client cannot build a request (RFC 6455 sections 3 and 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UriError {
     /// The scheme is not `ws` or `wss`.
-    #[error("the scheme of a websocket URI is ws or wss")]
+    #[error("invalid websocket URI: the scheme must be ws or wss")]
     Scheme,
     /// There is no host.
-    #[error("a websocket URI has a host")]
+    #[error("invalid websocket URI: the host is missing")]
     Host,
-    /// There are user and password, which a websocket URI has no place for.
-    #[error("a websocket URI has no user information")]
+    /// The URI has a user or password, which websocket URIs must not have.
+    #[error("invalid websocket URI: user information is not allowed")]
     UserInformation,
     /// A subprotocol is not a token.
-    #[error("a subprotocol is a token")]
+    #[error("invalid subprotocol: must be a token such as chat")]
     Subprotocol,
-    /// A subprotocol was given twice.
-    #[error("a subprotocol was given twice")]
+    /// A subprotocol occurs twice.
+    #[error("invalid subprotocols: one occurs twice")]
     RepeatedSubprotocol,
 }

@@ -1,12 +1,14 @@
-//! Header fields that are comma-separated lists, over one line or several (RFC 9110 section 5.6.1).
+//! Header fields: single values, and comma-separated lists over one line or several (RFC 9110 section 5.6.1).
 
 use http::{HeaderMap, HeaderName};
 use tidegate_http::RequestHead;
+use tidegate_http::field::list_elements;
+pub(crate) use tidegate_http::field::token;
 
-/// The fields of a request or a response, wherever they are kept: in an [`http::HeaderMap`], or in a
-/// [`RequestHead`] as they were received, which spares making a map of them.
+/// The fields of a request or a response: in an [`http::HeaderMap`], or in a [`RequestHead`] as they were received,
+/// which needs no map.
 pub trait Fields {
-    /// The values of all fields of this name, in order.
+    /// Returns the values of all fields of this name, in order.
     fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]>;
 }
 
@@ -22,21 +24,17 @@ impl Fields for RequestHead {
     }
 }
 
-/// The elements of a list field, over all of its lines, without the empty ones.
+/// Returns the elements of a list field over all of its lines, without empty ones.
 pub(super) fn list<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
-    fields
-        .values(name)
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
+    fields.values(name).flat_map(list_elements)
 }
 
-/// Does the list field contain this token, in any case?
+/// Returns whether the list field contains this token, in any case.
 pub(super) fn contains_token<F: Fields>(fields: &F, name: &HeaderName, token: &str) -> bool {
     list(fields, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// How often a field occurs that must occur once.
+/// The value of a field that must occur exactly once.
 pub(super) enum Once<'f> {
     Missing,
     Value(&'f [u8]),
@@ -50,11 +48,4 @@ pub(super) fn once<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> Once<'
         (Some(value), None) => Once::Value(value),
         (Some(_), Some(_)) => Once::Repeated,
     }
-}
-
-/// The bytes as text if they are a token (RFC 9110 section 5.6.2).
-pub(super) fn token(bytes: &[u8]) -> Option<&str> {
-    let is_token =
-        !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
-    if is_token { std::str::from_utf8(bytes).ok() } else { None }
 }

@@ -5,19 +5,19 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use sha1::{Digest, Sha1};
 
-/// What RFC 6455 section 1.3 appends to the key before it is hashed.
+/// The string that RFC 6455 section 1.3 appends to the key before hashing.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Characters of 16 bytes in base64, padding included.
 const KEY_LEN: usize = 24;
 /// Characters of a SHA-1 digest in base64, padding included.
 const ACCEPT_KEY_LEN: usize = 28;
 
-/// The 16 bytes a client draws at random for each handshake, in base64: the value of `Sec-WebSocket-Key`.
+/// The 16 bytes that a client draws at random for each handshake, in base64: the value of `Sec-WebSocket-Key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nonce([u8; KEY_LEN]);
 
 impl Nonce {
-    /// The nonce of these bytes, which the caller draws at random.
+    /// Returns the nonce of these bytes, which the caller draws at random.
     #[must_use]
     pub fn new(bytes: [u8; 16]) -> Self {
         let mut encoded = [b'='; KEY_LEN];
@@ -26,23 +26,23 @@ impl Nonce {
         Self(encoded)
     }
 
-    /// Parses the value of a `Sec-WebSocket-Key`: canonical base64 of exactly 16 bytes, not any 24 characters.
+    /// Parses the value of a `Sec-WebSocket-Key`: canonical base64 of exactly 16 bytes, not just any 24 characters.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let encoded: [u8; KEY_LEN] = value.try_into().ok()?;
-        // The decoder wants room for what 24 characters could be without padding.
+        // The decoder needs room for 24 characters without padding.
         let mut decoded = [0; KEY_LEN / 4 * 3];
         let len = STANDARD.decode_slice(encoded, &mut decoded).ok()?;
         (len == 16).then_some(Self(encoded))
     }
 
-    /// The value of the header.
+    /// Returns the value of the header.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The proof that a server read this nonce.
+    /// Returns the proof that a server has read this nonce.
     #[must_use]
     pub fn accept_key(&self) -> AcceptKey {
         let digest = Sha1::new().chain_update(self.0).chain_update(GUID).finalize();
@@ -58,7 +58,7 @@ impl Nonce {
 pub struct AcceptKey([u8; ACCEPT_KEY_LEN]);
 
 impl AcceptKey {
-    /// The value of the header.
+    /// Returns the value of the header.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -67,7 +67,7 @@ impl AcceptKey {
 
 impl From<AcceptKey> for HeaderValue {
     fn from(key: AcceptKey) -> Self {
-        // Base64 is always a header value; nothing else comes from `encode_slice`.
+        // Base64 is always a valid header value.
         Self::from_bytes(&key.0).unwrap_or(Self::from_static(""))
     }
 }

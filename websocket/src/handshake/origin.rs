@@ -1,7 +1,7 @@
-//! Which pages may connect (RFC 6455 sections 4.2.2 and 10.2; RFC 6454).
+//! The origin check: which pages may connect (RFC 6455 sections 4.2.2 and 10.2; RFC 6454).
 //!
-//! Browsers let any page open a WebSocket to any server, with the server's cookies, and say only in `Origin` which page
-//! it is. So the server must look.
+//! Browsers let any page open a WebSocket to any server, with the server's cookies. Only `Origin` names the page, so
+//! the server must check it.
 
 use std::net::Ipv6Addr;
 
@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use super::field::{self, Fields, Once};
 
-/// How the request came, as the browser sees it: behind a proxy that ends TLS, HTTPS.
+/// The scheme by which browsers reach the server: behind a proxy that terminates TLS, HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// ShortFrame; port 80 unless given.
+    /// Without TLS; port 80 unless given.
     Http,
     /// Over TLS; port 443 unless given.
     Https,
@@ -29,11 +29,11 @@ impl Scheme {
     }
 }
 
-/// Why an origin may not connect. All are answered alike; the difference is for the log.
+/// Why an origin must not connect. All variants are answered alike; they differ for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OriginError {
-    /// There is no `Origin`, and the request came over HTTPS or the check asks for one.
+    /// There is no `Origin`, and the request came over HTTPS or the check needs one.
     #[error("the request has no Origin")]
     Missing,
     /// `Origin` occurs more than once.
@@ -43,9 +43,9 @@ pub enum OriginError {
     #[error("the request's Origin is not a web origin")]
     Invalid,
     /// `Host` is missing, repeated or not `host[:port]`, so there is nothing to compare with.
-    #[error("the request's Host is not a host and port")]
+    #[error("the request's Host is missing or not a host and port")]
     InvalidHost,
-    /// `Origin` is another scheme, host or port than those that may connect.
+    /// `Origin` is none of the origins that may connect.
     #[error("the request's Origin is not allowed")]
     NotAllowed,
 }
@@ -73,7 +73,7 @@ enum Host {
 }
 
 impl Origin {
-    /// Parses `scheme://host[:port]`, nothing more; `None` for anything else.
+    /// Parses `scheme://host[:port]`; `None` for anything else.
     #[must_use]
     pub fn parse(origin: &str) -> Option<Self> {
         let (scheme, authority) = origin.split_once("://")?;
@@ -100,8 +100,9 @@ impl Origin {
     }
 }
 
-/// Allows a page of the very server it connects to: `Origin` and `Host` agree in host and port, and the origin's scheme
-/// is `scheme`. A request without `Origin` is from no browser: allowed on plain HTTP, refused over HTTPS.
+/// Allows pages of the server itself: `Origin` and `Host` agree in host and port, and the scheme of the origin is
+/// `scheme`. A request without `Origin` does not come from a browser: it is allowed on plain HTTP and refused over
+/// HTTPS.
 ///
 /// # Errors
 /// [`OriginError`].
@@ -120,7 +121,7 @@ pub fn check_same_origin(headers: &impl Fields, scheme: Scheme) -> Result<(), Or
     if origin == own { Ok(()) } else { Err(OriginError::NotAllowed) }
 }
 
-/// Origins that may connect.
+/// A list of origins that may connect.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -138,13 +139,13 @@ pub struct OriginAllowList {
 }
 
 impl OriginAllowList {
-    /// A list of `scheme://host[:port]`; `None` if one of them is something else.
+    /// Parses a list of `scheme://host[:port]`; `None` if an element is anything else.
     pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Option<Self> {
         let origins = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
         Some(Self { origins: origins.collect::<Option<_>>()? })
     }
 
-    /// Allows a request whose `Origin` is on the list, and no other.
+    /// Allows requests whose `Origin` is on the list.
     ///
     /// # Errors
     /// [`OriginError`].
@@ -165,7 +166,7 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
     match field::once(headers, name) {
         Once::Missing => Ok(None),
         Once::Repeated => Err(OriginError::Repeated),
-        // Neither a host nor an origin has anything but ASCII.
+        // Hosts and origins are ASCII.
         Once::Value(value) => match std::str::from_utf8(value) {
             Ok(value) if value.is_ascii() => Ok(Some(value.trim_ascii())),
             _ => Err(OriginError::Invalid),
@@ -173,8 +174,8 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
     }
 }
 
-/// Host and port, the port empty when there is none. A name holds only what a registered name or an IPv4 address may
-/// (RFC 3986 section 3.2.2), so neither user information nor a path passes.
+/// Splits host and port; the port is empty when there is none. A name consists of the characters of a registered name
+/// or an IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes.
 fn split_host(authority: &str) -> Option<(Host, &str)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;

@@ -1,6 +1,7 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 //!
-//! Stateless: a request's head in, an [`Offer`] or a [`UpgradeRequestError`] out; the offer's acceptance gives the `101`.
+//! Stateless: a request's head in, an [`Offer`] or an [`UpgradeRequestError`] out. The acceptance of an offer builds
+//! the 101.
 
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
@@ -13,16 +14,16 @@ use super::error::UpgradeRequestError;
 use super::field::{self, Fields, Once};
 use super::key::{AcceptKey, Nonce};
 
-/// Does this request want a WebSocket, rightly or not? It does if `Upgrade` lists `websocket` or it has a
-/// `Sec-WebSocket-Key`, which serves nothing else. Other requests are for the next handler.
+/// Returns whether the request asks for a WebSocket, correctly or not: `Upgrade` lists `websocket`, or there is a
+/// `Sec-WebSocket-Key`. Other requests are for the next handler.
 #[must_use]
 pub fn is_websocket_request(headers: &impl Fields) -> bool {
     field::contains_token(headers, &UPGRADE, "websocket") || headers.values(&SEC_WEBSOCKET_KEY).next().is_some()
 }
 
-/// A client's request to open a WebSocket, checked.
+/// A checked request of a client to open a WebSocket.
 ///
-/// The origin is not checked here, because that is a policy: see [`check_same_origin`](super::check_same_origin).
+/// The origin is not checked, because that is a policy: see [`check_same_origin`](super::check_same_origin).
 ///
 /// ```
 /// use http::{Method, Request, Version};
@@ -52,10 +53,10 @@ pub struct Offer<'h> {
 }
 
 impl<'h> Offer<'h> {
-    /// Checks everything RFC 6455 section 4.2.1 asks of the request's head.
+    /// Checks everything that RFC 6455 section 4.2.1 demands of the request's head.
     ///
     /// # Errors
-    /// [`UpgradeRequestError`], every variant but that of the origin.
+    /// [`UpgradeRequestError`], every variant but [`Origin`](UpgradeRequestError::Origin).
     pub fn parse(method: &Method, version: Version, headers: &'h impl Fields) -> Result<Self, UpgradeRequestError> {
         if method != Method::GET {
             return Err(UpgradeRequestError::Method);
@@ -74,7 +75,7 @@ impl<'h> Offer<'h> {
         if !field::contains_token(headers, &CONNECTION, "upgrade") {
             return Err(UpgradeRequestError::Connection);
         }
-        // Before the key: another version may have other rules for the rest.
+        // Before the key: another version can have other rules for the rest.
         check_version(headers)?;
         let nonce = parse_key(headers)?;
         let subprotocols = parse_subprotocols(headers)?;
@@ -82,19 +83,19 @@ impl<'h> Offer<'h> {
         Ok(Self { nonce, subprotocols, extensions })
     }
 
-    /// The subprotocols the client speaks, in its order of preference.
+    /// Returns the subprotocols of the client, in its order of preference.
     #[must_use]
     pub fn subprotocols(&self) -> &[&'h str] {
         &self.subprotocols
     }
 
-    /// The lines of `Sec-WebSocket-Extensions`, unparsed.
+    /// Returns the lines of `Sec-WebSocket-Extensions`, unparsed.
     pub fn extensions(&self) -> impl Iterator<Item = &'h [u8]> {
         self.extensions.iter().copied()
     }
 
-    /// Accepts the offer, with the first of the server's `preferences` that the client speaks, or with no subprotocol
-    /// if there is none (RFC 6455 section 4.2.2). Subprotocols are compared exactly.
+    /// Accepts the offer with the first of the server's `preferences` that the client offers, or without a subprotocol
+    /// (RFC 6455 section 4.2.2). Subprotocols are compared exactly.
     #[must_use]
     pub fn accept<S: AsRef<str>>(&self, preferences: &[S]) -> Acceptance<'h> {
         let offered = |name: &S| self.subprotocols.iter().copied().find(|offered| *offered == name.as_ref());
@@ -110,19 +111,19 @@ pub struct Acceptance<'h> {
 }
 
 impl<'h> Acceptance<'h> {
-    /// The proof that the request was read.
+    /// Returns the proof that the server has read the request.
     #[must_use]
     pub const fn accept_key(&self) -> AcceptKey {
         self.accept_key
     }
 
-    /// The subprotocol that was agreed on.
+    /// Returns the agreed subprotocol.
     #[must_use]
     pub const fn subprotocol(&self) -> Option<&'h str> {
         self.subprotocol
     }
 
-    /// The `101 Switching Protocols`, to which the caller may add headers (RFC 6455 section 4.2.2).
+    /// Returns the `101 Switching Protocols`, to which the caller can add headers (RFC 6455 section 4.2.2).
     #[must_use]
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
@@ -132,7 +133,7 @@ impl<'h> Acceptance<'h> {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept_key.into());
-        // A token came in a header, so it is a header value.
+        // The name came in a header, so it is a valid header value.
         if let Some(value) = self.subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
         }
@@ -163,7 +164,7 @@ fn parse_subprotocols(headers: &impl Fields) -> Result<Vec<&str>, UpgradeRequest
         let name = field::token(element).ok_or(UpgradeRequestError::InvalidSubprotocol)?;
         subprotocols.push(name);
     }
-    // Sorted, because the client decides how many there are.
+    // Sorted, because the client decides on their number.
     let mut sorted = subprotocols.clone();
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| pair[0] == pair[1]) {

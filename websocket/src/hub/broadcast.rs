@@ -12,25 +12,25 @@ use super::rooms::Rooms;
 use super::{HubError, Registration};
 use crate::error::Error;
 
-/// What became of a broadcast message.
+/// The outcome of a broadcast.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Delivered {
-    /// Members that were sent it: their outbound queues took it whole.
+    /// Members whose outbound queues took the message.
     pub count: usize,
-    /// Slow members that it is kept for until they have space, unless a newer one takes its place
+    /// Slow members whose backlogs hold the message until they have space, unless a newer one replaces it
     /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
     /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
-    pub kept: usize,
-    /// Why the first of the others was not: [`Error::Full`] for a slow one, whatever became of it then.
+    pub backlogged: usize,
+    /// Why the first of the other members did not get it: [`Error::Full`] for a slow member, whatever its policy did.
     pub first_error: Option<Error>,
 }
 
 /// A message to be sent to members of a hub.
 ///
-/// Awaited, it is sent and answers with what became of it, once every member has got it or was found not to take it.
-/// [`queue`](Self::queue) and [`try_queue`](Self::try_queue) send it and do not ask: the way for very many messages,
-/// because those that are queued together leave together.
+/// Awaiting it sends it and waits for the outcome for every member. [`queue`](Self::queue) and
+/// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued
+/// together leave together.
 #[derive(Debug)]
 #[must_use = "nothing is sent unless it is awaited or queued"]
 pub struct Broadcast {
@@ -39,7 +39,7 @@ pub struct Broadcast {
     receipt: Option<Receipt>,
 }
 
-/// Whom a message is for, of those who are members when it is sent.
+/// The receivers of a message: those who are members when it is sent.
 #[derive(Debug)]
 pub(super) enum Target {
     Hub(FanOut),
@@ -60,14 +60,14 @@ impl Broadcast {
         Self { to, publish, receipt: None }
     }
 
-    /// Not to this member: its sender, mostly.
+    /// Excludes a member, usually the sender of the message.
     pub fn except<T>(mut self, member: &Registration<T>) -> Self {
         self.publish = self.publish.except(member.id());
         self
     }
 
-    /// What the message is about, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey); members that keep
-    /// up get every message all the same.
+    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members
+    /// that keep up get every message.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError};
@@ -80,7 +80,7 @@ impl Broadcast {
         self
     }
 
-    /// Waits until the hub has space for the message, then sends it without waiting for what becomes of it.
+    /// Waits until the hub has space for the message, then sends it without waiting for the outcome.
     ///
     /// # Errors
     /// [`HubError::Closed`].
@@ -93,7 +93,7 @@ impl Broadcast {
         }
     }
 
-    /// Sends the message if the hub has space for it, without asking what becomes of it.
+    /// Sends the message if the hub has space for it, without waiting for the outcome.
     ///
     /// # Errors
     /// [`HubError::Full`] above [`HubConfig::pending_bytes_max`](super::HubConfig::pending_bytes_max),
@@ -115,7 +115,7 @@ impl Future for Broadcast {
             if let Some(receipt) = &mut self.receipt {
                 return Pin::new(receipt).poll(cx).map(|delivered| {
                     let first_error = delivered.first_error.map(Error::from);
-                    Ok(Delivered { count: delivered.count, kept: delivered.backlogged, first_error })
+                    Ok(Delivered { count: delivered.count, backlogged: delivered.backlogged, first_error })
                 });
             }
             match self.to.members().publish_counted(self.publish.clone()) {

@@ -1,8 +1,8 @@
 //! Hubs: one message to every WebSocket that is registered.
 //!
 //! A hub is a register of connections over the engine's [`FanOut`]: a message is encoded once, handed over once to each
-//! worker that serves a member, and leaves from one shared buffer. `registration` is a connection's part in it,
-//! `rooms` are its parts under names, `broadcast` is a message on its way.
+//! worker that serves a member, and sent from one shared buffer. `registration` is the membership of one connection,
+//! `rooms` are the named parts of a hub, `broadcast` is a message on its way.
 
 mod broadcast;
 mod policy;
@@ -13,7 +13,7 @@ mod variants;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
 
@@ -27,20 +27,21 @@ use variants::Variants;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::error::Error;
+use crate::sync::lock;
 
-/// What a hub can refuse.
+/// Why a hub refuses a message or a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// More is on its way to the members than [`HubConfig::pending_bytes_max`] allows (only
-    /// [`Broadcast::try_queue`] says so; the others wait).
-    #[error("the hub has too much on its way: wait for it with `queue`, or publish less")]
+    /// The messages on their way to the members exceed [`HubConfig::pending_bytes_max`]. Only [`Broadcast::try_queue`]
+    /// returns this; the others wait.
+    #[error("the hub has too many pending bytes: wait with `queue`, or publish less")]
     Full,
-    /// The member is in [`HubConfig::rooms_max`] rooms.
-    #[error("the member is in as many rooms as the hub allows: leave one, or raise `rooms_max`")]
+    /// The member is already in [`HubConfig::rooms_max`] rooms.
+    #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
     TooManyRooms,
     /// The hub was closed.
-    #[error("the hub is closed: nothing can be sent through it and nobody can be registered")]
+    #[error("the hub is closed: it takes no messages and no members")]
     Closed,
 }
 
@@ -62,15 +63,15 @@ impl From<HubError> for Error {
     }
 }
 
-/// WebSockets that are sent the same messages. Cloning it gives another handle of the same hub; it is usable from any
-/// thread, inside and outside of the engine, and may hold connections of several servers.
+/// A group of WebSockets that are sent the same messages. A clone is another handle to the same hub. Hubs work on any
+/// thread, inside and outside of the engine, and can hold connections of several servers.
 ///
-/// Each member may carry a value of `T`, for [`broadcast_filter`](Self::broadcast_filter) to choose by.
+/// Each member can carry a value of `T`, for [`broadcast_filter`](Self::broadcast_filter) to select by.
 ///
-/// All members get the hub's messages in one order, each member exactly those that were sent between its registering
-/// and its leaving. No member is ever waited for: what becomes of one whose outbound queue is full is the hub's
-/// [`SlowPolicy`]. What is on its way is bounded by [`HubConfig::pending_bytes_max`], so that publishers that are faster
-/// than the workers wait, or are refused.
+/// All members get the hub's messages in one order, each member exactly those sent between its registration and its
+/// leaving. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is full.
+/// [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers wait,
+/// or are refused.
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
@@ -104,7 +105,7 @@ struct Shared<T> {
     everyone: FanOut,
     rooms: Arc<Rooms>,
     variants: Variants,
-    /// What members carry.
+    /// The values that members carry.
     register: Mutex<HashMap<MemberId, Arc<T>>>,
 }
 
@@ -124,7 +125,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Makes a WebSocket a member until the [`Registration`] is dropped; it carries `T`'s default.
+    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`.
     ///
     /// # Errors
     /// [`HubError::Closed`] after [`close`](Self::close).
@@ -135,7 +136,7 @@ impl<T> Hub<T> {
         self.register_with(ws, T::default(), MemberConfig::default())
     }
 
-    /// Makes a WebSocket a member that carries `data`, with settings of its own.
+    /// Registers a WebSocket as a member that carries `data`, with its own settings.
     ///
     /// # Errors
     /// As [`register`](Self::register).
@@ -151,7 +152,7 @@ impl<T> Hub<T> {
         Ok(Registration::new(self.clone(), &ws.into(), Arc::new(data), &config))
     }
 
-    /// A message for every member. It is sent when the [`Broadcast`] is awaited or queued.
+    /// Returns a message for every member. It is sent when the [`Broadcast`] is awaited or queued.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError};
@@ -165,27 +166,28 @@ impl<T> Hub<T> {
         Broadcast::new(Target::Hub(self.shared.everyone.clone()), self.publish_of(message))
     }
 
-    /// A message that was encoded before, for every member: nothing is encoded or copied again.
+    /// Returns an encoded message for every member. Nothing is encoded or copied again.
     pub fn broadcast_prepared(&self, message: &PreparedMessage) -> Broadcast {
         self.broadcast(message)
     }
 
-    /// A message for the members whose value `filter` accepts. It looks at all of them, now, on the present thread:
-    /// members that register later do not get the message, and rooms are the better way to the same few again and again.
+    /// Returns a message for the members whose value `filter` accepts. The filter runs now, on the calling thread, for
+    /// every member: members that register later do not get the message. To reach the same few members repeatedly, use
+    /// rooms.
     pub fn broadcast_filter(
         &self,
         message: impl Into<PreparedMessage>,
         mut filter: impl FnMut(&T) -> bool,
     ) -> Broadcast {
         // The application's code runs without the lock: it may use the hub.
-        let members: Vec<_> = self.register_lock().iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
+        let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
         let publish = self.publish_of(message).only(chosen);
         Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
     }
 
-    /// A message for the members that are in a room ([`Registration::join`]); for nobody if there is none of this name.
-    /// Who else is in the hub makes no difference to what it costs.
+    /// Returns a message for the members in a room ([`Registration::join`]), or for nobody if the room does not exist.
+    /// The cost does not depend on the hub's other members.
     ///
     /// ```
     /// # use tidegate_websocket::{Hub, HubError, Registration};
@@ -202,44 +204,38 @@ impl<T> Hub<T> {
         Broadcast::new(room, self.publish_of(message))
     }
 
-    /// Members that are in a room now.
+    /// Returns the number of members in a room.
     pub fn room_len(&self, room: &str) -> usize {
         self.shared.rooms.find(room).len()
     }
 
-    /// The names of the rooms that somebody is in, in no order.
+    /// Returns the names of the rooms that have members, in no particular order.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.shared.rooms.names()
     }
 
-    /// Members now. One that was removed because its connection ended or was slow is none, although its
-    /// [`Registration`] may still be there.
+    /// Returns the number of members. A member that was removed because its connection ended or was slow does not
+    /// count, even while its [`Registration`] exists.
     pub fn len(&self) -> usize {
         self.shared.everyone.len()
     }
 
-    /// Whether the hub has no member now.
+    /// Returns whether the hub has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Closes the hub: from now on it refuses messages and members. Waits until every message sent before has been
-    /// handed to the queues of its members, or is kept for slow ones. The connections stay open, and their handlers see
-    /// nothing of it.
+    /// Closes the hub: from now on it refuses messages and members. Waits until every earlier message is in the queues
+    /// of its members, or in the backlogs of slow ones. The connections stay open, and their handlers do not notice.
     pub async fn close(&self) {
         let budget = self.shared.everyone.budget();
         budget.close();
         poll_fn(|cx| budget.poll_drained(cx)).await;
     }
 
-    /// A message as the members take it.
+    /// Returns a message in the variants that the members take.
     fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
         self.shared.variants.publish(&message.into())
-    }
-
-    fn register_lock(&self) -> MutexGuard<'_, HashMap<MemberId, Arc<T>>> {
-        // Every change is one step: a panic leaves no half of one.
-        self.shared.register.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

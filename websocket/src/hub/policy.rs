@@ -3,36 +3,36 @@
 use bytes::Bytes;
 use tidegate_engine::JoinOptions;
 
-/// Close 1013, unmasked: what [`SlowPolicy::Disconnect`] says.
+/// Close 1013, unmasked: the close frame of [`SlowPolicy::Disconnect`].
 const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 
-/// What becomes of a member whose outbound queue has no space for a message. The others are never made to wait for it.
+/// The treatment of a member whose outbound queue has no space for a message. The other members never wait for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPolicy {
-    /// It does not get the message, and stays a member.
+    /// The member does not get the message and stays a member.
     Drop,
-    /// It is no member any more; its connection goes on.
+    /// The member is removed from the hub. Its connection stays open.
     Remove,
-    /// Its connection is ended at once, without a close frame: what is queued for it could not leave in any case. Its
-    /// handler sees [`Error::Closed`](crate::Error::Closed).
+    /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler
+    /// gets [`Error::Closed`](crate::Error::Closed).
     #[default]
     Close,
-    /// The message is kept for it until its queue has space, with at most `backlog_max` others and no more bytes than may be
-    /// queued for it: beyond that the oldest kept goes lost. With a small
-    /// [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
+    /// The message waits in the member's backlog until its queue has space. The backlog holds at most `backlog_max`
+    /// messages and no more bytes than can be queued for the member; beyond that the oldest pending message is dropped.
+    /// With a small [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
     DropOldest {
-        /// Messages kept at most.
+        /// The most messages in the backlog.
         backlog_max: usize,
     },
-    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) takes the place of the one
-    /// that is kept with the same key: a slow member gets the newest of each, such as the last price of each symbol.
+    /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) replaces the pending one
+    /// with the same key: a slow member gets the newest of each key, such as the last price of each symbol.
     ConflateByKey {
-        /// Messages kept at most.
+        /// The most messages in the backlog.
         backlog_max: usize,
     },
-    /// It is sent close 1013 (try again later) after what is queued, and is no member any more. It has the
-    /// [`write_timeout`](crate::WebSocketConfig::write_timeout) to take it.
+    /// The member is removed and gets close 1013 (try again later) after what is queued. It has the
+    /// [`write_timeout`](crate::WebSocketConfig::write_timeout) to read that.
     Disconnect,
 }
 
@@ -47,15 +47,15 @@ pub enum SlowPolicy {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// What becomes of a member whose queue is full. Default: its connection is closed.
+    /// The treatment of slow members. Default: the connection is reset.
     pub slow: SlowPolicy,
-    /// Bytes that may be queued for a member before it counts as slow. Default: the high mark of its connection's outbound
-    /// queue (1 MiB by default), which holds in any case. A larger message passes alone.
+    /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high mark
+    /// of the connection's outbound queue (1 MiB by default) always applies and is the default.
     pub queue_bytes_max: Option<usize>,
-    /// Bytes of messages sent and not yet handed to every member, over the whole hub. Default: 8 MiB. A larger message
-    /// passes alone.
+    /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single larger
+    /// message passes. Default: 8 MiB.
     pub pending_bytes_max: usize,
-    /// Rooms that one member may be in. Default: 1024.
+    /// The most rooms of one member. Default: 1024.
     pub rooms_max: usize,
 }
 
@@ -65,18 +65,18 @@ impl Default for HubConfig {
     }
 }
 
-/// How one member is treated, where that is otherwise than the hub's other members are.
+/// The settings of one member, where they differ from the hub's.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct MemberConfig {
-    /// In place of [`HubConfig::slow`].
+    /// Replaces [`HubConfig::slow`].
     pub slow: Option<SlowPolicy>,
-    /// In place of [`HubConfig::queue_bytes_max`].
+    /// Replaces [`HubConfig::queue_bytes_max`].
     pub queue_bytes_max: Option<usize>,
 }
 
 impl MemberConfig {
-    /// The settings that hold, in the engine's words.
+    /// Returns the settings in force as options of the engine.
     pub(super) fn join_options(&self, hub: &HubConfig) -> JoinOptions {
         let mut options = JoinOptions::default();
         options.slow = match self.slow.unwrap_or(hub.slow) {

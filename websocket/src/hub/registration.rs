@@ -1,4 +1,4 @@
-//! A connection's part in a hub.
+//! The membership of a connection in a hub.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,13 @@ use tidegate_engine::{JoinOptions, MemberId, Membership};
 
 use super::rooms::Entered;
 use super::{Broadcast, Hub, HubError, MemberConfig};
-use crate::conn::compressor::Compression;
+use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
+use crate::sync::lock;
 
-/// A WebSocket's part in a [`Hub`]. Dropping it unregisters: also when a handler's future is dropped or panics.
+/// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
+/// future is dropped.
 #[must_use = "dropping it unregisters"]
 pub struct Registration<T = ()> {
     hub: Hub<T>,
@@ -28,32 +30,33 @@ impl<T> Registration<T> {
         let id = MemberId::next();
         let mut options = config.join_options(&hub.shared.config);
         options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
-        hub.register_lock().insert(id, Arc::clone(&data));
+        lock(&hub.shared.register).insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
         Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
     }
 
-    /// The hub.
+    /// Returns the hub.
     pub fn hub(&self) -> &Hub<T> {
         &self.hub
     }
 
-    /// What this member carries.
+    /// Returns the value that this member carries.
     pub fn data(&self) -> &T {
         &self.data
     }
 
-    /// Whether it still gets the hub's messages: false once the hub has removed it, because its connection ended or was
-    /// slow.
+    /// Returns whether the WebSocket still gets the hub's messages: false once the hub has removed it because its
+    /// connection ended or was slow.
     pub fn is_member(&self) -> bool {
         self.everyone.is_member()
     }
 
-    /// Joins a room of the hub, which is made if there is none of this name: every message published to it from now on is
-    /// for this member too. False if it was in the room already.
+    /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message
+    /// published to the room. Returns false if it was already in the room.
     ///
     /// # Errors
-    /// [`HubError::TooManyRooms`] if it is in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
+    /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms,
+    /// [`HubError::Closed`].
     pub fn join(&self, room: &str) -> Result<bool, HubError> {
         let shared = &self.hub.shared;
         if shared.everyone.budget().is_closed() {
@@ -63,17 +66,17 @@ impl<T> Registration<T> {
         self.rooms.enter(&shared.rooms, room, shared.config.rooms_max, join).ok_or(HubError::TooManyRooms)
     }
 
-    /// Leaves a room: what is published to it from now on is not for this member. False if it was not in it.
+    /// Leaves a room: the member gets no messages published to it from now on. Returns false if it was not in the room.
     pub fn leave(&self, room: &str) -> bool {
         self.rooms.leave(&self.hub.shared.rooms, room)
     }
 
-    /// The rooms it is in, in no order.
+    /// Returns the rooms of this member, in no particular order.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.rooms.names()
     }
 
-    /// A message for the others in a room.
+    /// Returns a message for the other members of a room.
     pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
         self.hub.publish(room, message).except(self)
     }
@@ -86,7 +89,7 @@ impl<T> Registration<T> {
 impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         self.rooms.leave_all(&self.hub.shared.rooms);
-        self.hub.register_lock().remove(&self.id);
+        lock(&self.hub.shared.register).remove(&self.id);
         self.hub.shared.variants.leave(self.options.variant);
     }
 }

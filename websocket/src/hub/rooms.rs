@@ -1,13 +1,15 @@
-//! Rooms: the parts of a hub that are sent messages of their own.
+//! Rooms: named parts of a hub.
 //!
-//! A room is a fan-out under a name. It is made by the first who joins and ends with the last who leaves, so rooms that
-//! nobody is in cost nothing. Publishing to one looks at its members alone.
+//! A room is a fan-out with a name. It is created by the first member that joins and removed with the last that leaves,
+//! so empty rooms cost nothing. Publishing to a room looks only at its members.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget};
+
+use crate::sync::lock;
 
 /// The rooms of a hub, by name.
 pub(super) struct Rooms {
@@ -17,8 +19,8 @@ pub(super) struct Rooms {
 
 struct Room {
     members: FanOut,
-    /// Those who joined and have not left; the members of the fan-out are fewer once it has removed some.
-    inside: usize,
+    /// The members that joined and have not left. The fan-out has fewer once it has removed some.
+    joined: usize,
 }
 
 impl Rooms {
@@ -26,54 +28,49 @@ impl Rooms {
         Self { budget, by_name: Mutex::default() }
     }
 
-    /// The members of a room; nobody if there is none of this name.
+    /// Returns the members of a room; none if the room does not exist.
     pub(super) fn find(&self, name: &str) -> FanOut {
-        let found = self.lock().get(name).map(|room| room.members.clone());
+        let found = lock(&self.by_name).get(name).map(|room| room.members.clone());
         found.unwrap_or_else(|| FanOut::new(self.budget.clone()))
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        self.lock().keys().cloned().collect()
+        lock(&self.by_name).keys().cloned().collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        lock(&self.by_name).len()
     }
 
     fn enter(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
-        let mut rooms = self.lock();
+        let mut rooms = lock(&self.by_name);
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         let room = rooms
             .entry(Arc::clone(&name))
-            .or_insert_with(|| Room { members: FanOut::new(self.budget.clone()), inside: 0 });
-        room.inside += 1;
-        // Under the lock: nobody finds the room without its first member, or empty and about to end.
+            .or_insert_with(|| Room { members: FanOut::new(self.budget.clone()), joined: 0 });
+        room.joined += 1;
+        // Under the lock, so that no room is found without members.
         (name, room.members.join(sender, id, options))
     }
 
     fn leave(&self, name: &str, membership: Membership) {
-        let mut rooms = self.lock();
+        let mut rooms = lock(&self.by_name);
         drop(membership);
         if let Some(room) = rooms.get_mut(name) {
-            room.inside -= 1;
-            if room.inside == 0 {
+            room.joined -= 1;
+            if room.joined == 0 {
                 rooms.remove(name);
             }
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Room>> {
-        // Every change is one step: a panic leaves no half of one.
-        self.by_name.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
 }
 
-/// The rooms that one member is in. Empty, it owns no memory.
+/// The rooms of one member. Empty, it owns no memory.
 #[derive(Default)]
 pub(super) struct Entered(Mutex<HashMap<Arc<str>, Membership>>);
 
 impl Entered {
-    /// Enters a room; false if the member was in it. `None` if it is in `rooms_max` others.
+    /// Enters a room. Returns false if the member was in it, `None` if it is in `rooms_max` others.
     pub(super) fn enter(
         &self,
         rooms: &Rooms,
@@ -81,11 +78,11 @@ impl Entered {
         rooms_max: usize,
         join: impl FnOnce() -> (ByteSender, MemberId, JoinOptions),
     ) -> Option<bool> {
-        let mut entered = self.lock();
+        let mut entered = lock(&self.0);
         if entered.get(name).is_some_and(Membership::is_member) {
             return Some(false);
         }
-        // It may have been removed from the room for being slow: then it comes in again.
+        // A member that was removed from the room for being slow enters again.
         if let Some((name, removed)) = entered.remove_entry(name) {
             rooms.leave(&name, removed);
         }
@@ -98,9 +95,9 @@ impl Entered {
         Some(true)
     }
 
-    /// Leaves a room; false if the member was not in it.
+    /// Leaves a room. Returns false if the member was not in it.
     pub(super) fn leave(&self, rooms: &Rooms, name: &str) -> bool {
-        let left = self.lock().remove_entry(name);
+        let left = lock(&self.0).remove_entry(name);
         left.is_some_and(|(name, membership)| {
             let was_member = membership.is_member();
             rooms.leave(&name, membership);
@@ -109,19 +106,15 @@ impl Entered {
     }
 
     pub(super) fn leave_all(&self, rooms: &Rooms) {
-        let all = std::mem::take(&mut *self.lock());
+        let all = std::mem::take(&mut *lock(&self.0));
         for (name, membership) in all {
             rooms.leave(&name, membership);
         }
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        let entered = self.lock();
+        let entered = lock(&self.0);
         entered.iter().filter(|(_, membership)| membership.is_member()).map(|(name, _)| Arc::clone(name)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Membership>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -1,17 +1,15 @@
-//! Gathers what does not arrive whole: the pieces of one message (RFC 6455 section 5.4), and those of one control frame
-//! that is cut.
+//! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
-//! Owned by [`Protocol`](crate::protocol::Protocol) while there is such a message or frame and dropped with it: nothing stays
-//! allocated between messages. The size limit is the caller's. Memory follows what arrived, never what was claimed:
-//! at most twice the bytes received so far, unless memory of an earlier message is there to be used again.
+//! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between
+//! messages. The caller enforces the size limit. Memory grows with what arrives, not with what is claimed: at most
+//! twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
-use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
 
-/// A message in the making; holds no heap until the first byte.
+/// A message that is being gathered. It holds no heap until the first byte.
 #[derive(Debug)]
 pub(crate) enum Assembler {
     Text(TextBuffer),
@@ -33,19 +31,20 @@ impl Assembler {
         }
     }
 
-    /// Keeps an unmasked piece. `expected_bytes` is what is still to come of the message, known in its last frame.
+    /// Appends an unmasked piece. `expected_bytes` of the message are still to arrive, which is known in its last
+    /// frame.
     pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text.push(piece, expected_bytes).map_err(|_| ProtocolError::InvalidUtf8),
             Self::Binary(bytes) => {
-                reserve_for_arrival(bytes, piece.len(), expected_bytes);
+                buffer_pool::reserve_for_arrival(bytes, piece.len(), expected_bytes);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
         }
     }
 
-    /// The message, after its last piece.
+    /// Returns the message, after its last piece.
     pub(crate) fn finish(self) -> Result<Message, ProtocolError> {
         match self {
             Self::Text(text) => text.finish().map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8),
@@ -53,7 +52,7 @@ impl Assembler {
         }
     }
 
-    /// Bytes kept so far.
+    /// Returns the bytes gathered so far.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -67,58 +66,6 @@ impl Assembler {
             Self::Binary(bytes) => bytes.capacity(),
         }
     }
-}
-
-/// What has come of the payload of a control frame that is cut.
-#[derive(Debug)]
-pub(crate) struct CutPayload {
-    bytes: [u8; CONTROL_PAYLOAD_BYTES_MAX],
-    len: usize,
-}
-
-impl Default for CutPayload {
-    fn default() -> Self {
-        Self { bytes: [0; CONTROL_PAYLOAD_BYTES_MAX], len: 0 }
-    }
-}
-
-impl CutPayload {
-    /// Adds a piece. The frame's header was refused if all pieces together are too long, so none is left out.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
-        for (place, byte) in self.bytes[self.len..].iter_mut().zip(piece) {
-            *place = *byte;
-        }
-        self.len = (self.len + piece.len()).min(CONTROL_PAYLOAD_BYTES_MAX);
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// Makes room for `arriving_bytes` more: doubles, so that copying stays linear, but goes no further than the end of
-/// the message where that is known, so that a message ends in a buffer of its own size.
-pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, expected_bytes: Option<u64>) {
-    let needed = buffer.len().saturating_add(arriving_bytes);
-    if needed <= buffer.capacity() {
-        return;
-    }
-    if let (0, Some(expected)) = (buffer.len(), expected_bytes)
-        && let Some(kept) =
-            usize::try_from(expected).ok().and_then(|more| buffer_pool::take(needed.saturating_add(more)))
-    {
-        *buffer = kept;
-        return;
-    }
-    let doubled = needed.saturating_mul(2);
-    let target = match expected_bytes {
-        Some(expected) => {
-            let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-            doubled.min(needed.saturating_add(expected))
-        }
-        None => doubled,
-    };
-    buffer.reserve_exact(target - buffer.len());
 }
 
 #[cfg(test)]

@@ -1,102 +1,103 @@
-//! What [`Protocol`](crate::protocol::Protocol) reports.
+//! The events that [`Protocol`](crate::protocol::Protocol) reports.
 //!
-//! Events own their data or say where in the input it is; they never borrow, so the input can be kept, moved and
-//! handed on together with the event.
+//! Events own their data or name its place in the input. They never borrow, so the input can be moved and handed on
+//! together with the event.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::close::CloseFrame;
-use crate::frame::{Opcode, ReservedBits};
 use crate::message::{Message, MessageKind};
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::Text;
 
-/// A step of receiving.
+/// The result of a step of receiving.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input that are done with. Ranges in the event lie inside them.
+    /// The consumed bytes of the input. Ranges in the event lie inside them.
     pub consumed: usize,
-    /// What they brought; `None` means that all of the input was consumed and more is needed.
+    /// The event in them; `None` means that all of the input was consumed and more is needed.
     pub event: Option<Event>,
 }
 
-/// Something the application or the connection's owner must know.
+/// An event for the application or the owner of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A whole message that lies in the input in one piece: nothing was copied. If it is text, it is UTF-8.
+    /// A whole message that lies in the input in one piece and was not copied. Text has been checked.
     InPlace {
         /// Text or binary.
         kind: MessageKind,
-        /// Reserved bits of its first frame, empty unless allowed.
+        /// The reserved bits of its first frame; empty unless allowed.
         reserved_bits: ReservedBits,
-        /// Where in the input the payload is, unmasked.
+        /// The place of the unmasked payload in the input.
         range: Range<usize>,
     },
-    /// A whole message that came in several pieces.
+    /// A whole message that arrived in several pieces.
     Assembled {
-        /// Reserved bits of its first frame, empty unless allowed; without that of a compression that has been undone.
+        /// The reserved bits of its first frame, without that of compression; empty unless allowed.
         reserved_bits: ReservedBits,
         /// The message.
         message: Message,
     },
     /// A piece of a message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces). Pieces of text are checked
-    /// but may end inside a character.
+    /// but can end inside a character.
     Piece {
         /// Text or binary.
         kind: MessageKind,
-        /// Reserved bits of the piece's frame, empty unless allowed.
+        /// The reserved bits of the piece's frame; empty unless allowed.
         reserved_bits: ReservedBits,
-        /// Where in the input the piece is, unmasked; may be empty in the last piece.
+        /// The place of the unmasked piece in the input. The last piece can be empty.
         range: Range<usize>,
-        /// Does the message begin here?
+        /// Whether the message begins here.
         first: bool,
-        /// Does the message end here?
+        /// Whether the message ends here.
         last: bool,
     },
-    /// A piece of a compressed message's payload, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces), checked
-    /// as other pieces are. It lies nowhere in the input; one piece of the input makes at most about a thousand times its
-    /// own bytes, and is never more than 1 KiB.
+    /// A piece of the payload of a compressed message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces),
+    /// checked like other pieces. It does not lie in the input. At most 1 KiB of input is inflated to one piece, at
+    /// most about a thousand times as long. (Feature `compression`.)
     Inflated {
         /// Text or binary.
         kind: MessageKind,
-        /// The payload; may be empty in the last piece.
+        /// The payload. The last piece can be empty.
         bytes: Bytes,
-        /// Does the message begin here?
+        /// Whether the message begins here.
         first: bool,
-        /// Does the message end here?
+        /// Whether the message ends here.
         last: bool,
     },
-    /// A slice of a big compressed message has been inflated, and there is more in the input: a place to let others
-    /// work before [`receive`](crate::protocol::Protocol::receive) is called again. It may have consumed nothing.
+    /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work
+    /// before [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature
+    /// `compression`.)
     Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),
-    /// A pong, asked for or not (RFC 6455 section 5.5.3).
+    /// A pong, in answer to a ping or not (RFC 6455 section 5.5.3).
     Pong(ControlPayload),
     /// A control frame of opcode 0xB-0xF, if [`FrameRules::reserved_control`](crate::frame::FrameRules) is set.
     ReservedControl {
-        /// Which.
+        /// The opcode.
         opcode: Opcode,
-        /// Reserved bits of the frame, empty unless allowed.
+        /// The reserved bits of the frame; empty unless allowed.
         reserved_bits: ReservedBits,
-        /// Its payload.
+        /// The payload.
         payload: ControlPayload,
     },
-    /// The peer's close frame, `None` when it gave no code (1005). Whatever comes after it is ignored.
+    /// The peer's close frame; `None` when it has no code (1005). Everything after it is ignored.
     Close(Option<CloseFrame>),
 }
 
 impl Event {
-    /// The whole message of this event, copied out of `input` if it lies there; `None` for other events.
+    /// Returns the whole message of this event, copied out of `input` if it lies there; `None` for other events.
     ///
     /// `input` must be the bytes that were given to [`receive`](crate::protocol::Protocol::receive).
     ///
     /// # Errors
-    /// [`ProtocolError::InvalidUtf8`] only if `input` is not what was received: text is checked again here, which costs
-    /// little beside the copy, because nothing ties the range to the bytes.
+    /// [`ProtocolError::InvalidUtf8`] only if `input` is not the received input: text is checked again, because nothing
+    /// ties the range to the bytes. That costs little compared to the copy.
     ///
     /// # Panics
     /// If the event's range is not inside `input`.
@@ -116,14 +117,14 @@ impl Event {
 /// The payload of a control frame, at most 125 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlPayload {
-    /// It lies here in the input, unmasked.
+    /// The place of the unmasked payload in the input.
     InPlace(Range<usize>),
-    /// It came in several pieces.
+    /// A payload that arrived in several pieces.
     Assembled(Bytes),
 }
 
 impl ControlPayload {
-    /// The bytes. `input` must be the bytes that were given to [`receive`](crate::protocol::Protocol::receive).
+    /// Returns the bytes. `input` must be the bytes that were given to [`receive`](crate::protocol::Protocol::receive).
     ///
     /// # Panics
     /// If the range is not inside `input`.

@@ -1,84 +1,59 @@
-//! What few connections need to receive: compressed messages (RFC 7692 section 7.2.2), and control frames that are cut.
+//! Receiving compressed messages (RFC 7692 section 7.2.2).
 //!
-//! A compressed message is taken in small steps, so that one step makes no more than about a megabyte of payload, and
-//! after every slice of payload its reader is given a place to let others work.
+//! A compressed message is inflated in small steps of at most about a megabyte of payload each. After every slice of
+//! payload the reader can let other connections work.
 
 use std::mem;
 
-use bytes::Bytes;
-
+use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
-use crate::deflate::DeflateParams;
-use crate::deflate::inflater::Inflater;
-use crate::deflate::inflation::Inflation;
-use crate::frame::{ReservedBits, Role};
+use crate::deflate::Inflater;
 use crate::message::MessageKind;
-use crate::protocol::assembler::CutPayload;
+use crate::opcode::ReservedBits;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
 
-/// Bytes of compressed input that are taken in one step: at a thousand bytes made of each, the most there can be, that is
-/// about a megabyte of payload.
+/// The most compressed bytes inflated in one step. Each can make at most about a thousand bytes, a megabyte in all.
 const INPUT_BYTES_MAX: usize = 1024;
 
-/// The state for it.
-#[derive(Debug, Default)]
-pub(super) struct Rare {
-    /// There for good if the peer may compress.
-    inflation: Option<Inflation>,
-    /// A control frame's payload that is cut.
-    cut_control: Option<Box<CutPayload>>,
-}
-
-impl Rare {
-    pub(super) const fn inflating(params: DeflateParams, role: Role) -> Self {
-        Self { inflation: Some(Inflation::new(params, role)), cut_control: None }
-    }
-
-    pub(super) fn held_bytes(&self) -> usize {
-        let inflation = self.inflation.as_ref().map_or(0, Inflation::held_bytes);
-        inflation + self.cut_control.as_ref().map_or(0, |_| mem::size_of::<CutPayload>())
-    }
-}
-
-/// The inflater of the open message, if that is compressed.
+/// Returns the inflater of the open message, if that is compressed.
 #[inline]
-pub(super) fn inflater(rare: &mut Option<Box<Rare>>) -> Option<&mut Inflater> {
-    rare.as_mut()?.inflation.as_mut()?.open()
+pub(super) fn inflater(cold: &mut Option<Box<ColdInput>>) -> Option<&mut Inflater> {
+    cold.as_mut()?.inflation.as_mut()?.open()
 }
 
 impl Protocol {
-    /// Is a message compressed whose first frame has these bits?
+    /// Returns whether a message whose first frame has these bits is compressed.
     #[inline]
     pub(super) fn is_compressed(&self, bits: ReservedBits) -> bool {
-        bits.contains(ReservedBits::RSV1) && self.rare.as_ref().is_some_and(|rare| rare.inflation.is_some())
+        bits.contains(ReservedBits::RSV1) && self.cold.as_ref().is_some_and(|cold| cold.inflation.is_some())
     }
 
-    /// How much input one step may take: what begins a frame may begin a compressed message.
+    /// Returns the most input of one step. The start of a frame can be the start of a compressed message.
     #[inline]
     pub(super) fn input_bytes_max(&self) -> usize {
-        match self.rare.as_ref().and_then(|rare| rare.inflation.as_ref()) {
+        match self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()) {
             Some(inflation) if inflation.is_open() || self.frames.is_between_frames() => INPUT_BYTES_MAX,
             _ => usize::MAX,
         }
     }
 
     pub(super) fn begin_inflating(&mut self) {
-        if let Some(inflation) = self.rare.as_mut().and_then(|rare| rare.inflation.as_mut()) {
+        if let Some(inflation) = self.cold.as_mut().and_then(|cold| cold.inflation.as_mut()) {
             inflation.begin_message();
         }
     }
 
-    /// Has enough been inflated that others should have a turn? Then it counts anew.
+    /// Returns whether a slice has been inflated, and then counts anew.
     #[inline]
     pub(super) fn take_slice(&mut self) -> bool {
-        inflater(&mut self.rare).is_some_and(Inflater::take_slice)
+        inflater(&mut self.cold).is_some_and(Inflater::take_slice)
     }
 
-    /// A piece of an open message that is compressed.
+    /// Handles a piece of the open message, which is compressed.
     pub(super) fn inflate_piece(&mut self, piece: &[u8], last: bool) -> Result<Option<Event>, ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
-        let Some(inflater) = inflater(&mut self.rare) else { return Ok(None) };
+        let Some(inflater) = inflater(&mut self.cold) else { return Ok(None) };
         match &mut self.incoming {
             Incoming::Assembling { assembler, .. } => {
                 inflater.push(piece, last, message_bytes_max, &mut |inflated| {
@@ -118,34 +93,8 @@ impl Protocol {
     }
 
     fn end_inflating(&mut self) {
-        if let Some(inflation) = self.rare.as_mut().and_then(|rare| rare.inflation.as_mut()) {
+        if let Some(inflation) = self.cold.as_mut().and_then(|cold| cold.inflation.as_mut()) {
             inflation.end_message();
         }
-    }
-
-    /// Has a control frame begun and not ended?
-    pub(super) fn is_control_cut(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.cut_control.is_some())
-    }
-
-    /// Takes a piece of a control frame that is cut; its payload, once nothing remains.
-    pub(super) fn gather_control(&mut self, piece: &[u8], remaining_bytes: u64) -> Option<Bytes> {
-        let rare = self.rare.get_or_insert_default();
-        let cut = rare.cut_control.get_or_insert_default();
-        cut.push(piece);
-        if remaining_bytes > 0 {
-            return None;
-        }
-        let payload = Bytes::copy_from_slice(cut.bytes());
-        rare.cut_control = None;
-        if rare.inflation.is_none() {
-            self.rare = None;
-        }
-        Some(payload)
-    }
-
-    /// Bytes held between messages to inflate what the peer compresses.
-    pub(crate) fn inflation_bytes(&self) -> usize {
-        self.rare.as_ref().and_then(|rare| rare.inflation.as_ref()).map_or(0, Inflation::held_bytes)
     }
 }

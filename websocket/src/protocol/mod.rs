@@ -1,8 +1,8 @@
-//! Receiving, for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
+//! Receiving for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
 //!
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece; this file knows which
-//! frame may follow which, holds the message limit and decides what becomes of a piece: a message that lies whole in
-//! the input is reported where it is, others are gathered by an assembler or handed out as pieces.
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the
+//! order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
+//! reported in place, others are gathered by an assembler or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -10,17 +10,22 @@
 //!     ▲  │ text, binary (FIN):             Streaming ◀────┘
 //!     └──┘ a whole message                     │
 //!     ▲            continuation (FIN)          │
-//!     └────────────────────────────────────────┘     control frames may come in any state and change none;
-//!                                                    close, or a broken rule, ends all: the rest is ignored
+//!     └────────────────────────────────────────┘     control frames can come in any state and change none;
+//!                                                    close or a broken rule ends it: the rest is ignored
 //! ```
 //!
-//! What is compressed (RFC 7692) goes through `rare`, and comes out as if it had come in pieces.
+//! Compressed messages (RFC 7692) go through `inflate` and come out as if they had arrived in pieces.
 //!
-//! Called by the connection's owner for every chunk received. It sends nothing, knows no time and keeps no input: when
-//! [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap while no message or control
-//! frame is cut; every byte is unmasked, checked and copied at most once; memory follows arrival.
+//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input:
+//! when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or
+//! control frame has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what
+//! arrives.
 
-pub(crate) mod assembler;
+mod assembler;
+mod cold_input;
+#[cfg(feature = "compression")]
+mod compression;
+mod control;
 pub(crate) mod event;
 mod inflate;
 mod settings;
@@ -29,36 +34,36 @@ mod short_frame;
 use std::mem;
 use std::ops::Range;
 
-use crate::close::CloseFrame;
 use crate::deflate::DeflateParams;
-use crate::frame::mask::{MaskingKey, apply_mask};
-use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Opcode, Piece, ReservedBits, Role};
+use crate::frame::mask::apply_mask;
+use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Piece};
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::message::MessageKind;
+use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol::assembler::Assembler;
-use crate::protocol::event::{ControlPayload, Event, Progress};
+use crate::protocol::event::{Event, Progress};
 use crate::protocol_error::ProtocolError;
+use crate::role::Role;
 use crate::utf8::{Utf8Validator, check_utf8};
-use inflate::{Rare, inflater};
+use cold_input::ColdInput;
+use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
-use short_frame::short_frame_header;
 
-/// How the peer's frames and messages are received.
+/// The settings of receiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProtocolConfig {
-    /// Our role and the reserved bits and opcodes that are allowed.
+    /// Our role, and the reserved bits and opcodes that are allowed.
     pub frames: FrameRules,
-    /// Bytes of payload a message may have over all of its frames; default 64 MiB
-    /// ([`MESSAGE_BYTES_MAX_DEFAULT`]). More is answered with 1009.
+    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
+    /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
     pub message_bytes_max: u64,
-    /// What the opening handshake agreed on about compression; default none. Then RSV1 is the mark of a compressed
-    /// message, and [`message_bytes_max`](Self::message_bytes_max) bounds what it is inflated to, as that is made.
-    pub deflate: Option<DeflateParams>,
+    /// The compression that the opening handshake agreed on.
+    pub(crate) deflate: Option<DeflateParams>,
 }
 
 impl ProtocolConfig {
-    /// RFC 6455 without extensions, for `role`.
+    /// Returns the settings for `role`: RFC 6455 without extensions.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
@@ -66,7 +71,7 @@ impl ProtocolConfig {
     }
 }
 
-/// In what form messages are reported.
+/// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
@@ -94,22 +99,22 @@ pub struct Protocol {
     incoming: Incoming,
     delivery: Delivery,
     message_bytes_max: u64,
-    /// On the heap, because it is rare and idle connections are many.
-    rare: Option<Box<Rare>>,
+    /// State that few connections need, on the heap because there are very many idle ones.
+    cold: Option<Box<ColdInput>>,
 }
 
 // One of these exists for each of very many idle connections.
 const _: () = assert!(mem::size_of::<Protocol>() <= 96);
 
-/// The data side of the diagram above.
+/// The states of the diagram above.
 #[derive(Debug)]
 enum Incoming {
     /// No message is open.
     Between,
     /// A message is being gathered.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
-    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` is the payload of its frames,
-    /// counting all that the last header claims; the reserved bits are those of the first.
+    /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` counts the payload of its
+    /// frames, with all that the last header claims. The reserved bits are those of the first frame.
     Streaming {
         kind: MessageKind,
         validator: Utf8Validator,
@@ -117,31 +122,31 @@ enum Incoming {
         frames_bytes: u64,
         reserved_bits: ReservedBits,
     },
-    /// The peer closed or broke a rule: whatever comes is ignored.
+    /// The peer closed or broke a rule: all input is ignored.
     Ended,
 }
 
 impl Protocol {
-    /// The state after the opening handshake. Allocates nothing, or little if the peer may compress.
+    /// Returns the state after the opening handshake. It allocates nothing, or little if the peer can compress.
     #[must_use]
     pub fn new(config: ProtocolConfig) -> Self {
         let mut frames = config.frames;
-        let rare = config.deflate.map(|params| {
+        let cold = config.deflate.map(|params| {
             frames.message_bits = frames.message_bits | ReservedBits::RSV1;
-            Box::new(Rare::inflating(params, frames.role))
+            Box::new(ColdInput::inflating(params, frames.role))
         });
         Self {
             frames: FrameDecoder::new(frames),
             incoming: Incoming::Between,
             delivery: Delivery::Whole,
             message_bytes_max: config.message_bytes_max,
-            rare,
+            cold,
         }
     }
 
-    /// Takes the peer's bytes up to the next event, unmasking payload in place. Call again with what is left of the
-    /// input until no event comes. After [`Event::Close`] and after an error all input is consumed in silence
-    /// (RFC 6455 sections 1.4 and 7.1.7).
+    /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the
+    /// input until it returns no event. After [`Event::Close`] and after an error all input is consumed silently (RFC
+    /// 6455 sections 1.4 and 7.1.7).
     ///
     /// # Errors
     /// [`ProtocolError`] when the peer broke a rule, as soon as that is certain.
@@ -158,53 +163,25 @@ impl Protocol {
         received
     }
 
-    /// Was the peer's close frame received, or a rule broken?
+    /// Returns whether the peer's close frame was received or a rule was broken.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         matches!(self.incoming, Incoming::Ended)
     }
 
-    /// Bytes of heap held: for a message or a control frame that has not fully arrived, and for the context of
-    /// compressed messages if that is kept between them.
+    /// Returns the bytes of heap held: for a message or control frame that has arrived in part, and for the context of
+    /// compressed messages if it is kept between them.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let message = match &self.incoming {
             Incoming::Assembling { assembler, .. } => assembler.capacity(),
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
-        message + self.rare.as_ref().map_or(0, |rare| rare.held_bytes())
+        message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
-    /// The shortcut of the shortcut, for readers that look at the payload themselves: the input begins with a short frame
-    /// that is a whole message and breaks no rule but, perhaps, that text is UTF-8. `None`, and nothing touched, whenever
-    /// anything else is the case: [`receive`](Self::receive) then says what.
-    #[inline]
-    pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
-        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != Delivery::Whole {
-            return None;
-        }
-        let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
-        if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
-            return None;
-        }
-        let frame = input.get_mut(..header_len + payload_len)?;
-        let (header, payload) = frame.split_at_mut(header_len);
-        if masked {
-            apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
-        }
-        ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
-    }
-
-    /// The text that [`try_short_frame`](Self::try_short_frame) reported is none.
-    #[cold]
-    pub(crate) fn refuse_text(&mut self) -> ProtocolError {
-        self.end();
-        ProtocolError::InvalidUtf8
-    }
-
-    /// The common case, a shortcut that changes no state: the input begins with a frame that is a whole message.
-    /// `None` when it does not; then nothing was touched.
+    /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In
+    /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
@@ -234,7 +211,7 @@ impl Protocol {
         Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
-    /// Everything else, piece by piece.
+    /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
         let mut consumed = 0;
         while consumed < input.len() && !self.is_ended() {
@@ -249,7 +226,7 @@ impl Protocol {
         Ok(Progress { consumed: input.len(), event: None })
     }
 
-    /// Decodes one piece and decides what becomes of it.
+    /// Decodes one piece and passes it on.
     #[inline]
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
@@ -269,7 +246,7 @@ impl Protocol {
         self.data_piece(&piece, input, range)
     }
 
-    /// Checks the header of a data frame against the open message and the limit, and opens a message if it must.
+    /// Checks the header of a data frame against the open message and the limit, and opens a message if none is open.
     #[inline]
     fn begin_data_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
         let kind = begun_kind(header.opcode);
@@ -279,11 +256,11 @@ impl Protocol {
             (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             (_, None) => {}
         }
-        if let Some(inflater) = inflater(&mut self.rare) {
+        if let Some(inflater) = inflater(&mut self.cold) {
             return inflater.begin_frame(header.payload_len, self.message_bytes_max);
         }
         let message_bytes = match &mut self.incoming {
-            // Every earlier frame is complete, so what is kept is all they claimed.
+            // Every earlier frame is complete, so the gathered bytes are all that they claimed.
             Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
             Incoming::Streaming { frames_bytes, .. } => {
                 *frames_bytes = frames_bytes.saturating_add(header.payload_len);
@@ -318,11 +295,11 @@ impl Protocol {
         };
     }
 
-    /// A piece of the open message.
+    /// Handles a piece of the open message.
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = piece.header.fin && piece.remaining_bytes == 0;
-        if inflater(&mut self.rare).is_some() {
+        if inflater(&mut self.cold).is_some() {
             return self.inflate_piece(&input[range], last);
         }
         match &mut self.incoming {
@@ -369,52 +346,14 @@ impl Protocol {
         }
     }
 
-    /// A piece of a control frame; those that are cut are gathered, which happens once in a blue moon.
-    fn control_piece(
-        &mut self,
-        piece: &Piece,
-        input: &[u8],
-        range: Range<usize>,
-    ) -> Result<Option<Event>, ProtocolError> {
-        if piece.remaining_bytes == 0 && !self.is_control_cut() {
-            return self.control_event(&piece.header, ControlPayload::InPlace(range), input);
-        }
-        match self.gather_control(&input[range], piece.remaining_bytes) {
-            Some(payload) => self.control_event(&piece.header, ControlPayload::Assembled(payload), input),
-            None => Ok(None),
-        }
-    }
-
-    /// A whole control frame.
-    fn control_event(
-        &mut self,
-        header: &FrameHeader,
-        payload: ControlPayload,
-        input: &[u8],
-    ) -> Result<Option<Event>, ProtocolError> {
-        Ok(Some(match header.opcode {
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
-            Opcode::Close => {
-                let close = CloseFrame::parse(payload.bytes(input))?;
-                self.end();
-                Event::Close(close)
-            }
-            opcode => {
-                let reserved_bits = header.reserved_bits;
-                Event::ReservedControl { opcode, reserved_bits, payload }
-            }
-        }))
-    }
-
-    /// Nothing more is taken, and nothing more is held.
+    /// Ends receiving and frees what is held.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
-        self.rare = None;
+        self.cold = None;
     }
 }
 
-/// The kind of message that a frame of this data opcode begins; a continuation begins none.
+/// Returns the kind of message that a frame of this data opcode begins; `None` for a continuation.
 #[inline]
 const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
     match opcode {
@@ -424,7 +363,7 @@ const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
     }
 }
 
-/// A whole message that lies in the input.
+/// Returns the event of a whole message that lies in the input.
 #[inline]
 fn message_in_place(
     kind: MessageKind,

@@ -1,4 +1,4 @@
-//! What can be changed under way: the form in which messages are reported, even while one is open, and the rules.
+//! Changes of the settings while receiving, even while a message is open.
 
 use super::{Delivery, Incoming, Protocol};
 use crate::frame::FrameRules;
@@ -6,24 +6,24 @@ use crate::protocol::assembler::Assembler;
 use crate::utf8::Utf8Validator;
 
 impl Protocol {
-    /// The limit for every frame header from now on.
+    /// Changes the limit for later frame headers.
     pub const fn set_message_bytes_max(&mut self, message_bytes_max: u64) {
         self.message_bytes_max = message_bytes_max;
     }
 
-    /// The limit in force.
+    /// Returns the limit in force.
     #[must_use]
     pub const fn message_bytes_max(&self) -> u64 {
         self.message_bytes_max
     }
 
-    /// What the peer's frames may look like from now on.
+    /// Returns the rules for later frames of the peer.
     pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
         self.frames.rules_mut()
     }
 
-    /// How messages are reported from now on. One that is open goes on as it began, unless nothing of its payload has come
-    /// yet: so whoever gives a read up before its message begins has changed nothing for the next.
+    /// Changes the form in which messages are reported. A message that is open goes on as it began, unless none of its
+    /// payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: Delivery) {
         self.delivery = delivery;
         match (&self.incoming, delivery) {
@@ -32,7 +32,7 @@ impl Protocol {
                     kind: assembler.kind(),
                     validator: Utf8Validator::new(),
                     begun: false,
-                    // What the frame that is open claims: all that was claimed so far and has not come.
+                    // The claim of the open frame: all that was claimed so far and has not arrived.
                     frames_bytes: self.frames.remaining_data_bytes(),
                     reserved_bits: *reserved_bits,
                 };
@@ -48,12 +48,13 @@ impl Protocol {
 
 #[cfg(test)]
 mod tests {
+    use crate::frame::Frame;
     use crate::frame::mask::MaskingKey;
-    use crate::frame::{Frame, Role};
     use crate::message::Message;
     use crate::protocol::event::Event;
     use crate::protocol::{Delivery, Protocol, ProtocolConfig};
     use crate::protocol_error::ProtocolError;
+    use crate::role::Role;
 
     const KEY: Option<MaskingKey> = Some(MaskingKey::new([1, 2, 3, 4]));
 
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_which_only_headers_came_is_reported_in_the_new_form() {
+    fn a_message_without_payload_so_far_is_reported_in_the_new_form() {
         let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
         protocol.set_delivery(Delivery::Pieces);
         let mut head = encoded(Frame::text("").not_final());

@@ -1,4 +1,4 @@
-//! A WebSocket's handler as a task: runs it, then the closing handshake, with a connection's hooks around both.
+//! The task of a WebSocket: runs its handler, then the closing handshake, with the connection's hooks around both.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,38 +7,39 @@ use std::task::{Context, Poll};
 
 use tidegate_engine::Connection;
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::config::WebSocketConfig;
-use crate::conn::WebSocket;
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
+use crate::conn::attachments::Attachments;
 use crate::conn::context::ConnContext;
 use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::Session;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::serve::hooks::Hooks;
 
 /// Starts the handler on one WebSocket.
-pub(crate) fn serve<F, Fut>(connection: Connection, config: Arc<WebSocketConfig>, handler: &F) -> WebSocketTask<Fut>
+pub(crate) fn serve<F, Fut>(connection: Connection, context: Arc<ConnContext>, handler: &F) -> WebSocketTask<Fut>
 where
     F: Fn(WebSocket) -> Fut,
 {
-    // A handler may drop its WebSocket before it returns a future: then nobody is left to wait for.
-    WebSocketTask::Running { handler: handler(WebSocket::new(connection, config)) }
+    // A handler that drops its WebSocket before it returns a future leaves nothing to close.
+    WebSocketTask::Running { handler: handler(WebSocket::with_context(connection, context)) }
 }
 
-/// The same with what happens before and after it. `config` is this connection's own.
+/// Starts the handler with the hooks before and after it. `context` is this connection's own.
 pub(crate) async fn serve_hooked<F, Fut>(
     connection: Connection,
-    config: Arc<WebSocketConfig>,
     context: Arc<ConnContext>,
+    attachments: Arc<Attachments>,
     handler: Arc<F>,
     hooks: Arc<Hooks>,
 ) where
     F: Fn(WebSocket) -> Fut,
     Fut: Future<Output = Result<(), Error>>,
 {
-    // Dropped last, so that the end is told after everything of the handler is gone.
-    let attendant = Attendant(context);
-    let mut ws = WebSocket::new(connection, config);
+    // Dropped last: the end is reported after everything of the handler is gone.
+    let panic_note = PanicNote(attachments);
+    let mut ws = WebSocket::with_context(connection, context);
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
     {
@@ -48,14 +49,17 @@ pub(crate) async fn serve_hooked<F, Fut>(
         }
         return;
     }
-    attendant.0.connect(ws.peer_addr(), hooks);
+    if let Some(disconnect) = &hooks.disconnect {
+        panic_note.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
+    }
+    drop(hooks);
     WebSocketTask::Running { handler: handler(ws) }.await;
 }
 
-/// The task's part in a connection's context: notes how the task ended.
-struct Attendant(Arc<ConnContext>);
+/// The task's share of a connection's attachments: notes a panic of the task.
+struct PanicNote(Arc<Attachments>);
 
-impl Drop for Attendant {
+impl Drop for PanicNote {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.note_panic();
@@ -66,7 +70,7 @@ impl Drop for Attendant {
 pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
     /// handler's future twice, for each of very many idle connections.
-    #[project = ServingProjection]
+    #[project = TaskProjection]
     pub(crate) enum WebSocketTask<Fut> {
         Running {
             #[pin]
@@ -81,10 +85,10 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let ServingProjection::Running { .. } = self.as_mut().project() {
+        if let TaskProjection::Running { .. } = self.as_mut().project() {
             let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
-                // Dropped in the middle of the handler's work: closed now, not when that is done.
+                // Dropped while the handler goes on: closed now, not when the handler returns.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
                 return Poll::Pending;
             };
@@ -94,16 +98,16 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
             self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
         }
         match self.project() {
-            ServingProjection::Closing { handshake } => handshake.as_mut().poll(cx),
-            ServingProjection::Running { .. } | ServingProjection::Ended => Poll::Ready(()),
+            TaskProjection::Closing { handshake } => handshake.as_mut().poll(cx),
+            TaskProjection::Running { .. } | TaskProjection::Ended => Poll::Ready(()),
         }
     }
 }
 
 impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
-    /// Polls the handler, and drops it once it is done, with the WebSocket it may still hold.
+    /// Polls the handler, and drops it once it is done, with the WebSocket that it can still hold.
     fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ServingProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
+        let TaskProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
         let polled = handler.poll(cx);
         if polled.is_ready() {
             self.set(Self::Ended);
@@ -112,10 +116,10 @@ impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
     }
 }
 
-/// The close code for the handler's result.
+/// Returns the close code for the handler's result.
 fn closing_code(result: &Result<(), Error>) -> CloseCode {
     match result {
-        // The close frame that this error tells of was the last.
+        // The close frame has been sent.
         Err(error) if error.is_close_sent() => CloseCode::NORMAL,
         Err(error @ (Error::Application(_) | Error::Usage(_))) => {
             log::warn!("a websocket handler failed: {error}");

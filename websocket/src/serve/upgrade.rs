@@ -1,4 +1,4 @@
-//! The opening handshake as an HTTP handler: checks the request, answers 101, and runs the WebSocket handler.
+//! The HTTP handler that upgrades requests to WebSockets, and its settings.
 
 use std::any::Any;
 use std::fmt;
@@ -6,29 +6,27 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response};
 
 use crate::config::WebSocketConfig;
-use crate::conn::WebSocket;
-use crate::conn::compressor::Compression;
-use crate::conn::context::{ConnContext, with_context};
+use crate::conn::context::ConnContext;
+use crate::conn::control_handlers::ControlHandlers;
+use crate::conn::disconnected::Disconnected;
+use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
 use crate::error::Error;
-use crate::handshake::{
-    AcceptKey, Offer, OriginAllowList, OriginError, Scheme, UpgradeRequestError, check_same_origin,
-    is_websocket_request,
-};
-use crate::serve::hooks::{Authorized, Disconnected, Hooks, Refusal, authorize_in_time};
-use crate::serve::task::{serve, serve_hooked};
+use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
+use crate::serve::hooks::{Authorized, Hooks};
+use crate::serve::refusal::Refusal;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
-/// Refused requests get the status and the text of their [`UpgradeRequestError`]; pages of other origins get 403 (change that
-/// with [`check_origin`](Upgrade::check_origin)). The handler's future stays on its thread and need not be `Send`.
+/// A refused request gets the status and the text of its
+/// [`UpgradeRequestError`](crate::handshake::UpgradeRequestError). Pages of other origins get 403; see
+/// [`check_origin`](Upgrade::check_origin). The handler's future stays on its thread and need not be `Send`.
 ///
-/// When the handler is done and no close frame was sent, its result says which is:
+/// When the handler returns and no close frame has been sent, its result decides on the close code:
 ///
 /// | The handler | Close code |
 /// |---|---|
@@ -36,7 +34,7 @@ use crate::serve::task::{serve, serve_hooked};
 /// | returned [`Error::Application`] or [`Error::Usage`], or panicked | 1011 |
 /// | returned [`Error::Full`] or [`Error::SendDeadline`] | 1013 |
 /// | returned `Error::Json` (feature `json`) | 1007 |
-/// | returned another error: the peer's doing, or the connection's | 1000 |
+/// | returned another error, caused by the peer or the connection | 1000 |
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
@@ -62,7 +60,7 @@ where
 {
     Upgrade {
         handler: Arc::new(handler),
-        config: Arc::new(WebSocketConfig::default()),
+        context: Arc::default(),
         subprotocols: Vec::new(),
         agreed: Vec::new(),
         deflate: None,
@@ -74,24 +72,25 @@ where
     }
 }
 
-/// See [`upgrade`].
+/// An HTTP handler that upgrades requests to WebSockets, and its settings; see [`upgrade`].
 pub struct Upgrade<F> {
-    handler: Arc<F>,
-    config: Arc<WebSocketConfig>,
-    subprotocols: Vec<String>,
-    /// The settings with each of the subprotocols.
-    agreed: Vec<Arc<WebSocketConfig>>,
-    deflate: Option<DeflateConfig>,
+    pub(super) handler: Arc<F>,
+    /// The context of connections without a subprotocol.
+    context: Arc<ConnContext>,
+    pub(super) subprotocols: Vec<String>,
+    /// A context for each subprotocol, so it costs no connection anything.
+    agreed: Vec<Arc<ConnContext>>,
+    pub(super) deflate: Option<DeflateConfig>,
     origin: OriginPolicy,
     scheme: Scheme,
-    hooks: Arc<Hooks>,
+    pub(super) hooks: Arc<Hooks>,
     skip: Skip,
-    next: Option<Box<dyn Handler>>,
+    pub(super) next: Option<Box<dyn Handler>>,
 }
 
 type Check = dyn Fn(&RequestHead) -> bool + Send + Sync;
 
-/// Requests that are none of ours.
+/// The requests that are left to the next handler.
 #[derive(Default)]
 struct Skip {
     paths: Vec<String>,
@@ -111,95 +110,64 @@ enum OriginPolicy {
 }
 
 impl<F> Upgrade<F> {
-    /// Settings of the connections.
+    /// Sets the settings of the connections.
     #[must_use]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
-        self.config = Arc::new(config);
-        self.prepare_agreements();
+        self.change_context(|context| context.config = config);
         self
     }
 
-    /// Subprotocols the application speaks, in its order of preference; the first that the client speaks too is
-    /// agreed on ([`WebSocket::subprotocol`]), or none.
+    /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
+    /// on ([`WebSocket::subprotocol`]), if any.
     #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
-        self.prepare_agreements();
+        self.change_context(|_| ());
         self
     }
 
-    /// Compresses messages, and takes compressed ones, where the client offers it (permessage-deflate, RFC 7692). Default:
-    /// every offer is declined. Requests whose `Sec-WebSocket-Extensions` break the grammar are then refused with 400.
-    ///
-    /// The limit of a message holds for what it is inflated to. [`WebSocket::compression`] tells what was agreed on, and
-    /// [`WebSocket::set_compression_level`] changes the level of a connection. Messages sent in pieces
-    /// ([`Sender::send_stream`](crate::Sender::send_stream)) go as they are, and so do those of more than 256 KiB that must
-    /// not wait ([`Sender::try_send`](crate::Sender::try_send)).
-    ///
-    /// The length of a compressed message tells of its content: do not compress secrets beside what a stranger chooses.
-    ///
-    /// ```
-    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
-    ///
-    /// # fn main() -> Result<(), tidegate_websocket::UsageError> {
-    /// let mut deflate = DeflateConfig::default();
-    /// deflate.level = CompressionLevel::new(6)?;
-    /// let echo = upgrade(|mut ws: WebSocket| async move {
-    ///     while let Some(message) = ws.recv().await? {
-    ///         ws.send(message).await?;
-    ///     }
-    ///     Ok(())
-    /// })
-    /// .compression(deflate);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn compression(mut self, deflate: DeflateConfig) -> Self {
-        self.deflate = Some(deflate);
+    /// Changes the context of all connections, whatever their subprotocol.
+    fn change_context(&mut self, change: impl FnOnce(&mut ConnContext)) {
+        change(Arc::make_mut(&mut self.context));
+        self.agreed = self.subprotocols.iter().map(|name| self.context.with_subprotocol(name)).collect();
+    }
+
+    pub(super) fn with_control(mut self, change: impl FnOnce(&mut ControlHandlers)) -> Self {
+        self.change_context(|context| change(&mut context.control));
         self
     }
 
-    /// One copy of the settings for each subprotocol, so that knowing it costs no connection anything.
-    fn prepare_agreements(&mut self) {
-        let agree = |name: &String| {
-            let mut config = WebSocketConfig::clone(&self.config);
-            config.subprotocol = Some(name.as_str().into());
-            Arc::new(config)
-        };
-        self.agreed = self.subprotocols.iter().map(agree).collect();
+    /// Returns the context of connections that agreed on this subprotocol.
+    pub(super) fn context_of(&self, subprotocol: Option<&str>) -> &Arc<ConnContext> {
+        let agreed = self.agreed.iter().find(|context| context.subprotocol.as_deref() == subprotocol);
+        agreed.unwrap_or(&self.context)
     }
 
-    /// The settings of a connection that has agreed on this.
-    fn config_of(&self, subprotocol: Option<&str>) -> &Arc<WebSocketConfig> {
-        let agreed = self.agreed.iter().find(|config| config.subprotocol.as_deref() == subprotocol);
-        agreed.unwrap_or(&self.config)
-    }
-
-    /// How clients reach the server, as browsers see it: [`Scheme::Https`] behind a proxy that ends TLS. The same-origin rule
-    /// then compares with that scheme and its default port, and refuses requests without an origin. Default: plain.
+    /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
+    /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
+    /// Default: [`Scheme::Http`].
     #[must_use]
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
     }
 
-    /// Replaces the same-origin rule wholly: `true` lets the request pass.
+    /// Replaces the same-origin check entirely: `true` lets the request pass.
     #[must_use]
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.origin = OriginPolicy::Check(Box::new(check));
         self
     }
 
-    /// Replaces the same-origin rule by a list of origins.
+    /// Replaces the same-origin check by a list of origins.
     #[must_use]
     pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
         self.origin = OriginPolicy::AllowList(origins);
         self
     }
 
-    /// Keeps the head of the request, with its path parameters, query and fields, for the connection's whole life: see
-    /// [`WebSocket::request`]. It costs its size and about 500 bytes a connection; without this nothing of it is kept.
+    /// Keeps the head of the request, with its path parameters, query and fields, for the life of the connection: see
+    /// [`WebSocket::request`]. It costs its size and about 500 bytes for each connection. Default: it is dropped.
     ///
     /// ```
     /// use tidegate_websocket::{WebSocket, upgrade};
@@ -216,9 +184,9 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Asks `authorize` about every request that passed all other checks, before the 101. It sees the whole head and may
-    /// take its time, up to [`handshake_timeout`](Self::handshake_timeout). What it gives is kept with the connection, to
-    /// be read with [`WebSocket::extension`]; an error is the response, whatever it is, and no WebSocket is opened.
+    /// Runs `authorize` before the 101 on every request that has passed all other checks. It sees the whole head and
+    /// can take up to [`handshake_timeout`](Self::handshake_timeout). Its value becomes an extension of the connection
+    /// ([`WebSocket::extension`]); its error becomes the response, and no WebSocket is opened.
     ///
     /// ```
     /// use http::StatusCode;
@@ -247,16 +215,16 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// How long [`authorize`](Self::authorize) may take; a request it does not answer in time gets 503. Default: 10 s.
-    /// (How long the request's head may take to arrive is `HttpConfig::header_timeout`.)
+    /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
+    /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
 
-    /// Runs `connect` on every WebSocket after the 101, before its handler. With an error the WebSocket is closed, with
-    /// the error's code, and has not connected: the handler does not run.
+    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket with its
+    /// code: it has not connected, and the handler does not run.
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, Refusal, WebSocket, upgrade};
@@ -277,9 +245,9 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Runs `disconnect` exactly once for every WebSocket that connected, after its handler and its closing handshake:
-    /// also after a panic, an abort, the loss of the peer, and a shutdown. It runs on the handler's thread, or where else the
-    /// WebSocket is dropped if the handler gave it away, and must not block; if it panics, that is logged and all.
+    /// Runs `disconnect` exactly once for every WebSocket that has connected, after its handler and its closing
+    /// handshake, even after a panic, an abort, the loss of the peer, or a shutdown. It runs on the handler's thread,
+    /// or where the WebSocket is dropped if the handler gave it away, and must not block. A panic is only logged.
     ///
     /// ```
     /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
@@ -289,12 +257,12 @@ impl<F> Upgrade<F> {
     /// ```
     #[must_use]
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
-        self.hooks_mut().disconnect = Some(Box::new(disconnect));
+        self.hooks_mut().disconnect = Some(Arc::new(disconnect));
         self
     }
 
-    /// Answers what is no request for a WebSocket, and what is [skipped](Self::skip): a page, mostly. Without it the
-    /// former is refused as a bad handshake, and the latter with 404.
+    /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip):
+    /// usually a page. Without it the former are refused as bad handshakes, the latter with 404.
     ///
     /// ```
     /// use tidegate_http::{Request, Response, Router};
@@ -317,7 +285,8 @@ impl<F> Upgrade<F> {
         self
     }
 
-    /// Leaves requests for these paths, as they are written in the request, to the [next handler](Self::or_else).
+    /// Leaves requests for these paths, compared as they are written in the request, to the [next
+    /// handler](Self::or_else).
     #[must_use]
     pub fn skip_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.skip.paths = paths.into_iter().map(Into::into).collect();
@@ -328,15 +297,19 @@ impl<F> Upgrade<F> {
         Arc::get_mut(&mut self.hooks).expect("hooks are shared only while serving")
     }
 
-    /// Answers a request that is none of ours.
-    fn pass_on(&self, request: Request) -> Reply<'_> {
+    pub(super) fn skips(&self, head: &RequestHead) -> bool {
+        self.skip.skips(head)
+    }
+
+    /// Passes a request on to the next handler.
+    pub(super) fn pass_on(&self, request: Request) -> Reply<'_> {
         match &self.next {
             Some(next) => next.handle(request),
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
         }
     }
 
-    fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
+    pub(super) fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
         match &self.origin {
             OriginPolicy::SameOrigin => check_same_origin(head, self.scheme),
             OriginPolicy::AllowList(origins) => origins.check(head),
@@ -346,126 +319,11 @@ impl<F> Upgrade<F> {
     }
 }
 
-impl<F, Fut> Handler for Upgrade<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
-    fn handle(&self, request: Request) -> Reply<'_> {
-        let head = request.head();
-        if self.skip.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
-            return self.pass_on(request);
-        }
-        let offer = Offer::parse(head.method(), head.version(), head)
-            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(UpgradeRequestError::from));
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => return Reply::Ready(refuse(error)),
-        };
-        let agreement = match self.deflate.as_ref().map(|deflate| deflate.accept(offer.extensions())).transpose() {
-            Ok(agreement) => agreement.flatten(),
-            Err(error) => return Reply::Ready(refuse(error)),
-        };
-        let acceptance = offer.accept(&self.subprotocols);
-        let mut opening = Opening {
-            accept_key: acceptance.accept_key(),
-            extension: None,
-            handler: Arc::clone(&self.handler),
-            config: Arc::clone(self.config_of(acceptance.subprotocol())),
-        };
-        if let (Some(agreement), Some(deflate)) = (agreement, &self.deflate) {
-            opening.config = opening.config.with_compression(Compression::new(deflate, agreement.params));
-            opening.extension = Some(agreement.response);
-        }
-        if self.hooks.is_empty() {
-            return Reply::Ready(opening.plain());
-        }
-        let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
-        let Some(authorize) = hooks.authorize.clone() else {
-            return Reply::Ready(opening.hooked(hooks, head, ConnContext::default()));
-        };
-        Reply::Pending(Box::pin(async move {
-            let context = ConnContext::default();
-            match authorize_in_time(&*authorize, &head, &context.extensions, hooks.handshake_timeout).await {
-                Ok(()) => opening.hooked(hooks, head, context),
-                Err(response) => response,
-            }
-        }))
-    }
-}
-
-/// A handshake that passed the checks.
-struct Opening<F> {
-    accept_key: AcceptKey,
-    extension: Option<HeaderValue>,
-    handler: Arc<F>,
-    config: Arc<WebSocketConfig>,
-}
-
-impl<F, Fut> Opening<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
-    /// The 101 of a connection that has nothing of its own.
-    fn plain(self) -> Response {
-        let Self { accept_key, extension, handler, config } = self;
-        let subprotocol = config.subprotocol.clone();
-        let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
-            serve(connection, config, &*handler)
-        });
-        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
-    }
-
-    /// The 101 of one that has.
-    fn hooked(self, hooks: Arc<Hooks>, head: RequestHead, mut context: ConnContext) -> Response {
-        let Self { accept_key, extension, handler, config } = self;
-        let subprotocol = config.subprotocol.clone();
-        context.request = hooks.keep_request.then_some(head);
-        let context = Arc::new(context);
-        let config = with_context(&config, Arc::clone(&context));
-        let protocol = HeaderValue::from_static("websocket");
-        let response = if hooks.is_lasting() {
-            Response::upgrade(protocol, move |connection| serve_hooked(connection, config, context, handler, hooks))
-        } else {
-            Response::upgrade(protocol, move |connection| serve(connection, config, &*handler))
-        };
-        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
-    }
-}
-
-fn with_acceptance(
-    mut response: Response,
-    accept_key: AcceptKey,
-    subprotocol: Option<&str>,
-    extension: Option<HeaderValue>,
-) -> Response {
-    response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
-    // The client sent it as a header's value.
-    if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
-        response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
-    }
-    if let Some(value) = extension {
-        response.set_header(SEC_WEBSOCKET_EXTENSIONS, value);
-    }
-    response
-}
-
-/// The response that tells a client what is wrong with its request.
-fn refuse(error: UpgradeRequestError) -> Response {
-    let (parts, body) = error.response().into_parts();
-    let mut response = Response::text(body).with_status(parts.status);
-    for (name, value) in &parts.headers {
-        // The server writes Connection itself, from what becomes of the connection.
-        if name == UPGRADE || name.as_str().starts_with("sec-websocket") {
-            response.set_header(name.clone(), value.clone());
-        }
-    }
-    response
-}
-
 impl<F> fmt::Debug for Upgrade<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("config", &self.config).field("subprotocols", &self.subprotocols).finish()
+        f.debug_struct("Upgrade")
+            .field("config", &self.context.config)
+            .field("subprotocols", &self.subprotocols)
+            .finish()
     }
 }

@@ -1,11 +1,11 @@
-//! What the protocol tests share: feeding bytes in several ways and seeing what comes of them.
+//! Shared by the protocol tests: feeds bytes in several ways and records the events.
 
 use tidegate_websocket::{
     CloseFrame, ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, MessageKind, Opcode,
     Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
 };
 
-/// An event with its bytes, so that it does not depend on how the input was cut.
+/// An event with its bytes, independent of how the input was cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     Text(String),
@@ -16,7 +16,7 @@ pub enum Seen {
     Close(Option<CloseFrame>),
 }
 
-/// What came of an input: events, and the error if one ended it.
+/// The outcome of an input: the events, and the error if there was one.
 pub type Outcome = (Vec<Seen>, Option<ProtocolError>);
 
 pub fn server() -> ProtocolConfig {
@@ -27,30 +27,30 @@ pub fn client() -> ProtocolConfig {
     ProtocolConfig::new(Role::Client)
 }
 
-/// How long the next piece of input is.
+/// Returns the length of the next piece of input.
 pub type PieceLen = fn(&mut Random) -> usize;
 
-/// A frame as the peer of `role` sends it.
+/// Encodes a frame as the peer of `role` sends it.
 pub fn encode(role: Role, frame: Frame<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     frame.encode(peer_key(role), &mut out);
     out
 }
 
-/// The masking key the peer of `role` uses.
+/// Returns the masking key of the peer of `role`.
 pub fn peer_key(role: Role) -> Option<MaskingKey> {
     (role == Role::Server).then(|| MaskingKey::new([0xA1, 0x02, 0xF3, 0x44]))
 }
 
-/// The header alone of a frame as the peer of `role` sends it, which may claim anything.
+/// Encodes only the header of a frame of the peer of `role`, with any claim.
 pub fn header(role: Role, fin: bool, opcode: Opcode, payload_len: u64) -> Vec<u8> {
     let reserved_bits = ReservedBits::NONE;
     let masking_key = peer_key(role);
     FrameHeader { fin, reserved_bits, opcode, masking_key, payload_len }.encode().to_vec()
 }
 
-/// Feeds `input` whole, byte by byte, in random pieces, streamed, and with trailing bytes after it where that must
-/// change nothing; all must agree.
+/// Feeds `input` whole, byte by byte, in random pieces, streamed, and with trailing bytes where they must not change
+/// the outcome. All outcomes must agree.
 pub fn feed(config: ProtocolConfig, input: &[u8]) -> Outcome {
     let whole = feed_pieces(config, Delivery::Whole, input, |_| usize::MAX);
     let ways: [(&str, Delivery, PieceLen); 4] = [
@@ -84,9 +84,8 @@ fn feed_trailing(config: ProtocolConfig, input: &[u8], expected: &Outcome) {
 
 fn is_between_frames(config: ProtocolConfig, input: &[u8]) -> bool {
     let mut rules = config.frames;
-    if config.deflate.is_some() {
-        rules.message_bits = rules.message_bits | ReservedBits::RSV1;
-    }
+    // The bit of compressed messages; where none were agreed on, the protocol has refused it.
+    rules.message_bits = rules.message_bits | ReservedBits::RSV1;
     let mut decoder = FrameDecoder::new(rules);
     let mut input = input.to_vec();
     let mut start = 0;
@@ -131,7 +130,7 @@ fn feed_piece(
             seen.extend(see(event, piece, streamed));
         }
         piece = &mut piece[progress.consumed..];
-        assert!(!is_done || piece.is_empty(), "no event, but input is left");
+        assert!(!is_done || piece.is_empty(), "input is left without an event");
     }
     Ok(())
 }
@@ -154,8 +153,8 @@ fn see(event: Event, input: &[u8], streamed: &mut Option<Vec<u8>>) -> Option<See
 }
 
 fn see_piece(kind: MessageKind, piece: &[u8], first: bool, last: bool, streamed: &mut Option<Vec<u8>>) -> Option<Seen> {
-    assert_eq!(first, streamed.is_none(), "first says that a message begins");
-    assert!(last || !piece.is_empty(), "only a last piece may be empty");
+    assert_eq!(first, streamed.is_none(), "only the first piece begins the message");
+    assert!(last || !piece.is_empty(), "only the last piece can be empty");
     streamed.get_or_insert_default().extend_from_slice(piece);
     if last { Some(see_message(kind, &streamed.take()?)) } else { None }
 }
@@ -167,7 +166,7 @@ fn see_message(kind: MessageKind, payload: &[u8]) -> Seen {
     }
 }
 
-/// A small generator (SplitMix64), so that every run is the same.
+/// A small random generator (SplitMix64), which makes every run the same.
 pub struct Random(u64);
 
 impl Random {
@@ -182,7 +181,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! Compressed messages (RFC 7692) arrive as what they were, however the bytes are cut, and cost no more than the limit.
+//! Compressed messages (RFC 7692) arrive unchanged, however the bytes are cut, and cost no more than the limit.
 //!
 //! They are made with the codec itself, not with this crate's compressor.
 
@@ -12,7 +12,7 @@ use tidegate_websocket::{
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
-/// What a server grants that keeps both contexts, asked with these parameters.
+/// Returns the agreement of a server that keeps both contexts on an offer with these parameters.
 pub fn agreed(parameters: &str) -> DeflateParams {
     let mut config = DeflateConfig::default();
     config.own_context_takeover = true;
@@ -22,9 +22,7 @@ pub fn agreed(parameters: &str) -> DeflateParams {
 }
 
 pub fn compressed_config(role: Role, parameters: &str) -> ProtocolConfig {
-    let mut config = ProtocolConfig::new(role);
-    config.deflate = Some(agreed(parameters));
-    config
+    ProtocolConfig::new(role).deflate(agreed(parameters))
 }
 
 const NO_TAKEOVER: &str = "; server_no_context_takeover; client_no_context_takeover";
@@ -39,10 +37,10 @@ impl Peer {
         Self { codec: Compress::new_with_window_bits(Compression::new(level), false, window_bits) }
     }
 
-    /// The payload of one compressed message.
+    /// Returns the payload of one compressed message.
     pub fn deflate(&mut self, payload: &[u8]) -> Vec<u8> {
         if payload.is_empty() {
-            // The codec does not flush what has been flushed.
+            // The codec does not flush twice.
             return vec![0x00];
         }
         let mut out = Vec::with_capacity(payload.len() * 2 + 100);
@@ -61,17 +59,17 @@ impl Peer {
     }
 }
 
-/// A compressed message in one frame.
+/// Encodes a compressed message in one frame.
 pub fn compressed(role: Role, text: bool, deflated: &[u8]) -> Vec<u8> {
     let mut bytes = encode(role, Frame::binary(deflated).reserved_bits(ReservedBits::RSV1));
     if text {
-        // A `Frame` of text holds text, which this is not yet.
+        // `Frame::text` takes text, which compressed bytes are not.
         bytes[0] ^= Opcode::Text.bits() ^ Opcode::Binary.bits();
     }
     bytes
 }
 
-/// The same in frames of `piece_len` bytes.
+/// Encodes a compressed message in frames of `piece_len` bytes.
 fn fragmented(role: Role, deflated: &[u8], piece_len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let count = deflated.len().div_ceil(piece_len);
@@ -86,7 +84,7 @@ fn fragmented(role: Role, deflated: &[u8], piece_len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that compress well, with what repeats at many distances.
+/// Returns bytes that compress well, with repetitions at many distances.
 fn prose(len: usize) -> Vec<u8> {
     let mut random = Random::new(len as u64);
     let words = ["ebb ", "flood ", "slack ", "spring ", "neap ", "tide ", "gate ", "sluice "];
@@ -106,7 +104,8 @@ fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn the_examples_of_the_rfc() {
     let hello: [&[u8]; 4] = [
-        // One block of fixed codes, no compression, a final block, two blocks (sections 7.2.3.1 and 7.2.3.3 to 7.2.3.5).
+        // One block of fixed codes, no compression, a final block, two blocks (sections 7.2.3.1 and 7.2.3.3 to
+        // 7.2.3.5).
         &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
         &[0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
         &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00],
@@ -118,7 +117,7 @@ fn the_examples_of_the_rfc() {
             let input = [compressed(role, true, deflated), compressed(role, true, deflated)].concat();
             assert_eq!(feed(config, &input), (vec![Seen::Text("Hello".into()); 2], None), "{deflated:x?}");
         }
-        // Section 7.2.3.2: the second is made from the first.
+        // Section 7.2.3.2: the second refers to the first.
         let input = [
             compressed(role, true, &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]),
             compressed(role, true, &[0xF2, 0x00, 0x11, 0x00, 0x00]),
@@ -131,7 +130,7 @@ fn the_examples_of_the_rfc() {
 }
 
 #[test]
-fn an_empty_message_is_one_in_every_way_to_write_it() {
+fn an_empty_message_arrives_in_every_encoding() {
     for role in ROLES {
         for deflated in [&[0x00][..], &[0x02, 0x00], &[]] {
             let input = [compressed(role, true, deflated), encode(role, Frame::binary(b"next"))].concat();
@@ -156,7 +155,7 @@ fn messages_of_every_window_arrive_with_and_without_context() {
                     if !takeover {
                         peer.forget();
                     }
-                    // What is not compressed is no part of the context.
+                    // Uncompressed messages are not part of the context.
                     input.extend(encode(role, Frame::binary(&payload)));
                     expected.extend(vec![Seen::Binary(payload); 2]);
                 }
@@ -167,7 +166,7 @@ fn messages_of_every_window_arrive_with_and_without_context() {
 }
 
 #[test]
-fn a_peer_may_use_less_of_the_window_than_it_may() {
+fn a_peer_can_use_less_than_the_agreed_window() {
     let mut peer = Peer::new(9, 9);
     let payload = prose(40_000);
     let input = compressed(Role::Server, false, &peer.deflate(&payload));
@@ -176,7 +175,7 @@ fn a_peer_may_use_less_of_the_window_than_it_may() {
 }
 
 #[test]
-fn a_compressed_message_may_be_fragmented_anywhere_with_control_frames_between() {
+fn a_compressed_message_can_be_fragmented_anywhere_with_control_frames_between() {
     for role in ROLES {
         let payload = prose(500);
         let deflated = Peer::new(6, 15).deflate(&payload);
@@ -197,7 +196,7 @@ fn a_compressed_message_may_be_fragmented_anywhere_with_control_frames_between()
 }
 
 #[test]
-fn the_bit_stands_on_the_first_frame_of_a_negotiated_message_alone() {
+fn only_the_first_frame_of_a_negotiated_message_has_the_bit() {
     let bits = ReservedBits::RSV1;
     let refused = Some(ProtocolError::ReservedBits { bits });
     for role in ROLES {
@@ -223,11 +222,11 @@ fn the_bit_stands_on_the_first_frame_of_a_negotiated_message_alone() {
 #[test]
 fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
     let invalid: [(&[u8], bool); 4] = [
-        // A block of the reserved type, a stored block whose lengths disagree, a reference to what never came.
+        // A block of the reserved type, a stored block whose lengths disagree, a reference to nothing.
         (&[0x06], false),
         (&[0x00, 0x01, 0x00, 0x00, 0x00], false),
         (&[0xF2, 0x00, 0x11, 0x00, 0x00], false),
-        // An unfinished stored block, which swallows what ends the message.
+        // An unfinished stored block, which swallows the end of the message.
         (&[0x00, 0x0A, 0x00, 0xF5, 0xFF, 0x01], true),
     ];
     for (deflated, ends_open) in invalid {
@@ -235,7 +234,7 @@ fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
         let outcome = feed(compressed_config(Role::Server, ""), &input);
         match ends_open {
             false => assert_eq!(outcome, (vec![], Some(ProtocolError::InvalidDeflate)), "{deflated:x?}"),
-            // What was left out is then payload, which nobody can tell; the next message shows it.
+            // The tail then counts as payload, undetected until the next message.
             true => assert_eq!(outcome.1, None),
         }
     }
@@ -248,7 +247,7 @@ fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
     }
 }
 
-/// Feeds compressed input to a protocol with this limit; the payload that came, or the error.
+/// Feeds compressed input to a protocol with this limit. Returns the payload or the error.
 fn inflate(input: &[u8], delivery: Delivery, message_bytes_max: u64) -> Result<usize, ProtocolError> {
     let mut config = compressed_config(Role::Server, "");
     config.message_bytes_max = message_bytes_max;
@@ -270,7 +269,7 @@ fn inflate(input: &[u8], delivery: Delivery, message_bytes_max: u64) -> Result<u
 }
 
 #[test]
-fn the_limit_is_that_of_the_payload() {
+fn the_limit_applies_to_the_payload() {
     let payload = vec![0; 1 << 20];
     let input = compressed(Role::Server, false, &Peer::new(9, 15).deflate(&payload));
     assert!(input.len() < 2000);
@@ -282,7 +281,7 @@ fn the_limit_is_that_of_the_payload() {
             assert_eq!(error.close_code(), CloseCode::MESSAGE_TOO_BIG);
         }
     }
-    // What cannot be compressed may be a little larger than its payload, and still keeps to the limit.
+    // Incompressible payload makes a slightly larger message, which is still within the limit.
     let payload = noise(100_000);
     let input = compressed(Role::Server, false, &Peer::new(6, 9).deflate(&payload));
     assert!(input.len() > payload.len());
@@ -298,11 +297,11 @@ fn blocks_without_payload_are_bounded_too() {
     assert_eq!(inflate(&input, Delivery::Whole, 1000), Err(error));
     let claim = header(Role::Server, true, Opcode::Binary, 1 << 40);
     let claim = [&[claim[0] | 0x40][..], &claim[1..]].concat();
-    assert!(inflate(&claim, Delivery::Whole, 1 << 30).is_err(), "a claim is enough");
+    assert!(inflate(&claim, Delivery::Whole, 1 << 30).is_err(), "the claim alone is refused");
 }
 
 #[test]
-fn a_big_message_gives_way_to_others() {
+fn a_big_message_lets_other_connections_work() {
     let payload = vec![0; 16 << 20];
     let mut input = compressed(Role::Server, false, &Peer::new(9, 15).deflate(&payload));
     let mut protocol = Protocol::new(compressed_config(Role::Server, ""));
@@ -341,7 +340,7 @@ fn noise_is_refused_or_read_and_never_a_panic() {
     for round in 0..3000 {
         let deflated = match round % 2 {
             0 => noise(1 + round % 70),
-            // Right but for one byte.
+            // Correct but for one byte.
             _ => {
                 let mut deflated = Peer::new(6, 15).deflate(&prose(1 + round % 900));
                 let place = random.below(deflated.len());
@@ -360,9 +359,9 @@ fn noise_is_refused_or_read_and_never_a_panic() {
 }
 
 #[test]
-fn windows_beyond_zlibs_are_for_peers_alone() {
+fn only_peers_can_use_windows_that_zlib_does_not_support() {
     assert!(WindowBits::new(8).is_err() && WindowBits::new(16).is_err());
-    // A client that says 8 keeps to 256 bytes, which our window of 512 reads.
+    // A client with 8 bits looks back 256 bytes, which our window of 512 covers.
     let payload = prose(2000);
     let input = compressed(Role::Server, false, &Peer::new(0, 9).deflate(&payload));
     let outcome = feed(compressed_config(Role::Server, "; client_max_window_bits=8"), &input);

@@ -1,4 +1,4 @@
-//! Messages and control frames that keep the rules arrive, however the bytes are cut.
+//! Valid messages and control frames arrive, however the bytes are cut.
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, peer_key, server};
 use tidegate_websocket::{
@@ -55,7 +55,7 @@ fn control_frames_between_fragments_do_not_disturb_the_message() {
 }
 
 #[test]
-fn a_close_frame_ends_it_with_or_without_code() {
+fn a_close_frame_with_or_without_code_ends_receiving() {
     for role in ROLES {
         let coded = CloseFrame::new(CloseCode::new(4321), "gezeitenwende €").unwrap();
         for close in [None, Some(coded)] {
@@ -79,7 +79,7 @@ fn empty_fragments_make_an_empty_message() {
 }
 
 #[test]
-fn a_message_may_have_very_many_fragments() {
+fn a_message_can_have_very_many_fragments() {
     for payload in [&b"x"[..], b""] {
         let mut input = Vec::new();
         let mut encoder = MessageEncoder::new(MessageKind::Text);
@@ -96,7 +96,7 @@ fn a_message_may_have_very_many_fragments() {
 }
 
 #[test]
-fn a_whole_message_is_reported_where_it_is_even_after_its_header_came_alone() {
+fn a_whole_message_is_reported_in_place_even_after_its_header_arrived_alone() {
     let mut input = encode(Role::Server, Frame::text("where it is"));
     let mut protocol = Protocol::new(server());
     let (head, payload) = input.split_at_mut(6);
@@ -134,7 +134,7 @@ fn several_messages_in_one_chunk_have_their_own_ranges() {
 }
 
 #[test]
-fn delivery_is_looked_at_when_a_message_begins() {
+fn delivery_takes_effect_when_a_message_begins() {
     let mut protocol = Protocol::new(client());
     let mut begin = encode(Role::Client, Frame::binary(b"ab").not_final());
     assert_eq!(protocol.receive(&mut begin).unwrap().event, None);
@@ -205,8 +205,7 @@ fn nothing_is_held_between_messages_and_little_within_them() {
     assert_eq!(protocol.held_bytes(), 0);
 }
 
-/// Random conversations: what one role encodes, in random fragments with random control frames between, the other one
-/// reads.
+/// One role encodes random messages in random fragments with random control frames between; the other role reads them.
 #[test]
 fn random_conversations_arrive() {
     for seed in 0..300 {

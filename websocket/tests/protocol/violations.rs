@@ -1,11 +1,11 @@
-//! Every rule a peer can break is noticed, however the bytes are cut, and noise breaks nothing.
+//! Every violation by a peer is detected, however the bytes are cut, and noise does no harm.
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, server};
 use tidegate_websocket::{
     Delivery, Frame, FrameDecoder, FrameRules, Opcode, Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
 };
 
-/// Asserts that `input` is refused with `error` after `seen`, and that its last byte was needed to know.
+/// Asserts that `input` is refused with `error` after `seen`, and not before its last byte.
 fn assert_refused(config: ProtocolConfig, input: &[u8], seen: &[Seen], error: ProtocolError) {
     assert_eq!(feed(config, input), (seen.to_vec(), Some(error)), "{input:x?}");
     let (_, early) = feed(config, &input[..input.len() - 1]);
@@ -95,7 +95,7 @@ fn close_payloads_are_checked() {
 
 #[test]
 fn bad_text_is_refused_at_its_first_impossible_byte() {
-    // Autobahn 6.4: the frame is far from complete when the byte comes.
+    // The frame is far from complete when the byte arrives (Autobahn's case 6.4).
     for (prefix, needed) in [
         (&b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90"[..], 13),
         (b"plain\xc0", 6),
@@ -169,7 +169,7 @@ fn after_an_error_everything_is_ignored() {
     assert_eq!((progress.consumed, progress.event), (input.len(), None));
 }
 
-/// Noise, and frames with a byte changed: no panic, always progress, and every way of feeding agrees.
+/// Noise and frames with a changed byte: no panic, always progress, and every way of feeding agrees.
 #[test]
 fn noise_is_survived() {
     for seed in 0..3000 {
@@ -185,7 +185,7 @@ fn noise_is_survived() {
         } else {
             changed_frames(&mut random, role)
         };
-        // Bad text fails as early as the bytes allow, so what is seen must agree, not when.
+        // Invalid text fails as early as the bytes allow, so the events must agree, not their time.
         feed(config, &input);
         decode_frames(config.frames, &input);
     }

@@ -1,7 +1,7 @@
-//! Pings of our own accord, and a peer that does not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
+//! Keepalive: regular pings, and peers that do not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
 //!
-//! The reader does it while it waits, with one sleep of its worker's wheel, so a connection without keepalive pays nothing
-//! for it. Each connection pings at a phase of its own: connections that came together do not ping together.
+//! The reader pings while it waits, with one sleep on its worker's wheel, so a connection without keepalive pays
+//! nothing. Connections ping at different phases, so connections that were opened together do not ping together.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,17 +12,18 @@ use tidegate_engine::time::{Sleep, Timer};
 use tidegate_engine::{Connection, SendError};
 
 use super::Session;
-use crate::close::closing_handshake::Transport;
-use crate::close::{CloseCode, CloseFrame};
+use crate::close::CloseFrame;
+use crate::close::Transport;
+use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
 use crate::error::Error;
 use crate::frame::Frame;
 
-/// What begins the payload of our pings; their number follows.
+/// The start of the payload of our pings; their number follows.
 const MARK: [u8; 4] = *b"ping";
 
-/// Connections that were given a phase. Multiplied by the golden ratio this fills a circle evenly, however many there
-/// are.
+/// The number of connections that were given a phase. Multiplied by the golden ratio it fills a circle evenly, however
+/// many there are.
 static PHASES: AtomicU32 = AtomicU32::new(1);
 const GOLDEN_RATIO: u32 = 0x9E37_79B9;
 
@@ -30,7 +31,7 @@ const GOLDEN_RATIO: u32 = 0x9E37_79B9;
 pub(crate) struct Keepalive {
     config: KeepaliveConfig,
     timer: Timer,
-    /// Until the next ping is due, or the pong of the last one is.
+    /// Sleeps until the next ping, or the pong of the last one, is due.
     sleep: Sleep,
     ping_at: Instant,
     awaited: Option<Awaited>,
@@ -42,52 +43,44 @@ pub(crate) struct Keepalive {
 #[derive(Clone, Copy)]
 struct Awaited {
     sent: Instant,
-    /// How often receiving had been paused by then.
+    /// How often receiving had been paused when the ping was sent.
     pauses: u32,
 }
 
-/// What is to be done now.
+/// The next thing to do.
 enum Due {
     Nothing,
     Ping([u8; 8]),
-    /// The pong has not come in time.
+    /// The peer did not answer in time.
     Missing,
 }
 
 impl Session {
-    /// Begins to ping, or ends it.
+    /// Starts or stops the keepalive.
     pub(crate) fn set_keepalive(&mut self, config: Option<KeepaliveConfig>) {
         match config {
             Some(config) => {
                 let keepalive = Keepalive::new(config, self.connection.timer());
-                self.rare().keepalive = Some(Box::new(keepalive));
+                self.cold_mut().keepalive = Some(Box::new(keepalive));
             }
             None => {
-                if let Some(rare) = &mut self.rare {
-                    rare.keepalive = None;
+                if let Some(cold) = &mut self.cold {
+                    cold.keepalive = None;
                 }
             }
         }
     }
 
-    /// The time between the last ping of the keepalive that was answered and its pong.
+    /// Returns the time between the last answered ping of the keepalive and its pong.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rare.as_ref()?.keepalive.as_ref()?.rtt
+        self.cold.as_ref()?.keepalive.as_ref()?.rtt
     }
 
-    /// Whether nothing rare is to be done, so that plain messages can be read.
-    pub(super) fn settle_for_plain(&mut self, cx: &mut Context<'_>) -> bool {
-        self.settle();
-        let Some(rare) = &mut self.rare else { return true };
-        let waits = rare.pong.is_some() || rare.peer_close.is_some();
-        !waits && rare.keepalive.as_mut().is_none_or(|keepalive| keepalive.poll_due(cx).is_pending())
-    }
-
-    /// While nothing is there to be read: pings when it is time. Ready when the peer is lost.
+    /// Pings when it is time, while there is nothing to read. Ready when the peer is lost.
     pub(super) fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        while let Some(keepalive) = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut()) {
+        while let Some(keepalive) = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut()) {
             if self.closing.transport() != Transport::Keep {
-                // The closing handshake has a timeout of its own.
+                // The closing handshake has its own timeout.
                 self.set_keepalive(None);
                 break;
             }
@@ -105,22 +98,23 @@ impl Session {
         let Ok(frame) = Frame::ping(payload) else { return };
         let queued = self.frame_queue().try_queue_control(&frame);
         let pauses = self.connection.pauses_total();
-        let Some(keepalive) = self.rare().keepalive.as_mut() else { return };
+        let Some(keepalive) = self.cold_mut().keepalive.as_mut() else { return };
         match queued {
             Ok(()) => keepalive.wait_for_pong(Awaited { sent: Instant::now(), pauses }),
-            // The peer takes nothing: the write timeout watches that.
+            // The peer does not read: the write timeout takes care of that.
             Err(SendError::Full) => keepalive.wait_for_ping(),
             Err(_) => self.set_keepalive(None),
         }
     }
 
-    /// Whether a pong answers a ping of the keepalive.
+    /// Takes a pong that answers a ping of the keepalive; false for any other.
     pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        let keepalive = self.rare.as_mut().and_then(|rare| rare.keepalive.as_mut());
+        let keepalive = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut());
         keepalive.is_some_and(|keepalive| keepalive.take_pong(payload))
     }
 
-    /// The peer answers no more: says so, for the case that it reads, and waits for nothing.
+    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, and does not
+    /// wait.
     fn lose_silent(&mut self) -> Error {
         self.set_keepalive(None);
         self.send_close(CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok().as_ref());
@@ -137,15 +131,15 @@ impl Keepalive {
         Self { config, timer, sleep, ping_at, awaited: None, rtt: None, pings: 0 }
     }
 
-    /// Ready when [`look`](Self::look) has something to look at.
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when [`look`](Self::look) is to be called.
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         std::pin::Pin::new(&mut self.sleep).poll(cx)
     }
 
     fn look(&mut self, now: Instant, connection: &Connection) -> Due {
         let Some(awaited) = &mut self.awaited else {
             if now < self.ping_at {
-                // Woken for a pong that came.
+                // Woken for a pong that has arrived.
                 self.wait_for_ping();
                 return Due::Nothing;
             }
@@ -155,7 +149,7 @@ impl Keepalive {
             self.pings = self.pings.wrapping_add(1);
             return Due::Ping(self.payload());
         };
-        // A ping that has not left cannot be answered, and a pong may wait behind what our reader has not taken.
+        // A ping that has not left cannot be answered, and a pong can be behind bytes that our reader has not taken.
         let pauses = connection.pauses_total();
         let may_come = connection.sender().outbound_bytes() > 0
             || connection.inbound_bytes() > 0
@@ -196,13 +190,13 @@ impl Keepalive {
     }
 }
 
-/// How long the connection of this number waits before its first ping: somewhere in the interval.
+/// Returns the time that the connection of this number waits for its first ping: a part of the interval.
 fn phase(number: u32, interval: Duration) -> Duration {
     let turn = number.wrapping_mul(GOLDEN_RATIO);
     interval.mul_f64(f64::from(turn) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// A deadline beyond the clock's range is never reached: as good as a century stands for it.
+/// Adds, up to a century: a deadline beyond the range of the clock is never reached.
 fn after(start: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     start.checked_add(duration.min(CENTURY)).unwrap_or(start)
@@ -218,7 +212,7 @@ impl fmt::Debug for Keepalive {
 mod tests {
     use super::*;
 
-    /// Connections that came together: no part of the interval has more than its share of pings.
+    /// However many connections are opened together, no part of the interval has more than its share of pings.
     #[test]
     fn pings_are_spread_over_the_interval() {
         const PARTS: usize = 100;

@@ -16,7 +16,7 @@ use crate::protocol::event::Event;
 pub(crate) struct MessagePiece {
     pub(crate) kind: MessageKind,
     pub(crate) payload: PiecePayload,
-    /// Does the message end here?
+    /// Whether the message ends here.
     pub(crate) last: bool,
 }
 
@@ -25,18 +25,18 @@ pub(crate) struct MessagePiece {
 pub(crate) enum PiecePayload {
     /// In the connection's buffer, until the next read.
     InPlace(Range<usize>),
-    /// In memory of its own: it was compressed, or gathered by a read that was given up.
+    /// In separate memory: it was compressed, or gathered by a read that was dropped.
     Owned(Bytes),
 }
 
 impl Session {
-    /// The first piece of the next message; `None` as [`poll_message`](Self::poll_message) says it.
+    /// Reads the first piece of the next message; `None` as with [`poll_message`](Self::poll_message).
     pub(crate) fn poll_first_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MessagePiece>, Error>> {
-        // Only while this polls: a read that is given up changes nothing for the next.
+        // Only within this poll: a read that is dropped changes nothing for the next.
         self.protocol.set_delivery(Delivery::Pieces);
         let polled = loop {
             match self.poll_event(cx) {
-                // Of a message that the application read no further.
+                // The rest of a message that the application did not read to its end.
                 Poll::Ready(Ok(Some(Event::Piece { first: false, .. } | Event::Inflated { first: false, .. }))) => {}
                 polled => break polled,
             }
@@ -45,7 +45,7 @@ impl Session {
         polled.map_ok(|event| event.and_then(piece_of))
     }
 
-    /// The next piece of the message whose earlier ones were read.
+    /// Reads the next piece of the present message.
     ///
     /// # Errors
     /// [`Error::Incomplete`] when the connection ends before the message does.
@@ -54,7 +54,7 @@ impl Session {
         Poll::Ready(event.and_then(piece_of).ok_or(Error::Incomplete))
     }
 
-    /// The bytes of a piece, until the next read.
+    /// Borrows the bytes of a piece, until the next read.
     pub(crate) fn piece_bytes<'a>(&'a mut self, payload: &'a PiecePayload) -> &'a [u8] {
         match payload {
             PiecePayload::InPlace(range) => &self.connection.buffer()[range.clone()],

@@ -1,38 +1,35 @@
-//! What can be wrong with a route, and with what a request carries.
+//! Errors of routes, and of the bodies of requests.
 
-use http::StatusCode;
 use thiserror::Error;
-
-use super::exchange::TextResponse;
 
 /// Why a route cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The method is no token (RFC 9110 section 5.6.2).
-    #[error("the method {method:?} is none: it must be a token, such as GET")]
+    /// The method is not a token (RFC 9110 section 5.6.2).
+    #[error("invalid method {method:?}: must be a token such as GET")]
     Method {
         /// The method as it was given.
         method: String,
     },
-    /// The target is no path.
-    #[error("the target {target:?} is none: {rule}")]
+    /// The target is not a path.
+    #[error("invalid target {target:?}: {rule}")]
     Target {
         /// The target as it was given.
         target: String,
-        /// What it breaks.
+        /// The rule it breaks.
         rule: &'static str,
     },
-    /// A parameter is there twice.
-    #[error("the target {target:?} has the parameter {name:?} twice: give each a name of its own")]
+    /// A parameter occurs twice.
+    #[error("invalid target {target:?}: parameter {name:?} occurs twice, give each its own name")]
     DuplicateParam {
         /// The target as it was given.
         target: String,
         /// The parameter's name.
         name: String,
     },
-    /// The same requests have a route already, perhaps with other names for its parameters.
-    #[error("{method} {target:?} has a route already")]
+    /// The same requests already have a route, perhaps with other parameter names.
+    #[error("duplicate route: {method} {target:?} already has a handler")]
     DuplicateRoute {
         /// The method.
         method: String,
@@ -41,13 +38,8 @@ pub enum RouteError {
     },
 }
 
-/// The body of a request is not what its handler reads. As a [`TextResponse`] it has code 400 and says why.
+/// The body of a request is not of the shape its handler reads. As a [`TextResponse`](crate::TextResponse) it has code
+/// 400 and the reason.
 #[derive(Debug, Error)]
-#[error("the body is not what is expected: {0}")]
+#[error("invalid body: {0}")]
 pub struct InvalidBody(#[from] serde_json::Error);
-
-impl From<InvalidBody> for TextResponse {
-    fn from(error: InvalidBody) -> Self {
-        Self::new(StatusCode::BAD_REQUEST.as_u16(), &error.to_string())
-    }
-}

@@ -1,4 +1,4 @@
-//! What client and server say to each other: requests, responses and broadcasts, as JSON.
+//! Requests, responses and broadcasts as JSON.
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use super::error::InvalidBody;
 use crate::conn::extensions::Extensions;
 use crate::message::Message;
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Deserialize)]
 pub(super) struct Received {
     pub(super) id: u64,
@@ -20,13 +20,13 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Reads a request; of what is none, its id if there is one, and what is wrong with it.
+    /// Parses a request. The error comes with the id of the request if that can be read, else 0.
     pub(super) fn parse(text: &str) -> Result<Self, (u64, serde_json::Error)> {
         #[derive(Deserialize)]
         struct Id {
             id: u64,
         }
-        // The fields of a struct are read from an array too, in their order.
+        // Serde would also read the fields of a struct from an array.
         if !text.trim_ascii_start().starts_with('{') {
             return Err((0, serde::de::Error::custom("a request is a JSON object")));
         }
@@ -52,61 +52,61 @@ impl TextRequest {
         Self { received, params, extensions: extensions.clone() }
     }
 
-    /// The client's number for it.
+    /// Returns the client's id of the request.
     pub fn id(&self) -> u64 {
         self.received.id
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         &self.received.method
     }
 
-    /// The target as it came: path and query, percent-encoded.
+    /// Returns the target as it was received: path and query, percent-encoded.
     pub fn target(&self) -> &str {
         &self.received.target
     }
 
-    /// The target's path, percent-encoded.
+    /// Returns the path of the target, percent-encoded.
     pub fn path(&self) -> &str {
         self.received.path()
     }
 
-    /// The target's query without its question mark, percent-encoded.
+    /// Returns the query of the target without the question mark, percent-encoded.
     pub fn query(&self) -> Option<&str> {
         self.received.target.split_once('?').map(|(_, query)| query)
     }
 
-    /// The value of a parameter of the route's path, percent-decoded.
+    /// Returns the value of a path parameter, percent-decoded.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params().find(|param| param.0 == name).map(|param| param.1)
     }
 
-    /// All parameters in their order, percent-decoded.
+    /// Returns all path parameters in their order, percent-decoded.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The body as a value of the handler's type; one that is missing is `null`.
+    /// Parses the body as a value of the handler's type; a missing body is `null`.
     ///
     /// # Errors
-    /// [`InvalidBody`] if it is something else.
+    /// [`InvalidBody`] if the body has another shape.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, InvalidBody> {
         Ok(serde_json::from_str(self.body_json())?)
     }
 
-    /// The body's JSON as it came; `null` if it is missing.
+    /// Returns the JSON of the body as it was received; `null` if it is missing.
     pub fn body_json(&self) -> &str {
         self.received.body.as_deref().map_or("null", RawValue::get)
     }
 
-    /// What the application keeps with the connection.
+    /// Returns the application's values for the connection.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 }
 
-/// A response, or a broadcast. It is sent as a [`Message`], and can be given to whatever takes one: a sender, a hub, users.
+/// A response or a broadcast. It converts to a [`Message`], so senders, hubs and users take it.
 #[derive(Clone, Debug, Serialize)]
 pub struct TextResponse {
     id: u64,
@@ -116,17 +116,17 @@ pub struct TextResponse {
 }
 
 impl TextResponse {
-    /// A response with a code and a text for people, without a body.
+    /// Returns a response with a code and a text for people, without a body.
     pub fn new(code: u16, message: &str) -> Self {
         Self { id: 0, code, message: message.to_owned(), body: None }
     }
 
-    /// Code 200.
+    /// Returns a response with code 200.
     pub fn ok() -> Self {
         Self::new(StatusCode::OK.as_u16(), "")
     }
 
-    /// What the clients that subscribed to something are told without having asked: id 0, code 0, the subscription's name as
+    /// Returns a broadcast for clients that have subscribed to something: id 0, code 0, the name of the subscription as
     /// the message.
     ///
     /// ```
@@ -140,25 +140,26 @@ impl TextResponse {
         Self::new(0, subscription).with_body(body)
     }
 
-    /// The same with a body. A value that cannot be JSON (a map whose keys are no strings) makes it a response of code 500.
+    /// Returns the response with a body. A value that cannot be JSON, such as a map whose keys are not strings, turns
+    /// it into a response with code 500.
     #[must_use]
     pub fn with_body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         match serde_json::value::to_raw_value(body) {
             Ok(body) => self.body = Some(body),
             Err(error) => {
-                log::error!("the body of a text response is no JSON: {error}");
+                log::error!("the body of a text response cannot be JSON: {error}");
                 self = Self { id: self.id, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR.as_u16(), "the body failed") };
             }
         }
         self
     }
 
-    /// The code.
+    /// Returns the code.
     pub fn code(&self) -> u16 {
         self.code
     }
 
-    /// The text for people, or a subscription's name.
+    /// Returns the text for people, or the name of a subscription.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -168,9 +169,9 @@ impl TextResponse {
         self
     }
 
-    /// The JSON that is sent.
+    /// Returns the JSON to send.
     pub fn to_json(&self) -> String {
-        // Numbers, text and JSON: none of them can fail.
+        // Numbers, text and JSON always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -178,6 +179,12 @@ impl TextResponse {
 impl From<TextResponse> for Message {
     fn from(response: TextResponse) -> Self {
         response.to_json().into()
+    }
+}
+
+impl From<InvalidBody> for TextResponse {
+    fn from(error: InvalidBody) -> Self {
+        Self::new(StatusCode::BAD_REQUEST.as_u16(), &error.to_string())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` is what is said, as JSON, `tree` finds a request's handler; here they are put together, and what goes wrong
-//! becomes a response.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler; this file joins them and turns
+//! failures into responses.
 
 mod error;
 mod exchange;
-mod tree;
+mod table;
 
 use std::any::Any;
 use std::fmt;
@@ -15,18 +15,19 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::{Method, StatusCode};
+use tidegate_http::panic::panic_message;
 use tidegate_http::{LocalBoxFuture, percent_decode};
 
 pub use error::{InvalidBody, RouteError};
 use exchange::Received;
 pub use exchange::{TextRequest, TextResponse};
-use tree::Tree;
+use table::RouteTable;
 
-use crate::conn::WebSocket;
 use crate::conn::extensions::Extensions;
+use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 
-/// Answers requests that come as text messages, in JSON, with messages of the same kind. Feature `json`.
+/// Routes for requests and responses that are text messages with JSON. Feature `json`.
 ///
 /// | | |
 /// |---|---|
@@ -34,13 +35,14 @@ use crate::error::Error;
 /// | response | `{"id": 7, "code": 200, "message": "", "body": ...}` |
 /// | broadcast | `{"id": 0, "code": 0, "message": "the subscription's name", "body": ...}`: [`TextResponse::broadcast`] |
 ///
-/// `id` is the client's, a number up to 2^64 - 1, and copied to the response; `body` is any JSON and may be missing. Codes are
-/// HTTP's, or the application's. A method is a token, a target a path with an optional query; a segment `:name` of a route's
-/// path matches one non-empty segment, whose value is percent-decoded. Fixed segments go before parameters.
+/// The client chooses `id`, a number up to 2^64 - 1, and the response repeats it. `body` is any JSON and optional.
+/// Codes are those of HTTP or of the application. A method is a token, a target a path with an optional query. A
+/// segment `:name` in the path of a route matches one non-empty segment, whose value is percent-decoded. Fixed segments
+/// take precedence over parameters.
 ///
-/// What is no such request is answered with code 400, and with its id if that can be read, else 0; one that has no route with
-/// 404; one whose handler panicked with 500. The WebSocket stays open in each case. Requests of one connection are answered in
-/// their order, the next once the one before is.
+/// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
+/// 404; one whose handler panicked with 500. The WebSocket stays open. Requests of a connection are answered one after
+/// another.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -65,19 +67,19 @@ use crate::error::Error;
 /// ```
 #[derive(Default)]
 pub struct TextRoutes {
-    tree: Tree<Box<dyn TextHandler>>,
+    table: RouteTable<Box<dyn TextHandler>>,
 }
 
 impl TextRoutes {
-    /// No routes.
+    /// Returns an empty set of routes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers one method of a path.
+    /// Adds the handler of one method of a path.
     ///
     /// # Errors
-    /// [`RouteError`] for a method or a path that is none, a parameter that is there twice, and a route that is there already.
+    /// [`RouteError`] for an invalid method or path, a parameter that occurs twice, and a duplicate route.
     pub fn route<H, R>(mut self, method: &str, target: &str, handler: H) -> Result<Self, RouteError>
     where
         H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
@@ -85,11 +87,11 @@ impl TextRoutes {
     {
         let name = Method::from_bytes(method.as_bytes());
         let name = name.map_err(|_| RouteError::Method { method: method.to_owned() })?;
-        self.tree.insert(name, target, Box::new(Handling(Arc::new(handler))))?;
+        self.table.insert(name, target, Box::new(Handling(Arc::new(handler))))?;
         Ok(self)
     }
 
-    /// Answers GET.
+    /// Adds the handler of GET.
     ///
     /// # Errors
     /// As [`route`](Self::route).
@@ -101,7 +103,7 @@ impl TextRoutes {
         self.route("GET", target, handler)
     }
 
-    /// Answers POST.
+    /// Adds the handler of POST.
     ///
     /// # Errors
     /// As [`route`](Self::route).
@@ -113,7 +115,7 @@ impl TextRoutes {
         self.route("POST", target, handler)
     }
 
-    /// Answers PUT.
+    /// Adds the handler of PUT.
     ///
     /// # Errors
     /// As [`route`](Self::route).
@@ -125,7 +127,7 @@ impl TextRoutes {
         self.route("PUT", target, handler)
     }
 
-    /// Answers DELETE.
+    /// Adds the handler of DELETE.
     ///
     /// # Errors
     /// As [`route`](Self::route).
@@ -137,8 +139,8 @@ impl TextRoutes {
         self.route("DELETE", target, handler)
     }
 
-    /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. A binary message is answered like
-    /// one that is no JSON.
+    /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. Binary messages are
+    /// answered with code 400.
     ///
     /// # Errors
     /// As [`WebSocket::recv`] and [`WebSocket::send`].
@@ -154,7 +156,7 @@ impl TextRoutes {
         Ok(())
     }
 
-    /// The response to one text message, for connections that receive other messages too.
+    /// Returns the response to one text message, for connections that also receive other messages.
     pub async fn answer(&self, text: &str, extensions: &Extensions) -> TextResponse {
         let received = match Received::parse(text) {
             Ok(received) => received,
@@ -162,7 +164,7 @@ impl TextRoutes {
         };
         let id = received.id;
         let path = received.path();
-        let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.tree.find(&name, path));
+        let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
         let Some((names, values, handler)) = found else {
             return response(id, StatusCode::NOT_FOUND, "there is no such route");
         };
@@ -178,7 +180,7 @@ impl TextRoutes {
         match answer_or_panic(answered).await {
             Ok(response) => response.with_id(id),
             Err(panic) => {
-                log::error!("a text route's handler panicked: {}", panic_text(&*panic));
+                log::error!("the handler of a text route panicked: {}", panic_message(&*panic));
                 response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
             }
         }
@@ -187,13 +189,13 @@ impl TextRoutes {
 
 impl fmt::Debug for TextRoutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextRoutes").field("routes", &self.tree.len()).finish()
+        f.debug_struct("TextRoutes").field("routes", &self.table.len()).finish()
     }
 }
 
-/// What a handler of [`TextRoutes`] may return.
+/// A result of handlers of [`TextRoutes`].
 pub trait IntoTextResponse {
-    /// The response; its id is set afterwards.
+    /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
 }
 
@@ -203,14 +205,14 @@ impl IntoTextResponse for TextResponse {
     }
 }
 
-/// Code 200 and no body.
+/// Code 200 without a body.
 impl IntoTextResponse for () {
     fn into_text_response(self) -> TextResponse {
         TextResponse::ok()
     }
 }
 
-/// An error is a response too; `?` makes one of [`InvalidBody`].
+/// The error is a response too; `?` converts [`InvalidBody`].
 impl IntoTextResponse for Result<TextResponse, TextResponse> {
     fn into_text_response(self) -> TextResponse {
         self.unwrap_or_else(|response| response)
@@ -237,7 +239,7 @@ where
 
 type Panic = Box<dyn Any + Send>;
 
-/// The outcome of a handler that may have panicked already, and still may.
+/// Waits for the response of a handler that can panic.
 async fn answer_or_panic(
     answered: Result<LocalBoxFuture<'static, TextResponse>, Panic>,
 ) -> Result<TextResponse, Panic> {
@@ -247,11 +249,6 @@ async fn answer_or_panic(
         Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
 fn bad_request(id: u64, message: &str) -> TextResponse {

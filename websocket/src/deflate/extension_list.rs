@@ -6,28 +6,28 @@
 //! parameter = token [ "=" ( token | quoted-string of a token ) ]
 //! ```
 
-use super::field;
+use crate::handshake::field;
 
 /// The list does not follow its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(super) struct Malformed;
 
 /// One extension of the list.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Extension<'h> {
-    pub(crate) name: &'h str,
-    pub(crate) parameters: Vec<Parameter<'h>>,
+pub(super) struct Extension<'h> {
+    pub(super) name: &'h str,
+    pub(super) parameters: Vec<Parameter<'h>>,
 }
 
-/// One parameter of an extension. Values are tokens here, however they were written.
+/// One parameter of an extension. Values are tokens, whether they were quoted or not.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Parameter<'h> {
-    pub(crate) name: &'h str,
-    pub(crate) value: Option<String>,
+pub(super) struct Parameter<'h> {
+    pub(super) name: &'h str,
+    pub(super) value: Option<String>,
 }
 
-/// All extensions of the lines, in order.
-pub(crate) fn parse<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Result<Vec<Extension<'h>>, Malformed> {
+/// Parses all extensions of the lines, in order.
+pub(super) fn parse<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Result<Vec<Extension<'h>>, Malformed> {
     let mut extensions = Vec::new();
     for line in lines {
         let mut rest = Rest(line);
@@ -46,7 +46,7 @@ pub(crate) fn parse<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Result<Vec<Ext
     Ok(extensions)
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Rest<'h>(&'h [u8]);
 
 impl<'h> Rest<'h> {
@@ -92,12 +92,12 @@ impl<'h> Rest<'h> {
         field::token(token).ok_or(Malformed)
     }
 
-    /// Takes this separator and the spaces around it, if it comes next.
+    /// Takes this separator and the spaces around it, if it is next.
     fn take(&mut self, separator: u8) -> bool {
         let found = self.0.first() == Some(&separator);
         if found {
             self.0 = &self.0[1..];
-            // Inside of quotes spaces are the value's.
+            // Spaces inside of quotes belong to the value.
             if separator != b'"' {
                 self.skip_spaces();
             }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn malformed_lists_are_refused() {
         for line in
             ["foo bar", ";a", "foo;", "foo;;a", "foo;a=", "foo;=1", "foo;a=\"1", "foo;a=\"\"", "foo;a=\"b c\"", "f@o"]
         {

@@ -1,8 +1,7 @@
-//! Messages through a connection's compressor into its queue.
+//! The compressor of one connection, shared by its session and senders once permessage-deflate is negotiated.
 //!
-//! What the session and the senders of a connection share once permessage-deflate was negotiated; other connections have
-//! none of it. A message is compressed and queued under one lock, so that messages leave in the order in which they refer
-//! to each other. Big ones are compressed slice by slice, without the lock: what others send meanwhile goes as it is.
+//! A message is compressed and queued under one lock, so messages leave in the order in which they refer to each other.
+//! A big message is compressed slice by slice without the lock; what others send meanwhile is sent uncompressed.
 
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard};
@@ -10,36 +9,38 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use crate::conn::context::lock;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::{
     CompressionLevel, DeflateConfig, DeflateParams, DeflatedVariant, Deflater, MessageDeflater, SLICE_BYTES,
 };
-use crate::frame::{Frame, Role};
+use crate::frame::Frame;
 use crate::message::{MessageKind, MessageRef};
+use crate::role::Role;
+use crate::sync::lock;
 
-/// Larger messages are compressed by those alone who can wait: whoever must have them queued at once sends them as they
-/// are. At the usual levels it is some milliseconds.
+/// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are
+/// compressed only by futures, which can wait; `try_` calls send them uncompressed.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
-    /// Where short messages are compressed to.
+    /// The output of short messages.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A scratch that has grown larger than this is not kept.
+/// A scratch buffer that has grown larger is dropped.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
-/// What was agreed on for one connection, and what it costs now; see [`WebSocket::compression`](crate::WebSocket::compression).
+/// The agreed compression of one connection and its present cost; see
+/// [`WebSocket::compression`](crate::WebSocket::compression).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompressionStatus {
-    /// The parameters, the same on both sides.
+    /// The agreed parameters.
     pub params: DeflateParams,
-    /// The level at which we compress; `None` while that is switched off.
+    /// Our level; `None` while we do not compress.
     pub level: Option<CompressionLevel>,
-    /// Bytes of heap held between messages, in both directions. 0 without context takeover.
+    /// Bytes of heap held between messages for both directions; 0 without context takeover.
     pub held_bytes: usize,
 }
 
@@ -59,7 +60,7 @@ impl Compression {
         self.params
     }
 
-    /// `inflating_bytes` is what is held for the other direction.
+    /// Returns the status. `inflating_bytes` are held for the other direction.
     pub(crate) fn status(&self, inflating_bytes: usize) -> CompressionStatus {
         let deflater = self.deflater();
         let held_bytes = deflater.held_bytes() + inflating_bytes;
@@ -70,36 +71,36 @@ impl Compression {
         self.deflater().set_level(level);
     }
 
-    /// How messages are compressed for this connection that are the same for others.
+    /// Returns the way in which messages for many connections are compressed for this one; `None` if they are not.
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         self.deflater().variant()
     }
 
-    /// A prepared message as this connection gets it.
+    /// Returns the frame of an encoded message for this connection.
     pub(crate) fn frame_of(&self, message: &PreparedMessage) -> Bytes {
         let deflated = self.variant().and_then(|variant| message.deflated(variant));
-        deflated.unwrap_or_else(|| message.plain().clone())
+        deflated.unwrap_or_else(|| message.frame().clone())
     }
 
     /// Queues a message if there is space, compressed if that makes it smaller.
-    pub(crate) fn try_queue(&self, frame_queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
+    pub(crate) fn try_queue(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
         let payload = message.as_bytes();
         if payload.len() > AT_ONCE_BYTES_MAX {
-            return frame_queue.try_queue_ref(message);
+            return queue.try_queue_ref(message);
         }
-        // Looked at first: what has no space is not compressed.
-        frame_queue.check_ready(payload.len())?;
+        // Checked first: a message without space need not be compressed.
+        queue.check_ready(payload.len())?;
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
         let queued = match deflater.deflate(payload, &mut scratch) {
             true => {
-                let queued = queue_deflated(frame_queue, message.kind(), &mut scratch);
+                let queued = queue_deflated(queue, message.kind(), &mut scratch);
                 if queued.is_err() {
                     deflater.forget();
                 }
                 queued
             }
-            false => frame_queue.try_queue_ref(message),
+            false => queue.try_queue_ref(message),
         };
         drop(deflater);
         if scratch.capacity() <= SCRATCH_BYTES_MAX {
@@ -108,10 +109,10 @@ impl Compression {
         queued
     }
 
-    /// Borrows the compressor for a message that is compressed slice by slice; `None` if it is to be sent as it is.
-    pub(crate) fn lend(&self, payload_len: usize) -> Option<Lease<'_>> {
-        let deflater = self.deflater().lend(payload_len)?;
-        Some(Lease { compression: self, deflater: Some(deflater) })
+    /// Borrows the deflater for a message that is compressed slice by slice; `None` if it is to be sent as it is.
+    pub(crate) fn borrow_deflater(&self, payload_len: usize) -> Option<BorrowedDeflater<'_>> {
+        let deflater = self.deflater().borrow_deflater(payload_len)?;
+        Some(BorrowedDeflater { compression: self, deflater: Some(deflater) })
     }
 
     fn deflater(&self) -> MutexGuard<'_, MessageDeflater> {
@@ -119,36 +120,36 @@ impl Compression {
     }
 }
 
-/// Queues a message that was compressed.
-fn queue_deflated(frame_queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
+/// Queues a compressed message.
+fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
     let frame = Frame::deflated(kind, deflated);
     if deflated.len() <= COPY_BYTES_MAX {
-        return frame_queue.try_queue_frame(&frame, deflated.len());
+        return queue.try_queue_frame(&frame, deflated.len());
     }
     let header = frame.header(None);
-    frame_queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
+    queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
 }
 
-/// A borrowed compressor.
+/// A deflater borrowed from its connection for one message. Dropping it returns it.
 #[derive(Debug)]
-pub(crate) struct Lease<'a> {
+pub(crate) struct BorrowedDeflater<'a> {
     compression: &'a Compression,
-    /// Until it is given back.
+    /// `Some` until it is returned.
     deflater: Option<Box<Deflater>>,
 }
 
-/// What a slice has brought.
+/// The result of a slice.
 pub(crate) enum Slice {
     /// There is more to compress.
     More,
     /// The message is compressed.
     Whole,
-    /// It would not become smaller.
+    /// Compression would not make the message smaller.
     NotSmaller,
 }
 
-impl Lease<'_> {
-    /// Compresses the next slice of `payload`, of which `done` bytes were.
+impl BorrowedDeflater<'_> {
+    /// Compresses the next slice of `payload`, whose first `done` bytes are compressed.
     pub(crate) fn push(&mut self, payload: &[u8], done: &mut usize, out: &mut Vec<u8>) -> Slice {
         let Some(deflater) = &mut self.deflater else { return Slice::NotSmaller };
         let end = payload.len().min(*done + SLICE_BYTES);
@@ -162,20 +163,20 @@ impl Lease<'_> {
         }
     }
 
-    /// The message was queued: later ones may refer to it.
+    /// The message was queued: later ones can refer to it.
     pub(crate) fn complete(mut self) {
-        self.return_session(true);
+        self.return_deflater(true);
     }
 
-    fn return_session(&mut self, is_sent: bool) {
+    fn return_deflater(&mut self, is_sent: bool) {
         if let Some(deflater) = self.deflater.take() {
-            self.compression.deflater().take_back(deflater, is_sent);
+            self.compression.deflater().return_deflater(deflater, is_sent);
         }
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for BorrowedDeflater<'_> {
     fn drop(&mut self) {
-        self.return_session(false);
+        self.return_deflater(false);
     }
 }

@@ -1,0 +1,79 @@
+//! Messages into a connection's queue, compressed where that was agreed on.
+//!
+//! The one place that chooses: a [`WebSocket`](crate::WebSocket), its [`Sender`](crate::Sender)s and sinks all send
+//! through it.
+
+use bytes::Bytes;
+use tidegate_engine::SendError;
+
+use crate::conn::compression::{Compression, DeflatedSend};
+use crate::conn::frame_queue::FrameQueue;
+use crate::conn::prepared::PreparedMessage;
+use crate::conn::send::{SendMessage, SendRef};
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::message::{Message, MessageRef};
+
+/// The outbound queue of one connection, as messages: borrowed from its session or one of its senders.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageWriter<'a> {
+    pub(crate) queue: FrameQueue<'a>,
+    compression: Option<&'a Compression>,
+}
+
+impl<'a> MessageWriter<'a> {
+    #[inline]
+    pub(crate) fn new(queue: FrameQueue<'a>, compression: Option<&'a Compression>) -> Self {
+        Self { queue, compression }
+    }
+
+    /// Waits for space, then queues a message.
+    #[inline]
+    pub(crate) fn send(self, message: Message) -> SendMessage<'a> {
+        match self.compression {
+            None => SendMessage::uncompressed(self.queue, message),
+            Some(compression) => SendMessage::deflated(DeflatedSend::owned(self.queue, compression, message)),
+        }
+    }
+
+    /// Waits for space, then queues a message that was received and is borrowed.
+    #[inline]
+    pub(crate) fn send_ref(self, message: &'a MessageRef<'a>) -> SendRef<'a> {
+        match self.compression {
+            None => SendRef::uncompressed(self.queue, message),
+            Some(compression) => SendRef::deflated(DeflatedSend::borrowed(self.queue, compression, *message)),
+        }
+    }
+
+    /// Waits for space, then queues borrowed text or bytes.
+    #[inline]
+    pub(crate) async fn send_borrowed(self, message: MessageRef<'_>) -> Result<(), Error> {
+        let payload = message.as_bytes();
+        match self.compression {
+            None => self.queue.send_frame(&Frame::of_kind(message.kind(), payload), payload.len()).await,
+            Some(compression) => DeflatedSend::borrowed(self.queue, compression, message).await,
+        }
+    }
+
+    /// Queues a message if there is space.
+    pub(crate) fn try_send(self, message: &Message) -> Result<(), SendError> {
+        match self.compression {
+            None => self.queue.try_queue(message),
+            Some(compression) => compression.try_queue(self.queue, &MessageRef::from(message)),
+        }
+    }
+
+    /// Waits for space, then queues an encoded message.
+    pub(crate) async fn send_prepared(self, message: &PreparedMessage) -> Result<(), Error> {
+        Ok(self.queue.0.send(self.frame_of(message)).await?)
+    }
+
+    /// Queues an encoded message if there is space.
+    pub(crate) fn try_send_prepared(self, message: &PreparedMessage) -> Result<(), SendError> {
+        self.queue.0.try_send(self.frame_of(message))
+    }
+
+    fn frame_of(self, message: &PreparedMessage) -> Bytes {
+        self.compression.map_or_else(|| message.frame().clone(), |compression| compression.frame_of(message))
+    }
+}

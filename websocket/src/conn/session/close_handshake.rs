@@ -1,0 +1,133 @@
+//! The closing handshake of a session, and the failures that end it (RFC 6455 sections 5.5.1 and 7.1).
+//!
+//! [`Closing`](crate::close::Closing) decides what can be sent and what happens to the TCP connection; this file
+//! tells it what happened and does what it says.
+
+use std::future::poll_fn;
+use std::time::{Duration, Instant};
+
+use tidegate_engine::{CloseCause, ReceiveError, SendError};
+
+use super::Session;
+use super::read_state::ReadState;
+use crate::close::{CloseFrame, Transport};
+use crate::close_code::CloseCode;
+use crate::error::Error;
+use crate::protocol_error::ProtocolError;
+
+/// The least time that a task has, on a busy thread, to give up a peer after the close timeout, before the engine does.
+const GIVE_UP_TIME_MIN: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Sends our close frame.
+    pub(super) fn send_close(&mut self, frame: Option<&CloseFrame>) {
+        let before = self.closing;
+        if self.closing.send_close().is_ok()
+            && let Err(SendError::Closed(cause)) = self.frame_queue().queue_close(frame)
+        {
+            // Any other answer means that a close frame is queued, by this call or by a sender that was first.
+            log::trace!("no close frame was sent: {cause}");
+            self.closing = before;
+            self.closing.lose();
+        }
+    }
+
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed.
+    pub(super) fn notice_farewell(&mut self) {
+        if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
+            return;
+        }
+        match self.connection.sender().check_open() {
+            Ok(()) => return,
+            Err(SendError::Closed(_)) => self.closing.lose(),
+            Err(_) => {
+                let _ = self.closing.send_close();
+            }
+        }
+        self.await_close();
+    }
+
+    /// Limits reading to the close timeout.
+    fn await_close(&mut self) {
+        self.read_state.await_close();
+        let timeout = self.context.config.close_timeout;
+        self.connection.set_read_timeout(timeout);
+        // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
+        // It resets, so a task that can give up in order has time to do so first.
+        let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
+        self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
+    }
+
+    /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
+    pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
+        self.closing.fail();
+        if self.closing.transport() == Transport::SendClose {
+            let frame = CloseFrame::new(error.close_code(), "").ok();
+            self.send_close(frame.as_ref());
+        }
+        Error::Protocol(error)
+    }
+
+    pub(super) fn lose(&mut self) -> Error {
+        self.read_state = ReadState::Over;
+        self.closing.lose();
+        if let Some(attachments) = self.attachments() {
+            attachments.closed.end();
+        }
+        Error::Lost
+    }
+
+    pub(super) fn fail_receiving(&mut self, error: ReceiveError) -> Error {
+        match error {
+            ReceiveError::Deadline if self.read_state == ReadState::IdleTimeout => {
+                let frame = CloseFrame::new(CloseCode::GOING_AWAY, "idle").ok();
+                self.send_close(frame.as_ref());
+                self.await_close();
+                Error::Idle
+            }
+            ReceiveError::Deadline if self.closing.transport() == Transport::Keep => Error::ReadDeadline,
+            // Our close frame was not answered in time, or could not be sent.
+            ReceiveError::Deadline => self.lose(),
+            // The peer went on sending, so the read deadline was never looked at.
+            ReceiveError::Closed(CloseCause::Lifetime) if self.closing.transport() != Transport::Keep => self.lose(),
+            error => {
+                self.lose();
+                Error::from(error)
+            }
+        }
+    }
+
+    /// Sends a close frame, unless one was sent, and waits for the peer's.
+    pub(crate) async fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        self.notice_farewell();
+        if self.closing.transport() == Transport::Keep {
+            self.send_close(frame);
+        }
+        // (Lost: our close frame could not be sent; a read reports why, unless one has.)
+        if !matches!(self.closing.transport(), Transport::AwaitClose | Transport::Close) {
+            return Ok(());
+        }
+        self.await_close();
+        // Bounded by the read deadline. The peer's remaining input is read, because unread input would cause a reset.
+        while poll_fn(|cx| self.poll_message(cx)).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Closes without waiting for the peer's close frame.
+    pub(crate) fn close_and_forget(mut self, code: CloseCode) {
+        self.notice_farewell();
+        if self.closing.transport() == Transport::Keep {
+            self.send_close(CloseFrame::new(code, "").ok().as_ref());
+        }
+    }
+}
+
+impl Drop for Session {
+    /// Lets queued bytes leave in the time of a closing connection, rather than in the time of a peer that is waited
+    /// for.
+    fn drop(&mut self) {
+        if self.closing.transport() != Transport::Keep {
+            self.connection.set_lifetime_deadline(None);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The WebSocket that an application sees: messages over a connection that its worker still owns.
+//!
+//! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer
+//! in size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
+
+#[cfg(feature = "compression")]
+mod compression;
+mod control;
+mod timeouts;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use tidegate_engine::{Address, Connection};
+use tidegate_http::RequestHead;
+
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
+use crate::config::WebSocketConfig;
+use crate::conn::closed::Closed;
+use crate::conn::context::ConnContext;
+use crate::conn::extensions::Extensions;
+use crate::conn::handler_scope::return_session;
+use crate::conn::prepared::PreparedMessage;
+use crate::conn::recv::Recv;
+use crate::conn::recv_ref::RecvRef;
+use crate::conn::send::SendMessage;
+use crate::conn::sender::Sender;
+use crate::conn::session::Session;
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::message::{Message, MessageRef};
+
+/// A WebSocket connection in the role of the server.
+///
+/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
+/// returns, the peer gets a close frame whose code depends on the result (see [`upgrade`](crate::upgrade())) and has
+/// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
+///
+/// ```
+/// use tidegate_websocket::{Error, WebSocket};
+///
+/// async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     println!("closed with {:?}", ws.close_frame());
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct WebSocket {
+    session: Option<Box<Session>>,
+}
+
+impl WebSocket {
+    /// Returns a WebSocket on a connection whose opening handshake is done, for servers that do the handshake
+    /// themselves. The bytes that follow it must still be in the connection. [`upgrade`](crate::upgrade()) does all of
+    /// this.
+    pub fn new(connection: Connection, config: &WebSocketConfig) -> Self {
+        Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
+    }
+
+    pub(crate) fn with_context(connection: Connection, context: Arc<ConnContext>) -> Self {
+        Self { session: Some(Box::new(Session::new(connection, context))) }
+    }
+
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect("a WebSocket has its session until it is dropped")
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.session.as_ref().expect("a WebSocket has its session until it is dropped")
+    }
+
+    /// Waits for the next message and returns it, owned: it pins no receive buffer. `None` is the end of the messages:
+    /// the peer's close frame has come, see [`close_frame`](Self::close_frame). Every later read returns `None` too.
+    ///
+    /// Cancel-safe: a read that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got
+    /// the close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an
+    /// orderly end.
+    ///
+    /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close
+    /// frame.
+    pub fn recv(&mut self) -> Recv<'_> {
+        Recv { session: self.session_mut() }
+    }
+
+    /// Waits for the next message and borrows it until the next read: a message that lies whole in one received chunk
+    /// is not copied, and pins that chunk. A message of more than 4 KiB that fills most of its chunk can also be shared
+    /// without a copy ([`Sender::send_ref`], [`MessageRef::to_message`]), for a small allocation. Otherwise as
+    /// [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_ref(&mut self) -> RecvRef<'_> {
+        RecvRef { session: self.session.as_deref_mut() }
+    }
+
+    /// Waits for space in the outbound queue, then queues a message.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send(&mut self, message: impl Into<Message>) -> SendMessage<'_> {
+        self.session().writer().send(message.into())
+    }
+
+    /// Waits for space, then queues an encoded message.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
+        self.session().writer().send_prepared(message).await
+    }
+
+    /// Waits for space, then queues a text message from borrowed text.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_text(&mut self, text: &str) -> Result<(), Error> {
+        self.session().writer().send_borrowed(MessageRef::text(text)).await
+    }
+
+    /// Waits for space, then queues a binary message from borrowed bytes.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.session().writer().send_borrowed(MessageRef::binary(payload)).await
+    }
+
+    /// Queues a ping of at most 125 bytes.
+    ///
+    /// # Errors
+    /// As [`Sender::ping`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.session().frame_queue().try_queue_control(&Frame::ping(payload)?)?)
+    }
+
+    /// Queues an unsolicited pong of at most 125 bytes.
+    ///
+    /// # Errors
+    /// As [`Sender::ping`].
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
+    }
+
+    /// Sends a close frame and waits for the peer's, for at most [`close_timeout`](WebSocketConfig::close_timeout).
+    /// Messages that arrive meanwhile are dropped. The connection then ends in order.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a code or reason that must not be sent; the WebSocket then stays open. [`Error::Lost`] if
+    /// the peer did not answer.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.session_mut().close(Some(&frame)).await
+    }
+
+    pub(crate) async fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        self.session_mut().close(frame).await
+    }
+
+    /// Resets the connection at once, without a close frame.
+    pub fn abort(mut self) {
+        if let Some(session) = self.session.take() {
+            session.connection.sender().abort();
+        }
+    }
+
+    /// Returns a sending half, for other tasks and threads.
+    pub fn sender(&self) -> Sender {
+        self.session().sender()
+    }
+
+    /// Returns the peer's close frame, once it has come: `None` before, and if it carried no code (1005).
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.session().peer_close()
+    }
+
+    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the
+    /// peer broke a rule, was lost, or could not be sent our close frame.
+    pub fn is_closed_cleanly(&self) -> bool {
+        self.session().closing.is_clean()
+    }
+
+    /// Changes [`WebSocketConfig::message_bytes_max`] for the frames to come.
+    pub fn set_message_bytes_max(&mut self, bytes: u64) {
+        self.session_mut().protocol.set_message_bytes_max(bytes);
+    }
+
+    /// Returns the bytes that are queued for the peer and not yet in the kernel.
+    pub fn queued_bytes(&self) -> usize {
+        self.session().connection.sender().outbound_bytes()
+    }
+
+    /// Returns the limit in force: [`WebSocketConfig::message_bytes_max`], unless it was changed.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.session().protocol.message_bytes_max()
+    }
+
+    /// Returns the address of the peer.
+    pub fn peer_addr(&self) -> Address {
+        self.session().connection.peer_addr()
+    }
+
+    /// Returns the address that the peer connected to.
+    pub fn local_addr(&self) -> Address {
+        self.session().connection.local_addr()
+    }
+
+    /// Returns the agreed subprotocol, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.session().context().subprotocol.as_deref()
+    }
+
+    /// Returns the head of the upgraded request, with its path parameters, query and fields. `None` unless
+    /// [`keep_request`](crate::Upgrade::keep_request) is set.
+    pub fn request(&self) -> Option<&RequestHead> {
+        self.session().attachments()?.request.as_ref()
+    }
+
+    /// Returns the application's values for this connection, including the one from
+    /// [`authorize`](crate::Upgrade::authorize). The first call costs about 500 bytes for the life of the connection;
+    /// connections without extensions pay nothing.
+    pub fn extensions(&mut self) -> Extensions {
+        self.session_mut().attachments_mut().extensions.clone()
+    }
+
+    /// Returns the extension of this type.
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.session().attachments()?.extensions.get()
+    }
+
+    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as
+    /// much as [`extensions`](Self::extensions).
+    pub fn closed(&mut self) -> Closed {
+        self.session_mut().closed()
+    }
+
+    /// Returns the connection below, with its addresses, timers, socket options and queue depths.
+    pub fn connection(&self) -> &Connection {
+        &self.session().connection
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            return_session(session);
+        }
+    }
+}
+
+impl From<&WebSocket> for Sender {
+    fn from(ws: &WebSocket) -> Self {
+        ws.sender()
+    }
+}

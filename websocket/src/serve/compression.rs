@@ -1,0 +1,43 @@
+//! The compression of an upgrade's connections.
+
+use super::upgrade::Upgrade;
+use crate::deflate::DeflateConfig;
+
+/// # Compression
+/// With the feature `compression`, on by default.
+impl<F> Upgrade<F> {
+    /// Accepts compression where the client offers it (permessage-deflate, RFC 7692): messages are compressed, and
+    /// compressed ones are received. Default: every offer is declined. Requests whose `Sec-WebSocket-Extensions` break
+    /// the grammar are then refused with 400.
+    ///
+    /// The limit of a message applies to the inflated payload.
+    /// [`WebSocket::compression`](crate::WebSocket::compression) returns the agreement,
+    /// [`WebSocket::set_compression_level`](crate::WebSocket::set_compression_level) changes the level of a connection.
+    /// Messages sent in pieces ([`Sender::send_stream`](crate::Sender::send_stream)) are sent uncompressed, and so are
+    /// those of more than 256 KiB that must not wait ([`Sender::try_send`](crate::Sender::try_send)).
+    ///
+    /// The length of a compressed message reveals something of its content: do not compress secrets together with text
+    /// that an attacker chooses.
+    ///
+    /// ```
+    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
+    ///
+    /// # fn main() -> Result<(), tidegate_websocket::UsageError> {
+    /// let mut deflate = DeflateConfig::default();
+    /// deflate.level = CompressionLevel::new(6)?;
+    /// let echo = upgrade(|mut ws: WebSocket| async move {
+    ///     while let Some(message) = ws.recv().await? {
+    ///         ws.send(message).await?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .compression(deflate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn compression(mut self, deflate: DeflateConfig) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+}

@@ -1,0 +1,137 @@
+//! The opening handshake as HTTP sees it: checks the request, answers 101, and starts the WebSocket's task.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use tidegate_http::{Handler, Reply, Request, RequestHead, Response};
+
+use super::hooks::{Hooks, authorize_in_time};
+use super::task::{serve, serve_hooked};
+use super::upgrade::Upgrade;
+use crate::conn::attachments::Attachments;
+use crate::conn::compression::Compression;
+use crate::conn::context::ConnContext;
+use crate::conn::websocket::WebSocket;
+use crate::error::Error;
+use crate::handshake::{AcceptKey, Offer, UpgradeRequestError, is_websocket_request};
+
+impl<F, Fut> Handler for Upgrade<F>
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    fn handle(&self, request: Request) -> Reply<'_> {
+        let head = request.head();
+        if self.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
+            return self.pass_on(request);
+        }
+        let offer = Offer::parse(head.method(), head.version(), head)
+            .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(UpgradeRequestError::from));
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return Reply::Ready(refuse(error)),
+        };
+        let agreement = match self.deflate.as_ref().map(|deflate| deflate.accept(offer.extensions())).transpose() {
+            Ok(agreement) => agreement.flatten(),
+            Err(error) => return Reply::Ready(refuse(error)),
+        };
+        let acceptance = offer.accept(&self.subprotocols);
+        let mut opening = Opening {
+            accept_key: acceptance.accept_key(),
+            extension: None,
+            handler: Arc::clone(&self.handler),
+            context: Arc::clone(self.context_of(acceptance.subprotocol())),
+        };
+        if let (Some(agreement), Some(deflate)) = (agreement, &self.deflate) {
+            opening.context = opening.context.with_compression(Compression::new(deflate, agreement.params));
+            opening.extension = Some(agreement.response);
+        }
+        if self.hooks.is_empty() {
+            return Reply::Ready(opening.without_hooks());
+        }
+        let (head, hooks) = (request.into_parts().0, Arc::clone(&self.hooks));
+        let Some(authorize) = hooks.authorize.clone() else {
+            return Reply::Ready(opening.with_hooks(hooks, head, Attachments::default()));
+        };
+        Reply::Pending(Box::pin(async move {
+            let attachments = Attachments::default();
+            match authorize_in_time(&*authorize, &head, &attachments.extensions, hooks.handshake_timeout).await {
+                Ok(()) => opening.with_hooks(hooks, head, attachments),
+                Err(response) => response,
+            }
+        }))
+    }
+}
+
+/// A handshake that has passed the checks.
+struct Opening<F> {
+    accept_key: AcceptKey,
+    extension: Option<HeaderValue>,
+    handler: Arc<F>,
+    context: Arc<ConnContext>,
+}
+
+impl<F, Fut> Opening<F>
+where
+    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + 'static,
+{
+    /// The 101 of a connection without hooks.
+    fn without_hooks(self) -> Response {
+        let Self { accept_key, extension, handler, context } = self;
+        let subprotocol = context.subprotocol.clone();
+        let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
+            serve(connection, context, &*handler)
+        });
+        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
+    }
+
+    /// The 101 of a connection with hooks.
+    fn with_hooks(self, hooks: Arc<Hooks>, head: RequestHead, mut attachments: Attachments) -> Response {
+        let Self { accept_key, extension, handler, context } = self;
+        let subprotocol = context.subprotocol.clone();
+        attachments.request = hooks.keep_request.then_some(head);
+        let attachments = Arc::new(attachments);
+        let context = context.with_attachments(Arc::clone(&attachments));
+        let protocol = HeaderValue::from_static("websocket");
+        let response = if hooks.is_lasting() {
+            Response::upgrade(protocol, move |connection| {
+                serve_hooked(connection, context, attachments, handler, hooks)
+            })
+        } else {
+            Response::upgrade(protocol, move |connection| serve(connection, context, &*handler))
+        };
+        with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
+    }
+}
+
+fn with_acceptance(
+    mut response: Response,
+    accept_key: AcceptKey,
+    subprotocol: Option<&str>,
+    extension: Option<HeaderValue>,
+) -> Response {
+    response.set_header(SEC_WEBSOCKET_ACCEPT, accept_key.into());
+    // The client sent the name in a header, so it is a valid header value.
+    if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
+        response.set_header(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    if let Some(value) = extension {
+        response.set_header(SEC_WEBSOCKET_EXTENSIONS, value);
+    }
+    response
+}
+
+/// Returns the response that tells a client the error of its request.
+fn refuse(error: UpgradeRequestError) -> Response {
+    let (parts, body) = error.response().into_parts();
+    let mut response = Response::text(body).with_status(parts.status);
+    for (name, value) in &parts.headers {
+        // The HTTP server writes Connection itself.
+        if name == UPGRADE || name.as_str().starts_with("sec-websocket") {
+            response.set_header(name.clone(), value.clone());
+        }
+    }
+    response
+}

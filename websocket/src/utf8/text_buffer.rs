@@ -1,0 +1,58 @@
+//! Gathers a text from pieces, each checked as it arrives.
+
+use super::{InvalidUtf8, Text, Utf8Validator};
+use crate::buffer_pool;
+
+/// A text that is gathered from pieces, checked as they arrive. It holds no heap until the first byte.
+#[derive(Debug, Default)]
+pub(crate) struct TextBuffer {
+    bytes: Vec<u8>,
+    validator: Utf8Validator,
+}
+
+impl TextBuffer {
+    /// Checks and appends a piece. `expected_bytes` are expected after it, if that is known.
+    pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), InvalidUtf8> {
+        self.validator.push(piece)?;
+        buffer_pool::reserve_for_arrival(&mut self.bytes, piece.len(), expected_bytes);
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Returns the text, unless it ends inside a character.
+    pub(crate) fn finish(self) -> Result<Text, InvalidUtf8> {
+        if !self.validator.is_complete() {
+            return Err(InvalidUtf8);
+        }
+        Ok(Text::from_validated(buffer_pool::into_bytes(self.bytes)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_stop_inside_a_character_do_not_finish() {
+        for text in ["é", "€", "𝄞"] {
+            for len in 1..text.len() {
+                let mut buffer = TextBuffer::default();
+                buffer.push(&text.as_bytes()[..len], None).unwrap();
+                assert_eq!(buffer.finish(), Err(InvalidUtf8));
+            }
+            let mut buffer = TextBuffer::default();
+            for byte in text.as_bytes() {
+                buffer.push(&[*byte], None).unwrap();
+            }
+            assert_eq!(buffer.finish().unwrap(), text);
+        }
+    }
+}
