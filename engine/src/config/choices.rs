@@ -6,6 +6,7 @@ use crate::error::ConfigError;
 
 /// The I/O backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EngineKind {
     /// io_uring where it works, std sockets otherwise, with one log line that gives the reason.
     #[default]
@@ -31,13 +32,14 @@ impl FromStr for EngineKind {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
             "std" => Ok(Self::Std),
-            _ => Err(ConfigError { setting: "engine", value: text.to_owned(), rule: "auto, uring or std" }),
+            _ => Err(ConfigError::new("engine", text, "auto, uring or std")),
         }
     }
 }
 
 /// The threads that run handlers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandlerPlacement {
     /// One handler thread per worker, on the worker's core. A handler that computes for long delays other handlers but
     /// never the ring.
@@ -65,8 +67,7 @@ impl FromStr for HandlerPlacement {
             "inline" => Some(Self::Inline),
             _ => None,
         };
-        let rule = "same-core, inline or threads:N";
-        threads.or(named).ok_or_else(|| ConfigError { setting: "placement", value: text.to_owned(), rule })
+        threads.or(named).ok_or_else(|| ConfigError::new("placement", text, "same-core, inline or threads:N"))
     }
 }
 

@@ -33,7 +33,7 @@ use crate::shared::chunk::Chunk;
 ///         }
 ///     }
 /// };
-/// let running = Engine::new(Config::default()).listen("127.0.0.1:7000")?.start(blocking(echo))?;
+/// let running = Engine::new(Config::default()).bind("127.0.0.1:7000")?.start(blocking(echo))?;
 /// # running.run_until_signal(Default::default())?;
 /// # Ok(())
 /// # }
@@ -163,7 +163,10 @@ fn kind_of(cause: CloseCause) -> io::ErrorKind {
     match cause {
         CloseCause::Reset => io::ErrorKind::ConnectionReset,
         CloseCause::Io(kind) => kind,
-        CloseCause::WriteDeadline | CloseCause::IdleTimeout | CloseCause::Lifetime => io::ErrorKind::TimedOut,
+        CloseCause::WriteDeadline
+        | CloseCause::WriteTimeout
+        | CloseCause::IdleTimeout
+        | CloseCause::LifetimeDeadline => io::ErrorKind::TimedOut,
         CloseCause::Aborted | CloseCause::Shutdown | CloseCause::Dropped | CloseCause::TooSlow => {
             io::ErrorKind::ConnectionAborted
         }

@@ -28,6 +28,7 @@ use crate::shared::outbound::enqueue;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "dropping it ends the exclusive use"]
 pub struct ExclusiveSender {
     sender: ByteSender,
 }

@@ -240,7 +240,7 @@ impl Connection {
     }
 
     /// Sets the read deadline to `timeout` from now. See [`set_read_deadline`](Self::set_read_deadline).
-    pub fn set_read_timeout(&self, timeout: Duration) {
+    pub fn set_read_deadline_in(&self, timeout: Duration) {
         let shared = self.shared();
         shared.set_deadline(&shared.deadlines.read, shared.worker.clock.tick_from_now(timeout));
     }
@@ -268,7 +268,7 @@ impl Connection {
         self.shared().set_idle(timeout);
     }
 
-    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, however active
+    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::LifetimeDeadline) at `deadline`, however active
     /// it is. Default: `None`.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
         let shared = self.shared();

@@ -53,22 +53,24 @@ impl SlowMemberPolicy {
     }
 }
 
-/// The options with which a connection joins a fan-out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinOptions {
-    /// The treatment when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
-    pub slow: SlowMemberPolicy,
-    /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The high
-    /// mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: no further bound.
-    pub queue_bytes_max: usize,
-    /// The number of the message variant it takes, if the message has it
-    /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
-    pub variant: u32,
+crate::__settings! {
+    /// The options with which a connection joins a fan-out.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct JoinOptions {
+        /// The treatment when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
+        pub slow: SlowMemberPolicy,
+        /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The
+        /// high mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: `None`, no further
+        /// bound.
+        pub queue_bytes_max: Option<usize>,
+        /// The number of the message variant it takes, if the message has it
+        /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
+        pub variant: u32,
+    }
 }
 
 impl Default for JoinOptions {
     fn default() -> Self {
-        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: usize::MAX, variant: 0 }
+        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: None, variant: 0 }
     }
 }

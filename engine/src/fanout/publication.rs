@@ -18,6 +18,7 @@ use super::receipt::{Counting, DeliveryReport};
 /// assert_eq!(publish.bytes(), "hello");
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a message is sent by `FanOut::publish`"]
 pub struct Publish {
     pub(super) bytes: Bytes,
     pub(super) except: Option<MemberId>,
@@ -33,14 +34,12 @@ impl Publish {
     }
 
     /// Excepts one member.
-    #[must_use]
     pub fn except(mut self, member: MemberId) -> Self {
         self.except = Some(member);
         self
     }
 
     /// Restricts the message to these members.
-    #[must_use]
     pub fn only(mut self, members: HashSet<MemberId>) -> Self {
         self.only = Some(Arc::new(members));
         self
@@ -48,7 +47,6 @@ impl Publish {
 
     /// Sets the key: a newer message with the same key can replace this one in the backlog of a slow member
     /// ([`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
-    #[must_use]
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
         self
@@ -56,7 +54,6 @@ impl Publish {
 
     /// Adds variants of the message, by number, for members that take them
     /// ([`JoinOptions::variant`](super::JoinOptions::variant)). Other members get the bytes themselves.
-    #[must_use]
     pub fn variants(mut self, variants: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
         let variants: Arc<[_]> = variants.into_iter().collect();
         self.variants = (!variants.is_empty()).then_some(variants);

@@ -112,7 +112,7 @@ impl Session {
     #[inline]
     fn renew_idle_timeout(&self) {
         if let (true, Some(timeout)) = (self.idle_timeout_on, self.config.idle_timeout) {
-            self.connection.set_read_timeout(timeout);
+            self.connection.set_read_deadline_in(timeout);
         }
     }
 
@@ -408,7 +408,7 @@ impl Session {
     fn await_close(&mut self) {
         self.idle_timeout_on = false;
         let timeout = self.config.close_timeout;
-        self.connection.set_read_timeout(timeout);
+        self.connection.set_read_deadline_in(timeout);
         // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
         // It resets, so whoever can give up in order has time to do so before.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
@@ -447,7 +447,9 @@ impl Session {
             // Our close frame was not answered in time, or could not be sent.
             ReceiveError::Deadline => self.lose(),
             // It went on sending, so that the read deadline was never looked at.
-            ReceiveError::Closed(CloseCause::Lifetime) if self.closing.transport() != Transport::Keep => self.lose(),
+            ReceiveError::Closed(CloseCause::LifetimeDeadline) if self.closing.transport() != Transport::Keep => {
+                self.lose()
+            }
             error => {
                 self.lose();
                 Error::from(error)
