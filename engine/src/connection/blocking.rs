@@ -54,11 +54,26 @@ where
     }
 }
 
-/// A [`Connection`] whose methods block the current thread instead of returning futures.
+/// A [`Connection`] whose methods block the current thread instead of returning futures. [`blocking`] creates it.
 ///
 /// It reads and writes with the engine's own types and errors, or through [`Read`], [`BufRead`] and [`Write`]. There an
 /// expired read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and each error wraps the engine's.
 /// [`connection`](Self::connection) gives deadlines, addresses and the [`ByteSender`](crate::ByteSender).
+///
+/// ```no_run
+/// use std::io::{self, BufRead, Write};
+/// use tidegate_engine::BlockingConnection;
+///
+/// /// Answers each line with its length.
+/// fn lengths(mut connection: BlockingConnection) -> io::Result<()> {
+///     let mut line = String::new();
+///     while connection.read_line(&mut line)? > 0 {
+///         writeln!(connection, "{}", line.trim_end().len())?;
+///         line.clear();
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct BlockingConnection {
     connection: Connection,
 }

@@ -144,11 +144,11 @@ fn messages_during_exclusive_use_follow_it() {
             let options = JoinOptions::default().slow(SlowMemberPolicy::DropOldest { backlog_max: 2 });
             let member = shared.join(connection.sender(), MemberId::next(), options);
             async move {
-                let mut hold = None;
+                let mut exclusive = None;
                 while stage.receive(&mut connection).await.is_some() {
-                    hold = if hold.is_none() { connection.sender().exclusive().await.ok() } else { None };
+                    exclusive = if exclusive.is_none() { connection.sender().exclusive().await.ok() } else { None };
                 }
-                drop((hold, member));
+                drop((exclusive, member));
             }
         });
         let peer = sim.connect(listener());
