@@ -42,16 +42,17 @@ crate::__settings! {
         /// in the kernel's queue. With io_uring the open-file limit of the process also bounds each ring's table.
         /// Default: 65,536.
         pub connections_max: usize,
-        /// Completed connections that the kernel queues for a listener, 1 to 65,535. Default: 1024.
+        /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
+        /// `net.core.somaxconn`. Default: 1024.
         pub backlog: usize,
-        /// TCP_NODELAY on accepted sockets. Default: true.
+        /// `TCP_NODELAY` on accepted sockets (tcp(7)): sends small segments at once. Default: true.
         pub nodelay: bool,
-        /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF`), 1 to 2,147,483,647 bytes. The kernel
-        /// applies its own bounds and counts its bookkeeping as part of it. Default: the system's size, which grows as
-        /// needed.
+        /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF` of socket(7)), 1 to 2,147,483,647
+        /// bytes. The kernel applies its own bounds and counts its bookkeeping as part of it. Default: `None`, the
+        /// system's size, which grows as needed.
         pub socket_receive_buffer_bytes: Option<u32>,
         /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue
-        /// and its timeouts count bytes in this buffer as sent. Default: the system's size.
+        /// and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
         pub socket_send_buffer_bytes: Option<u32>,
         /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30
         /// s.
@@ -59,7 +60,8 @@ crate::__settings! {
         /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
         /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.
         pub linger_timeout: Duration,
-        /// Idle timeout of every connection whose handler sets no other. Default: none.
+        /// Idle timeout of every connection whose handler sets no other
+        /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
         /// Settings of io_uring.
         pub uring: UringConfig,
@@ -85,7 +87,7 @@ crate::__settings! {
 }
 
 crate::__settings! {
-    /// Water marks of the outbound queue.
+    /// Water marks of the outbound queue. See [`ByteSender`](crate::ByteSender) for the effect on each call.
     #[derive(Clone, Debug)]
     pub struct OutboundConfig {
         /// High mark: above this many queued bytes `send` waits and `try_send` fails with `Full`. A larger message
@@ -249,14 +251,15 @@ impl OutboundConfig {
 
 impl UringConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        power_of_two("uring.submission_entries", self.submission_entries, 2, 32_768)?;
-        power_of_two("uring.completion_entries", self.completion_entries, 4, 65_536)?;
-        let least = self.submission_entries + 1;
-        within("uring.completion_entries", self.completion_entries, least, 65_536, "above uring.submission_entries")?;
-        power_of_two("uring.receive_buffers", u32::from(self.receive_buffers), 2, 32_768)?;
+        let rule = "a power of two from 2 to 32,768";
+        power_of_two("uring.submission_entries", self.submission_entries, 2, 32_768, rule)?;
+        power_of_two("uring.receive_buffers", self.receive_buffers.into(), 2, 32_768, rule)?;
+        let rule = "a power of two above uring.submission_entries, at most 65,536";
+        power_of_two("uring.completion_entries", self.completion_entries, self.submission_entries + 1, 65_536, rule)?;
         within("uring.receive_buffer_bytes", self.receive_buffer_bytes, 64, 1 << 20, "64 bytes to 1 MiB")?;
         if self.large_receive_buffers > 0 {
-            power_of_two("uring.large_receive_buffers", u32::from(self.large_receive_buffers), 2, 32_768)?;
+            let rule = "0, or a power of two from 2 to 32,768";
+            power_of_two("uring.large_receive_buffers", self.large_receive_buffers.into(), 2, 32_768, rule)?;
         }
         let bytes = self.large_receive_buffer_bytes;
         within("uring.large_receive_buffer_bytes", bytes, 64, 1 << 20, "64 bytes to 1 MiB")
@@ -276,11 +279,18 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Ok(())
 }
 
-fn power_of_two(setting: &'static str, value: u32, least: u32, most: u32) -> Result<(), ConfigError> {
-    if !value.is_power_of_two() || value < least || value > most {
-        return Err(ConfigError::new(setting, value, "a power of two within the kernel's bounds"));
+fn power_of_two(
+    setting: &'static str,
+    value: u32,
+    least: u32,
+    most: u32,
+    rule: &'static str,
+) -> Result<(), ConfigError> {
+    if value.is_power_of_two() {
+        within(setting, value, least, most, rule)
+    } else {
+        Err(ConfigError::new(setting, value, rule))
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use socket2::SockRef;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
-    /// Smoothed round-trip time.
+    /// Smoothed round-trip time (SRTT of RFC 6298).
     pub round_trip: Duration,
-    /// Variance of the round-trip time.
+    /// Variation of the round-trip time (RTTVAR of RFC 6298).
     pub round_trip_variance: Duration,
-    /// Time after which unacknowledged data is retransmitted.
+    /// Time after which unacknowledged data is retransmitted (RTO of RFC 6298).
     pub retransmission_timeout: Duration,
     /// Congestion window: segments that can be in transit at once.
     pub congestion_window_segments: u32,

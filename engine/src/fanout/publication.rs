@@ -9,13 +9,20 @@ use super::MemberId;
 use super::budget::Share;
 use super::receipt::{Counting, DeliveryReport};
 
-/// A message to publish, with its recipients.
+/// A message to publish, with its recipients: all members, unless [`except`](Self::except) or [`only`](Self::only) says
+/// otherwise. [`FanOut::publish`](super::FanOut::publish) sends it.
 ///
 /// ```
-/// use tidegate_engine::{MemberId, Publish};
-/// let sender = MemberId::next();
-/// let publish = Publish::new(&b"hello"[..]).except(sender);
-/// assert_eq!(publish.bytes(), "hello");
+/// use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
+///
+/// # fn main() -> Result<(), tidegate_engine::PublishError> {
+/// let room = FanOut::new(PublishBudget::new(1 << 20));
+/// let author = MemberId::next();
+/// room.publish(Publish::new(&b"hello"[..]).except(author))?;
+/// // In the backlog of a slow member, a newer price of the same symbol replaces this one.
+/// room.publish(Publish::new(&b"ACME 17.30"[..]).key("ACME"))?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a message is sent by `FanOut::publish`"]
@@ -33,13 +40,13 @@ impl Publish {
         Self { bytes: bytes.into(), except: None, only: None, key: None, variants: None }
     }
 
-    /// Excepts one member.
+    /// Excludes one member, such as the author of the message.
     pub fn except(mut self, member: MemberId) -> Self {
         self.except = Some(member);
         self
     }
 
-    /// Restricts the message to these members.
+    /// Restricts the message to these members. Ids that are not members are ignored.
     pub fn only(mut self, members: HashSet<MemberId>) -> Self {
         self.only = Some(Arc::new(members));
         self
