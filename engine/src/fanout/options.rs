@@ -74,7 +74,7 @@ impl SlowMemberPolicy {
 
 crate::__settings! {
     /// The options with which a connection joins a fan-out ([`FanOut::join`](crate::FanOut::join)).
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
     pub struct JoinOptions {
         /// The treatment of the member when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
         pub slow: SlowMemberPolicy,
@@ -85,11 +85,5 @@ crate::__settings! {
         /// The number of the message variant it takes, if the message has it
         /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
         pub variant: u32,
-    }
-}
-
-impl Default for JoinOptions {
-    fn default() -> Self {
-        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: None, variant: 0 }
     }
 }
