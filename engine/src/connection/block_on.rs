@@ -8,9 +8,9 @@ use std::thread::{self, Thread};
 
 /// Runs `future` on the current thread until it completes, parking the thread while it waits.
 ///
-/// For threads outside the engine: those of [`blocking`](crate::blocking) handlers, of background work, of tests. On one
-/// of the engine's threads it would stop every other connection of that thread, and a future that needs the thread would
-/// never complete.
+/// For threads outside the engine: those of [`blocking`](crate::blocking) handlers, of background work, of tests. On
+/// one of the engine's threads it would stop every other connection of that thread, and a future that needs the thread
+/// would never complete.
 ///
 /// ```no_run
 /// use tidegate_engine::{ByteSender, SendError, block_on};

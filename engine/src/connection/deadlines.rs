@@ -8,14 +8,14 @@ use crate::connection::Connection;
 
 /// # Deadlines and timeouts
 ///
-/// A deadline is an instant that fires once. A timeout is a duration that applies until it is changed. All of them start
-/// as `None`, except the idle timeout, which starts as [`Config::idle_timeout`](crate::Config::idle_timeout). They fire
-/// within [`time::GRANULARITY`](crate::time::GRANULARITY) of their time on an idle worker, never before it. Setting one
-/// stores a number: cheap enough to renew for each message.
+/// A deadline is an instant that fires once. A timeout is a duration that applies until it is changed. All of them
+/// start as `None`, except the idle timeout, which starts as [`Config::idle_timeout`](crate::Config::idle_timeout).
+/// They fire within [`time::GRANULARITY`](crate::time::GRANULARITY) of their time on an idle worker, never before it.
+/// Setting one stores a number: cheap enough to renew for each message.
 impl Connection {
     /// Sets the read deadline: from then on, [`receive`](Self::receive) fails with
-    /// [`ReceiveError::Deadline`](crate::ReceiveError::Deadline) while nothing is buffered. The connection stays usable;
-    /// `None` waits without limit. A deadline in the past makes reads fail at once when nothing is buffered.
+    /// [`ReceiveError::Deadline`](crate::ReceiveError::Deadline) while nothing is buffered. The connection stays
+    /// usable; `None` waits without limit. A deadline in the past makes reads fail at once when nothing is buffered.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = self.shared();
         shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
@@ -29,8 +29,8 @@ impl Connection {
     }
 
     /// Sets the write deadline: if bytes are still queued then, the connection is reset with
-    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever its handler is doing. It passes without
-    /// effect if nothing is queued.
+    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever its handler is doing. It passes
+    /// without effect if nothing is queued.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.sender().set_write_deadline(deadline);
     }

@@ -18,9 +18,9 @@ use crate::shared::outbound::enqueue;
 ///
 /// Meanwhile [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`]. Fan-out
 /// messages follow at the end, within the bounds of the queue. Three things do not wait:
-/// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the last
-/// bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts then fail
-/// with [`SendError::Finished`].
+/// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
+/// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts
+/// then fail with [`SendError::Finished`].
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};

@@ -23,8 +23,9 @@ use crate::time::Timer;
 /// It appends to the connection's outbound queue, which the worker sends. Every call is atomic with respect to the
 /// connection's other senders. Accepted bytes leave in order, or the connection is reported closed.
 ///
-/// The queue is full above its high mark ([`OutboundConfig`](crate::OutboundConfig), 1 MiB by default) and then stays full
-/// until it has emptied to its low mark (256 KiB). A message larger than the high mark passes if nothing else is queued.
+/// The queue is full above its high mark ([`OutboundConfig`](crate::OutboundConfig), 1 MiB by default) and then stays
+/// full until it has emptied to its low mark (256 KiB). A message larger than the high mark passes if nothing else is
+/// queued.
 ///
 /// | Method | When full | Copies | Notes |
 /// |---|---|---|---|
@@ -37,9 +38,9 @@ use crate::time::Timer;
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
 /// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | also during an [exclusive use](crate::ExclusiveSender) |
 ///
-/// All of them keep the order of the calls. During another sender's [exclusive use](crate::ExclusiveSender), `send` waits
-/// and the `try_` calls fail with `Full`, except `try_append_interleaved`; the `append` calls go through. The 4 KiB are
-/// [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX): below it, a copy costs less than a reference.
+/// All of them keep the order of the calls. During another sender's [exclusive use](crate::ExclusiveSender), `send`
+/// waits and the `try_` calls fail with `Full`, except `try_append_interleaved`; the `append` calls go through. The 4
+/// KiB are [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX): below it, a copy costs less than a reference.
 ///
 /// ```no_run
 /// use tidegate_engine::{ByteSender, SendError};
@@ -144,8 +145,8 @@ impl ByteSender {
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
-    /// not wait, or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append. If
-    /// it panics, nothing is queued.
+    /// not wait, or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
+    /// If it panics, nothing is queued.
     ///
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
@@ -212,8 +213,8 @@ impl ByteSender {
 
 /// # Flushing and ending
 impl ByteSender {
-    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile. The peer has
-    /// not necessarily received it: TCP does not report that.
+    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile. The peer
+    /// has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
@@ -239,8 +240,8 @@ impl ByteSender {
         }
     }
 
-    /// Shuts the sending side down after all queued bytes (FIN, shutdown(2)); receiving continues. Later sends fail with
-    /// [`SendError::Finished`].
+    /// Shuts the sending side down after all queued bytes (FIN, shutdown(2)); receiving continues. Later sends fail
+    /// with [`SendError::Finished`].
     pub fn shutdown_write(&self) {
         let (schedule, waiting) = self.shared.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
         self.shared.notify(schedule);

@@ -86,8 +86,8 @@ impl Engine {
     /// `handler` is called for every accepted connection, on a thread that [`Config::placement`] selects. The future
     /// that it returns stays on that thread and need not be `Send`. A panic in either ends only its connection.
     ///
-    /// A handler is called many times, so its state is cloned for each call. An `async fn` that takes the connection and
-    /// the state reads best:
+    /// A handler is called many times, so its state is cloned for each call. An `async fn` that takes the connection
+    /// and the state reads best:
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -113,8 +113,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoListener`] without an address, [`Error::Config`] for a setting out of bounds, [`Error::Bind`] for an
-    /// address that cannot be bound, [`Error::UringUnavailable`] if [`EngineKind::Uring`] is selected and does not work,
-    /// and [`Error::Worker`] if a thread or a ring cannot be set up. Nothing is left running then.
+    /// address that cannot be bound, [`Error::UringUnavailable`] if [`EngineKind::Uring`] is selected and does not
+    /// work, and [`Error::Worker`] if a thread or a ring cannot be set up. Nothing is left running then.
     pub fn start<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(Connection) -> F + Send + Sync + 'static,

@@ -86,8 +86,8 @@ impl Running {
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
-    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their thread is
-    /// left to itself. See [`Shutdown`].
+    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
+    /// thread is left to itself. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.begin_shutdown(shutdown);
         self.join()
@@ -114,8 +114,8 @@ impl Running {
         report
     }
 
-    /// Runs until SIGINT or SIGTERM (signal(7)), then shuts down gracefully. A second signal resets the connections still
-    /// open.
+    /// Runs until SIGINT or SIGTERM (signal(7)), then shuts down gracefully. A second signal resets the connections
+    /// still open.
     ///
     /// # Errors
     /// [`Error::Signal`] if the signal handlers cannot be installed; the engine continues to run.
@@ -141,8 +141,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// A handle to a running engine, usable from any thread: begins a shutdown and reads counters. [`Running::handle`] creates
-/// it; clones are handles to the same engine.
+/// A handle to a running engine, usable from any thread: begins a shutdown and reads counters. [`Running::handle`]
+/// creates it; clones are handles to the same engine.
 ///
 /// ```no_run
 /// use tidegate_engine::{Handle, WorkerStats};
