@@ -10,7 +10,8 @@ pub use choices::{EngineKind, HandlerPlacement};
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
-    /// [`Engine::start`](crate::Engine::start) checks the bounds.
+    /// [`Engine::start`](crate::Engine::start) checks the bounds. Timeouts take any duration, rounded up to
+    /// [`time::GRANULARITY`](crate::time::GRANULARITY).
     ///
     /// ```
     /// use std::time::Duration;

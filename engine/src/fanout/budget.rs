@@ -45,7 +45,8 @@ struct State {
 }
 
 impl PublishBudget {
-    /// Creates a budget of `bytes_max` bytes in transit at once.
+    /// Creates a budget of `bytes_max` bytes in transit at once. Any number is valid; 8 MiB suits most servers. With
+    /// zero, one message is in transit at a time.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, state: Arc::default() }
     }
