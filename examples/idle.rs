@@ -29,12 +29,11 @@ fn main() -> Outcome<()> {
         ],
     );
     let connections: usize = options.value("--connections");
-    let mut config = Config::default();
-    config.engine = options.value("--engine");
-    config.placement = options.value("--handlers");
     // The system spreads clients over the rings by hash, so each ring needs some room above its share.
     let room = open_files_max() as usize * 85 / 100;
-    config.workers = connections.div_ceil(room).max(std::thread::available_parallelism()?.get());
+    let workers = connections.div_ceil(room).max(std::thread::available_parallelism()?.get());
+    let config =
+        Config::default().engine(options.value("--engine")).placement(options.value("--handlers")).workers(workers);
     measure(connections, config)
 }
 

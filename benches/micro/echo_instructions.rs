@@ -83,10 +83,7 @@ fn serve() -> Result<()> {
         .get("/plaintext", sync_handler(|_| Response::text("Hello, World!")))
         .get("/end", sync_handler(|_| -> Response { process::exit(0) }))
         .get("/ws", echo);
-    let mut config = Config::default();
-    config.engine = EngineKind::Uring;
-    config.workers = 1;
-    config.placement = HandlerPlacement::Inline;
+    let config = Config::default().engine(EngineKind::Uring).workers(1).placement(HandlerPlacement::Inline);
     let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     Ok(Server::builder(app).bind_inherited(listener).config(config).run()?)
 }

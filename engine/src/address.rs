@@ -3,7 +3,21 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The address of one end of a connection.
+/// The address of one end of a connection. IPv4 peers of a dual-stack listener are IPv4 addresses here, not mapped ones
+/// (RFC 4291, section 2.5.5.2).
+///
+/// ```
+/// use std::net::{IpAddr, SocketAddr};
+/// use tidegate_engine::Address;
+///
+/// /// Returns the peer's IP address, without its port, as a key for limits.
+/// fn peer_ip(peer: Address) -> Option<IpAddr> {
+///     peer.ip().map(|address| address.ip())
+/// }
+/// let address: SocketAddr = "192.0.2.1:50000".parse().unwrap();
+/// assert_eq!(peer_ip(Address::Ip(address)), Some(address.ip()));
+/// assert_eq!(Address::Unix.to_string(), "unix");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {

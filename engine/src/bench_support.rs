@@ -180,7 +180,7 @@ impl OutboundQueue {
     /// If there is no space.
     pub fn offer(&mut self, shared: &Bytes) -> Result<usize, SendError> {
         match self.outbound.offer(shared, usize::MAX, &self.marks)? {
-            Offered::Batch(batch) => {
+            Offered::Send(batch) => {
                 let bytes = batch.remaining();
                 drop(batch);
                 self.complete();

@@ -1,8 +1,26 @@
 //! The errors of the engine. Each says who is at fault and how to mend it.
 
+use std::fmt;
 use std::io;
 
-/// The reason why a connection ended, other than the peer's orderly end of stream.
+/// The reason why a connection ended, other than the peer's orderly end of stream, which
+/// [`Connection::receive`](crate::Connection::receive) returns as `None`.
+///
+/// Every call on the connection and its senders fails with the same cause from then on.
+///
+/// ```
+/// use tidegate_engine::{CloseCause, ReceiveError};
+///
+/// /// Returns whether a failure is worth a line in the log: most are the ordinary end of a client.
+/// fn is_notable(error: ReceiveError) -> bool {
+///     match error {
+///         ReceiveError::Deadline => false,
+///         ReceiveError::Closed(cause) => matches!(cause, CloseCause::Io(_) | CloseCause::TooSlow),
+///         _ => true,
+///     }
+/// }
+/// assert!(!is_notable(ReceiveError::Closed(CloseCause::Reset)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseCause {
@@ -12,26 +30,35 @@ pub enum CloseCause {
     /// The operating system reported an error on the socket.
     #[error("socket error: {0}")]
     Io(io::ErrorKind),
-    /// Bytes were still queued at the write deadline.
+    /// Bytes were still queued at the write deadline
+    /// ([`set_write_deadline`](crate::Connection::set_write_deadline)).
     #[error("the peer did not take the queued bytes before the write deadline")]
     WriteDeadline,
-    /// Nothing was received within the idle timeout.
+    /// The peer took none of the queued bytes within the write timeout
+    /// ([`set_write_timeout`](crate::Connection::set_write_timeout)).
+    #[error("the peer took none of the queued bytes within the write timeout")]
+    WriteTimeout,
+    /// Nothing was received within the idle timeout ([`set_idle_timeout`](crate::Connection::set_idle_timeout),
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout)).
     #[error("nothing was received within the idle timeout")]
     IdleTimeout,
-    /// The connection reached its lifetime deadline.
+    /// The connection reached its lifetime deadline
+    /// ([`set_lifetime_deadline`](crate::Connection::set_lifetime_deadline)).
     #[error("the connection reached its lifetime deadline")]
-    Lifetime,
-    /// The application called `abort`.
+    LifetimeDeadline,
+    /// The application called [`Connection::abort`](crate::Connection::abort) or
+    /// [`ByteSender::abort`](crate::ByteSender::abort).
     #[error("the connection was aborted by the application")]
     Aborted,
     /// The outbound queue was full when a fan-out message arrived, under
     /// [`SlowMemberPolicy::Abort`](crate::SlowMemberPolicy::Abort).
     #[error("the peer read too slowly for what was published to it")]
     TooSlow,
-    /// The engine's shutdown deadline passed before the connection had drained.
+    /// [`Shutdown::drain_timeout`](crate::Shutdown::drain_timeout) passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
     Shutdown,
-    /// The [`Connection`](crate::Connection) was dropped and only its senders remain.
+    /// The [`Connection`](crate::Connection) was dropped and has ended, after its queued bytes were sent or
+    /// [`Config::flush_timeout`](crate::Config::flush_timeout) passed. Only its senders still see this.
     #[error("the connection was dropped by its handler")]
     Dropped,
 }
@@ -52,7 +79,8 @@ impl CloseCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The read deadline passed with nothing received. The connection stays usable: set a later deadline and continue.
+    /// The read deadline ([`set_read_deadline`](crate::Connection::set_read_deadline)) passed with nothing received.
+    /// The connection stays usable: set a later deadline and continue.
     #[error("nothing was received before the read deadline")]
     Deadline,
     /// The connection is closed.
@@ -64,7 +92,8 @@ pub enum ReceiveError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The outbound queue is over its high mark. Only the `try_` calls return this; the others wait.
+    /// The outbound queue is over its high mark ([`OutboundConfig::bytes_high`](crate::OutboundConfig::bytes_high)).
+    /// Only the `try_` and `check_` calls return this; the others wait.
     #[error("the outbound queue is full: wait for space with `send`, or drop or close slow peers")]
     Full,
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
@@ -76,51 +105,133 @@ pub enum SendError {
 }
 
 /// An error of starting or running an engine.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its texts are complete: they include the cause and say how to mend it. `Debug` prints the same text, so a `main`
+/// that returns the error ends with a readable line:
+///
+/// ```no_run
+/// use tidegate_engine::{Config, Engine, Error, Shutdown};
+///
+/// fn main() -> Result<(), Error> {
+///     // Without the privilege: "Error: cannot bind 127.0.0.1:80: Permission denied (os error 13)".
+///     let running = Engine::new(Config::default()).bind("127.0.0.1:80")?.start(async |_connection| ())?;
+///     running.run_until_signal(Shutdown::default())?;
+///     Ok(())
+/// }
+/// ```
+// No variant has a `source`: its text would be printed twice by those who print the chain.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting is out of bounds.
-    #[error("configuration: {0}")]
-    Config(#[from] ConfigError),
-    /// The listening socket could not be set up.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address asked for.
+    #[error("{0}")]
+    Config(ConfigError),
+    /// An address cannot be resolved or bound.
+    #[error("cannot bind {address}: {error}")]
+    #[non_exhaustive]
+    Bind {
+        /// The address as given, or the one that it resolved to.
         address: String,
-        /// The error of the operating system.
-        source: io::Error,
+        /// The error of the operating system: bind(2), listen(2), or name resolution.
+        error: io::Error,
     },
-    /// io_uring was requested by name and is unavailable.
+    /// io_uring was requested by name ([`EngineKind::Uring`](crate::EngineKind::Uring)) and is unavailable.
     #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Std")]
+    #[non_exhaustive]
     UringUnavailable {
-        /// What was tried and the kernel's error.
+        /// The failed attempt and the kernel's error.
         reason: String,
     },
-    /// A thread or a ring could not be set up.
+    /// A thread or a ring could not be set up, usually for lack of memory, threads or locked memory.
     #[error("cannot start a worker: {0}")]
-    Worker(#[source] io::Error),
-    /// The engine has no listener.
-    #[error("nothing to serve: call `listen` before `start`")]
+    Worker(io::Error),
+    /// The engine was started without an address.
+    #[error("nothing to serve: call `bind` before `start`")]
     NoListener,
     /// Signal handlers could not be installed.
     #[error("cannot install signal handlers: {0}")]
-    Signal(#[source] io::Error),
+    Signal(io::Error),
 }
 
 impl Error {
-    pub(crate) fn listen(address: impl std::fmt::Display, source: io::Error) -> Self {
-        Self::Listen { address: address.to_string(), source }
+    /// Creates the error of an address that cannot be resolved or bound.
+    pub fn bind(address: impl fmt::Display, error: io::Error) -> Self {
+        Self::Bind { address: address.to_string(), error }
     }
 }
 
-/// A setting that is out of bounds. The message names it and its bounds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A setting that is out of bounds. The text names the setting, its value and the allowed values; `Debug` prints the
+/// same.
+///
+/// ```
+/// use tidegate_engine::EngineKind;
+///
+/// let error = "epoll".parse::<EngineKind>().unwrap_err();
+/// assert_eq!(error.setting, "engine");
+/// assert_eq!(error.to_string(), r#"invalid engine "epoll": must be auto, uring or std"#);
+/// ```
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {setting} {value:?}: must be {rule}")]
+#[non_exhaustive]
 pub struct ConfigError {
-    /// The name of the setting.
+    /// The name of the setting, such as `inbound.bytes_high`.
     pub setting: &'static str,
     /// The value given.
     pub value: String,
-    /// The allowed values.
+    /// The allowed values, as they follow "must be".
     pub rule: &'static str,
+}
+
+impl ConfigError {
+    /// Creates an error, for the settings of a protocol above the engine. `rule` follows "must be".
+    pub fn new(setting: &'static str, value: impl fmt::Display, rule: &'static str) -> Self {
+        Self { setting, value: value.to_string(), rule }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    /// `main` prints the `Debug` form of the error that it returns.
+    #[test]
+    fn errors_print_one_complete_sentence() {
+        let config = ConfigError::new("workers", 1025, "0 to 1024");
+        let table = [
+            (Error::from(config.clone()), "invalid workers \"1025\": must be 0 to 1024"),
+            (Error::bind("127.0.0.1:80", io::ErrorKind::AddrInUse.into()), "cannot bind 127.0.0.1:80: address in use"),
+            (
+                Error::UringUnavailable { reason: "no ring".to_owned() },
+                "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Std",
+            ),
+            (Error::Worker(io::Error::other("no thread")), "cannot start a worker: no thread"),
+            (Error::NoListener, "nothing to serve: call `bind` before `start`"),
+            (Error::Signal(io::Error::other("taken")), "cannot install signal handlers: taken"),
+        ];
+        for (error, text) in table {
+            assert_eq!((error.to_string().as_str(), format!("{error:?}").as_str()), (text, text));
+            assert!(error.source().is_none(), "{error}: a chain would print its cause twice");
+        }
+        assert_eq!(format!("{config:?}"), config.to_string());
+    }
 }

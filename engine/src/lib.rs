@@ -11,10 +11,39 @@
 //!                      handler thread (async tasks, one or more per connection)
 //! ```
 //!
-//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]. The same handler runs
-//! unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on others
-//! ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with its
-//! worker.
+//! The engine knows no protocol. [`Engine::start`] calls a handler for every [`Connection`]:
+//!
+//! ```no_run
+//! use tidegate_engine::{Config, Engine, Error, Shutdown};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let engine = Engine::new(Config::default()).bind("127.0.0.1:7000")?;
+//!     let running = engine.start(|mut connection| async move {
+//!         while let Ok(Some(chunk)) = connection.receive().await {
+//!             if connection.sender().send(chunk.into_vec()).await.is_err() {
+//!                 break;
+//!             }
+//!         }
+//!     })?;
+//!     println!("listening on {}", running.summary());
+//!     running.run_until_signal(Shutdown::default())?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The same handler runs unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on
+//! others ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with
+//! its worker.
+//!
+//! | To | Use |
+//! |---|---|
+//! | configure, start and stop | [`Config`], [`Engine`], [`Running`], [`Shutdown`] |
+//! | read, set deadlines, hand a connection over | [`Connection`] |
+//! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
+//! | sleep in a handler | [`time`] |
+//! | send one message to many connections | [`FanOut`] |
+//! | write blocking code | [`blocking`], [`block_on`] |
+//! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 
 mod address;
 #[cfg(feature = "bench_support")]
@@ -54,3 +83,8 @@ pub use shared::chunk::Chunk;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;
+
+/// The README's program, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

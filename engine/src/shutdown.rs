@@ -2,24 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-/// The parameters of a graceful shutdown.
-///
-/// Accepting stops at once. Every connection is notified: its farewell is queued, and its handler is woken and sees
-/// [`Connection::is_draining`](crate::Connection::is_draining). Connections that have not ended after `drain_timeout`
-/// are reset.
-///
-/// ```
-/// let mut shutdown = tidegate_engine::Shutdown::default();
-/// shutdown.spread = std::time::Duration::from_secs(10);
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Shutdown {
-    /// Time from the call until the connections still open are reset. Default: 30 s.
-    pub drain_timeout: Duration,
-    /// Period over which connections are notified, instead of all at once, so that their clients do not all reconnect
-    /// in the same moment. At most `drain_timeout`. Default: zero.
-    pub spread: Duration,
+crate::__settings! {
+    /// The parameters of a graceful shutdown.
+    ///
+    /// Accepting stops at once. Every connection is notified: its farewell
+    /// ([`Connection::set_farewell`](crate::Connection::set_farewell)) is queued, and its handler is woken and sees
+    /// [`Connection::is_draining`](crate::Connection::is_draining). Connections that have not ended after
+    /// `drain_timeout` are reset.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidegate_engine::Shutdown;
+    ///
+    /// let shutdown = Shutdown::default().drain_timeout(Duration::from_secs(60)).spread(Duration::from_secs(10));
+    /// assert_eq!(shutdown.spread.as_secs(), 10);
+    /// ```
+    #[derive(Clone, Copy, Debug)]
+    pub struct Shutdown {
+        /// Time from the call until the connections still open are reset. Default: 30 s.
+        pub drain_timeout: Duration,
+        /// Period over which connections are notified, instead of all at once, so that their clients do not all
+        /// reconnect in the same moment. At most `drain_timeout`. Default: zero.
+        pub spread: Duration,
+    }
 }
 
 impl Default for Shutdown {
@@ -29,7 +34,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Returns a shutdown that resets every connection now.
+    /// Returns a shutdown that resets every connection at once: both durations are zero.
     pub fn immediate() -> Self {
         Self { drain_timeout: Duration::ZERO, spread: Duration::ZERO }
     }
@@ -49,7 +54,11 @@ pub(crate) struct ShutdownPlan {
     pub(crate) spread: Duration,
 }
 
-/// The result of a shutdown.
+/// The result of a shutdown: the connections that were open when it began, by their end.
+///
+/// [`Running::shutdown`](crate::Running::shutdown), [`join`](crate::Running::join) and
+/// [`run_until_signal`](crate::Running::run_until_signal) return it. `forced` above zero means that handlers or peers
+/// needed longer than [`Shutdown::drain_timeout`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {

@@ -10,7 +10,20 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// A snapshot of a worker's counters. Totals count from the start of the engine.
+        /// A snapshot of a worker's counters. Names that end in `_total` count from the start of the engine; the others
+        /// are current values. Each counter is read by itself, so sums can differ by what happens meanwhile.
+        ///
+        /// ```
+        /// use tidegate_engine::WorkerStats;
+        ///
+        /// /// Formats the counters in the text format of Prometheus.
+        /// fn metrics(workers: &[WorkerStats]) -> String {
+        ///     let mut all = WorkerStats::default();
+        ///     workers.iter().for_each(|worker| all.add(worker));
+        ///     all.iter().map(|(name, value)| format!("tidegate_{name} {value}\n")).collect()
+        /// }
+        /// assert!(metrics(&[WorkerStats::default()]).starts_with("tidegate_connections 0\n"));
+        /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct WorkerStats {
@@ -29,7 +42,7 @@ macro_rules! counters {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
 
-            /// Adds another worker's counters.
+            /// Adds another worker's counters to these.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }

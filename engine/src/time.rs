@@ -17,13 +17,22 @@ use crate::shared::worker_shared::WorkerShared;
 
 pub use crate::clock::TICK as GRANULARITY;
 
-/// A handle to the timers of one worker, usable from any thread.
+/// A handle to the timers of one worker, usable from any thread, such as that of a [`blocking`](crate::blocking)
+/// handler. In handlers the functions [`sleep`] and [`sleep_until`] are shorter.
 ///
 /// ```no_run
-/// # async fn example(connection: tidegate_engine::Connection) {
-/// let timer = connection.timer();
-/// timer.sleep(std::time::Duration::from_secs(15)).await;
-/// # }
+/// use std::time::Duration;
+/// use tidegate_engine::{BlockingConnection, block_on};
+///
+/// fn greet_slowly(connection: BlockingConnection) {
+///     let timer = connection.connection().timer();
+///     for word in ["hello ", "world\n"] {
+///         block_on(timer.sleep(Duration::from_secs(1)));
+///         if connection.send(word).is_err() {
+///             break;
+///         }
+///     }
+/// }
 /// ```
 #[derive(Clone)]
 pub struct Timer {
@@ -40,21 +49,34 @@ impl Timer {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().map(Self::new)
     }
 
-    /// Returns a future that completes once `duration` has passed.
+    /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
         // A deadline beyond the clock's range becomes thirty years.
         let now = Instant::now();
         self.sleep_until(now.checked_add(duration).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400)))
     }
 
-    /// Returns a future that completes once `deadline` has passed.
+    /// Returns a future that completes once `deadline` has passed. See [`sleep`].
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         let tick = self.worker.clock.tick_of(deadline);
         Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 }
 
-/// Completes once `duration` has passed, at most [`GRANULARITY`] later on an idle worker.
+/// Returns a future that completes once `duration` has passed, at most [`GRANULARITY`] later on an idle worker and
+/// never earlier. Dropping it cancels the sleep.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tidegate_engine::{Connection, time};
+///
+/// /// Sends a dot each second until the peer is gone.
+/// async fn tick(connection: Connection) {
+///     while connection.sender().send(".").await.is_ok() {
+///         time::sleep(Duration::from_secs(1)).await;
+///     }
+/// }
+/// ```
 ///
 /// # Panics
 /// Outside the engine's threads. Use [`Timer`] there.
@@ -75,7 +97,7 @@ fn current(call: &str) -> Timer {
         .unwrap_or_else(|| panic!("{call}: called outside the engine's threads; use Connection::timer() there"))
 }
 
-/// The future of [`sleep`].
+/// The future of [`sleep`], [`sleep_until`] and the methods of [`Timer`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     worker: Arc<WorkerShared>,

@@ -27,11 +27,7 @@ pub fn setups() -> Vec<Setup> {
     table
         .into_iter()
         .map(|(name, engine, placement)| {
-            let mut config = Config::default();
-            config.engine = engine;
-            config.placement = placement;
-            config.workers = 1;
-            config.pin = false;
+            let mut config = Config::default().engine(engine).placement(placement).workers(1).pin(false);
             config.uring.receive_budget = name != "uring/cancel";
             Setup { name, config }
         })

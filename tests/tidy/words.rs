@@ -47,7 +47,6 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Module("wakers"), EVERYWHERE, "waiters"),
     (Name("Announcement"), EVERYWHERE, "SleepFlag"),
     (Module("sys"), ENGINE, "driver"),
-    (Name("ThreadsDriver"), EVERYWHERE, "ReadinessDriver"),
     (Name("lend"), SOURCES, "fd_install for a descriptor, recv_ref for a message"),
     (Module("lend"), EVERYWHERE, "fd_install for a descriptor, recv_ref for a message"),
     (Name("lent"), SOURCES, "borrowed"),

@@ -149,7 +149,7 @@ fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
             let mut client = Client::open(server.address);
             while client.stream.write_all(&flood).is_ok() {}
             let end = reports.next();
-            assert!(matches!(end, Err(Error::Closed(CloseCause::WriteDeadline))), "{end:?}");
+            assert!(matches!(end, Err(Error::Closed(CloseCause::WriteTimeout))), "{end:?}");
             drop(client);
         }
         server.finish();

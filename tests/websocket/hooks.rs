@@ -250,8 +250,7 @@ fn every_connection_that_connected_disconnects_once() {
         }
         let (mut client, _, _) = ask(&server, "/ws?shutdown", "X-Nothing: 1");
         client.expect(TEXT, b"ready");
-        let mut shutdown = Shutdown::default();
-        shutdown.drain_timeout = Duration::ZERO;
+        let shutdown = Shutdown::default().drain_timeout(Duration::ZERO);
         server.running.shutdown(shutdown);
         assert_eq!(told.recv_timeout(PATIENCE).expect("the hook is told").query, "shutdown");
         assert!(told.recv_timeout(PATIENCE).is_err(), "each is told once, and the server is gone");

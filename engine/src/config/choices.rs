@@ -4,13 +4,22 @@ use std::str::FromStr;
 
 use crate::error::ConfigError;
 
-/// The I/O backend.
+/// The I/O backend. Handlers run unchanged on each.
+///
+/// ```
+/// use tidegate_engine::{Config, EngineKind};
+///
+/// // A container that forbids io_uring, without the warning that `Auto` logs there.
+/// let config = Config::default().engine(EngineKind::Std);
+/// # assert_eq!(config.engine, EngineKind::Std);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EngineKind {
     /// io_uring where it works, std sockets otherwise, with one log line that gives the reason.
     #[default]
     Auto,
-    /// io_uring (Linux 6.1 or later), or an error at start.
+    /// io_uring (Linux 6.1 or later), or [`Error::UringUnavailable`](crate::Error::UringUnavailable) at start.
     Uring,
     /// Blocking std sockets with two threads per connection. Portable; for development, for older kernels and for
     /// containers that forbid io_uring.
@@ -31,19 +40,31 @@ impl FromStr for EngineKind {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
             "std" => Ok(Self::Std),
-            _ => Err(ConfigError { setting: "engine", value: text.to_owned(), rule: "auto, uring or std" }),
+            _ => Err(ConfigError::new("engine", text, "auto, uring or std")),
         }
     }
 }
 
 /// The threads that run handlers.
+///
+/// Start with the default. Choose `Inline` if every handler returns to its await points within microseconds, and
+/// `Threads` if handlers compute for milliseconds or block.
+///
+/// ```
+/// use tidegate_engine::{Config, HandlerPlacement};
+///
+/// let config = Config::default().workers(2).placement(HandlerPlacement::Threads(8));
+/// # assert_eq!(config.workers, 2);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandlerPlacement {
     /// One handler thread per worker, on the worker's core. A handler that computes for long delays other handlers but
     /// never the ring.
     #[default]
     SameCore,
-    /// The worker's own thread. Lowest latency and cost, for handlers that never block and never compute for long.
+    /// The worker's own thread. Lowest latency and cost, for handlers that never block and never compute for long:
+    /// while one does, the ring and all its connections wait.
     Inline,
     /// This many separate threads (1 to 1024), shared by all workers. For handlers that compute or block.
     Threads(usize),
@@ -65,8 +86,7 @@ impl FromStr for HandlerPlacement {
             "inline" => Some(Self::Inline),
             _ => None,
         };
-        let rule = "same-core, inline or threads:N";
-        threads.or(named).ok_or_else(|| ConfigError { setting: "placement", value: text.to_owned(), rule })
+        threads.or(named).ok_or_else(|| ConfigError::new("placement", text, "same-core, inline or threads:N"))
     }
 }
 

@@ -8,108 +8,123 @@ use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
 
-/// The settings of an engine. The defaults suit servers; change fields as needed.
-///
-/// ```
-/// let mut config = tidegate_engine::Config::default();
-/// config.workers = 2;
-/// config.inbound.bytes_high = 128 * 1024;
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// The I/O backend. Default: [`EngineKind::Auto`].
-    pub engine: EngineKind,
-    /// Number of worker threads, each with a ring, a listener and connections: 1 to 1024, or 0 for one per core.
-    /// Default: 0.
-    pub workers: usize,
-    /// Pins worker `i` and its same-core handler thread to core `i` (modulo the number of cores). Default: true.
-    pub pin: bool,
-    /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
-    pub placement: HandlerPlacement,
-    /// The bounded buffer between a connection's ring and its handler.
-    pub inbound: InboundConfig,
-    /// The bounded queue between a connection's senders and its socket.
-    pub outbound: OutboundConfig,
-    /// Maximum connections per worker, 1 to 16,777,216. At the maximum, accepting pauses and further clients wait in
-    /// the kernel's queue. With io_uring the open-file limit of the process also bounds each ring's table. Default:
-    /// 65,536.
-    pub connections_max: usize,
-    /// Completed connections that the kernel queues for a listener, 1 to 65,535. Default: 1024.
-    pub backlog: usize,
-    /// TCP_NODELAY on accepted sockets. Default: true.
-    pub nodelay: bool,
-    /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF`), 1 to 2,147,483,647 bytes. The kernel
-    /// applies its own bounds and counts its bookkeeping as part of it. Default: the system's size, which grows as
-    /// needed.
-    pub socket_receive_buffer_bytes: Option<u32>,
-    /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue and
-    /// its timeouts count bytes in this buffer as sent. Default: the system's size.
-    pub socket_send_buffer_bytes: Option<u32>,
-    /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30 s.
-    pub flush_timeout: Duration,
-    /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
-    /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.
-    pub linger_timeout: Duration,
-    /// Idle timeout of every connection whose handler sets no other. Default: none.
-    pub idle_timeout: Option<Duration>,
-    /// Settings of io_uring.
-    pub uring: UringConfig,
+crate::__settings! {
+    /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
+    /// [`Engine::start`](crate::Engine::start) checks the bounds. Timeouts take any duration, rounded up to
+    /// [`time::GRANULARITY`](crate::time::GRANULARITY).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidegate_engine::{Config, HandlerPlacement, InboundConfig};
+    ///
+    /// let config = Config::default()
+    ///     .workers(2)
+    ///     .placement(HandlerPlacement::Inline)
+    ///     .idle_timeout(Duration::from_secs(60))
+    ///     .inbound(InboundConfig::default().bytes_high(128 * 1024));
+    /// assert_eq!(config.workers, 2);
+    /// ```
+    #[derive(Clone, Debug)]
+    pub struct Config {
+        /// The I/O backend. Default: [`EngineKind::Auto`].
+        pub engine: EngineKind,
+        /// Number of worker threads, each with a ring, a listener and connections: 1 to 1024, or 0 for one per core.
+        /// Default: 0.
+        pub workers: usize,
+        /// Pins worker `i` and its same-core handler thread to core `i` (modulo the number of cores). Default: true.
+        pub pin: bool,
+        /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
+        pub placement: HandlerPlacement,
+        /// The bounded buffer between a connection's ring and its handler.
+        pub inbound: InboundConfig,
+        /// The bounded queue between a connection's senders and its socket.
+        pub outbound: OutboundConfig,
+        /// Maximum connections per worker, 1 to 16,777,216. At the maximum, accepting pauses and further clients wait
+        /// in the kernel's queue. With io_uring the open-file limit of the process also bounds each ring's table.
+        /// Default: 65,536.
+        pub connections_max: usize,
+        /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
+        /// `net.core.somaxconn`. Default: 1024.
+        pub backlog: usize,
+        /// `TCP_NODELAY` on accepted sockets (tcp(7)): sends small segments at once. Default: true.
+        pub nodelay: bool,
+        /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF` of socket(7)), 1 to 2,147,483,647
+        /// bytes. The kernel applies its own bounds and counts its bookkeeping as part of it. Default: `None`, the
+        /// system's size, which grows as needed.
+        pub socket_receive_buffer_bytes: Option<u32>,
+        /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue
+        /// and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
+        pub socket_send_buffer_bytes: Option<u32>,
+        /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30
+        /// s.
+        pub flush_timeout: Duration,
+        /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
+        /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.
+        pub linger_timeout: Duration,
+        /// Idle timeout of every connection whose handler sets no other
+        /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
+        pub idle_timeout: Option<Duration>,
+        /// Settings of io_uring.
+        pub uring: UringConfig,
+    }
 }
 
-/// Water marks of the inbound buffer. Receiving pauses at either high mark, in chunks or in bytes, and resumes once
-/// both low marks are reached.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct InboundConfig {
-    /// Capacity in chunks, 2 to 65,536. Default: 256.
-    pub chunks_max: u32,
-    /// High mark in percent of `chunks_max`, 1 to 100. Default: 75.
-    pub high_percent: u32,
-    /// Low mark in percent of `chunks_max`, below `high_percent`. Default: 25.
-    pub low_percent: u32,
-    /// High mark in bytes, 1 to 1 GiB. Default: 64 KiB.
-    pub bytes_high: u32,
-    /// Low mark in bytes, below `bytes_high`. Default: 16 KiB.
-    pub bytes_low: u32,
+crate::__settings! {
+    /// Water marks of the inbound buffer. Receiving pauses at either high mark, in chunks or in bytes, and resumes once
+    /// both low marks are reached.
+    #[derive(Clone, Debug)]
+    pub struct InboundConfig {
+        /// Capacity in chunks, 2 to 65,536. Default: 256.
+        pub chunks_max: u32,
+        /// High mark in percent of `chunks_max`, 1 to 100. Default: 75.
+        pub high_percent: u32,
+        /// Low mark in percent of `chunks_max`, below `high_percent`. Default: 25.
+        pub low_percent: u32,
+        /// High mark in bytes, 1 to 1 GiB. Default: 64 KiB.
+        pub bytes_high: u32,
+        /// Low mark in bytes, below `bytes_high`. Default: 16 KiB.
+        pub bytes_low: u32,
+    }
 }
 
-/// Water marks of the outbound queue.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct OutboundConfig {
-    /// High mark: above this many queued bytes `send` waits and `try_send` fails with `Full`. A larger message passes
-    /// if nothing else is queued. Default: 1 MiB.
-    pub bytes_high: usize,
-    /// Low mark, below `bytes_high`: waiting senders continue when no more than this is queued. Default: 256 KiB.
-    pub bytes_low: usize,
+crate::__settings! {
+    /// Water marks of the outbound queue. See [`ByteSender`](crate::ByteSender) for the effect on each call.
+    #[derive(Clone, Debug)]
+    pub struct OutboundConfig {
+        /// High mark: above this many queued bytes `send` waits and `try_send` fails with `Full`. A larger message
+        /// passes if nothing else is queued. Default: 1 MiB.
+        pub bytes_high: usize,
+        /// Low mark, below `bytes_high`: waiting senders continue when no more than this is queued. Default: 256 KiB.
+        pub bytes_low: usize,
+    }
 }
 
-/// Settings of io_uring, which needs Linux 6.1. The `bool`s enable features of later kernels where they work; `false`
-/// forces the fallback.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UringConfig {
-    /// Submission queue entries, a power of two, 2 to 32,768. Default: 1024.
-    pub submission_entries: u32,
-    /// Completion queue entries, a power of two, above `submission_entries`, at most 65,536. Default: 16,384.
-    pub completion_entries: u32,
-    /// Number of receive buffers per worker, a power of two, 2 to 32,768. Default: 512.
-    pub receive_buffers: u16,
-    /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
-    pub receive_buffer_bytes: usize,
-    /// Number of large receive buffers per worker, for connections that receive large messages: a power of two, 2 to
-    /// 32,768, or 0 for none. Their memory is allocated on first use. Default: 128.
-    pub large_receive_buffers: u16,
-    /// Size of a large receive buffer, 64 B to 1 MiB. Large buffers are not used unless this is above
-    /// `receive_buffer_bytes`. Default: 32 KiB.
-    pub large_receive_buffer_bytes: usize,
-    /// Keeps accepted sockets in the ring's file table instead of the process's (Linux 6.8). Fallback: regular
-    /// descriptors. Default: true.
-    pub direct_descriptors: bool,
-    /// Lets the kernel end receives at the inbound buffer's high mark (Linux 6.17). Fallback: the worker cancels them
-    /// there. Default: true.
-    pub receive_budget: bool,
+crate::__settings! {
+    /// Settings of io_uring, which needs Linux 6.1. The `bool`s enable features of later kernels where they work;
+    /// `false` forces the fallback.
+    #[derive(Clone, Debug)]
+    pub struct UringConfig {
+        /// Submission queue entries, a power of two, 2 to 32,768. Default: 1024.
+        pub submission_entries: u32,
+        /// Completion queue entries, a power of two, above `submission_entries`, at most 65,536. Default: 16,384.
+        pub completion_entries: u32,
+        /// Number of receive buffers per worker, a power of two, 2 to 32,768. Default: 512.
+        pub receive_buffers: u16,
+        /// Size of a receive buffer, 64 B to 1 MiB. Default: 4 KiB.
+        pub receive_buffer_bytes: usize,
+        /// Number of large receive buffers per worker, for connections that receive large messages: a power of two, 2
+        /// to 32,768, or 0 for none. Their memory is allocated on first use. Default: 128.
+        pub large_receive_buffers: u16,
+        /// Size of a large receive buffer, 64 B to 1 MiB. Large buffers are not used unless this is above
+        /// `receive_buffer_bytes`. Default: 32 KiB.
+        pub large_receive_buffer_bytes: usize,
+        /// Keeps accepted sockets in the ring's file table instead of the process's (Linux 6.8). Fallback: regular
+        /// descriptors. Default: true.
+        pub direct_descriptors: bool,
+        /// Lets the kernel end receives at the inbound buffer's high mark (Linux 6.17). Fallback: the worker cancels
+        /// them there. Default: true.
+        pub receive_budget: bool,
+    }
 }
 
 impl Default for Config {
@@ -237,14 +252,15 @@ impl OutboundConfig {
 
 impl UringConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        power_of_two("uring.submission_entries", self.submission_entries, 2, 32_768)?;
-        power_of_two("uring.completion_entries", self.completion_entries, 4, 65_536)?;
-        let least = self.submission_entries + 1;
-        within("uring.completion_entries", self.completion_entries, least, 65_536, "above uring.submission_entries")?;
-        power_of_two("uring.receive_buffers", u32::from(self.receive_buffers), 2, 32_768)?;
+        let rule = "a power of two from 2 to 32,768";
+        power_of_two("uring.submission_entries", self.submission_entries, 2, 32_768, rule)?;
+        power_of_two("uring.receive_buffers", self.receive_buffers.into(), 2, 32_768, rule)?;
+        let rule = "a power of two above uring.submission_entries, at most 65,536";
+        power_of_two("uring.completion_entries", self.completion_entries, self.submission_entries + 1, 65_536, rule)?;
         within("uring.receive_buffer_bytes", self.receive_buffer_bytes, 64, 1 << 20, "64 bytes to 1 MiB")?;
         if self.large_receive_buffers > 0 {
-            power_of_two("uring.large_receive_buffers", u32::from(self.large_receive_buffers), 2, 32_768)?;
+            let rule = "0, or a power of two from 2 to 32,768";
+            power_of_two("uring.large_receive_buffers", self.large_receive_buffers.into(), 2, 32_768, rule)?;
         }
         let bytes = self.large_receive_buffer_bytes;
         within("uring.large_receive_buffer_bytes", bytes, 64, 1 << 20, "64 bytes to 1 MiB")
@@ -259,20 +275,23 @@ fn within<T: PartialOrd + std::fmt::Display>(
     rule: &'static str,
 ) -> Result<(), ConfigError> {
     if value < least || value > most {
-        return Err(ConfigError { setting, value: value.to_string(), rule });
+        return Err(ConfigError::new(setting, value, rule));
     }
     Ok(())
 }
 
-fn power_of_two(setting: &'static str, value: u32, least: u32, most: u32) -> Result<(), ConfigError> {
-    if !value.is_power_of_two() || value < least || value > most {
-        return Err(ConfigError {
-            setting,
-            value: value.to_string(),
-            rule: "a power of two within the kernel's bounds",
-        });
+fn power_of_two(
+    setting: &'static str,
+    value: u32,
+    least: u32,
+    most: u32,
+    rule: &'static str,
+) -> Result<(), ConfigError> {
+    if value.is_power_of_two() {
+        within(setting, value, least, most, rule)
+    } else {
+        Err(ConfigError::new(setting, value, rule))
     }
-    Ok(())
 }
 
 #[cfg(test)]

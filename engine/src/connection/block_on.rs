@@ -6,8 +6,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Runs `future` on the current thread until it completes, parking the thread while it waits. For threads of
-/// blocking-style handlers; never call it on one of the engine's threads.
+/// Runs `future` on the current thread until it completes, parking the thread while it waits.
+///
+/// For threads outside the engine: those of [`blocking`](crate::blocking) handlers, of background work, of tests. On
+/// one of the engine's threads it would stop every other connection of that thread, and a future that needs the thread
+/// would never complete.
+///
+/// ```no_run
+/// use tidegate_engine::{ByteSender, SendError, block_on};
+///
+/// /// Sends lines to a connection from a thread that computes them.
+/// fn compute(sender: ByteSender) -> Result<(), SendError> {
+///     for line in ["one\n", "two\n"] {
+///         block_on(sender.send(line))?;
+///     }
+///     block_on(sender.flush())
+/// }
+/// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

@@ -33,7 +33,7 @@ use crate::shared::chunk::Chunk;
 ///         }
 ///     }
 /// };
-/// let running = Engine::new(Config::default()).listen("127.0.0.1:7000")?.start(blocking(echo))?;
+/// let running = Engine::new(Config::default()).bind("127.0.0.1:7000")?.start(blocking(echo))?;
 /// # running.run_until_signal(Default::default())?;
 /// # Ok(())
 /// # }
@@ -54,11 +54,26 @@ where
     }
 }
 
-/// A [`Connection`] whose methods block the current thread instead of returning futures.
+/// A [`Connection`] whose methods block the current thread instead of returning futures. [`blocking`] creates it.
 ///
 /// It reads and writes with the engine's own types and errors, or through [`Read`], [`BufRead`] and [`Write`]. There an
 /// expired read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and each error wraps the engine's.
 /// [`connection`](Self::connection) gives deadlines, addresses and the [`ByteSender`](crate::ByteSender).
+///
+/// ```no_run
+/// use std::io::{self, BufRead, Write};
+/// use tidegate_engine::BlockingConnection;
+///
+/// /// Answers each line with its length.
+/// fn lengths(mut connection: BlockingConnection) -> io::Result<()> {
+///     let mut line = String::new();
+///     while connection.read_line(&mut line)? > 0 {
+///         writeln!(connection, "{}", line.trim_end().len())?;
+///         line.clear();
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct BlockingConnection {
     connection: Connection,
 }
@@ -163,7 +178,10 @@ fn kind_of(cause: CloseCause) -> io::ErrorKind {
     match cause {
         CloseCause::Reset => io::ErrorKind::ConnectionReset,
         CloseCause::Io(kind) => kind,
-        CloseCause::WriteDeadline | CloseCause::IdleTimeout | CloseCause::Lifetime => io::ErrorKind::TimedOut,
+        CloseCause::WriteDeadline
+        | CloseCause::WriteTimeout
+        | CloseCause::IdleTimeout
+        | CloseCause::LifetimeDeadline => io::ErrorKind::TimedOut,
         CloseCause::Aborted | CloseCause::Shutdown | CloseCause::Dropped | CloseCause::TooSlow => {
             io::ErrorKind::ConnectionAborted
         }

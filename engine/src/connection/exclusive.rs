@@ -13,9 +13,14 @@ use crate::connection::sender::ByteSender;
 use crate::error::SendError;
 use crate::shared::outbound::enqueue;
 
-/// Exclusive use of a connection's outbound queue, until dropped. Other senders wait, or fail with [`SendError::Full`].
-/// Fan-out messages that arrive meanwhile follow at the end, within the bounds of the queue. The last bytes
-/// ([`ByteSender::append_last`], the farewell of a shutdown) do not wait: they end the exclusive use.
+/// Exclusive use of a connection's outbound queue, until dropped: for a message that is sent in parts, with nothing in
+/// between. [`ByteSender::exclusive`] creates it.
+///
+/// Meanwhile [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`]. Fan-out
+/// messages follow at the end, within the bounds of the queue. Three things do not wait:
+/// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
+/// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts
+/// then fail with [`SendError::Finished`].
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
@@ -28,12 +33,14 @@ use crate::shared::outbound::enqueue;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "dropping it ends the exclusive use"]
 pub struct ExclusiveSender {
     sender: ByteSender,
 }
 
+/// # Exclusive use
 impl ByteSender {
-    /// Waits for exclusive use of the queue. See [`ExclusiveSender`].
+    /// Waits for exclusive use of the queue. See [`ExclusiveSender`]. Senders that wait get it in no particular order.
     ///
     /// # Errors
     /// As [`send`](Self::send).

@@ -6,38 +6,49 @@
 
 pub(crate) mod block_on;
 pub(crate) mod blocking;
+mod deadlines;
 pub(crate) mod exclusive;
 pub(crate) mod sender;
-pub(crate) mod tcp_info;
+mod socket;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use socket2::SockRef;
 
 use crate::address::Address;
-use crate::clock::NEVER;
 use crate::connection::sender::ByteSender;
 use crate::error::ReceiveError;
 use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
-use crate::shared::command::{CloseMode, Command, SocketTask};
+use crate::shared::command::{CloseMode, Command};
 use crate::shared::inbound::End;
 use crate::time::Timer;
-use crate::util::sync::Mutex;
 
-/// One accepted connection: its owner and reading side.
+/// One accepted connection: its owner and its reading side.
 ///
-/// Dropping it closes the connection in order: queued bytes leave first, then FIN. The peer's further input is drained,
-/// at most for the linger timeout, so that no reset overtakes the last bytes. [`abort`](Self::abort) resets.
+/// The writing side is its [`sender`](Self::sender). No call touches the socket: reads pop a bounded buffer that the
+/// worker fills, writes append to a bounded queue that the worker sends.
+///
+/// | Group | Methods | Order |
+/// |---|---|---|
+/// | Reading chunks | [`receive`](Self::receive), [`poll_receive`](Self::poll_receive) | until `None` or an error |
+/// | Reading in place | [`poll_fill`](Self::poll_fill), then [`buffer`](Self::buffer), then [`consume`](Self::consume) or [`take_bytes`](Self::take_bytes) | in this order, in a loop; mixes with `receive` |
+/// | Handing over | [`unread`](Self::unread), then pass the connection on by value | before the next read |
+/// | Writing | [`sender`](Self::sender), see [`ByteSender`] | at any time |
+/// | Deadlines | `set_*_deadline`: an instant that fires once. `set_*_timeout`: a duration that applies until changed | at any time |
+/// | Shutdown | [`set_farewell`](Self::set_farewell), [`is_draining`](Self::is_draining), [`poll_draining`](Self::poll_draining) | the farewell first |
+/// | Socket | [`with_socket`](Self::with_socket), [`tcp_info`](Self::tcp_info) | while open |
+/// | Ending | drop, or [`abort`](Self::abort) | last |
+///
+/// Dropping it closes the connection in order: queued bytes are sent first
+/// ([`Config::flush_timeout`](crate::Config::flush_timeout) bounds that), then FIN. The peer's further input is then
+/// dropped until its FIN, at most for [`Config::linger_timeout`](crate::Config::linger_timeout), so that no reset
+/// overtakes the last bytes. [`abort`](Self::abort) resets at once.
 ///
 /// ```no_run
 /// use tidegate_engine::Connection;
@@ -48,6 +59,26 @@ use crate::util::sync::Mutex;
 ///             break;
 ///         }
 ///     }
+/// }
+/// ```
+///
+/// Reading in place suits parsers: bytes that are not consumed stay for the next read or the next owner.
+///
+/// ```no_run
+/// use std::future::poll_fn;
+/// use tidegate_engine::{Connection, ReceiveError};
+///
+/// /// Skips one line. Returns whether there was one.
+/// async fn skip_line(connection: &mut Connection) -> Result<bool, ReceiveError> {
+///     while poll_fn(|cx| connection.poll_fill(cx)).await? {
+///         let bytes = connection.buffer();
+///         let (len, newline) = (bytes.len(), bytes.iter().position(|byte| *byte == b'\n'));
+///         connection.consume(newline.map_or(len, |at| at + 1));
+///         if newline.is_some() {
+///             return Ok(true);
+///         }
+///     }
+///     Ok(false)
 /// }
 /// ```
 pub struct Connection {
@@ -79,7 +110,10 @@ impl Connection {
     fn shared(&self) -> &ConnShared {
         &self.sender.shared
     }
+}
 
+/// # Reading chunks
+impl Connection {
     /// Receives the next bytes, in order. Returns `None` at the peer's end of stream, when everything it sent has been
     /// received.
     ///
@@ -139,7 +173,10 @@ impl Connection {
         self.waiting = id_of(cx.waker());
         Poll::Pending
     }
+}
 
+/// # Reading in place
+impl Connection {
     /// Waits until [`buffer`](Self::buffer) holds bytes (`true`) or the stream is over (`false`).
     ///
     /// With [`consume`](Self::consume), a protocol reads in place. Bytes it does not consume stay in the connection,
@@ -200,7 +237,10 @@ impl Connection {
         chunk.advance(range.start);
         Some(chunk.into_bytes())
     }
+}
 
+/// # Handing over, writing, addresses
+impl Connection {
     /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. A protocol hands over the
     /// bytes beyond its own end this way, such as those after an upgrade request.
     pub fn unread(&mut self, chunk: Chunk) {
@@ -231,50 +271,10 @@ impl Connection {
     pub fn local_addr(&self) -> Address {
         *self.shared().local
     }
+}
 
-    /// Sets the read deadline: from then on, [`receive`](Self::receive) fails with [`ReceiveError::Deadline`] while
-    /// nothing is buffered. `None` (the default) waits without limit. Cheap enough to renew for each message.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
-    }
-
-    /// Sets the read deadline to `timeout` from now. See [`set_read_deadline`](Self::set_read_deadline).
-    pub fn set_read_timeout(&self, timeout: Duration) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.read, shared.worker.clock.tick_from_now(timeout));
-    }
-
-    /// Sets the write deadline: if bytes are still queued then, the connection is closed with
-    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever its handler is doing. Default: `None`.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.sender.set_write_deadline(deadline);
-    }
-
-    /// Closes the connection with [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline) when its peer takes
-    /// none of the queued bytes for `timeout`. Set once, it applies to every send and costs nothing while nothing is
-    /// queued. It is independent of [`set_write_deadline`](Self::set_write_deadline). Default: `None`.
-    ///
-    /// Progress is noticed when the kernel has taken a whole batch of queued bytes (under 512 KiB), so a peer must take
-    /// that much within `timeout`.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        self.shared().set_stall(timeout);
-    }
-
-    /// Closes the connection with [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received
-    /// for `timeout`. Time during which receiving is paused for backpressure counts as activity, and the peer's end of
-    /// stream ends the timeout. Default: `None`.
-    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
-        self.shared().set_idle(timeout);
-    }
-
-    /// Closes the connection with [`CloseCause::Lifetime`](crate::CloseCause::Lifetime) at `deadline`, however active
-    /// it is. Default: `None`.
-    pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
-    }
-
+/// # Shutdown and ending
+impl Connection {
     /// Returns whether a graceful shutdown has begun: finish the work in progress and drop the connection.
     pub fn is_draining(&self) -> bool {
         self.shared().is_draining()
@@ -307,71 +307,31 @@ impl Connection {
         }
     }
 
-    /// Returns the timer of this connection's worker.
+    /// Returns the timer of this connection's worker, for sleeps in its handler.
     pub fn timer(&self) -> Timer {
         Timer::new(Arc::clone(&self.shared().worker))
     }
 
-    /// Runs `task` on the connection's socket, on its worker's thread, and returns its result. Gives access to socket
-    /// options and the kernel's TCP state on every engine. The task must not block, and must not read, write or shut
-    /// down.
-    ///
-    /// # Errors
-    /// `NotConnected` if the connection is closed by then; otherwise the error of `task`.
-    ///
-    /// ```no_run
-    /// # async fn example(connection: tidegate_engine::Connection) -> std::io::Result<()> {
-    /// connection.with_socket(|socket| socket.set_send_buffer_size(1 << 20)).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn with_socket<T: Send + 'static>(
-        &self,
-        task: impl FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
-        let fill = Arc::clone(&slot);
-        let answer: SocketTask = Box::new(move |socket| {
-            // A panic in the task must not end the worker and its other connections.
-            let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
-                .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
-            let mut slot = fill.lock();
-            slot.answer = Some(answer);
-            if let Some(waker) = slot.waker.take() {
-                drop(slot);
-                waker.wake();
-            }
-        });
-        self.shared().post(Command::Socket(self.shared().key, answer));
-        poll_fn(move |cx| {
-            let mut slot = slot.lock();
-            match slot.answer.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    slot.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    /// Resets the connection at once. Queued bytes are dropped.
+    /// Resets the connection at once (RST). Queued bytes are dropped.
     pub fn abort(self) {
         self.sender.abort();
     }
+}
 
+/// # Counters
+impl Connection {
     /// Returns the number of bytes received and not yet read by the handler.
     pub fn inbound_bytes(&self) -> usize {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
-    /// Returns whether receiving is paused because the inbound buffer reached its high mark.
+    /// Returns whether receiving is paused because the inbound buffer reached its high mark
+    /// ([`InboundConfig`](crate::InboundConfig)).
     pub fn is_paused(&self) -> bool {
         self.shared().inbound.lock().is_paused()
     }
 
-    /// Returns how often receiving was paused.
+    /// Returns how often receiving was paused since the accept.
     pub fn pauses_total(&self) -> u32 {
         self.shared().inbound.lock().pauses()
     }
@@ -379,11 +339,6 @@ impl Connection {
 
 fn is_read_overdue(shared: &ConnShared) -> bool {
     shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.now()
-}
-
-struct SocketAnswer<T> {
-    answer: Option<io::Result<T>>,
-    waker: Option<Waker>,
 }
 
 impl Drop for Connection {

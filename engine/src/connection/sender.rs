@@ -20,17 +20,51 @@ use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
 ///
-/// Every call is atomic with respect to the connection's other senders. Accepted bytes leave in order, or the
-/// connection is reported closed. The queue is bounded: above its high mark (1 MiB by default) [`send`](Self::send)
-/// waits until the low mark (256 KiB) and [`try_send`](Self::try_send) fails with [`SendError::Full`]. A message larger
-/// than the high mark passes if nothing else is queued.
+/// It appends to the connection's outbound queue, which the worker sends. Every call is atomic with respect to the
+/// connection's other senders. Accepted bytes leave in order, or the connection is reported closed.
+///
+/// The queue is full above its high mark ([`OutboundConfig`](crate::OutboundConfig), 1 MiB by default) and then stays
+/// full until it has emptied to its low mark (256 KiB). A message larger than the high mark passes if nothing else is
+/// queued.
+///
+/// | Method | When full | Copies | Notes |
+/// |---|---|---|---|
+/// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
+/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
+/// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
+/// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for what must not wait |
+/// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
+/// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
+/// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
+/// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | also during an [exclusive use](crate::ExclusiveSender) |
+///
+/// All of them keep the order of the calls. During another sender's [exclusive use](crate::ExclusiveSender), `send`
+/// waits and the `try_` calls fail with `Full`, except `try_append_interleaved`; the `append` calls go through. The 4
+/// KiB are [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX): below it, a copy costs less than a reference.
+///
+/// ```no_run
+/// use tidegate_engine::{ByteSender, SendError};
+///
+/// /// Sends a line, or drops it if the peer reads too slowly.
+/// fn offer_line(sender: &ByteSender, line: &str) -> Result<(), SendError> {
+///     let sent = sender.try_append(line.len() + 1, |out| {
+///         out.extend_from_slice(line.as_bytes());
+///         out.push(b'\n');
+///     });
+///     match sent {
+///         Err(SendError::Full) => Ok(()),
+///         sent => sent,
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ByteSender {
     pub(crate) shared: Arc<ConnShared>,
 }
 
+/// # Sending bytes
 impl ByteSender {
-    /// Waits for space, then queues `bytes`.
+    /// Waits for space, then queues `bytes`. Dropping the future before it completes queues nothing.
     ///
     /// # Errors
     /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
@@ -43,7 +77,7 @@ impl ByteSender {
         .await
     }
 
-    /// Queues `bytes` if there is space.
+    /// Queues `bytes` if the queue has space.
     ///
     /// # Errors
     /// [`SendError::Full`] above the high mark; otherwise as [`send`](Self::send).
@@ -67,8 +101,12 @@ impl ByteSender {
         self.shared.notify(schedule);
         Ok(())
     }
+}
 
-    /// Waits until `len` more bytes can be queued.
+/// # Appending in place
+impl ByteSender {
+    /// Waits until `len` more bytes can be queued. Another sender can still take the space before the caller does: use
+    /// the `try_append` calls, or accept a queue that exceeds its mark.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -106,8 +144,9 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Lets `encode` append to the pending outbound bytes, regardless of the high mark: for bytes that must not wait,
-    /// or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
+    /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
+    /// not wait, or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
+    /// If it panics, nothing is queued.
     ///
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
@@ -135,7 +174,8 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Appends `head` by copy and `payload` by reference, or by copy up to [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX).
+    /// Appends `head` by copy and `payload` by reference, or by copy up to [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX),
+    /// regardless of the high mark and of exclusive use.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -169,8 +209,12 @@ impl ByteSender {
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
+}
 
-    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile.
+/// # Flushing and ending
+impl ByteSender {
+    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile. The peer
+    /// has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
@@ -196,15 +240,16 @@ impl ByteSender {
         }
     }
 
-    /// Shuts the sending side down (FIN) after all queued bytes; receiving continues. Later sends fail with
-    /// [`SendError::Finished`].
+    /// Shuts the sending side down after all queued bytes (FIN, shutdown(2)); receiving continues. Later sends fail
+    /// with [`SendError::Finished`].
     pub fn shutdown_write(&self) {
         let (schedule, waiting) = self.shared.end_outbound(|outbound| (outbound.finish(true), outbound.take_wakers()));
         self.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Resets the connection at once. Queued bytes are dropped.
+    /// Resets the connection at once (RST). Queued bytes are dropped, and all calls fail with
+    /// [`CloseCause::Aborted`](crate::CloseCause::Aborted).
     pub fn abort(&self) {
         self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
@@ -225,7 +270,10 @@ impl ByteSender {
         let shared = &self.shared;
         shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
+}
 
+/// # State
+impl ByteSender {
     /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
         Timer::new(Arc::clone(&self.shared.worker))

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::key::ConnKey;

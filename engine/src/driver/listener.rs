@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -22,8 +23,10 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) enum Binding {
     Tcp(SocketAddr),
-    /// Bound elsewhere (by systemd or a parent process), or a Unix-domain socket.
-    Bound(Socket),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    /// Bound elsewhere, by systemd or a parent process.
+    Inherited(TcpListener),
 }
 
 /// Options of a listener.
@@ -80,38 +83,36 @@ impl std::os::fd::AsRawFd for Listener {
 
 /// Returns the bindings that `addresses` resolves to.
 pub(crate) fn resolve(addresses: impl ToSocketAddrs + std::fmt::Debug) -> Result<Vec<Binding>, Error> {
-    let resolved = addresses.to_socket_addrs().map_err(|e| Error::listen(format!("{addresses:?}"), e))?;
+    let resolved = addresses.to_socket_addrs().map_err(|e| Error::bind(format!("{addresses:?}"), e))?;
     Ok(resolved.map(Binding::Tcp).collect())
-}
-
-/// Creates a listening Unix-domain socket at `path`, which must not exist.
-#[cfg(unix)]
-pub(crate) fn unix(path: &Path) -> Result<Binding, Error> {
-    let listener = std::os::unix::net::UnixListener::bind(path).map_err(|e| Error::listen(path.display(), e))?;
-    Ok(Binding::Bound(listener.into()))
-}
-
-/// Wraps a listening socket created elsewhere.
-pub(crate) fn inherited(listener: TcpListener) -> Binding {
-    Binding::Bound(listener.into())
 }
 
 /// Opens one listener per worker for the same binding.
 pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Result<Vec<Listener>, Error> {
     match binding {
-        Binding::Tcp(address) => open_tcp(*address, workers, options).map_err(|e| Error::listen(address, e)),
-        Binding::Bound(socket) => {
-            let share = || {
-                let socket = socket.try_clone()?;
-                socket.set_nonblocking(false)?;
-                options.apply(&socket, socket.local_addr()?.as_socket().is_some())?;
-                // It already listens; this sets the length of its queue.
-                socket.listen(options.backlog as i32)?;
-                Listener::from_socket(socket, options)
-            };
-            (0..workers).map(|_| share()).collect::<io::Result<_>>().map_err(|e| Error::listen("inherited socket", e))
-        }
+        Binding::Tcp(address) => open_tcp(*address, workers, options).map_err(|e| Error::bind(address, e)),
+        #[cfg(unix)]
+        Binding::Unix(path) => std::os::unix::net::UnixListener::bind(path)
+            .and_then(|listener| share(&listener.into(), workers, options))
+            .map_err(|e| Error::bind(path.display(), e)),
+        Binding::Inherited(listener) => listener
+            .try_clone()
+            .and_then(|listener| share(&listener.into(), workers, options))
+            .map_err(|e| Error::bind("the inherited socket", e)),
     }
+}
+
+/// Opens one listener per worker on a socket that is already bound.
+fn share(socket: &Socket, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
+    let share = || {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(false)?;
+        options.apply(&socket, socket.local_addr()?.as_socket().is_some())?;
+        // It already listens; this sets the length of its queue.
+        socket.listen(options.backlog as i32)?;
+        Listener::from_socket(socket, options)
+    };
+    (0..workers).map(|_| share()).collect()
 }
 
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// The state of a TCP connection as the kernel saw it at one moment (`TCP_INFO`).
+/// The state of a TCP connection as the kernel saw it at one moment (`TCP_INFO` of tcp(7)).
+/// [`Connection::tcp_info`](crate::Connection::tcp_info) returns it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
-    /// Smoothed round-trip time.
+    /// Smoothed round-trip time (SRTT of RFC 6298).
     pub round_trip: Duration,
-    /// Variance of the round-trip time.
+    /// Variation of the round-trip time (RTTVAR of RFC 6298).
     pub round_trip_variance: Duration,
-    /// Time after which unacknowledged data is retransmitted.
+    /// Time after which unacknowledged data is retransmitted (RTO of RFC 6298).
     pub retransmission_timeout: Duration,
     /// Congestion window: segments that can be in transit at once.
     pub congestion_window_segments: u32,
-    /// Size of a full segment in bytes.
+    /// Maximum size of a segment that is sent, in bytes.
     pub segment_bytes: u32,
     /// Segments sent and not yet acknowledged.
     pub unacknowledged_segments: u32,
@@ -25,9 +26,9 @@ pub struct TcpInfo {
     pub lost_segments: u32,
     /// Total retransmitted segments.
     pub retransmitted_segments_total: u32,
-    /// Time since data was last received, in milliseconds.
+    /// Time since data was last received, to the millisecond.
     pub since_received: Duration,
-    /// Time since data was last sent, in milliseconds.
+    /// Time since data was last sent, to the millisecond.
     pub since_sent: Duration,
 }
 

@@ -7,7 +7,8 @@ use std::fmt;
 use std::future::Future;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,13 +22,16 @@ use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
 use crate::shutdown::Shutdown;
 
-/// An engine before its start: settings and listening addresses.
+/// An engine before its start: settings and addresses.
+///
+/// Add addresses with [`bind`](Self::bind), [`bind_unix`](Self::bind_unix) or
+/// [`bind_inherited`](Self::bind_inherited), in any number and order, then call [`start`](Self::start).
 ///
 /// ```no_run
 /// use tidegate_engine::{Config, Engine};
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
-/// let running = Engine::new(Config::default()).listen("127.0.0.1:7000")?.start(|mut connection| async move {
+/// let running = Engine::new(Config::default()).bind("127.0.0.1:7000")?.start(|mut connection| async move {
 ///     while let Ok(Some(chunk)) = connection.receive().await {
 ///         if connection.sender().send(chunk.into_vec()).await.is_err() {
 ///             break;
@@ -40,6 +44,7 @@ use crate::shutdown::Shutdown;
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "an engine does nothing until `start` is called"]
 pub struct Engine {
     config: Config,
     bindings: Vec<Binding>,
@@ -51,38 +56,65 @@ impl Engine {
         Self { config, bindings: Vec::new() }
     }
 
-    /// Listens on a TCP address (on all addresses it resolves to). Port 0 selects a free port; `[::]` also serves IPv4.
-    /// Can be called several times.
+    /// Adds a TCP address, or all addresses that a name resolves to. Port 0 selects a free port, which
+    /// [`Running::local_addr`] returns; `[::]` also serves IPv4. The sockets are bound by [`start`](Self::start).
     ///
     /// # Errors
-    /// [`Error::Listen`] if the address does not resolve. Binding happens at [`start`](Self::start).
-    pub fn listen(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
+    /// [`Error::Bind`] if the address does not resolve.
+    pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
         self.bindings.extend(listener::resolve(address)?);
         Ok(self)
     }
 
-    /// Listens on a Unix-domain socket created at `path`, which must not exist.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] if the socket cannot be created.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`. The path must not exist
+    /// then, and the socket file stays behind when the engine ends.
     #[cfg(unix)]
-    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        self.bindings.push(listener::unix(path.as_ref())?);
-        Ok(self)
-    }
-
-    /// Listens on a socket bound elsewhere (by systemd socket activation or a parent process). The workers share it.
-    #[must_use]
-    pub fn listen_inherited(mut self, listener: TcpListener) -> Self {
-        self.bindings.push(listener::inherited(listener));
+    pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.bindings.push(Binding::Unix(path.into()));
         self
     }
 
-    /// Starts the workers. `handler` is called on a handler thread for every accepted connection. The returned future
-    /// stays on that thread and need not be `Send`.
+    /// Adds a TCP socket that already listens, such as one of systemd's socket activation or of a parent process. The
+    /// workers share it.
+    pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
+        self.bindings.push(Binding::Inherited(listener));
+        self
+    }
+
+    /// Binds the addresses, starts the workers and returns once all of them serve.
+    ///
+    /// `handler` is called for every accepted connection, on a thread that [`Config::placement`] selects. The future
+    /// that it returns stays on that thread and need not be `Send`. A panic in either ends only its connection.
+    ///
+    /// A handler is called many times, so its state is cloned for each call. An `async fn` that takes the connection
+    /// and the state reads best:
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tidegate_engine::{Config, Connection, Engine};
+    ///
+    /// async fn count(mut connection: Connection, bytes: Arc<AtomicU64>) {
+    ///     while let Ok(Some(chunk)) = connection.receive().await {
+    ///         bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let bytes = Arc::new(AtomicU64::new(0));
+    /// let engine = Engine::new(Config::default()).bind("127.0.0.1:7000")?;
+    /// let running = engine.start(move |connection| count(connection, Arc::clone(&bytes)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `async |connection| { .. }` compiles while it captures nothing. With captures use the form above, or
+    /// `move |connection| { let bytes = bytes.clone(); async move { .. } }`.
     ///
     /// # Errors
-    /// [`Error`] if a setting is out of bounds, an address cannot be bound, or the requested engine is unavailable.
+    /// [`Error::NoListener`] without an address, [`Error::Config`] for a setting out of bounds, [`Error::Bind`] for an
+    /// address that cannot be bound, [`Error::UringUnavailable`] if [`EngineKind::Uring`] is selected and does not
+    /// work, and [`Error::Worker`] if a thread or a ring cannot be set up. Nothing is left running then.
     pub fn start<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(Connection) -> F + Send + Sync + 'static,
@@ -125,10 +157,8 @@ impl Starting {
         let mut listeners: Vec<Vec<Listener>> = (0..self.checked.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         if config.connections_max < bindings.len() {
-            let rule = "at least one for each address listened on";
-            return Err(
-                ConfigError { setting: "connections_max", value: config.connections_max.to_string(), rule }.into()
-            );
+            let rule = "at least one for each bound address";
+            return Err(ConfigError::new("connections_max", config.connections_max, rule).into());
         }
         for binding in bindings {
             let opened = listener::open(binding, self.checked.workers, options)?;

@@ -22,6 +22,28 @@ pub(crate) struct WorkerHandle {
 }
 
 /// A running engine. Dropping it leaves the engine running; [`shutdown`](Self::shutdown) ends it.
+///
+/// A program that serves until a signal calls [`run_until_signal`](Self::run_until_signal). One that decides by itself
+/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`Handle`] and waits in [`join`](Self::join):
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tidegate_engine::{Config, Engine, Shutdown};
+///
+/// # fn main() -> Result<(), tidegate_engine::Error> {
+/// let running = Engine::new(Config::default()).bind("127.0.0.1:0")?.start(async |_connection| ())?;
+/// println!("{}", running.summary());
+/// let handle = running.handle();
+/// std::thread::spawn(move || {
+///     let mut line = String::new();
+///     let _ = std::io::stdin().read_line(&mut line);
+///     handle.begin_shutdown(Shutdown::default().drain_timeout(Duration::from_secs(10)));
+/// });
+/// let report = running.join();
+/// println!("{} connections ended by themselves, {} were reset", report.drained, report.forced);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) handlers: Vec<HandlerThread>,
@@ -49,7 +71,7 @@ impl Running {
         self.addresses.iter().find_map(Address::ip)
     }
 
-    /// Returns the counters of each worker.
+    /// Returns the counters of each worker, in the order of their indexes.
     pub fn stats(&self) -> Vec<WorkerStats> {
         self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
     }
@@ -63,13 +85,15 @@ impl Running {
         self.handle().begin_shutdown(shutdown);
     }
 
-    /// Shuts down gracefully and waits until everything has ended. See [`Shutdown`].
+    /// Shuts down gracefully and waits until every connection has ended, at most about
+    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
+    /// thread is left to itself. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.begin_shutdown(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown begun through a [`Handle`] has ended.
+    /// Waits until a shutdown begun through a [`Handle`] has ended. See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         for worker in self.workers {
@@ -90,7 +114,8 @@ impl Running {
         report
     }
 
-    /// Runs until SIGINT or SIGTERM, then shuts down gracefully. A second signal resets the connections still open.
+    /// Runs until SIGINT or SIGTERM (signal(7)), then shuts down gracefully. A second signal resets the connections
+    /// still open.
     ///
     /// # Errors
     /// [`Error::Signal`] if the signal handlers cannot be installed; the engine continues to run.
@@ -116,14 +141,26 @@ impl fmt::Debug for Running {
     }
 }
 
-/// A handle to a running engine, usable from any thread.
+/// A handle to a running engine, usable from any thread: begins a shutdown and reads counters. [`Running::handle`]
+/// creates it; clones are handles to the same engine.
+///
+/// ```no_run
+/// use tidegate_engine::{Handle, WorkerStats};
+///
+/// /// Returns the number of open connections, for a health page.
+/// fn open_connections(handle: &Handle) -> u64 {
+///     let mut all = WorkerStats::default();
+///     handle.stats().iter().for_each(|worker| all.add(worker));
+///     all.connections
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     workers: Vec<Arc<WorkerShared>>,
 }
 
 impl Handle {
-    /// Begins a shutdown. A second call can shorten the first, never lengthen it.
+    /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         let plan = shutdown.plan(Instant::now());
         for worker in &self.workers {

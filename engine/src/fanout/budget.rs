@@ -11,6 +11,24 @@ use crate::util::sync::Mutex;
 ///
 /// Messages in transit wait for the workers, never for a slow member, so only publishers faster than the workers reach
 /// the bound. A message larger than the bound passes if nothing else is in transit.
+///
+/// ```no_run
+/// use std::future::poll_fn;
+/// use tidegate_engine::{FanOut, Publish, PublishError};
+///
+/// /// Publishes a message, waiting while too much is in transit.
+/// async fn publish(room: &FanOut, message: Vec<u8>) -> Result<(), PublishError> {
+///     let publish = Publish::new(message);
+///     loop {
+///         poll_fn(|cx| room.budget().poll_ready(cx, publish.bytes().len())).await?;
+///         match room.publish(publish.clone()) {
+///             // Another publisher was faster.
+///             Err(PublishError::Full) => {}
+///             published => return published,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PublishBudget {
     bytes_max: usize,
@@ -27,12 +45,14 @@ struct State {
 }
 
 impl PublishBudget {
-    /// Creates a budget of `bytes_max` bytes in transit at once.
+    /// Creates a budget of `bytes_max` bytes in transit at once. Any number is valid; 8 MiB suits most servers. With
+    /// zero, one message is in transit at a time.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, state: Arc::default() }
     }
 
-    /// Waits until `len` more bytes can be published.
+    /// Waits until `len` more bytes can be published. Another publisher can still take the space before the caller
+    /// does.
     ///
     /// # Errors
     /// [`PublishError::Closed`] after [`close`](Self::close).
@@ -47,7 +67,7 @@ impl PublishBudget {
         }
     }
 
-    /// Refuses every further message. Messages in transit are still delivered.
+    /// Refuses every further message, with [`PublishError::Closed`]. Messages in transit are still delivered.
     pub fn close(&self) {
         let wakers = {
             let mut state = self.state.lock();

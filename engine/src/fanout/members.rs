@@ -15,7 +15,7 @@ use super::backlog::Key;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
 use super::round::{Round, joinable};
-use super::{BacklogBounds, JoinOptions, MemberId};
+use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
 use crate::error::SendError;
 use crate::shared::ConnShared;
 use crate::util::prefetch::prefetch;
@@ -51,7 +51,10 @@ pub(super) struct Member {
     pub(super) shared: Arc<ConnShared>,
     pub(super) id: MemberId,
     pub(super) membership_id: MembershipId,
-    pub(super) options: JoinOptions,
+    pub(super) slow: SlowMemberPolicy,
+    /// Bytes that may be queued for it; `usize::MAX` for no bound.
+    pub(super) queue_bytes_max: usize,
+    pub(super) variant: u32,
     pub(super) presence: Arc<Presence>,
     /// Numbers of the first message it gets, and of the first it no longer gets.
     pub(super) from: u64,
@@ -65,7 +68,10 @@ impl Member {
         membership_id: MembershipId,
         options: JoinOptions,
     ) -> Self {
-        Self { shared, id, membership_id, options, presence: Arc::default(), from: 0, to: u64::MAX }
+        let JoinOptions { slow, queue_bytes_max, variant } = options;
+        let queue_bytes_max = queue_bytes_max.unwrap_or(usize::MAX);
+        let presence = Arc::default();
+        Self { shared, id, membership_id, slow, queue_bytes_max, variant, presence, from: 0, to: u64::MAX }
     }
 }
 
@@ -183,9 +189,9 @@ impl Members {
     /// Hands the round to one member.
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
-        let bytes_max = member.options.queue_bytes_max;
+        let bytes_max = member.queue_bytes_max;
         // The backlog goes first.
-        let behind = member.options.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
+        let behind = member.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
             match worker.hand_over(&member.shared, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,

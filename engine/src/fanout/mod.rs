@@ -188,7 +188,22 @@ impl fmt::Debug for FanOut {
     }
 }
 
-/// A connection's membership in a [`FanOut`]. Dropping it leaves the group: later messages are not delivered to it.
+/// A connection's membership in a [`FanOut`], from [`FanOut::join`]. Dropping it leaves the group: messages published
+/// later are not delivered to it. Keep it as long as the handler runs:
+///
+/// ```no_run
+/// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId};
+///
+/// /// Sends the published messages to a peer until it disconnects or was too slow.
+/// async fn listen(mut connection: Connection, news: FanOut) {
+///     let membership = news.join(connection.sender(), MemberId::next(), JoinOptions::default());
+///     while let Ok(Some(_ignored)) = connection.receive().await {
+///         if !membership.is_member() {
+///             break;
+///         }
+///     }
+/// }
+/// ```
 #[must_use = "dropping it leaves the fan-out"]
 pub struct Membership {
     lane: Arc<Lane>,

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-/// Identifies a member for publishers, across all fan-outs it is in.
+/// Identifies a member for publishers, across all fan-outs it is in: for [`Publish::except`](crate::Publish::except)
+/// and [`Publish::only`](crate::Publish::only). Usually one for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
@@ -16,7 +17,25 @@ impl MemberId {
     }
 }
 
-/// The treatment of a member whose outbound queue has no space for a message.
+/// The treatment of a member whose outbound queue has no space for a message. Publishing never waits for such a member.
+///
+/// | Policy | The member | The message |
+/// |---|---|---|
+/// | `Drop` | stays | is lost for it |
+/// | `Remove` | leaves, its connection stays open | is lost for it |
+/// | `Abort` (default) | is reset | is lost for it |
+/// | `DropOldest` | stays | waits; the oldest pending one is dropped at the bound |
+/// | `Conflate` | stays | waits, or replaces the pending one with its key |
+/// | `Finish` | leaves, its connection ends in order with the given bytes | is lost for it |
+///
+/// ```
+/// use tidegate_engine::{JoinOptions, SlowMemberPolicy};
+///
+/// // Prices: only the newest of each symbol matters, and never more than 64 KiB of old ones.
+/// let options =
+///     JoinOptions::default().slow(SlowMemberPolicy::Conflate { backlog_max: 1000 }).queue_bytes_max(64 * 1024);
+/// # assert_eq!(options.queue_bytes_max, Some(65_536));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowMemberPolicy {
@@ -53,22 +72,18 @@ impl SlowMemberPolicy {
     }
 }
 
-/// The options with which a connection joins a fan-out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinOptions {
-    /// The treatment when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
-    pub slow: SlowMemberPolicy,
-    /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The high
-    /// mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: no further bound.
-    pub queue_bytes_max: usize,
-    /// The number of the message variant it takes, if the message has it
-    /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
-    pub variant: u32,
-}
-
-impl Default for JoinOptions {
-    fn default() -> Self {
-        Self { slow: SlowMemberPolicy::default(), queue_bytes_max: usize::MAX, variant: 0 }
+crate::__settings! {
+    /// The options with which a connection joins a fan-out ([`FanOut::join`](crate::FanOut::join)).
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct JoinOptions {
+        /// The treatment of the member when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
+        pub slow: SlowMemberPolicy,
+        /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The
+        /// high mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: `None`, no further
+        /// bound.
+        pub queue_bytes_max: Option<usize>,
+        /// The number of the message variant it takes, if the message has it
+        /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
+        pub variant: u32,
     }
 }

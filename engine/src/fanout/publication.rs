@@ -9,15 +9,23 @@ use super::MemberId;
 use super::budget::Share;
 use super::receipt::{Counting, DeliveryReport};
 
-/// A message to publish, with its recipients.
+/// A message to publish, with its recipients: all members, unless [`except`](Self::except) or [`only`](Self::only) says
+/// otherwise. [`FanOut::publish`](super::FanOut::publish) sends it.
 ///
 /// ```
-/// use tidegate_engine::{MemberId, Publish};
-/// let sender = MemberId::next();
-/// let publish = Publish::new(&b"hello"[..]).except(sender);
-/// assert_eq!(publish.bytes(), "hello");
+/// use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
+///
+/// # fn main() -> Result<(), tidegate_engine::PublishError> {
+/// let room = FanOut::new(PublishBudget::new(1 << 20));
+/// let author = MemberId::next();
+/// room.publish(Publish::new(&b"hello"[..]).except(author))?;
+/// // In the backlog of a slow member, a newer price of the same symbol replaces this one.
+/// room.publish(Publish::new(&b"ACME 17.30"[..]).key("ACME"))?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a message is sent by `FanOut::publish`"]
 pub struct Publish {
     pub(super) bytes: Bytes,
     pub(super) except: Option<MemberId>,
@@ -32,15 +40,13 @@ impl Publish {
         Self { bytes: bytes.into(), except: None, only: None, key: None, variants: None }
     }
 
-    /// Excepts one member.
-    #[must_use]
+    /// Excludes one member, such as the author of the message.
     pub fn except(mut self, member: MemberId) -> Self {
         self.except = Some(member);
         self
     }
 
-    /// Restricts the message to these members.
-    #[must_use]
+    /// Restricts the message to these members. Ids that are not members are ignored.
     pub fn only(mut self, members: HashSet<MemberId>) -> Self {
         self.only = Some(Arc::new(members));
         self
@@ -48,7 +54,6 @@ impl Publish {
 
     /// Sets the key: a newer message with the same key can replace this one in the backlog of a slow member
     /// ([`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
-    #[must_use]
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
         self
@@ -56,7 +61,6 @@ impl Publish {
 
     /// Adds variants of the message, by number, for members that take them
     /// ([`JoinOptions::variant`](super::JoinOptions::variant)). Other members get the bytes themselves.
-    #[must_use]
     pub fn variants(mut self, variants: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
         let variants: Arc<[_]> = variants.into_iter().collect();
         self.variants = (!variants.is_empty()).then_some(variants);

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use crate::error::SendError;
 use crate::util::sync::Mutex;
 
-/// The result of one published message.
+/// The result of one published message, from a [`Receipt`]. "Accepted" means queued for sending, not received by the
+/// peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryReport {
@@ -36,7 +37,18 @@ impl DeliveryReport {
     }
 }
 
-/// A future of the result of a published message. Dropping it does not affect the message.
+/// A future of the result of a published message, from [`FanOut::publish_counted`](super::FanOut::publish_counted).
+/// Dropping it does not affect the message.
+///
+/// ```no_run
+/// use tidegate_engine::{FanOut, Publish, PublishError};
+///
+/// /// Publishes a message and returns the number of members that got it.
+/// async fn publish_counted(room: &FanOut, message: Vec<u8>) -> Result<usize, PublishError> {
+///     let report = room.publish_counted(Publish::new(message))?.await;
+///     Ok(report.count + report.backlogged)
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited; use `publish` if the result does not matter"]
 pub struct Receipt(Arc<Mutex<State>>);

@@ -95,14 +95,14 @@ impl Round {
     /// Returns the whole round for one member.
     pub(super) fn bytes_for(&self, member: &Member) -> &Bytes {
         match &self.publications[..] {
-            [one] if self.has_variants => one.publish.bytes_in(member.options.variant),
+            [one] if self.has_variants => one.publish.bytes_in(member.variant),
             _ => &self.bytes,
         }
     }
 
     pub(super) fn message(&self, number: usize, member: &Member) -> Bytes {
         if self.has_variants {
-            return self.publications[number].publish.bytes_in(member.options.variant).clone();
+            return self.publications[number].publish.bytes_in(member.variant).clone();
         }
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.bytes.slice(start..self.ends[number])
@@ -125,7 +125,7 @@ impl Round {
         worker: &mut impl HandOver,
     ) -> bool {
         if error == SendError::Full {
-            match &member.options.slow {
+            match &member.slow {
                 SlowMemberPolicy::Drop => {
                     self.part(number).fail(error);
                     return true;
@@ -148,14 +148,14 @@ impl Round {
     }
 
     fn push_backlog(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
-        let queue_bytes_max = member.options.queue_bytes_max;
+        let queue_bytes_max = member.queue_bytes_max;
         let bytes_max = queue_bytes_max.min(member.shared.worker.outbound.bytes_high);
         // The message's own bytes, because a slice of the round's buffer would keep all of it allocated.
         let publish = &self.publications[number].publish;
-        let conflate = matches!(member.options.slow, SlowMemberPolicy::Conflate { .. });
+        let conflate = matches!(member.slow, SlowMemberPolicy::Conflate { .. });
         let key = publish.key.clone().filter(|_| conflate).map(|key| (member.membership_id, key));
         let bounds = BacklogBounds { messages_max, bytes_max, queue_bytes_max };
-        worker.push_backlog(&member.shared, publish.bytes_in(member.options.variant).clone(), key, bounds);
+        worker.push_backlog(&member.shared, publish.bytes_in(member.variant).clone(), key, bounds);
         self.part(number).backlogged += 1;
     }
 

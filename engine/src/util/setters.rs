@@ -1,10 +1,10 @@
 //! Structs of settings with a setter for each field.
 //!
-//! Owns the one idiom of settings in the three crates: public fields that are read everywhere, and setters by value that
-//! have the fields' names. A struct literal is not possible outside its crate, so a new setting breaks no caller.
+//! Owns the one idiom of settings in the three crates: public fields that are read everywhere, and setters by value
+//! that have the fields' names. A struct literal is not possible outside its crate, so a new setting breaks no caller.
 
-/// Declares a struct of settings: `#[non_exhaustive]`, `#[must_use]`, and a setter by value for each public field, with the
-/// field's name and documentation. A field `Option<T>` is set from a `T` or `None`. A private field has no setter.
+/// Declares a struct of settings: `#[non_exhaustive]`, `#[must_use]`, and a setter by value for each public field, with
+/// the field's name and documentation. A field `Option<T>` is set from a `T` or `None`. A private field has no setter.
 ///
 /// The struct implements `Default` itself. Each field ends with a comma.
 #[doc(hidden)]

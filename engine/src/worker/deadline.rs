@@ -54,11 +54,11 @@ impl Conn {
     fn overdue(&mut self, now: u64) -> Option<CloseCause> {
         if self.close_at <= now {
             let stalled = self.phase == Phase::Open;
-            return Some(if stalled { CloseCause::WriteDeadline } else { CloseCause::Dropped });
+            return Some(if stalled { CloseCause::WriteTimeout } else { CloseCause::Dropped });
         }
         let deadlines = &self.shared.deadlines;
         if deadlines.lifetime.load(Ordering::SeqCst) <= now {
-            return Some(CloseCause::Lifetime);
+            return Some(CloseCause::LifetimeDeadline);
         }
         let write = deadlines.write.load(Ordering::SeqCst);
         if write <= now {

@@ -237,7 +237,7 @@ fn a_lifetime_ends_however_active_the_connection_is() {
         let mut client = connect(address);
         while client.write_all(b"busy").is_ok() {}
         let (result, lived) = report.wait("the end", |end| *end);
-        assert_eq!(result, Err(ReceiveError::Closed(CloseCause::Lifetime)));
+        assert_eq!(result, Err(ReceiveError::Closed(CloseCause::LifetimeDeadline)));
         assert!(lived >= SHORT, "ended after {lived:?}");
         finish(running);
     });
@@ -254,7 +254,7 @@ fn a_deadline_needs_no_handler() {
             async move {
                 connection.set_lifetime_deadline(Some(Instant::now() + SHORT));
                 wait.next().await;
-                assert_eq!(connection.sender().flush().await, Err(SendError::Closed(CloseCause::Lifetime)));
+                assert_eq!(connection.sender().flush().await, Err(SendError::Closed(CloseCause::LifetimeDeadline)));
             }
         });
         let client = connect(address);

@@ -27,11 +27,7 @@ impl Log for Lines {
 }
 
 fn config(kind: EngineKind) -> Config {
-    let mut config = Config::default();
-    config.engine = kind;
-    config.workers = 2;
-    config.pin = false;
-    config
+    Config::default().engine(kind).workers(2).pin(false)
 }
 
 /// Checks each kind of engine in a process where `call` fails with `errno`, and that the reason contains `word`.
@@ -40,9 +36,9 @@ fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     log::set_max_level(log::LevelFilter::Info);
     seccomp::forbid(call, errno);
 
-    let engine = Engine::new(config(EngineKind::Uring)).listen("127.0.0.1:0").unwrap();
+    let engine = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap();
     let error = engine.start(echo).unwrap_err();
-    assert!(matches!(&error, Error::UringUnavailable { reason } if reason.contains(word)), "{error}");
+    assert!(matches!(&error, Error::UringUnavailable { reason, .. } if reason.contains(word)), "{error}");
     assert!(error.to_string().contains("EngineKind::Std"), "the error names the alternative: {error}");
     assert!(LINES.0.lock().unwrap().is_empty(), "an error is returned, not logged");
 
@@ -99,7 +95,7 @@ fn auto_means_io_uring_where_it_works() {
     child::in_child("fallback::auto_means_io_uring_where_it_works", || {
         log::set_logger(&LINES).unwrap();
         log::set_max_level(log::LevelFilter::Info);
-        let by_name = Engine::new(config(EngineKind::Uring)).listen("127.0.0.1:0").unwrap().start(echo);
+        let by_name = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap().start(echo);
         let expected = if by_name.is_ok() { "io_uring" } else { "std sockets" };
         let (running, address) = start(config(EngineKind::Auto), echo);
         assert!(running.summary().contains(expected), "{}", running.summary());

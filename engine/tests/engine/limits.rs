@@ -46,10 +46,7 @@ fn three_rings_hold_more_connections_than_the_process_may_open_files() {
     const NAME: &str = "limits::three_rings_hold_more_connections_than_the_process_may_open_files";
     const OPEN_FILES_MAX: usize = 2000;
     if child::is_child(NAME) {
-        let mut config = Config::default();
-        config.engine = EngineKind::Uring;
-        config.workers = 3;
-        config.pin = false;
+        let config = Config::default().engine(EngineKind::Uring).workers(3).pin(false);
         return serve_in_child(config);
     }
     let mut child = child::Child::start(NAME, Some(OPEN_FILES_MAX));
@@ -130,8 +127,8 @@ fn several_listeners_do_not_overfill_the_table() {
                 echo(connection).await;
             }
         };
-        let engine = tidegate_engine::Engine::new(setup.config).listen("127.0.0.1:0").unwrap();
-        let running = engine.listen("127.0.0.1:0").unwrap().start(handler).unwrap();
+        let engine = tidegate_engine::Engine::new(setup.config).bind("127.0.0.1:0").unwrap();
+        let running = engine.bind("127.0.0.1:0").unwrap().start(handler).unwrap();
         let addresses: Vec<_> = running.local_addrs().iter().map(|address| address.ip().unwrap()).collect();
         let mut first = connect(addresses[0]);
         first.write_all(b"hold").unwrap();
@@ -155,9 +152,7 @@ fn several_listeners_do_not_overfill_the_table() {
 /// Where connections take the process's descriptors, accepting pauses when they run out, and recovers.
 fn check_descriptors_run_out(name: &str, change: fn(&mut Config)) {
     if child::is_child(name) {
-        let mut config = Config::default();
-        config.workers = 1;
-        config.pin = false;
+        let mut config = Config::default().workers(1).pin(false);
         change(&mut config);
         return serve_in_child(config);
     }
@@ -215,12 +210,9 @@ fn direct_descriptors_need_no_regular_ones() {
         }
         return child.finish();
     }
-    let mut config = Config::default();
-    config.engine = EngineKind::Uring;
-    config.workers = 1;
-    config.pin = false;
-    let engine = tidegate_engine::Engine::new(config).listen("127.0.0.1:0").unwrap();
-    let running = engine.listen("0.0.0.0:0").unwrap().start(say_peer_then_close).unwrap();
+    let config = Config::default().engine(EngineKind::Uring).workers(1).pin(false);
+    let engine = tidegate_engine::Engine::new(config).bind("127.0.0.1:0").unwrap();
+    let running = engine.bind("0.0.0.0:0").unwrap().start(say_peer_then_close).unwrap();
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         files.push(file);

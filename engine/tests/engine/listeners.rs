@@ -49,8 +49,7 @@ fn a_unix_socket_serves() {
     on_every_engine(|setup| {
         let path = SocketPath::new(&format!("serves-{}", setup.name));
         let running = Engine::new(setup.config)
-            .listen_unix(path.path())
-            .unwrap()
+            .bind_unix(path.path())
             .start(|mut connection: Connection| async move {
                 assert_eq!((connection.peer_addr(), connection.local_addr()), (Address::Unix, Address::Unix));
                 let mut bytes = Vec::new();
@@ -80,8 +79,8 @@ fn a_unix_socket_serves() {
 fn a_unix_socket_that_exists_is_an_error_that_names_it() {
     let path = SocketPath::new("exists");
     let _first = UnixListener::bind(path.path()).unwrap();
-    let error = Engine::new(Default::default()).listen_unix(path.path()).unwrap_err();
-    assert!(matches!(error, Error::Listen { .. }));
+    let error = Engine::new(Default::default()).bind_unix(path.path()).start(echo).unwrap_err();
+    assert!(matches!(error, Error::Bind { .. }));
     assert!(error.to_string().contains(path.path().to_str().unwrap()), "{error}");
 }
 
@@ -95,7 +94,7 @@ fn an_inherited_listener_serves() {
         let address = listener.local_addr().unwrap();
         // Clients that connect before the engine starts.
         let mut early: Vec<_> = (0..4).map(|_| connect(address)).collect();
-        let running = Engine::new(setup.config).listen_inherited(listener).start(echo).unwrap();
+        let running = Engine::new(setup.config).bind_inherited(listener).start(echo).unwrap();
         assert_eq!(running.local_addr(), Some(address));
         early.iter_mut().for_each(|client| check_echo(client, &pattern(5000)));
         check_echo(&mut connect(address), b"late");
@@ -111,7 +110,7 @@ fn the_unspecified_ipv6_address_serves_ipv4_too() {
         return;
     }
     on_every_engine(|setup| {
-        let running = Engine::new(setup.config).listen("[::]:0").unwrap().start(say_addresses).unwrap();
+        let running = Engine::new(setup.config).bind("[::]:0").unwrap().start(say_addresses).unwrap();
         let port = running.local_addr().unwrap().port();
         for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
             let client = connect(SocketAddr::new(ip, port));
@@ -129,7 +128,7 @@ fn a_specific_ipv6_address_serves() {
         return;
     }
     on_every_engine(|setup| {
-        let running = Engine::new(setup.config).listen("[::1]:0").unwrap().start(say_addresses).unwrap();
+        let running = Engine::new(setup.config).bind("[::1]:0").unwrap().start(say_addresses).unwrap();
         let address = running.local_addr().unwrap();
         let client = connect(address);
         let expected = format!("{} {address}", client.local_addr().unwrap());
@@ -144,8 +143,8 @@ fn several_addresses_are_served_on_the_ports_they_got() {
     on_every_engine(|mut setup| {
         setup.config.workers = 2;
         let path = SocketPath::new(&format!("several-{}", setup.name));
-        let engine = Engine::new(setup.config).listen("127.0.0.1:0").unwrap().listen("127.0.0.2:0").unwrap();
-        let running = engine.listen_unix(path.path()).unwrap().start(say_addresses).unwrap();
+        let engine = Engine::new(setup.config).bind("127.0.0.1:0").unwrap().bind("127.0.0.2:0").unwrap();
+        let running = engine.bind_unix(path.path()).start(say_addresses).unwrap();
         let addresses = running.local_addrs().to_vec();
         assert_eq!(addresses.len(), 3, "in the requested order");
         assert_eq!((running.local_addr(), addresses[2]), (addresses[0].ip(), Address::Unix));
@@ -175,8 +174,8 @@ fn an_address_in_use_is_an_error_that_names_it() {
             setup.config.workers = workers;
             let (running, address) = start(setup.config.clone(), echo);
             setup.config.workers = others;
-            let error = Engine::new(setup.config.clone()).listen(address).unwrap().start(echo).unwrap_err();
-            assert!(matches!(error, Error::Listen { .. }), "{error}");
+            let error = Engine::new(setup.config.clone()).bind(address).unwrap().start(echo).unwrap_err();
+            assert!(matches!(error, Error::Bind { .. }), "{error}");
             assert!(error.to_string().contains(&address.to_string()), "{error}");
             // The first engine continues to serve.
             check_echo(&mut connect(address), b"mine");
@@ -208,6 +207,6 @@ fn every_worker_gets_connections() {
 #[test]
 fn an_engine_without_a_listener_does_not_start() {
     assert!(matches!(Engine::new(Default::default()).start(echo), Err(Error::NoListener)));
-    let error = Engine::new(Default::default()).listen("no port").unwrap_err();
+    let error = Engine::new(Default::default()).bind("no port").unwrap_err();
     assert!(error.to_string().contains("no port"), "{error}");
 }

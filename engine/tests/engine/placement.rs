@@ -64,6 +64,7 @@ fn handlers_run_where_they_were_placed() {
             HandlerPlacement::Inline => ("tidegate-worker-", 2),
             HandlerPlacement::SameCore => ("tidegate-handler-", 2),
             HandlerPlacement::Threads(threads) => ("tidegate-handler-", threads),
+            other => unreachable!("no setup has {other:?}"),
         };
         assert!(homes.iter().all(|(name, _)| name.starts_with(prefix)), "{homes:?}");
         assert!((1..=threads_max).contains(&threads), "{homes:?}");

@@ -14,9 +14,7 @@ const FAREWELL: &[u8] = b"going away";
 
 /// Returns a shutdown with this drain timeout.
 fn draining_for(drain_timeout: Duration) -> Shutdown {
-    let mut shutdown = Shutdown::default();
-    shutdown.drain_timeout = drain_timeout;
-    shutdown
+    Shutdown::default().drain_timeout(drain_timeout)
 }
 
 /// Returns a shutdown that waits for its connections longer than a test lasts.
@@ -153,10 +151,8 @@ fn a_spread_notifies_connections_one_after_the_other() {
             }
         });
         let mut clients = connect_all(&running, address, 10);
-        let mut shutdown = patient();
-        shutdown.spread = SPREAD;
         began.update(|began| *began = Some(Instant::now()));
-        running.handle().begin_shutdown(shutdown);
+        running.handle().begin_shutdown(patient().spread(SPREAD));
         let mut times = told.wait("all to be notified", |told| (told.len() == 10).then(|| told.clone()));
         times.sort();
         // The n-th of ten is notified when n tenths of the spread have passed, and not before.
@@ -271,8 +267,7 @@ fn wait_for_signal_handler() {
 #[test]
 fn sigterm_says_farewell_and_a_second_one_resets() {
     child::in_child("shutdown::sigterm_says_farewell_and_a_second_one_resets", || {
-        let mut config = Config::default();
-        config.workers = 2;
+        let config = Config::default().workers(2);
         let (running, address) = start(config, |mut connection: Connection| async move {
             connection.set_farewell(FAREWELL);
             while let Ok(Some(chunk)) = connection.receive().await {

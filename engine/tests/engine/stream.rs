@@ -170,9 +170,9 @@ fn unread_bytes_come_first_and_in_order() {
 fn addresses_are_known_to_the_end() {
     on_every_engine(|setup| {
         let running = tidegate_engine::Engine::new(setup.config)
-            .listen("127.0.0.1:0")
+            .bind("127.0.0.1:0")
             .unwrap()
-            .listen("0.0.0.0:0")
+            .bind("0.0.0.0:0")
             .unwrap()
             .start(|mut connection: Connection| async move {
                 while let Ok(Some(_)) = connection.receive().await {}

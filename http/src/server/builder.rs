@@ -26,14 +26,12 @@ use crate::server::task::{Service, serve};
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
-/// let mut config = Config::default();
-/// config.connections_max = 100_000;
 /// Server::builder(app)
 ///     .bind("0.0.0.0:9001")?
 ///     .bind_unix("/run/app.sock")
 ///     .workers(4)
 ///     .placement(HandlerPlacement::Inline)
-///     .config(config)
+///     .config(Config::default().connections_max(100_000))
 ///     .http(HttpConfig::default().header_timeout(Duration::from_secs(5)))
 ///     .run()
 /// # }
@@ -73,10 +71,9 @@ impl<H: Handler> ServerBuilder<H> {
     /// [`start`](ServerBuilder::start).
     ///
     /// # Errors
-    /// [`Error::Listen`] if the address does not resolve.
+    /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
-        let resolved =
-            address.to_socket_addrs().map_err(|source| Error::Listen { address: format!("{address:?}"), source })?;
+        let resolved = address.to_socket_addrs().map_err(|error| Error::bind(format!("{address:?}"), error))?;
         self.addresses.extend(resolved);
         Ok(self)
     }
@@ -139,13 +136,13 @@ impl<H: Handler> ServerBuilder<H> {
         self.http.limits.check().map_err(config_error)?;
         let mut engine = Engine::new(self.engine_config());
         for address in self.addresses {
-            engine = engine.listen(address)?;
+            engine = engine.bind(address)?;
         }
         for path in self.paths {
-            engine = engine.listen_unix(path)?;
+            engine = engine.bind_unix(path);
         }
         for listener in self.listeners {
-            engine = engine.listen_inherited(listener);
+            engine = engine.bind_inherited(listener);
         }
         let service = Service::new(self.handler, self.http);
         engine.start(move |connection| serve(connection, &service))
@@ -184,17 +181,16 @@ impl<H> fmt::Debug for ServerBuilder<H> {
 
 fn config_error(error: LimitsError) -> ConfigError {
     match error {
-        LimitsError::OutOfRange { name, value, ceiling } => ConfigError {
-            setting: name,
-            value: value.to_string(),
-            rule: match ceiling {
+        LimitsError::OutOfRange { name, value, ceiling } => {
+            let rule = match ceiling {
                 Limits::FIELDS_CEILING => "1 to 256",
                 Limits::TARGET_BYTES_CEILING => "1 to 65,534",
                 _ => "1 to 16,777,216",
-            },
-        },
+            };
+            ConfigError::new(name, value, rule)
+        }
         LimitsError::TargetAboveHead { target, .. } => {
-            ConfigError { setting: "target_bytes_max", value: target.to_string(), rule: "below head_bytes_max" }
+            ConfigError::new("target_bytes_max", target, "below head_bytes_max")
         }
     }
 }
@@ -206,8 +202,7 @@ mod tests {
 
     #[test]
     fn settings_do_not_depend_on_the_order_of_calls() {
-        let mut config = Config::default();
-        (config.workers, config.backlog) = (7, 5);
+        let config = Config::default().workers(7).backlog(5);
         let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Std).config(config.clone());
         let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Std).workers(2);
         for builder in [before, after] {

@@ -87,7 +87,7 @@ impl MemberConfig {
             SlowPolicy::ConflateByKey { backlog_max } => tidegate_engine::SlowMemberPolicy::Conflate { backlog_max },
             SlowPolicy::Disconnect => tidegate_engine::SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
         };
-        options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max).unwrap_or(usize::MAX);
+        options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max);
         options
     }
 }

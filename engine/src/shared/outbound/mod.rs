@@ -92,7 +92,7 @@ pub(crate) enum Schedule {
 /// The result of an offer.
 pub(crate) enum Offered {
     /// Nothing was queued and no send is in flight: the send to start.
-    Batch(SendBatch),
+    Send(SendBatch),
     Queued(Schedule),
 }
 
@@ -206,7 +206,7 @@ impl Outbound {
             self.scheduled = true;
             self.in_flight_bytes = shared.len();
             let first = Segment::Shared(shared.clone());
-            return Ok(Offered::Batch(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
+            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
     }

@@ -119,7 +119,7 @@ fn the_write_timeout_ends_a_stuck_connection() {
             assert!(stage.receive(&mut connection).await.is_none());
         });
         let (end, at) = end_of(&sim);
-        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteDeadline))));
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteTimeout))));
         assert_fired(at, 12 * SECOND);
         sim.finish(Shutdown::default());
     }
@@ -139,7 +139,7 @@ fn the_write_timeout_may_change_while_a_send_is_in_flight() {
             assert!(stage.receive(&mut connection).await.is_none());
         });
         let (end, at) = end_of(&sim);
-        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteDeadline))));
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteTimeout))));
         assert_fired(at, 65 * SECOND);
         sim.finish(Shutdown::default());
     }
@@ -186,7 +186,7 @@ fn the_lifetime_deadline_ends_a_busy_connection() {
             while stage.receive(&mut connection).await.is_some() {}
         });
         let (end, at) = end_of(&sim);
-        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::Lifetime))));
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::LifetimeDeadline))));
         assert_fired(at, 5 * SECOND);
         sim.finish(Shutdown::default());
     }

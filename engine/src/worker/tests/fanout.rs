@@ -141,15 +141,14 @@ fn messages_during_exclusive_use_follow_it() {
         let everybody = fan_out();
         let shared = everybody.clone();
         let mut sim = Simulation::new(setup, move |mut connection, stage| {
-            let options =
-                JoinOptions { slow: SlowMemberPolicy::DropOldest { backlog_max: 2 }, ..JoinOptions::default() };
+            let options = JoinOptions::default().slow(SlowMemberPolicy::DropOldest { backlog_max: 2 });
             let member = shared.join(connection.sender(), MemberId::next(), options);
             async move {
-                let mut hold = None;
+                let mut exclusive = None;
                 while stage.receive(&mut connection).await.is_some() {
-                    hold = if hold.is_none() { connection.sender().exclusive().await.ok() } else { None };
+                    exclusive = if exclusive.is_none() { connection.sender().exclusive().await.ok() } else { None };
                 }
-                drop((hold, member));
+                drop((exclusive, member));
             }
         });
         let peer = sim.connect(listener());
@@ -273,7 +272,7 @@ fn comes_and_goes(fan_outs: Vec<FanOut>) -> impl Fn(Connection, Stage) -> Handle
     move |mut connection, stage| {
         let number = Net::peer_of(connection.peer_addr()) % fan_outs.len();
         let fan_out = fan_outs[number].clone();
-        let options = JoinOptions { slow: policies().swap_remove(number), ..JoinOptions::default() };
+        let options = JoinOptions::default().slow(policies().swap_remove(number));
         Box::pin(async move {
             let join = |connection: &Connection| fan_out.join(connection.sender(), MemberId::next(), options.clone());
             let mut member = Some(join(&connection));

@@ -362,5 +362,5 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 fn drain(timeout: Duration) -> Shutdown {
-    Shutdown { drain_timeout: timeout, ..Shutdown::default() }
+    Shutdown::default().drain_timeout(timeout)
 }

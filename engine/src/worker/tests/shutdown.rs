@@ -76,9 +76,7 @@ fn connections_that_end_by_themselves_are_drained() {
             sim.connect(Script { ending: Ending::FinAfterOurs, ..talker(pattern(100)) });
         }
         sim.run_until("all to be accepted", |sim| sim.stats().accepted_total == 5);
-        let mut shutdown = drain(Duration::from_secs(20));
-        shutdown.spread = Duration::from_secs(seed % 10);
-        sim.begin_shutdown(shutdown);
+        sim.begin_shutdown(drain(Duration::from_secs(20)).spread(Duration::from_secs(seed % 10)));
         let report = sim.run_to_end();
         assert_eq!((report.drained, report.forced), (5, 0), "seed {seed}");
         sim.net.borrow_mut().settle();

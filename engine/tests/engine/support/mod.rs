@@ -71,10 +71,7 @@ pub fn setups() -> Vec<Setup> {
     table
         .into_iter()
         .map(|(name, change)| {
-            let mut config = Config::default();
-            config.engine = EngineKind::Uring;
-            config.workers = 1;
-            config.pin = false;
+            let mut config = Config::default().engine(EngineKind::Uring).workers(1).pin(false);
             change(&mut config);
             Setup { name, config }
         })
@@ -96,7 +93,7 @@ where
     H: Fn(Connection) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let running = Engine::new(config).listen("127.0.0.1:0").unwrap().start(handler).unwrap();
+    let running = Engine::new(config).bind("127.0.0.1:0").unwrap().start(handler).unwrap();
     let address = running.local_addr().unwrap();
     (running, address)
 }

@@ -148,7 +148,7 @@ impl State {
                         ReadDeadline::Content => self.config.content_timeout,
                         ReadDeadline::Head | ReadDeadline::None => self.config.header_timeout,
                     };
-                    connection.set_read_timeout(timeout);
+                    connection.set_read_deadline_in(timeout);
                     self.read_deadline = deadline;
                 }
                 Poll::Pending

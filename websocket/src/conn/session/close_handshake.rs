@@ -51,7 +51,7 @@ impl Session {
     fn await_close(&mut self) {
         self.read_state.await_close();
         let timeout = self.context.config.close_timeout;
-        self.connection.set_read_timeout(timeout);
+        self.connection.set_read_deadline_in(timeout);
         // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
         // It resets, so a task that can give up in order has time to do so first.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
@@ -89,7 +89,9 @@ impl Session {
             // Our close frame was not answered in time, or could not be sent.
             ReceiveError::Deadline => self.lose(),
             // The peer went on sending, so the read deadline was never looked at.
-            ReceiveError::Closed(CloseCause::Lifetime) if self.closing.transport() != Transport::Keep => self.lose(),
+            ReceiveError::Closed(CloseCause::LifetimeDeadline) if self.closing.transport() != Transport::Keep => {
+                self.lose()
+            }
             error => {
                 self.lose();
                 Error::from(error)

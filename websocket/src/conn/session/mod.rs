@@ -83,7 +83,7 @@ impl Session {
     #[inline]
     fn renew_idle_timeout(&self) {
         if let (ReadState::IdleTimeout, Some(timeout)) = (self.read_state, self.context.config.idle_timeout) {
-            self.connection.set_read_timeout(timeout);
+            self.connection.set_read_deadline_in(timeout);
         }
     }
 
