@@ -3,6 +3,7 @@
 use thiserror::Error;
 use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
+use crate::close_code::CloseCode;
 use crate::protocol_error::{ProtocolError, UsageError};
 
 /// An error of a [`WebSocket`](crate::WebSocket). The peer's close frame is not an error but the end of the messages.
@@ -53,6 +54,19 @@ impl Error {
     /// Wraps an error of the application, for handlers to return. The peer gets close 1011 without the text.
     pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Application(error.into())
+    }
+
+    /// Returns the close code of a handler that fails with this error.
+    pub(crate) fn handler_close_code(&self) -> CloseCode {
+        match self {
+            // The close frame has been sent.
+            Self::Usage(UsageError::CloseSent) => CloseCode::NORMAL,
+            Self::Application(_) | Self::Usage(_) => CloseCode::INTERNAL_ERROR,
+            #[cfg(feature = "json")]
+            Self::Json(_) => CloseCode::INVALID_PAYLOAD,
+            Self::Full | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
+            _ => CloseCode::NORMAL,
+        }
     }
 
     /// Whether the call failed because our close frame has been sent: nothing can follow it.

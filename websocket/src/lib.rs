@@ -89,7 +89,7 @@ pub use ext::byte_stream::{BlockingJoined, Joined};
 #[cfg(feature = "futures")]
 pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
-pub use ext::text_routes::{IntoTextResponse, InvalidBody, RouteError, TextRequest, TextResponse, TextRoutes};
+pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use frame::mask::{MaskingKey, apply_mask};
 pub use frame::{
@@ -102,6 +102,6 @@ pub use protocol::event::{ControlPayload, Event, Progress};
 pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use protocol_error::{ProtocolError, UsageError};
 pub use role::Role;
-pub use serve::refusal::Refusal;
+pub use serve::handler_error::{HandlerError, Result};
 pub use serve::upgrade::{Upgrade, upgrade};
 pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};

@@ -5,7 +5,7 @@ use crate::deflate::DeflateConfig;
 
 /// # Compression
 /// With the feature `compression`, on by default.
-impl<F> Upgrade<F> {
+impl Upgrade {
     /// Accepts compression where the client offers it (permessage-deflate, RFC 7692): messages are compressed, and
     /// compressed ones are received. Default: every offer is declined. Requests whose `Sec-WebSocket-Extensions` break
     /// the grammar are then refused with 400.
@@ -35,7 +35,6 @@ impl<F> Upgrade<F> {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn compression(mut self, deflate: DeflateConfig) -> Self {
         self.deflate = Some(deflate);
         self
