@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn code(error: impl Into<HandlerError>) -> u16 {
-        error.into().frame(CloseCode::INTERNAL_ERROR).expect("a frame").code().get()
+        error.into().frame(CloseCode::INTERNAL_ERROR).expect("a frame").code().value()
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn close_frames_are_sent_as_they_are() {
         let frame = HandlerError::close(CloseCode::new(4001), "why").frame(CloseCode::INTERNAL_ERROR).expect("a frame");
-        assert_eq!((frame.code().get(), frame.reason()), (4001, "why"));
+        assert_eq!((frame.code().value(), frame.reason()), (4001, "why"));
         assert_eq!(code(HandlerError::close(CloseCode::new(1006), "must not be sent")), 1011);
         assert_eq!(code(HandlerError::close(CloseCode::NORMAL, &"long".repeat(40))), 1011);
     }
