@@ -13,7 +13,7 @@
 //!    [`close_code`](ProtocolError::close_code).
 //!
 //! ```
-//! use tidegate_websocket::{Event, Frame, MessageKind, Protocol, ProtocolError};
+//! use tidegate_websocket::{MessageKind, ProtocolError, protocol::{Event, Frame, Protocol}};
 //!
 //! /// Answers every message in `chunk` with itself.
 //! fn echo(protocol: &mut Protocol, mut chunk: &mut [u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
@@ -42,7 +42,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buffer_pool;
-pub mod close;
+mod close;
 mod close_code;
 mod config;
 mod conn;
@@ -53,20 +53,20 @@ mod deflate;
 mod deflate;
 mod error;
 mod ext;
-pub mod frame;
+mod frame;
 pub mod handshake;
-pub mod hub;
-pub mod limits;
-pub mod message;
+mod hub;
+mod limits;
+mod message;
 mod opcode;
 pub mod protocol;
-pub mod protocol_error;
+mod protocol_error;
 mod role;
 mod serve;
 mod sync;
-pub mod utf8;
+mod utf8;
 
-pub use close::{CloseFrame, ClosePayload, Closing, ClosingState, Transport};
+pub use close::CloseFrame;
 pub use close_code::{CloseCode, CloseCodeClass};
 pub use config::{KeepaliveConfig, WebSocketConfig};
 pub use conn::closed::Closed;
@@ -83,7 +83,7 @@ pub use conn::send_stream::SendStream;
 pub use conn::sender::Sender;
 pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
-pub use deflate::{CompressionLevel, DeflateAgreement, DeflateConfig, DeflateParams, MessageDeflater, WindowBits};
+pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
 pub use ext::byte_stream::{BlockingJoined, Joined};
 #[cfg(feature = "futures")]
@@ -91,17 +91,11 @@ pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use frame::mask::{MaskingKey, apply_mask};
-pub use frame::{
-    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Piece, encode_close,
-};
+pub use handshake::{OriginAllowList, Scheme};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::{Opcode, ReservedBits};
-pub use protocol::event::{ControlPayload, Event, Progress};
-pub use protocol::{Delivery, Protocol, ProtocolConfig};
 pub use protocol_error::{ProtocolError, UsageError};
-pub use role::Role;
 pub use serve::handler_error::{HandlerError, Result};
 pub use serve::upgrade::{Upgrade, upgrade};
-pub use utf8::{InvalidUtf8, Text, Utf8Validator, check_utf8};
+pub use utf8::{InvalidUtf8, Text};

@@ -1,8 +1,8 @@
 //! WebSocket: permessage-deflate.
 
 use tidegate_websocket::{
-    CompressionLevel, DeflateConfig, DeflateParams, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig,
-    ReservedBits, Role,
+    CompressionLevel, DeflateConfig, ReservedBits,
+    protocol::{DeflateParams, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig, Role},
 };
 
 use super::Subject;

@@ -32,6 +32,7 @@ pub struct Closing {
 
 /// The states of the diagram in the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClosingState {
     /// Neither side has sent a close frame.
     Open,
@@ -52,6 +53,7 @@ pub enum ClosingState {
 
 /// What to do with the TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transport {
     /// Keep it open.
     Keep,

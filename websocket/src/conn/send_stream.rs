@@ -32,6 +32,7 @@ use crate::utf8::Utf8Validator;
 /// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with
 /// 1011, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
 #[derive(Debug)]
+#[must_use = "the message ends with `finish`"]
 pub struct SendStream<'a> {
     sender: ExclusiveSender,
     encoder: MessageEncoder,

@@ -9,12 +9,12 @@ use super::{CompressionLevel, DeflateConfig, DeflateParams, WindowBits};
 use crate::role::Role;
 
 /// Compresses the messages of one connection, as agreed on (RFC 7692 section 7.2.1): the counterpart of
-/// [`Protocol`](crate::Protocol) for sending.
+/// [`Protocol`](crate::protocol::Protocol) for sending.
 ///
 /// Messages must be sent in the order in which they were compressed.
 ///
 /// ```
-/// use tidegate_websocket::{DeflateConfig, Frame, MessageDeflater, ReservedBits, Role};
+/// use tidegate_websocket::{DeflateConfig, ReservedBits, protocol::{Frame, MessageDeflater, Role}};
 /// let config = DeflateConfig::default();
 /// let offer = [&b"permessage-deflate"[..]];
 /// let agreement = config.accept(offer.into_iter())?.expect("an agreement");

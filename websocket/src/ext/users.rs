@@ -239,7 +239,7 @@ impl UserConnection {
 /// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
 /// dropped.
 #[derive(Debug)]
-#[must_use = "dropping it unregisters"]
+#[must_use = "dropping it unregisters the WebSocket"]
 pub struct UserRegistration {
     users: Users,
     connection: UserConnection,

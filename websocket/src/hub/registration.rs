@@ -14,7 +14,7 @@ use crate::sync::lock;
 
 /// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
 /// future is dropped.
-#[must_use = "dropping it unregisters"]
+#[must_use = "dropping it unregisters the WebSocket"]
 pub struct Registration<T = ()> {
     hub: Hub<T>,
     id: MemberId,

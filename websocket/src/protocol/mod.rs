@@ -34,45 +34,63 @@ mod short_frame;
 use std::mem;
 use std::ops::Range;
 
+#[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
-use crate::frame::mask::apply_mask;
-use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Piece};
-use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::message::MessageKind;
 use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol::assembler::Assembler;
-use crate::protocol::event::{Event, Progress};
 use crate::protocol_error::ProtocolError;
-use crate::role::Role;
-use crate::utf8::{Utf8Validator, check_utf8};
 use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
 
-/// The settings of receiving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProtocolConfig {
-    /// Our role, and the reserved bits and opcodes that are allowed.
-    pub frames: FrameRules,
-    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
-    /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
-    pub message_bytes_max: u64,
-    /// The compression that the opening handshake agreed on.
-    pub(crate) deflate: Option<DeflateParams>,
+// The rest of the interface without I/O, which has its one public path here.
+pub use crate::close::{ClosePayload, Closing, ClosingState, Transport};
+#[cfg(feature = "compression")]
+pub use crate::deflate::{DeflateAgreement, DeflateParams, MessageDeflater};
+pub use crate::frame::mask::{MaskingKey, apply_mask};
+pub use crate::frame::{
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Piece, encode_close,
+};
+pub use crate::limits::{
+    CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX, MESSAGE_BYTES_MAX_DEFAULT,
+};
+pub use crate::role::Role;
+pub use crate::utf8::{Utf8Validator, check_utf8};
+pub use event::{ControlPayload, Event, Progress};
+
+tidegate_engine::__settings! {
+    /// The settings of receiving.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct ProtocolConfig {
+        /// Our role, and the reserved bits and opcodes that are allowed.
+        pub frames: FrameRules,
+        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
+        /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
+        pub message_bytes_max: u64,
+        /// The compression that the opening handshake agreed on.
+        deflate: Option<DeflateParams>,
+    }
 }
 
 impl ProtocolConfig {
     /// Returns the settings for `role`: RFC 6455 without extensions.
-    #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
         Self { frames: FrameRules::new(role), message_bytes_max, deflate: None }
+    }
+
+    /// Sets the compression, if the opening handshake agreed on it.
+    pub(crate) const fn agreed_deflate(mut self, params: Option<DeflateParams>) -> Self {
+        self.deflate = params;
+        self
     }
 }
 
 /// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Delivery {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
     #[default]
@@ -84,7 +102,7 @@ pub enum Delivery {
 /// The receiving half of a WebSocket connection.
 ///
 /// ```
-/// use tidegate_websocket::{Event, Protocol, ProtocolConfig, Role};
+/// use tidegate_websocket::protocol::{Event, Protocol, ProtocolConfig, Role};
 /// let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
 /// let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // from RFC 6455 section 5.7
 /// let progress = protocol.receive(&mut input)?;

@@ -20,18 +20,16 @@ impl Upgrade {
     /// that an attacker chooses.
     ///
     /// ```
-    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
+    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, upgrade};
     ///
     /// # fn main() -> Result<(), tidegate_websocket::UsageError> {
-    /// let mut deflate = DeflateConfig::default();
-    /// deflate.level = CompressionLevel::new(6)?;
-    /// let echo = upgrade(|mut ws: WebSocket| async move {
+    /// let echo = upgrade(async |mut ws| {
     ///     while let Some(message) = ws.recv().await? {
     ///         ws.send(message).await?;
     ///     }
     ///     Ok(())
     /// })
-    /// .compression(deflate);
+    /// .compression(DeflateConfig::default().level(CompressionLevel::new(6)?));
     /// # Ok(())
     /// # }
     /// ```

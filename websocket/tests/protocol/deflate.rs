@@ -6,8 +6,8 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use crate::common::{Random, Seen, encode, feed, feed_pieces, header, peer_key};
 use tidegate_websocket::{
-    CloseCode, DeflateConfig, DeflateParams, Delivery, Event, Frame, Opcode, Protocol, ProtocolConfig, ProtocolError,
-    ReservedBits, Role, WindowBits,
+    CloseCode, DeflateConfig, Opcode, ProtocolError, ReservedBits, WindowBits,
+    protocol::{DeflateParams, Delivery, Event, Frame, Protocol, ProtocolConfig, Role},
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];

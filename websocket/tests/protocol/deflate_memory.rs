@@ -2,7 +2,10 @@
 
 use crate::deflate::{Peer, agreed, compressed, compressed_config};
 use crate::memory::allocated_bytes;
-use tidegate_websocket::{CompressionLevel, DeflateConfig, MessageDeflater, Protocol, ProtocolError, Role};
+use tidegate_websocket::{
+    CompressionLevel, DeflateConfig, ProtocolError,
+    protocol::{MessageDeflater, Protocol, Role},
+};
 
 #[test]
 fn inflated_payload_takes_no_memory_beyond_the_limit() {
