@@ -75,7 +75,6 @@ impl FrameDecoder {
     }
 
     /// Returns the rules in force.
-    #[must_use]
     pub const fn rules(&self) -> &FrameRules {
         &self.rules
     }

@@ -1,7 +1,7 @@
 //! Tests of the task that holds a handler beside the future that borrows from it. `ci/miri.sh` runs them.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
@@ -40,12 +40,12 @@ fn a_handler_lives_as_long_as_the_futures_that_borrow_from_it() {
     for is_finished in [true, false] {
         let drops = Arc::new(AtomicUsize::new(0));
         let state = State { text: "state".to_owned(), drops: Arc::clone(&drops) };
-        let steps = RefCell::new(Vec::new());
+        let steps = Mutex::new(Vec::new());
         let handler = Arc::new(async move |number: u32| {
             let reads = Reads(&state);
-            steps.borrow_mut().push(format!("{} {number}", reads.0.text));
+            steps.lock().unwrap().push(format!("{} {number}", reads.0.text));
             yield_once().await;
-            steps.borrow_mut().push(format!("{} {number}", reads.0.text));
+            steps.lock().unwrap().push(format!("{} {number}", reads.0.text));
             Ok(())
         });
         let mut one = Box::pin(start(Arc::clone(&handler), 1));
