@@ -13,7 +13,7 @@ use std::cell::RefCell;
 
 use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
 use tidegate::prelude::*;
-use tidegate::websocket::{DeflateConfig, Error};
+use tidegate::websocket::DeflateConfig;
 
 use support::example::Example;
 use support::peers;
@@ -47,8 +47,7 @@ fn the_chat_page_works_in_two_tabs() {
 }
 
 fn app() -> Router {
-    let mut deflate = DeflateConfig::default();
-    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
+    let deflate = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     Router::new()
         .get("/", sync_handler(page))
         .get("/ws", websocket::upgrade(echo))
@@ -64,13 +63,13 @@ fn page(_request: Request) -> Response {
         .with_header(SET_COOKIE, HeaderValue::from_static("tide=high; Path=/; SameSite=Strict"))
 }
 
-async fn echo_deflated(ws: WebSocket) -> Result<(), Error> {
+async fn echo_deflated(ws: WebSocket) -> websocket::Result {
     assert!(ws.compression().is_some(), "a browser offers to compress");
     echo(ws).await
 }
 
 /// Sends what the browser said of itself.
-async fn tell(mut ws: WebSocket) -> Result<(), Error> {
+async fn tell(mut ws: WebSocket) -> websocket::Result {
     let head = ws.request().expect("the request is kept");
     let (origin, cookie) = (head.header("origin"), head.header("cookie"));
     let told = serde_json::json!({ "origin": origin, "cookie": cookie, "compression": ws.compression().is_some() });
@@ -79,6 +78,6 @@ async fn tell(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-async fn close(mut ws: WebSocket) -> Result<(), Error> {
-    ws.close(CloseCode::new(4000), "the server's reason").await
+async fn close(mut ws: WebSocket) -> websocket::Result {
+    Ok(ws.close(CloseCode::new(4000), "the server's reason").await?)
 }

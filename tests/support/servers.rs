@@ -1,11 +1,10 @@
 //! In-process servers on every engine and placement, for tests that know no more of them than an address.
 
-use std::future::Future;
 use std::net::SocketAddr;
 
 use tidegate::engine::Running;
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
+use tidegate::web::Shared;
 
 /// One engine and placement under test.
 #[derive(Clone)]
@@ -62,10 +61,9 @@ impl TestServer {
     }
 
     /// Serves `handler` as the WebSocket at `/ws`.
-    pub fn serve<F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
+    pub fn serve<F>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
     where
-        F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), Error>> + 'static,
+        F: AsyncFn(WebSocket) -> websocket::Result + Shared,
     {
         Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
     }
@@ -83,7 +81,7 @@ impl TestServer {
 }
 
 /// Sends every message back.
-pub async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+pub async fn echo(mut ws: WebSocket) -> websocket::Result {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }

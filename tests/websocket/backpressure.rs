@@ -87,25 +87,22 @@ fn trying_to_send_is_refused_above_the_mark_and_nothing_is_lost() {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                let sender = ws.sender();
-                let mut accepted = 0_u32;
-                let error = loop {
-                    let mut message = vec![0; 60_000];
-                    message[..4].copy_from_slice(&accepted.to_be_bytes());
-                    match sender.try_send(message) {
-                        Ok(()) => accepted += 1,
-                        Err(error) => break error,
-                    }
-                };
-                report.send((accepted, matches!(error, Error::Full))).unwrap();
-                gate.pass().await;
-                sender.send_text("the last").await?;
-                sender.flush().await?;
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |ws: WebSocket| {
+            let sender = ws.sender();
+            let mut accepted = 0_u32;
+            let error = loop {
+                let mut message = vec![0; 60_000];
+                message[..4].copy_from_slice(&accepted.to_be_bytes());
+                match sender.try_send(message) {
+                    Ok(()) => accepted += 1,
+                    Err(error) => break error,
+                }
+            };
+            report.send((accepted, matches!(error, Error::Full))).unwrap();
+            passed.pass().await;
+            sender.send_text("the last").await?;
+            sender.flush().await?;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         let (accepted, full) = reports.next();

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tidegate::engine::{CloseCause, block_on};
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, UsageError};
+use tidegate::web::Shared;
+use tidegate::websocket::{Error, HandlerError, UsageError};
 
 use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, PING, TEXT, close_frame, frame, pattern};
@@ -19,20 +20,18 @@ use crate::support::servers::{Setup, TestServer, on_every_engine};
 
 /// Settings that give an unanswered close frame little time.
 fn impatient() -> WebSocketConfig {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_millis(100);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_millis(100));
     config
 }
 
 /// A server whose handler is `handler` with the sending end of a channel.
-fn reporting<T, F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
+fn reporting<T, F>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
 where
     T: Send + 'static,
-    F: Fn(WebSocket, Sender<T>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + Shared,
 {
     let (report, reports) = reports();
-    let server = TestServer::serve(setup, config, move |ws| handler(ws, report.clone()));
+    let server = TestServer::serve(setup, config, async move |ws| handler(ws, report.clone()).await);
     (server, reports)
 }
 
@@ -43,12 +42,19 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
         let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             match ws.recv().await?.as_ref().and_then(Message::as_text) {
                 Some("return") => Ok(()),
-                Some("fail") => Err(Error::application("as it was told")),
-                Some("misuse") => ws.ping(&[0; 126]),
-                Some("overload") => Err(Error::Full),
+                Some("fail") => Err(HandlerError::new("as it was told")),
+                Some("parse") => {
+                    "secret".parse::<u64>()?;
+                    Ok(())
+                }
+                Some("refuse") => Err(HandlerError::close(CloseCode::new(4123), "not today")),
+                Some("misuse") => Ok(ws.ping(&[0; 126])?),
+                Some("refuse badly") => Err(HandlerError::close(CloseCode::ABNORMAL, "must not be sent")),
+                Some("overload") => Err(Error::Full.into()),
+                Some("lose") => Err(Error::Lost.into()),
                 Some("close") => {
                     ws.sender().close(CloseCode::new(4000), "")?;
-                    ws.send("too late").await
+                    Ok(ws.send("too late").await?)
                 }
                 Some("drop") => {
                     drop(ws);
@@ -58,19 +64,23 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
             }
         });
         let table = [
-            ("return", 1000),
-            ("fail", 1011),
-            ("misuse", 1011),
-            ("overload", 1013),
-            ("close", 4000),
-            ("drop", 1000),
-            ("panic", 1011),
-            ("return", 1000),
+            ("return", 1000, ""),
+            ("fail", 1011, ""),
+            ("parse", 1011, ""),
+            ("refuse", 4123, "not today"),
+            ("refuse badly", 1011, ""),
+            ("misuse", 1011, ""),
+            ("overload", 1013, ""),
+            ("lose", 1000, ""),
+            ("close", 4000, ""),
+            ("drop", 1000, ""),
+            ("panic", 1011, ""),
+            ("return", 1000, ""),
         ];
-        for (command, code) in table {
+        for (command, code, reason) in table {
             let mut client = Client::open(server.address);
             client.send(TEXT, command.as_bytes());
-            assert_eq!(client.expect_close(code), "", "{command}: nothing of the inside is told");
+            assert_eq!(client.expect_close(code), reason, "{command}: the error's text stays here");
             client.write(&close_frame(code, ""));
             client.expect_end();
         }
@@ -83,11 +93,11 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
 fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
     struct Holding(WebSocket);
     impl Future for Holding {
-        type Output = Result<(), Error>;
+        type Output = websocket::Result;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             let message = ready!(Pin::new(&mut self.0.recv()).poll(cx))?;
-            Poll::Ready(Err(Error::application(format!("as it was told: {message:?}"))))
+            Poll::Ready(Err(HandlerError::new(format!("as it was told: {message:?}"))))
         }
     }
     on_every_engine(|setup| {
@@ -106,7 +116,7 @@ fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
 #[test]
 fn a_handler_that_panics_at_once_closes_with_1011() {
     on_every_engine(|setup| {
-        fn refuse(ws: WebSocket) -> Ready<Result<(), Error>> {
+        fn refuse(ws: WebSocket) -> Ready<websocket::Result> {
             panic!("as it was told: {:?}", ws.peer_addr())
         }
         let server = TestServer::serve(setup, WebSocketConfig::default(), refuse);
@@ -126,14 +136,11 @@ fn a_web_socket_that_is_dropped_is_closed_at_once() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                ws.recv().await?;
-                drop(ws);
-                gate.pass().await;
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            drop(ws);
+            passed.pass().await;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"drop it");
@@ -149,7 +156,7 @@ fn a_web_socket_that_is_dropped_is_closed_at_once() {
 #[test]
 fn closing_waits_for_the_answer() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let result = ws.close(CloseCode::new(4001), "enough").await;
             let answer = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
             report.send((result.is_ok(), ws.is_closed_cleanly(), answer)).unwrap();
@@ -170,7 +177,7 @@ fn closing_waits_for_the_answer() {
 #[test]
 fn closing_does_not_wait_for_ever() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let result = ws.close(CloseCode::NORMAL, "").await;
             report.send((matches!(result, Err(Error::Lost)), ws.is_closed_cleanly())).unwrap();
             Ok(())
@@ -188,7 +195,7 @@ fn closing_does_not_wait_for_ever() {
 fn closing_does_not_wait_for_ever_while_the_peer_floods() {
     let flood = [frame(BINARY, &[0; 100]), frame(PING, b"")].concat().repeat(100);
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let result = ws.close(CloseCode::NORMAL, "").await;
             report.send(matches!(result, Err(Error::Lost))).unwrap();
             Ok(())
@@ -212,7 +219,7 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
 #[test]
 fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let sender = ws.sender();
             thread::spawn(move || sender.close(CloseCode::NORMAL, "").unwrap());
             report.send(matches!(ws.recv().await, Err(Error::Lost))).unwrap();
@@ -230,7 +237,7 @@ fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
 #[test]
 fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             ws.sender().close(CloseCode::NORMAL, "")?;
             for _ in 0..2 {
                 ws.set_read_deadline(Some(Instant::now()));
@@ -261,17 +268,14 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         let gate = Gate::default();
         let passed = gate.clone();
         let (lend, senders) = mpsc::channel();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (gate, report, lend) = (passed.clone(), report.clone(), lend.clone());
-            async move {
-                ws.recv().await?;
-                ws.send("unread").await?;
-                lend.send(ws.sender()).unwrap();
-                gate.pass().await;
-                let end = ws.recv().await;
-                report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            ws.send("unread").await?;
+            lend.send(ws.sender()).unwrap();
+            passed.pass().await;
+            let end = ws.recv().await;
+            report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");
@@ -294,7 +298,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
 #[test]
 fn nothing_follows_a_final_error() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let first = ws.recv().await;
             let rest = matches!((ws.recv().await, ws.recv().await), (Ok(None), Ok(None)));
             report.send((first, rest, ws.is_closed_cleanly())).unwrap();
@@ -341,7 +345,7 @@ fn the_close_of_the_peer_is_the_end_of_the_messages() {
         (frame(CLOSE, b""), None),
     ];
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let (first, second) = (ws.recv().await, ws.recv().await);
             let ends = matches!((first, second), (Ok(None), Ok(None)));
             let frame = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
@@ -364,7 +368,7 @@ fn the_close_of_the_peer_is_the_end_of_the_messages() {
 #[test]
 fn the_loss_of_the_peer_is_an_error() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             assert!(ws.recv().await?.is_some());
             ws.send("answer").await?;
             let result = ws.recv().await;
@@ -394,7 +398,7 @@ fn the_loss_of_the_peer_is_an_error() {
 #[test]
 fn nothing_is_sent_after_the_close_frame() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let sender = ws.sender();
             sender.send("first").await?;
             sender.close(CloseCode::NORMAL, "ebb")?;
@@ -430,14 +434,14 @@ fn nothing_is_sent_after_the_close_frame() {
 #[test]
 fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
                 report.send(ws.close(CloseCode::new(code), "").await).unwrap();
                 report.send(ws.sender().close(CloseCode::new(code), "")).unwrap();
             }
             report.send(ws.close(CloseCode::NORMAL, &"r".repeat(124)).await).unwrap();
             ws.send("still open").await?;
-            ws.close(CloseCode::NORMAL, &"r".repeat(123)).await
+            Ok(ws.close(CloseCode::NORMAL, &"r".repeat(123)).await?)
         });
         let mut client = Client::open(server.address);
         for _ in 0..17 {
@@ -460,7 +464,7 @@ fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
 #[test]
 fn close_frames_may_cross() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             assert!(ws.recv().await?.is_some());
             let result = ws.close(CloseCode::new(4001), "ours").await;
             let frame = ws.close_frame().map(|frame| frame.code().value());
@@ -483,14 +487,11 @@ fn a_close_frame_waits_behind_a_large_message() {
     let large = pattern(12 << 20);
     on_every_engine(|setup| {
         let message = large.clone();
-        let (server, reports) = reporting(setup, impatient(), move |mut ws, report| {
-            let message = message.clone();
-            async move {
-                ws.send(message).await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send(matches!(result, Err(Error::Lost))).unwrap();
-                Ok(())
-            }
+        let (server, reports) = reporting(setup, impatient(), async move |mut ws, report| {
+            ws.send(message.clone()).await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send(matches!(result, Err(Error::Lost))).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         assert!(reports.next());
@@ -522,20 +523,18 @@ fn a_web_socket_may_be_handed_to_a_thread() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                thread::spawn(move || {
-                    block_on(async move {
-                        gate.pass().await;
-                        while let Some(message) = ws.recv().await? {
-                            ws.send(message).await?;
-                        }
-                        Ok::<(), Error>(())
-                    })
-                });
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let passed = passed.clone();
+            thread::spawn(move || {
+                block_on(async move {
+                    passed.pass().await;
+                    while let Some(message) = ws.recv().await? {
+                        ws.send(message).await?;
+                    }
+                    Ok::<(), Error>(())
+                })
+            });
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"who is there?");

@@ -8,7 +8,8 @@ use std::thread;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Error, Sender, WindowBits};
+use tidegate::web::Shared;
+use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Sender, WindowBits};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, CONTINUATION, Client, FIN, HANDSHAKE, PING, PONG, TEXT, frame, pattern};
@@ -25,10 +26,9 @@ fn takeover() -> DeflateConfig {
     deflate
 }
 
-fn serve<F, Fut>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
+fn serve<F>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
 {
     TestServer::start(setup, Router::new().get("/ws", websocket::upgrade(handler).compression(deflate)))
 }
@@ -201,7 +201,7 @@ fn messages_come_back_compressed_where_that_helps() {
     });
 }
 
-async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_borrowed(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
         match message.payload() {
@@ -212,7 +212,7 @@ async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-async fn echo_in_pieces(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_in_pieces(mut ws: WebSocket) -> websocket::Result {
     while let Some(mut stream) = ws.recv_stream().await? {
         let (kind, mut payload) = (stream.kind(), Vec::new());
         while let Some(piece) = stream.next().await? {
@@ -259,15 +259,12 @@ fn prepared_messages_are_compressed_for_those_without_context() {
     let prepared = websocket::PreparedMessage::new(String::from_utf8(prose(3000)).unwrap());
     on_every_engine(|setup| {
         let message = prepared.clone();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let message = message.clone();
-            async move {
-                ws.send_prepared(&message).await?;
-                ws.send("a ".repeat(100)).await?;
-                ws.sender().try_send_prepared(&message)?;
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            ws.send_prepared(&message).await?;
+            ws.send("a ".repeat(100)).await?;
+            ws.sender().try_send_prepared(&message)?;
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         for (offer, is_compressed) in [("permessage-deflate; server_no_context_takeover", true), (OFFER, false)] {
             let mut client = Deflating::open(&server, offer);
@@ -400,16 +397,13 @@ fn the_level_can_change_and_compression_stop_and_go_on() {
 fn contexts_that_are_kept_are_counted_and_others_are_not_held() {
     on_every_engine(|setup| {
         let (tell, statuses) = reports::<Option<CompressionStatus>>();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let tell = tell.clone();
-            async move {
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            tell.send(ws.compression()).unwrap();
+            while let Some(message) = ws.recv().await? {
+                ws.send(message).await?;
                 tell.send(ws.compression()).unwrap();
-                while let Some(message) = ws.recv().await? {
-                    ws.send(message).await?;
-                    tell.send(ws.compression()).unwrap();
-                }
-                Ok(())
             }
+            Ok(())
         });
         for (offer, most) in [
             ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 0),
@@ -435,8 +429,7 @@ fn contexts_that_are_kept_are_counted_and_others_are_not_held() {
 /// W30: the limit is that of what is inflated.
 #[test]
 fn bombs_and_what_cannot_be_inflated_are_refused() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 1 << 20;
+    let config = WebSocketConfig::default().message_bytes_max(1 << 20);
     on_every_engine(|setup| {
         let upgrade = websocket::upgrade(echo).config(config.clone()).compression(takeover());
         let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
@@ -475,15 +468,12 @@ fn a_hub_sends_each_member_the_form_it_takes() {
         let (tell, registered) = reports();
         let hub: Hub = Hub::default();
         let members = hub.clone();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let (hub, tell) = (members.clone(), tell.clone());
-            async move {
-                let member = hub.register(&ws)?;
-                member.join("room")?;
-                tell.send(()).unwrap();
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            let member = members.register(&ws)?;
+            member.join("room")?;
+            tell.send(()).unwrap();
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         let narrow = format!("{no_takeover}; server_max_window_bits=9");
         let mut clients = Vec::new();

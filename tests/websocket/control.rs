@@ -67,23 +67,20 @@ fn applications_see_control_frames() {
 fn the_errors_of_handlers_are_those_of_reads() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.on_ping(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
-                ws.on_close(|_, _| Err(Error::application("closed")));
-                let mut errors = Vec::new();
-                loop {
-                    match ws.recv().await {
-                        Ok(Some(message)) => ws.send(message).await?,
-                        Ok(None) => break,
-                        Err(Error::Application(error)) => errors.push(error.to_string()),
-                        Err(error) => return Err(error),
-                    }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.on_ping(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
+            ws.on_close(|_, _| Err(Error::application("closed")));
+            let mut errors = Vec::new();
+            loop {
+                match ws.recv().await {
+                    Ok(Some(message)) => ws.send(message).await?,
+                    Ok(None) => break,
+                    Err(Error::Application(error)) => errors.push(error.to_string()),
+                    Err(error) => return Err(error.into()),
                 }
-                report.send((errors, ws.is_closed_cleanly())).unwrap();
-                Ok(())
             }
+            report.send((errors, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.write(&[frame(PING, b"first"), frame(TEXT, b"message"), frame(PING, b"second")].concat());
@@ -100,32 +97,29 @@ fn the_errors_of_handlers_are_those_of_reads() {
 fn control_frames_with_a_deadline() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let past = Instant::now();
-                ws.send_control(Opcode::Ping, b"even after it", past).await?;
-                ws.send_control(Opcode::Pong, b"", later()).await?;
-                ws.send_control(Opcode::ControlB, b"extended", later()).await?;
-                for (opcode, payload) in [
-                    (Opcode::Text, &b""[..]),
-                    (Opcode::Ping, &[0; 126]),
-                    (Opcode::Close, b"\x03"),
-                    (Opcode::Close, b"\x03\xED"),
-                    (Opcode::Close, b"\x03\xE8\xFF"),
-                ] {
-                    let Err(Error::Usage(error)) = ws.send_control(opcode, payload, later()).await else {
-                        panic!("{opcode} of {payload:?} was sent");
-                    };
-                    report.send(error).unwrap();
-                }
-                assert_eq!(ws.recv().await?, Some(Message::from("go on")), "nothing of it closed the connection");
-                ws.send_control(Opcode::Close, b"\x0F\xA0bye", past).await?;
-                let late = ws.send_control(Opcode::Ping, b"", later()).await;
-                assert!(late.is_err_and(|error| error.is_close_sent()));
-                assert!(ws.recv().await?.is_none());
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let past = Instant::now();
+            ws.send_control(Opcode::Ping, b"even after it", past).await?;
+            ws.send_control(Opcode::Pong, b"", later()).await?;
+            ws.send_control(Opcode::ControlB, b"extended", later()).await?;
+            for (opcode, payload) in [
+                (Opcode::Text, &b""[..]),
+                (Opcode::Ping, &[0; 126]),
+                (Opcode::Close, b"\x03"),
+                (Opcode::Close, b"\x03\xED"),
+                (Opcode::Close, b"\x03\xE8\xFF"),
+            ] {
+                let Err(Error::Usage(error)) = ws.send_control(opcode, payload, later()).await else {
+                    panic!("{opcode} of {payload:?} was sent");
+                };
+                report.send(error).unwrap();
             }
+            assert_eq!(ws.recv().await?, Some(Message::from("go on")), "nothing of it closed the connection");
+            ws.send_control(Opcode::Close, b"\x0F\xA0bye", past).await?;
+            let late = ws.send_control(Opcode::Ping, b"", later()).await;
+            assert!(late.is_err_and(|error| error.is_close_sent()));
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(PING, b"even after it");

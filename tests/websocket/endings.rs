@@ -26,14 +26,11 @@ fn a_close_frame_does_not_overtake_a_message_on_its_way() {
         on_every_engine(|setup| {
             let (report, reports) = reports();
             let message = large.clone();
-            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let (report, message) = (report.clone(), message.clone());
-                async move {
-                    ws.send(message).await?;
-                    let end = ws.recv().await;
-                    report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
-                    Ok(())
-                }
+            let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                ws.send(message.clone()).await?;
+                let end = ws.recv().await;
+                report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+                Ok(())
             });
             let mut client = Client::open(server.address);
             client.write(&close_frame(4000, "enough"));
@@ -53,23 +50,19 @@ fn a_close_frame_does_not_overtake_a_message_on_its_way() {
 #[test]
 fn what_was_accepted_leaves_after_the_close_timeout_too() {
     let large = pattern(LARGE_BYTES);
-    let mut config = WebSocketConfig::default();
     // Long enough that a busy machine does not stall a handler for as long.
-    config.close_timeout = Duration::from_secs(1);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
         let message = large.clone();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let (report, message) = (report.clone(), message.clone());
-            async move {
-                ws.send(message).await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                drop(ws);
-                // Every deadline of the closing handshake passes meanwhile.
-                sleep(2 * Duration::from_secs(1)).await;
-                report.send(matches!(result, Err(Error::Lost))).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            ws.send(message.clone()).await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            drop(ws);
+            // Every deadline of the closing handshake passes meanwhile.
+            sleep(2 * Duration::from_secs(1)).await;
+            report.send(matches!(result, Err(Error::Lost))).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         assert!(reports.next());
@@ -110,13 +103,10 @@ fn unread_input_does_not_destroy_the_close_frame() {
 fn a_half_close_ends_the_wait_for_a_close_frame() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send((result, ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send((result, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.write(&frame(BINARY, &vec![0; 1 << 20]));
@@ -132,18 +122,14 @@ fn a_half_close_ends_the_wait_for_a_close_frame() {
 /// A reset while a close frame is waited for ends the wait, long before its time.
 #[test]
 fn a_reset_ends_the_wait_for_a_close_frame() {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_secs(3600);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(3600));
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.recv().await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send((result, ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send((result, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");
@@ -159,8 +145,7 @@ fn a_reset_ends_the_wait_for_a_close_frame() {
 /// A peer that neither answers nor goes, and one that goes on sending after the closing handshake, are closed all the same.
 #[test]
 fn a_peer_that_stays_is_left() {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_secs(1);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
     on_every_engine_at_once(|setup| {
         let mut setup = setup.clone();
         setup.config.linger_timeout = Duration::from_millis(50);

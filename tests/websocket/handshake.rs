@@ -330,12 +330,9 @@ fn the_server_prefers_among_the_subprotocols_both_speak() {
 fn handlers_know_both_addresses() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                report.send((ws.peer_addr(), ws.local_addr())).unwrap();
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |ws: WebSocket| {
+            report.send((ws.peer_addr(), ws.local_addr())).unwrap();
+            echo(ws).await
         });
         let client = Client::open(server.address);
         let own = client.stream.local_addr().unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::web::{HttpConfig, RequestHead};
-use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, Refusal, upgrade};
+use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, HandlerError, upgrade};
 
 use crate::deadlines::on_every_engine_at_once;
 use crate::handler::{Gate, reports};
@@ -164,14 +164,18 @@ fn a_refusal_after_the_handshake_closes_with_the_applications_code() {
             .on_connect(async |ws: &mut WebSocket| {
                 ws.send("a moment").await?;
                 match ws.request().and_then(|head| head.query()) {
-                    Some("code") => Err(Refusal::new(CloseCode::new(4123), "not today")),
+                    Some("code") => Err(HandlerError::close(CloseCode::new(4123), "not today")),
                     Some("error") => Err(std::io::Error::other("secret").into()),
+                    Some("text") => Err(HandlerError::new("secret")),
+                    Some("full") => Err(Error::Full.into()),
                     _ => Ok(()),
                 }
             })
             .on_disconnect(move |_: &Disconnected<'_>| report.send(()).unwrap());
         let server = TestServer::start(setup, Router::new().get("/ws", refuse));
-        for (target, code, reason) in [("/ws?code", 4123, "not today"), ("/ws?error", 1008, "")] {
+        for (target, code, reason) in
+            [("/ws?code", 4123, "not today"), ("/ws?error", 1008, ""), ("/ws?text", 1008, ""), ("/ws?full", 1013, "")]
+        {
             let (mut client, status, _) = ask(&server, target, "X-Nothing: 1");
             assert_eq!(status, 101);
             client.expect(TEXT, b"a moment");
@@ -209,7 +213,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
             "panic" => panic!("as the test asked for"),
             "abort" => ws.abort(),
             "drop" => drop(ws),
-            "error" => return Err(Error::application("as the test asked for")),
+            "error" => return Err(HandlerError::new("as the test asked for")),
             _ => return echo(ws).await,
         }
         Ok(())
@@ -357,21 +361,18 @@ fn what_is_skipped_and_what_is_no_handshake_go_to_the_next_handler() {
 fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let handler = upgrade(move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let (extensions, closed) = (ws.extensions(), ws.closed());
-                extensions.insert(0_u32);
-                report.send((extensions.clone(), closed)).unwrap();
-                while let Some(message) = ws.recv().await? {
-                    let head = ws.request().expect("it is kept");
-                    let name = message.as_text().unwrap_or_default();
-                    let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
-                    let count = extensions.get::<u32>().map_or(0, |count| *count);
-                    ws.send(format!("{answer} {count}")).await?;
-                }
-                Ok(())
+        let handler = upgrade(async move |mut ws: WebSocket| {
+            let (extensions, closed) = (ws.extensions(), ws.closed());
+            extensions.insert(0_u32);
+            report.send((extensions.clone(), closed)).unwrap();
+            while let Some(message) = ws.recv().await? {
+                let head = ws.request().expect("it is kept");
+                let name = message.as_text().unwrap_or_default();
+                let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
+                let count = extensions.get::<u32>().map_or(0, |count| *count);
+                ws.send(format!("{answer} {count}")).await?;
             }
+            Ok(())
         });
         let server = TestServer::start(setup, Router::new().get("/ws/:room", handler.keep_request()));
         let (mut client, _, _) = ask(&server, "/ws/blue%20one?a=b", "X-Color: red");
@@ -396,18 +397,15 @@ fn the_end_is_told_whatever_the_handler_does() {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                let closed: Closed = ws.closed();
-                drop(closed.clone());
-                ws.recv().await?;
-                ws.send("unread").await?;
-                report.send((closed.clone(), ws.closed())).unwrap();
-                gate.pass().await;
-                assert!(closed.is_closed());
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let closed: Closed = ws.closed();
+            drop(closed.clone());
+            ws.recv().await?;
+            ws.send("unread").await?;
+            report.send((closed.clone(), ws.closed())).unwrap();
+            passed.pass().await;
+            assert!(closed.is_closed());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");

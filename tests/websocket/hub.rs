@@ -33,19 +33,16 @@ impl HubServer {
         let (registered_out, registered) = channel();
         let (ended_out, ended) = channel();
         let members = hub.clone();
-        let next = Arc::new(AtomicUsize::new(0));
-        let server = TestServer::serve(setup, websocket, move |mut ws: WebSocket| {
-            let (hub, registered, ended) = (members.clone(), registered_out.clone(), ended_out.clone());
+        let next = AtomicUsize::new(0);
+        let server = TestServer::serve(setup, websocket, async move |mut ws: WebSocket| {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            async move {
-                let member = hub.register_with(&ws, number, MemberConfig::default())?;
-                let _ = registered.send(ws.sender());
-                let result = relay(&mut ws, member.hub()).await;
-                drop(member);
-                let failed = result.is_err();
-                let _ = ended.send(result);
-                if failed { Err(Error::Full) } else { Ok(()) }
-            }
+            let member = members.register_with(&ws, number, MemberConfig::default())?;
+            let _ = registered_out.send(ws.sender());
+            let result = relay(&mut ws, member.hub()).await;
+            drop(member);
+            let failed = result.is_err();
+            let _ = ended_out.send(result);
+            if failed { Err(Error::Full.into()) } else { Ok(()) }
         });
         Self { server, hub, registered, ended }
     }
@@ -191,8 +188,7 @@ fn a_peer_that_never_reads_delays_nobody() {
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
     for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Close, SlowPolicy::Disconnect] {
         on_every_engine(|setup| {
-            let mut config = HubConfig::default();
-            config.slow = slow;
+            let config = HubConfig::default().slow(slow);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
             let (stalled, its_sender) = server.join_with_sender();
             let mut reader = server.join();
@@ -263,16 +259,11 @@ fn members_may_have_settings_of_their_own() {
         let hub: Hub = Hub::default();
         let (report, registrations) = reports();
         let members = hub.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (hub, report) = (members.clone(), report.clone());
-            async move {
-                let mut config = MemberConfig::default();
-                config.slow = Some(SlowPolicy::Remove);
-                config.queue_bytes_max = Some(1000);
-                report.send(hub.register_with(&ws, (), config)?).unwrap();
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let config = MemberConfig::default().slow(SlowPolicy::Remove).queue_bytes_max(1000);
+            report.send(members.register_with(&ws, (), config)?).unwrap();
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         let client = Client::open(server.address);
         let registration = registrations.next();
@@ -313,15 +304,12 @@ fn a_panic_leaves_the_rooms() {
         let hub: Hub = Hub::default();
         let (report, joined) = reports();
         let members = hub.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (hub, report) = (members.clone(), report.clone());
-            async move {
-                let member = hub.register(&ws)?;
-                member.join("room")?;
-                report.send(()).unwrap();
-                ws.recv().await?;
-                panic!("as the test asked for");
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let member = members.register(&ws)?;
+            member.join("room")?;
+            report.send(()).unwrap();
+            ws.recv().await?;
+            panic!("as the test asked for");
         });
         let mut client = Client::open(server.address);
         joined.next();
@@ -344,16 +332,13 @@ fn a_hub_holds_connections_of_several_servers() {
         .iter()
         .map(|setup| {
             let members = hub.clone();
-            TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let hub = members.clone();
-                async move {
-                    let _member = hub.register(&ws)?;
-                    ws.send("registered").await?;
-                    while let Some(message) = ws.recv().await? {
-                        assert_eq!(hub.broadcast(message).await?.first_error.map(|error| error.to_string()), None);
-                    }
-                    Ok(())
+            TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                let _member = members.register(&ws)?;
+                ws.send("registered").await?;
+                while let Some(message) = ws.recv().await? {
+                    assert_eq!(members.broadcast(message).await?.first_error.map(|error| error.to_string()), None);
                 }
+                Ok(())
             })
         })
         .collect();
@@ -553,8 +538,7 @@ fn rooms_reach_those_who_are_in_them() {
 #[test]
 fn a_member_may_be_in_so_many_rooms() {
     on_every_engine(|setup| {
-        let mut config = HubConfig::default();
-        config.rooms_max = 2;
+        let config = HubConfig::default().rooms_max(2);
         let server = HubServer::start(setup, config, WebSocketConfig::default());
         let (client, sender) = server.join_with_sender();
         let member = server.hub.register_with(&sender, 0, MemberConfig::default()).unwrap();
@@ -632,9 +616,7 @@ fn slow_members_may_get_the_newest_messages() {
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
     for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::ConflateByKey { backlog_max: 100 }] {
         on_every_engine(|setup| {
-            let mut config = HubConfig::default();
-            config.slow = slow;
-            config.queue_bytes_max = Some(400_000);
+            let config = HubConfig::default().slow(slow).queue_bytes_max(400_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
             let mut stalled = server.join();
             let mut reader = server.join();

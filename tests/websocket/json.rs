@@ -40,20 +40,16 @@ fn values_go_both_ways() {
 fn other_messages_are_errors_that_close_nothing() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let first = ws.recv_json::<u8>().await;
-                let second = ws.recv_json::<u8>().await;
-                report.send((first, second)).unwrap();
-                let no_json =
-                    ws.send_json(&[((1, 2), 3)].into_iter().collect::<std::collections::HashMap<_, _>>()).await;
-                assert!(matches!(no_json, Err(Error::Application(_))), "{no_json:?}");
-                let borrowed = ws.recv().await?.expect("a message");
-                ws.send(borrowed.json::<&str>()?).await?;
-                ws.recv_json::<u8>().await?;
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let first = ws.recv_json::<u8>().await;
+            let second = ws.recv_json::<u8>().await;
+            report.send((first, second)).unwrap();
+            let no_json = ws.send_json(&[((1, 2), 3)].into_iter().collect::<std::collections::HashMap<_, _>>()).await;
+            assert!(matches!(no_json, Err(Error::Application(_))), "{no_json:?}");
+            let borrowed = ws.recv().await?.expect("a message");
+            ws.send(borrowed.json::<&str>()?).await?;
+            ws.recv_json::<u8>().await?;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"{");

@@ -16,9 +16,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const PATIENT: Duration = Duration::from_secs(20);
 
 fn config(interval: Duration, pong_timeout: Duration) -> WebSocketConfig {
-    let mut config = WebSocketConfig::default();
-    config.keepalive = Some(KeepaliveConfig::new(interval, pong_timeout));
-    config
+    WebSocketConfig::default().keepalive(KeepaliveConfig::default().interval(interval).pong_timeout(pong_timeout))
 }
 
 /// The payload of the next ping; echoes may come before it.
@@ -51,18 +49,15 @@ fn expect_no_pong(mut client: Client) {
 fn answered_pings_keep_a_connection_and_measure_it() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config(SHORT, PATIENT), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
+        let server = TestServer::serve(setup, config(SHORT, PATIENT), async move |mut ws: WebSocket| {
+            report.send(ws.rtt()).unwrap();
+            // Pongs of the keepalive are no business of the application's.
+            ws.on_pong(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
+            while let Some(message) = ws.recv().await? {
                 report.send(ws.rtt()).unwrap();
-                // Pongs of the keepalive are no business of the application's.
-                ws.on_pong(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
-                while let Some(message) = ws.recv().await? {
-                    report.send(ws.rtt()).unwrap();
-                    ws.send(message).await?;
-                }
-                Ok(())
+                ws.send(message).await?;
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), None);
@@ -90,20 +85,17 @@ fn answered_pings_keep_a_connection_and_measure_it() {
 fn a_missing_pong_closes() {
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config(SHORT, 4 * SHORT), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = async {
-                    while let Some(message) = ws.recv().await? {
-                        ws.send(message).await?;
-                    }
-                    Ok(())
-                };
-                let result: Result<(), Error> = result.await;
-                let over = ws.recv().await;
-                report.send((result, matches!(over, Ok(None)), ws.is_closed_cleanly())).unwrap();
+        let server = TestServer::serve(setup, config(SHORT, 4 * SHORT), async move |mut ws: WebSocket| {
+            let result = async {
+                while let Some(message) = ws.recv().await? {
+                    ws.send(message).await?;
+                }
                 Ok(())
-            }
+            };
+            let result: Result<(), Error> = result.await;
+            let over = ws.recv().await;
+            report.send((result, matches!(over, Ok(None)), ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let silent = Client::open(server.address);
         let mut mistaken = Client::open(server.address);
@@ -144,19 +136,16 @@ fn a_busy_handler_loses_nobody() {
     const PONG_TIMEOUT: Duration = Duration::from_secs(1);
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let message = ws.recv().await?;
-                assert_eq!(message, Some(Message::from("a pong follows")));
-                ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
-                // The pong is behind this one. Then the keepalive ends, and nobody answers it.
-                assert_eq!(ws.recv().await?, Some(Message::from("behind the pong")));
-                report.send(ws.rtt()).unwrap();
-                ws.set_keepalive(None);
-                ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |mut ws: WebSocket| {
+            let message = ws.recv().await?;
+            assert_eq!(message, Some(Message::from("a pong follows")));
+            ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
+            // The pong is behind this one. Then the keepalive ends, and nobody answers it.
+            assert_eq!(ws.recv().await?, Some(Message::from("behind the pong")));
+            report.send(ws.rtt()).unwrap();
+            ws.set_keepalive(None);
+            ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         let ping = next_ping(&mut client);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
-use tidegate::websocket::{DeflateConfig, Error};
+use tidegate::websocket::DeflateConfig;
 
 use crate::handler::{received_bytes, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
@@ -37,7 +37,7 @@ fn alone(name: &str, body: impl FnOnce()) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_borrowed(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
         sender.send_binary(message.as_bytes()).await?;
@@ -75,19 +75,16 @@ fn a_message_read_in_pieces_is_not_held() {
         on_every_engine(|setup: &Setup| {
             let peak = Arc::new(AtomicUsize::new(0));
             let seen = Arc::clone(&peak);
-            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let seen = Arc::clone(&seen);
-                async move {
-                    while let Some(mut message) = ws.recv_stream().await? {
-                        let mut bytes = 0;
-                        while let Some(PayloadRef::Binary(piece)) = message.next().await? {
-                            bytes += piece.len();
-                            seen.fetch_max(held_bytes(), Ordering::Relaxed);
-                        }
-                        ws.send(bytes.to_string()).await?;
+            let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                while let Some(mut message) = ws.recv_stream().await? {
+                    let mut bytes = 0;
+                    while let Some(PayloadRef::Binary(piece)) = message.next().await? {
+                        bytes += piece.len();
+                        seen.fetch_max(held_bytes(), Ordering::Relaxed);
                     }
-                    Ok(())
+                    ws.send(bytes.to_string()).await?;
                 }
+                Ok(())
             });
             let mut client = Client::open(server.address);
             client.send(BINARY, b"before");
@@ -107,8 +104,7 @@ fn a_message_read_in_pieces_is_not_held() {
 #[test]
 fn a_claimed_length_allocates_nothing() {
     alone("memory::a_claimed_length_allocates_nothing", || {
-        let mut config = WebSocketConfig::default();
-        config.message_bytes_max = u64::MAX;
+        let config = WebSocketConfig::default().message_bytes_max(u64::MAX);
         on_every_engine(|setup| {
             let server = TestServer::serve(setup, config.clone(), echo);
             let mut client = Client::open(server.address);

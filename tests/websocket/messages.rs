@@ -6,7 +6,7 @@ use std::thread;
 
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, UsageError};
+use tidegate::websocket::{Error, HandlerError, UsageError};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame, pattern};
@@ -15,7 +15,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
 
 /// Echoes from the receive buffer.
-async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_borrowed(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
         match message.payload() {
@@ -27,7 +27,7 @@ async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
 }
 
 /// Gives every read up that does not succeed at once, and begins another at the next wake.
-async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     while let Some(message) = poll_fn(|cx| pin!(ws.recv()).poll(cx)).await? {
         ws.send(message).await?;
     }
@@ -133,13 +133,11 @@ fn echoes_still_arrive_after_a_half_close() {
     let large = pattern(3_000_000);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = echo(ws).await;
-                report.send(matches!(result, Err(Error::Lost))).unwrap();
-                result
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |ws: WebSocket| {
+            let result = echo(ws).await;
+            let error = result.as_ref().err().and_then(HandlerError::downcast_ref);
+            report.send(matches!(error, Some(Error::Lost))).unwrap();
+            result
         });
         let mut client = Client::open(server.address);
         let mut writer = client.stream.try_clone().unwrap();
@@ -164,15 +162,12 @@ fn echoes_still_arrive_after_a_half_close() {
 fn borrowed_messages_are_not_copied() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                while let Some(message) = ws.recv_ref().await? {
-                    let bytes = message.as_bytes();
-                    report.send((bytes.as_ptr().addr(), bytes.to_vec())).unwrap();
-                }
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            while let Some(message) = ws.recv_ref().await? {
+                let bytes = message.as_bytes();
+                report.send((bytes.as_ptr().addr(), bytes.to_vec())).unwrap();
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
         let (first, second) = (frame(BINARY, b"first"), frame(TEXT, b"second"));
@@ -191,14 +186,11 @@ fn borrowed_messages_are_not_copied() {
 fn owned_messages_pin_no_receive_buffer() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                while ws.recv().await?.is_some() {
-                    report.send(ws.connection().inbound_bytes()).unwrap();
-                }
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            while ws.recv().await?.is_some() {
+                report.send(ws.connection().inbound_bytes()).unwrap();
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
         for (first, payload) in [(TEXT, &b"text"[..]), (BINARY, &[0; 1000])] {
@@ -216,29 +208,26 @@ fn kept_messages_stay_as_they_were() {
     const MESSAGES: usize = 200;
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let (sender, mut kept) = (ws.sender(), Vec::new());
-                loop {
-                    let next = match kept.len() % 2 {
-                        0 => ws.recv().await?,
-                        _ => match ws.recv_ref().await? {
-                            Some(message) => {
-                                sender.send_ref(&message).await?;
-                                kept.push(message.to_message());
-                                continue;
-                            }
-                            None => None,
-                        },
-                    };
-                    let Some(message) = next else { break };
-                    ws.send(message.clone()).await?;
-                    kept.push(message);
-                }
-                report.send(kept).unwrap();
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let (sender, mut kept) = (ws.sender(), Vec::new());
+            loop {
+                let next = match kept.len() % 2 {
+                    0 => ws.recv().await?,
+                    _ => match ws.recv_ref().await? {
+                        Some(message) => {
+                            sender.send_ref(&message).await?;
+                            kept.push(message.to_message());
+                            continue;
+                        }
+                        None => None,
+                    },
+                };
+                let Some(message) = next else { break };
+                ws.send(message.clone()).await?;
+                kept.push(message);
             }
+            report.send(kept).unwrap();
+            Ok(())
         });
         let payload = |round: usize| pattern(1 + (round * 2711) % 50_000);
         let mut clients = [Client::open(server.address), Client::open(server.address)];
@@ -316,15 +305,12 @@ fn tagged(thread: usize, number: usize) -> Vec<u8> {
 fn servers_ping_and_pong() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.ping(&[b'i'; 125])?;
-                report.send(ws.ping(&[0; 126])).unwrap();
-                report.send(ws.pong(&[0; 126])).unwrap();
-                ws.pong(b"")?;
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.ping(&[b'i'; 125])?;
+            report.send(ws.ping(&[0; 126])).unwrap();
+            report.send(ws.pong(&[0; 126])).unwrap();
+            ws.pong(b"")?;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         client.expect(PING, &[b'i'; 125]);

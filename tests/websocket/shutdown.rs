@@ -34,16 +34,13 @@ fn peers_of_busy_handlers_are_told_too() {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                report.send(None).unwrap();
-                gate.pass().await;
-                let late = ws.send("too late").await.is_err_and(|error| error.is_close_sent());
-                let result = ws.recv().await;
-                report.send(Some((late, matches!(result, Ok(None)), ws.is_closed_cleanly()))).unwrap();
-                result.map(drop)
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            report.send(None).unwrap();
+            passed.pass().await;
+            let late = ws.send("too late").await.is_err_and(|error| error.is_close_sent());
+            let result = ws.recv().await;
+            report.send(Some((late, matches!(result, Ok(None)), ws.is_closed_cleanly()))).unwrap();
+            Ok(result.map(drop)?)
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), None);
@@ -64,28 +61,25 @@ fn peers_of_busy_handlers_are_told_too() {
 fn peers_that_do_not_read_are_told_too() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut sent = 0_u32;
-                let error = loop {
-                    let mut message = vec![0; 500_000];
-                    message[..4].copy_from_slice(&sent.to_be_bytes());
-                    match ws.sender().try_send(message.clone()) {
-                        Ok(()) => sent += 1,
-                        Err(Error::Full) => {
-                            report.send(None).unwrap();
-                            if let Err(error) = ws.send(message).await {
-                                break error;
-                            }
-                            sent += 1;
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let mut sent = 0_u32;
+            let error = loop {
+                let mut message = vec![0; 500_000];
+                message[..4].copy_from_slice(&sent.to_be_bytes());
+                match ws.sender().try_send(message.clone()) {
+                    Ok(()) => sent += 1,
+                    Err(Error::Full) => {
+                        report.send(None).unwrap();
+                        if let Err(error) = ws.send(message).await {
+                            break error;
                         }
-                        Err(error) => break error,
+                        sent += 1;
                     }
-                };
-                report.send(Some((sent, error.is_close_sent()))).unwrap();
-                Err(error)
-            }
+                    Err(error) => break error,
+                }
+            };
+            report.send(Some((sent, error.is_close_sent()))).unwrap();
+            Err(error.into())
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), None);

@@ -8,6 +8,7 @@ use std::thread;
 
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
+use tidegate::web::Shared;
 use tidegate::websocket::{Error, MessageKind, ProtocolError, RecvStream, UsageError};
 
 use crate::handler::{Gate, reports};
@@ -38,7 +39,7 @@ async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
     Ok(if kind == MessageKind::Text { text.into() } else { bytes.into() })
 }
 
-async fn echo_gathered(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_gathered(mut ws: WebSocket) -> websocket::Result {
     while let Some(mut message) = ws.recv_stream().await? {
         let message = gather(&mut message).await?;
         ws.send(message).await?;
@@ -59,7 +60,7 @@ async fn wake() {
 }
 
 /// Gives every read up that does not succeed at once, and begins one of the other kind at the next wake.
-async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     loop {
         match once(ws.recv_stream()).await {
             Poll::Ready(message) => match message? {
@@ -83,7 +84,7 @@ async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
 }
 
 /// Sends every message back while it comes, by frames of its own.
-async fn echo_streaming(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_streaming(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(mut message) = ws.recv_stream().await? {
         let mut echo = sender.send_stream(message.kind()).await?;
@@ -98,10 +99,9 @@ async fn echo_streaming(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-fn serve<F, Fut>(setup: &Setup, handler: F) -> TestServer
+fn serve<F>(setup: &Setup, handler: F) -> TestServer
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
 {
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }
@@ -166,16 +166,13 @@ fn messages_read_in_pieces_are_what_was_sent() {
 fn pieces_come_before_the_end_of_the_message() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                while let Some(mut message) = ws.recv_stream().await? {
-                    while let Some(piece) = message.next().await? {
-                        report.send(matches!(piece, PayloadRef::Text(_))).unwrap();
-                    }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            while let Some(mut message) = ws.recv_stream().await? {
+                while let Some(piece) = message.next().await? {
+                    report.send(matches!(piece, PayloadRef::Text(_))).unwrap();
                 }
-                Ok(())
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
         // One frame that is never whole before its pieces are: then one in two fragments, a ping between them.
@@ -236,22 +233,18 @@ fn the_rest_of_a_dropped_message_is_skipped() {
 /// The limit holds for all fragments together, and text fails at its first impossible byte.
 #[test]
 fn streamed_reads_know_the_rules() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 10;
+    let config = WebSocketConfig::default().message_bytes_max(10);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = async {
-                    while let Some(mut message) = ws.recv_stream().await? {
-                        gather(&mut message).await?;
-                    }
-                    Ok(())
-                };
-                report.send(result.await).unwrap();
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            let result = async {
+                while let Some(mut message) = ws.recv_stream().await? {
+                    gather(&mut message).await?;
+                }
                 Ok(())
-            }
+            };
+            report.send(result.await).unwrap();
+            Ok(())
         });
         let too_big = [frame(BINARY - FIN, &[0; 6]), frame(CONTINUATION - FIN, b""), frame(CONTINUATION, &[0; 5])];
         let mut client = Client::open(server.address);
@@ -276,15 +269,12 @@ fn streamed_reads_know_the_rules() {
 fn a_message_that_the_connection_cuts_is_incomplete() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut message = ws.recv_stream().await?.expect("a message begins");
-                let first = gather(&mut message).await;
-                let second = gather(&mut message).await;
-                report.send((first, second)).unwrap();
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut message = ws.recv_stream().await?.expect("a message begins");
+            let first = gather(&mut message).await;
+            let second = gather(&mut message).await;
+            report.send((first, second)).unwrap();
+            Ok(())
         });
         let mut closing = Client::open(server.address);
         closing.send(TEXT - FIN, b"half");
@@ -330,23 +320,20 @@ fn nothing_but_control_frames_comes_between_pieces() {
         let (report, reports) = reports();
         let (go, hub) = (Gate::default(), Hub::<()>::default());
         let (gate, members) = (go.clone(), hub.clone());
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let (report, gate, hub) = (report.clone(), gate.clone(), members.clone());
-            async move {
-                let _member = hub.register(&ws)?;
-                let mut message = ws.sender().send_stream(MessageKind::Text).await?;
-                message.write(b"one ").await?;
-                report.send(ws.sender()).unwrap();
-                assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
-                ws.ping(b"ours")?;
-                // Reads go on: they answer the peer's ping.
-                assert_eq!(ws.recv().await?, Some(Message::from("go on")));
-                gate.pass().await;
-                message.write_bytes(vec![b'-'; 10_000].into()).await?;
-                message.write(b"").await?;
-                message.finish().await?;
-                echo(ws).await
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let _member = members.register(&ws)?;
+            let mut message = ws.sender().send_stream(MessageKind::Text).await?;
+            message.write(b"one ").await?;
+            report.send(ws.sender()).unwrap();
+            assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
+            ws.ping(b"ours")?;
+            // Reads go on: they answer the peer's ping.
+            assert_eq!(ws.recv().await?, Some(Message::from("go on")));
+            gate.pass().await;
+            message.write_bytes(vec![b'-'; 10_000].into()).await?;
+            message.write(b"").await?;
+            message.finish().await?;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, b"one ");
@@ -380,21 +367,18 @@ fn nothing_but_control_frames_comes_between_pieces() {
 fn a_part_of_a_message_is_never_taken_for_the_whole() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                drop(ws.send_stream(MessageKind::Binary).await?);
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                let refused = message.write(b"\xFF").await;
-                report.send(refused).unwrap();
-                message.write("é".as_bytes()).await?;
-                message.finish().await?;
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                message.write(b"cut: \xC3").await?;
-                report.send(message.finish().await).unwrap();
-                report.send(ws.send("too late").await).unwrap();
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            drop(ws.send_stream(MessageKind::Binary).await?);
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            let refused = message.write(b"\xFF").await;
+            report.send(refused).unwrap();
+            message.write("é".as_bytes()).await?;
+            message.finish().await?;
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            message.write(b"cut: \xC3").await?;
+            report.send(message.finish().await).unwrap();
+            report.send(ws.send("too late").await).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, "é".as_bytes());
@@ -421,25 +405,22 @@ fn a_streamed_message_is_bounded_by_the_queue() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let written = piece.clone();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let (report, piece) = (report.clone(), written.clone());
-            async move {
-                let sender = ws.sender();
-                let mut message = ws.send_stream(MessageKind::Binary).await?;
-                let mut queued_max = 0;
-                for number in 0..PIECES {
-                    if number % 2 == 0 {
-                        message.write(&piece).await?;
-                    } else {
-                        message.write_bytes(piece.clone().into()).await?;
-                    }
-                    queued_max = queued_max.max(sender.queued_bytes());
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let sender = ws.sender();
+            let mut message = ws.send_stream(MessageKind::Binary).await?;
+            let mut queued_max = 0;
+            for number in 0..PIECES {
+                if number % 2 == 0 {
+                    message.write(&written).await?;
+                } else {
+                    message.write_bytes(written.clone().into()).await?;
                 }
-                message.finish().await?;
-                report.send(queued_max).unwrap();
-                assert!(ws.recv().await?.is_none());
-                Ok(())
+                queued_max = queued_max.max(sender.queued_bytes());
             }
+            message.finish().await?;
+            report.send(queued_max).unwrap();
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         let (kind, payload) = next_message(&mut client);
@@ -457,16 +438,13 @@ fn a_shutdown_ends_a_message_that_is_being_sent() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                message.write(b"begun").await?;
-                gate.pass().await;
-                let late = message.write(b"too late").await;
-                assert!(late.is_err_and(|error| error.is_close_sent()));
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            message.write(b"begun").await?;
+            passed.pass().await;
+            let late = message.write(b"too late").await;
+            assert!(late.is_err_and(|error| error.is_close_sent()));
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, b"begun");
@@ -485,26 +463,23 @@ fn messages_are_joined_to_one_run_of_bytes() {
     let large = pattern(1_000_000);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut lines = ws.joined("\r\n");
-                assert_eq!(lines.read(&mut []).await?, 0, "nothing was asked for");
-                let mut all = Vec::new();
-                for size in (1..=7).chain([10_000]).cycle() {
-                    let mut buffer = vec![0; size];
-                    match lines.read(&mut buffer).await? {
-                        0 => break,
-                        len => all.extend_from_slice(&buffer[..len]),
-                    }
-                    if all == b"one\r\n" {
-                        report.send(std::mem::take(&mut all)).unwrap();
-                    }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut lines = ws.joined("\r\n");
+            assert_eq!(lines.read(&mut []).await?, 0, "nothing was asked for");
+            let mut all = Vec::new();
+            for size in (1..=7).chain([10_000]).cycle() {
+                let mut buffer = vec![0; size];
+                match lines.read(&mut buffer).await? {
+                    0 => break,
+                    len => all.extend_from_slice(&buffer[..len]),
                 }
-                assert_eq!(lines.read(&mut [0]).await?, 0, "the end stays the end");
-                report.send(all).unwrap();
-                Ok(())
+                if all == b"one\r\n" {
+                    report.send(std::mem::take(&mut all)).unwrap();
+                }
             }
+            assert_eq!(lines.read(&mut [0]).await?, 0, "the end stays the end");
+            report.send(all).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT - FIN, b"on");
@@ -528,23 +503,20 @@ fn messages_are_joined_to_one_run_of_bytes() {
 fn joined_messages_are_read_by_blocking_code() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let end = Gate::default();
-                let ended = end.clone();
-                thread::spawn(move || {
-                    let mut lines = BufReader::new(ws.joined("\n").into_blocking());
-                    let mut line = String::new();
-                    while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
-                        report.send(Ok(std::mem::take(&mut line))).unwrap();
-                    }
-                    report.send(lines.read(&mut [0]).map_err(|error| error.kind()).map(|_| String::new())).unwrap();
-                    ended.open();
-                });
-                end.pass().await;
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let end = Gate::default();
+            let (ended, report) = (end.clone(), report.clone());
+            thread::spawn(move || {
+                let mut lines = BufReader::new(ws.joined("\n").into_blocking());
+                let mut line = String::new();
+                while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
+                    report.send(Ok(std::mem::take(&mut line))).unwrap();
+                }
+                report.send(lines.read(&mut [0]).map_err(|error| error.kind()).map(|_| String::new())).unwrap();
+                ended.open();
+            });
+            end.pass().await;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"one");

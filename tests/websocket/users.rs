@@ -21,14 +21,11 @@ struct Device {
 fn user_server(setup: &Setup, users: &Users) -> (TestServer, Receiver<ConnectionId>) {
     let (tell, told) = channel();
     let users = users.clone();
-    let handler = websocket::upgrade(move |mut ws: WebSocket| {
-        let (users, tell) = (users.clone(), tell.clone());
-        async move {
-            let device = ws.extension::<Device>().expect("it was attached");
-            let registration = users.register(device.user, &mut ws);
-            tell.send(registration.id()).unwrap();
-            echo(ws).await
-        }
+    let handler = websocket::upgrade(async move |mut ws: WebSocket| {
+        let device = ws.extension::<Device>().expect("it was attached");
+        let registration = users.register(device.user, &mut ws);
+        tell.send(registration.id()).unwrap();
+        echo(ws).await
     });
     let handler = handler.authorize(async |head: &RequestHead| {
         let user = head.param("user").and_then(|user| user.parse().ok());
@@ -131,17 +128,14 @@ fn registrations_end_with_their_owners() {
         let users = Users::new();
         let gate = Gate::default();
         let (here, passed) = (users.clone(), gate.clone());
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (users, gate) = (here.clone(), passed.clone());
-            async move {
-                let _first = users.register(1, &mut ws);
-                let second = users.register(2, &mut ws);
-                ws.recv().await?;
-                drop(second);
-                ws.send("one less").await?;
-                gate.pass().await;
-                panic!("as the test asked for");
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let _first = here.register(1, &mut ws);
+            let second = here.register(2, &mut ws);
+            ws.recv().await?;
+            drop(second);
+            ws.send("one less").await?;
+            passed.pass().await;
+            panic!("as the test asked for");
         });
         let mut client = Client::open(server.address);
         wait_until("both", || users.len() == 2);

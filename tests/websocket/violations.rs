@@ -95,8 +95,7 @@ fn close_codes_of_the_wire_are_echoed_and_others_are_not() {
 /// W30, bug 5: the limit not applied across fragments.
 #[test]
 fn messages_above_the_limit_are_refused_as_soon_as_they_claim_it() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 1000;
+    let config = WebSocketConfig::default().message_bytes_max(1000);
     let half = frame(BINARY - FIN, &[0; 600]);
     on_every_engine(|setup| {
         let server = TestServer::serve(setup, config.clone(), echo);

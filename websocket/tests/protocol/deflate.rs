@@ -14,9 +14,7 @@ const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
 /// Returns the agreement of a server that keeps both contexts on an offer with these parameters.
 pub fn agreed(parameters: &str) -> DeflateParams {
-    let mut config = DeflateConfig::default();
-    config.own_context_takeover = true;
-    config.peer_context_takeover = true;
+    let config = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     let line = format!("permessage-deflate{parameters}");
     config.accept([line.as_bytes()].into_iter()).unwrap().expect("the offer is accepted").params
 }
