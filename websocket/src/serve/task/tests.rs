@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::*;
+use crate::error::Error;
 use crate::hub::Hub;
 
 /// State of a handler that counts its drops and is unreadable afterwards.
@@ -61,6 +62,39 @@ fn a_handler_lives_as_long_as_the_futures_that_borrow_from_it() {
         drop(two);
         assert_eq!(drops.load(Ordering::SeqCst), 1);
     }
+}
+
+/// Keeps what is logged at level `warn` and above.
+struct Log(Mutex<Vec<String>>);
+
+static LOG: Log = Log(Mutex::new(Vec::new()));
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn errors_that_close_with_1011_are_logged_and_others_are_not() {
+    log::set_logger(&LOG).expect("no other test of this crate sets a logger");
+    log::set_max_level(log::LevelFilter::Warn);
+    let parsed = "seven".parse::<u64>().unwrap_err();
+    for (error, code) in [
+        (HandlerError::from(parsed), 1011),
+        (HandlerError::close(CloseCode::new(4001), "enough"), 4001),
+        (HandlerError::from(Error::Lost), 1000),
+    ] {
+        assert_eq!(closing_frame(&Err(error)).expect("a frame").code().value(), code);
+    }
+    let logged: Vec<_> = LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("a websocket handler")).collect();
+    assert_eq!(logged, ["WARN a websocket handler failed: invalid digit found in string"]);
 }
 
 /// The bytes of a handler's task.
