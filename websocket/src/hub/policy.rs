@@ -7,6 +7,27 @@ use tidegate_engine::JoinOptions;
 const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 
 /// The treatment of a member whose outbound queue has no space for a message. The other members never wait for it.
+///
+/// | Policy | The member | For |
+/// |---|---|---|
+/// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
+/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after what is queued | the same, in order |
+/// | [`Remove`](Self::Remove) | stays connected, outside of the hub | |
+/// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
+/// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
+/// | [`ConflateByKey`](Self::ConflateByKey) | gets the newest message of each key | prices, states |
+///
+/// ```
+/// use tidegate_websocket::{Hub, HubConfig, HubError, SlowPolicy};
+///
+/// # fn example() -> Result<(), HubError> {
+/// // A member that reads slowly gets the newest price of each symbol, at most 16 KiB late.
+/// let config = HubConfig::default().slow(SlowPolicy::ConflateByKey { backlog_max: 100 }).queue_bytes_max(16 << 10);
+/// let prices: Hub = Hub::new(config);
+/// prices.broadcast("EURUSD 1.0831").key("EURUSD").try_queue()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPolicy {
