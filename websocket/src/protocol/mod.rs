@@ -1,8 +1,42 @@
-//! Receiving for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
+//! WebSocket (RFC 6455) for both roles without I/O: no sockets, no clock, no randomness, no async.
 //!
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the
+//! The owner of a connection
+//!
+//! 1. performs the opening handshake with [`handshake`](crate::handshake): a checked [`Offer`](crate::handshake::Offer) on
+//!    the server, a [`ClientHandshake`](crate::handshake::ClientHandshake) on the client;
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
+//!    reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
+//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a
+//!    [`ProtocolError`](crate::ProtocolError) with a close frame of its [`close_code`](crate::ProtocolError::close_code).
+//!
+//! ```
+//! use tidegate_websocket::protocol::{Event, Frame, Protocol};
+//! use tidegate_websocket::{MessageKind, ProtocolError};
+//!
+//! /// Answers every message in `chunk` with itself.
+//! fn echo(protocol: &mut Protocol, mut chunk: &mut [u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+//!     while !chunk.is_empty() {
+//!         let progress = protocol.receive(chunk)?;
+//!         if let Some(Event::InPlace { kind: MessageKind::Binary, range, .. }) = progress.event {
+//!             Frame::binary(&chunk[range]).encode(None, out);
+//!         } else if let Some(event) = progress.event {
+//!             if let Some(message) = event.into_message(chunk)? {
+//!                 Frame::message(&message).encode(None, out);
+//!             }
+//!         }
+//!         chunk = &mut chunk[progress.consumed..];
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`FrameDecoder`] and [`MessageEncoder`] are the layer below, for code that needs single frames.
+//!
+//! # Receiving
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. [`Protocol`] enforces the
 //! order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
-//! reported in place, others are gathered by an assembler or handed out in pieces.
+//! reported in place, others are gathered or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -14,12 +48,11 @@
 //!                                                    close or a broken rule ends it: the rest is ignored
 //! ```
 //!
-//! Compressed messages (RFC 7692) go through `inflate` and come out as if they had arrived in pieces.
+//! Compressed messages (RFC 7692) are inflated and come out as if they had arrived in pieces.
 //!
-//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input:
-//! when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or
-//! control frame has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what
-//! arrives.
+//! The protocol holds no input: when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no
+//! heap unless a message or control frame has arrived in part; every byte is unmasked, checked and copied at most once;
+//! memory grows with what arrives.
 
 mod assembler;
 mod cold_input;
