@@ -1,4 +1,4 @@
-//! The closing handshake, from either side, and the ends that are none.
+//! The closing handshake, from either side, and connections that end without it.
 
 use std::future::{Ready, poll_fn};
 use std::io::Write;
@@ -18,13 +18,12 @@ use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
-/// Settings that give an unanswered close frame little time.
+/// Settings with a short close timeout.
 fn impatient() -> WebSocketConfig {
-    let config = WebSocketConfig::default().close_timeout(Duration::from_millis(100));
-    config
+    WebSocketConfig::default().close_timeout(Duration::from_millis(100))
 }
 
-/// A server whose handler is `handler` with the sending end of a channel.
+/// Starts a server whose handler reports to the test.
 fn reporting<T, F>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
 where
     T: Send + 'static,
@@ -35,14 +34,14 @@ where
     (server, reports)
 }
 
-/// W20.
+/// The result of a handler decides on the close code; the text of an error is never sent.
 #[test]
-fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
+fn the_result_of_a_handler_decides_on_the_close_code() {
     on_every_engine(|setup| {
         let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             match ws.recv().await?.as_ref().and_then(Message::as_text) {
                 Some("return") => Ok(()),
-                Some("fail") => Err(HandlerError::new("as it was told")),
+                Some("fail") => Err(HandlerError::new("as the test asked for")),
                 Some("parse") => {
                     "secret".parse::<u64>()?;
                     Ok(())
@@ -60,7 +59,7 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
                     drop(ws);
                     Ok(())
                 }
-                other => panic!("as it was told: {other:?}"),
+                other => panic!("as the test asked for: {other:?}"),
             }
         });
         let table = [
@@ -80,7 +79,7 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
         for (command, code, reason) in table {
             let mut client = Client::open(server.address);
             client.send(TEXT, command.as_bytes());
-            assert_eq!(client.expect_close(code), reason, "{command}: the error's text stays here");
+            assert_eq!(client.expect_close(code), reason, "{command}: the text of an error is not sent");
             client.write(&close_frame(code, ""));
             client.expect_end();
         }
@@ -88,7 +87,7 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
     });
 }
 
-/// A future need not drop what it holds when it completes.
+/// A future can keep its WebSocket when it completes.
 #[test]
 fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
     struct Holding(WebSocket);
@@ -97,7 +96,7 @@ fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             let message = ready!(Pin::new(&mut self.0.recv()).poll(cx))?;
-            Poll::Ready(Err(HandlerError::new(format!("as it was told: {message:?}"))))
+            Poll::Ready(Err(HandlerError::new(format!("as the test asked for: {message:?}"))))
         }
     }
     on_every_engine(|setup| {
@@ -112,12 +111,12 @@ fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
     });
 }
 
-/// A panic before there is a future is a handler's panic too.
+/// A handler can panic before it returns a future.
 #[test]
 fn a_handler_that_panics_at_once_closes_with_1011() {
     on_every_engine(|setup| {
         fn refuse(ws: WebSocket) -> Ready<websocket::Result> {
-            panic!("as it was told: {:?}", ws.peer_addr())
+            panic!("as the test asked for: {:?}", ws.peer_addr())
         }
         let server = TestServer::serve(setup, WebSocketConfig::default(), refuse);
         for _ in 0..2 {
@@ -130,7 +129,7 @@ fn a_handler_that_panics_at_once_closes_with_1011() {
     });
 }
 
-/// Whoever drops a WebSocket is done with it, whatever else there is to do.
+/// Dropping a WebSocket closes it, even while its handler continues.
 #[test]
 fn a_web_socket_that_is_dropped_is_closed_at_once() {
     on_every_engine(|setup| {
@@ -152,7 +151,7 @@ fn a_web_socket_that_is_dropped_is_closed_at_once() {
     });
 }
 
-/// W20: `close` waits for the peer's close frame; what comes before it is dropped.
+/// `close` waits for the peer's close frame. Messages that arrive before it are dropped.
 #[test]
 fn closing_waits_for_the_answer() {
     on_every_engine(|setup| {
@@ -173,9 +172,9 @@ fn closing_waits_for_the_answer() {
     });
 }
 
-/// W20: a peer that does not answer is given up after the close timeout.
+/// A peer that does not answer is closed after the close timeout.
 #[test]
-fn closing_does_not_wait_for_ever() {
+fn closing_does_not_wait_forever() {
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let result = ws.close(CloseCode::NORMAL, "").await;
@@ -190,9 +189,9 @@ fn closing_does_not_wait_for_ever() {
     });
 }
 
-/// A peer that goes on sending is no more patient company than one that is silent.
+/// The close timeout applies to a peer that keeps sending, too.
 #[test]
-fn closing_does_not_wait_for_ever_while_the_peer_floods() {
+fn closing_does_not_wait_forever_while_the_peer_floods() {
     let flood = [frame(BINARY, &[0; 100]), frame(PING, b"")].concat().repeat(100);
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
@@ -206,8 +205,8 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
             // Ends when the socket is shut down below.
             scope.spawn(|| while writer.write_all(&flood).is_ok() {});
             client.expect_close(1000);
-            assert!(reports.next(), "the handler goes on");
-            // The server may have reset the connection by now.
+            assert!(reports.next(), "the handler continues");
+            // The server can have reset the connection by now.
             let _ = client.stream.shutdown(Shutdown::Both);
         });
         drop(client);
@@ -215,9 +214,9 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
     });
 }
 
-/// The same when the close frame is another thread's, and nothing tells the reader of it.
+/// The same when another thread sent the close frame, while the handler reads.
 #[test]
-fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
+fn a_close_frame_of_another_sender_is_not_waited_on_forever() {
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let sender = ws.sender();
@@ -233,9 +232,9 @@ fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
     });
 }
 
-/// A deadline to poll with must not cut short what the peer is given to answer.
+/// A short read deadline, for polling, must not shorten the close timeout.
 #[test]
-fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
+fn a_read_deadline_does_not_replace_the_close_timeout() {
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             ws.sender().close(CloseCode::NORMAL, "")?;
@@ -260,7 +259,7 @@ fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
     });
 }
 
-/// The peer's close frame came, ours cannot go: close frames were not exchanged.
+/// The peer's close frame has arrived, but ours cannot be sent: close frames were not exchanged.
 #[test]
 fn a_close_that_cannot_be_answered_is_not_clean() {
     on_every_engine(|setup| {
@@ -284,7 +283,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         let farewell = close_frame(1000, "");
         client.write(&farewell);
         wait_until("the close frame", || received_bytes(&server) - before == farewell.len() as u64);
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
         wait_until("the reset", || sender.is_closed());
@@ -294,7 +293,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
     });
 }
 
-/// Whoever goes on reading after an error that was final is told that there is no more.
+/// Reads after a final error return `None`.
 #[test]
 fn nothing_follows_a_final_error() {
     on_every_engine(|setup| {
@@ -336,7 +335,7 @@ fn aborting_resets() {
     });
 }
 
-/// W21: the peer's close is an orderly end.
+/// The peer's close frame is an orderly end.
 #[test]
 fn the_close_of_the_peer_is_the_end_of_the_messages() {
     let table = [
@@ -364,7 +363,7 @@ fn the_close_of_the_peer_is_the_end_of_the_messages() {
     });
 }
 
-/// W21: an end without a close frame is an error, and a reset another.
+/// The end of the stream without a close frame is an error, and a reset is another one.
 #[test]
 fn the_loss_of_the_peer_is_an_error() {
     on_every_engine(|setup| {
@@ -385,7 +384,7 @@ fn the_loss_of_the_peer_is_an_error() {
 
         let mut client = Client::open(server.address);
         client.send(TEXT, b"question");
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         client.stream.peek(&mut [0]).unwrap();
         drop(client);
         let (result, clean) = reports.next();
@@ -394,7 +393,7 @@ fn the_loss_of_the_peer_is_an_error() {
     });
 }
 
-/// W23.
+/// Every send after the close frame fails, and reads continue to the end.
 #[test]
 fn nothing_is_sent_after_the_close_frame() {
     on_every_engine(|setup| {
@@ -430,7 +429,7 @@ fn nothing_is_sent_after_the_close_frame() {
     });
 }
 
-/// W22: 1004 to 1006 and 1015 are never sent, nor is a reason too long.
+/// 1004 to 1006, 1015 and unassigned codes are never sent, nor is a reason of more than 123 bytes.
 #[test]
 fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
     on_every_engine(|setup| {
@@ -460,7 +459,7 @@ fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
     });
 }
 
-/// Both close before either has the other's close frame.
+/// Both sides close before either has received the other's close frame.
 #[test]
 fn close_frames_may_cross() {
     on_every_engine(|setup| {
@@ -473,15 +472,15 @@ fn close_frames_may_cross() {
         });
         let mut client = Client::open(server.address);
         client.write(&[frame(TEXT, b"close now"), close_frame(4002, "theirs")].concat());
-        assert_eq!(client.expect_close(4001), "ours", "and no echo of the other");
+        assert_eq!(client.expect_close(4001), "ours", "not an echo of the peer's");
         client.expect_end();
         assert_eq!(reports.next(), (true, true, Some(4002)));
         server.finish();
     });
 }
 
-/// What was accepted before the close frame arrives before it, even when the peer begins to read only after the
-/// handler has given up waiting for its answer.
+/// Messages that were accepted before the close frame arrive before it, even if the peer begins to read only after the
+/// close timeout of the handler.
 #[test]
 fn a_close_frame_waits_behind_a_large_message() {
     let large = pattern(12 << 20);
@@ -517,9 +516,9 @@ fn data_after_the_close_frame_of_the_peer_is_ignored() {
     });
 }
 
-/// A WebSocket may outlive its handler's own future: whoever has it closes it.
+/// A WebSocket can outlive its handler's future. Dropping it closes it.
 #[test]
-fn a_web_socket_may_be_handed_to_a_thread() {
+fn a_web_socket_can_move_to_a_thread() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();

@@ -1,4 +1,4 @@
-//! W16: WebSockets under the combinators of the `futures` crates, and in the company of tungstenite's types.
+//! WebSockets under the combinators of the `futures` crates, and conversions to and from tungstenite's types.
 
 use std::thread;
 
@@ -20,7 +20,7 @@ where
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }
 
-/// Our halves, those that the combinator makes, and the WebSocket as a whole.
+/// The halves of `WebSocket::split`, those of `StreamExt::split`, and the WebSocket as a whole.
 #[test]
 fn streams_are_forwarded_to_sinks() {
     let large = pattern(3_000_000);
@@ -58,7 +58,7 @@ fn streams_are_forwarded_to_sinks() {
     });
 }
 
-/// A sink takes no more than the queue and one message, loses nothing, keeps the order and closes when it is told to.
+/// A sink takes no more than the queue and one message, loses nothing, keeps the order, and closes on `close`.
 #[test]
 fn sinks_wait_for_slow_peers() {
     const MESSAGES: usize = 200;
@@ -84,7 +84,7 @@ fn sinks_wait_for_slow_peers() {
                     }
                     report.send(queued_max).unwrap();
                     sink.close().await?;
-                    // Closed once more, or by another: nothing is amiss.
+                    // Closing again is harmless.
                     sink.close().await?;
                 }
                 let late = SinkExt::send(&mut ws, Message::from("too late")).await;

@@ -1,7 +1,7 @@
 //! Deadlines and timeouts, on every engine.
 //!
-//! Bug 4 is behind all of them: deadlines that are accepted and ignored. A test whose subject is the passing of time
-//! has one connection on every setup at once, so that it passes only once.
+//! No deadline may be accepted and then ignored. Tests that wait for time to pass run on all setups at once, to wait only
+//! once.
 
 use std::io::Write;
 use std::thread;
@@ -39,7 +39,7 @@ fn a_read_deadline_leaves_the_connection_usable() {
             ws.set_read_deadline(Some(deadline));
             let result = ws.recv().await;
             report.send((matches!(result, Err(Error::ReadDeadline)), Instant::now() >= deadline)).unwrap();
-            // A deadline that has passed does not keep what has arrived.
+            // A passed deadline does not withhold a message that has arrived.
             ws.send("say something").await?;
             ws.set_read_deadline(None);
             echo(ws).await
@@ -54,7 +54,7 @@ fn a_read_deadline_leaves_the_connection_usable() {
 }
 
 #[test]
-fn a_silent_peer_is_told_1001() {
+fn a_silent_peer_gets_close_1001() {
     let config = WebSocketConfig::default().idle_timeout(SHORT);
     on_every_engine(|setup| {
         let (report, reports) = reports();
@@ -113,9 +113,9 @@ fn a_write_deadline_ends_a_connection_that_does_not_read() {
     });
 }
 
-/// Neither a pong that waits for space nor a message does so for ever, and no handler has to see to it.
+/// Neither a pong nor a message waits for space forever, and no handler has to check.
 #[test]
-fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
+fn a_peer_that_takes_nothing_is_reset_after_the_write_timeout() {
     let config = WebSocketConfig::default().write_timeout(SHORT);
     on_every_engine(|setup| {
         let (report, reports) = reports();
@@ -142,7 +142,7 @@ fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
     });
 }
 
-/// The timeouts of HTTP are not those of the protocol that took the connection over.
+/// The timeouts of HTTP do not apply after an upgrade.
 #[test]
 fn timeouts_of_http_end_with_http() {
     on_every_engine_at_once(|setup| {
@@ -169,7 +169,7 @@ fn timeouts_of_http_end_with_http() {
     });
 }
 
-/// W14: a send that waits no longer than its deadline queues nothing, and the connection stays usable.
+/// A send whose deadline passes queues nothing, and the connection stays usable.
 #[test]
 fn a_send_waits_no_longer_than_its_deadline() {
     on_every_engine(|setup| {
@@ -180,7 +180,7 @@ fn a_send_waits_no_longer_than_its_deadline() {
             while sender.try_send(vec![7; 1 << 18]).is_ok() {
                 sent += 1;
             }
-            // The kernel takes some for a peer that reads nothing: until it takes no more.
+            // Fills the kernel's buffers first, for a peer that reads nothing.
             loop {
                 let message = ws.send_with_deadline(vec![7; 1 << 18], Instant::now() + SHORT).await;
                 let ping = ws.send_control(Opcode::Ping, b"no space", Instant::now() + SHORT).await;
@@ -191,7 +191,7 @@ fn a_send_waits_no_longer_than_its_deadline() {
                     break;
                 }
             }
-            // Refused until the low mark, which may be near by now.
+            // Refused until the queue is below the low mark, which can be soon.
             assert!(ws.queued_bytes() > 0);
             report.send(sent).unwrap();
             ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
@@ -215,9 +215,9 @@ fn a_send_waits_no_longer_than_its_deadline() {
     });
 }
 
-/// W30 and W31: what one connection sets for itself, while it runs.
+/// A connection changes its own timeouts and limits while it is open.
 #[test]
-fn timeouts_and_limits_are_settable_at_run_time() {
+fn timeouts_and_limits_can_change_while_a_connection_is_open() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let config = WebSocketConfig::default().idle_timeout(SHORT);

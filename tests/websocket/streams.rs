@@ -1,4 +1,4 @@
-//! W12: messages that are read and sent in pieces.
+//! Messages that are read and sent in pieces.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -19,7 +19,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
 
-/// All of a message, put together; the pieces of text are text, and none is empty.
+/// Returns a whole message, and checks that the pieces of text are text and that no piece is empty.
 async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
     let kind = message.kind();
     let (mut text, mut bytes) = (String::new(), Vec::new());
@@ -35,7 +35,7 @@ async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
             }
         }
     }
-    assert!(message.next().await?.is_none(), "the end stays the end");
+    assert!(message.next().await?.is_none(), "the end is final");
     Ok(if kind == MessageKind::Text { text.into() } else { bytes.into() })
 }
 
@@ -59,7 +59,7 @@ async fn wake() {
     poll_fn(|_| if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Gives every read up that does not succeed at once, and begins one of the other kind at the next wake.
+/// Drops every read that is not ready at once, and begins one of the other kind at the next wake.
 async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     loop {
         match once(ws.recv_stream()).await {
@@ -83,7 +83,7 @@ async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     }
 }
 
-/// Sends every message back while it comes, by frames of its own.
+/// Sends every message back while it arrives, in frames of its own.
 async fn echo_streaming(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(mut message) = ws.recv_stream().await? {
@@ -106,7 +106,7 @@ where
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }
 
-/// The next message, whatever its frames, checked to begin as what it is; pongs are no part of it.
+/// Returns the next message, and checks the order of its frames. Pongs are skipped.
 fn next_message(client: &mut Client) -> (u8, Vec<u8>) {
     let (mut kind, mut payload) = (None, Vec::new());
     loop {
@@ -123,9 +123,9 @@ fn next_message(client: &mut Client) -> (u8, Vec<u8>) {
     }
 }
 
-/// Owned, borrowed and streamed reads agree, whatever the fragments and the segments.
+/// Owned, borrowed and streamed reads agree for all fragments and segments.
 #[test]
-fn messages_read_in_pieces_are_what_was_sent() {
+fn messages_read_in_pieces_are_complete() {
     let large = pattern(3_000_000);
     let text = MULTILINGUAL.repeat(2_000);
     let fragments = [
@@ -175,7 +175,7 @@ fn pieces_come_before_the_end_of_the_message() {
             Ok(())
         });
         let mut client = Client::open(server.address);
-        // One frame that is never whole before its pieces are: then one in two fragments, a ping between them.
+        // One frame that never arrives whole; then a message in two fragments with a ping between them.
         client.write(&header(TEXT, 1 << 20));
         for _ in 0..4 {
             let same_masked = [0x37, 0xfa, 0x21, 0x3d].repeat(1 << 16);
@@ -193,7 +193,7 @@ fn pieces_come_before_the_end_of_the_message() {
     });
 }
 
-/// What is read no further is skipped, by whichever read comes next.
+/// The next read, of any kind, skips the rest of a dropped message.
 #[test]
 fn the_rest_of_a_dropped_message_is_skipped() {
     on_every_engine(|setup| {
@@ -201,7 +201,7 @@ fn the_rest_of_a_dropped_message_is_skipped() {
             for round in 0.. {
                 let Some(mut message) = ws.recv_stream().await? else { break };
                 let begun = matches!(message.next().await?, Some(PayloadRef::Binary([b'a', ..])));
-                assert!(begun, "a piece of the message that is dropped");
+                assert!(begun, "a piece of the dropped message");
                 let next = match round % 3 {
                     0 => ws.recv().await?,
                     1 => ws.recv_ref().await?.map(|message| message.to_message()),
@@ -230,9 +230,9 @@ fn the_rest_of_a_dropped_message_is_skipped() {
     });
 }
 
-/// The limit holds for all fragments together, and text fails at its first impossible byte.
+/// The limit applies to all fragments together, and text fails at its first invalid byte.
 #[test]
-fn streamed_reads_know_the_rules() {
+fn streamed_reads_enforce_the_rules() {
     let config = WebSocketConfig::default().message_bytes_max(10);
     on_every_engine(|setup| {
         let (report, reports) = reports();
@@ -264,9 +264,9 @@ fn streamed_reads_know_the_rules() {
     });
 }
 
-/// Part of a message never looks like the whole.
+/// A part of a message must not look like the whole.
 #[test]
-fn a_message_that_the_connection_cuts_is_incomplete() {
+fn a_message_that_the_connection_cuts_off_is_incomplete() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let server = serve(setup, async move |mut ws: WebSocket| {
@@ -294,7 +294,7 @@ fn a_message_that_the_connection_cuts_is_incomplete() {
 }
 
 #[test]
-fn messages_are_sent_back_while_they_come() {
+fn messages_are_sent_back_while_they_arrive() {
     let large = pattern(5_000_000);
     let text = MULTILINGUAL.repeat(20_000);
     on_every_engine(|setup| {
@@ -313,7 +313,7 @@ fn messages_are_sent_back_while_they_come() {
     });
 }
 
-/// Only control frames come between the pieces; what others send waits or follows.
+/// Only control frames come between the pieces; messages of others wait or follow.
 #[test]
 fn nothing_but_control_frames_comes_between_pieces() {
     on_every_engine(|setup| {
@@ -327,7 +327,7 @@ fn nothing_but_control_frames_comes_between_pieces() {
             report.send(ws.sender()).unwrap();
             assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
             ws.ping(b"ours")?;
-            // Reads go on: they answer the peer's ping.
+            // Reads continue, and answer the peer's ping.
             assert_eq!(ws.recv().await?, Some(Message::from("go on")));
             gate.pass().await;
             message.write_bytes(vec![b'-'; 10_000].into()).await?;
@@ -362,7 +362,7 @@ fn nothing_but_control_frames_comes_between_pieces() {
     });
 }
 
-/// A message that is not finished closes the connection; one that is not begun leaves no trace.
+/// An unfinished message closes the connection; one without a piece has no effect.
 #[test]
 fn a_part_of_a_message_is_never_taken_for_the_whole() {
     on_every_engine(|setup| {
@@ -397,7 +397,7 @@ fn a_part_of_a_message_is_never_taken_for_the_whole() {
     });
 }
 
-/// The writer waits for a peer that does not read, and nothing of the message is lost meanwhile.
+/// The writer waits for a peer that does not read, and no part of the message is lost.
 #[test]
 fn a_streamed_message_is_bounded_by_the_queue() {
     const PIECES: usize = 400;
@@ -432,7 +432,7 @@ fn a_streamed_message_is_bounded_by_the_queue() {
     });
 }
 
-/// The close frame of a shutdown waits for no message.
+/// The close frame of a shutdown does not wait for a message.
 #[test]
 fn a_shutdown_ends_a_message_that_is_being_sent() {
     on_every_engine(|setup| {
@@ -457,7 +457,7 @@ fn a_shutdown_ends_a_message_that_is_being_sent() {
     });
 }
 
-/// W18: messages as one run of bytes, each with its terminator, read while they come.
+/// Messages are read as one run of bytes, each with its terminator, while they arrive.
 #[test]
 fn messages_are_joined_to_one_run_of_bytes() {
     let large = pattern(1_000_000);
@@ -465,7 +465,7 @@ fn messages_are_joined_to_one_run_of_bytes() {
         let (report, reports) = reports();
         let server = serve(setup, async move |mut ws: WebSocket| {
             let mut lines = ws.joined("\r\n");
-            assert_eq!(lines.read(&mut []).await?, 0, "nothing was asked for");
+            assert_eq!(lines.read(&mut []).await?, 0, "an empty buffer");
             let mut all = Vec::new();
             for size in (1..=7).chain([10_000]).cycle() {
                 let mut buffer = vec![0; size];
@@ -477,7 +477,7 @@ fn messages_are_joined_to_one_run_of_bytes() {
                     report.send(std::mem::take(&mut all)).unwrap();
                 }
             }
-            assert_eq!(lines.read(&mut [0]).await?, 0, "the end stays the end");
+            assert_eq!(lines.read(&mut [0]).await?, 0, "the end is final");
             report.send(all).unwrap();
             Ok(())
         });
@@ -498,7 +498,7 @@ fn messages_are_joined_to_one_run_of_bytes() {
     });
 }
 
-/// The same for code that blocks, on a thread of its own; and a message that is cut is told.
+/// The same for code that blocks, on another thread. A message that is cut off is an error.
 #[test]
 fn joined_messages_are_read_by_blocking_code() {
     on_every_engine(|setup| {

@@ -91,9 +91,9 @@ fn requests_are_answered_by_their_routes() {
     });
 }
 
-/// Wrong requests and failing handlers are answered, and the WebSocket goes on.
+/// Invalid requests and failing handlers are answered, and the WebSocket stays open.
 #[test]
-fn what_goes_wrong_is_said_in_the_code() {
+fn failures_are_answered_with_their_codes() {
     let get = |id: u64, target: &str| json!({"id": id, "method": "GET", "target": target}).to_string();
     let table = [
         (get(7, "/nowhere"), 7, 404),
@@ -142,11 +142,11 @@ fn what_goes_wrong_is_said_in_the_code() {
 }
 
 #[test]
-fn subscribers_are_told_without_asking() {
+fn subscribers_get_broadcasts() {
     on_every_engine(|setup| {
         let server = serve(setup);
         let (mut teller, mut other) = (Client::open(server.address), Client::open(server.address));
-        // Whoever has an answer is registered.
+        // A client that has an answer is registered.
         assert_eq!(ask(&mut other, &json!({"id": 1, "method": "DELETE", "target": "/nothing"}))["code"], json!(200));
         let request = json!({"id": 2, "method": "POST", "target": "/tell", "body": "spring"});
         teller.send(TEXT, request.to_string().as_bytes());
@@ -161,9 +161,9 @@ fn subscribers_are_told_without_asking() {
     });
 }
 
-/// For connections that receive other messages too: one request is answered at a time.
+/// `answer` is for connections that also receive other messages.
 #[test]
-fn commands_and_other_messages_may_be_mixed() {
+fn requests_and_other_messages_can_be_mixed() {
     on_every_engine(|setup| {
         let routes = routes(Hub::default());
         let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {

@@ -8,7 +8,7 @@
 //!    reports [`Event`]s: messages, pings, pongs, the close frame;
 //! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
 //! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a
-//!    [`ProtocolError`](crate::ProtocolError) with a close frame of its [`close_code`](crate::ProtocolError::close_code).
+//!    [`ProtocolError`] with a close frame of its [`close_code`](crate::ProtocolError::close_code).
 //!
 //! ```
 //! use tidegate_websocket::protocol::{Event, Frame, Protocol};
