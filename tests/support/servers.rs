@@ -1,4 +1,4 @@
-//! In-process servers on every engine and placement, for tests that know no more of them than an address.
+//! In-process servers on every engine and placement, for tests that use only their address.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub struct Setup {
     pub config: Config,
 }
 
-/// Every engine with every placement, and the fallback for kernels whose receives know no budget.
+/// Returns every engine with every placement, and the fallback for kernels without a receive budget.
 pub fn setups() -> Vec<Setup> {
     let table = [
         ("uring/same-core", EngineKind::Uring, HandlerPlacement::SameCore),
@@ -37,7 +37,7 @@ pub fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Runs `test` on every setup; the last name printed is that of the one that failed.
+/// Runs `test` on every setup. The last name printed is the one that failed.
 pub fn on_every_engine(test: impl Fn(&Setup)) {
     for setup in setups() {
         println!("on {}", setup.name);
@@ -68,12 +68,12 @@ impl TestServer {
         Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
     }
 
-    /// Echoes at `/ws`.
+    /// Serves an echo at `/ws`.
     pub fn echo(setup: &Setup) -> Self {
         Self::serve(setup, WebSocketConfig::default(), echo)
     }
 
-    /// Ends the server in order. The clients must have ended by now: nothing may have to be reset.
+    /// Shuts the server down, and checks that no connection is reset: the clients must have closed theirs.
     pub fn finish(self) {
         let report = self.running.shutdown(Shutdown::default());
         assert_eq!(report.forced, 0, "connections had to be reset at shutdown");

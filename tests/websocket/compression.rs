@@ -21,9 +21,7 @@ const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 /// Settings that keep contexts in both directions.
 fn takeover() -> DeflateConfig {
-    let mut deflate = DeflateConfig::default();
-    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
-    deflate
+    DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true)
 }
 
 fn serve<F>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
