@@ -1,4 +1,4 @@
-//! The forms that handlers can have: these programs must compile without type annotations that nobody would guess.
+//! The forms that handlers can have. They must compile with no more type annotations than these.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ async fn double(mut ws: WebSocket) -> websocket::Result {
     Ok(())
 }
 
-/// A named function with state of its own, for closures that clone.
+/// A named function that takes its state, for closures that clone it.
 async fn chat(hub: Hub<String>, mut ws: WebSocket) -> websocket::Result {
     let member = hub.register_with(&ws, "Ann".to_owned(), Default::default())?;
     while let Some(message) = ws.recv().await? {

@@ -89,7 +89,7 @@ impl HandlerError {
     }
 
     /// Creates an error that closes with this code and a reason of at most 123 bytes. A frame that must not be sent
-    /// becomes an error of its own, which closes with 1011, or 1008 from `on_connect`.
+    /// is replaced by its [`UsageError`], which closes with 1011, or 1008 from `on_connect`.
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, HandlerError};

@@ -85,7 +85,7 @@ impl Opening {
         let attachments = Arc::new(attachments);
         let context = context.with_attachments(Arc::clone(&attachments));
         let response = if hooks.is_lasting() {
-            switching_protocols(move |connection| handler.serve_hooked(connection, context, attachments, hooks))
+            switching_protocols(move |connection| handler.serve_with_hooks(connection, context, attachments, hooks))
         } else {
             switching_protocols(move |connection| handler.serve(connection, context))
         };

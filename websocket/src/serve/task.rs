@@ -24,7 +24,7 @@ pub(crate) trait Serve: Send + Sync {
     fn serve(self: Arc<Self>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()>;
 
     /// Starts the handler with the hooks before and after it. `context` is this connection's own.
-    fn serve_hooked(
+    fn serve_with_hooks(
         self: Arc<Self>,
         connection: Connection,
         context: Arc<ConnContext>,
@@ -38,18 +38,18 @@ impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared> Serve for F {
         Box::pin(start(self, WebSocket::with_context(connection, context)))
     }
 
-    fn serve_hooked(
+    fn serve_with_hooks(
         self: Arc<F>,
         connection: Connection,
         context: Arc<ConnContext>,
         attachments: Arc<Attachments>,
         hooks: Arc<Hooks>,
     ) -> LocalBoxFuture<'static, ()> {
-        Box::pin(serve_hooked(connection, context, attachments, self, hooks))
+        Box::pin(serve_with_hooks(connection, context, attachments, self, hooks))
     }
 }
 
-async fn serve_hooked<F>(
+async fn serve_with_hooks<F>(
     connection: Connection,
     context: Arc<ConnContext>,
     attachments: Arc<Attachments>,
