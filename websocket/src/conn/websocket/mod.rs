@@ -3,11 +3,6 @@
 //! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer
 //! in size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
 
-#[cfg(feature = "compression")]
-mod compression;
-mod control;
-mod timeouts;
-
 use std::any::Any;
 use std::sync::Arc;
 
@@ -290,6 +285,14 @@ impl WebSocket {
         &self.session().connection
     }
 }
+
+// Here, because the documentation lists methods in this order.
+mod timeouts;
+
+mod control;
+
+#[cfg(feature = "compression")]
+mod compression;
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
