@@ -14,7 +14,7 @@ use support::server;
 use tidegate::http::StatusCode;
 use tidegate::prelude::*;
 use tidegate::web::RequestHead;
-use tidegate::websocket::{Disconnected, Error, Refusal};
+use tidegate::websocket::{Disconnected, HandlerError};
 
 /// The user behind a connection.
 struct User {
@@ -46,18 +46,18 @@ async fn authorize(head: &RequestHead) -> Result<User, (StatusCode, &'static str
 }
 
 /// Runs after the 101. A script in a browser sees the close code of a refusal here, but not the status of one before.
-async fn welcome(ws: &mut WebSocket) -> Result<(), Refusal> {
+async fn welcome(ws: &mut WebSocket) -> websocket::Result {
     match ws.extension::<User>() {
         Some(user) if !user.banned => Ok(ws.send(format!("Welcome, {}", user.name)).await?),
-        _ => Err(Refusal::new(CloseCode::new(4003), "banned")),
+        _ => Err(HandlerError::close(CloseCode::new(4003), "banned")),
     }
 }
 
-async fn answer(mut ws: WebSocket) -> Result<(), Error> {
+async fn answer(mut ws: WebSocket) -> websocket::Result {
     while let Some(message) = ws.recv().await? {
         match (message.as_text(), ws.extension::<User>()) {
             (Some("who"), Some(user)) => ws.send(user.name).await?,
-            (Some("close"), _) => return ws.close(CloseCode::new(4000), "as you wish").await,
+            (Some("close"), _) => ws.close(CloseCode::new(4000), "as you wish").await?,
             _ => ws.send("error: send who or close").await?,
         }
     }

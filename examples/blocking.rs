@@ -14,7 +14,6 @@ mod support {
     pub mod server;
 }
 
-use std::future::ready;
 use std::sync::mpsc;
 use std::thread;
 
@@ -28,13 +27,13 @@ const WAITING_MAX: usize = 4;
 
 fn main() -> tidegate::Result<()> {
     let options = server::options("Counts primes in blocking handlers, with two threads for each WebSocket.", &[]);
-    let primes = websocket::upgrade(|ws: WebSocket| {
+    let primes = websocket::upgrade(async |ws| {
         thread::spawn(move || {
             if let Err(error) = serve(ws) {
                 eprintln!("a connection failed: {error}");
             }
         });
-        ready(Ok(()))
+        Ok(())
     });
     let app = Router::new().get("/primes", primes);
 

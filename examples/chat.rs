@@ -17,20 +17,16 @@ use support::server;
 use tidegate::http::header::{CONTENT_TYPE, HeaderValue};
 use tidegate::prelude::*;
 use tidegate::web::percent_decode;
-use tidegate::websocket::{Error, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
+use tidegate::websocket::{HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 
 const HELP: &str = "error: send join ROOM or, in a room, leave ROOM or say ROOM TEXT";
 
 fn main() -> tidegate::Result<()> {
     let options = server::options("A chat with rooms, and the page for it.", &[]);
-    let mut config = HubConfig::default();
-    config.slow = SlowPolicy::Disconnect;
-    config.rooms_max = 16;
-    let hub: Hub<String> = Hub::new(config);
-    let mut limits = WebSocketConfig::default();
-    limits.message_bytes_max = 16 << 10;
+    let hub = Hub::new(HubConfig::default().slow(SlowPolicy::Disconnect).rooms_max(16));
+    let limits = WebSocketConfig::default().message_bytes_max(16 << 10);
 
-    let chat = websocket::upgrade(move |ws: WebSocket| chat(hub.clone(), ws)).config(limits).keep_request();
+    let chat = websocket::upgrade(async move |ws| chat(&hub, ws).await).config(limits).keep_request();
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     let page =
         sync_handler(move |_request| Response::text(include_str!("chat.html")).with_header(CONTENT_TYPE, html.clone()));
@@ -44,7 +40,7 @@ fn main() -> tidegate::Result<()> {
 }
 
 /// Serves one member until it disconnects.
-async fn chat(hub: Hub<String>, mut ws: WebSocket) -> Result<(), Error> {
+async fn chat(hub: &Hub<String>, mut ws: WebSocket) -> websocket::Result {
     let name = ws.request().and_then(|head| percent_decode(head.query()?.strip_prefix("name=")?));
     let member = hub.register_with(&ws, name.unwrap_or_else(|| "somebody".to_owned()), MemberConfig::default())?;
     let ended = run_commands(&mut ws, &member).await;
@@ -55,7 +51,7 @@ async fn chat(hub: Hub<String>, mut ws: WebSocket) -> Result<(), Error> {
     ended
 }
 
-async fn run_commands(ws: &mut WebSocket, member: &Registration<String>) -> Result<(), Error> {
+async fn run_commands(ws: &mut WebSocket, member: &Registration<String>) -> websocket::Result {
     while let Some(message) = ws.recv().await? {
         let mut words = message.as_text().unwrap_or_default().splitn(3, ' ');
         match (words.next(), words.next().filter(|room| !room.is_empty()), words.next()) {

@@ -11,20 +11,19 @@ mod support {
 }
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use support::server;
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
 
 /// Stored messages by name. Messages are cheap to clone: clones share their memory.
-type Store = Arc<Mutex<BTreeMap<String, Message>>>;
+type Store = Mutex<BTreeMap<String, Message>>;
 
 fn main() -> tidegate::Result<()> {
     let options = server::options("Text commands and binary uploads on one WebSocket.", &[]);
     let store = Store::default();
     let app = Router::new()
-        .get("/commands", websocket::upgrade(move |ws: WebSocket| commands(Arc::clone(&store), ws)))
+        .get("/commands", websocket::upgrade(async move |ws| commands(&store, ws).await))
         .get("/binary", websocket::upgrade(binary_only));
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
@@ -34,14 +33,14 @@ fn main() -> tidegate::Result<()> {
     Ok(())
 }
 
-async fn commands(store: Store, mut ws: WebSocket) -> Result<(), Error> {
+async fn commands(store: &Store, mut ws: WebSocket) -> websocket::Result {
     let mut name = None;
     while let Some(message) = ws.recv().await? {
         let answer = match &message {
             Message::Binary(bytes) => match name.take() {
                 Some(name) => {
                     let stored = format!("stored {name}, {} bytes", bytes.len());
-                    lock(&store).insert(name, message);
+                    lock(store).insert(name, message);
                     stored.into()
                 }
                 None => Message::from("error: send put NAME first"),
@@ -52,11 +51,11 @@ async fn commands(store: Store, mut ws: WebSocket) -> Result<(), Error> {
                     format!("send {file}").into()
                 }
                 Some(("get", file)) => {
-                    let found = lock(&store).get(file).cloned();
+                    let found = lock(store).get(file).cloned();
                     found.unwrap_or_else(|| format!("error: nothing is stored as {file}").into())
                 }
-                None if &**text == "list" => lock(&store).keys().cloned().collect::<Vec<_>>().join(" ").into(),
-                None if &**text == "quit" => return ws.close(CloseCode::NORMAL, "bye").await,
+                None if &**text == "list" => lock(store).keys().cloned().collect::<Vec<_>>().join(" ").into(),
+                None if &**text == "quit" => return Ok(ws.close(CloseCode::NORMAL, "bye").await?),
                 _ => Message::from("error: send put NAME, get NAME, list or quit"),
             },
         };
@@ -66,7 +65,7 @@ async fn commands(store: Store, mut ws: WebSocket) -> Result<(), Error> {
 }
 
 /// Answers a binary message with its size and a text message with an error.
-async fn binary_only(mut ws: WebSocket) -> Result<(), Error> {
+async fn binary_only(mut ws: WebSocket) -> websocket::Result {
     while let Some(message) = ws.recv().await? {
         match message {
             Message::Binary(bytes) => ws.send(format!("{} bytes", bytes.len())).await?,
@@ -77,6 +76,6 @@ async fn binary_only(mut ws: WebSocket) -> Result<(), Error> {
 }
 
 /// Locks the store. The guard is never held across an await.
-fn lock(store: &Store) -> std::sync::MutexGuard<'_, BTreeMap<String, Message>> {
+fn lock(store: &Store) -> MutexGuard<'_, BTreeMap<String, Message>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }

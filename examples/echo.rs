@@ -17,7 +17,6 @@ use std::time::Duration;
 use support::options::Options;
 use support::server;
 use tidegate::prelude::*;
-use tidegate::web::Handler;
 use tidegate::websocket::{CompressionLevel, DeflateConfig, Upgrade, WindowBits};
 
 fn main() -> tidegate::Result<()> {
@@ -32,10 +31,10 @@ fn main() -> tidegate::Result<()> {
         Ok(())
     });
     let app = Router::new()
-        .get("/", |_req: Request| async { Response::text("Tidegate echo: WebSocket on /ws, POST on /echo\n") })
+        .get("/", async |_request: Request| "Tidegate echo: WebSocket on /ws, POST on /echo\n")
         .get("/plaintext", sync_handler(|_req| Response::text("Hello, World!")))
         .get("/hub", to_all(config.clone(), deflate))
-        .post("/echo", |mut req: Request| async move { req.bytes().await.map(Response::bytes) });
+        .post("/echo", async |mut request: Request| request.bytes().await.map(Response::bytes));
     let app = match options.given("--hub") {
         Some(_) => app.get("/ws", to_all(config, deflate)),
         None => app.get("/ws", compressed(echo.config(config), deflate)),
@@ -50,22 +49,19 @@ fn main() -> tidegate::Result<()> {
 }
 
 /// Broadcasts each message to all WebSockets of this route.
-fn to_all(config: WebSocketConfig, deflate: Option<DeflateConfig>) -> impl Handler {
+fn to_all(config: WebSocketConfig, deflate: Option<DeflateConfig>) -> Upgrade {
     let hub: Hub = Hub::default();
-    let handler = move |mut ws: WebSocket| {
-        let hub = hub.clone();
-        async move {
-            let _member = hub.register(&ws)?;
-            while let Some(message) = ws.recv().await? {
-                hub.broadcast(message).queue().await?;
-            }
-            Ok(())
+    let broadcast = websocket::upgrade(async move |mut ws| {
+        let _member = hub.register(&ws)?;
+        while let Some(message) = ws.recv().await? {
+            hub.broadcast(message).queue().await?;
         }
-    };
-    compressed(websocket::upgrade(handler).config(config), deflate)
+        Ok(())
+    });
+    compressed(broadcast.config(config), deflate)
 }
 
-fn compressed<F>(upgrade: Upgrade<F>, deflate: Option<DeflateConfig>) -> Upgrade<F> {
+fn compressed(upgrade: Upgrade, deflate: Option<DeflateConfig>) -> Upgrade {
     match deflate {
         Some(deflate) => upgrade.compression(deflate),
         None => upgrade,
@@ -91,10 +87,9 @@ fn options() -> Options {
 }
 
 fn websocket_config(options: &Options) -> WebSocketConfig {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = options.value("--read-limit");
-    config.idle_timeout = options.value_with("--idle-timeout", seconds);
-    config
+    WebSocketConfig::default()
+        .message_bytes_max(options.value("--read-limit"))
+        .idle_timeout(options.value_with("--idle-timeout", seconds))
 }
 
 /// Contexts are kept between messages unless the client or `--compress-no-takeover` forbids it.
@@ -103,12 +98,14 @@ fn deflate_config(options: &Options) -> Option<DeflateConfig> {
     if names.iter().all(|name| options.given(name).is_none()) {
         return None;
     }
-    let mut deflate = DeflateConfig::default();
-    deflate.level = options.value_with("--compress-level", level);
-    deflate.own_window_bits_max = options.value_with("--compress-window", window);
-    deflate.peer_window_bits_max = deflate.own_window_bits_max;
-    deflate.own_context_takeover = options.given("--compress-no-takeover").is_none();
-    deflate.peer_context_takeover = deflate.own_context_takeover;
+    let window = options.value_with("--compress-window", window);
+    let is_context_kept = options.given("--compress-no-takeover").is_none();
+    let deflate = DeflateConfig::default()
+        .level(options.value_with("--compress-level", level))
+        .own_window_bits_max(window)
+        .peer_window_bits_max(window)
+        .own_context_takeover(is_context_kept)
+        .peer_context_takeover(is_context_kept);
     Some(deflate)
 }
 

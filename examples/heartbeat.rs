@@ -27,10 +27,9 @@ fn main() -> tidegate::Result<()> {
     let options = server::options("Pings every client and closes connections that stay silent.", &own);
     let ping = Duration::from_millis(options.value("--ping-ms"));
     let silence = Duration::from_millis(options.value("--silence-ms"));
-    let mut config = WebSocketConfig::default();
-    config.keepalive = Some(KeepaliveConfig::new(ping, silence));
-    // Any frame restarts it.
-    config.idle_timeout = Some(silence);
+    let keepalive = KeepaliveConfig::default().interval(ping).pong_timeout(silence);
+    // Any frame restarts the idle timeout.
+    let config = WebSocketConfig::default().keepalive(keepalive).idle_timeout(silence);
     let app = Router::new().get("/ws", websocket::upgrade(answer).config(config));
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
@@ -41,7 +40,7 @@ fn main() -> tidegate::Result<()> {
 }
 
 /// Needs no code for the heartbeat: while `recv` waits for a message it sends pings and receives pongs.
-async fn answer(mut ws: WebSocket) -> Result<(), Error> {
+async fn answer(mut ws: WebSocket) -> websocket::Result {
     loop {
         match ws.recv().await {
             Ok(Some(_)) => {
@@ -51,9 +50,9 @@ async fn answer(mut ws: WebSocket) -> Result<(), Error> {
             Ok(None) => return Ok(()),
             Err(error @ (Error::NoPong | Error::Idle)) => {
                 println!("{} is silent: {error}", ws.peer_addr());
-                return Err(error);
+                return Err(error.into());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

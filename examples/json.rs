@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use support::server;
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, RouteError, TextRequest, TextResponse, TextRoutes};
+use tidegate::websocket::{Error, TextRequest, TextResponse, TextRoutes};
 
 #[derive(Deserialize)]
 struct Introduction {
@@ -31,13 +31,10 @@ enum Answer {
     Error(&'static str),
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> tidegate::Result<()> {
     let options = server::options("JSON messages, and requests routed by method and path over one WebSocket.", &[]);
-    let routes = Arc::new(notes()?);
-    let notes = websocket::upgrade(move |mut ws: WebSocket| {
-        let routes = Arc::clone(&routes);
-        async move { routes.serve(&mut ws).await }
-    });
+    let routes = notes();
+    let notes = websocket::upgrade(async move |mut ws| Ok(routes.serve(&mut ws).await?));
     let app = Router::new().get("/greet", websocket::upgrade(greet)).get("/notes", notes);
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
@@ -47,21 +44,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn greet(mut ws: WebSocket) -> Result<(), Error> {
+async fn greet(mut ws: WebSocket) -> websocket::Result {
     loop {
         let answer = match ws.recv_json::<Introduction>().await {
             Ok(Some(introduction)) => Answer::Greeting(format!("Hello, {}", introduction.name)),
             Ok(None) => return Ok(()),
             // Invalid or unexpected JSON is answered, and the WebSocket stays open.
             Err(Error::Json(_)) => Answer::Error("invalid json"),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         ws.send_json(&answer).await?;
     }
 }
 
 /// Returns routes for requests `{"id", "method", "target", "body"}`, with responses `{"id", "code", "message", "body"}`.
-fn notes() -> Result<TextRoutes, RouteError> {
+fn notes() -> TextRoutes {
     let notes = Arc::new(Mutex::new(Vec::<String>::new()));
     let written = Arc::clone(&notes);
     TextRoutes::new()
@@ -70,7 +67,7 @@ fn notes() -> Result<TextRoutes, RouteError> {
             let mut notes = written.lock().unwrap_or_else(PoisonError::into_inner);
             notes.push(note);
             Ok(TextResponse::ok().with_body(&notes.len()))
-        })?
+        })
         .get("/notes/:number", async move |request: TextRequest| {
             let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
             let number = request.param("number").and_then(|number| number.parse::<usize>().ok());

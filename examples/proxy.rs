@@ -14,7 +14,6 @@ mod support {
     pub mod server;
 }
 
-use std::future::ready;
 use std::io::{Read, Write};
 use std::net::{Shutdown as Ends, TcpStream};
 use std::thread;
@@ -28,14 +27,14 @@ fn main() -> tidegate::Result<()> {
     let own = [("--upstream ADDRESS", "127.0.0.1:7000", "TCP server to forward to")];
     let options = server::options("Forwards WebSocket messages to a TCP server, and its bytes back.", &own);
     let upstream: String = options.value("--upstream");
-    let proxy = websocket::upgrade(move |ws: WebSocket| {
+    let proxy = websocket::upgrade(async move |ws| {
         let upstream = upstream.clone();
         thread::spawn(move || {
             if let Err(error) = forward(ws, &upstream) {
                 eprintln!("a connection failed: {error}");
             }
         });
-        ready(Ok(()))
+        Ok(())
     });
     let app = Router::new().get("/tcp", proxy);
 

@@ -18,16 +18,13 @@ use std::time::Duration;
 
 use support::server;
 use tidegate::prelude::*;
-use tidegate::web::Handler;
-use tidegate::websocket::{HubConfig, HubError, PreparedMessage, SlowPolicy};
+use tidegate::websocket::{HubConfig, HubError, PreparedMessage, SlowPolicy, Upgrade};
 
 fn main() -> tidegate::Result<()> {
     let own = [("--period-ms MILLISECONDS", "100", "time between two rounds of prices")];
     let options = server::options("Broadcasts prices, with two policies for slow clients.", &own);
     let period = Duration::from_millis(options.value("--period-ms"));
-    let mut config = HubConfig::default();
-    config.slow = SlowPolicy::ConflateByKey { backlog_max: 100 };
-    config.queue_bytes_max = Some(16 << 10);
+    let config = HubConfig::default().slow(SlowPolicy::ConflateByKey { backlog_max: 100 }).queue_bytes_max(16 << 10);
     let (latest, all) = (Hub::new(config), Hub::default());
     let app = Router::new().get("/latest", subscribe(&latest)).get("/all", subscribe(&all));
 
@@ -40,16 +37,13 @@ fn main() -> tidegate::Result<()> {
     Ok(())
 }
 
-fn subscribe(hub: &Hub) -> impl Handler + use<> {
+fn subscribe(hub: &Hub) -> Upgrade {
     let hub = hub.clone();
-    websocket::upgrade(move |mut ws: WebSocket| {
-        let hub = hub.clone();
-        async move {
-            let _member = hub.register(&ws)?;
-            // Clients send no messages, but reading answers their pings and notices when they disconnect.
-            while ws.recv().await?.is_some() {}
-            Ok(())
-        }
+    websocket::upgrade(async move |mut ws| {
+        let _member = hub.register(&ws)?;
+        // Clients send no messages, but reading answers their pings and notices when they disconnect.
+        while ws.recv().await?.is_some() {}
+        Ok(())
     })
 }
 

@@ -18,12 +18,10 @@ mod support {
 
 use support::server;
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
 
 fn main() -> tidegate::Result<()> {
     let options = server::options("Reads messages of any size in pieces, and sends them back.", &[]);
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 16 << 30;
+    let config = WebSocketConfig::default().message_bytes_max(16 << 30);
     let app = Router::new()
         .get("/upload", websocket::upgrade(upload).config(config.clone()))
         .get("/copy", websocket::upgrade(copy).config(config));
@@ -35,7 +33,7 @@ fn main() -> tidegate::Result<()> {
     Ok(())
 }
 
-async fn upload(mut ws: WebSocket) -> Result<(), Error> {
+async fn upload(mut ws: WebSocket) -> websocket::Result {
     while let Some(mut message) = ws.recv_stream().await? {
         let (mut size, mut checksum) = (0, Adler32::default());
         while let Some(piece) = message.next().await? {
@@ -48,7 +46,7 @@ async fn upload(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-async fn copy(mut ws: WebSocket) -> Result<(), Error> {
+async fn copy(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(mut message) = ws.recv_stream().await? {
         let mut copy = sender.send_stream(message.kind()).await?;

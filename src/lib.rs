@@ -1,16 +1,17 @@
 //! Tidegate: a Linux io_uring thread-per-core HTTP/1.1 and WebSocket engine, for applications that hold very many
-//! connections; the same handlers run unchanged on std sockets where io_uring cannot be had.
+//! connections. Where io_uring is not available, the same handlers run unchanged on std sockets.
 //!
 //! ```no_run
 //! use tidegate::prelude::*;
 //!
 //! fn main() -> tidegate::Result<()> {
-//!     let app = Router::new()
-//!         .get("/plaintext", |_req: Request| async { Response::text("Hello, World!") })
-//!         .get("/ws", websocket::upgrade(|mut ws: WebSocket| async move {
-//!             while let Some(message) = ws.recv().await? { ws.send(message).await?; }
-//!             Ok(())
-//!         }));
+//!     let echo = websocket::upgrade(async |mut ws| {
+//!         while let Some(message) = ws.recv().await? {
+//!             ws.send(message).await?;
+//!         }
+//!         Ok(())
+//!     });
+//!     let app = Router::new().get("/plaintext", async |_request| "Hello, World!").get("/ws", echo);
 //!     let server = Server::builder(app).bind("127.0.0.1:9001")?.start()?;
 //!     println!("listening on {}", server.summary());
 //!     server.run_until_signal(Shutdown::default())?;
@@ -22,8 +23,13 @@
 //! [`web`] (HTTP/1.1) and [`websocket`] (RFC 6455), and the two crates whose types their functions take: [`http`]
 //! (methods, statuses, field names and values) and [`bytes`].
 //!
-//! Features, none of them on by default: `json` (WebSocket messages as JSON, and text request routes), `futures` (`Stream`
-//! and `Sink` for WebSockets), `tungstenite` (messages to and from those of that crate).
+//! # Features
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `compression` | yes | compression of WebSocket messages: permessage-deflate (RFC 7692), `Upgrade::compression` |
+//! | `json` | no | WebSocket messages as JSON (`recv_json`, `send_json`), and requests by method and path (`TextRoutes`) |
+//! | `futures` | no | `Stream` and `Sink` for WebSockets |
+//! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 
 // Modules rather than re-exported crates: the compiler then names `tidegate::web::Request` in its errors, not
 // `tidegate::tidegate_http::Request`, which nobody can write.

@@ -1,7 +1,7 @@
-//! A real browser: its WebSockets against servers of ours, and the page of the chat example.
+//! A real browser: its WebSockets on our servers, and the page of the chat example.
 //!
-//! Needs chromium, which `tests/peers/install.sh --browser` installs where it may; without it these tests fail and say what
-//! to do.
+//! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests fail and
+//! say what to do.
 
 mod support {
     pub mod example;
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 
 use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
 use tidegate::prelude::*;
-use tidegate::websocket::{DeflateConfig, Error};
+use tidegate::websocket::DeflateConfig;
 
 use support::example::Example;
 use support::peers;
@@ -21,14 +21,14 @@ use support::servers::{TestServer, echo, on_every_engine, setups};
 
 #[test]
 fn its_web_sockets_work_on_every_engine() {
-    // One browser for all servers: starting it is most of the work.
+    // One browser for all servers, because starting it takes most of the time.
     let servers = RefCell::new(Vec::new());
     on_every_engine(|setup| {
         let server = TestServer::start(setup, app());
         println!("{} is at http://{}/", setup.name, server.address);
         servers.borrow_mut().push(server);
     });
-    // On another port of the same host, so of another origin.
+    // Another port of the same host is another origin.
     let other = TestServer::echo(&setups()[0]);
     let foreign = format!("ws://{}/ws", other.address);
     let pages: Vec<_> = servers.borrow().iter().map(|server| format!("http://{}/", server.address)).collect();
@@ -47,8 +47,7 @@ fn the_chat_page_works_in_two_tabs() {
 }
 
 fn app() -> Router {
-    let mut deflate = DeflateConfig::default();
-    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
+    let deflate = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     Router::new()
         .get("/", sync_handler(page))
         .get("/ws", websocket::upgrade(echo))
@@ -57,20 +56,20 @@ fn app() -> Router {
         .get("/close", websocket::upgrade(close))
 }
 
-/// A page without anything, which leaves a cookie.
+/// Returns an empty page that sets a cookie.
 fn page(_request: Request) -> Response {
     Response::text("<!doctype html><title>Empty</title>")
         .with_header(CONTENT_TYPE, HeaderValue::from_static("text/html"))
         .with_header(SET_COOKIE, HeaderValue::from_static("tide=high; Path=/; SameSite=Strict"))
 }
 
-async fn echo_deflated(ws: WebSocket) -> Result<(), Error> {
+async fn echo_deflated(ws: WebSocket) -> websocket::Result {
     assert!(ws.compression().is_some(), "a browser offers to compress");
     echo(ws).await
 }
 
-/// Sends what the browser said of itself.
-async fn tell(mut ws: WebSocket) -> Result<(), Error> {
+/// Sends what the browser sent about itself.
+async fn tell(mut ws: WebSocket) -> websocket::Result {
     let head = ws.request().expect("the request is kept");
     let (origin, cookie) = (head.header("origin"), head.header("cookie"));
     let told = serde_json::json!({ "origin": origin, "cookie": cookie, "compression": ws.compression().is_some() });
@@ -79,6 +78,6 @@ async fn tell(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-async fn close(mut ws: WebSocket) -> Result<(), Error> {
-    ws.close(CloseCode::new(4000), "the server's reason").await
+async fn close(mut ws: WebSocket) -> websocket::Result {
+    Ok(ws.close(CloseCode::new(4000), "the server's reason").await?)
 }

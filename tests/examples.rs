@@ -292,7 +292,7 @@ fn heartbeats_find_silent_clients() {
         });
 
         let mut alive = Client::open(example, "/ws").await;
-        // For longer than the silence allowed.
+        // For longer than the allowed silence.
         for _ in 0..100 {
             // The client answers it at its next read.
             let message = alive.0.next().await.unwrap().unwrap();
@@ -346,7 +346,7 @@ fn commands_are_text_and_uploads_are_binary() {
 fn a_blocking_handler_delays_no_other_client() {
     on_both_engines("blocking", &[], async |example| {
         let mut busy = Client::open(example, "/primes").await;
-        // The computation takes very long. The handler gives it up when its client disconnects.
+        // The computation takes very long. The handler stops it when its client disconnects.
         busy.send("4000000000").await;
         let mut client = Client::open(example, "/primes").await;
         for (number, primes) in [(0, 0), (2, 0), (3, 1), (100, 25), (10_000, 1229)] {
@@ -463,7 +463,7 @@ fn takes_value(line: &str) -> bool {
     line.strip_prefix("  --").is_some_and(|line| line.split(' ').nth(1).is_some_and(|word| !word.is_empty()))
 }
 
-/// Runs an example that exits without being told to.
+/// Runs an example that exits by itself.
 fn run(name: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program(name));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

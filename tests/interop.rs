@@ -1,4 +1,4 @@
-//! An echo server on every engine and placement, against clients that others wrote.
+//! An echo server on every engine and placement, against other projects' clients.
 
 mod support {
     pub mod peers;
@@ -37,16 +37,15 @@ fn node_ws_compressed() {
     against_a_compressing_server(|url| peers::run("peer.mjs", &[url, "compressed"]));
 }
 
-/// It has no compression of its own, so it offers none.
+/// It does not support compression, so it offers none.
 #[test]
 fn tokio_tungstenite_beside_compression() {
     against_a_compressing_server(tungstenite::run);
 }
 
-/// The same with servers that keep contexts and servers that keep none.
+/// Calls `client` with servers that keep contexts, and with servers that do not.
 fn against_a_compressing_server(client: impl Fn(&str)) {
-    let mut keeping = DeflateConfig::default();
-    (keeping.own_context_takeover, keeping.peer_context_takeover) = (true, true);
+    let keeping = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     on_every_engine(|setup| {
         for deflate in [keeping, DeflateConfig::default()] {
             let upgrade = websocket::upgrade(echo).compression(deflate);

@@ -18,7 +18,7 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use tidegate::prelude::*;
-use tidegate_websocket::{Frame, MaskingKey};
+use tidegate_websocket::protocol::{Frame, MaskingKey};
 
 /// One count and its limit.
 struct Case {

@@ -1,7 +1,7 @@
-//! A WebSocket client of the tests' own, on a blocking std socket.
+//! The tests' own WebSocket client, on a blocking std socket.
 //!
-//! It shares no code with the crates under test, so that a mistake in theirs cannot cancel itself out, and it sends
-//! whatever it is told to, right or wrong.
+//! It shares no code with the crates under test, because a common mistake would cancel itself out. It sends any bytes, valid
+//! or not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// No wait in a test lasts longer than this before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The request of RFC 6455 section 1.3, and the key that answers it.
+/// The request of RFC 6455 section 1.3, and the accept key of its answer.
 pub const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -23,19 +23,19 @@ pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8A;
 /// The end of a fragmented message.
 pub const CONTINUATION: u8 = 0x80;
-/// Taken off a first byte: more fragments follow.
+/// Subtracted from a first byte: more fragments follow.
 pub const FIN: u8 = 0x80;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A masked frame, its length in as few bytes as it needs.
+/// Returns a masked frame with the shortest encoding of its length.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64);
     bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     bytes
 }
 
-/// The header of a masked frame that claims `len` bytes.
+/// Returns the header of a masked frame that claims `len` bytes.
 pub fn header(first: u8, len: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match len {
@@ -53,12 +53,12 @@ pub fn header(first: u8, len: u64) -> Vec<u8> {
     bytes
 }
 
-/// A masked close frame.
+/// Returns a masked close frame.
 pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// Bytes that tell a loss, a repetition or an exchange by their value.
+/// Returns bytes whose values show a loss, a repetition or a swap.
 pub fn pattern(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     for (number, place) in bytes.chunks_mut(8).enumerate() {
@@ -67,7 +67,7 @@ pub fn pattern(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(PartialEq, Eq)]
 pub struct Frame {
     /// FIN, reserved bits and opcode.
@@ -76,7 +76,7 @@ pub struct Frame {
 }
 
 impl std::fmt::Debug for Frame {
-    /// Without the whole payload: it may have megabytes.
+    /// Without the whole payload, which can be megabytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let start = &self.payload[..self.payload.len().min(100)];
         write!(f, "frame {:#04x} of {} bytes, {}", self.first, self.payload.len(), start.escape_ascii())
@@ -92,7 +92,7 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// One connection. Its reads and writes fail instead of waiting for ever.
+/// One connection. Its reads and writes fail instead of waiting forever.
 pub struct Client {
     pub stream: TcpStream,
     /// Received and not yet taken.
@@ -101,7 +101,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A connection on which nothing was said yet.
+    /// Opens a connection without a handshake.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -110,12 +110,12 @@ impl Client {
         Self::of(stream)
     }
 
-    /// Another client of a connection on which everything received so far was taken.
+    /// Returns another client of a connection without received bytes.
     pub fn of(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new(), taken: 0 }
     }
 
-    /// A connection with its opening handshake done.
+    /// Opens a connection and makes the opening handshake.
     pub fn open(address: SocketAddr) -> Self {
         let mut client = Self::connect(address);
         client.write(HANDSHAKE.as_bytes());
@@ -131,7 +131,7 @@ impl Client {
         self.write(&frame(first, payload));
     }
 
-    /// Sends a message while reading what comes back, which must be the same message.
+    /// Sends a message while reading its echo, which must be equal.
     pub fn check_echo(&mut self, first: u8, payload: &[u8]) {
         let mut writer = self.stream.try_clone().unwrap();
         std::thread::scope(|scope| {
@@ -140,18 +140,18 @@ impl Client {
         });
     }
 
-    /// FIN: this side sends no more.
+    /// Sends FIN.
     pub fn finish_writing(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
-    /// The next frame; `None` at the server's FIN. Fails at a reset.
+    /// Returns the next frame; `None` at the server's FIN. Fails at a reset.
     pub fn next(&mut self) -> Option<Frame> {
         if !self.fill(2) {
             return None;
         }
         let [first, second] = self.take(2)[..] else { unreachable!("two were taken") };
-        assert_eq!(second & 0x80, 0, "a server masks nothing");
+        assert_eq!(second & 0x80, 0, "a server does not mask");
         let len = match second {
             126 => self.expect_bytes(2).iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
             127 => self.expect_bytes(8).iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
@@ -166,14 +166,14 @@ impl Client {
         Some(Frame { first, payload: self.expect_bytes(len) })
     }
 
-    /// The next frame is this one.
+    /// Expects this frame next.
     pub fn expect(&mut self, first: u8, payload: &[u8]) {
         let frame = self.next().expect("a frame before the end of the stream");
         let expected = Frame { first, payload: payload.to_vec() };
         assert!(frame == expected, "got {frame:?}, expected {expected:?}");
     }
 
-    /// The next frame is a close frame with this code; its reason.
+    /// Expects a close frame with this code next, and returns its reason.
     pub fn expect_close(&mut self, code: u16) -> String {
         let frame = self.next().expect("a close frame before the end of the stream");
         assert_eq!(frame.first, CLOSE, "got {frame:?}, expected close {code}");
@@ -182,13 +182,13 @@ impl Client {
         String::from_utf8(frame.payload[2..].to_vec()).expect("a reason is UTF-8")
     }
 
-    /// The server sends no more, and ends with FIN, not with a reset. This side then ends too: a server waits for it.
+    /// Expects FIN next, not a reset. Then ends this side too, because the server waits for it.
     pub fn expect_end(mut self) {
         let frame = self.next();
         assert!(frame.is_none(), "got {frame:?}, expected the end of the stream");
     }
 
-    /// The server resets the connection; what it sent before does not matter.
+    /// Expects a reset. Bytes before it are ignored.
     pub fn expect_reset(mut self) {
         let mut bytes = [0; 4096];
         loop {
@@ -200,14 +200,14 @@ impl Client {
         }
     }
 
-    /// The closing handshake with 1000, begun here, and the end.
+    /// Closes with 1000, and expects the answer and the end.
     pub fn close(mut self) {
         self.write(&close_frame(1000, ""));
         self.expect_close(1000);
         self.expect_end();
     }
 
-    /// The response to [`HANDSHAKE`].
+    /// Expects the response to [`HANDSHAKE`].
     pub fn expect_upgraded(&mut self) {
         let response = self.http_response();
         assert_eq!(response.status, 101, "{response:?}");
@@ -222,7 +222,7 @@ impl Client {
         self.http_response_to(false)
     }
 
-    /// The same, or, to a HEAD request, without the content whose length it says.
+    /// As [`http_response`](Self::http_response), but without content if the request is HEAD.
     pub fn http_response_to(&mut self, head_request: bool) -> HttpResponse {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -242,10 +242,10 @@ impl Client {
         self.take(count)
     }
 
-    /// Reads until `count` bytes are there; false if the stream ended before the first of them.
+    /// Reads until `count` bytes are buffered. Returns false if the stream ended before the first of them.
     fn fill(&mut self, count: usize) -> bool {
         if self.taken == self.buffer.len() {
-            // Given back, not kept: some tests count what is allocated.
+            // Freed, because some tests count allocations.
             self.buffer = Vec::new();
             self.taken = 0;
         }

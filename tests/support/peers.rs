@@ -1,7 +1,7 @@
-//! WebSocket clients of other houses, run as programs against a server under test.
+//! Other projects' WebSocket clients, run as programs against a server under test.
 //!
-//! The programs live in `tests/peers/`; [`run`] installs what they need first (once a process, and nothing at all when
-//! it is there already). A peer that is missing, fails or hangs fails the test, with all it printed: nothing is skipped.
+//! The programs are in `tests/peers/`. [`run`] first installs their dependencies, once per process, unless they are
+//! installed already. A peer that is missing, fails or hangs fails the test with its output: nothing is skipped.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -11,17 +11,17 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// Bounds a hang; the download of the clients takes seconds, that of a browser a minute.
+/// The bound on the installation. Downloading the clients takes seconds, a browser takes a minute.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(480);
 
-/// Bounds a hang; the whole matrix takes seconds in an unoptimised build on a busy machine.
+/// The bound on a run. The whole matrix takes seconds in an unoptimized build on a busy machine.
 const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Runs a script of `tests/peers/` against a server under test; `arguments` are its own.
+/// Runs a script of `tests/peers/` with these arguments.
 ///
 /// # Panics
 ///
-/// If what it needs cannot be installed, a case fails, or the time is up.
+/// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
     install(script == "browser.mjs");
     let folder = folder();
@@ -53,12 +53,12 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
-/// Runs a program to its end. What it printed is part of the error when it fails or takes longer than `timeout`; then it
-/// and the programs it started are killed.
+/// Runs a program to its end. The error of a program that fails or takes longer than `timeout` has its output. After the
+/// timeout, the program and its children are killed.
 fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     let (output_end, child_end) = std::io::pipe().map_err(|error| format!("no pipe: {error}"))?;
     let child_end_too = child_end.try_clone().map_err(|error| format!("no pipe: {error}"))?;
-    // A process group of its own, so that the programs it starts can be killed with it.
+    // A new process group, to kill its children with it.
     let mut child = command
         .stdin(Stdio::null())
         .stdout(child_end)
@@ -66,7 +66,7 @@ fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
         .process_group(0)
         .spawn()
         .map_err(|error| format!("{command:?} does not start: {error}"))?;
-    // The command holds the writing ends; the end of the output shows only once they are closed here.
+    // The command holds the writing ends, which must be closed here to see the end of the output.
     drop(command);
 
     let (done, output) = mpsc::channel();
@@ -93,18 +93,18 @@ fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     }
 }
 
-/// Kills every process of the group `leader`, a child that has not been waited for, so that its id is still its own.
+/// Kills every process of the group `leader`, a child that has not been waited for: its id is not reused.
 fn kill_group(leader: u32) {
     let status = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).status();
     assert!(status.is_ok_and(|status| status.success()), "the process group {leader} cannot be killed");
 }
 
 #[test]
-fn a_program_that_hangs_is_killed_with_what_it_started() {
+fn a_program_that_hangs_is_killed_with_its_children() {
     let mut command = Command::new("bash");
     command.args(["-c", "sleep 1000 & wait"]);
     let failure = run_bounded(command, Duration::from_millis(500)).unwrap_err();
-    // Had only the shell been killed, its `sleep` would hold the pipe open and this would not be reached.
+    // If only the shell were killed, its `sleep` would hold the pipe open and this would not be reached.
     assert!(failure.contains("not done after"), "{failure}");
 }
 

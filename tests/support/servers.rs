@@ -1,11 +1,10 @@
-//! In-process servers on every engine and placement, for tests that know no more of them than an address.
+//! In-process servers on every engine and placement, for tests that use only their address.
 
-use std::future::Future;
 use std::net::SocketAddr;
 
 use tidegate::engine::Running;
 use tidegate::prelude::*;
-use tidegate::websocket::Error;
+use tidegate::web::Shared;
 
 /// One engine and placement under test.
 #[derive(Clone)]
@@ -14,7 +13,7 @@ pub struct Setup {
     pub config: Config,
 }
 
-/// Every engine with every placement, and the fallback for kernels whose receives know no budget.
+/// Returns every engine with every placement, and the fallback for kernels without a receive budget.
 pub fn setups() -> Vec<Setup> {
     let table = [
         ("uring/same-core", EngineKind::Uring, HandlerPlacement::SameCore),
@@ -34,7 +33,7 @@ pub fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Runs `test` on every setup; the last name printed is that of the one that failed.
+/// Runs `test` on every setup. The last name printed is the one that failed.
 pub fn on_every_engine(test: impl Fn(&Setup)) {
     for setup in setups() {
         println!("on {}", setup.name);
@@ -58,20 +57,19 @@ impl TestServer {
     }
 
     /// Serves `handler` as the WebSocket at `/ws`.
-    pub fn serve<F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
+    pub fn serve<F>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
     where
-        F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), Error>> + 'static,
+        F: AsyncFn(WebSocket) -> websocket::Result + Shared,
     {
         Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
     }
 
-    /// Echoes at `/ws`.
+    /// Serves an echo at `/ws`.
     pub fn echo(setup: &Setup) -> Self {
         Self::serve(setup, WebSocketConfig::default(), echo)
     }
 
-    /// Ends the server in order. The clients must have ended by now: nothing may have to be reset.
+    /// Shuts the server down, and checks that no connection is reset: the clients must have closed theirs.
     pub fn finish(self) {
         let report = self.running.shutdown(Shutdown::default());
         assert_eq!(report.forced, 0, "connections had to be reset at shutdown");
@@ -79,7 +77,7 @@ impl TestServer {
 }
 
 /// Sends every message back.
-pub async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+pub async fn echo(mut ws: WebSocket) -> websocket::Result {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }

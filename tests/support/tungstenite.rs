@@ -13,14 +13,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Bounds a hang; the largest case takes about a second in an unoptimised build.
+/// The bound on a case. The largest takes about a second in an unoptimized build.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const PIPELINED_MESSAGES: usize = 1000;
 const TEXT: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}, e\u{301}, \u{0}, \u{10ffff}";
 
-/// What a broken client could send, as octets with a masking key of zeros, and the code that has to answer it
-/// (RFC 6455, section 7.4.1).
+/// Bytes of a broken client, with a masking key of zeros, and the close code that must answer them (RFC 6455, section
+/// 7.4.1).
 const VIOLATIONS: &[(&str, &[u8], u16)] = &[
     ("reserved opcode", b"\x83\x80\0\0\0\0", 1002),
     ("reserved control opcode", b"\x8b\x80\0\0\0\0", 1002),
@@ -38,7 +38,7 @@ const VIOLATIONS: &[(&str, &[u8], u16)] = &[
 ///
 /// # Panics
 ///
-/// At the first case that fails, or takes too long; each case says its name first, which shows when the test fails.
+/// At the first case that fails or takes too long. Each case first prints its name, which a failed test shows.
 pub fn run(url: &str) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -67,7 +67,7 @@ async fn matrix(url: &str) {
     }
 }
 
-/// One case on a connection of its own.
+/// Runs one case on a new connection.
 async fn case(url: &str, name: &str, body: impl AsyncFnOnce(&mut Client)) {
     println!("{name}");
     let run = async {
@@ -103,7 +103,7 @@ async fn many_small_fragments(client: &mut Client) {
         send(client, fragment).await;
     }
     expect(client, Message::binary(data)).await;
-    // One byte a fragment: the boundaries fall inside characters.
+    // One byte per fragment: the boundaries fall inside characters.
     for fragment in fragments(TEXT.as_bytes(), 1, Data::Text) {
         send(client, fragment).await;
     }
@@ -113,7 +113,7 @@ async fn many_small_fragments(client: &mut Client) {
 async fn fragments_with_pings(client: &mut Client) {
     let data = pattern(5 * 40);
     for (i, fragment) in fragments(&data, 5, Data::Binary).into_iter().enumerate() {
-        // The pong has to come now, in the middle of the message, not after it.
+        // The pong must arrive now, in the middle of the message, not after it.
         if i > 0 {
             ping(client, format!("between {i}").into_bytes()).await;
         }
@@ -153,7 +153,7 @@ async fn violation(client: &mut Client, octets: &[u8], code: u16) {
     client.get_mut().write_all(octets).await.expect("the octets are sent");
     match receive(client).await {
         Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), code, "{frame}"),
-        other => panic!("a close frame with {code} expected, got {}", show(&other)),
+        other => panic!("expected a close frame with {code}, got {}", show(&other)),
     }
 }
 
@@ -176,7 +176,7 @@ async fn receive(client: &mut Client) -> Message {
     client.next().await.expect("a message before the end of the connection").expect("a message")
 }
 
-/// The next message has to be this one. It is not printed whole: it may have megabytes.
+/// Expects this message next. It is not printed whole, because it can be megabytes.
 async fn expect(client: &mut Client, message: Message) {
     let got = receive(client).await;
     assert!(got == message, "got {}, expected {}", show(&got), show(&message));
@@ -187,12 +187,12 @@ fn show(message: &Message) -> String {
     format!("a message of {} bytes, {start}", message.len())
 }
 
-/// `size` bytes whose period, a prime, divides no buffer or frame size, so that a shifted copy shows.
+/// Returns `size` bytes whose period, a prime, divides no buffer or frame size: a shifted copy differs.
 fn pattern(size: usize) -> Vec<u8> {
     (0..=250).cycle().take(size).collect()
 }
 
-/// `data` as the frames of one message, `size` bytes in each.
+/// Returns `data` as the frames of one message, with `size` bytes in each.
 fn fragments(data: &[u8], size: usize, kind: Data) -> Vec<Message> {
     let count = data.len().div_ceil(size);
     let frame = |(i, piece): (usize, &[u8])| {

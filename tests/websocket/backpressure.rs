@@ -1,4 +1,4 @@
-//! Peers that do not read: memory stays bounded, and all goes on once they do.
+//! Peers that do not read: memory stays bounded, and everything continues once they read.
 
 use std::io::{ErrorKind, Write};
 
@@ -21,8 +21,8 @@ fn echo_with_sender(setup: &Setup) -> (TestServer, Client, Sender) {
     (server, client, sender)
 }
 
-/// Writes `frame` over and over until the server has stopped receiving and the kernel takes no more; how many were
-/// begun, with the rest of the last, which is still to be written.
+/// Writes `frame` repeatedly until the server stops receiving and the kernel takes no more. Returns the number of frames
+/// begun, and the unwritten rest of the last one.
 pub fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usize, &'f [u8]) {
     let start = std::time::Instant::now();
     client.stream.set_nonblocking(true).unwrap();
@@ -41,13 +41,13 @@ pub fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (
             }
             Err(error) => panic!("{error}"),
         }
-        assert!(start.elapsed() < PATIENCE, "the server goes on receiving though nobody reads what it sends");
+        assert!(start.elapsed() < PATIENCE, "the server keeps receiving while nothing it sends is read");
     }
     client.stream.set_nonblocking(false).unwrap();
     (begun, &frame[offset..])
 }
 
-/// Floods with `sent` until nothing goes on, checks what the server holds, and reads as many `answer`s.
+/// Floods with `sent` until both sides stall, checks the bytes the server holds, and reads as many `answer`s.
 fn check_flood(setup: &Setup, sent: (u8, &[u8]), answer: u8) {
     let (server, mut client, sender) = echo_with_sender(setup);
     let bytes = frame(sent.0, sent.1);
@@ -67,16 +67,16 @@ fn check_flood(setup: &Setup, sent: (u8, &[u8]), answer: u8) {
     server.finish();
 }
 
-/// Bug 15: an endless echo buffer towards a client that does not read.
+/// An echo buffer must not grow without end towards a client that does not read.
 #[test]
-fn a_flood_of_messages_without_reading_is_bounded_and_goes_on() {
+fn a_flood_of_messages_without_reading_is_bounded_and_continues() {
     let payload = pattern(50_000);
     on_every_engine(|setup| check_flood(setup, (BINARY, &payload), BINARY));
 }
 
-/// Bug 15: the same with pongs, which no handler sends.
+/// The same with pongs, which no handler sends.
 #[test]
-fn a_flood_of_pings_without_reading_is_bounded_and_goes_on() {
+fn a_flood_of_pings_without_reading_is_bounded_and_continues() {
     let payload = pattern(125);
     on_every_engine(|setup| check_flood(setup, (PING, &payload), PONG));
 }
@@ -87,25 +87,22 @@ fn trying_to_send_is_refused_above_the_mark_and_nothing_is_lost() {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                let sender = ws.sender();
-                let mut accepted = 0_u32;
-                let error = loop {
-                    let mut message = vec![0; 60_000];
-                    message[..4].copy_from_slice(&accepted.to_be_bytes());
-                    match sender.try_send(message) {
-                        Ok(()) => accepted += 1,
-                        Err(error) => break error,
-                    }
-                };
-                report.send((accepted, matches!(error, Error::Full))).unwrap();
-                gate.pass().await;
-                sender.send_text("the last").await?;
-                sender.flush().await?;
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |ws: WebSocket| {
+            let sender = ws.sender();
+            let mut accepted = 0_u32;
+            let error = loop {
+                let mut message = vec![0; 60_000];
+                message[..4].copy_from_slice(&accepted.to_be_bytes());
+                match sender.try_send(message) {
+                    Ok(()) => accepted += 1,
+                    Err(error) => break error,
+                }
+            };
+            report.send((accepted, matches!(error, Error::Full))).unwrap();
+            passed.pass().await;
+            sender.send_text("the last").await?;
+            sender.flush().await?;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         let (accepted, full) = reports.next();
@@ -121,7 +118,7 @@ fn trying_to_send_is_refused_above_the_mark_and_nothing_is_lost() {
     });
 }
 
-/// The mark bounds what is queued, not how large a message may be.
+/// The mark bounds the queued bytes, not the size of a message.
 #[test]
 fn a_message_larger_than_the_mark_passes_alone() {
     let large = pattern(3 << 20);

@@ -1,4 +1,4 @@
-//! The closing handshake, from either side, and the ends that are none.
+//! The closing handshake, from either side, and connections that end without it.
 
 use std::future::{Ready, poll_fn};
 use std::io::Write;
@@ -11,66 +11,75 @@ use std::time::{Duration, Instant};
 
 use tidegate::engine::{CloseCause, block_on};
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, UsageError};
+use tidegate::web::Shared;
+use tidegate::websocket::{Error, HandlerError, UsageError};
 
 use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
-/// Settings that give an unanswered close frame little time.
+/// Settings with a short close timeout.
 fn impatient() -> WebSocketConfig {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_millis(100);
-    config
+    WebSocketConfig::default().close_timeout(Duration::from_millis(100))
 }
 
-/// A server whose handler is `handler` with the sending end of a channel.
-fn reporting<T, F, Fut>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
+/// Starts a server whose handler reports to the test.
+fn reporting<T, F>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
 where
     T: Send + 'static,
-    F: Fn(WebSocket, Sender<T>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + Shared,
 {
     let (report, reports) = reports();
-    let server = TestServer::serve(setup, config, move |ws| handler(ws, report.clone()));
+    let server = TestServer::serve(setup, config, async move |ws| handler(ws, report.clone()).await);
     (server, reports)
 }
 
-/// W20.
+/// The result of a handler decides on the close code; the text of an error is never sent.
 #[test]
-fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
+fn the_result_of_a_handler_decides_on_the_close_code() {
     on_every_engine(|setup| {
         let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             match ws.recv().await?.as_ref().and_then(Message::as_text) {
                 Some("return") => Ok(()),
-                Some("fail") => Err(Error::application("as it was told")),
-                Some("misuse") => ws.ping(&[0; 126]),
-                Some("overload") => Err(Error::Full),
+                Some("fail") => Err(HandlerError::new("as the test asked for")),
+                Some("parse") => {
+                    "secret".parse::<u64>()?;
+                    Ok(())
+                }
+                Some("refuse") => Err(HandlerError::close(CloseCode::new(4123), "not today")),
+                Some("misuse") => Ok(ws.ping(&[0; 126])?),
+                Some("refuse badly") => Err(HandlerError::close(CloseCode::ABNORMAL, "must not be sent")),
+                Some("overload") => Err(Error::Full.into()),
+                Some("lose") => Err(Error::Lost.into()),
                 Some("close") => {
                     ws.sender().close(CloseCode::new(4000), "")?;
-                    ws.send("too late").await
+                    Ok(ws.send("too late").await?)
                 }
                 Some("drop") => {
                     drop(ws);
                     Ok(())
                 }
-                other => panic!("as it was told: {other:?}"),
+                other => panic!("as the test asked for: {other:?}"),
             }
         });
         let table = [
-            ("return", 1000),
-            ("fail", 1011),
-            ("misuse", 1011),
-            ("overload", 1013),
-            ("close", 4000),
-            ("drop", 1000),
-            ("panic", 1011),
-            ("return", 1000),
+            ("return", 1000, ""),
+            ("fail", 1011, ""),
+            ("parse", 1011, ""),
+            ("refuse", 4123, "not today"),
+            ("refuse badly", 1011, ""),
+            ("misuse", 1011, ""),
+            ("overload", 1013, ""),
+            ("lose", 1000, ""),
+            ("close", 4000, ""),
+            ("drop", 1000, ""),
+            ("panic", 1011, ""),
+            ("return", 1000, ""),
         ];
-        for (command, code) in table {
+        for (command, code, reason) in table {
             let mut client = Client::open(server.address);
             client.send(TEXT, command.as_bytes());
-            assert_eq!(client.expect_close(code), "", "{command}: nothing of the inside is told");
+            assert_eq!(client.expect_close(code), reason, "{command}: the text of an error is not sent");
             client.write(&close_frame(code, ""));
             client.expect_end();
         }
@@ -78,16 +87,16 @@ fn the_end_of_a_handler_closes_with_a_code_that_says_how() {
     });
 }
 
-/// A future need not drop what it holds when it completes.
+/// A future can keep its WebSocket when it completes.
 #[test]
 fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
     struct Holding(WebSocket);
     impl Future for Holding {
-        type Output = Result<(), Error>;
+        type Output = websocket::Result;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             let message = ready!(Pin::new(&mut self.0.recv()).poll(cx))?;
-            Poll::Ready(Err(Error::application(format!("as it was told: {message:?}"))))
+            Poll::Ready(Err(HandlerError::new(format!("as the test asked for: {message:?}"))))
         }
     }
     on_every_engine(|setup| {
@@ -102,12 +111,12 @@ fn a_handler_that_holds_its_web_socket_to_the_end_closes_with_its_code() {
     });
 }
 
-/// A panic before there is a future is a handler's panic too.
+/// A handler can panic before it returns a future.
 #[test]
 fn a_handler_that_panics_at_once_closes_with_1011() {
     on_every_engine(|setup| {
-        fn refuse(ws: WebSocket) -> Ready<Result<(), Error>> {
-            panic!("as it was told: {:?}", ws.peer_addr())
+        fn refuse(ws: WebSocket) -> Ready<websocket::Result> {
+            panic!("as the test asked for: {:?}", ws.peer_addr())
         }
         let server = TestServer::serve(setup, WebSocketConfig::default(), refuse);
         for _ in 0..2 {
@@ -120,20 +129,17 @@ fn a_handler_that_panics_at_once_closes_with_1011() {
     });
 }
 
-/// Whoever drops a WebSocket is done with it, whatever else there is to do.
+/// Dropping a WebSocket closes it, even while its handler continues.
 #[test]
 fn a_web_socket_that_is_dropped_is_closed_at_once() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                ws.recv().await?;
-                drop(ws);
-                gate.pass().await;
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            drop(ws);
+            passed.pass().await;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"drop it");
@@ -145,11 +151,11 @@ fn a_web_socket_that_is_dropped_is_closed_at_once() {
     });
 }
 
-/// W20: `close` waits for the peer's close frame; what comes before it is dropped.
+/// `close` waits for the peer's close frame. Messages that arrive before it are dropped.
 #[test]
 fn closing_waits_for_the_answer() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let result = ws.close(CloseCode::new(4001), "enough").await;
             let answer = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
             report.send((result.is_ok(), ws.is_closed_cleanly(), answer)).unwrap();
@@ -166,11 +172,11 @@ fn closing_waits_for_the_answer() {
     });
 }
 
-/// W20: a peer that does not answer is given up after the close timeout.
+/// A peer that does not answer is closed after the close timeout.
 #[test]
-fn closing_does_not_wait_for_ever() {
+fn closing_does_not_wait_forever() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let result = ws.close(CloseCode::NORMAL, "").await;
             report.send((matches!(result, Err(Error::Lost)), ws.is_closed_cleanly())).unwrap();
             Ok(())
@@ -183,12 +189,12 @@ fn closing_does_not_wait_for_ever() {
     });
 }
 
-/// A peer that goes on sending is no more patient company than one that is silent.
+/// The close timeout applies to a peer that keeps sending, too.
 #[test]
-fn closing_does_not_wait_for_ever_while_the_peer_floods() {
+fn closing_does_not_wait_forever_while_the_peer_floods() {
     let flood = [frame(BINARY, &[0; 100]), frame(PING, b"")].concat().repeat(100);
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let result = ws.close(CloseCode::NORMAL, "").await;
             report.send(matches!(result, Err(Error::Lost))).unwrap();
             Ok(())
@@ -199,8 +205,8 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
             // Ends when the socket is shut down below.
             scope.spawn(|| while writer.write_all(&flood).is_ok() {});
             client.expect_close(1000);
-            assert!(reports.next(), "the handler goes on");
-            // The server may have reset the connection by now.
+            assert!(reports.next(), "the handler continues");
+            // The server can have reset the connection by now.
             let _ = client.stream.shutdown(Shutdown::Both);
         });
         drop(client);
@@ -208,11 +214,11 @@ fn closing_does_not_wait_for_ever_while_the_peer_floods() {
     });
 }
 
-/// The same when the close frame is another thread's, and nothing tells the reader of it.
+/// The same when another thread sent the close frame, while the handler reads.
 #[test]
-fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
+fn a_close_frame_of_another_sender_is_not_waited_on_forever() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, impatient(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, impatient(), async |mut ws, report| {
             let sender = ws.sender();
             thread::spawn(move || sender.close(CloseCode::NORMAL, "").unwrap());
             report.send(matches!(ws.recv().await, Err(Error::Lost))).unwrap();
@@ -226,11 +232,11 @@ fn a_close_frame_of_another_sender_is_not_waited_on_for_ever() {
     });
 }
 
-/// A deadline to poll with must not cut short what the peer is given to answer.
+/// A short read deadline, for polling, must not shorten the close timeout.
 #[test]
-fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
+fn a_read_deadline_does_not_replace_the_close_timeout() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             ws.sender().close(CloseCode::NORMAL, "")?;
             for _ in 0..2 {
                 ws.set_read_deadline(Some(Instant::now()));
@@ -253,7 +259,7 @@ fn a_read_deadline_does_not_stand_in_for_the_close_timeout() {
     });
 }
 
-/// The peer's close frame came, ours cannot go: close frames were not exchanged.
+/// The peer's close frame has arrived, but ours cannot be sent: close frames were not exchanged.
 #[test]
 fn a_close_that_cannot_be_answered_is_not_clean() {
     on_every_engine(|setup| {
@@ -261,17 +267,14 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         let gate = Gate::default();
         let passed = gate.clone();
         let (lend, senders) = mpsc::channel();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (gate, report, lend) = (passed.clone(), report.clone(), lend.clone());
-            async move {
-                ws.recv().await?;
-                ws.send("unread").await?;
-                lend.send(ws.sender()).unwrap();
-                gate.pass().await;
-                let end = ws.recv().await;
-                report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            ws.send("unread").await?;
+            lend.send(ws.sender()).unwrap();
+            passed.pass().await;
+            let end = ws.recv().await;
+            report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");
@@ -280,7 +283,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         let farewell = close_frame(1000, "");
         client.write(&farewell);
         wait_until("the close frame", || received_bytes(&server) - before == farewell.len() as u64);
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
         wait_until("the reset", || sender.is_closed());
@@ -290,11 +293,11 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
     });
 }
 
-/// Whoever goes on reading after an error that was final is told that there is no more.
+/// Reads after a final error return `None`.
 #[test]
 fn nothing_follows_a_final_error() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let first = ws.recv().await;
             let rest = matches!((ws.recv().await, ws.recv().await), (Ok(None), Ok(None)));
             report.send((first, rest, ws.is_closed_cleanly())).unwrap();
@@ -332,7 +335,7 @@ fn aborting_resets() {
     });
 }
 
-/// W21: the peer's close is an orderly end.
+/// The peer's close frame is an orderly end.
 #[test]
 fn the_close_of_the_peer_is_the_end_of_the_messages() {
     let table = [
@@ -341,7 +344,7 @@ fn the_close_of_the_peer_is_the_end_of_the_messages() {
         (frame(CLOSE, b""), None),
     ];
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let (first, second) = (ws.recv().await, ws.recv().await);
             let ends = matches!((first, second), (Ok(None), Ok(None)));
             let frame = ws.close_frame().map(|frame| (frame.code().value(), frame.reason().to_owned()));
@@ -360,11 +363,11 @@ fn the_close_of_the_peer_is_the_end_of_the_messages() {
     });
 }
 
-/// W21: an end without a close frame is an error, and a reset another.
+/// The end of the stream without a close frame is an error, and a reset is another one.
 #[test]
 fn the_loss_of_the_peer_is_an_error() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             assert!(ws.recv().await?.is_some());
             ws.send("answer").await?;
             let result = ws.recv().await;
@@ -381,7 +384,7 @@ fn the_loss_of_the_peer_is_an_error() {
 
         let mut client = Client::open(server.address);
         client.send(TEXT, b"question");
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         client.stream.peek(&mut [0]).unwrap();
         drop(client);
         let (result, clean) = reports.next();
@@ -390,11 +393,11 @@ fn the_loss_of_the_peer_is_an_error() {
     });
 }
 
-/// W23.
+/// Every send after the close frame fails, and reads continue to the end.
 #[test]
 fn nothing_is_sent_after_the_close_frame() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             let sender = ws.sender();
             sender.send("first").await?;
             sender.close(CloseCode::NORMAL, "ebb")?;
@@ -426,18 +429,18 @@ fn nothing_is_sent_after_the_close_frame() {
     });
 }
 
-/// W22: 1004 to 1006 and 1015 are never sent, nor is a reason too long.
+/// 1004 to 1006, 1015 and unassigned codes are never sent, nor is a reason of more than 123 bytes.
 #[test]
 fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
                 report.send(ws.close(CloseCode::new(code), "").await).unwrap();
                 report.send(ws.sender().close(CloseCode::new(code), "")).unwrap();
             }
             report.send(ws.close(CloseCode::NORMAL, &"r".repeat(124)).await).unwrap();
             ws.send("still open").await?;
-            ws.close(CloseCode::NORMAL, &"r".repeat(123)).await
+            Ok(ws.close(CloseCode::NORMAL, &"r".repeat(123)).await?)
         });
         let mut client = Client::open(server.address);
         for _ in 0..17 {
@@ -456,11 +459,11 @@ fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
     });
 }
 
-/// Both close before either has the other's close frame.
+/// Both sides close before either has received the other's close frame.
 #[test]
 fn close_frames_may_cross() {
     on_every_engine(|setup| {
-        let (server, reports) = reporting(setup, WebSocketConfig::default(), |mut ws, report| async move {
+        let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             assert!(ws.recv().await?.is_some());
             let result = ws.close(CloseCode::new(4001), "ours").await;
             let frame = ws.close_frame().map(|frame| frame.code().value());
@@ -469,28 +472,25 @@ fn close_frames_may_cross() {
         });
         let mut client = Client::open(server.address);
         client.write(&[frame(TEXT, b"close now"), close_frame(4002, "theirs")].concat());
-        assert_eq!(client.expect_close(4001), "ours", "and no echo of the other");
+        assert_eq!(client.expect_close(4001), "ours", "not an echo of the peer's");
         client.expect_end();
         assert_eq!(reports.next(), (true, true, Some(4002)));
         server.finish();
     });
 }
 
-/// What was accepted before the close frame arrives before it, even when the peer begins to read only after the
-/// handler has given up waiting for its answer.
+/// Messages that were accepted before the close frame arrive before it, even if the peer begins to read only after the
+/// close timeout of the handler.
 #[test]
 fn a_close_frame_waits_behind_a_large_message() {
     let large = pattern(12 << 20);
     on_every_engine(|setup| {
         let message = large.clone();
-        let (server, reports) = reporting(setup, impatient(), move |mut ws, report| {
-            let message = message.clone();
-            async move {
-                ws.send(message).await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send(matches!(result, Err(Error::Lost))).unwrap();
-                Ok(())
-            }
+        let (server, reports) = reporting(setup, impatient(), async move |mut ws, report| {
+            ws.send(message.clone()).await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send(matches!(result, Err(Error::Lost))).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         assert!(reports.next());
@@ -516,26 +516,24 @@ fn data_after_the_close_frame_of_the_peer_is_ignored() {
     });
 }
 
-/// A WebSocket may outlive its handler's own future: whoever has it closes it.
+/// A WebSocket can outlive its handler's future. Dropping it closes it.
 #[test]
-fn a_web_socket_may_be_handed_to_a_thread() {
+fn a_web_socket_can_move_to_a_thread() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                thread::spawn(move || {
-                    block_on(async move {
-                        gate.pass().await;
-                        while let Some(message) = ws.recv().await? {
-                            ws.send(message).await?;
-                        }
-                        Ok::<(), Error>(())
-                    })
-                });
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let passed = passed.clone();
+            thread::spawn(move || {
+                block_on(async move {
+                    passed.pass().await;
+                    while let Some(message) = ws.recv().await? {
+                        ws.send(message).await?;
+                    }
+                    Ok::<(), Error>(())
+                })
+            });
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"who is there?");

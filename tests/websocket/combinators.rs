@@ -1,10 +1,11 @@
-//! W16: WebSockets under the combinators of the `futures` crates, and in the company of tungstenite's types.
+//! WebSockets under the combinators of the `futures` crates, and conversions to and from tungstenite's types.
 
 use std::thread;
 
 use futures_util::{SinkExt, StreamExt, TryStreamExt, stream};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
+use tidegate::web::Shared;
 use tidegate::websocket::{Error, MessageSink};
 use tokio_tungstenite::tungstenite;
 
@@ -12,39 +13,38 @@ use crate::handler::reports;
 use crate::support::client::{BINARY, Client, TEXT, close_frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
-fn serve<F, Fut>(setup: &Setup, handler: F) -> TestServer
+fn serve<F>(setup: &Setup, handler: F) -> TestServer
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
 {
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }
 
-/// Our halves, those that the combinator makes, and the WebSocket as a whole.
+/// The halves of `WebSocket::split`, those of `StreamExt::split`, and the WebSocket as a whole.
 #[test]
 fn streams_are_forwarded_to_sinks() {
     let large = pattern(3_000_000);
     on_every_engine(|setup| {
-        let own = serve(setup, |ws: WebSocket| async move {
+        let own = serve(setup, async |ws: WebSocket| {
             let (sink, stream) = ws.split();
-            stream.forward(sink).await
+            Ok(stream.forward(sink).await?)
         });
-        let locked = serve(setup, |ws: WebSocket| async move {
+        let locked = serve(setup, async |ws: WebSocket| {
             let (sink, stream) = StreamExt::split(ws);
-            stream.forward(sink).await
+            Ok(stream.forward(sink).await?)
         });
-        let theirs = serve(setup, |ws: WebSocket| async move {
+        let theirs = serve(setup, async |ws: WebSocket| {
             let (sink, stream) = ws.split();
             let theirs = stream.map_ok(tungstenite::Message::from);
             let ours = theirs
                 .map(|message| Message::try_from(message?).map_err(|other| Error::application(other.to_string())));
-            ours.forward(sink).await
+            Ok(ours.forward(sink).await?)
         });
-        let whole = serve(setup, |mut ws: WebSocket| async move {
+        let whole = serve(setup, async |mut ws: WebSocket| {
             while let Some(message) = ws.try_next().await? {
                 SinkExt::send(&mut ws, message).await?;
             }
-            ws.close_frame().map(|_| ()).ok_or(Error::Lost)
+            Ok(ws.close_frame().map(|_| ()).ok_or(Error::Lost)?)
         });
         for server in [own, locked, theirs, whole] {
             let mut client = Client::open(server.address);
@@ -58,7 +58,7 @@ fn streams_are_forwarded_to_sinks() {
     });
 }
 
-/// A sink takes no more than the queue and one message, loses nothing, keeps the order and closes when it is told to.
+/// A sink takes no more than the queue and one message, loses nothing, keeps the order, and closes on `close`.
 #[test]
 fn sinks_wait_for_slow_peers() {
     const MESSAGES: usize = 200;
@@ -67,33 +67,30 @@ fn sinks_wait_for_slow_peers() {
         for whole in [false, true] {
             let (report, reports) = reports();
             let sent = payload.clone();
-            let server = serve(setup, move |mut ws: WebSocket| {
-                let (report, payload) = (report.clone(), sent.clone());
-                async move {
-                    let sender = ws.sender();
-                    let messages = (0..MESSAGES).map(|number| Message::from(&payload[number..]));
-                    let mut messages = stream::iter(messages).map(Ok);
-                    if whole {
-                        ws.send_all(&mut messages).await?;
-                        assert_eq!(sender.queued_bytes(), 0, "flushed");
-                        SinkExt::close(&mut ws).await?;
-                    } else {
-                        let mut sink = MessageSink::from(sender.clone());
-                        let mut queued_max = 0;
-                        while let Some(message) = messages.try_next().await? {
-                            sink.feed(message).await?;
-                            queued_max = queued_max.max(sender.queued_bytes());
-                        }
-                        report.send(queued_max).unwrap();
-                        sink.close().await?;
-                        // Closed once more, or by another: nothing is amiss.
-                        sink.close().await?;
+            let server = serve(setup, async move |mut ws: WebSocket| {
+                let sender = ws.sender();
+                let messages = (0..MESSAGES).map(|number| Message::from(&sent[number..]));
+                let mut messages = stream::iter(messages).map(Ok);
+                if whole {
+                    ws.send_all(&mut messages).await?;
+                    assert_eq!(sender.queued_bytes(), 0, "flushed");
+                    SinkExt::close(&mut ws).await?;
+                } else {
+                    let mut sink = MessageSink::from(sender.clone());
+                    let mut queued_max = 0;
+                    while let Some(message) = messages.try_next().await? {
+                        sink.feed(message).await?;
+                        queued_max = queued_max.max(sender.queued_bytes());
                     }
-                    let late = SinkExt::send(&mut ws, Message::from("too late")).await;
-                    assert!(late.is_err_and(|error| error.is_close_sent()));
-                    assert!(ws.try_next().await?.is_none());
-                    Ok::<_, Error>(())
+                    report.send(queued_max).unwrap();
+                    sink.close().await?;
+                    // Closing again is harmless.
+                    sink.close().await?;
                 }
+                let late = SinkExt::send(&mut ws, Message::from("too late")).await;
+                assert!(late.is_err_and(|error| error.is_close_sent()));
+                assert!(ws.try_next().await?.is_none());
+                Ok(())
             });
             let mut client = Client::open(server.address);
             for number in 0..MESSAGES {
@@ -116,15 +113,12 @@ fn sinks_wait_for_slow_peers() {
 fn sinks_work_on_other_threads() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let (sink, stream) = ws.split();
-                report.send(sink).unwrap();
-                let mut ws = stream.into_inner();
-                assert!(ws.recv().await?.is_none());
-                Ok(())
-            }
+        let server = serve(setup, async move |ws: WebSocket| {
+            let (sink, stream) = ws.split();
+            report.send(sink).unwrap();
+            let mut ws = stream.into_inner();
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         let mut sink = reports.next();

@@ -8,7 +8,8 @@ use std::thread;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Error, Sender, WindowBits};
+use tidegate::web::Shared;
+use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Sender, WindowBits};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, CONTINUATION, Client, FIN, HANDSHAKE, PING, PONG, TEXT, frame, pattern};
@@ -18,22 +19,19 @@ const RSV1: u8 = 0x40;
 const TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
-/// Keeps contexts in both directions.
+/// Settings that keep contexts in both directions.
 fn takeover() -> DeflateConfig {
-    let mut deflate = DeflateConfig::default();
-    (deflate.own_context_takeover, deflate.peer_context_takeover) = (true, true);
-    deflate
+    DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true)
 }
 
-fn serve<F, Fut>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
+fn serve<F>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
 {
     TestServer::start(setup, Router::new().get("/ws", websocket::upgrade(handler).compression(deflate)))
 }
 
-/// A client that agreed on compression.
+/// A client that has agreed on compression.
 struct Deflating {
     client: Client,
     compress: Compress,
@@ -95,7 +93,7 @@ impl Deflating {
         out
     }
 
-    /// The next message: its first byte, RSV1 included, and its payload.
+    /// Returns the next message: its first byte, with RSV1, and its payload.
     fn next(&mut self) -> (u8, Vec<u8>) {
         let frame = self.client.next().expect("a message");
         match frame.first & RSV1 {
@@ -104,7 +102,7 @@ impl Deflating {
         }
     }
 
-    /// Sends a message compressed, which must come back, compressed or not as is said.
+    /// Sends a compressed message, and expects it back, compressed or not.
     fn check_echo(&mut self, first: u8, payload: &[u8], is_compressed: bool) {
         let bytes = frame(first | RSV1, &self.deflate(payload));
         let mut writer = self.client.stream.try_clone().unwrap();
@@ -117,7 +115,7 @@ impl Deflating {
     }
 }
 
-/// Makes the handshake; the `Sec-WebSocket-Extensions` of the answer.
+/// Makes the handshake. Returns the `Sec-WebSocket-Extensions` of the answer.
 fn handshake(client: &mut Client, offer: Option<&str>) -> Option<String> {
     let field = offer.map_or_else(String::new, |offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
     client.write(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{field}\r\n")).as_bytes());
@@ -134,9 +132,9 @@ fn prose(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// W40.
+/// The agreement is within both the offer and the settings, or compression is declined.
 #[test]
-fn what_is_agreed_on_is_what_was_offered_and_wanted() {
+fn offers_are_accepted_or_declined_as_the_settings_say() {
     let mut narrow = takeover();
     narrow.own_window_bits_max = WindowBits::new(10).unwrap();
     narrow.peer_window_bits_max = WindowBits::new(11).unwrap();
@@ -176,9 +174,9 @@ fn what_is_agreed_on_is_what_was_offered_and_wanted() {
     });
 }
 
-/// W40, W41: both directions, every size class, kinds, windows, with and without contexts.
+/// Both directions, every size class, both kinds, several windows, with and without contexts.
 #[test]
-fn messages_come_back_compressed_where_that_helps() {
+fn messages_are_compressed_where_that_makes_them_smaller() {
     let offers = [
         OFFER,
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
@@ -191,7 +189,7 @@ fn messages_come_back_compressed_where_that_helps() {
             for len in [0, 1, 127, 128, 5000, 65_537, 300_000, 2 << 20] {
                 client.check_echo(TEXT, &prose(len), len >= 128);
                 client.check_echo(BINARY, &pattern(len.min(300_000)), false);
-                // Not compressed by the client, which is its choice for each message.
+                // The client can choose for each message whether to compress it.
                 client.client.send(TEXT, &prose(200));
                 assert_eq!(client.next(), (TEXT | RSV1, prose(200)));
             }
@@ -201,7 +199,7 @@ fn messages_come_back_compressed_where_that_helps() {
     });
 }
 
-async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_borrowed(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
         match message.payload() {
@@ -212,7 +210,7 @@ async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-async fn echo_in_pieces(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_in_pieces(mut ws: WebSocket) -> websocket::Result {
     while let Some(mut stream) = ws.recv_stream().await? {
         let (kind, mut payload) = (stream.kind(), Vec::new());
         while let Some(piece) = stream.next().await? {
@@ -230,7 +228,7 @@ async fn echo_in_pieces(mut ws: WebSocket) -> Result<(), Error> {
 }
 
 #[test]
-fn every_way_to_read_and_send_knows_compression() {
+fn every_way_to_read_and_send_supports_compression() {
     on_every_engine(|setup| {
         for server in [serve(setup, takeover(), echo_borrowed), serve(setup, takeover(), echo_in_pieces)] {
             let mut client = Deflating::open(&server, OFFER);
@@ -253,21 +251,18 @@ fn every_way_to_read_and_send_knows_compression() {
     });
 }
 
-/// W53's other form: compressed once, sent to those who can take it.
+/// A prepared message is compressed once, for all connections without context.
 #[test]
 fn prepared_messages_are_compressed_for_those_without_context() {
     let prepared = websocket::PreparedMessage::new(String::from_utf8(prose(3000)).unwrap());
     on_every_engine(|setup| {
         let message = prepared.clone();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let message = message.clone();
-            async move {
-                ws.send_prepared(&message).await?;
-                ws.send("a ".repeat(100)).await?;
-                ws.sender().try_send_prepared(&message)?;
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            ws.send_prepared(&message).await?;
+            ws.send("a ".repeat(100)).await?;
+            ws.sender().try_send_prepared(&message)?;
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         for (offer, is_compressed) in [("permessage-deflate; server_no_context_takeover", true), (OFFER, false)] {
             let mut client = Deflating::open(&server, offer);
@@ -290,7 +285,7 @@ fn numbered(thread: usize, number: usize) -> Vec<u8> {
     [format!("{thread} {number} ").into_bytes(), prose(len)].concat()
 }
 
-/// Whole messages in the order of their contexts, from whatever thread.
+/// Messages of all threads leave in the order in which the context compressed them.
 #[test]
 fn senders_on_many_threads_share_one_context() {
     const THREADS: usize = 4;
@@ -323,16 +318,16 @@ fn senders_on_many_threads_share_one_context() {
             assert!(payload == numbered(thread, next[thread]), "message {} of thread {thread}", next[thread]);
             next[thread] += 1;
         }
-        // While a large one is under way the others go as they are.
+        // While a large message is being compressed, others are sent uncompressed.
         assert!(compressed > 0);
         client.client.close();
         server.finish();
     });
 }
 
-/// Compression must not stall a worker; and whoever gives up a message half-compressed spoils nothing.
+/// Compression must not stall a worker, and dropping a half-compressed send must not spoil the context.
 #[test]
-fn big_messages_are_compressed_in_slices_and_can_be_given_up() {
+fn large_messages_are_compressed_in_slices_and_can_be_dropped() {
     on_every_engine(|setup| {
         let server = serve(setup, takeover(), |mut ws: WebSocket| async move {
             ws.send(prose(1000)).await?;
@@ -351,7 +346,7 @@ fn big_messages_are_compressed_in_slices_and_can_be_given_up() {
             ws.send(prose(1000)).await?;
             let sender = ws.sender();
             let mut send = pin!(sender.send(prose(500_000)));
-            // Begun, and not done: what others send meanwhile goes as it is, and does not wait.
+            // Not done yet: what others send meanwhile is sent uncompressed, without waiting.
             let pending = poll_fn(|cx| Poll::Ready(send.as_mut().poll(cx).is_pending())).await;
             assert!(pending);
             sender.send(prose(900)).await?;
@@ -371,9 +366,9 @@ fn big_messages_are_compressed_in_slices_and_can_be_given_up() {
     });
 }
 
-/// W41.
+/// The level applies to later messages; `None` sends them uncompressed.
 #[test]
-fn the_level_can_change_and_compression_stop_and_go_on() {
+fn the_level_can_change_and_compression_can_pause() {
     on_every_engine(|setup| {
         let server = serve(setup, takeover(), |mut ws: WebSocket| async move {
             let level = |level| Some(CompressionLevel::new(level).unwrap());
@@ -395,21 +390,18 @@ fn the_level_can_change_and_compression_stop_and_go_on() {
     });
 }
 
-/// W42.
+/// `WebSocket::compression` counts the bytes of kept contexts; without context takeover nothing is held.
 #[test]
-fn contexts_that_are_kept_are_counted_and_others_are_not_held() {
+fn kept_contexts_are_counted() {
     on_every_engine(|setup| {
         let (tell, statuses) = reports::<Option<CompressionStatus>>();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let tell = tell.clone();
-            async move {
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            tell.send(ws.compression()).unwrap();
+            while let Some(message) = ws.recv().await? {
+                ws.send(message).await?;
                 tell.send(ws.compression()).unwrap();
-                while let Some(message) = ws.recv().await? {
-                    ws.send(message).await?;
-                    tell.send(ws.compression()).unwrap();
-                }
-                Ok(())
             }
+            Ok(())
         });
         for (offer, most) in [
             ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 0),
@@ -432,11 +424,10 @@ fn contexts_that_are_kept_are_counted_and_others_are_not_held() {
     });
 }
 
-/// W30: the limit is that of what is inflated.
+/// The message limit applies to the inflated payload.
 #[test]
-fn bombs_and_what_cannot_be_inflated_are_refused() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 1 << 20;
+fn bombs_and_invalid_deflate_data_are_refused() {
+    let config = WebSocketConfig::default().message_bytes_max(1 << 20);
     on_every_engine(|setup| {
         let upgrade = websocket::upgrade(echo).config(config.clone()).compression(takeover());
         let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
@@ -467,23 +458,20 @@ fn bombs_and_what_cannot_be_inflated_are_refused() {
     });
 }
 
-/// W50 to W53 for members that compress, each in its way, and members that do not.
+/// A hub has members with several agreements on compression, and members without one.
 #[test]
-fn a_hub_sends_each_member_the_form_it_takes() {
+fn a_hub_sends_each_member_the_variant_it_can_read() {
     let no_takeover = "permessage-deflate; server_no_context_takeover";
     on_every_engine(|setup| {
         let (tell, registered) = reports();
         let hub: Hub = Hub::default();
         let members = hub.clone();
-        let server = serve(setup, takeover(), move |mut ws: WebSocket| {
-            let (hub, tell) = (members.clone(), tell.clone());
-            async move {
-                let member = hub.register(&ws)?;
-                member.join("room")?;
-                tell.send(()).unwrap();
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = serve(setup, takeover(), async move |mut ws: WebSocket| {
+            let member = members.register(&ws)?;
+            member.join("room")?;
+            tell.send(()).unwrap();
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         let narrow = format!("{no_takeover}; server_max_window_bits=9");
         let mut clients = Vec::new();
@@ -500,7 +488,7 @@ fn a_hub_sends_each_member_the_form_it_takes() {
             };
             assert_eq!((delivered.count, delivered.first_error.is_none()), (5, true));
         }
-        // As many as there is space for, without waiting.
+        // As many as fit, without waiting.
         for number in 0..200 {
             hub.broadcast(prose(120 + number)).try_queue().unwrap();
         }

@@ -1,4 +1,4 @@
-//! W14, W15 and W61: control frames in the application's own hands, and what is reserved.
+//! Control frames that the application handles and sends itself, reserved opcodes and reserved bits.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn later() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-/// For all connections of an upgrade, and for one by itself.
+/// For all connections of an upgrade, and for one connection alone.
 #[test]
 fn applications_see_control_frames() {
     on_every_engine(|setup| {
@@ -61,29 +61,26 @@ fn applications_see_control_frames() {
     });
 }
 
-/// A handler that fails is what the read returns; the frame is done with, and the connection as it was. One that says
-/// nothing to a close frame leaves the echo to us.
+/// The read returns the error of a control handler; the frame is handled and the connection stays usable. A close frame
+/// is echoed even if its handler fails.
 #[test]
-fn the_errors_of_handlers_are_those_of_reads() {
+fn reads_return_the_errors_of_control_handlers() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.on_ping(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
-                ws.on_close(|_, _| Err(Error::application("closed")));
-                let mut errors = Vec::new();
-                loop {
-                    match ws.recv().await {
-                        Ok(Some(message)) => ws.send(message).await?,
-                        Ok(None) => break,
-                        Err(Error::Application(error)) => errors.push(error.to_string()),
-                        Err(error) => return Err(error),
-                    }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            ws.on_ping(|_, payload| Err(Error::application(payload.escape_ascii().to_string())));
+            ws.on_close(|_, _| Err(Error::application("closed")));
+            let mut errors = Vec::new();
+            loop {
+                match ws.recv().await {
+                    Ok(Some(message)) => ws.send(message).await?,
+                    Ok(None) => break,
+                    Err(Error::Application(error)) => errors.push(error.to_string()),
+                    Err(error) => return Err(error.into()),
                 }
-                report.send((errors, ws.is_closed_cleanly())).unwrap();
-                Ok(())
             }
+            report.send((errors, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.write(&[frame(PING, b"first"), frame(TEXT, b"message"), frame(PING, b"second")].concat());
@@ -100,32 +97,29 @@ fn the_errors_of_handlers_are_those_of_reads() {
 fn control_frames_with_a_deadline() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let past = Instant::now();
-                ws.send_control(Opcode::Ping, b"even after it", past).await?;
-                ws.send_control(Opcode::Pong, b"", later()).await?;
-                ws.send_control(Opcode::ControlB, b"extended", later()).await?;
-                for (opcode, payload) in [
-                    (Opcode::Text, &b""[..]),
-                    (Opcode::Ping, &[0; 126]),
-                    (Opcode::Close, b"\x03"),
-                    (Opcode::Close, b"\x03\xED"),
-                    (Opcode::Close, b"\x03\xE8\xFF"),
-                ] {
-                    let Err(Error::Usage(error)) = ws.send_control(opcode, payload, later()).await else {
-                        panic!("{opcode} of {payload:?} was sent");
-                    };
-                    report.send(error).unwrap();
-                }
-                assert_eq!(ws.recv().await?, Some(Message::from("go on")), "nothing of it closed the connection");
-                ws.send_control(Opcode::Close, b"\x0F\xA0bye", past).await?;
-                let late = ws.send_control(Opcode::Ping, b"", later()).await;
-                assert!(late.is_err_and(|error| error.is_close_sent()));
-                assert!(ws.recv().await?.is_none());
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let past = Instant::now();
+            ws.send_control(Opcode::Ping, b"even after it", past).await?;
+            ws.send_control(Opcode::Pong, b"", later()).await?;
+            ws.send_control(Opcode::ControlB, b"extended", later()).await?;
+            for (opcode, payload) in [
+                (Opcode::Text, &b""[..]),
+                (Opcode::Ping, &[0; 126]),
+                (Opcode::Close, b"\x03"),
+                (Opcode::Close, b"\x03\xED"),
+                (Opcode::Close, b"\x03\xE8\xFF"),
+            ] {
+                let Err(Error::Usage(error)) = ws.send_control(opcode, payload, later()).await else {
+                    panic!("{opcode} of {payload:?} was sent");
+                };
+                report.send(error).unwrap();
             }
+            assert_eq!(ws.recv().await?, Some(Message::from("go on")), "the connection is still open");
+            ws.send_control(Opcode::Close, b"\x0F\xA0bye", past).await?;
+            let late = ws.send_control(Opcode::Ping, b"", later()).await;
+            assert!(late.is_err_and(|error| error.is_close_sent()));
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(PING, b"even after it");
@@ -146,7 +140,7 @@ fn control_frames_with_a_deadline() {
 }
 
 #[test]
-fn what_is_reserved_is_refused_by_default() {
+fn reserved_bits_and_opcodes_are_refused_by_default() {
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
         for first in [RESERVED_CONTROL, 0x8F, TEXT | RSV2, PING | RSV2, TEXT | 0x40, TEXT | 0x10, 0x83] {
@@ -159,9 +153,9 @@ fn what_is_reserved_is_refused_by_default() {
     });
 }
 
-/// For all connections of an upgrade, and for one by itself.
+/// For all connections of an upgrade, and for one connection alone.
 #[test]
-fn applications_may_allow_what_is_reserved() {
+fn applications_can_allow_reserved_bits_and_opcodes() {
     on_every_engine(|setup| {
         for of_one in [false, true] {
             let mut config = WebSocketConfig::default();
@@ -209,7 +203,7 @@ fn applications_may_allow_what_is_reserved() {
             client.expect(TEXT, b"Binary");
             client.send(BINARY | RSV2, &[7; 10_000]);
             client.expect(BINARY | RSV2, &[7; 10_000]);
-            // Other bits, and these where they have no place, are refused as ever.
+            // Other bits, and these on other frames, are still refused.
             client.send(PING | RSV2, b"");
             assert_eq!(client.next().unwrap().first, CLOSE);
             client.expect_end();

@@ -1,7 +1,7 @@
 //! Deadlines and timeouts, on every engine.
 //!
-//! Bug 4 is behind all of them: deadlines that are accepted and ignored. A test whose subject is the passing of time
-//! has one connection on every setup at once, so that it passes only once.
+//! No deadline may be accepted and then ignored. Tests that wait for time to pass run on all setups at once, to wait only
+//! once.
 
 use std::io::Write;
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tidegate::engine::CloseCause;
 use tidegate::prelude::*;
 use tidegate::web::HttpConfig;
-use tidegate::websocket::{Error, Opcode};
+use tidegate::websocket::{Error, HandlerError, Opcode};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame};
@@ -34,18 +34,15 @@ pub fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
 fn a_read_deadline_leaves_the_connection_usable() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let deadline = Instant::now() + SHORT;
-                ws.set_read_deadline(Some(deadline));
-                let result = ws.recv().await;
-                report.send((matches!(result, Err(Error::ReadDeadline)), Instant::now() >= deadline)).unwrap();
-                // A deadline that has passed does not keep what has arrived.
-                ws.send("say something").await?;
-                ws.set_read_deadline(None);
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let deadline = Instant::now() + SHORT;
+            ws.set_read_deadline(Some(deadline));
+            let result = ws.recv().await;
+            report.send((matches!(result, Err(Error::ReadDeadline)), Instant::now() >= deadline)).unwrap();
+            // A passed deadline does not withhold a message that has arrived.
+            ws.send("say something").await?;
+            ws.set_read_deadline(None);
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), (true, true));
@@ -57,18 +54,15 @@ fn a_read_deadline_leaves_the_connection_usable() {
 }
 
 #[test]
-fn a_silent_peer_is_told_1001() {
-    let mut config = WebSocketConfig::default();
-    config.idle_timeout = Some(SHORT);
+fn a_silent_peer_gets_close_1001() {
+    let config = WebSocketConfig::default().idle_timeout(SHORT);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = echo(ws).await;
-                report.send(matches!(result, Err(Error::Idle))).unwrap();
-                result
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |ws: WebSocket| {
+            let result = echo(ws).await;
+            let error = result.as_ref().err().and_then(HandlerError::downcast_ref);
+            report.send(matches!(error, Some(Error::Idle))).unwrap();
+            result
         });
         let mut client = Client::open(server.address);
         client.expect_close(1001);
@@ -81,8 +75,7 @@ fn a_silent_peer_is_told_1001() {
 
 #[test]
 fn any_frame_keeps_a_connection_from_being_idle() {
-    let mut config = WebSocketConfig::default();
-    config.idle_timeout = Some(IDLE_TIMEOUT);
+    let config = WebSocketConfig::default().idle_timeout(IDLE_TIMEOUT);
     on_every_engine_at_once(|setup| {
         let server = TestServer::serve(setup, config.clone(), echo);
         let mut client = Client::open(server.address);
@@ -102,18 +95,15 @@ fn any_frame_keeps_a_connection_from_being_idle() {
 fn a_write_deadline_ends_a_connection_that_does_not_read() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = loop {
-                    ws.set_write_deadline(Some(Instant::now() + SHORT));
-                    if let Err(error) = ws.send(vec![0; 1 << 20]).await {
-                        break error;
-                    }
-                };
-                report.send(result).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let result = loop {
+                ws.set_write_deadline(Some(Instant::now() + SHORT));
+                if let Err(error) = ws.send(vec![0; 1 << 20]).await {
+                    break error;
+                }
+            };
+            report.send(result).unwrap();
+            Ok(())
         });
         let client = Client::open(server.address);
         let error = reports.next();
@@ -123,27 +113,23 @@ fn a_write_deadline_ends_a_connection_that_does_not_read() {
     });
 }
 
-/// Neither a pong that waits for space nor a message does so for ever, and no handler has to see to it.
+/// Neither a pong nor a message waits for space forever, and no handler has to check.
 #[test]
-fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
-    let mut config = WebSocketConfig::default();
-    config.write_timeout = Some(SHORT);
+fn a_peer_that_takes_nothing_is_reset_after_the_write_timeout() {
+    let config = WebSocketConfig::default().write_timeout(SHORT);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = match ws.recv().await {
-                    Ok(Some(_)) => loop {
-                        if let Err(error) = ws.send(vec![0; 1 << 20]).await {
-                            break Err(error);
-                        }
-                    },
-                    other => other.map(drop),
-                };
-                report.send(result).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            let result = match ws.recv().await {
+                Ok(Some(_)) => loop {
+                    if let Err(error) = ws.send(vec![0; 1 << 20]).await {
+                        break Err(error);
+                    }
+                },
+                other => other.map(drop),
+            };
+            report.send(result).unwrap();
+            Ok(())
         });
         for flood in [frame(PING, &[0; 125]).repeat(100), frame(TEXT, b"send something")] {
             let mut client = Client::open(server.address);
@@ -156,7 +142,7 @@ fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
     });
 }
 
-/// The timeouts of HTTP are not those of the protocol that took the connection over.
+/// The timeouts of HTTP do not apply after an upgrade.
 #[test]
 fn timeouts_of_http_end_with_http() {
     on_every_engine_at_once(|setup| {
@@ -183,37 +169,34 @@ fn timeouts_of_http_end_with_http() {
     });
 }
 
-/// W14: a send that waits no longer than its deadline queues nothing, and the connection stays usable.
+/// A send whose deadline passes queues nothing, and the connection stays usable.
 #[test]
 fn a_send_waits_no_longer_than_its_deadline() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let sender = ws.sender();
-                let mut sent = 0_usize;
-                while sender.try_send(vec![7; 1 << 18]).is_ok() {
-                    sent += 1;
-                }
-                // The kernel takes some for a peer that reads nothing: until it takes no more.
-                loop {
-                    let message = ws.send_with_deadline(vec![7; 1 << 18], Instant::now() + SHORT).await;
-                    let ping = ws.send_control(Opcode::Ping, b"no space", Instant::now() + SHORT).await;
-                    sent += usize::from(message.is_ok());
-                    let refused = [message, ping].into_iter().filter_map(Result::err).collect::<Vec<_>>();
-                    assert!(refused.iter().all(|error| matches!(error, Error::SendDeadline)), "{refused:?}");
-                    if refused.len() == 2 {
-                        break;
-                    }
-                }
-                // Refused until the low mark, which may be near by now.
-                assert!(ws.queued_bytes() > 0);
-                report.send(sent).unwrap();
-                ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
-                assert!(ws.recv().await?.is_none());
-                Ok(())
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let sender = ws.sender();
+            let mut sent = 0_usize;
+            while sender.try_send(vec![7; 1 << 18]).is_ok() {
+                sent += 1;
             }
+            // Fills the kernel's buffers first, for a peer that reads nothing.
+            loop {
+                let message = ws.send_with_deadline(vec![7; 1 << 18], Instant::now() + SHORT).await;
+                let ping = ws.send_control(Opcode::Ping, b"no space", Instant::now() + SHORT).await;
+                sent += usize::from(message.is_ok());
+                let refused = [message, ping].into_iter().filter_map(Result::err).collect::<Vec<_>>();
+                assert!(refused.iter().all(|error| matches!(error, Error::SendDeadline)), "{refused:?}");
+                if refused.len() == 2 {
+                    break;
+                }
+            }
+            // Refused until the queue is below the low mark, which can be soon.
+            assert!(ws.queued_bytes() > 0);
+            report.send(sent).unwrap();
+            ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         let (sent, mut messages) = (reports.next(), 0);
@@ -232,26 +215,22 @@ fn a_send_waits_no_longer_than_its_deadline() {
     });
 }
 
-/// W30 and W31: what one connection sets for itself, while it runs.
+/// A connection changes its own timeouts and limits while it is open.
 #[test]
-fn timeouts_and_limits_are_settable_at_run_time() {
+fn timeouts_and_limits_can_change_while_a_connection_is_open() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let mut config = WebSocketConfig::default();
-        config.idle_timeout = Some(SHORT);
-        let server = TestServer::serve(setup, config, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.set_idle_timeout(None);
-                ws.connection().timer().sleep(3 * SHORT).await;
-                assert_eq!(ws.recv().await?, Some(Message::from("not idle")));
-                ws.set_message_bytes_max(3);
-                assert_eq!(ws.message_bytes_max(), 3);
-                assert_eq!(ws.recv().await?, Some(Message::from("far")));
-                ws.set_idle_timeout(Some(SHORT));
-                report.send(ws.recv().await).unwrap();
-                Ok(())
-            }
+        let config = WebSocketConfig::default().idle_timeout(SHORT);
+        let server = TestServer::serve(setup, config, async move |mut ws: WebSocket| {
+            ws.set_idle_timeout(None);
+            ws.connection().timer().sleep(3 * SHORT).await;
+            assert_eq!(ws.recv().await?, Some(Message::from("not idle")));
+            ws.set_message_bytes_max(3);
+            assert_eq!(ws.message_bytes_max(), 3);
+            assert_eq!(ws.recv().await?, Some(Message::from("far")));
+            ws.set_idle_timeout(Some(SHORT));
+            report.send(ws.recv().await).unwrap();
+            Ok(())
         });
         for too_far in [false, true] {
             let mut client = Client::open(server.address);

@@ -1,4 +1,4 @@
-//! Ends at awkward moments: with data on its way, input unread, or a peer that does what it likes.
+//! Connections that end at awkward moments: with data on its way, with unread input, or by a peer that ignores the rules.
 
 use std::io::Write;
 use std::net::Shutdown as Half;
@@ -15,10 +15,10 @@ use crate::handler::{reports, wait_until};
 use crate::support::client::{BINARY, Client, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{TestServer, on_every_engine};
 
-/// More than the kernel's buffers take.
+/// More than the kernel's buffers hold.
 const LARGE_BYTES: usize = 12 << 20;
 
-/// The peer closes before it has read what is on its way: it gets all of it, then the answer.
+/// The peer closes before it has read a message on its way: it gets the whole message, then our close frame.
 #[test]
 fn a_close_frame_does_not_overtake_a_message_on_its_way() {
     let large = pattern(LARGE_BYTES);
@@ -26,14 +26,11 @@ fn a_close_frame_does_not_overtake_a_message_on_its_way() {
         on_every_engine(|setup| {
             let (report, reports) = reports();
             let message = large.clone();
-            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let (report, message) = (report.clone(), message.clone());
-                async move {
-                    ws.send(message).await?;
-                    let end = ws.recv().await;
-                    report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
-                    Ok(())
-                }
+            let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                ws.send(message.clone()).await?;
+                let end = ws.recv().await;
+                report.send((matches!(end, Ok(None)), ws.is_closed_cleanly())).unwrap();
+                Ok(())
             });
             let mut client = Client::open(server.address);
             client.write(&close_frame(4000, "enough"));
@@ -49,27 +46,23 @@ fn a_close_frame_does_not_overtake_a_message_on_its_way() {
     }
 }
 
-/// The time that a peer has to answer is not the time that it has to read.
+/// The close timeout bounds the answer to our close frame, not the delivery of queued bytes.
 #[test]
-fn what_was_accepted_leaves_after_the_close_timeout_too() {
+fn accepted_messages_leave_even_after_the_close_timeout() {
     let large = pattern(LARGE_BYTES);
-    let mut config = WebSocketConfig::default();
     // Long enough that a busy machine does not stall a handler for as long.
-    config.close_timeout = Duration::from_secs(1);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
         let message = large.clone();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let (report, message) = (report.clone(), message.clone());
-            async move {
-                ws.send(message).await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                drop(ws);
-                // Every deadline of the closing handshake passes meanwhile.
-                sleep(2 * Duration::from_secs(1)).await;
-                report.send(matches!(result, Err(Error::Lost))).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            ws.send(message.clone()).await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            drop(ws);
+            // Every deadline of the closing handshake passes meanwhile.
+            sleep(2 * Duration::from_secs(1)).await;
+            report.send(matches!(result, Err(Error::Lost))).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         assert!(reports.next());
@@ -80,8 +73,8 @@ fn what_was_accepted_leaves_after_the_close_timeout_too() {
     });
 }
 
-/// A handler that goes leaves megabytes unread, in the inbound buffer, in the kernel and on their way: they are drained, so that
-/// no reset eats the close frame.
+/// A handler returns with megabytes unread in the inbound buffer, in the kernel and on their way. They are drained, because a
+/// reset would destroy the close frame.
 #[test]
 fn unread_input_does_not_destroy_the_close_frame() {
     let unread = [frame(BINARY, &vec![1; 3 << 20]), frame(PING, b"unanswered"), frame(TEXT, &[b'a'; 70_000])].concat();
@@ -95,7 +88,7 @@ fn unread_input_does_not_destroy_the_close_frame() {
         thread::scope(|scope| {
             scope.spawn(move || {
                 writer.write_all(&frame(TEXT, b"go")).unwrap();
-                writer.write_all(unread).expect("no reset, though nobody reads this");
+                writer.write_all(unread).expect("no reset, although nothing is read");
                 writer.write_all(&close_frame(1000, "")).unwrap();
             });
             client.expect_close(1000);
@@ -105,18 +98,15 @@ fn unread_input_does_not_destroy_the_close_frame() {
     });
 }
 
-/// The same when the peer's end comes in place of its close frame.
+/// The same if the peer ends its stream without a close frame.
 #[test]
 fn a_half_close_ends_the_wait_for_a_close_frame() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send((result, ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send((result, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.write(&frame(BINARY, &vec![0; 1 << 20]));
@@ -129,25 +119,21 @@ fn a_half_close_ends_the_wait_for_a_close_frame() {
     });
 }
 
-/// A reset while a close frame is waited for ends the wait, long before its time.
+/// A reset while the close frame is awaited ends the wait before the close timeout.
 #[test]
 fn a_reset_ends_the_wait_for_a_close_frame() {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_secs(3600);
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(3600));
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                ws.recv().await?;
-                let result = ws.close(CloseCode::NORMAL, "").await;
-                report.send((result, ws.is_closed_cleanly())).unwrap();
-                Ok(())
-            }
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            ws.recv().await?;
+            let result = ws.close(CloseCode::NORMAL, "").await;
+            report.send((result, ws.is_closed_cleanly())).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
         let (result, clean) = reports.next();
@@ -156,11 +142,10 @@ fn a_reset_ends_the_wait_for_a_close_frame() {
     });
 }
 
-/// A peer that neither answers nor goes, and one that goes on sending after the closing handshake, are closed all the same.
+/// Both a peer that neither answers nor disconnects, and one that keeps sending after the closing handshake, are closed.
 #[test]
-fn a_peer_that_stays_is_left() {
-    let mut config = WebSocketConfig::default();
-    config.close_timeout = Duration::from_secs(1);
+fn a_peer_that_stays_is_closed() {
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
     on_every_engine_at_once(|setup| {
         let mut setup = setup.clone();
         setup.config.linger_timeout = Duration::from_millis(50);
@@ -170,7 +155,7 @@ fn a_peer_that_stays_is_left() {
         });
         let mut silent = Client::open(server.address);
         silent.expect_close(1000);
-        assert!(silent.next().is_none(), "FIN, without an answer");
+        assert!(silent.next().is_none(), "FIN without a close frame");
         let mut busy = Client::open(server.address);
         busy.expect_close(1000);
         busy.write(&close_frame(1000, ""));
@@ -180,14 +165,14 @@ fn a_peer_that_stays_is_left() {
             // Ends when the socket is shut down below.
             scope.spawn(|| while writer.write_all(&[0; 4096]).is_ok() {});
             wait_until("both to be closed", || connections() == 0);
-            // The server may have reset the connection by now.
+            // The server can have reset the connection by now.
             let _ = busy.stream.shutdown(Half::Both);
         });
         server.finish();
     });
 }
 
-/// W22.
+/// Each constant of `CloseCode` has its number, and is sent as it.
 #[test]
 fn every_code_has_its_constant() {
     let sent = [

@@ -1,4 +1,4 @@
-//! How tests and the handlers of their servers talk.
+//! Communication between tests and the handlers of their servers.
 
 use std::future::poll_fn;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,7 +15,7 @@ pub fn reports<T>() -> (Sender<T>, Reports<T>) {
     (sender, Reports(receiver))
 }
 
-/// What handlers tell.
+/// The reports of handlers.
 pub struct Reports<T>(Receiver<T>);
 
 impl<T> Reports<T> {
@@ -23,13 +23,13 @@ impl<T> Reports<T> {
         self.0.recv_timeout(PATIENCE).expect("a report from the handler")
     }
 
-    /// Whether nothing more can come, and nothing has.
+    /// Returns whether all senders are gone and no report is left.
     pub fn is_over(&self) -> bool {
         matches!(self.0.try_recv(), Err(mpsc::TryRecvError::Disconnected))
     }
 }
 
-/// What handlers wait at until the test opens it.
+/// A gate at which handlers wait until the test opens it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Mutex<GateState>>);
 
@@ -59,16 +59,16 @@ impl Gate {
     }
 }
 
-/// Waits for what the server's counters show in the end.
+/// Waits until the condition holds, for counters of the server that lag behind.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}");
         std::thread::yield_now();
     }
 }
 
-/// Bytes the server has received since it started.
+/// Returns the bytes that the server has received since it started.
 pub fn received_bytes(server: &TestServer) -> u64 {
     server.running.stats().iter().map(|worker| worker.received_bytes_total).sum()
 }

@@ -1,4 +1,4 @@
-//! The opening handshake, and the HTTP around it.
+//! The opening handshake and the HTTP around it.
 
 use tidegate::engine::Address;
 use tidegate::prelude::*;
@@ -14,7 +14,7 @@ fn handshake_with(field: &str) -> String {
     HANDSHAKE.replacen("\r\n", &format!("\r\n{field}\r\n"), 1)
 }
 
-/// Echoes at `/ws`, and greets at `/plain`.
+/// Starts a server that echoes at `/ws` and greets at `/plain`.
 fn app() -> Router {
     Router::new()
         .get("/ws", websocket::upgrade(echo))
@@ -22,9 +22,9 @@ fn app() -> Router {
         .post("/plain", |mut req: Request| async move { req.bytes().await.map(Response::bytes) })
 }
 
-/// Bug 3: frames in the segment of the handshake lost.
+/// Frames in the same segment as the handshake must not be lost.
 #[test]
-fn frames_right_behind_the_handshake_are_received_however_they_are_cut() {
+fn frames_right_behind_the_handshake_are_received_however_they_are_split() {
     let early = [frame(TEXT, b"early"), frame(PING, b"ping")].concat();
     let bytes = [HANDSHAKE.as_bytes(), &early].concat();
     on_every_engine(|setup| {
@@ -65,7 +65,7 @@ fn requests_pipelined_before_the_handshake_are_answered_in_order() {
     });
 }
 
-/// A handshake that is refused is an ordinary exchange: the connection persists and the next one may be right.
+/// A refused handshake is an ordinary exchange: the connection persists, and the next request can succeed.
 #[test]
 fn a_connection_outlives_a_refused_handshake() {
     on_every_engine(|setup| {
@@ -86,9 +86,9 @@ fn a_connection_outlives_a_refused_handshake() {
     });
 }
 
-/// Bug 7: a same-origin check that ignores the port.
+/// The same-origin check must compare the port.
 #[test]
-fn only_pages_of_this_very_server_may_connect() {
+fn only_pages_of_the_same_origin_can_connect() {
     let table = [
         ("example.com", "http://example.com", 101),
         ("example.com", "http://example.com:80", 101),
@@ -125,10 +125,9 @@ fn only_pages_of_this_very_server_may_connect() {
     });
 }
 
-/// W1 and W8: each mistake has a text of its own. Bugs 7 and 15: any key of 24 characters, duplicate keys and a missing Host
-/// accepted.
+/// Each mistake has its own text. A key that is not base64 of 16 bytes, two keys, and a missing Host are mistakes, too.
 #[test]
-fn handshakes_that_are_no_handshakes_are_refused() {
+fn invalid_handshakes_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
     let other_key = |value: &str| HANDSHAKE.replace(key, &format!("Sec-WebSocket-Key: {value}\r\n"));
@@ -182,9 +181,9 @@ fn handshakes_that_are_no_handshakes_are_refused() {
     });
 }
 
-/// What is wrong with the HTTP around a handshake is refused before anyone looks at the handshake.
+/// Invalid HTTP is refused before the handshake is checked.
 #[test]
-fn requests_that_are_no_requests_are_refused() {
+fn invalid_requests_are_refused() {
     let content = "\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
     let requests = [
         ("no Host", HANDSHAKE.replace("Host: example.com\r\n", ""), 400),
@@ -201,15 +200,15 @@ fn requests_that_are_no_requests_are_refused() {
             client.write(request.as_bytes());
             let response = client.http_response();
             assert_eq!(response.status, *status, "{name}");
-            assert!(!response.body.is_empty(), "{name}: it is said what is wrong");
+            assert!(!response.body.is_empty(), "{name}: the answer has a text");
         }
         server.finish();
     });
 }
 
-/// W1: lists of tokens, in any case, over several fields.
+/// Fields hold lists of tokens, in any case, over several lines.
 #[test]
-fn fields_are_lists_without_regard_to_case() {
+fn fields_are_case_insensitive_lists() {
     let (upgrade, connection) = ("Upgrade: websocket\r\n", "Connection: Upgrade\r\n");
     let requests = [
         HANDSHAKE.replace(upgrade, "UPGRADE: h2c, WebSocket\r\n"),
@@ -231,7 +230,7 @@ fn fields_are_lists_without_regard_to_case() {
     });
 }
 
-/// Bug 15: a request's content read as frames.
+/// The content of a request must not be read as frames.
 #[test]
 fn content_is_never_read_as_frames() {
     let content = frame(TEXT, b"smuggled");
@@ -251,9 +250,9 @@ fn content_is_never_read_as_frames() {
     });
 }
 
-/// Where a check or a list stands in place of the rule; and behind a proxy that ends TLS (W2).
+/// A function or a list can replace the same-origin check; `scheme` is for a proxy that terminates TLS.
 #[test]
-fn applications_may_judge_origins_themselves() {
+fn applications_can_check_origins_themselves() {
     let list = || OriginAllowList::parse(["https://a.example", "http://b.example:8080"]).expect("two origins");
     let app = || {
         let check = websocket::upgrade(echo).check_origin(|head: &RequestHead| head.header("origin") == Some("null"));
@@ -298,11 +297,11 @@ fn applications_may_judge_origins_themselves() {
 }
 
 #[test]
-fn the_server_prefers_among_the_subprotocols_both_speak() {
+fn the_server_chooses_among_the_common_subprotocols() {
     on_every_engine(|setup| {
         let upgrade = websocket::upgrade(|mut ws: WebSocket| async move {
             ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
-            // Extensions are the connection's own: what it has agreed on is not lost by it.
+            // The first extension copies the connection's context, which must keep the subprotocol.
             ws.extensions().insert(1);
             ws.send(ws.subprotocol().unwrap_or("none").to_owned()).await?;
             echo(ws).await
@@ -325,17 +324,14 @@ fn the_server_prefers_among_the_subprotocols_both_speak() {
     });
 }
 
-/// Bug 4: the peer's address empty on the native engine.
+/// The address of the peer must be known on io_uring, too.
 #[test]
 fn handlers_know_both_addresses() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                report.send((ws.peer_addr(), ws.local_addr())).unwrap();
-                echo(ws).await
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |ws: WebSocket| {
+            report.send((ws.peer_addr(), ws.local_addr())).unwrap();
+            echo(ws).await
         });
         let client = Client::open(server.address);
         let own = client.stream.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! What applications hang around their WebSockets: before the 101, after it, and at the end.
+//! The hooks of applications around their WebSockets: before the 101, after it, and at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::web::{HttpConfig, RequestHead};
-use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, Refusal, upgrade};
+use tidegate::websocket::{Closed, DeflateConfig, Disconnected, Error, Extensions, HandlerError, upgrade};
 
 use crate::deadlines::on_every_engine_at_once;
 use crate::handler::{Gate, reports};
@@ -18,7 +18,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 struct User(String);
 
-/// The response to [`HANDSHAKE`] with another target and one more field.
+/// Returns the response to [`HANDSHAKE`] with another target and one more field.
 fn ask(server: &TestServer, target: &str, field: &str) -> (Client, u16, String) {
     let mut client = Client::connect(server.address);
     let request = HANDSHAKE.replace("GET /ws", &format!("GET {target}"));
@@ -27,9 +27,9 @@ fn ask(server: &TestServer, target: &str, field: &str) -> (Client, u16, String) 
     (client, response.status, response.body)
 }
 
-/// W4.
+/// `authorize` answers with any response, or attaches its value to the connection.
 #[test]
-fn authorizing_answers_anything_or_attaches_what_it_found() {
+fn authorizing_answers_or_attaches_a_value() {
     on_every_engine(|setup| {
         let greet = upgrade(|mut ws: WebSocket| async move {
             let user = ws.extension::<User>().expect("a user was attached");
@@ -38,7 +38,7 @@ fn authorizing_answers_anything_or_attaches_what_it_found() {
         });
         let greet =
             greet.authorize(async |head: &RequestHead| match head.header("authorization") {
-                // It may wait for others.
+                // It can wait.
                 Some(name) => {
                     tidegate::engine::time::sleep(Duration::from_millis(1)).await;
                     Ok(User(format!("{name} of {}", head.param("room").unwrap_or_default())))
@@ -61,7 +61,7 @@ fn authorizing_answers_anything_or_attaches_what_it_found() {
     });
 }
 
-/// W4: it is asked last, about requests that would be accepted; the frames behind them wait; its panic is its own.
+/// `authorize` runs last, only on requests that would be accepted. Frames behind them wait; its panic is answered with 500.
 #[test]
 fn authorizing_is_the_last_check() {
     on_every_engine(|setup| {
@@ -79,7 +79,7 @@ fn authorizing_is_the_last_check() {
         assert_eq!(status, 400);
         let (_, status, body) = ask(&server, "/ws?panic", "X-Nothing: 1");
         assert_eq!((status, body.contains("as the test")), (500, false));
-        assert_eq!(reports.next(), "/ws?panic", "the others were not asked about");
+        assert_eq!(reports.next(), "/ws?panic", "it did not run on the other requests");
         let mut client = Client::connect(server.address);
         client.write(&[HANDSHAKE.as_bytes(), &frame(TEXT, b"early")].concat());
         client.expect_upgraded();
@@ -89,7 +89,7 @@ fn authorizing_is_the_last_check() {
     });
 }
 
-/// W4: nobody is asked any longer about those who have left.
+/// `authorize` is dropped when the peer disconnects.
 #[test]
 fn authorizing_ends_with_the_peer() {
     struct Asked(Sender<()>);
@@ -112,15 +112,15 @@ fn authorizing_ends_with_the_peer() {
         let mut client = Client::connect(server.address);
         client.write(HANDSHAKE.as_bytes());
         reports.next();
-        // A FIN alone would not do: half-closed clients get their answers.
+        // A FIN alone is not enough: half-closed clients get their answers.
         socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
         drop(client);
-        told.recv_timeout(PATIENCE).expect("the question is dropped");
+        told.recv_timeout(PATIENCE).expect("`authorize` is dropped");
         server.finish();
     });
 }
 
-/// W8.
+/// An `authorize` that takes longer than the handshake timeout is answered with 503.
 #[test]
 fn authorizing_too_slowly_is_answered_with_503() {
     on_every_engine(|setup| {
@@ -138,7 +138,7 @@ fn authorizing_too_slowly_is_answered_with_503() {
     });
 }
 
-/// W8: slowly is how attackers send their handshakes.
+/// Attackers send their handshakes slowly.
 #[test]
 fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
     on_every_engine_at_once(|setup| {
@@ -154,9 +154,9 @@ fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
     });
 }
 
-/// W5.
+/// An error of `on_connect` closes with its code; the handler and `on_disconnect` do not run.
 #[test]
-fn a_refusal_after_the_handshake_closes_with_the_applications_code() {
+fn an_error_after_the_handshake_closes_with_its_code() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let refuse = upgrade(|ws: WebSocket| echo(ws))
@@ -164,14 +164,18 @@ fn a_refusal_after_the_handshake_closes_with_the_applications_code() {
             .on_connect(async |ws: &mut WebSocket| {
                 ws.send("a moment").await?;
                 match ws.request().and_then(|head| head.query()) {
-                    Some("code") => Err(Refusal::new(CloseCode::new(4123), "not today")),
+                    Some("code") => Err(HandlerError::close(CloseCode::new(4123), "not today")),
                     Some("error") => Err(std::io::Error::other("secret").into()),
+                    Some("text") => Err(HandlerError::new("secret")),
+                    Some("full") => Err(Error::Full.into()),
                     _ => Ok(()),
                 }
             })
             .on_disconnect(move |_: &Disconnected<'_>| report.send(()).unwrap());
         let server = TestServer::start(setup, Router::new().get("/ws", refuse));
-        for (target, code, reason) in [("/ws?code", 4123, "not today"), ("/ws?error", 1008, "")] {
+        for (target, code, reason) in
+            [("/ws?code", 4123, "not today"), ("/ws?error", 1008, ""), ("/ws?text", 1008, ""), ("/ws?full", 1013, "")]
+        {
             let (mut client, status, _) = ask(&server, target, "X-Nothing: 1");
             assert_eq!(status, 101);
             client.expect(TEXT, b"a moment");
@@ -185,11 +189,11 @@ fn a_refusal_after_the_handshake_closes_with_the_applications_code() {
         client.close();
         reports.next();
         server.finish();
-        assert!(reports.is_over(), "those who were refused have not connected");
+        assert!(reports.is_over(), "refused peers have not connected");
     });
 }
 
-/// What an `on_disconnect` hook was told.
+/// A call of an `on_disconnect` hook.
 #[derive(Debug, PartialEq)]
 struct Told {
     query: String,
@@ -197,7 +201,7 @@ struct Told {
     panicked: bool,
 }
 
-/// A server whose WebSockets do what the query of their request says.
+/// Starts a server whose handler does what the query of the request says.
 fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
     let (tell, told) = channel();
     let handler = upgrade(|mut ws: WebSocket| async move {
@@ -209,7 +213,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
             "panic" => panic!("as the test asked for"),
             "abort" => ws.abort(),
             "drop" => drop(ws),
-            "error" => return Err(Error::application("as the test asked for")),
+            "error" => return Err(HandlerError::new("as the test asked for")),
             _ => return echo(ws).await,
         }
         Ok(())
@@ -224,7 +228,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
     (TestServer::start(setup, Router::new().get("/ws", handler)), told)
 }
 
-/// W5: after returns, errors, panics, aborts, losses and a shutdown.
+/// `on_disconnect` runs once after returns, errors, panics, aborts, losses and a shutdown.
 #[test]
 fn every_connection_that_connected_disconnects_once() {
     on_every_engine(|setup| {
@@ -244,7 +248,7 @@ fn every_connection_that_connected_disconnects_once() {
                 client.expect_close(code);
                 client.write(&close_frame(code, ""));
             }
-            let end = told.recv_timeout(PATIENCE).expect("the hook is told");
+            let end = told.recv_timeout(PATIENCE).expect("the hook runs");
             assert_eq!(end, Told { query: query.to_owned(), code, panicked: query == "panic" });
             drop(client);
         }
@@ -252,14 +256,14 @@ fn every_connection_that_connected_disconnects_once() {
         client.expect(TEXT, b"ready");
         let shutdown = Shutdown::default().drain_timeout(Duration::ZERO);
         server.running.shutdown(shutdown);
-        assert_eq!(told.recv_timeout(PATIENCE).expect("the hook is told").query, "shutdown");
-        assert!(told.recv_timeout(PATIENCE).is_err(), "each is told once, and the server is gone");
+        assert_eq!(told.recv_timeout(PATIENCE).expect("the hook runs").query, "shutdown");
+        assert!(told.recv_timeout(PATIENCE).is_err(), "the hook runs once for each, and the server is gone");
     });
 }
 
-/// W5, with many at once: the counts agree.
+/// With many connections at once, `on_connect` and `on_disconnect` run equally often.
 #[test]
-fn as_many_disconnect_as_have_connected() {
+fn as_many_connections_disconnect_as_have_connected() {
     const CONNECTIONS: usize = 60;
     on_every_engine(|setup| {
         let connected = Arc::new(AtomicIsize::new(0));
@@ -289,13 +293,13 @@ fn as_many_disconnect_as_have_connected() {
                 0 => client.send(TEXT, b"panic"),
                 1 => client.send(TEXT, b"abort"),
                 2 => client.write(&close_frame(1000, "")),
-                // Those who go without a word.
+                // These disconnect without a close frame.
                 _ => client.finish_writing(),
             }
         }
         drop(clients);
         for _ in 0..CONNECTIONS {
-            told.recv_timeout(PATIENCE).expect("each is told of");
+            told.recv_timeout(PATIENCE).expect("the hook runs for each");
         }
         server.running.shutdown(Shutdown::default());
         assert!(told.recv().is_err(), "once");
@@ -303,7 +307,7 @@ fn as_many_disconnect_as_have_connected() {
     });
 }
 
-/// W5: whoever was given the WebSocket is connected as long as it has it.
+/// A WebSocket that was given to a thread stays connected until it is dropped.
 #[test]
 fn a_web_socket_that_was_given_away_disconnects_when_it_is_dropped() {
     on_every_engine(|setup| {
@@ -325,9 +329,9 @@ fn a_web_socket_that_was_given_away_disconnects_when_it_is_dropped() {
     });
 }
 
-/// W7.
+/// `or_else` answers requests that are skipped, and those that ask for no WebSocket.
 #[test]
-fn what_is_skipped_and_what_is_no_handshake_go_to_the_next_handler() {
+fn skipped_requests_and_ordinary_ones_go_to_the_next_handler() {
     on_every_engine(|setup| {
         let page = |_request: Request| async { Response::text("page") };
         let handler = upgrade(echo).or_else(page).skip(|head| head.query() == Some("skip")).skip_paths(["/ws/skipped"]);
@@ -351,26 +355,23 @@ fn what_is_skipped_and_what_is_no_handshake_go_to_the_next_handler() {
     });
 }
 
-/// W6, W56, W57.
+/// The request, the extensions and `closed` of a connection are valid for its whole life.
 #[test]
-fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
+fn the_attachments_of_a_connection_live_as_long_as_it() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let handler = upgrade(move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let (extensions, closed) = (ws.extensions(), ws.closed());
-                extensions.insert(0_u32);
-                report.send((extensions.clone(), closed)).unwrap();
-                while let Some(message) = ws.recv().await? {
-                    let head = ws.request().expect("it is kept");
-                    let name = message.as_text().unwrap_or_default();
-                    let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
-                    let count = extensions.get::<u32>().map_or(0, |count| *count);
-                    ws.send(format!("{answer} {count}")).await?;
-                }
-                Ok(())
+        let handler = upgrade(async move |mut ws: WebSocket| {
+            let (extensions, closed) = (ws.extensions(), ws.closed());
+            extensions.insert(0_u32);
+            report.send((extensions.clone(), closed)).unwrap();
+            while let Some(message) = ws.recv().await? {
+                let head = ws.request().expect("the request is kept");
+                let name = message.as_text().unwrap_or_default();
+                let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
+                let count = extensions.get::<u32>().map_or(0, |count| *count);
+                ws.send(format!("{answer} {count}")).await?;
             }
+            Ok(())
         });
         let server = TestServer::start(setup, Router::new().get("/ws/:room", handler.keep_request()));
         let (mut client, _, _) = ask(&server, "/ws/blue%20one?a=b", "X-Color: red");
@@ -388,31 +389,28 @@ fn what_a_connection_has_of_its_own_is_there_for_its_whole_life() {
     });
 }
 
-/// W57: a handler that does not read learns nothing of its peer; those who wait for the end do.
+/// `Closed` completes when the connection ends, even while the handler does not read.
 #[test]
-fn the_end_is_told_whatever_the_handler_does() {
+fn closed_completes_whatever_the_handler_does() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                let closed: Closed = ws.closed();
-                drop(closed.clone());
-                ws.recv().await?;
-                ws.send("unread").await?;
-                report.send((closed.clone(), ws.closed())).unwrap();
-                gate.pass().await;
-                assert!(closed.is_closed());
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let closed: Closed = ws.closed();
+            drop(closed.clone());
+            ws.recv().await?;
+            ws.send("unread").await?;
+            report.send((closed.clone(), ws.closed())).unwrap();
+            passed.pass().await;
+            assert!(closed.is_closed());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"go");
         let (first, second) = reports.next();
         assert!(!first.is_closed() && !second.is_closed());
-        // To close a socket with unread input is to reset the connection.
+        // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
         block_on(first);
@@ -422,9 +420,9 @@ fn the_end_is_told_whatever_the_handler_does() {
     });
 }
 
-/// What is agreed on, what is attached, and what is kept do not get in each other's way.
+/// Agreements, extensions and the kept request do not interfere.
 #[test]
-fn a_connection_may_have_everything_at_once() {
+fn a_connection_can_have_everything_at_once() {
     on_every_engine(|setup| {
         let (tell, told) = channel();
         let handler = upgrade(|mut ws: WebSocket| async move {

@@ -1,4 +1,4 @@
-//! Hubs: who gets what, in which order, and what becomes of those who do not take it.
+//! Hubs: which members get which messages, in which order, and the treatment of slow members.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::handler::{reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, TEXT, close_frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine, setups};
 
-/// What a member carries: the number of its connection, in the order of registering.
+/// A hub whose members carry the numbers of their connections, in the order of registration.
 type Numbered = Hub<usize>;
 
-/// A server whose WebSockets are members of a hub; what they send goes to all. A text "panic" panics.
+/// A server whose WebSockets are members of a hub and send to all members. The text "panic" makes the handler panic.
 struct HubServer {
     server: TestServer,
     hub: Numbered,
@@ -33,24 +33,21 @@ impl HubServer {
         let (registered_out, registered) = channel();
         let (ended_out, ended) = channel();
         let members = hub.clone();
-        let next = Arc::new(AtomicUsize::new(0));
-        let server = TestServer::serve(setup, websocket, move |mut ws: WebSocket| {
-            let (hub, registered, ended) = (members.clone(), registered_out.clone(), ended_out.clone());
+        let next = AtomicUsize::new(0);
+        let server = TestServer::serve(setup, websocket, async move |mut ws: WebSocket| {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            async move {
-                let member = hub.register_with(&ws, number, MemberConfig::default())?;
-                let _ = registered.send(ws.sender());
-                let result = relay(&mut ws, member.hub()).await;
-                drop(member);
-                let failed = result.is_err();
-                let _ = ended.send(result);
-                if failed { Err(Error::Full) } else { Ok(()) }
-            }
+            let member = members.register_with(&ws, number, MemberConfig::default())?;
+            let _ = registered_out.send(ws.sender());
+            let result = relay(&mut ws, member.hub()).await;
+            drop(member);
+            let failed = result.is_err();
+            let _ = ended_out.send(result);
+            if failed { Err(Error::Full.into()) } else { Ok(()) }
         });
         Self { server, hub, registered, ended }
     }
 
-    /// A client whose server side is registered.
+    /// Opens a client, and waits until its WebSocket is registered.
     fn join(&self) -> Client {
         self.join_with_sender().0
     }
@@ -82,7 +79,7 @@ fn start(setup: &Setup) -> HubServer {
     HubServer::start(setup, HubConfig::default(), WebSocketConfig::default())
 }
 
-/// Everybody gets everything, in one and the same order, which keeps that of each sender.
+/// Every member gets every message, all in the same order, which keeps the order of each sender.
 #[test]
 fn every_member_gets_every_message_in_one_order() {
     const CLIENTS: usize = 8;
@@ -127,7 +124,7 @@ fn every_member_gets_every_message_in_one_order() {
 }
 
 #[test]
-fn the_count_is_of_those_who_get_it() {
+fn the_count_is_of_the_members_that_get_the_message() {
     on_every_engine(|setup| {
         let server = start(setup);
         let delivered = server.broadcast("nobody is there");
@@ -146,7 +143,7 @@ fn the_count_is_of_those_who_get_it() {
     });
 }
 
-/// A member that has ended its sending is told of as the first error, and is a member no more.
+/// A member that has sent its close frame is reported as the first error, and is removed.
 #[test]
 fn a_member_that_is_closing_gets_nothing_more() {
     on_every_engine(|setup| {
@@ -184,22 +181,21 @@ fn filters_and_exceptions_choose() {
     });
 }
 
-/// Bug 9: a peer that never reads delays a whole broadcast.
+/// A peer that never reads must not delay a broadcast.
 #[test]
 fn a_peer_that_never_reads_delays_nobody() {
     const MESSAGES: u32 = 400;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
     for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Close, SlowPolicy::Disconnect] {
         on_every_engine(|setup| {
-            let mut config = HubConfig::default();
-            config.slow = slow;
+            let config = HubConfig::default().slow(slow);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
             let (stalled, its_sender) = server.join_with_sender();
             let mut reader = server.join();
             let mut full = 0;
             for number in 0..MESSAGES {
                 let delivered = server.broadcast(message(number));
-                assert!(delivered.count >= 1, "the one who reads gets every message");
+                assert!(delivered.count >= 1, "the member that reads gets every message");
                 full += u32::from(matches!(delivered.first_error, Some(Error::Full)));
                 reader.expect(BINARY, &message(number));
                 assert!(its_sender.queued_bytes() <= setup.config.outbound.bytes_high + 60_000);
@@ -211,7 +207,7 @@ fn a_peer_that_never_reads_delays_nobody() {
     }
 }
 
-/// What became of the peer that did not read, and what it finds when it does.
+/// Checks the treatment of the peer that did not read, and the messages it finds when it reads.
 fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: Client) {
     let mut numbers = Vec::new();
     let mut read_messages = |stalled: &mut Client, until: usize| {
@@ -256,23 +252,18 @@ fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: C
     }
 }
 
-/// A member's policy and bound stand in place of the hub's.
+/// The policy and the bound of a member replace those of the hub.
 #[test]
-fn members_may_have_settings_of_their_own() {
+fn members_can_have_their_own_settings() {
     on_every_engine(|setup| {
         let hub: Hub = Hub::default();
         let (report, registrations) = reports();
         let members = hub.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (hub, report) = (members.clone(), report.clone());
-            async move {
-                let mut config = MemberConfig::default();
-                config.slow = Some(SlowPolicy::Remove);
-                config.queue_bytes_max = Some(1000);
-                report.send(hub.register_with(&ws, (), config)?).unwrap();
-                while ws.recv().await?.is_some() {}
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let config = MemberConfig::default().slow(SlowPolicy::Remove).queue_bytes_max(1000);
+            report.send(members.register_with(&ws, (), config)?).unwrap();
+            while ws.recv().await?.is_some() {}
+            Ok(())
         });
         let client = Client::open(server.address);
         let registration = registrations.next();
@@ -306,22 +297,19 @@ fn a_panic_unregisters() {
     });
 }
 
-/// A handler that panics leaves its rooms too, whose last member ends them.
+/// A handler that panics also leaves its rooms, and the last member of a room removes it.
 #[test]
 fn a_panic_leaves_the_rooms() {
     on_every_engine(|setup| {
         let hub: Hub = Hub::default();
         let (report, joined) = reports();
         let members = hub.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (hub, report) = (members.clone(), report.clone());
-            async move {
-                let member = hub.register(&ws)?;
-                member.join("room")?;
-                report.send(()).unwrap();
-                ws.recv().await?;
-                panic!("as the test asked for");
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let member = members.register(&ws)?;
+            member.join("room")?;
+            report.send(()).unwrap();
+            ws.recv().await?;
+            panic!("as the test asked for");
         });
         let mut client = Client::open(server.address);
         joined.next();
@@ -344,16 +332,13 @@ fn a_hub_holds_connections_of_several_servers() {
         .iter()
         .map(|setup| {
             let members = hub.clone();
-            TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let hub = members.clone();
-                async move {
-                    let _member = hub.register(&ws)?;
-                    ws.send("registered").await?;
-                    while let Some(message) = ws.recv().await? {
-                        assert_eq!(hub.broadcast(message).await?.first_error.map(|error| error.to_string()), None);
-                    }
-                    Ok(())
+            TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                let _member = members.register(&ws)?;
+                ws.send("registered").await?;
+                while let Some(message) = ws.recv().await? {
+                    assert_eq!(members.broadcast(message).await?.first_error.map(|error| error.to_string()), None);
                 }
+                Ok(())
             })
         })
         .collect();
@@ -369,9 +354,9 @@ fn a_hub_holds_connections_of_several_servers() {
     assert!(hub.is_empty());
 }
 
-/// `close` refuses what is new, and returns when what was sent before has been handed over.
+/// `close` refuses new messages, and returns once earlier ones are delivered.
 #[test]
-fn closing_drains_what_is_on_its_way() {
+fn closing_drains_pending_messages() {
     const MESSAGES: u32 = 500;
     on_every_engine(|setup| {
         let server = start(setup);
@@ -392,16 +377,16 @@ fn closing_drains_what_is_on_its_way() {
     });
 }
 
-/// From plain threads and from tokio tasks, while members come and go: each gets an unbroken run of every publisher's
-/// messages from the moment it is registered.
+/// Plain threads and tokio tasks publish while members come and go: each member gets an unbroken run of every publisher's
+/// messages from its registration on.
 #[test]
-fn anybody_publishes_while_members_come_and_go() {
+fn any_thread_can_publish_while_members_come_and_go() {
     on_every_engine(|setup| {
         let server = start(setup);
         let hub = &server.hub;
         let enough = Arc::new(AtomicBool::new(false));
         thread::scope(|scope| {
-            // Set by a panic too, for the threads to end.
+            // Also set by a panic, which ends the threads.
             let enough = SetOnDrop(enough);
             let mut stays = server.join();
             // The publishers are never far ahead of the member that stays: none counts as slow.
@@ -459,7 +444,7 @@ impl Drop for SetOnDrop {
     }
 }
 
-/// A message is the one after the last of its publisher, if there was one.
+/// Checks that a message is the next of its publisher.
 fn follows(last: &mut [Option<u32>; 2], payload: &[u8]) {
     let number = u32::from_be_bytes(payload[1..5].try_into().unwrap());
     let last = &mut last[usize::from(payload[0])];
@@ -471,7 +456,7 @@ fn numbered(publisher: u8, number: u32) -> Vec<u8> {
     [&[publisher][..], &number.to_be_bytes()].concat()
 }
 
-/// Closes, whatever comes before the answer.
+/// Closes, and skips the messages before the answer.
 fn end(mut client: Client) {
     client.write(&close_frame(1000, ""));
     while let Some(frame) = client.next() {
@@ -479,7 +464,7 @@ fn end(mut client: Client) {
     }
 }
 
-/// A hub outlives the server of its members: nobody waits for workers that have ended.
+/// A hub outlives the server of its members, and does not wait for workers that have ended.
 #[test]
 fn a_hub_answers_after_its_server_has_ended() {
     on_every_engine(|setup| {
@@ -498,7 +483,7 @@ fn a_hub_answers_after_its_server_has_ended() {
     });
 }
 
-/// A hub whose members the test itself keeps, each with its client.
+/// A hub whose registrations the test holds, each with its client.
 fn members(setup: &Setup, count: usize) -> (HubServer, Vec<(Client, Registration<usize>)>) {
     let server = start(setup);
     let join = |number| {
@@ -511,7 +496,7 @@ fn members(setup: &Setup, count: usize) -> (HubServer, Vec<(Client, Registration
 }
 
 #[test]
-fn rooms_reach_those_who_are_in_them() {
+fn rooms_reach_their_members() {
     on_every_engine(|setup| {
         let (server, mut members) = members(setup, 4);
         for (_, member) in &members[..3] {
@@ -541,7 +526,7 @@ fn rooms_reach_those_who_are_in_them() {
         }
         let (clients, registrations): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         drop(registrations);
-        assert!(server.hub.rooms().is_empty(), "rooms end with the last who leaves");
+        assert!(server.hub.rooms().is_empty(), "the last member that leaves removes the room");
         for client in clients {
             // Registered twice, by its handler and by the test.
             end(client);
@@ -551,10 +536,9 @@ fn rooms_reach_those_who_are_in_them() {
 }
 
 #[test]
-fn a_member_may_be_in_so_many_rooms() {
+fn the_rooms_of_a_member_are_bounded() {
     on_every_engine(|setup| {
-        let mut config = HubConfig::default();
-        config.rooms_max = 2;
+        let config = HubConfig::default().rooms_max(2);
         let server = HubServer::start(setup, config, WebSocketConfig::default());
         let (client, sender) = server.join_with_sender();
         let member = server.hub.register_with(&sender, 0, MemberConfig::default()).unwrap();
@@ -571,8 +555,8 @@ fn a_member_may_be_in_so_many_rooms() {
     });
 }
 
-/// A member gets exactly what is published between its joining and its leaving, while another thread publishes all the
-/// time: it publishes itself before and after, and the order of the room says what lay between.
+/// A member gets exactly the messages published between its joining and its leaving, while another thread publishes
+/// continuously. The member's own messages before and after mark the place in the order of the room.
 #[test]
 fn joining_and_leaving_keep_to_the_order_of_the_room() {
     on_every_engine(|setup| {
@@ -591,7 +575,7 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
             });
             for round in 0..50_u32 {
                 let send = |what: &str| {
-                    // So many messages of the other thread come before, after or beside this one.
+                    // The other thread publishes before, after and during this.
                     (0..10).for_each(|number| start.send(number).unwrap());
                     block_on(hub.publish("room", format!("{what} {round}")).queue()).unwrap();
                 };
@@ -623,18 +607,16 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
     });
 }
 
-/// A peer that does not read for a while finds the newest messages at the end, in order, and with keys the newest of
-/// each; one that reads has missed nothing.
+/// A peer that does not read for a while finds the newest messages, in order, and with keys the newest of each. One that
+/// reads misses nothing.
 #[test]
-fn slow_members_may_get_the_newest_messages() {
+fn slow_members_can_get_the_newest_messages() {
     const MESSAGES: u32 = 300;
     const KEYS: u32 = 4;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
     for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::ConflateByKey { backlog_max: 100 }] {
         on_every_engine(|setup| {
-            let mut config = HubConfig::default();
-            config.slow = slow;
-            config.queue_bytes_max = Some(400_000);
+            let config = HubConfig::default().slow(slow).queue_bytes_max(400_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
             let mut stalled = server.join();
             let mut reader = server.join();

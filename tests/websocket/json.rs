@@ -1,4 +1,4 @@
-//! W11: messages as JSON.
+//! Messages as JSON.
 
 use serde_json::{Value, json};
 use tidegate::prelude::*;
@@ -35,25 +35,22 @@ fn values_go_both_ways() {
     });
 }
 
-/// What is no JSON, or of another shape, leaves the connection open; returned by the handler it closes with 1007.
+/// A message that is not JSON, or of another shape, leaves the connection open. The error, returned by the handler, closes
+/// with 1007.
 #[test]
 fn other_messages_are_errors_that_close_nothing() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let first = ws.recv_json::<u8>().await;
-                let second = ws.recv_json::<u8>().await;
-                report.send((first, second)).unwrap();
-                let no_json =
-                    ws.send_json(&[((1, 2), 3)].into_iter().collect::<std::collections::HashMap<_, _>>()).await;
-                assert!(matches!(no_json, Err(Error::Application(_))), "{no_json:?}");
-                let borrowed = ws.recv().await?.expect("a message");
-                ws.send(borrowed.json::<&str>()?).await?;
-                ws.recv_json::<u8>().await?;
-                Ok(())
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let first = ws.recv_json::<u8>().await;
+            let second = ws.recv_json::<u8>().await;
+            report.send((first, second)).unwrap();
+            let no_json = ws.send_json(&[((1, 2), 3)].into_iter().collect::<std::collections::HashMap<_, _>>()).await;
+            assert!(matches!(no_json, Err(Error::Application(_))), "{no_json:?}");
+            let borrowed = ws.recv().await?.expect("a message");
+            ws.send(borrowed.json::<&str>()?).await?;
+            ws.recv_json::<u8>().await?;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"{");

@@ -1,7 +1,5 @@
-//! Black-box tests of WebSocket servers: the facade's public API on one side, a raw socket and a WebSocket client of the
-//! tests' own on the other, on every engine and placement.
-//!
-//! Bug numbers in the tests' comments count the mistakes of other servers that each of them would show.
+//! Black-box tests of WebSocket servers on every engine and placement: the facade's public API on one side, a raw socket
+//! and the tests' own WebSocket client on the other.
 
 mod backpressure;
 mod closing;

@@ -1,4 +1,4 @@
-//! What the server holds in memory, counted at the allocator, in a process where nothing else runs.
+//! The memory that the server holds, counted at the allocator, in a process where nothing else runs.
 
 use std::alloc::System;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
-use tidegate::websocket::{DeflateConfig, Error};
+use tidegate::websocket::DeflateConfig;
 
 use crate::handler::{received_bytes, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
@@ -16,16 +16,16 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes allocated and not freed.
+/// Returns the bytes that are allocated and not freed.
 fn held_bytes() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// What may differ for other reasons than the one under test: the buffers that a few threads keep, 128 KiB each.
+/// The tolerance for other causes: the buffers that a few threads keep, 128 KiB each.
 const SLACK_BYTES: usize = 512 * 1024;
 
-/// Runs `body`, the whole of the test `name`, in a process of its own: this program again, with this one test.
+/// Runs `body`, the whole test `name`, alone in a process: this program again, with this one test.
 fn alone(name: &str, body: impl FnOnce()) {
     const ALONE: &str = "TIDEGATE_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
@@ -37,7 +37,7 @@ fn alone(name: &str, body: impl FnOnce()) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_borrowed(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(message) = ws.recv_ref().await? {
         sender.send_binary(message.as_bytes()).await?;
@@ -45,7 +45,7 @@ async fn echo_borrowed(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Bugs 10 and 13: a large message pins its memory until the connection closes.
+/// A large message must not pin its memory until the connection closes.
 #[test]
 fn a_large_message_leaves_nothing_behind() {
     alone("memory::a_large_message_leaves_nothing_behind", || {
@@ -67,7 +67,7 @@ fn a_large_message_leaves_nothing_behind() {
     });
 }
 
-/// W12: what is read in pieces is held nowhere.
+/// A message that is read in pieces is never held whole.
 #[test]
 fn a_message_read_in_pieces_is_not_held() {
     alone("memory::a_message_read_in_pieces_is_not_held", || {
@@ -75,19 +75,16 @@ fn a_message_read_in_pieces_is_not_held() {
         on_every_engine(|setup: &Setup| {
             let peak = Arc::new(AtomicUsize::new(0));
             let seen = Arc::clone(&peak);
-            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-                let seen = Arc::clone(&seen);
-                async move {
-                    while let Some(mut message) = ws.recv_stream().await? {
-                        let mut bytes = 0;
-                        while let Some(PayloadRef::Binary(piece)) = message.next().await? {
-                            bytes += piece.len();
-                            seen.fetch_max(held_bytes(), Ordering::Relaxed);
-                        }
-                        ws.send(bytes.to_string()).await?;
+            let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+                while let Some(mut message) = ws.recv_stream().await? {
+                    let mut bytes = 0;
+                    while let Some(PayloadRef::Binary(piece)) = message.next().await? {
+                        bytes += piece.len();
+                        seen.fetch_max(held_bytes(), Ordering::Relaxed);
                     }
-                    Ok(())
+                    ws.send(bytes.to_string()).await?;
                 }
+                Ok(())
             });
             let mut client = Client::open(server.address);
             client.send(BINARY, b"before");
@@ -103,12 +100,11 @@ fn a_message_read_in_pieces_is_not_held() {
     });
 }
 
-/// W30.
+/// The length that a frame header claims must not allocate memory.
 #[test]
 fn a_claimed_length_allocates_nothing() {
     alone("memory::a_claimed_length_allocates_nothing", || {
-        let mut config = WebSocketConfig::default();
-        config.message_bytes_max = u64::MAX;
+        let config = WebSocketConfig::default().message_bytes_max(u64::MAX);
         on_every_engine(|setup| {
             let server = TestServer::serve(setup, config.clone(), echo);
             let mut client = Client::open(server.address);
@@ -126,8 +122,7 @@ fn a_claimed_length_allocates_nothing() {
     });
 }
 
-/// Bug 13, an eager buffer per connection: what an idle connection costs on io_uring, its task included, in a build
-/// that is not optimised.
+/// No buffer is allocated for an idle connection: its cost on io_uring, with its task, in a build without optimization.
 #[test]
 fn an_idle_connection_costs_less_than_a_kilobyte() {
     const CONNECTIONS: usize = 512;
@@ -148,7 +143,7 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
     });
 }
 
-/// W42: no state of the codec is held while idle where no context is kept, however many have used it.
+/// Without context takeover an idle connection holds no state of the codec.
 #[test]
 fn an_idle_connection_that_compresses_without_context_costs_little_more() {
     const CONNECTIONS: usize = 256;
@@ -174,7 +169,7 @@ fn an_idle_connection_that_compresses_without_context_costs_little_more() {
             let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
             let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
             let mut clients = Vec::with_capacity(CONNECTIONS);
-            // Enough for each of the server's threads to have what it lends.
+            // Enough messages for each of the server's threads to have its pool.
             clients.extend((0..8).map(|_| open(server.address)));
             let before = held_bytes();
             clients.extend((8..CONNECTIONS).map(|_| open(server.address)));

@@ -1,4 +1,4 @@
-//! Graceful shutdown as clients see it (bug 8: no 1001 on SIGTERM).
+//! Graceful shutdown as clients see it: every peer gets close 1001.
 
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
@@ -9,7 +9,7 @@ use crate::support::client::{CLOSE, Client, PING, PONG, TEXT, close_frame, frame
 use crate::support::servers::{TestServer, on_every_engine};
 
 #[test]
-fn every_peer_is_told_1001() {
+fn every_peer_gets_close_1001() {
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
         let mut clients: Vec<_> = (0..20).map(|_| Client::open(server.address)).collect();
@@ -27,23 +27,20 @@ fn every_peer_is_told_1001() {
     });
 }
 
-/// The engine itself says it: no handler has to look.
+/// The engine sends the close frame: no handler has to check.
 #[test]
-fn peers_of_busy_handlers_are_told_too() {
+fn peers_of_busy_handlers_get_it_too() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (report, gate) = (report.clone(), passed.clone());
-            async move {
-                report.send(None).unwrap();
-                gate.pass().await;
-                let late = ws.send("too late").await.is_err_and(|error| error.is_close_sent());
-                let result = ws.recv().await;
-                report.send(Some((late, matches!(result, Ok(None)), ws.is_closed_cleanly()))).unwrap();
-                result.map(drop)
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            report.send(None).unwrap();
+            passed.pass().await;
+            let late = ws.send("too late").await.is_err_and(|error| error.is_close_sent());
+            let result = ws.recv().await;
+            report.send(Some((late, matches!(result, Ok(None)), ws.is_closed_cleanly()))).unwrap();
+            Ok(result.map(drop)?)
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), None);
@@ -59,33 +56,30 @@ fn peers_of_busy_handlers_are_told_too() {
     });
 }
 
-/// A handler that waits for space is woken, and the peer gets every byte that was accepted, then 1001.
+/// A handler that waits for space is woken, and the peer gets every accepted byte, then close 1001.
 #[test]
-fn peers_that_do_not_read_are_told_too() {
+fn peers_that_do_not_read_get_it_too() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut sent = 0_u32;
-                let error = loop {
-                    let mut message = vec![0; 500_000];
-                    message[..4].copy_from_slice(&sent.to_be_bytes());
-                    match ws.sender().try_send(message.clone()) {
-                        Ok(()) => sent += 1,
-                        Err(Error::Full) => {
-                            report.send(None).unwrap();
-                            if let Err(error) = ws.send(message).await {
-                                break error;
-                            }
-                            sent += 1;
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let mut sent = 0_u32;
+            let error = loop {
+                let mut message = vec![0; 500_000];
+                message[..4].copy_from_slice(&sent.to_be_bytes());
+                match ws.sender().try_send(message.clone()) {
+                    Ok(()) => sent += 1,
+                    Err(Error::Full) => {
+                        report.send(None).unwrap();
+                        if let Err(error) = ws.send(message).await {
+                            break error;
                         }
-                        Err(error) => break error,
+                        sent += 1;
                     }
-                };
-                report.send(Some((sent, error.is_close_sent()))).unwrap();
-                Err(error)
-            }
+                    Err(error) => break error,
+                }
+            };
+            report.send(Some((sent, error.is_close_sent()))).unwrap();
+            Err(error.into())
         });
         let mut client = Client::open(server.address);
         assert_eq!(reports.next(), None);
@@ -104,9 +98,9 @@ fn peers_that_do_not_read_are_told_too() {
     });
 }
 
-/// A read that waits to answer a ping is woken like a handler that waits to send.
+/// A read that waits for space to answer a ping is woken, as a handler that waits to send.
 #[test]
-fn peers_that_ping_and_do_not_read_are_told_too() {
+fn peers_that_ping_and_do_not_read_get_it_too() {
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
         let mut client = Client::open(server.address);

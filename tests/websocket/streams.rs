@@ -1,4 +1,4 @@
-//! W12: messages that are read and sent in pieces.
+//! Messages that are read and sent in pieces.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -8,6 +8,7 @@ use std::thread;
 
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
+use tidegate::web::Shared;
 use tidegate::websocket::{Error, MessageKind, ProtocolError, RecvStream, UsageError};
 
 use crate::handler::{Gate, reports};
@@ -18,7 +19,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 const MULTILINGUAL: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}";
 
-/// All of a message, put together; the pieces of text are text, and none is empty.
+/// Returns a whole message, and checks that the pieces of text are text and that no piece is empty.
 async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
     let kind = message.kind();
     let (mut text, mut bytes) = (String::new(), Vec::new());
@@ -34,11 +35,11 @@ async fn gather(message: &mut RecvStream<'_>) -> Result<Message, Error> {
             }
         }
     }
-    assert!(message.next().await?.is_none(), "the end stays the end");
+    assert!(message.next().await?.is_none(), "the end is final");
     Ok(if kind == MessageKind::Text { text.into() } else { bytes.into() })
 }
 
-async fn echo_gathered(mut ws: WebSocket) -> Result<(), Error> {
+async fn echo_gathered(mut ws: WebSocket) -> websocket::Result {
     while let Some(mut message) = ws.recv_stream().await? {
         let message = gather(&mut message).await?;
         ws.send(message).await?;
@@ -58,8 +59,8 @@ async fn wake() {
     poll_fn(|_| if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Gives every read up that does not succeed at once, and begins one of the other kind at the next wake.
-async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
+/// Drops every read that is not ready at once, and begins one of the other kind at the next wake.
+async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     loop {
         match once(ws.recv_stream()).await {
             Poll::Ready(message) => match message? {
@@ -82,8 +83,8 @@ async fn echo_impatiently(mut ws: WebSocket) -> Result<(), Error> {
     }
 }
 
-/// Sends every message back while it comes, by frames of its own.
-async fn echo_streaming(mut ws: WebSocket) -> Result<(), Error> {
+/// Sends every message back while it arrives, in frames of its own.
+async fn echo_streaming(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(mut message) = ws.recv_stream().await? {
         let mut echo = sender.send_stream(message.kind()).await?;
@@ -98,15 +99,14 @@ async fn echo_streaming(mut ws: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-fn serve<F, Fut>(setup: &Setup, handler: F) -> TestServer
+fn serve<F>(setup: &Setup, handler: F) -> TestServer
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
 {
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }
 
-/// The next message, whatever its frames, checked to begin as what it is; pongs are no part of it.
+/// Returns the next message, and checks the order of its frames. Pongs are skipped.
 fn next_message(client: &mut Client) -> (u8, Vec<u8>) {
     let (mut kind, mut payload) = (None, Vec::new());
     loop {
@@ -123,9 +123,9 @@ fn next_message(client: &mut Client) -> (u8, Vec<u8>) {
     }
 }
 
-/// Owned, borrowed and streamed reads agree, whatever the fragments and the segments.
+/// Owned, borrowed and streamed reads agree for all fragments and segments.
 #[test]
-fn messages_read_in_pieces_are_what_was_sent() {
+fn messages_read_in_pieces_are_complete() {
     let large = pattern(3_000_000);
     let text = MULTILINGUAL.repeat(2_000);
     let fragments = [
@@ -166,19 +166,16 @@ fn messages_read_in_pieces_are_what_was_sent() {
 fn pieces_come_before_the_end_of_the_message() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                while let Some(mut message) = ws.recv_stream().await? {
-                    while let Some(piece) = message.next().await? {
-                        report.send(matches!(piece, PayloadRef::Text(_))).unwrap();
-                    }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            while let Some(mut message) = ws.recv_stream().await? {
+                while let Some(piece) = message.next().await? {
+                    report.send(matches!(piece, PayloadRef::Text(_))).unwrap();
                 }
-                Ok(())
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
-        // One frame that is never whole before its pieces are: then one in two fragments, a ping between them.
+        // One frame that never arrives whole; then a message in two fragments with a ping between them.
         client.write(&header(TEXT, 1 << 20));
         for _ in 0..4 {
             let same_masked = [0x37, 0xfa, 0x21, 0x3d].repeat(1 << 16);
@@ -196,7 +193,7 @@ fn pieces_come_before_the_end_of_the_message() {
     });
 }
 
-/// What is read no further is skipped, by whichever read comes next.
+/// The next read, of any kind, skips the rest of a dropped message.
 #[test]
 fn the_rest_of_a_dropped_message_is_skipped() {
     on_every_engine(|setup| {
@@ -204,7 +201,7 @@ fn the_rest_of_a_dropped_message_is_skipped() {
             for round in 0.. {
                 let Some(mut message) = ws.recv_stream().await? else { break };
                 let begun = matches!(message.next().await?, Some(PayloadRef::Binary([b'a', ..])));
-                assert!(begun, "a piece of the message that is dropped");
+                assert!(begun, "a piece of the dropped message");
                 let next = match round % 3 {
                     0 => ws.recv().await?,
                     1 => ws.recv_ref().await?.map(|message| message.to_message()),
@@ -233,25 +230,21 @@ fn the_rest_of_a_dropped_message_is_skipped() {
     });
 }
 
-/// The limit holds for all fragments together, and text fails at its first impossible byte.
+/// The limit applies to all fragments together, and text fails at its first invalid byte.
 #[test]
-fn streamed_reads_know_the_rules() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 10;
+fn streamed_reads_enforce_the_rules() {
+    let config = WebSocketConfig::default().message_bytes_max(10);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let result = async {
-                    while let Some(mut message) = ws.recv_stream().await? {
-                        gather(&mut message).await?;
-                    }
-                    Ok(())
-                };
-                report.send(result.await).unwrap();
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            let result = async {
+                while let Some(mut message) = ws.recv_stream().await? {
+                    gather(&mut message).await?;
+                }
                 Ok(())
-            }
+            };
+            report.send(result.await).unwrap();
+            Ok(())
         });
         let too_big = [frame(BINARY - FIN, &[0; 6]), frame(CONTINUATION - FIN, b""), frame(CONTINUATION, &[0; 5])];
         let mut client = Client::open(server.address);
@@ -271,20 +264,17 @@ fn streamed_reads_know_the_rules() {
     });
 }
 
-/// Part of a message never looks like the whole.
+/// A part of a message must not look like the whole.
 #[test]
-fn a_message_that_the_connection_cuts_is_incomplete() {
+fn a_message_that_the_connection_cuts_off_is_incomplete() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut message = ws.recv_stream().await?.expect("a message begins");
-                let first = gather(&mut message).await;
-                let second = gather(&mut message).await;
-                report.send((first, second)).unwrap();
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut message = ws.recv_stream().await?.expect("a message begins");
+            let first = gather(&mut message).await;
+            let second = gather(&mut message).await;
+            report.send((first, second)).unwrap();
+            Ok(())
         });
         let mut closing = Client::open(server.address);
         closing.send(TEXT - FIN, b"half");
@@ -304,7 +294,7 @@ fn a_message_that_the_connection_cuts_is_incomplete() {
 }
 
 #[test]
-fn messages_are_sent_back_while_they_come() {
+fn messages_are_sent_back_while_they_arrive() {
     let large = pattern(5_000_000);
     let text = MULTILINGUAL.repeat(20_000);
     on_every_engine(|setup| {
@@ -323,30 +313,27 @@ fn messages_are_sent_back_while_they_come() {
     });
 }
 
-/// Only control frames come between the pieces; what others send waits or follows.
+/// Only control frames come between the pieces; messages of others wait or follow.
 #[test]
 fn nothing_but_control_frames_comes_between_pieces() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let (go, hub) = (Gate::default(), Hub::<()>::default());
         let (gate, members) = (go.clone(), hub.clone());
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let (report, gate, hub) = (report.clone(), gate.clone(), members.clone());
-            async move {
-                let _member = hub.register(&ws)?;
-                let mut message = ws.sender().send_stream(MessageKind::Text).await?;
-                message.write(b"one ").await?;
-                report.send(ws.sender()).unwrap();
-                assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
-                ws.ping(b"ours")?;
-                // Reads go on: they answer the peer's ping.
-                assert_eq!(ws.recv().await?, Some(Message::from("go on")));
-                gate.pass().await;
-                message.write_bytes(vec![b'-'; 10_000].into()).await?;
-                message.write(b"").await?;
-                message.finish().await?;
-                echo(ws).await
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let _member = members.register(&ws)?;
+            let mut message = ws.sender().send_stream(MessageKind::Text).await?;
+            message.write(b"one ").await?;
+            report.send(ws.sender()).unwrap();
+            assert!(matches!(ws.sender().try_send("between"), Err(Error::Full)));
+            ws.ping(b"ours")?;
+            // Reads continue, and answer the peer's ping.
+            assert_eq!(ws.recv().await?, Some(Message::from("go on")));
+            gate.pass().await;
+            message.write_bytes(vec![b'-'; 10_000].into()).await?;
+            message.write(b"").await?;
+            message.finish().await?;
+            echo(ws).await
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, b"one ");
@@ -375,26 +362,23 @@ fn nothing_but_control_frames_comes_between_pieces() {
     });
 }
 
-/// A message that is not finished closes the connection; one that is not begun leaves no trace.
+/// An unfinished message closes the connection; one without a piece has no effect.
 #[test]
 fn a_part_of_a_message_is_never_taken_for_the_whole() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                drop(ws.send_stream(MessageKind::Binary).await?);
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                let refused = message.write(b"\xFF").await;
-                report.send(refused).unwrap();
-                message.write("é".as_bytes()).await?;
-                message.finish().await?;
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                message.write(b"cut: \xC3").await?;
-                report.send(message.finish().await).unwrap();
-                report.send(ws.send("too late").await).unwrap();
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            drop(ws.send_stream(MessageKind::Binary).await?);
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            let refused = message.write(b"\xFF").await;
+            report.send(refused).unwrap();
+            message.write("é".as_bytes()).await?;
+            message.finish().await?;
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            message.write(b"cut: \xC3").await?;
+            report.send(message.finish().await).unwrap();
+            report.send(ws.send("too late").await).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, "é".as_bytes());
@@ -413,7 +397,7 @@ fn a_part_of_a_message_is_never_taken_for_the_whole() {
     });
 }
 
-/// The writer waits for a peer that does not read, and nothing of the message is lost meanwhile.
+/// The writer waits for a peer that does not read, and no part of the message is lost.
 #[test]
 fn a_streamed_message_is_bounded_by_the_queue() {
     const PIECES: usize = 400;
@@ -421,25 +405,22 @@ fn a_streamed_message_is_bounded_by_the_queue() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let written = piece.clone();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let (report, piece) = (report.clone(), written.clone());
-            async move {
-                let sender = ws.sender();
-                let mut message = ws.send_stream(MessageKind::Binary).await?;
-                let mut queued_max = 0;
-                for number in 0..PIECES {
-                    if number % 2 == 0 {
-                        message.write(&piece).await?;
-                    } else {
-                        message.write_bytes(piece.clone().into()).await?;
-                    }
-                    queued_max = queued_max.max(sender.queued_bytes());
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let sender = ws.sender();
+            let mut message = ws.send_stream(MessageKind::Binary).await?;
+            let mut queued_max = 0;
+            for number in 0..PIECES {
+                if number % 2 == 0 {
+                    message.write(&written).await?;
+                } else {
+                    message.write_bytes(written.clone().into()).await?;
                 }
-                message.finish().await?;
-                report.send(queued_max).unwrap();
-                assert!(ws.recv().await?.is_none());
-                Ok(())
+                queued_max = queued_max.max(sender.queued_bytes());
             }
+            message.finish().await?;
+            report.send(queued_max).unwrap();
+            assert!(ws.recv().await?.is_none());
+            Ok(())
         });
         let mut client = Client::open(server.address);
         let (kind, payload) = next_message(&mut client);
@@ -451,22 +432,19 @@ fn a_streamed_message_is_bounded_by_the_queue() {
     });
 }
 
-/// The close frame of a shutdown waits for no message.
+/// The close frame of a shutdown does not wait for a message.
 #[test]
 fn a_shutdown_ends_a_message_that_is_being_sent() {
     on_every_engine(|setup| {
         let gate = Gate::default();
         let passed = gate.clone();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let gate = passed.clone();
-            async move {
-                let mut message = ws.send_stream(MessageKind::Text).await?;
-                message.write(b"begun").await?;
-                gate.pass().await;
-                let late = message.write(b"too late").await;
-                assert!(late.is_err_and(|error| error.is_close_sent()));
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut message = ws.send_stream(MessageKind::Text).await?;
+            message.write(b"begun").await?;
+            passed.pass().await;
+            let late = message.write(b"too late").await;
+            assert!(late.is_err_and(|error| error.is_close_sent()));
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.expect(TEXT - FIN, b"begun");
@@ -479,32 +457,29 @@ fn a_shutdown_ends_a_message_that_is_being_sent() {
     });
 }
 
-/// W18: messages as one run of bytes, each with its terminator, read while they come.
+/// Messages are read as one run of bytes, each with its terminator, while they arrive.
 #[test]
 fn messages_are_joined_to_one_run_of_bytes() {
     let large = pattern(1_000_000);
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let mut lines = ws.joined("\r\n");
-                assert_eq!(lines.read(&mut []).await?, 0, "nothing was asked for");
-                let mut all = Vec::new();
-                for size in (1..=7).chain([10_000]).cycle() {
-                    let mut buffer = vec![0; size];
-                    match lines.read(&mut buffer).await? {
-                        0 => break,
-                        len => all.extend_from_slice(&buffer[..len]),
-                    }
-                    if all == b"one\r\n" {
-                        report.send(std::mem::take(&mut all)).unwrap();
-                    }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let mut lines = ws.joined("\r\n");
+            assert_eq!(lines.read(&mut []).await?, 0, "an empty buffer");
+            let mut all = Vec::new();
+            for size in (1..=7).chain([10_000]).cycle() {
+                let mut buffer = vec![0; size];
+                match lines.read(&mut buffer).await? {
+                    0 => break,
+                    len => all.extend_from_slice(&buffer[..len]),
                 }
-                assert_eq!(lines.read(&mut [0]).await?, 0, "the end stays the end");
-                report.send(all).unwrap();
-                Ok(())
+                if all == b"one\r\n" {
+                    report.send(std::mem::take(&mut all)).unwrap();
+                }
             }
+            assert_eq!(lines.read(&mut [0]).await?, 0, "the end is final");
+            report.send(all).unwrap();
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT - FIN, b"on");
@@ -523,28 +498,25 @@ fn messages_are_joined_to_one_run_of_bytes() {
     });
 }
 
-/// The same for code that blocks, on a thread of its own; and a message that is cut is told.
+/// The same for code that blocks, on another thread. A message that is cut off is an error.
 #[test]
 fn joined_messages_are_read_by_blocking_code() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
-        let server = serve(setup, move |mut ws: WebSocket| {
-            let report = report.clone();
-            async move {
-                let end = Gate::default();
-                let ended = end.clone();
-                thread::spawn(move || {
-                    let mut lines = BufReader::new(ws.joined("\n").into_blocking());
-                    let mut line = String::new();
-                    while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
-                        report.send(Ok(std::mem::take(&mut line))).unwrap();
-                    }
-                    report.send(lines.read(&mut [0]).map_err(|error| error.kind()).map(|_| String::new())).unwrap();
-                    ended.open();
-                });
-                end.pass().await;
-                Ok(())
-            }
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let end = Gate::default();
+            let (ended, report) = (end.clone(), report.clone());
+            thread::spawn(move || {
+                let mut lines = BufReader::new(ws.joined("\n").into_blocking());
+                let mut line = String::new();
+                while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
+                    report.send(Ok(std::mem::take(&mut line))).unwrap();
+                }
+                report.send(lines.read(&mut [0]).map_err(|error| error.kind()).map(|_| String::new())).unwrap();
+                ended.open();
+            });
+            end.pass().await;
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.send(TEXT, b"one");

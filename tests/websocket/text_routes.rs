@@ -1,41 +1,44 @@
-//! Requests as text messages, and their responses (W55).
-
-use std::sync::Arc;
+//! Requests as text messages, and their responses.
 
 use serde_json::{Value, json};
+use tidegate::http::Method;
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, RouteError, TextRequest, TextResponse, TextRoutes, upgrade};
+use tidegate::websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
 
 use crate::support::client::{BINARY, Client, TEXT};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
-fn routes(hub: Hub) -> Result<TextRoutes, RouteError> {
+fn panics() -> Method {
+    Method::from_bytes(b"PANIC").expect("a token")
+}
+
+fn routes(hub: Hub) -> TextRoutes {
     TextRoutes::new()
         .get("/rooms/:room/:name", async |request: TextRequest| {
             let params: Vec<_> = request.params().map(|(name, value)| format!("{name}={value}")).collect();
             TextResponse::ok()
                 .with_body(&json!({"params": params, "query": request.query(), "method": request.method()}))
-        })?
-        .get("/rooms/all", async |_request: TextRequest| TextResponse::new(299, "almost"))?
+        })
+        .get("/rooms/all", async |_request: TextRequest| TextResponse::new(299, "almost"))
         .post("/sum", async |request: TextRequest| {
             let numbers: Vec<i64> = request.body()?;
             Ok(TextResponse::ok().with_body(&numbers.iter().sum::<i64>()))
-        })?
+        })
         .put("/count", async |request: TextRequest| {
             let count = request.extensions().get::<u32>().map_or(1, |count| *count + 1);
             request.extensions().insert(count);
             TextResponse::ok().with_body(&count)
-        })?
-        .delete("/nothing", async |_request: TextRequest| ())?
-        .route("PANIC", "/at/once", |_request: TextRequest| -> std::future::Ready<()> {
+        })
+        .delete("/nothing", async |_request: TextRequest| ())
+        .route(panics(), "/at/once", |_request: TextRequest| -> std::future::Ready<()> {
             panic!("as the test asked for")
-        })?
-        .route("PANIC", "/later", async |_request: TextRequest| {
+        })
+        .route(panics(), "/later", async |_request: TextRequest| {
             tidegate::engine::time::sleep(std::time::Duration::from_millis(1)).await;
             if true {
                 panic!("as the test asked for");
             }
-        })?
+        })
         .post("/tell", async move |request: TextRequest| {
             let queued = hub.broadcast(TextResponse::broadcast("news", request.body_json())).queue().await;
             queued.map(|_| TextResponse::ok()).map_err(|_| TextResponse::new(503, "closed"))
@@ -44,13 +47,10 @@ fn routes(hub: Hub) -> Result<TextRoutes, RouteError> {
 
 fn serve(setup: &Setup) -> TestServer {
     let hub = Hub::default();
-    let routes = Arc::new(routes(hub.clone()).expect("routes without mistakes"));
-    let handler = upgrade(move |mut ws: WebSocket| {
-        let (routes, hub) = (Arc::clone(&routes), hub.clone());
-        async move {
-            let _member = hub.register(&ws)?;
-            routes.serve(&mut ws).await
-        }
+    let routes = routes(hub.clone());
+    let handler = upgrade(async move |mut ws: WebSocket| {
+        let _member = hub.register(&ws)?;
+        Ok(routes.serve(&mut ws).await?)
     });
     TestServer::start(setup, Router::new().get("/ws", handler))
 }
@@ -91,9 +91,9 @@ fn requests_are_answered_by_their_routes() {
     });
 }
 
-/// Wrong requests and failing handlers are answered, and the WebSocket goes on.
+/// Invalid requests and failing handlers are answered, and the WebSocket stays open.
 #[test]
-fn what_goes_wrong_is_said_in_the_code() {
+fn failures_are_answered_with_their_codes() {
     let get = |id: u64, target: &str| json!({"id": id, "method": "GET", "target": target}).to_string();
     let table = [
         (get(7, "/nowhere"), 7, 404),
@@ -142,11 +142,11 @@ fn what_goes_wrong_is_said_in_the_code() {
 }
 
 #[test]
-fn subscribers_are_told_without_asking() {
+fn subscribers_get_broadcasts() {
     on_every_engine(|setup| {
         let server = serve(setup);
         let (mut teller, mut other) = (Client::open(server.address), Client::open(server.address));
-        // Whoever has an answer is registered.
+        // A client that has an answer is registered.
         assert_eq!(ask(&mut other, &json!({"id": 1, "method": "DELETE", "target": "/nothing"}))["code"], json!(200));
         let request = json!({"id": 2, "method": "POST", "target": "/tell", "body": "spring"});
         teller.send(TEXT, request.to_string().as_bytes());
@@ -161,24 +161,21 @@ fn subscribers_are_told_without_asking() {
     });
 }
 
-/// For connections that receive other messages too: one request is answered at a time.
+/// `answer` is for connections that also receive other messages.
 #[test]
-fn commands_and_other_messages_may_be_mixed() {
+fn requests_and_other_messages_can_be_mixed() {
     on_every_engine(|setup| {
-        let routes = Arc::new(routes(Hub::default()).expect("routes without mistakes"));
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let routes = Arc::clone(&routes);
-            async move {
-                let extensions = ws.extensions();
-                while let Some(message) = ws.recv().await? {
-                    let answer = match message.as_text() {
-                        Some(text) => routes.answer(text, &extensions).await.into(),
-                        None => message,
-                    };
-                    ws.send(answer).await?;
-                }
-                Ok::<_, Error>(())
+        let routes = routes(Hub::default());
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let extensions = ws.extensions();
+            while let Some(message) = ws.recv().await? {
+                let answer = match message.as_text() {
+                    Some(text) => routes.answer(text, &extensions).await.into(),
+                    None => message,
+                };
+                ws.send(answer).await?;
             }
+            Ok(())
         });
         let mut client = Client::open(server.address);
         client.check_echo(BINARY, b"echoed");
@@ -190,18 +187,23 @@ fn commands_and_other_messages_may_be_mixed() {
 }
 
 #[test]
-fn mistakes_in_routes_are_errors() {
-    let add =
-        |method: &str, target: &str| TextRoutes::new().route(method, target, async |_request: TextRequest| ()).err();
-    assert_eq!(add("G T", "/"), Some(RouteError::Method { method: "G T".to_owned() }));
-    assert_eq!(add("", "/"), Some(RouteError::Method { method: String::new() }));
-    for target in ["", "a", "/a?b", "/a b", "/:", "/:a-b"] {
-        assert!(matches!(add("GET", target), Some(RouteError::Target { .. })), "{target}");
+fn mistakes_in_routes_panic_with_the_route() {
+    let refused = |paths: &[&str]| {
+        let added = std::panic::catch_unwind(|| {
+            paths.iter().fold(TextRoutes::new(), |routes, path| routes.get(path, async |_request: TextRequest| ()))
+        });
+        *added.expect_err("a mistake").downcast::<String>().expect("a text")
+    };
+    for (path, reason) in [
+        ("", "must begin with a slash"),
+        ("a", "must begin with a slash"),
+        ("/a?b", "must be percent-encoded as in a request, and have no query or fragment"),
+        ("/a b", "must be percent-encoded as in a request, and have no query or fragment"),
+        ("/:", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
+        ("/:a-b", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
+        ("/:a/:a", "two parameters are named \"a\"; rename one"),
+    ] {
+        assert_eq!(refused(&[path]), format!("invalid route {path:?}: {reason}"));
     }
-    let twice = RouteError::DuplicateParam { target: "/:a/:a".to_owned(), name: "a".to_owned() };
-    assert_eq!(add("GET", "/:a/:a"), Some(twice));
-    let routes = TextRoutes::new().get("/:a", async |_request: TextRequest| ()).unwrap();
-    let error = routes.get("/:b", async |_request: TextRequest| ()).err();
-    let twice = RouteError::DuplicateRoute { method: "GET".to_owned(), target: "/:b".to_owned() };
-    assert_eq!(error, Some(twice));
+    assert_eq!(refused(&["/:a", "/:b"]), "conflicting route GET \"/:b\": it has a handler already; remove one");
 }

@@ -1,4 +1,4 @@
-//! Users and their connections, reached from anywhere (W54).
+//! Users and their connections, reached from anywhere.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -11,24 +11,21 @@ use crate::handler::{Gate, wait_until};
 use crate::support::client::{Client, HANDSHAKE, PATIENCE, TEXT, close_frame};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
-/// Whose a connection is, and from which device.
+/// The user of a connection, and the device.
 struct Device {
     user: u64,
     name: String,
 }
 
-/// Echoes at `/:user/:device`, with everybody registered; tells each one's id.
+/// Starts a server that registers each WebSocket at `/:user/:device`, reports its id, and echoes.
 fn user_server(setup: &Setup, users: &Users) -> (TestServer, Receiver<ConnectionId>) {
     let (tell, told) = channel();
     let users = users.clone();
-    let handler = websocket::upgrade(move |mut ws: WebSocket| {
-        let (users, tell) = (users.clone(), tell.clone());
-        async move {
-            let device = ws.extension::<Device>().expect("it was attached");
-            let registration = users.register(device.user, &mut ws);
-            tell.send(registration.id()).unwrap();
-            echo(ws).await
-        }
+    let handler = websocket::upgrade(async move |mut ws: WebSocket| {
+        let device = ws.extension::<Device>().expect("it was attached");
+        let registration = users.register(device.user, &mut ws);
+        tell.send(registration.id()).unwrap();
+        echo(ws).await
     });
     let handler = handler.authorize(async |head: &RequestHead| {
         let user = head.param("user").and_then(|user| user.parse().ok());
@@ -61,7 +58,7 @@ fn a_user_has_several_connections() {
         assert_eq!(users.connections().len(), 3);
         let devices: Vec<_> = users.connections_of(7).iter().map(|it| (it.id(), it.user())).collect();
         assert_eq!(devices, [(phone_id, 7), (desk_id, 7)]);
-        let desk_there = users.connection(desk_id.value().into()).expect("by its number too");
+        let desk_there = users.connection(desk_id.value().into()).expect("found by its number");
         assert_eq!(desk_there.extensions().get::<Device>().expect("what was attached").name, "desk");
         assert!(users.is_online(7) && !users.is_online(8) && users.connections_of(8).is_empty());
 
@@ -124,24 +121,21 @@ fn any_connection_can_be_closed_from_anywhere() {
     });
 }
 
-/// A handler need not end in order for its user to be gone; a connection may be several users'.
+/// A panic unregisters, too, and a connection can belong to several users.
 #[test]
 fn registrations_end_with_their_owners() {
     on_every_engine(|setup| {
         let users = Users::new();
         let gate = Gate::default();
         let (here, passed) = (users.clone(), gate.clone());
-        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
-            let (users, gate) = (here.clone(), passed.clone());
-            async move {
-                let _first = users.register(1, &mut ws);
-                let second = users.register(2, &mut ws);
-                ws.recv().await?;
-                drop(second);
-                ws.send("one less").await?;
-                gate.pass().await;
-                panic!("as the test asked for");
-            }
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let _first = here.register(1, &mut ws);
+            let second = here.register(2, &mut ws);
+            ws.recv().await?;
+            drop(second);
+            ws.send("one less").await?;
+            passed.pass().await;
+            panic!("as the test asked for");
         });
         let mut client = Client::open(server.address);
         wait_until("both", || users.len() == 2);

@@ -1,4 +1,4 @@
-//! What the peer must not do: the close frame that answers it, and that the server lives.
+//! Violations of the protocol: each is answered with its close frame, and the server survives.
 
 use std::io::Write;
 use std::thread;
@@ -8,7 +8,7 @@ use tidegate::prelude::*;
 use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, TEXT, close_frame, frame, header};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
-/// Sends `bytes` on a connection of its own, then megabytes that nobody will read, and expects the close frame and FIN.
+/// Sends `bytes` on a new connection, then megabytes that the server does not read, and expects the close frame and FIN.
 fn check_fails(server: &TestServer, name: &str, bytes: &[u8], code: u16) {
     println!("{name}");
     let mut client = Client::open(server.address);
@@ -17,7 +17,7 @@ fn check_fails(server: &TestServer, name: &str, bytes: &[u8], code: u16) {
     thread::scope(|scope| {
         scope.spawn(move || {
             writer.write_all(bytes).unwrap();
-            writer.write_all(&frame(BINARY, &vec![0; 2 << 20])).expect("no reset, though nobody reads this");
+            writer.write_all(&frame(BINARY, &vec![0; 2 << 20])).expect("no reset, although nothing is read");
             writer.shutdown(std::net::Shutdown::Write).unwrap();
         });
         client.expect_close(code);
@@ -25,8 +25,7 @@ fn check_fails(server: &TestServer, name: &str, bytes: &[u8], code: u16) {
     });
 }
 
-/// Bugs 5, 6 and 16: violations accepted, answered without a close frame, answered with a close frame that a reset
-/// destroys, or with the end of the server.
+/// A violation must not be accepted, nor end the server. Its close frame must be sent, and a reset must not destroy it.
 #[test]
 fn violations_are_answered_with_a_close_frame_that_arrives() {
     let table: [(&str, Vec<u8>, u16); 21] = [
@@ -47,7 +46,7 @@ fn violations_are_answered_with_a_close_frame_that_arrives() {
         ("text that is not UTF-8", frame(TEXT, b"\xc3\x28"), 1007),
         ("surrogate in a text", frame(TEXT, b"\xed\xa0\x80"), 1007),
         ("text that ends inside a character", frame(TEXT, b"\xe2\x82"), 1007),
-        // Seen before the frame is whole.
+        // Detected before the frame is whole.
         ("long text that begins badly", [header(TEXT, 3 << 20), b"\x37\xfa\x21\x3d\xff".to_vec()].concat(), 1007),
         ("long text that ends badly", frame(TEXT, &[&[b'a'; 12_000][..], b"\xc3"].concat()), 1007),
         ("close reason that is not UTF-8", frame(CLOSE, b"\x03\xe8\xff"), 1007),
@@ -65,9 +64,9 @@ fn violations_are_answered_with_a_close_frame_that_arrives() {
     });
 }
 
-/// W22.
+/// Close codes that must not be sent are answered with 1002.
 #[test]
-fn close_codes_of_the_wire_are_echoed_and_others_are_not() {
+fn sendable_close_codes_are_echoed_and_others_are_refused() {
     let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999];
     let invalid = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535];
     on_every_engine(|setup| {
@@ -92,11 +91,10 @@ fn close_codes_of_the_wire_are_echoed_and_others_are_not() {
     });
 }
 
-/// W30, bug 5: the limit not applied across fragments.
+/// The message limit applies across fragments.
 #[test]
-fn messages_above_the_limit_are_refused_as_soon_as_they_claim_it() {
-    let mut config = WebSocketConfig::default();
-    config.message_bytes_max = 1000;
+fn messages_above_the_limit_are_refused_as_soon_as_their_headers_claim_it() {
+    let config = WebSocketConfig::default().message_bytes_max(1000);
     let half = frame(BINARY - FIN, &[0; 600]);
     on_every_engine(|setup| {
         let server = TestServer::serve(setup, config.clone(), echo);
@@ -119,9 +117,9 @@ fn messages_above_the_limit_are_refused_as_soon_as_they_claim_it() {
     });
 }
 
-/// W30: the limit is that of the connection, at any time.
+/// The limit in force is that of the connection.
 #[test]
-fn the_limit_may_be_changed_while_running() {
+fn the_limit_can_change_while_a_connection_is_open() {
     on_every_engine(|setup| {
         let server = TestServer::serve(setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             while let Some(message) = ws.recv().await? {

@@ -92,6 +92,7 @@ impl From<CloseCode> for u16 {
 
 /// The ranges of close codes (RFC 6455 section 7.4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseCodeClass {
     /// 1000-1003 and 1007-1014: defined by the protocol and its registry.
     Protocol,

@@ -3,9 +3,34 @@
 use thiserror::Error;
 use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
+use crate::close_code::CloseCode;
 use crate::protocol_error::{ProtocolError, UsageError};
 
 /// An error of a [`WebSocket`](crate::WebSocket). The peer's close frame is not an error but the end of the messages.
+///
+/// Most handlers pass it on with `?`: see [`HandlerError`](crate::HandlerError) for the close code of each. Match it to
+/// go on after an error that leaves the connection open, or to tell how a connection ended:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use tidegate_websocket::{self as websocket, Error, WebSocket};
+///
+/// async fn remind(mut ws: WebSocket) -> websocket::Result {
+///     loop {
+///         ws.set_read_deadline(Some(Instant::now() + Duration::from_secs(60)));
+///         match ws.recv().await {
+///             Ok(Some(message)) => println!("{} bytes", message.len()),
+///             Ok(None) => return Ok(()),
+///             Err(Error::ReadDeadline) => ws.send("are you still there?").await?,
+///             Err(error @ (Error::Lost | Error::Closed(_))) => {
+///                 println!("{} vanished: {error}", ws.peer_addr());
+///                 return Ok(());
+///             }
+///             Err(error) => return Err(error.into()),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,9 +75,33 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an error of the application, for handlers to return. The peer gets close 1011 without the text.
+    /// Wraps an error of the application, for handlers of control frames to return: the read that finds the frame
+    /// returns it. (A WebSocket handler returns any error, see [`HandlerError`](crate::HandlerError).)
+    ///
+    /// ```
+    /// use tidegate_websocket::{Error, upgrade};
+    ///
+    /// let strict = upgrade(async |mut ws| {
+    ///     while ws.recv().await?.is_some() {}
+    ///     Ok(())
+    /// })
+    /// .on_ping(|_sender, _payload| Err(Error::application("this peer must not ping")));
+    /// ```
     pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Application(error.into())
+    }
+
+    /// Returns the close code of a handler that fails with this error.
+    pub(crate) fn handler_close_code(&self) -> CloseCode {
+        match self {
+            // The close frame has been sent.
+            Self::Usage(UsageError::CloseSent) => CloseCode::NORMAL,
+            Self::Application(_) | Self::Usage(_) => CloseCode::INTERNAL_ERROR,
+            #[cfg(feature = "json")]
+            Self::Json(_) => CloseCode::INVALID_PAYLOAD,
+            Self::Full | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
+            _ => CloseCode::NORMAL,
+        }
     }
 
     /// Whether the call failed because our close frame has been sent: nothing can follow it.

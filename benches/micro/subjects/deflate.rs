@@ -1,8 +1,8 @@
 //! WebSocket: permessage-deflate.
 
 use tidegate_websocket::{
-    CompressionLevel, DeflateConfig, DeflateParams, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig,
-    ReservedBits, Role,
+    CompressionLevel, DeflateConfig, ReservedBits,
+    protocol::{DeflateParams, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig, Role},
 };
 
 use super::Subject;
@@ -19,9 +19,9 @@ pub struct CompressMessage {
 impl CompressMessage {
     /// Returns the subject for text at `level`. Without context takeover the state is borrowed from the thread.
     pub fn text(payload_bytes: usize, level: i32, takeover: bool) -> Self {
-        let mut config = DeflateConfig::default();
-        config.level = CompressionLevel::new(level).expect("the level is valid");
-        config.own_context_takeover = takeover;
+        let config = DeflateConfig::default()
+            .level(CompressionLevel::new(level).expect("the level is valid"))
+            .own_context_takeover(takeover);
         let deflater = MessageDeflater::new(&config, &agreed(&config), Role::Server);
         Self { deflater, payload: text(payload_bytes), compressible: true, out: Vec::new() }
     }
@@ -45,8 +45,7 @@ impl Subject for CompressMessage {
 
 /// Returns a subject that receives a client's compressed text in one frame.
 pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages {
-    let mut config = DeflateConfig::default();
-    config.peer_context_takeover = takeover;
+    let config = DeflateConfig::default().peer_context_takeover(takeover);
     let params = agreed(&config);
     let payload = text(payload_bytes);
     let (mut deflated, mut input) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tidegate_engine::bench_support::{InboundBuffer, Mailbox, OutboundQueue, TimerWheel, WheelTimer, batch};
 use tidegate_engine::{Chunk, Config};
-use tidegate_websocket::{Event, Frame, MaskingKey, Protocol, ProtocolConfig, Role};
+use tidegate_websocket::protocol::{Event, Frame, MaskingKey, Protocol, ProtocolConfig, Role};
 
 use super::Subject;
 

@@ -1,8 +1,11 @@
 //! WebSocket: masking, frames, UTF-8, messages.
 
 use tidegate_websocket::{
-    Event, Frame, FrameDecoder, FrameRules, MaskingKey, MessageEncoder, MessageKind, Protocol, ProtocolConfig, Role,
-    Utf8Validator, apply_mask, check_utf8,
+    MessageKind,
+    protocol::{
+        Event, Frame, FrameDecoder, FrameRules, MaskingKey, MessageEncoder, Protocol, ProtocolConfig, Role,
+        Utf8Validator, apply_mask, check_utf8,
+    },
 };
 
 use super::Subject;

@@ -24,14 +24,29 @@ use crate::protocol_error::UsageError;
 use crate::role::Role;
 
 /// The progress of the closing handshake.
+///
+/// The owner of a connection notes what happens, and asks what to do with the TCP connection:
+///
+/// ```
+/// use tidegate_websocket::protocol::{Closing, ClosingState, Role, Transport};
+///
+/// let mut closing = Closing::new(Role::Server);
+/// assert_eq!(closing.transport(), Transport::Keep);
+/// closing.receive_close(); // the peer closes
+/// assert_eq!(closing.transport(), Transport::SendClose);
+/// closing.send_close()?; // so we answer
+/// assert_eq!((closing.state(), closing.transport()), (ClosingState::Done, Transport::Shutdown));
+/// # Ok::<(), tidegate_websocket::UsageError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
     role: Role,
     state: ClosingState,
 }
 
-/// The states of the diagram in the module's documentation.
+/// The states of the [closing handshake](Closing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClosingState {
     /// Neither side has sent a close frame.
     Open,
@@ -52,6 +67,7 @@ pub enum ClosingState {
 
 /// What to do with the TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transport {
     /// Keep it open.
     Keep,

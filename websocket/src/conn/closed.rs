@@ -15,9 +15,9 @@ use crate::sync::lock;
 ///
 /// ```no_run
 /// use tidegate_engine::block_on;
-/// use tidegate_websocket::{Error, WebSocket};
+/// use tidegate_websocket::{self as websocket, WebSocket};
 ///
-/// async fn handler(mut ws: WebSocket) -> Result<(), Error> {
+/// async fn handler(mut ws: WebSocket) -> websocket::Result {
 ///     let closed = ws.closed();
 ///     std::thread::spawn(move || {
 ///         block_on(closed);

@@ -12,6 +12,26 @@ use crate::conn::extensions::Extensions;
 pub(crate) type OnDisconnect = dyn Fn(&Disconnected<'_>) + Send + Sync;
 
 /// How a connection ended, and what was attached to it: for [`on_disconnect`](crate::Upgrade::on_disconnect).
+///
+/// ```
+/// use std::time::Instant;
+/// use tidegate_websocket::{Disconnected, upgrade};
+///
+/// struct Since(Instant);
+///
+/// let echo = upgrade(async |mut ws| {
+///     ws.extensions().insert(Since(Instant::now()));
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// })
+/// .on_disconnect(|ended: &Disconnected<'_>| {
+///     let seconds = ended.extensions().get::<Since>().map_or(0, |since| since.0.elapsed().as_secs());
+///     let how = if ended.panicked() { "its handler panicked" } else { "its handler returned" };
+///     println!("{} left with {} after {seconds} s; {how}", ended.peer_addr(), ended.close_code());
+/// });
+/// ```
 pub struct Disconnected<'a> {
     peer: Address,
     code: CloseCode,

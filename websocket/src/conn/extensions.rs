@@ -13,11 +13,11 @@ type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 /// They can be used from any thread, even after the connection has ended.
 ///
 /// ```
-/// use tidegate_websocket::{Error, WebSocket};
+/// use tidegate_websocket::{self as websocket, WebSocket};
 ///
 /// struct Name(String);
 ///
-/// async fn handler(mut ws: WebSocket) -> Result<(), Error> {
+/// async fn handler(mut ws: WebSocket) -> websocket::Result {
 ///     let extensions = ws.extensions();
 ///     extensions.insert(Name("anonymous".to_owned()));
 ///     while let Some(message) = ws.recv().await? {

@@ -1,5 +1,8 @@
 //! The asynchronous connection: the WebSocket an application sees, its sending half, and the session below both.
 
+// First, because the documentation lists methods in the order of the modules: those of a `WebSocket` begin with reading.
+pub(crate) mod websocket;
+
 pub(crate) mod attachments;
 pub(crate) mod closed;
 #[cfg(feature = "compression")]
@@ -23,4 +26,3 @@ pub(crate) mod send_control;
 pub(crate) mod send_stream;
 pub(crate) mod sender;
 pub(crate) mod session;
-pub(crate) mod websocket;

@@ -23,10 +23,17 @@ type DeflatedFrames = Vec<(DeflatedVariant, Option<Bytes>)>;
 /// for all connections of the same level and window. Connections with context takeover get it uncompressed.
 ///
 /// ```
-/// use tidegate_websocket::{MessageKind, PreparedMessage};
-/// let prepared = PreparedMessage::new("hello");
-/// assert_eq!(prepared.kind(), MessageKind::Text);
-/// assert_eq!(prepared.payload(), "hello");
+/// use tidegate_websocket::{Error, PreparedMessage, Sender};
+///
+/// /// Sends a message to several peers, and skips those that are slow.
+/// fn send_to_all(peers: &[Sender], message: &str) {
+///     let prepared = PreparedMessage::new(message);
+///     for peer in peers {
+///         if let Err(Error::Full) = peer.try_send_prepared(&prepared) {
+///             println!("{} bytes are still queued", peer.queued_bytes());
+///         }
+///     }
+/// }
 /// ```
 #[derive(Clone)]
 pub struct PreparedMessage {

@@ -17,6 +17,26 @@ use crate::utf8::{character_len, cut_character_start};
 /// size takes no memory. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is
 /// split between two segments is a piece by itself.
 ///
+/// ```
+/// use tidegate_websocket::{self as websocket, PayloadRef, WebSocket};
+///
+/// /// Stores each message without holding it in memory. (Files block: a real server writes on another thread.)
+/// async fn store(mut ws: WebSocket) -> websocket::Result {
+///     while let Some(mut message) = ws.recv_stream().await? {
+///         let mut file = std::fs::File::create("upload")?;
+///         while let Some(piece) = message.next().await? {
+///             let bytes = match piece {
+///                 PayloadRef::Text(text) => text.as_bytes(),
+///                 PayloadRef::Binary(bytes) => bytes,
+///             };
+///             std::io::Write::write_all(&mut file, bytes)?;
+///         }
+///         ws.send("stored").await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
 /// If the stream is dropped before the end, the next read skips the rest of the message. Control frames between the
 /// pieces are answered as they are found. The limit of a message's bytes applies to all pieces together.
 #[derive(Debug)]
@@ -54,6 +74,7 @@ enum NextPiece {
     Character,
 }
 
+/// # Reading in pieces
 impl WebSocket {
     /// Waits for the next message to begin, to read it in pieces. `None` is the end of the messages, as with
     /// [`recv`](Self::recv).

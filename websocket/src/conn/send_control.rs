@@ -77,6 +77,7 @@ fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, UsageError> {
     CloseFrame::new(CloseCode::new(u16::from_be_bytes(*code)), reason).map(Some)
 }
 
+/// # Sending with a deadline
 impl WebSocket {
     /// As [`Sender::send_with_deadline`].
     ///

@@ -29,9 +29,24 @@ use crate::utf8::Utf8Validator;
 /// ends the message where it is, and later calls fail with [`UsageError::CloseSent`]. Messages that hubs sent meanwhile
 /// are dropped.
 ///
+/// ```
+/// use tidegate_websocket::{self as websocket, MessageKind, WebSocket};
+///
+/// /// Sends a table as one message, row by row.
+/// async fn export(mut ws: WebSocket, rows: Vec<[u32; 3]>) -> websocket::Result {
+///     let mut message = ws.send_stream(MessageKind::Text).await?;
+///     for [a, b, c] in rows {
+///         message.write(format!("{a},{b},{c}\n").as_bytes()).await?;
+///     }
+///     message.finish().await?;
+///     Ok(())
+/// }
+/// ```
+///
 /// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with
 /// 1011, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
 #[derive(Debug)]
+#[must_use = "the message ends with `finish`"]
 pub struct SendStream<'a> {
     sender: ExclusiveSender,
     encoder: MessageEncoder,
@@ -41,6 +56,7 @@ pub struct SendStream<'a> {
     borrowed: PhantomData<&'a mut ()>,
 }
 
+/// # Sending in pieces
 impl WebSocket {
     /// Waits for the queue, then begins a message that is sent in pieces. To read meanwhile, use
     /// [`Sender::send_stream`].

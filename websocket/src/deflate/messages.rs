@@ -9,12 +9,12 @@ use super::{CompressionLevel, DeflateConfig, DeflateParams, WindowBits};
 use crate::role::Role;
 
 /// Compresses the messages of one connection, as agreed on (RFC 7692 section 7.2.1): the counterpart of
-/// [`Protocol`](crate::Protocol) for sending.
+/// [`Protocol`](crate::protocol::Protocol) for sending.
 ///
 /// Messages must be sent in the order in which they were compressed.
 ///
 /// ```
-/// use tidegate_websocket::{DeflateConfig, Frame, MessageDeflater, ReservedBits, Role};
+/// use tidegate_websocket::{DeflateConfig, ReservedBits, protocol::{Frame, MessageDeflater, Role}};
 /// let config = DeflateConfig::default();
 /// let offer = [&b"permessage-deflate"[..]];
 /// let agreement = config.accept(offer.into_iter())?.expect("an agreement");
@@ -46,7 +46,7 @@ pub struct MessageDeflater {
 enum Context {
     /// No context, or none yet.
     Empty,
-    Kept(Box<Deflater>),
+    Owned(Box<Deflater>),
     /// A message is being compressed with the context.
     Borrowed,
 }
@@ -86,7 +86,7 @@ impl MessageDeflater {
 
     /// Drops the last compressed message from the context, because it will not be sent.
     pub fn forget(&mut self) {
-        if let Context::Kept(deflater) = &mut self.context {
+        if let Context::Owned(deflater) = &mut self.context {
             deflater.reset();
         }
     }
@@ -101,7 +101,7 @@ impl MessageDeflater {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.context {
-            Context::Kept(deflater) => deflater.held_bytes(),
+            Context::Owned(deflater) => deflater.held_bytes(),
             Context::Empty | Context::Borrowed => 0,
         }
     }
@@ -118,8 +118,8 @@ impl MessageDeflater {
             return Some(pool::take_deflater(level, window));
         }
         match mem::replace(&mut self.context, Context::Borrowed) {
-            Context::Kept(deflater) if deflater.is_of(level, window) => Some(deflater),
-            Context::Kept(_) | Context::Empty => Some(Box::new(Deflater::new(level, window))),
+            Context::Owned(deflater) if deflater.is_of(level, window) => Some(deflater),
+            Context::Owned(_) | Context::Empty => Some(Box::new(Deflater::new(level, window))),
             Context::Borrowed => None,
         }
     }
@@ -133,7 +133,7 @@ impl MessageDeflater {
         if !is_sent {
             deflater.reset();
         }
-        self.context = Context::Kept(deflater);
+        self.context = Context::Owned(deflater);
     }
 
     /// Returns the way in which messages for many connections are compressed for this one; `None` if its messages refer

@@ -3,7 +3,7 @@
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
 //! out. `deflater` makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none
-//! between messages. [`Protocol`](crate::Protocol) inflates received messages, [`MessageDeflater`] compresses sent
+//! between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages, [`MessageDeflater`] compresses sent
 //! ones.
 //!
 //! # Cost
@@ -32,35 +32,37 @@ use crate::protocol_error::UsageError;
 /// The bytes of inflated output, or of input to compress, after which a big message lets other connections work.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
 
-/// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits`
-/// of RFC 7692.
-///
-/// ```
-/// use tidegate_websocket::{CompressionLevel, DeflateConfig, WindowBits};
-/// let mut config = DeflateConfig::default();
-/// config.level = CompressionLevel::new(6)?;
-/// config.own_context_takeover = true; // compresses better, and holds memory for each connection
-/// config.own_window_bits_max = WindowBits::new(12)?;
-/// # Ok::<(), tidegate_websocket::UsageError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeflateConfig {
-    /// The compression level. Default: 1. Connections can change theirs.
-    pub level: CompressionLevel,
-    /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time
-    /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
-    pub threshold_bytes: usize,
-    /// The window of our compressor. Default: 15, which is 32 KiB.
-    pub own_window_bits_max: WindowBits,
-    /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for
-    /// others this has no effect. A server that does not agree to a client's demand declines the offer.
-    pub peer_window_bits_max: WindowBits,
-    /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default: false.
-    pub own_context_takeover: bool,
-    /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false.
-    /// A server demands it of its clients, a client requests it of its server.
-    pub peer_context_takeover: bool,
+tidegate_engine::__settings! {
+    /// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits`
+    /// of RFC 7692.
+    ///
+    /// ```
+    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WindowBits};
+    /// let config = DeflateConfig::default()
+    ///     .level(CompressionLevel::new(6)?)
+    ///     .own_context_takeover(true) // compresses better, and holds memory for each connection
+    ///     .own_window_bits_max(WindowBits::new(12)?);
+    /// # Ok::<(), tidegate_websocket::UsageError>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct DeflateConfig {
+        /// The compression level. Default: 1. Connections can change theirs.
+        pub level: CompressionLevel,
+        /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time
+        /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
+        pub threshold_bytes: usize,
+        /// The window of our compressor. Default: 15, which is 32 KiB.
+        pub own_window_bits_max: WindowBits,
+        /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for
+        /// others this has no effect. A server that does not agree to a client's demand declines the offer.
+        pub peer_window_bits_max: WindowBits,
+        /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default: false.
+        pub own_context_takeover: bool,
+        /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false.
+        /// A server demands it of its clients, a client requests it of its server.
+        pub peer_context_takeover: bool,
+    }
 }
 
 impl Default for DeflateConfig {

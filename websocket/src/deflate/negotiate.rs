@@ -38,7 +38,7 @@ impl DeflateParams {
     /// context that is not kept (`no_context_takeover`) costs nothing.
     ///
     /// ```
-    /// use tidegate_websocket::{DeflateConfig, Role};
+    /// use tidegate_websocket::{DeflateConfig, protocol::Role};
     /// let config = DeflateConfig::default();
     /// let agreement = config.accept([&b"permessage-deflate"[..]].into_iter())?.expect("an agreement");
     /// assert_eq!(agreement.params.context_bytes_max(Role::Server), 0);
@@ -101,9 +101,7 @@ impl DeflateConfig {
     ///
     /// ```
     /// use tidegate_websocket::DeflateConfig;
-    /// let mut config = DeflateConfig::default();
-    /// config.own_context_takeover = true;
-    /// config.peer_context_takeover = true;
+    /// let config = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     /// let lines = [&b"permessage-deflate; server_max_window_bits=10, permessage-deflate"[..]];
     /// let agreement = config.accept(lines.into_iter())?.expect("an agreement");
     /// assert_eq!(agreement.response, "permessage-deflate; server_max_window_bits=10");

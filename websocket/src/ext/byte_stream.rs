@@ -34,6 +34,7 @@ enum At {
     End,
 }
 
+/// # Reading all messages as one run of bytes
 impl WebSocket {
     /// Reads later messages as one stream of bytes, each followed by `terminator`, which can be empty. Messages are not
     /// gathered: the part that has arrived is read at once, and a message of any size takes no memory.

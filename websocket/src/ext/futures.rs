@@ -46,6 +46,8 @@ impl Sink<Message> for WebSocket {
     }
 }
 
+/// # Combinators
+/// With the feature `futures`.
 impl WebSocket {
     /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
     /// them. (`StreamExt::split` works as well, with a lock.)

@@ -40,20 +40,22 @@ impl<'a> MessageRef<'a> {
     }
 }
 
+/// # JSON
+/// With the feature `json`.
 impl WebSocket {
     /// Waits for the next message, text or binary, and parses it as JSON; `None` as with [`recv`](Self::recv).
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
     ///
     /// ```no_run
-    /// # use tidegate_websocket::{Error, WebSocket};
+    /// # use tidegate_websocket::{self as websocket, WebSocket};
     /// #[derive(serde::Deserialize)]
     /// struct Question { a: i64, b: i64 }
     ///
     /// #[derive(serde::Serialize)]
     /// struct Answer { sum: i64 }
     ///
-    /// async fn add(mut ws: WebSocket) -> Result<(), Error> {
+    /// async fn add(mut ws: WebSocket) -> websocket::Result {
     ///     while let Some(Question { a, b }) = ws.recv_json().await? {
     ///         ws.send_json(&Answer { sum: a + b }).await?;
     ///     }

@@ -51,33 +51,30 @@ impl fmt::Display for ConnectionId {
 /// ```no_run
 /// use http::StatusCode;
 /// use tidegate_http::{Request, RequestHead, Router, Server};
-/// use tidegate_websocket::{CloseCode, Users, WebSocket, upgrade};
+/// use tidegate_websocket::{CloseCode, Users, upgrade};
 ///
 /// struct UserId(u64);
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let users = Users::default();
-/// let (chat_users, admin) = (users.clone(), users);
-/// let chat = upgrade(move |mut ws: WebSocket| {
-///     let users = chat_users.clone();
-///     async move {
-///         let user = ws.extension::<UserId>().map_or(0, |id| id.0);
-///         let _registration = users.register(user, &mut ws);
-///         while let Some(message) = ws.recv().await? {
-///             // To the other devices, and to this one.
-///             users.send(user, message);
-///         }
-///         Ok(())
+/// let admin = users.clone();
+/// let chat = upgrade(async move |mut ws| {
+///     let user = ws.extension::<UserId>().map_or(0, |id| id.0);
+///     let _registration = users.register(user, &mut ws);
+///     while let Some(message) = ws.recv().await? {
+///         // To the other devices, and to this one.
+///         users.send(user, message);
 ///     }
+///     Ok(())
 /// })
 /// .authorize(async |head: &RequestHead| match head.param("user").and_then(|user| user.parse().ok()) {
 ///     Some(user) => Ok(UserId(user)),
 ///     None => Err(StatusCode::NOT_FOUND),
 /// });
-/// let app = Router::new().get("/users/:user", chat).post("/kick/:id", move |request: Request| {
+/// let app = Router::new().get("/users/:user", chat).post("/kick/:id", async move |request: Request| {
 ///     let id = request.param("id").and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
 ///     let closed = admin.close(id.into(), CloseCode::POLICY_VIOLATION, "kicked");
-///     async move { if closed == Ok(true) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND } }
+///     if closed == Ok(true) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 /// });
 /// Server::builder(app).bind("127.0.0.1:9001")?.run()
 /// # }
@@ -239,7 +236,7 @@ impl UserConnection {
 /// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
 /// dropped.
 #[derive(Debug)]
-#[must_use = "dropping it unregisters"]
+#[must_use = "dropping it unregisters the WebSocket"]
 pub struct UserRegistration {
     users: Users,
     connection: UserConnection,

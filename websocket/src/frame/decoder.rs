@@ -13,7 +13,7 @@ use crate::protocol_error::ProtocolError;
 /// Decodes the peer's frames one after another and unmasks their payload in place.
 ///
 /// ```
-/// use tidegate_websocket::{FrameDecoder, FrameRules, Opcode, Role};
+/// use tidegate_websocket::{Opcode, protocol::{FrameDecoder, FrameRules, Role}};
 /// let mut packet = *b"\x81\x02hi\x89\x00"; // from a server: a text frame and a ping
 /// let mut decoder = FrameDecoder::new(FrameRules::new(Role::Client));
 /// let mut rest = &mut packet[..];
@@ -34,6 +34,7 @@ pub struct FrameDecoder {
 
 /// A step of decoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decoded {
     /// The consumed bytes of the input, including the piece. At least one unless the input was empty.
     pub consumed: usize,
@@ -44,6 +45,7 @@ pub struct Decoded {
 /// A part of a frame's payload, or all of it. The first piece comes with the header, even before any payload has
 /// arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece {
     /// The header of the piece's frame.
     pub header: FrameHeader,
@@ -73,7 +75,6 @@ impl FrameDecoder {
     }
 
     /// Returns the rules in force.
-    #[must_use]
     pub const fn rules(&self) -> &FrameRules {
         &self.rules
     }

@@ -14,7 +14,7 @@ use crate::protocol_error::UsageError;
 /// A frame to send, over a borrowed payload.
 ///
 /// ```
-/// use tidegate_websocket::{Frame, MaskingKey};
+/// use tidegate_websocket::protocol::{Frame, MaskingKey};
 /// let mut out = Vec::new();
 /// Frame::text("Hello").encode(None, &mut out);
 /// assert_eq!(out, b"\x81\x05Hello");
@@ -25,6 +25,7 @@ use crate::protocol_error::UsageError;
 /// # Ok::<(), tidegate_websocket::UsageError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a frame is sent only once it is encoded"]
 pub struct Frame<'a> {
     fin: bool,
     reserved_bits: ReservedBits,
@@ -34,28 +35,24 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Returns a text message in one frame, or its first frame with [`not_final`](Self::not_final).
-    #[must_use]
     #[inline]
     pub const fn text(text: &'a str) -> Self {
         Self::new(Opcode::Text, text.as_bytes())
     }
 
     /// Returns a binary message in one frame, or its first frame with [`not_final`](Self::not_final).
-    #[must_use]
     #[inline]
     pub const fn binary(payload: &'a [u8]) -> Self {
         Self::new(Opcode::Binary, payload)
     }
 
     /// Returns the last continuation frame of a message, or one in its middle with [`not_final`](Self::not_final).
-    #[must_use]
     #[inline]
     pub const fn continuation(payload: &'a [u8]) -> Self {
         Self::new(Opcode::Continuation, payload)
     }
 
     /// Returns a message in one frame.
-    #[must_use]
     #[inline]
     pub fn message(message: &'a Message) -> Self {
         Self::new(message.kind().opcode(), message.as_bytes())
@@ -104,14 +101,12 @@ impl<'a> Frame<'a> {
     }
 
     /// Clears FIN: more frames of the message follow. Has no effect on control frames.
-    #[must_use]
     pub const fn not_final(mut self) -> Self {
         self.fin = self.opcode.is_control();
         self
     }
 
     /// Sets reserved bits, which the peer must have negotiated.
-    #[must_use]
     pub const fn reserved_bits(mut self, bits: ReservedBits) -> Self {
         self.reserved_bits = bits;
         self
@@ -163,7 +158,7 @@ pub fn encode_close(close: Option<&CloseFrame>, masking_key: Option<MaskingKey>,
 /// the pieces of a text message together are UTF-8; a piece can end inside a character.
 ///
 /// ```
-/// use tidegate_websocket::{MessageEncoder, MessageKind};
+/// use tidegate_websocket::{MessageKind, protocol::MessageEncoder};
 /// let mut out = Vec::new();
 /// let mut message = MessageEncoder::new(MessageKind::Text);
 /// message.write(b"Hel", None, &mut out);

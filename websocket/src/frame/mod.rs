@@ -16,24 +16,25 @@ pub use header::{FrameHeader, HeaderBytes};
 use crate::opcode::ReservedBits;
 use crate::role::Role;
 
-/// The rules for frames of the peer: by default RFC 6455 without extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FrameRules {
-    /// Our role, which decides whether the peer's frames must be masked.
-    pub role: Role,
-    /// Reserved bits that the peer can set on the first frame of a message: those of negotiated per-message extensions.
-    /// Default: none.
-    pub message_bits: ReservedBits,
-    /// Reserved bits that the peer can set on any frame: those of negotiated per-frame extensions. Default: none.
-    pub frame_bits: ReservedBits,
-    /// Whether control frames of opcode 0xB-0xF are accepted. Default: false.
-    pub reserved_control: bool,
+tidegate_engine::__settings! {
+    /// The rules for frames of the peer: by default RFC 6455 without extensions.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct FrameRules {
+        /// Our role, which decides whether the peer's frames must be masked.
+        pub role: Role,
+        /// Reserved bits that the peer can set on the first frame of a message: those of negotiated per-message extensions.
+        /// Default: none.
+        pub message_bits: ReservedBits,
+        /// Reserved bits that the peer can set on any frame: those of negotiated per-frame extensions. Default: none.
+        pub frame_bits: ReservedBits,
+        /// Whether control frames of opcode 0xB-0xF are accepted. Default: false.
+        pub reserved_control: bool,
+    }
 }
 
 impl FrameRules {
     /// Returns the rules of RFC 6455 for `role`, without extensions.
-    #[must_use]
     pub const fn new(role: Role) -> Self {
         Self { role, message_bits: ReservedBits::NONE, frame_bits: ReservedBits::NONE, reserved_control: false }
     }

@@ -29,6 +29,7 @@ use super::key::Nonce;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "a handshake is sent only once it is encoded"]
 pub struct ClientHandshake {
     target: String,
     host: String,
@@ -40,6 +41,7 @@ pub struct ClientHandshake {
 
 /// The agreement with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Established {
     /// The subprotocol, one of those that were offered.
     pub subprotocol: Option<String>,
@@ -91,14 +93,12 @@ impl ClientHandshake {
     }
 
     /// Offers extensions: the value of `Sec-WebSocket-Extensions`. Default: none.
-    #[must_use]
     pub fn extensions(mut self, offer: HeaderValue) -> Self {
         self.extensions = Some(offer);
         self
     }
 
     /// Adds a header. The headers of the handshake itself and those of a body are ignored.
-    #[must_use]
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         if !is_reserved(&name) {
             if name == AUTHORIZATION {

@@ -6,7 +6,23 @@ use tidegate_http::field::list_elements;
 pub(crate) use tidegate_http::field::token;
 
 /// The fields of a request or a response: in an [`http::HeaderMap`], or in a [`RequestHead`] as they were received,
-/// which needs no map.
+/// which needs no map. An HTTP layer with another type of head implements it:
+///
+/// ```
+/// use http::HeaderName;
+/// use tidegate_websocket::handshake::{Fields, is_websocket_request};
+///
+/// struct Lines(Vec<(String, String)>);
+///
+/// impl Fields for Lines {
+///     fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]> {
+///         let lines = self.0.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name.as_str()));
+///         lines.map(|(_, value)| value.as_bytes())
+///     }
+/// }
+///
+/// assert!(is_websocket_request(&Lines(vec![("Upgrade".to_owned(), "websocket".to_owned())])));
+/// ```
 pub trait Fields {
     /// Returns the values of all fields of this name, in order.
     fn values<'f>(&'f self, name: &'f HeaderName) -> impl Iterator<Item = &'f [u8]>;

@@ -125,7 +125,7 @@ pub fn check_same_origin(headers: &impl Fields, scheme: Scheme) -> Result<(), Or
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
-/// use tidegate_websocket::handshake::OriginAllowList;
+/// use tidegate_websocket::OriginAllowList;
 /// let allowed = OriginAllowList::parse(["https://app.example.com"]).unwrap();
 /// let mut headers = HeaderMap::new();
 /// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));

@@ -31,6 +31,18 @@ pub struct Delivered {
 /// Awaiting it sends it and waits for the outcome for every member. [`queue`](Self::queue) and
 /// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued
 /// together leave together.
+///
+/// ```
+/// use tidegate_websocket::{Hub, HubError};
+///
+/// # async fn example(hub: Hub) -> Result<(), HubError> {
+/// hub.broadcast("to all members").queue().await?;
+/// hub.publish("lobby", "to a room").try_queue()?;
+/// let delivered = hub.broadcast("with an outcome").await?;
+/// println!("{} members, {} of them slow", delivered.count, delivered.backlogged);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is sent unless it is awaited or queued"]
 pub struct Broadcast {

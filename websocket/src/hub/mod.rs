@@ -75,25 +75,19 @@ impl From<HubError> for Error {
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
-/// use tidegate_websocket::{Hub, WebSocket, upgrade};
+/// use tidegate_websocket::{Hub, upgrade};
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
-/// // Everybody gets what anybody sends.
+/// // Everyone gets what anyone sends.
 /// let hub: Hub = Hub::default();
-/// let app = Router::new().get(
-///     "/chat",
-///     upgrade(move |mut ws: WebSocket| {
-///         let hub = hub.clone();
-///         async move {
-///             let _member = hub.register(&ws)?;
-///             while let Some(message) = ws.recv().await? {
-///                 hub.broadcast(message).queue().await?;
-///             }
-///             Ok(())
-///         }
-///     }),
-/// );
-/// Server::builder(app).bind("127.0.0.1:9001")?.run()
+/// let chat = upgrade(async move |mut ws| {
+///     let _member = hub.register(&ws)?;
+///     while let Some(message) = ws.recv().await? {
+///         hub.broadcast(message).queue().await?;
+///     }
+///     Ok(())
+/// });
+/// Server::builder(Router::new().get("/chat", chat)).bind("127.0.0.1:9001")?.run()
 /// # }
 /// ```
 pub struct Hub<T = ()> {

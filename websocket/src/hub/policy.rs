@@ -7,6 +7,27 @@ use tidegate_engine::JoinOptions;
 const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 
 /// The treatment of a member whose outbound queue has no space for a message. The other members never wait for it.
+///
+/// | Policy | The member | For |
+/// |---|---|---|
+/// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
+/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after what is queued | the same, in order |
+/// | [`Remove`](Self::Remove) | stays connected, outside of the hub | |
+/// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
+/// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
+/// | [`ConflateByKey`](Self::ConflateByKey) | gets the newest message of each key | prices, states |
+///
+/// ```
+/// use tidegate_websocket::{Hub, HubConfig, HubError, SlowPolicy};
+///
+/// # fn example() -> Result<(), HubError> {
+/// // A member that reads slowly gets the newest price of each symbol, at most 16 KiB late.
+/// let config = HubConfig::default().slow(SlowPolicy::ConflateByKey { backlog_max: 100 }).queue_bytes_max(16 << 10);
+/// let prices: Hub = Hub::new(config);
+/// prices.broadcast("EURUSD 1.0831").key("EURUSD").try_queue()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPolicy {
@@ -36,27 +57,27 @@ pub enum SlowPolicy {
     Disconnect,
 }
 
-/// How a [`Hub`](crate::Hub) treats its members.
-///
-/// ```
-/// use tidegate_websocket::{Hub, HubConfig, SlowPolicy};
-/// let mut config = HubConfig::default();
-/// config.slow = SlowPolicy::Drop;
-/// let hub: Hub = Hub::new(config);
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct HubConfig {
-    /// The treatment of slow members. Default: the connection is reset.
-    pub slow: SlowPolicy,
-    /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high mark
-    /// of the connection's outbound queue (1 MiB by default) always applies and is the default.
-    pub queue_bytes_max: Option<usize>,
-    /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single larger
-    /// message passes. Default: 8 MiB.
-    pub pending_bytes_max: usize,
-    /// The most rooms of one member. Default: 1024.
-    pub rooms_max: usize,
+tidegate_engine::__settings! {
+    /// How a [`Hub`](crate::Hub) treats its members.
+    ///
+    /// ```
+    /// use tidegate_websocket::{Hub, HubConfig, SlowPolicy};
+    /// let hub: Hub = Hub::new(HubConfig::default().slow(SlowPolicy::Drop).queue_bytes_max(64 * 1024));
+    /// ```
+    #[derive(Clone, Debug)]
+    #[non_exhaustive]
+    pub struct HubConfig {
+        /// The treatment of slow members. Default: the connection is reset.
+        pub slow: SlowPolicy,
+        /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high mark
+        /// of the connection's outbound queue (1 MiB by default) always applies and is the default.
+        pub queue_bytes_max: Option<usize>,
+        /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single larger
+        /// message passes. Default: 8 MiB.
+        pub pending_bytes_max: usize,
+        /// The most rooms of one member. Default: 1024.
+        pub rooms_max: usize,
+    }
 }
 
 impl Default for HubConfig {
@@ -65,14 +86,22 @@ impl Default for HubConfig {
     }
 }
 
-/// The settings of one member, where they differ from the hub's.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct MemberConfig {
-    /// Replaces [`HubConfig::slow`].
-    pub slow: Option<SlowPolicy>,
-    /// Replaces [`HubConfig::queue_bytes_max`].
-    pub queue_bytes_max: Option<usize>,
+tidegate_engine::__settings! {
+    /// The settings of one member, where they differ from the hub's; for
+    /// [`Hub::register_with`](crate::Hub::register_with).
+    ///
+    /// ```
+    /// use tidegate_websocket::{MemberConfig, SlowPolicy};
+    /// let config = MemberConfig::default().slow(SlowPolicy::DropOldest { backlog_max: 16 });
+    /// ```
+    #[derive(Clone, Debug, Default)]
+    #[non_exhaustive]
+    pub struct MemberConfig {
+        /// Replaces [`HubConfig::slow`].
+        pub slow: Option<SlowPolicy>,
+        /// Replaces [`HubConfig::queue_bytes_max`].
+        pub queue_bytes_max: Option<usize>,
+    }
 }
 
 impl MemberConfig {

@@ -14,7 +14,22 @@ use crate::sync::lock;
 
 /// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
 /// future is dropped.
-#[must_use = "dropping it unregisters"]
+///
+/// ```
+/// use tidegate_websocket::{Hub, upgrade};
+///
+/// let hub: Hub = Hub::default();
+/// let chat = upgrade(async move |mut ws| {
+///     let member = hub.register(&ws)?; // until the handler ends
+///     member.join("lobby")?;
+///     while let Some(message) = ws.recv().await? {
+///         // To everyone else in the room.
+///         member.publish("lobby", message).queue().await?;
+///     }
+///     Ok(())
+/// });
+/// ```
+#[must_use = "dropping it unregisters the WebSocket"]
 pub struct Registration<T = ()> {
     hub: Hub<T>,
     id: MemberId,

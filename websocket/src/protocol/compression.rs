@@ -7,7 +7,6 @@ impl ProtocolConfig {
     /// Accepts compressed messages, as the opening handshake agreed on. RSV1 then marks a compressed message, and
     /// [`message_bytes_max`](Self::message_bytes_max) bounds the payload while it is inflated. Default: none are
     /// accepted.
-    #[must_use]
     pub const fn deflate(mut self, params: DeflateParams) -> Self {
         self.deflate = Some(params);
         self

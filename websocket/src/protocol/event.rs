@@ -15,6 +15,7 @@ use crate::utf8::Text;
 
 /// The result of a step of receiving.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The consumed bytes of the input. Ranges in the event lie inside them.
     pub consumed: usize,

@@ -1,8 +1,42 @@
-//! Receiving for both roles: the peer's bytes in, [`Event`]s out (RFC 6455 sections 5.4, 5.5 and 6.2).
+//! WebSocket (RFC 6455) for both roles without I/O: no sockets, no clock, no randomness, no async.
 //!
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. This file enforces the
+//! The owner of a connection
+//!
+//! 1. performs the opening handshake with [`handshake`](crate::handshake): a checked [`Offer`](crate::handshake::Offer) on
+//!    the server, a [`ClientHandshake`](crate::handshake::ClientHandshake) on the client;
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
+//!    reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
+//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a
+//!    [`ProtocolError`] with a close frame of its [`close_code`](crate::ProtocolError::close_code).
+//!
+//! ```
+//! use tidegate_websocket::protocol::{Event, Frame, Protocol};
+//! use tidegate_websocket::{MessageKind, ProtocolError};
+//!
+//! /// Answers every message in `chunk` with itself.
+//! fn echo(protocol: &mut Protocol, mut chunk: &mut [u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+//!     while !chunk.is_empty() {
+//!         let progress = protocol.receive(chunk)?;
+//!         if let Some(Event::InPlace { kind: MessageKind::Binary, range, .. }) = progress.event {
+//!             Frame::binary(&chunk[range]).encode(None, out);
+//!         } else if let Some(event) = progress.event {
+//!             if let Some(message) = event.into_message(chunk)? {
+//!                 Frame::message(&message).encode(None, out);
+//!             }
+//!         }
+//!         chunk = &mut chunk[progress.consumed..];
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`FrameDecoder`] and [`MessageEncoder`] are the layer below, for code that needs single frames.
+//!
+//! # Receiving
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. [`Protocol`] enforces the
 //! order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
-//! reported in place, others are gathered by an assembler or handed out in pieces.
+//! reported in place, others are gathered or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -14,12 +48,11 @@
 //!                                                    close or a broken rule ends it: the rest is ignored
 //! ```
 //!
-//! Compressed messages (RFC 7692) go through `inflate` and come out as if they had arrived in pieces.
+//! Compressed messages (RFC 7692) are inflated and come out as if they had arrived in pieces.
 //!
-//! Called by the owner of a connection for every received chunk. It sends nothing, has no clock and holds no input:
-//! when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no heap unless a message or
-//! control frame has arrived in part; every byte is unmasked, checked and copied at most once; memory grows with what
-//! arrives.
+//! The protocol holds no input: when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no
+//! heap unless a message or control frame has arrived in part; every byte is unmasked, checked and copied at most once;
+//! memory grows with what arrives.
 
 mod assembler;
 mod cold_input;
@@ -34,45 +67,63 @@ mod short_frame;
 use std::mem;
 use std::ops::Range;
 
+#[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
-use crate::frame::mask::apply_mask;
-use crate::frame::{FrameDecoder, FrameHeader, FrameRules, Piece};
-use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::message::MessageKind;
 use crate::opcode::{Opcode, ReservedBits};
 use crate::protocol::assembler::Assembler;
-use crate::protocol::event::{Event, Progress};
 use crate::protocol_error::ProtocolError;
-use crate::role::Role;
-use crate::utf8::{Utf8Validator, check_utf8};
 use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
 
-/// The settings of receiving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProtocolConfig {
-    /// Our role, and the reserved bits and opcodes that are allowed.
-    pub frames: FrameRules,
-    /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
-    /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
-    pub message_bytes_max: u64,
-    /// The compression that the opening handshake agreed on.
-    pub(crate) deflate: Option<DeflateParams>,
+// The rest of the interface without I/O, which has its one public path here.
+pub use crate::close::{ClosePayload, Closing, ClosingState, Transport};
+#[cfg(feature = "compression")]
+pub use crate::deflate::{DeflateAgreement, DeflateParams, MessageDeflater};
+pub use crate::frame::mask::{MaskingKey, apply_mask};
+pub use crate::frame::{
+    Decoded, Frame, FrameDecoder, FrameHeader, FrameRules, HeaderBytes, MessageEncoder, Piece, encode_close,
+};
+pub use crate::limits::{
+    CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX, MESSAGE_BYTES_MAX_DEFAULT,
+};
+pub use crate::role::Role;
+pub use crate::utf8::{Utf8Validator, check_utf8};
+pub use event::{ControlPayload, Event, Progress};
+
+tidegate_engine::__settings! {
+    /// The settings of receiving.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct ProtocolConfig {
+        /// Our role, and the reserved bits and opcodes that are allowed.
+        pub frames: FrameRules,
+        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
+        /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
+        pub message_bytes_max: u64,
+        /// The compression that the opening handshake agreed on.
+        deflate: Option<DeflateParams>,
+    }
 }
 
 impl ProtocolConfig {
     /// Returns the settings for `role`: RFC 6455 without extensions.
-    #[must_use]
     pub const fn new(role: Role) -> Self {
         let message_bytes_max = MESSAGE_BYTES_MAX_DEFAULT as u64;
         Self { frames: FrameRules::new(role), message_bytes_max, deflate: None }
+    }
+
+    /// Sets the compression, if the opening handshake agreed on it.
+    pub(crate) const fn agreed_deflate(mut self, params: Option<DeflateParams>) -> Self {
+        self.deflate = params;
+        self
     }
 }
 
 /// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Delivery {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
     #[default]
@@ -84,7 +135,7 @@ pub enum Delivery {
 /// The receiving half of a WebSocket connection.
 ///
 /// ```
-/// use tidegate_websocket::{Event, Protocol, ProtocolConfig, Role};
+/// use tidegate_websocket::protocol::{Event, Protocol, ProtocolConfig, Role};
 /// let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
 /// let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // from RFC 6455 section 5.7
 /// let progress = protocol.receive(&mut input)?;

@@ -5,7 +5,7 @@ use crate::deflate::DeflateConfig;
 
 /// # Compression
 /// With the feature `compression`, on by default.
-impl<F> Upgrade<F> {
+impl Upgrade {
     /// Accepts compression where the client offers it (permessage-deflate, RFC 7692): messages are compressed, and
     /// compressed ones are received. Default: every offer is declined. Requests whose `Sec-WebSocket-Extensions` break
     /// the grammar are then refused with 400.
@@ -20,22 +20,19 @@ impl<F> Upgrade<F> {
     /// that an attacker chooses.
     ///
     /// ```
-    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WebSocket, upgrade};
+    /// use tidegate_websocket::{CompressionLevel, DeflateConfig, upgrade};
     ///
     /// # fn main() -> Result<(), tidegate_websocket::UsageError> {
-    /// let mut deflate = DeflateConfig::default();
-    /// deflate.level = CompressionLevel::new(6)?;
-    /// let echo = upgrade(|mut ws: WebSocket| async move {
+    /// let echo = upgrade(async |mut ws| {
     ///     while let Some(message) = ws.recv().await? {
     ///         ws.send(message).await?;
     ///     }
     ///     Ok(())
     /// })
-    /// .compression(deflate);
+    /// .compression(DeflateConfig::default().level(CompressionLevel::new(6)?));
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn compression(mut self, deflate: DeflateConfig) -> Self {
         self.deflate = Some(deflate);
         self

@@ -3,19 +3,19 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
 use tidegate_engine::time::Timer;
-use tidegate_http::{IntoResponse, RequestHead, Response};
+use tidegate_http::{IntoResponse, LocalBoxFuture, RequestHead, Response, Shared};
 
 use crate::conn::disconnected::OnDisconnect;
 use crate::conn::extensions::Extensions;
 use crate::conn::websocket::WebSocket;
-use crate::serve::refusal::Refusal;
+use crate::serve::handler_error::HandlerError;
 
 /// The default of [`Upgrade::handshake_timeout`](crate::Upgrade::handshake_timeout): longer than a query of a slow
 /// database, shorter than a browser waits.
@@ -60,11 +60,8 @@ pub(crate) trait Authorize: Send + Sync {
         &'a self,
         head: &'a RequestHead,
         extensions: &'a Extensions,
-    ) -> LocalFuture<'a, Result<(), Response>>;
+    ) -> LocalBoxFuture<'a, Result<(), Response>>;
 }
-
-/// A borrowing future that stays on its thread.
-type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// An application's `authorize` function with the types of its result.
 pub(crate) struct Authorized<A, T, E> {
@@ -80,7 +77,7 @@ impl<A, T, E> Authorized<A, T, E> {
 
 impl<A, T, E> Authorize for Authorized<A, T, E>
 where
-    A: AsyncFn(&RequestHead) -> Result<T, E> + Send + Sync,
+    A: AsyncFn(&RequestHead) -> Result<T, E> + Shared,
     T: Any + Send + Sync,
     E: IntoResponse,
 {
@@ -88,7 +85,7 @@ where
         &'a self,
         head: &'a RequestHead,
         extensions: &'a Extensions,
-    ) -> LocalFuture<'a, Result<(), Response>> {
+    ) -> LocalBoxFuture<'a, Result<(), Response>> {
         Box::pin(async move {
             let value = (self.authorize)(head).await.map_err(IntoResponse::into_response)?;
             extensions.insert(value);
@@ -122,11 +119,11 @@ pub(crate) async fn authorize_in_time(
 
 /// A hook of [`on_connect`](crate::Upgrade::on_connect), without its type.
 pub(crate) trait Connect: Send + Sync {
-    fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalFuture<'a, Result<(), Refusal>>;
+    fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalBoxFuture<'a, Result<(), HandlerError>>;
 }
 
-impl<C: AsyncFn(&mut WebSocket) -> Result<(), Refusal> + Send + Sync> Connect for C {
-    fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalFuture<'a, Result<(), Refusal>> {
+impl<C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + Shared> Connect for C {
+    fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalBoxFuture<'a, Result<(), HandlerError>> {
         Box::pin(self(ws))
     }
 }

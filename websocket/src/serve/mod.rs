@@ -3,8 +3,8 @@
 #[cfg(feature = "compression")]
 mod compression;
 mod control;
+pub(crate) mod handler_error;
 pub(crate) mod hooks;
 mod opening;
-pub(crate) mod refusal;
 pub(crate) mod task;
 pub(crate) mod upgrade;

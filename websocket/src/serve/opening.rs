@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use tidegate_http::{Handler, Reply, Request, RequestHead, Response};
+use http::{HeaderValue, StatusCode};
+use tidegate_engine::Connection;
+use tidegate_http::{Handler, LocalBoxFuture, OnUpgrade, Reply, Request, RequestHead, Response, ResponseBody};
 
 use super::hooks::{Hooks, authorize_in_time};
-use super::task::{serve, serve_hooked};
+use super::task::Serve;
 use super::upgrade::Upgrade;
 use crate::conn::attachments::Attachments;
 use crate::conn::compression::Compression;
 use crate::conn::context::ConnContext;
-use crate::conn::websocket::WebSocket;
-use crate::error::Error;
 use crate::handshake::{AcceptKey, Offer, UpgradeRequestError, is_websocket_request};
 
-impl<F, Fut> Handler for Upgrade<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
+#[diagnostic::do_not_recommend]
+impl Handler for Upgrade {
     fn handle(&self, request: Request) -> Reply<'_> {
         let head = request.head();
         if self.skips(head) || (self.next.is_some() && !is_websocket_request(head)) {
@@ -65,25 +61,19 @@ where
 }
 
 /// A handshake that has passed the checks.
-struct Opening<F> {
+struct Opening {
     accept_key: AcceptKey,
     extension: Option<HeaderValue>,
-    handler: Arc<F>,
+    handler: Arc<dyn Serve>,
     context: Arc<ConnContext>,
 }
 
-impl<F, Fut> Opening<F>
-where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
-{
+impl Opening {
     /// The 101 of a connection without hooks.
     fn without_hooks(self) -> Response {
         let Self { accept_key, extension, handler, context } = self;
         let subprotocol = context.subprotocol.clone();
-        let response = Response::upgrade(HeaderValue::from_static("websocket"), move |connection| {
-            serve(connection, context, &*handler)
-        });
+        let response = switching_protocols(move |connection| handler.serve(connection, context));
         with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
 
@@ -94,16 +84,20 @@ where
         attachments.request = hooks.keep_request.then_some(head);
         let attachments = Arc::new(attachments);
         let context = context.with_attachments(Arc::clone(&attachments));
-        let protocol = HeaderValue::from_static("websocket");
         let response = if hooks.is_lasting() {
-            Response::upgrade(protocol, move |connection| {
-                serve_hooked(connection, context, attachments, handler, hooks)
-            })
+            switching_protocols(move |connection| handler.serve_with_hooks(connection, context, attachments, hooks))
         } else {
-            Response::upgrade(protocol, move |connection| serve(connection, context, &*handler))
+            switching_protocols(move |connection| handler.serve(connection, context))
         };
         with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
+}
+
+/// Returns the 101. `Response::upgrade` would box the boxed future again.
+fn switching_protocols(run: impl FnOnce(Connection) -> LocalBoxFuture<'static, ()> + 'static) -> Response {
+    Response::new(StatusCode::SWITCHING_PROTOCOLS)
+        .with_header(UPGRADE, HeaderValue::from_static("websocket"))
+        .with_body(ResponseBody::Upgrade(OnUpgrade::from_boxed(run)))
 }
 
 fn with_acceptance(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_engine::Connection;
+use tidegate_http::{LocalBoxFuture, Shared};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -14,28 +15,48 @@ use crate::conn::context::ConnContext;
 use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::Session;
 use crate::conn::websocket::WebSocket;
-use crate::error::Error;
+use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::Hooks;
 
-/// Starts the handler on one WebSocket.
-pub(crate) fn serve<F, Fut>(connection: Connection, context: Arc<ConnContext>, handler: &F) -> WebSocketTask<Fut>
-where
-    F: Fn(WebSocket) -> Fut,
-{
-    // A handler that drops its WebSocket before it returns a future leaves nothing to close.
-    WebSocketTask::Running { handler: handler(WebSocket::with_context(connection, context)) }
+/// A handler without its type.
+pub(crate) trait Serve: Send + Sync {
+    /// Starts the handler on one WebSocket.
+    fn serve(self: Arc<Self>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()>;
+
+    /// Starts the handler with the hooks before and after it. `context` is this connection's own.
+    fn serve_with_hooks(
+        self: Arc<Self>,
+        connection: Connection,
+        context: Arc<ConnContext>,
+        attachments: Arc<Attachments>,
+        hooks: Arc<Hooks>,
+    ) -> LocalBoxFuture<'static, ()>;
 }
 
-/// Starts the handler with the hooks before and after it. `context` is this connection's own.
-pub(crate) async fn serve_hooked<F, Fut>(
+impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared> Serve for F {
+    fn serve(self: Arc<F>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()> {
+        Box::pin(start(self, WebSocket::with_context(connection, context)))
+    }
+
+    fn serve_with_hooks(
+        self: Arc<F>,
+        connection: Connection,
+        context: Arc<ConnContext>,
+        attachments: Arc<Attachments>,
+        hooks: Arc<Hooks>,
+    ) -> LocalBoxFuture<'static, ()> {
+        Box::pin(serve_with_hooks(connection, context, attachments, self, hooks))
+    }
+}
+
+async fn serve_with_hooks<F>(
     connection: Connection,
     context: Arc<ConnContext>,
     attachments: Arc<Attachments>,
     handler: Arc<F>,
     hooks: Arc<Hooks>,
 ) where
-    F: Fn(WebSocket) -> Fut,
-    Fut: Future<Output = Result<(), Error>>,
+    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + 'static,
 {
     // Dropped last: the end is reported after everything of the handler is gone.
     let panic_note = PanicNote(attachments);
@@ -43,8 +64,8 @@ pub(crate) async fn serve_hooked<F, Fut>(
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
     {
-        log::debug!("a websocket was refused after its handshake: {refusal:?}");
-        if let Err(error) = ws.close_with(refusal.frame()).await {
+        log::info!("a websocket was refused after its handshake: {refusal}");
+        if let Err(error) = ws.close_with(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
             log::debug!("closing handshake: {error}");
         }
         return;
@@ -53,7 +74,7 @@ pub(crate) async fn serve_hooked<F, Fut>(
         panic_note.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
     }
     drop(hooks);
-    WebSocketTask::Running { handler: handler(ws) }.await;
+    start(handler, ws).await;
 }
 
 /// The task's share of a connection's attachments: notes a panic of the task.
@@ -67,21 +88,42 @@ impl Drop for PanicNote {
     }
 }
 
+/// Calls the handler. Its future borrows from the handler, and the task keeps the two together.
+#[allow(unsafe_code, reason = "a future that borrows from its neighbour costs 24 bytes less a connection")]
+fn start<T, F>(
+    handler: Arc<F>,
+    argument: T,
+) -> WebSocketTask<impl Future<Output = Result<(), HandlerError>> + use<T, F>, F>
+where
+    T: 'static,
+    F: AsyncFn(T) -> Result<(), HandlerError> + 'static,
+{
+    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` beside the future
+    // that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the `Arc`; a task
+    // that is leaked leaks both. The 'static lifetime does not reach the application: the body of a closure is checked for
+    // every lifetime of its captures, and its output has no borrow.
+    let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
+    // A handler that drops its WebSocket before it returns a future leaves nothing to close.
+    WebSocketTask::Running { future: borrowed(argument), handler }
+}
+
 pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
-    /// handler's future twice, for each of very many idle connections.
+    /// handler's future twice, for each of very many idle connections. Two variants only: the pointer to the handler then
+    /// serves as the tag.
     #[project = TaskProjection]
-    pub(crate) enum WebSocketTask<Fut> {
+    enum WebSocketTask<Fut, F> {
         Running {
             #[pin]
-            handler: Fut,
+            future: Fut,
+            handler: Arc<F>,
         },
-        Closing { handshake: Pin<Box<dyn Future<Output = ()>>> },
-        Ended,
+        // `None`: there is nothing left to do.
+        Closing { handshake: Option<LocalBoxFuture<'static, ()>> },
     }
 }
 
-impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
+impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask<Fut, F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -92,49 +134,47 @@ impl<Fut: Future<Output = Result<(), Error>>> Future for WebSocketTask<Fut> {
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
                 return Poll::Pending;
             };
-            let code = closing_code(&result);
+            let frame = closing_frame(&result);
+            let code = frame.as_ref().map_or(CloseCode::NORMAL, CloseFrame::code);
             let Some(session) = dropped.pop() else { return Poll::Ready(()) };
             dropped.into_iter().for_each(|session| session.close_and_forget(code));
-            self.set(Self::Closing { handshake: Box::pin(finish(session, code)) });
+            self.set(Self::Closing { handshake: Some(Box::pin(finish(session, frame))) });
         }
         match self.project() {
-            TaskProjection::Closing { handshake } => handshake.as_mut().poll(cx),
-            TaskProjection::Running { .. } | TaskProjection::Ended => Poll::Ready(()),
+            TaskProjection::Closing { handshake: Some(handshake) } => handshake.as_mut().poll(cx),
+            TaskProjection::Running { .. } | TaskProjection::Closing { handshake: None } => Poll::Ready(()),
         }
     }
 }
 
-impl<Fut: Future<Output = Result<(), Error>>> WebSocketTask<Fut> {
+impl<Fut: Future<Output = Result<(), HandlerError>>, F> WebSocketTask<Fut, F> {
     /// Polls the handler, and drops it once it is done, with the WebSocket that it can still hold.
-    fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let TaskProjection::Running { handler } = self.as_mut().project() else { return Poll::Pending };
-        let polled = handler.poll(cx);
+    fn poll_handler(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
+        let TaskProjection::Running { future, .. } = self.as_mut().project() else { return Poll::Pending };
+        let polled = future.poll(cx);
         if polled.is_ready() {
-            self.set(Self::Ended);
+            self.set(Self::Closing { handshake: None });
         }
         polled
     }
 }
 
-/// Returns the close code for the handler's result.
-fn closing_code(result: &Result<(), Error>) -> CloseCode {
-    match result {
-        // The close frame has been sent.
-        Err(error) if error.is_close_sent() => CloseCode::NORMAL,
-        Err(error @ (Error::Application(_) | Error::Usage(_))) => {
-            log::warn!("a websocket handler failed: {error}");
-            CloseCode::INTERNAL_ERROR
-        }
-        #[cfg(feature = "json")]
-        Err(Error::Json(_)) => CloseCode::INVALID_PAYLOAD,
-        Err(Error::Full | Error::SendDeadline) => CloseCode::TRY_AGAIN_LATER,
-        _ => CloseCode::NORMAL,
+/// Returns the close frame for the handler's result.
+fn closing_frame(result: &Result<(), HandlerError>) -> Option<CloseFrame> {
+    let Err(error) = result else { return CloseFrame::new(CloseCode::NORMAL, "").ok() };
+    let frame = error.frame(CloseCode::INTERNAL_ERROR);
+    if frame.as_ref().is_some_and(|frame| frame.code() == CloseCode::INTERNAL_ERROR) {
+        log::warn!("a websocket handler failed: {error}");
     }
+    frame
 }
 
 /// Sends the close frame, unless one was sent, and waits for the peer's.
-async fn finish(mut session: Box<Session>, code: CloseCode) {
-    if let Err(error) = session.close(CloseFrame::new(code, "").ok().as_ref()).await {
+async fn finish(mut session: Box<Session>, frame: Option<CloseFrame>) {
+    if let Err(error) = session.close(frame.as_ref()).await {
         log::debug!("closing handshake: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,11 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response};
+use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, Shared};
 
 use crate::config::WebSocketConfig;
 use crate::conn::context::ConnContext;
@@ -15,10 +14,10 @@ use crate::conn::control_handlers::ControlHandlers;
 use crate::conn::disconnected::Disconnected;
 use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
-use crate::error::Error;
 use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
+use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
-use crate::serve::refusal::Refusal;
+use crate::serve::task::Serve;
 
 /// An HTTP handler that upgrades requests to WebSockets and runs `handler` on each.
 ///
@@ -26,37 +25,40 @@ use crate::serve::refusal::Refusal;
 /// [`UpgradeRequestError`](crate::handshake::UpgradeRequestError). Pages of other origins get 403; see
 /// [`check_origin`](Upgrade::check_origin). The handler's future stays on its thread and need not be `Send`.
 ///
-/// When the handler returns and no close frame has been sent, its result decides on the close code:
-///
-/// | The handler | Close code |
-/// |---|---|
-/// | returned `Ok` | 1000 |
-/// | returned [`Error::Application`] or [`Error::Usage`], or panicked | 1011 |
-/// | returned [`Error::Full`] or [`Error::SendDeadline`] | 1013 |
-/// | returned `Error::Json` (feature `json`) | 1007 |
-/// | returned another error, caused by the peer or the connection | 1000 |
+/// When the handler returns and no close frame has been sent, its result decides on the close code: `Ok` closes with
+/// 1000, a [`HandlerError`] as its table says. A panic closes with 1011.
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
-/// use tidegate_websocket::{WebSocket, upgrade};
+/// use tidegate_websocket::upgrade;
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
-/// let app = Router::new().get(
-///     "/ws",
-///     upgrade(|mut ws: WebSocket| async move {
-///         while let Some(message) = ws.recv().await? {
-///             ws.send(message).await?;
-///         }
-///         Ok(())
-///     }),
-/// );
-/// Server::builder(app).bind("127.0.0.1:9001")?.run()
+/// let echo = upgrade(async |mut ws| {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// });
+/// Server::builder(Router::new().get("/ws", echo)).bind("127.0.0.1:9001")?.run()
 /// # }
 /// ```
-pub fn upgrade<F, Fut>(handler: F) -> Upgrade<F>
+///
+/// An `async fn(WebSocket) -> websocket::Result` is a handler too. A closure can capture state: all workers share it,
+/// and the handler's futures borrow from it, so nothing is cloned for a connection.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tidegate_websocket::upgrade;
+///
+/// let visits = AtomicU64::new(0);
+/// let counter = upgrade(async move |mut ws| {
+///     ws.send(format!("visit {}", visits.fetch_add(1, Ordering::Relaxed))).await?;
+///     Ok(())
+/// });
+/// ```
+pub fn upgrade<F>(handler: F) -> Upgrade
 where
-    F: Fn(WebSocket) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Error>> + 'static,
+    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared,
 {
     Upgrade {
         handler: Arc::new(handler),
@@ -73,8 +75,28 @@ where
 }
 
 /// An HTTP handler that upgrades requests to WebSockets, and its settings; see [`upgrade`].
-pub struct Upgrade<F> {
-    pub(super) handler: Arc<F>,
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_http::Router;
+/// use tidegate_websocket::{Upgrade, WebSocketConfig, upgrade};
+///
+/// /// Sends the address of each peer to it.
+/// fn addresses() -> Upgrade {
+///     let config = WebSocketConfig::default().message_bytes_max(4096).idle_timeout(Duration::from_secs(60));
+///     upgrade(async |mut ws| {
+///         ws.send(ws.peer_addr().to_string()).await?;
+///         Ok(())
+///     })
+///     .config(config)
+///     .subprotocols(["addresses.v1"])
+/// }
+///
+/// let app = Router::new().get("/address", addresses());
+/// ```
+#[must_use = "an upgrade answers requests only as a handler of a server or a route"]
+pub struct Upgrade {
+    pub(super) handler: Arc<dyn Serve>,
     /// The context of connections without a subprotocol.
     context: Arc<ConnContext>,
     pub(super) subprotocols: Vec<String>,
@@ -109,9 +131,8 @@ enum OriginPolicy {
     Check(Box<Check>),
 }
 
-impl<F> Upgrade<F> {
+impl Upgrade {
     /// Sets the settings of the connections.
-    #[must_use]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
         self.change_context(|context| context.config = config);
         self
@@ -119,7 +140,6 @@ impl<F> Upgrade<F> {
 
     /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
     /// on ([`WebSocket::subprotocol`]), if any.
-    #[must_use]
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self.change_context(|_| ());
@@ -146,21 +166,18 @@ impl<F> Upgrade<F> {
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
     /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
     /// Default: [`Scheme::Http`].
-    #[must_use]
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
     }
 
     /// Replaces the same-origin check entirely: `true` lets the request pass.
-    #[must_use]
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.origin = OriginPolicy::Check(Box::new(check));
         self
     }
 
     /// Replaces the same-origin check by a list of origins.
-    #[must_use]
     pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
         self.origin = OriginPolicy::AllowList(origins);
         self
@@ -170,15 +187,15 @@ impl<F> Upgrade<F> {
     /// [`WebSocket::request`]. It costs its size and about 500 bytes for each connection. Default: it is dropped.
     ///
     /// ```
-    /// use tidegate_websocket::{WebSocket, upgrade};
+    /// use tidegate_websocket::upgrade;
     ///
-    /// let room = upgrade(|mut ws: WebSocket| async move {
+    /// let room = upgrade(async |mut ws| {
     ///     let room = ws.request().and_then(|head| head.param("room")).unwrap_or("lobby").to_owned();
-    ///     ws.send(format!("you are in {room}")).await
+    ///     ws.send(format!("you are in {room}")).await?;
+    ///     Ok(())
     /// })
     /// .keep_request();
     /// ```
-    #[must_use]
     pub fn keep_request(mut self) -> Self {
         self.hooks_mut().keep_request = true;
         self
@@ -191,23 +208,24 @@ impl<F> Upgrade<F> {
     /// ```
     /// use http::StatusCode;
     /// use tidegate_http::RequestHead;
-    /// use tidegate_websocket::{WebSocket, upgrade};
+    /// use tidegate_websocket::upgrade;
     ///
     /// struct User(String);
     ///
-    /// let chat = upgrade(|mut ws: WebSocket| async move {
-    ///     let user = ws.extension::<User>().map_or_else(String::new, |user| user.0.clone());
-    ///     ws.send(format!("Hello, {user}")).await
+    /// let chat = upgrade(async |mut ws| {
+    ///     if let Some(user) = ws.extension::<User>() {
+    ///         ws.send(format!("Hello, {}", user.0)).await?;
+    ///     }
+    ///     Ok(())
     /// })
     /// .authorize(async |head: &RequestHead| match head.header("authorization") {
     ///     Some(token) => Ok(User(token.to_owned())),
     ///     None => Err((StatusCode::UNAUTHORIZED, "who are you?\n")),
     /// });
     /// ```
-    #[must_use]
     pub fn authorize<A, T, E>(mut self, authorize: A) -> Self
     where
-        A: AsyncFn(&RequestHead) -> Result<T, E> + Send + Sync + 'static,
+        A: AsyncFn(&RequestHead) -> Result<T, E> + Shared,
         T: Any + Send + Sync,
         E: IntoResponse + 'static,
     {
@@ -217,29 +235,28 @@ impl<F> Upgrade<F> {
 
     /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
     /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
-    #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
 
-    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket with its
-    /// code: it has not connected, and the handler does not run.
+    /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket as the table
+    /// of [`HandlerError`] says, by default with 1008 (policy violation): it has not connected, and the handler does not
+    /// run.
     ///
     /// ```
-    /// use tidegate_websocket::{CloseCode, Refusal, WebSocket, upgrade};
+    /// use tidegate_websocket::{CloseCode, HandlerError, upgrade};
     ///
-    /// let chat = upgrade(|mut ws: WebSocket| async move { ws.send("welcome").await }).on_connect(async |ws| {
+    /// let chat = upgrade(async |mut ws| Ok(ws.send("welcome").await?)).on_connect(async |ws| {
     ///     match ws.peer_addr().ip() {
     ///         Some(address) if address.ip().is_loopback() => Ok(()),
-    ///         _ => Err(Refusal::new(CloseCode::new(4001), "not from here")),
+    ///         _ => Err(HandlerError::close(CloseCode::new(4001), "not from here")),
     ///     }
     /// });
     /// ```
-    #[must_use]
     pub fn on_connect<C>(mut self, connect: C) -> Self
     where
-        C: AsyncFn(&mut WebSocket) -> Result<(), Refusal> + Send + Sync + 'static,
+        C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + Shared,
     {
         self.hooks_mut().connect = Some(Box::new(connect));
         self
@@ -250,12 +267,11 @@ impl<F> Upgrade<F> {
     /// or where the WebSocket is dropped if the handler gave it away, and must not block. A panic is only logged.
     ///
     /// ```
-    /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
+    /// use tidegate_websocket::{Disconnected, upgrade};
     ///
-    /// let chat = upgrade(|mut ws: WebSocket| async move { ws.send("welcome").await })
+    /// let chat = upgrade(async |mut ws| Ok(ws.send("welcome").await?))
     ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(), ended.close_code()));
     /// ```
-    #[must_use]
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
         self.hooks_mut().disconnect = Some(Arc::new(disconnect));
         self
@@ -265,21 +281,19 @@ impl<F> Upgrade<F> {
     /// usually a page. Without it the former are refused as bad handshakes, the latter with 404.
     ///
     /// ```
-    /// use tidegate_http::{Request, Response, Router};
-    /// use tidegate_websocket::{WebSocket, upgrade};
+    /// use tidegate_http::{Request, Router};
+    /// use tidegate_websocket::upgrade;
     ///
-    /// let echo = upgrade(|mut ws: WebSocket| async move { ws.send("hello").await });
-    /// let page = |_request: Request| async { Response::text("open a WebSocket here") };
+    /// let echo = upgrade(async |mut ws| Ok(ws.send("hello").await?));
+    /// let page = async |_request: Request| "open a WebSocket here";
     /// let app = Router::new().get("/", echo.or_else(page));
     /// ```
-    #[must_use]
     pub fn or_else(mut self, next: impl Handler) -> Self {
         self.next = Some(Box::new(next));
         self
     }
 
     /// Leaves requests for which `skip` is true to the [next handler](Self::or_else).
-    #[must_use]
     pub fn skip(mut self, skip: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.skip.check = Some(Box::new(skip));
         self
@@ -287,7 +301,6 @@ impl<F> Upgrade<F> {
 
     /// Leaves requests for these paths, compared as they are written in the request, to the [next
     /// handler](Self::or_else).
-    #[must_use]
     pub fn skip_paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.skip.paths = paths.into_iter().map(Into::into).collect();
         self
@@ -319,7 +332,7 @@ impl<F> Upgrade<F> {
     }
 }
 
-impl<F> fmt::Debug for Upgrade<F> {
+impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade")
             .field("config", &self.context.config)

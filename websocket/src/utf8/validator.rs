@@ -5,7 +5,7 @@ use super::{InvalidUtf8, check_utf8};
 /// Checks a text that arrives in pieces. Every byte is looked at once, wherever the pieces are cut.
 ///
 /// ```
-/// use tidegate_websocket::Utf8Validator;
+/// use tidegate_websocket::protocol::Utf8Validator;
 /// let mut validator = Utf8Validator::new();
 /// validator.push(&[0xE2, 0x82])?; // the first two bytes of a euro sign
 /// assert!(!validator.is_complete());

@@ -1,8 +1,10 @@
 //! Shared by the protocol tests: feeds bytes in several ways and records the events.
 
 use tidegate_websocket::{
-    CloseFrame, ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, MessageKind, Opcode,
-    Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
+    CloseFrame, MessageKind, Opcode, ProtocolError, ReservedBits,
+    protocol::{
+        ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, Protocol, ProtocolConfig, Role,
+    },
 };
 
 /// An event with its bytes, independent of how the input was cut.

@@ -6,17 +6,15 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use crate::common::{Random, Seen, encode, feed, feed_pieces, header, peer_key};
 use tidegate_websocket::{
-    CloseCode, DeflateConfig, DeflateParams, Delivery, Event, Frame, Opcode, Protocol, ProtocolConfig, ProtocolError,
-    ReservedBits, Role, WindowBits,
+    CloseCode, DeflateConfig, Opcode, ProtocolError, ReservedBits, WindowBits,
+    protocol::{DeflateParams, Delivery, Event, Frame, Protocol, ProtocolConfig, Role},
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
 /// Returns the agreement of a server that keeps both contexts on an offer with these parameters.
 pub fn agreed(parameters: &str) -> DeflateParams {
-    let mut config = DeflateConfig::default();
-    config.own_context_takeover = true;
-    config.peer_context_takeover = true;
+    let config = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
     let line = format!("permessage-deflate{parameters}");
     config.accept([line.as_bytes()].into_iter()).unwrap().expect("the offer is accepted").params
 }

@@ -2,7 +2,10 @@
 
 use crate::deflate::{Peer, agreed, compressed, compressed_config};
 use crate::memory::allocated_bytes;
-use tidegate_websocket::{CompressionLevel, DeflateConfig, MessageDeflater, Protocol, ProtocolError, Role};
+use tidegate_websocket::{
+    CompressionLevel, DeflateConfig, ProtocolError,
+    protocol::{MessageDeflater, Protocol, Role},
+};
 
 #[test]
 fn inflated_payload_takes_no_memory_beyond_the_limit() {
@@ -39,8 +42,7 @@ fn contexts_hold_as_much_memory_as_they_report() {
         let bytes = allocated_bytes(|| assert!(protocol.receive(&mut input).unwrap().event.is_some()));
         check_reported(bytes, protocol.held_bytes(), &format!("inflating with {bits} bits"));
         for level in [-2, 1, 9] {
-            let mut config = DeflateConfig::default();
-            config.level = CompressionLevel::new(level).unwrap();
+            let config = DeflateConfig::default().level(CompressionLevel::new(level).unwrap());
             let new = || MessageDeflater::new(&config, &agreed(&line), Role::Server);
             assert!(new().deflate(&payload, &mut deflated));
             let mut deflater = new();

@@ -4,7 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::common::{client, encode, header, server};
-use tidegate_websocket::{Frame, Opcode, Protocol, Role};
+use tidegate_websocket::{
+    Opcode,
+    protocol::{Frame, Protocol, Role},
+};
 
 struct Counting;
 

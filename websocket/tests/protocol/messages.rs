@@ -2,13 +2,13 @@
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, peer_key, server};
 use tidegate_websocket::{
-    CloseCode, CloseFrame, Delivery, Event, Frame, MaskingKey, MessageEncoder, MessageKind, Opcode, Protocol,
-    ProtocolError, ReservedBits, Role, encode_close,
+    CloseCode, CloseFrame, MessageKind, Opcode, ProtocolError, ReservedBits,
+    protocol::{Delivery, Event, Frame, MaskingKey, MessageEncoder, Protocol, Role, encode_close},
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
-fn config(role: Role) -> tidegate_websocket::ProtocolConfig {
+fn config(role: Role) -> tidegate_websocket::protocol::ProtocolConfig {
     match role {
         Role::Server => server(),
         Role::Client => client(),

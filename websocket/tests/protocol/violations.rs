@@ -2,7 +2,8 @@
 
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, server};
 use tidegate_websocket::{
-    Delivery, Frame, FrameDecoder, FrameRules, Opcode, Protocol, ProtocolConfig, ProtocolError, ReservedBits, Role,
+    Opcode, ProtocolError, ReservedBits,
+    protocol::{Delivery, Frame, FrameDecoder, FrameRules, Protocol, ProtocolConfig, Role},
 };
 
 /// Asserts that `input` is refused with `error` after `seen`, and not before its last byte.

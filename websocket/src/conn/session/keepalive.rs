@@ -125,7 +125,7 @@ impl Session {
 
 impl Keepalive {
     fn new(config: KeepaliveConfig, timer: Timer) -> Self {
-        let phase = phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval());
+        let phase = phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force());
         let ping_at = after(Instant::now(), phase);
         let sleep = timer.sleep_until(ping_at);
         Self { config, timer, sleep, ping_at, awaited: None, rtt: None, pings: 0 }
@@ -144,7 +144,7 @@ impl Keepalive {
                 return Due::Nothing;
             }
             while self.ping_at <= now {
-                self.ping_at = after(self.ping_at, self.config.interval());
+                self.ping_at = after(self.ping_at, self.config.interval_in_force());
             }
             self.pings = self.pings.wrapping_add(1);
             return Due::Ping(self.payload());
@@ -183,7 +183,7 @@ impl Keepalive {
         let Some(awaited) = self.awaited.filter(|_| payload == self.payload()) else { return false };
         self.awaited = None;
         self.rtt = Some(awaited.sent.elapsed());
-        if self.config.pong_timeout > self.config.interval() {
+        if self.config.pong_timeout > self.config.interval_in_force() {
             self.wait_for_ping();
         }
         true

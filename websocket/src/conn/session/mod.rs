@@ -28,6 +28,7 @@ use crate::conn::control_handlers::ControlHandlers;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
+use crate::frame::FrameRules;
 use crate::opcode::ReservedBits;
 use crate::protocol::{Protocol, ProtocolConfig};
 use crate::role::Role;
@@ -61,11 +62,13 @@ impl Session {
         let config = &context.config;
         connection.set_farewell(GOING_AWAY);
         connection.set_write_timeout(config.write_timeout);
-        let mut protocol = ProtocolConfig::new(Role::Server);
-        protocol.message_bytes_max = config.message_bytes_max;
-        protocol.frames.message_bits = config.reserved_bits;
-        protocol.frames.reserved_control = context.control.reserved.is_some();
-        protocol.deflate = context.compression.as_ref().map(|compression| compression.params());
+        let frames = FrameRules::new(Role::Server)
+            .message_bits(config.reserved_bits)
+            .reserved_control(context.control.reserved.is_some());
+        let protocol = ProtocolConfig::new(Role::Server)
+            .frames(frames)
+            .message_bytes_max(config.message_bytes_max)
+            .agreed_deflate(context.compression.as_ref().map(|compression| compression.params()));
         let mut session = Self {
             connection,
             protocol: Protocol::new(protocol),

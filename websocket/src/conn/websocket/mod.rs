@@ -3,11 +3,6 @@
 //! Only the interface: `session` does the reading and closing, `message_writer` the sending. A WebSocket is one pointer
 //! in size, because the handler's future holds it, perhaps twice, for each of very many idle connections.
 
-#[cfg(feature = "compression")]
-mod compression;
-mod control;
-mod timeouts;
-
 use std::any::Any;
 use std::sync::Arc;
 
@@ -33,14 +28,14 @@ use crate::message::{Message, MessageRef};
 
 /// A WebSocket connection in the role of the server.
 ///
-/// Reading answers pings and completes the closing handshake: keep a [`recv`](Self::recv) going. When the handler
-/// returns, the peer gets a close frame whose code depends on the result (see [`upgrade`](crate::upgrade())) and has
-/// [`close_timeout`](WebSocketConfig::close_timeout) to answer.
+/// A handler owns it. Reading answers pings and completes the closing handshake: keep a read going. When the handler
+/// returns, the peer gets a close frame whose code depends on the result (see [`HandlerError`](crate::HandlerError)) and
+/// has [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
-/// use tidegate_websocket::{Error, WebSocket};
+/// use tidegate_websocket::{self as websocket, WebSocket};
 ///
-/// async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+/// async fn echo(mut ws: WebSocket) -> websocket::Result {
 ///     while let Some(message) = ws.recv().await? {
 ///         ws.send(message).await?;
 ///     }
@@ -48,6 +43,35 @@ use crate::message::{Message, MessageRef};
 ///     Ok(())
 /// }
 /// ```
+///
+/// # Ways to read
+/// | | Gives | For |
+/// |---|---|---|
+/// | [`recv`](Self::recv) | an owned [`Message`] | most handlers: it can be kept and sent on |
+/// | [`recv_ref`](Self::recv_ref) | a [`MessageRef`] that is valid until the next read | looking at a message: nothing is copied or allocated, if it lies in one received chunk |
+/// | [`recv_stream`](Self::recv_stream) | one message in pieces, as they arrive | messages too large to hold: a piece is at most a receive buffer |
+/// | [`joined`](Self::joined) | the bytes of all messages, with a terminator after each | line protocols, `std::io::Read` |
+/// | `recv_json` (feature `json`) | a value that serde deserializes | JSON |
+/// | `Stream` (feature `futures`) | as `recv` | combinators |
+///
+/// They can alternate on one WebSocket. All end with `None`, and fail with the same errors.
+///
+/// # Ways to send
+/// | | While the queue is full | For |
+/// |---|---|---|
+/// | [`send`](Self::send) | waits | owned messages: more than 4 KiB are not copied |
+/// | [`send_text`](Self::send_text), [`send_binary`](Self::send_binary) | waits | borrowed text and bytes, copied once |
+/// | [`Sender::send_ref`] | waits | a message from [`recv_ref`](Self::recv_ref), without owning it first |
+/// | [`Sender::try_send`] | fails with [`Error::Full`] | senders that must not wait |
+/// | [`send_with_deadline`](Self::send_with_deadline) | waits, then fails with [`Error::SendDeadline`] | peers that must keep up |
+/// | [`send_prepared`](Self::send_prepared) | waits | one message for several peers, encoded once |
+/// | [`send_stream`](Self::send_stream) | waits with each piece | messages that are not in memory as a whole |
+/// | `send_json` (feature `json`) | waits | values that serde serializes |
+/// | `Sink` (feature `futures`) | waits | combinators |
+/// | [`Hub::broadcast`](crate::Hub::broadcast) | does as its [`SlowPolicy`](crate::SlowPolicy) says | one message for all members of a group |
+///
+/// A message that was queued leaves whole and in order, or the connection fails. [`sender`](Self::sender) returns the
+/// [`Sender`], for the methods that only it has, and for other tasks and threads.
 #[derive(Debug)]
 pub struct WebSocket {
     session: Option<Box<Session>>,
@@ -73,6 +97,14 @@ impl WebSocket {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
     }
 
+    pub(crate) async fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        self.session_mut().close(frame).await
+    }
+}
+
+/// # Reading
+/// The [type](Self#ways-to-read) compares all ways to read.
+impl WebSocket {
     /// Waits for the next message and returns it, owned: it pins no receive buffer. `None` is the end of the messages:
     /// the peer's close frame has come, see [`close_frame`](Self::close_frame). Every later read returns `None` too.
     ///
@@ -100,7 +132,11 @@ impl WebSocket {
     pub fn recv_ref(&mut self) -> RecvRef<'_> {
         RecvRef { session: self.session.as_deref_mut() }
     }
+}
 
+/// # Sending
+/// The [type](Self#ways-to-send) compares all ways to send.
+impl WebSocket {
     /// Waits for space in the outbound queue, then queues a message.
     ///
     /// # Errors
@@ -149,6 +185,20 @@ impl WebSocket {
         Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
     }
 
+    /// Returns a sending half, for other tasks and threads.
+    pub fn sender(&self) -> Sender {
+        self.session().sender()
+    }
+
+    /// Returns the bytes that are queued for the peer and not yet in the kernel.
+    pub fn queued_bytes(&self) -> usize {
+        self.session().connection.sender().outbound_bytes()
+    }
+}
+
+/// # Closing
+/// A handler that returns closes its WebSocket too.
+impl WebSocket {
     /// Sends a close frame and waits for the peer's, for at most [`close_timeout`](WebSocketConfig::close_timeout).
     /// Messages that arrive meanwhile are dropped. The connection then ends in order.
     ///
@@ -160,20 +210,11 @@ impl WebSocket {
         self.session_mut().close(Some(&frame)).await
     }
 
-    pub(crate) async fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        self.session_mut().close(frame).await
-    }
-
     /// Resets the connection at once, without a close frame.
     pub fn abort(mut self) {
         if let Some(session) = self.session.take() {
             session.connection.sender().abort();
         }
-    }
-
-    /// Returns a sending half, for other tasks and threads.
-    pub fn sender(&self) -> Sender {
-        self.session().sender()
     }
 
     /// Returns the peer's close frame, once it has come: `None` before, and if it carried no code (1005).
@@ -187,21 +228,15 @@ impl WebSocket {
         self.session().closing.is_clean()
     }
 
-    /// Changes [`WebSocketConfig::message_bytes_max`] for the frames to come.
-    pub fn set_message_bytes_max(&mut self, bytes: u64) {
-        self.session_mut().protocol.set_message_bytes_max(bytes);
+    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as
+    /// much as [`extensions`](Self::extensions).
+    pub fn closed(&mut self) -> Closed {
+        self.session_mut().closed()
     }
+}
 
-    /// Returns the bytes that are queued for the peer and not yet in the kernel.
-    pub fn queued_bytes(&self) -> usize {
-        self.session().connection.sender().outbound_bytes()
-    }
-
-    /// Returns the limit in force: [`WebSocketConfig::message_bytes_max`], unless it was changed.
-    pub fn message_bytes_max(&self) -> u64 {
-        self.session().protocol.message_bytes_max()
-    }
-
+/// # About the connection
+impl WebSocket {
     /// Returns the address of the peer.
     pub fn peer_addr(&self) -> Address {
         self.session().connection.peer_addr()
@@ -235,10 +270,14 @@ impl WebSocket {
         self.session().attachments()?.extensions.get()
     }
 
-    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as
-    /// much as [`extensions`](Self::extensions).
-    pub fn closed(&mut self) -> Closed {
-        self.session_mut().closed()
+    /// Returns the limit in force: [`WebSocketConfig::message_bytes_max`], unless it was changed.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.session().protocol.message_bytes_max()
+    }
+
+    /// Changes [`WebSocketConfig::message_bytes_max`] for the frames to come.
+    pub fn set_message_bytes_max(&mut self, bytes: u64) {
+        self.session_mut().protocol.set_message_bytes_max(bytes);
     }
 
     /// Returns the connection below, with its addresses, timers, socket options and queue depths.
@@ -246,6 +285,14 @@ impl WebSocket {
         &self.session().connection
     }
 }
+
+// Here, because the documentation lists methods in this order.
+mod timeouts;
+
+mod control;
+
+#[cfg(feature = "compression")]
+mod compression;
 
 impl Drop for WebSocket {
     fn drop(&mut self) {

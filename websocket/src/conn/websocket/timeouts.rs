@@ -6,10 +6,23 @@ use super::WebSocket;
 use crate::config::KeepaliveConfig;
 
 /// # Deadlines and timeouts
+/// A deadline is an instant: it applies once, until it is set anew. A timeout is a duration that starts again with each
+/// sign of life, for as long as the connection lives.
+///
+/// | | Set by | When it passes |
+/// |---|---|---|
+/// | read deadline | [`set_read_deadline`](Self::set_read_deadline) | reads fail with [`Error::ReadDeadline`](crate::Error::ReadDeadline), and the connection stays open |
+/// | idle timeout | [`set_idle_timeout`](Self::set_idle_timeout), [`WebSocketConfig`](crate::WebSocketConfig) | close 1001, and [`Error::Idle`](crate::Error::Idle) |
+/// | write deadline | [`set_write_deadline`](Self::set_write_deadline) | the connection is reset if bytes are still queued |
+/// | write timeout | [`set_write_timeout`](Self::set_write_timeout), [`WebSocketConfig`](crate::WebSocketConfig) | the connection is reset if the peer has taken none of the queued bytes |
+/// | deadline of one send | [`send_with_deadline`](Self::send_with_deadline) | the send fails with [`Error::SendDeadline`](crate::Error::SendDeadline), and nothing is queued |
+/// | pong timeout | [`set_keepalive`](Self::set_keepalive), [`WebSocketConfig`](crate::WebSocketConfig) | close 1001, and [`Error::NoPong`](crate::Error::NoPong) |
+/// | close timeout | [`WebSocketConfig`](crate::WebSocketConfig) | the peer did not answer our close frame: the connection is closed |
 impl WebSocket {
-    /// Sets the deadline of reads: from then on they fail with [`Error::ReadDeadline`](crate::Error::ReadDeadline)
-    /// while nothing arrives. `None` waits forever. The connection stays usable: set a later deadline and go on. The
-    /// deadline replaces the idle timeout.
+    /// Sets the deadline of reads: from that instant on they fail with
+    /// [`Error::ReadDeadline`](crate::Error::ReadDeadline) while nothing has arrived. `None` waits forever. The
+    /// connection stays usable: set a later deadline and go on. The deadline replaces the idle timeout, and messages
+    /// that arrive do not move it.
     ///
     /// Ignored once a close frame has been sent: reads then end with
     /// [`close_timeout`](crate::WebSocketConfig::close_timeout).

@@ -11,14 +11,13 @@ use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::Poll;
 
 use http::{Method, StatusCode};
 use tidegate_http::panic::panic_message;
-use tidegate_http::{LocalBoxFuture, percent_decode};
+use tidegate_http::{LocalBoxFuture, Shared, percent_decode};
 
-pub use error::{InvalidBody, RouteError};
+pub use error::InvalidBody;
 use exchange::Received;
 pub use exchange::{TextRequest, TextResponse};
 use table::RouteTable;
@@ -45,27 +44,24 @@ use crate::error::Error;
 /// another.
 ///
 /// ```
-/// use std::sync::Arc;
-/// use tidegate_websocket::{TextRequest, TextResponse, TextRoutes, WebSocket, upgrade};
+/// use tidegate_websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
 ///
-/// # fn main() -> Result<(), tidegate_websocket::RouteError> {
 /// let routes = TextRoutes::new()
 ///     .get("/rooms/:room", async |request: TextRequest| {
-///         TextResponse::ok().with_body(&format!("nobody is in {}", request.param("room").unwrap_or_default()))
-///     })?
+///         TextResponse::ok().with_body(&format!("{} is empty", request.param("room").unwrap_or_default()))
+///     })
 ///     .post("/sum", async |request: TextRequest| {
 ///         let numbers: Vec<i64> = request.body()?;
 ///         Ok(TextResponse::ok().with_body(&numbers.iter().sum::<i64>()))
-///     })?;
-/// let routes = Arc::new(routes);
-/// let handler = upgrade(move |mut ws: WebSocket| {
-///     let routes = Arc::clone(&routes);
-///     async move { routes.serve(&mut ws).await }
-/// });
-/// # Ok(())
-/// # }
+///     });
+/// let handler = upgrade(async move |mut ws| Ok(routes.serve(&mut ws).await?));
 /// ```
+///
+/// # Panics
+/// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
+/// route and says how to fix it.
 #[derive(Default)]
+#[must_use = "routes answer only the requests given to `serve` or `answer`"]
 pub struct TextRoutes {
     table: RouteTable<Box<dyn TextHandler>>,
 }
@@ -76,67 +72,77 @@ impl TextRoutes {
         Self::default()
     }
 
-    /// Adds the handler of one method of a path.
+    /// Adds the handler of requests for a path with this method.
     ///
-    /// # Errors
-    /// [`RouteError`] for an invalid method or path, a parameter that occurs twice, and a duplicate route.
-    pub fn route<H, R>(mut self, method: &str, target: &str, handler: H) -> Result<Self, RouteError>
+    /// # Panics
+    /// If the path is invalid, or has a handler for the method already.
+    pub fn route<H, R>(mut self, method: Method, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+        H: AsyncFn(TextRequest) -> R + Shared,
         R: IntoTextResponse,
     {
-        let name = Method::from_bytes(method.as_bytes());
-        let name = name.map_err(|_| RouteError::Method { method: method.to_owned() })?;
-        self.table.insert(name, target, Box::new(Handling(Arc::new(handler))))?;
-        Ok(self)
+        self.table.insert(method, path, Box::new(handler));
+        self
     }
 
-    /// Adds the handler of GET.
+    /// Adds the handler of GET requests for a path.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`route`](Self::route).
-    pub fn get<H, R>(self, target: &str, handler: H) -> Result<Self, RouteError>
+    pub fn get<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+        H: AsyncFn(TextRequest) -> R + Shared,
         R: IntoTextResponse,
     {
-        self.route("GET", target, handler)
+        self.route(Method::GET, path, handler)
     }
 
-    /// Adds the handler of POST.
+    /// Adds the handler of POST requests for a path.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`route`](Self::route).
-    pub fn post<H, R>(self, target: &str, handler: H) -> Result<Self, RouteError>
+    pub fn post<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+        H: AsyncFn(TextRequest) -> R + Shared,
         R: IntoTextResponse,
     {
-        self.route("POST", target, handler)
+        self.route(Method::POST, path, handler)
     }
 
-    /// Adds the handler of PUT.
+    /// Adds the handler of PUT requests for a path.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`route`](Self::route).
-    pub fn put<H, R>(self, target: &str, handler: H) -> Result<Self, RouteError>
+    pub fn put<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+        H: AsyncFn(TextRequest) -> R + Shared,
         R: IntoTextResponse,
     {
-        self.route("PUT", target, handler)
+        self.route(Method::PUT, path, handler)
     }
 
-    /// Adds the handler of DELETE.
+    /// Adds the handler of DELETE requests for a path.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`route`](Self::route).
-    pub fn delete<H, R>(self, target: &str, handler: H) -> Result<Self, RouteError>
+    pub fn delete<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+        H: AsyncFn(TextRequest) -> R + Shared,
         R: IntoTextResponse,
     {
-        self.route("DELETE", target, handler)
+        self.route(Method::DELETE, path, handler)
+    }
+
+    /// Adds the handler of PATCH requests for a path.
+    ///
+    /// # Panics
+    /// As [`route`](Self::route).
+    pub fn patch<H, R>(self, path: &str, handler: H) -> Self
+    where
+        H: AsyncFn(TextRequest) -> R + Shared,
+        R: IntoTextResponse,
+    {
+        self.route(Method::PATCH, path, handler)
     }
 
     /// Answers requests until the messages end. Handlers get the connection's [`Extensions`]. Binary messages are
@@ -193,7 +199,12 @@ impl fmt::Debug for TextRoutes {
     }
 }
 
-/// A result of handlers of [`TextRoutes`].
+/// A result of handlers of [`TextRoutes`]. Applications implement it for their own results and errors.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a text response",
+    label = "not a text response",
+    note = "return `TextResponse`, `()`, or `Result<TextResponse, TextResponse>`, in which `?` converts an `InvalidBody`"
+)]
 pub trait IntoTextResponse {
     /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
@@ -221,28 +232,23 @@ impl IntoTextResponse for Result<TextResponse, TextResponse> {
 
 /// A handler without its type.
 trait TextHandler: Send + Sync {
-    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'static, TextResponse>;
+    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'_, TextResponse>;
 }
 
-struct Handling<H>(Arc<H>);
-
-impl<H, R> TextHandler for Handling<H>
+impl<H, R> TextHandler for H
 where
-    H: AsyncFn(TextRequest) -> R + Send + Sync + 'static,
+    H: AsyncFn(TextRequest) -> R + Shared,
     R: IntoTextResponse,
 {
-    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'static, TextResponse> {
-        let handler = Arc::clone(&self.0);
-        Box::pin(async move { handler(request).await.into_text_response() })
+    fn handle(&self, request: TextRequest) -> LocalBoxFuture<'_, TextResponse> {
+        Box::pin(async move { self(request).await.into_text_response() })
     }
 }
 
 type Panic = Box<dyn Any + Send>;
 
 /// Waits for the response of a handler that can panic.
-async fn answer_or_panic(
-    answered: Result<LocalBoxFuture<'static, TextResponse>, Panic>,
-) -> Result<TextResponse, Panic> {
+async fn answer_or_panic(answered: Result<LocalBoxFuture<'_, TextResponse>, Panic>) -> Result<TextResponse, Panic> {
     let mut future = answered?;
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),

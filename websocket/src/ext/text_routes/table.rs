@@ -2,8 +2,6 @@
 
 use http::Method;
 
-use super::error::RouteError;
-
 /// Values under methods and paths.
 ///
 /// Each method has its own router: a path whose most specific route lacks the method finds a less specific one that has
@@ -28,8 +26,9 @@ impl<T> RouteTable<T> {
         self.len
     }
 
-    pub(super) fn insert(&mut self, method: Method, target: &str, value: T) -> Result<(), RouteError> {
-        let (pattern, names) = translate(target)?;
+    /// Adds a route; panics if it is invalid or conflicts with another one.
+    pub(super) fn insert(&mut self, method: Method, path: &str, value: T) {
+        let (pattern, names) = translate(path);
         let index = match self.routers.iter().position(|(known, _)| *known == method) {
             Some(index) => index,
             None => {
@@ -38,12 +37,10 @@ impl<T> RouteTable<T> {
             }
         };
         let (method, router) = &mut self.routers[index];
-        // The pattern is valid, so the only error is a conflict with a route that is the same.
-        router
-            .insert(pattern, Route { names, value })
-            .map_err(|_| RouteError::DuplicateRoute { method: method.to_string(), target: target.to_owned() })?;
+        // The pattern is valid, so the only error is a conflict with a route that matches the same paths.
+        let inserted = router.insert(pattern, Route { names, value });
+        assert!(inserted.is_ok(), "conflicting route {method} {path:?}: it has a handler already; remove one");
         self.len += 1;
-        Ok(())
     }
 
     pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'_, 'p, T>> {
@@ -54,30 +51,32 @@ impl<T> RouteTable<T> {
     }
 }
 
-/// The pattern of a path in the router's syntax, and the names of its parameters.
-fn translate(target: &str) -> Result<(String, Vec<String>), RouteError> {
-    let wrong = |rule| RouteError::Target { target: target.to_owned(), rule };
-    let path = target.strip_prefix('/').ok_or_else(|| wrong("must begin with a slash"))?;
-    if !path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')) {
-        return Err(wrong("must be written as in a request, percent-encoded and without a query"));
-    }
+/// Returns the pattern of a path in the router's syntax, and the names of its parameters. Panics if the path is invalid.
+fn translate(path: &str) -> (String, Vec<String>) {
+    assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
+    assert!(
+        path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
+        "invalid route {path:?}: must be percent-encoded as in a request, and have no query or fragment"
+    );
     let (mut pattern, mut names) = (String::new(), Vec::new());
-    for segment in path.split('/') {
+    for segment in path[1..].split('/') {
         pattern.push('/');
         let Some(name) = segment.strip_prefix(':') else {
             pattern.push_str(&segment.replace('{', "{{").replace('}', "}}"));
             continue;
         };
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(wrong("a parameter's name must be made of letters, digits and underscores"));
-        }
-        if names.iter().any(|known| known == name) {
-            return Err(RouteError::DuplicateParam { target: target.to_owned(), name: name.to_owned() });
-        }
+        assert!(
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+            "invalid route {path:?}: a parameter's name must be letters, digits and underscores, as in `:user_id`"
+        );
+        assert!(
+            !names.iter().any(|known| known == name),
+            "invalid route {path:?}: two parameters are named {name:?}; rename one"
+        );
         pattern.push_str(&format!("{{{}}}", names.len()));
         names.push(name.to_owned());
     }
-    Ok((pattern, names))
+    (pattern, names)
 }
 
 impl<T> Default for RouteTable<T> {
@@ -94,9 +93,9 @@ mod tests {
         let mut table = RouteTable::default();
         let targets = ["/", "/a", "/a/:x", "/a/:x/b", "/a/fixed/:y", "/:z/c", "/a/"];
         for (number, target) in targets.iter().enumerate() {
-            table.insert(Method::GET, target, number as u32).unwrap();
+            table.insert(Method::GET, target, number as u32);
         }
-        table.insert(Method::POST, "/a/:other", 100).unwrap();
+        table.insert(Method::POST, "/a/:other", 100);
         table
     }
 
@@ -130,23 +129,23 @@ mod tests {
     #[test]
     fn a_prefix_that_leads_nowhere_leaves_no_value() {
         let mut table = RouteTable::default();
-        table.insert(Method::GET, "/:a/x/y", 1).unwrap();
-        table.insert(Method::GET, "/b/:c/z", 2).unwrap();
+        table.insert(Method::GET, "/:a/x/y", 1);
+        table.insert(Method::GET, "/b/:c/z", 2);
         let (_, values, value) = table.find(&Method::GET, "/b/x/y").unwrap();
         assert_eq!((&values[..], *value), (&["b"][..], 1));
     }
 
     #[test]
-    fn invalid_routes_are_refused() {
-        let mut table = table();
-        for target in ["", "a", "/a b", "/a?b", "/a#b", "/\u{e9}", "/:", "/:a-b", "/a/:/b"] {
-            let error = table.insert(Method::GET, target, 0).unwrap_err();
-            assert!(matches!(error, RouteError::Target { .. }), "{target}: {error}");
+    fn invalid_routes_panic() {
+        for path in ["", "a", "/a b", "/a?b", "/a#b", "/\u{e9}", "/:", "/:a-b", "/a/:/b", "/:n/:n"] {
+            let inserted = std::panic::catch_unwind(|| RouteTable::default().insert(Method::GET, path, 0));
+            assert!(inserted.is_err(), "{path}");
         }
-        let error = table.insert(Method::GET, "/:n/:n", 0).unwrap_err();
-        assert_eq!(error, RouteError::DuplicateParam { target: "/:n/:n".into(), name: "n".into() });
-        let error = table.insert(Method::GET, "/a/:other", 0).unwrap_err();
-        assert_eq!(error, RouteError::DuplicateRoute { method: "GET".into(), target: "/a/:other".into() });
-        assert_eq!(table.len(), 8);
+    }
+
+    #[test]
+    #[should_panic(expected = "conflicting route GET \"/a/:other\": it has a handler already; remove one")]
+    fn conflicting_routes_panic() {
+        table().insert(Method::GET, "/a/:other", 0);
     }
 }
