@@ -22,8 +22,8 @@
 //! [`web`] (HTTP/1.1) and [`websocket`] (RFC 6455), and the two crates whose types their functions take: [`http`]
 //! (methods, statuses, field names and values) and [`bytes`].
 //!
-//! Features, none of them on by default: `json` (WebSocket messages as JSON, and text request routes), `futures` (`Stream`
-//! and `Sink` for WebSockets), `tungstenite` (messages to and from those of that crate).
+//! Features, none of them on by default: `json` (WebSocket messages as JSON, and text request routes), `futures`
+//! (`Stream` and `Sink` for WebSockets), `tungstenite` (messages to and from those of that crate).
 
 // Modules rather than re-exported crates: the compiler then names `tidegate::web::Request` in its errors, not
 // `tidegate::tidegate_http::Request`, which nobody can write.

@@ -1,7 +1,8 @@
 //! WebSocket clients of other houses, run as programs against a server under test.
 //!
 //! The programs live in `tests/peers/`; [`run`] installs what they need first (once a process, and nothing at all when
-//! it is there already). A peer that is missing, fails or hangs fails the test, with all it printed: nothing is skipped.
+//! it is there already). A peer that is missing, fails or hangs fails the test, with all it printed: nothing is
+//! skipped.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -53,8 +54,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
-/// Runs a program to its end. What it printed is part of the error when it fails or takes longer than `timeout`; then it
-/// and the programs it started are killed.
+/// Runs a program to its end. What it printed is part of the error when it fails or takes longer than `timeout`; then
+/// it and the programs it started are killed.
 fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     let (output_end, child_end) = std::io::pipe().map_err(|error| format!("no pipe: {error}"))?;
     let child_end_too = child_end.try_clone().map_err(|error| format!("no pipe: {error}"))?;

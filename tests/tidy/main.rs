@@ -15,6 +15,9 @@ use source::{Files, Text};
 /// Rust files longer than this hold two things.
 const SOURCE_LINES_MAX: usize = 500;
 
+/// The most columns of a comment, as of code (`max_width` in rustfmt.toml).
+const COMMENT_COLUMNS_MAX: usize = 120;
+
 /// The most Rust files in one folder of a published crate, subfolders not counted.
 const FOLDER_FILES_MAX: usize = 20;
 
@@ -75,6 +78,7 @@ fn check(file: &Text) -> Vec<String> {
     complaints.extend(words::replaced(file));
     if file.path.ends_with(".rs") {
         complaints.extend(rules::length(file));
+        complaints.extend(rules::comment_width(file));
         complaints.extend(rules::file_name(file));
         complaints.extend(rules::left_behind(file));
         complaints.extend(rules::commented_out(file));

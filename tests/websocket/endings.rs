@@ -80,8 +80,8 @@ fn what_was_accepted_leaves_after_the_close_timeout_too() {
     });
 }
 
-/// A handler that goes leaves megabytes unread, in the inbound buffer, in the kernel and on their way: they are drained, so that
-/// no reset eats the close frame.
+/// A handler that goes leaves megabytes unread, in the inbound buffer, in the kernel and on their way: they are
+/// drained, so that no reset eats the close frame.
 #[test]
 fn unread_input_does_not_destroy_the_close_frame() {
     let unread = [frame(BINARY, &vec![1; 3 << 20]), frame(PING, b"unanswered"), frame(TEXT, &[b'a'; 70_000])].concat();
@@ -156,7 +156,8 @@ fn a_reset_ends_the_wait_for_a_close_frame() {
     });
 }
 
-/// A peer that neither answers nor goes, and one that goes on sending after the closing handshake, are closed all the same.
+/// A peer that neither answers nor goes, and one that goes on sending after the closing handshake, are closed all the
+/// same.
 #[test]
 fn a_peer_that_stays_is_left() {
     let mut config = WebSocketConfig::default();

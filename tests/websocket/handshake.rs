@@ -125,8 +125,8 @@ fn only_pages_of_this_very_server_may_connect() {
     });
 }
 
-/// W1 and W8: each mistake has a text of its own. Bugs 7 and 15: any key of 24 characters, duplicate keys and a missing Host
-/// accepted.
+/// W1 and W8: each mistake has a text of its own. Bugs 7 and 15: any key of 24 characters, duplicate keys and a missing
+/// Host accepted.
 #[test]
 fn handshakes_that_are_no_handshakes_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -1,5 +1,5 @@
-//! Black-box tests of WebSocket servers: the facade's public API on one side, a raw socket and a WebSocket client of the
-//! tests' own on the other, on every engine and placement.
+//! Black-box tests of WebSocket servers: the facade's public API on one side, a raw socket and a WebSocket client of
+//! the tests' own on the other, on every engine and placement.
 //!
 //! Bug numbers in the tests' comments count the mistakes of other servers that each of them would show.
 

@@ -6,11 +6,11 @@
 //!
 //! 1. performs the opening handshake with [`handshake`]: a checked [`Offer`](handshake::Offer) on the server, a
 //!    [`ClientHandshake`](handshake::ClientHandshake) on the client;
-//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
-//!    reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
+//!    and reports [`Event`]s: messages, pings, pongs, the close frame;
 //! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
-//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a [`ProtocolError`] with a close frame of its
-//!    [`close_code`](ProtocolError::close_code).
+//! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a [`ProtocolError`] with a close frame of
+//!    its [`close_code`](ProtocolError::close_code).
 //!
 //! ```
 //! use tidegate_websocket::{Event, Frame, MessageKind, Protocol, ProtocolError};

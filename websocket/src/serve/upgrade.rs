@@ -253,7 +253,9 @@ impl<F> Upgrade<F> {
     /// use tidegate_websocket::{Disconnected, WebSocket, upgrade};
     ///
     /// let chat = upgrade(|mut ws: WebSocket| async move { ws.send("welcome").await })
-    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(), ended.close_code()));
+    ///     .on_disconnect(|ended: &Disconnected<'_>| {
+    ///         println!("{} has left: {}", ended.peer_addr(), ended.close_code());
+    ///     });
     /// ```
     #[must_use]
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
