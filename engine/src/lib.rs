@@ -32,8 +32,8 @@
 //! ```
 //!
 //! The same handler runs unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on
-//! others ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with
-//! its worker.
+//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, also after an upgrade to another
+//! protocol.
 //!
 //! | To | Use |
 //! |---|---|

@@ -137,8 +137,7 @@ pub(crate) fn enter(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(worker)));
 }
 
-/// As [`enter`], unless the thread already uses another worker's timers: a handler thread serves one worker or all of
-/// them.
+/// Does as [`enter`] for the first worker only: a shared handler thread uses the timers of the first worker it serves.
 pub(crate) fn enter_first(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| {
         current.borrow_mut().get_or_insert_with(|| Arc::clone(worker));

@@ -12,8 +12,8 @@ pub(crate) struct Clock {
     ticks: AtomicU64,
 }
 
-/// The granularity of every deadline. A deadline fires at most this long after its time (plus the delay of a busy
-/// worker), and never before. A timeout counts from an event and can fire twice this long after its time.
+/// Resolution of every deadline: it never fires early, and fires at most this much late plus the delay of a busy
+/// worker. A timeout starts within a tick, so it can be late by two.
 pub const TICK: Duration = Duration::from_millis(8);
 
 /// The tick that stands for no deadline.

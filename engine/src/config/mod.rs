@@ -1,4 +1,4 @@
-//! Settings and their check. What [`Config::check`] returns is within its bounds.
+//! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
 

@@ -16,8 +16,8 @@ use crate::shared::outbound::enqueue;
 /// Exclusive use of a connection's outbound queue, until dropped: for a message that is sent in parts, with nothing in
 /// between. [`ByteSender::exclusive`] creates it.
 ///
-/// Meanwhile [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`]. Fan-out
-/// messages follow at the end, within the bounds of the queue. Three things do not wait:
+/// During it, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
+/// Fan-out messages follow at the end, within the bounds of the queue. Three things do not wait:
 /// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
 /// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts
 /// then fail with [`SendError::Finished`].
@@ -57,8 +57,8 @@ impl ByteSender {
         Poll::Pending
     }
 
-    /// As [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes that can
-    /// stand between its parts, such as control frames.
+    /// Works as [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes
+    /// that can stand between its parts, such as control frames.
     ///
     /// # Errors
     /// As [`try_append`](Self::try_append).
@@ -97,7 +97,7 @@ impl ExclusiveSender {
         self.sender.poll_ready_interleaved(cx, len)
     }
 
-    /// As [`ByteSender::try_append`].
+    /// Queues the next part. See [`ByteSender::try_append`].
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].
@@ -105,7 +105,7 @@ impl ExclusiveSender {
         self.sender.try_append_interleaved(len, encode)
     }
 
-    /// As [`ByteSender::try_append_with`].
+    /// Queues the next part as a head and a payload. See [`ByteSender::try_append_with`].
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].

@@ -32,7 +32,7 @@ use crate::time::Timer;
 /// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
 /// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
 /// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
-/// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for what must not wait |
+/// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
@@ -121,7 +121,8 @@ impl ByteSender {
         }
     }
 
-    /// Checks that `len` more bytes can be queued now.
+    /// Checks that `len` more bytes can be queued now. If not, the queue counts as full: further sends are refused
+    /// until it has emptied to its low mark.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
@@ -129,8 +130,8 @@ impl ByteSender {
         self.shared.outbound.lock().check_space(len, &self.shared.worker.outbound)
     }
 
-    /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
-    /// can be queued now, and must append no more than that.
+    /// Appends in place if `len` more bytes can be queued now: [`check_ready`](Self::check_ready) and
+    /// [`append`](Self::append) in one step. `encode` must append no more than `len` bytes.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `encode` is then not called.
@@ -145,8 +146,12 @@ impl ByteSender {
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
-    /// not wait, or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
-    /// If it panics, nothing is queued.
+    /// not wait, or after [`poll_ready`](Self::poll_ready). Nothing bounds the queue then except the caller: for a peer
+    /// that does not read, it grows until a write timeout or deadline ends the connection.
+    ///
+    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
+    /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it
+    /// panics, its bytes are removed and the earlier ones stay.
     ///
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
@@ -160,7 +165,7 @@ impl ByteSender {
         Ok(())
     }
 
-    /// [`check_ready`](Self::check_ready) for both and [`append_with`](Self::append_with) in one step.
+    /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
@@ -204,7 +209,7 @@ impl ByteSender {
             Ok((schedule, outbound.take_wakers()))
         })?;
         self.shared.notify(schedule);
-        // The reader may now wait with another timeout. The two locks are never held together.
+        // The reader can now wait with another timeout. The two locks are never held together.
         let reader = self.shared.take_reader(&mut self.shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
@@ -213,7 +218,7 @@ impl ByteSender {
 
 /// # Flushing and ending
 impl ByteSender {
-    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile. The peer
+    /// Waits until the kernel has taken everything accepted so far, not bytes that other senders queue later. The peer
     /// has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
@@ -223,7 +228,7 @@ impl ByteSender {
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
-    /// Waits until nothing is queued. Unlike [`flush`](Self::flush) it also waits for bytes queued meanwhile.
+    /// Waits until nothing is queued. Unlike [`flush`](Self::flush) it also waits for bytes queued after the call.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -254,7 +259,8 @@ impl ByteSender {
         self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// Wakes `waker` once the connection is closed, or at once if it already is. Each call adds a waker.
+    /// Wakes `waker` once the connection is closed, or at once if it already is. A waker that would wake a task already
+    /// waiting is not added again.
     ///
     /// A connection is closed when it has failed, was aborted, or has ended in order: everything was sent, and the
     /// peer's FIN arrived or the linger timeout passed.
@@ -265,7 +271,7 @@ impl ByteSender {
         }
     }
 
-    /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
+    /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
         shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));

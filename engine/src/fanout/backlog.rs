@@ -33,7 +33,7 @@ struct Message {
 pub(crate) struct BacklogBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
-    /// Bytes that may be queued when a message moves to the queue.
+    /// Maximum bytes queued with a message that moves to the queue.
     pub(crate) queue_bytes_max: usize,
 }
 
@@ -58,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// Returns the oldest message, and the bytes that may be queued with it.
+    /// Returns the oldest message, and the maximum bytes queued with it.
     pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
         self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
     }
@@ -98,7 +98,7 @@ mod tests {
         backlog.push("12345".into(), None, BOUNDS);
         backlog.push("678901".into(), None, BOUNDS);
         assert_eq!(contents(&mut backlog), ["678901"], "bytes are bounded too");
-        backlog.push("a large one is backlog alone".into(), None, BOUNDS);
+        backlog.push("a large message is kept alone".into(), None, BOUNDS);
         assert_eq!(contents(&mut backlog).len(), 1);
     }
 

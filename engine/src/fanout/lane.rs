@@ -94,7 +94,8 @@ impl<T> Inbox<T> {
         std::mem::swap(&mut self.0.lock().items, into);
     }
 
-    /// As [`take`](Self::take); if nothing is queued, lets the queue rest and returns false.
+    /// Moves everything queued into `into`, which must be empty. If nothing is queued, lets the queue rest and returns
+    /// false.
     pub(super) fn take_or_rest(&self, into: &mut Vec<T>) -> bool {
         debug_assert!(into.is_empty());
         let mut waiting = self.0.lock();

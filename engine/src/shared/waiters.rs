@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-/// Waiting wakers and deferred bytes. One null pointer in each of the many idle connections that have none.
+/// Waiting wakers and deferred bytes. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
 

@@ -82,7 +82,8 @@ enum Step {
 }
 
 impl Collected {
-    /// The scope stays open until all commands are handed over, so that their wakes join the others.
+    /// Takes the next step. The scope stays open until all commands are handed over, so that their wakes join the
+    /// others.
     fn next_step(&mut self) -> Step {
         if self.depth > 1 {
             self.depth -= 1;

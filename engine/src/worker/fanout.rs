@@ -66,7 +66,7 @@ impl<D: Driver> Worker<D> {
 }
 
 impl Delivery {
-    /// Drops the delivery and its members: the worker ends, so nothing may wait for it.
+    /// Drops the delivery and its members: the worker ends, so nothing must wait for it.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
         drop(members);
