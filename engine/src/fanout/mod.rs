@@ -60,7 +60,12 @@ pub enum PublishError {
 /// group. Usable from any thread.
 ///
 /// All members get the messages in the order of publishing, and each member exactly those published between its joining
-/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue.
+/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue. A
+/// member whose connection has closed is removed by the next message.
+///
+/// Published messages reach a member's queue through its worker, so their order relative to the bytes that the member's
+/// handler sends itself is undefined. A message published without members is accepted, and its receipt is complete at
+/// once.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};

@@ -22,14 +22,11 @@ struct Lists {
 
 impl Waiters {
     pub(crate) fn add(&mut self, waker: &Waker) {
-        let waiting = &mut self.0.get_or_insert_default().waiting;
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+        add_once(&mut self.0.get_or_insert_default().waiting, waker);
     }
 
     pub(crate) fn add_at_close(&mut self, waker: &Waker) {
-        self.0.get_or_insert_default().at_close.push(waker.clone());
+        add_once(&mut self.0.get_or_insert_default().at_close, waker);
     }
 
     /// Takes the wakers that wait for the queue.
@@ -68,13 +65,21 @@ impl Waiters {
     }
 }
 
+#[inline]
+fn add_once(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn waiters_for_the_close_are_woken_only_by_it() {
+    fn waiters_for_the_close_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();
+        waiters.add_at_close(Waker::noop());
         waiters.add_at_close(Waker::noop());
         waiters.add(Waker::noop());
         assert_eq!(waiters.take().len(), 1);
