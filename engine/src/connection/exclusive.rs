@@ -63,13 +63,10 @@ impl ByteSender {
     /// # Errors
     /// As [`try_append`](Self::try_append).
     pub fn try_append_interleaved(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space_exclusive(len, &self.shared.worker.outbound)?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space_exclusive(len, marks)?;
+            Ok(outbound.append(encode))
+        })
     }
 
     /// Waits until [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
@@ -77,14 +74,7 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready_interleaved(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.shared.outbound.lock();
-        match outbound.check_space_exclusive(len, &self.shared.worker.outbound) {
-            Err(SendError::Full) => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-            answer => Poll::Ready(answer),
-        }
+        self.poll_space(cx, |outbound, marks| outbound.check_space_exclusive(len, marks))
     }
 }
 
@@ -110,14 +100,10 @@ impl ExclusiveSender {
     /// # Errors
     /// As [`ByteSender::try_append`].
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let shared = &self.sender.shared;
-        let schedule = {
-            let mut outbound = shared.outbound.lock();
-            outbound.check_space_exclusive(head.len() + payload.len(), &shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
-        };
-        shared.notify(schedule);
-        Ok(())
+        self.sender.queue(|outbound, marks| {
+            outbound.check_space_exclusive(head.len() + payload.len(), marks)?;
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Returns the sender that created this. Its own sends wait like those of all others.

@@ -12,10 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::clock::NEVER;
+use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::ConnShared;
 use crate::shared::command::{CloseMode, Command};
-use crate::shared::outbound::enqueue;
+use crate::shared::outbound::{Outbound, Schedule, enqueue};
 use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
@@ -70,7 +71,7 @@ impl ByteSender {
     /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         let bytes = bytes.into();
-        poll_fn(|cx| match self.queue(&bytes, Some(cx.waker())) {
+        poll_fn(|cx| match self.queue_bytes(&bytes, Some(cx.waker())) {
             Err(SendError::Full) => Poll::Pending,
             answer => Poll::Ready(answer),
         })
@@ -82,24 +83,49 @@ impl ByteSender {
     /// # Errors
     /// [`SendError::Full`] above the high mark; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
-        self.queue(&bytes.into(), None)
+        self.queue_bytes(&bytes.into(), None)
     }
 
     /// Checks for space and takes it in one step, so that senders on several threads stay within the mark together. A
     /// full queue wakes `waker` when space may be available.
-    fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            if let Err(error) = outbound.check_space(bytes.len(), &self.shared.worker.outbound) {
+    fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
+        self.queue(|outbound, marks| {
+            if let Err(error) = outbound.check_space(bytes.len(), marks) {
                 if let (SendError::Full, Some(waker)) = (error, waker) {
                     outbound.add_waker(waker);
                 }
                 return Err(error);
             }
-            enqueue(&mut outbound, &[], bytes.clone())
-        };
+            Ok(enqueue(outbound, &[], bytes.clone()))
+        })
+    }
+
+    /// Queues bytes under the lock, then notifies the worker.
+    #[inline]
+    pub(super) fn queue(
+        &self,
+        put: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<Schedule, SendError>,
+    ) -> Result<(), SendError> {
+        let schedule = put(&mut self.shared.outbound.lock(), &self.shared.worker.outbound)?;
         self.shared.notify(schedule);
         Ok(())
+    }
+
+    /// Waits until `check` succeeds, which is tried again when space is available.
+    #[inline]
+    pub(super) fn poll_space(
+        &self,
+        cx: &mut Context<'_>,
+        check: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        match check(&mut outbound, &self.shared.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
     }
 }
 
@@ -111,14 +137,7 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.shared.outbound.lock();
-        match outbound.check_space(len, &self.shared.worker.outbound) {
-            Err(SendError::Full) => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-            answer => Poll::Ready(answer),
-        }
+        self.poll_space(cx, |outbound, marks| outbound.check_space(len, marks))
     }
 
     /// Checks that `len` more bytes can be queued now. If not, the queue counts as full: further sends are refused
@@ -136,13 +155,10 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send); `encode` is then not called.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space(len, &self.shared.worker.outbound)?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space(len, marks)?;
+            Ok(outbound.append(encode))
+        })
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
@@ -156,13 +172,10 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
+        self.queue(|outbound, _| {
             outbound.check_open()?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+            Ok(outbound.append(encode))
+        })
     }
 
     /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.
@@ -170,13 +183,10 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space(head.len() + payload.len(), &self.shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space(head.len() + payload.len(), marks)?;
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Appends `head` by copy and `payload` by reference, or by copy up to [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX),
@@ -185,13 +195,10 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
+        self.queue(|outbound, _| {
             outbound.check_open()?;
-            enqueue(&mut outbound, head, payload)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Appends the last bytes: every later send, from any thread, fails with [`SendError::Finished`]. Wakes the task
