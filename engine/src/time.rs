@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::clock::instant_after;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::shared::command::Command;
 use crate::shared::wake_scope;
@@ -51,9 +52,7 @@ impl Timer {
 
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        // A deadline beyond the clock's range becomes thirty years.
-        let now = Instant::now();
-        self.sleep_until(now.checked_add(duration).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400)))
+        self.sleep_until(instant_after(Instant::now(), duration))
     }
 
     /// Returns a future that completes once `deadline` has passed. See [`sleep`].

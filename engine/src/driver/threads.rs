@@ -176,8 +176,8 @@ impl ThreadsDriver {
     /// Gives an accepted socket a slot and its two threads.
     fn open(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
         socket.set_write_timeout(Some(BLOCKED_WRITE_LOOK))?;
-        let peer = to_address(peer);
-        let local = socket.local_addr().map_or(peer, |local| to_address(&local));
+        let peer = Address::from_name(peer);
+        let local = socket.local_addr().map_or(peer, |local| Address::from_name(&local));
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, connection: None });
             (self.slots.len() - 1) as u32
@@ -474,8 +474,4 @@ fn write_batch(mut socket: &Socket, reset: &AtomicBool, mut batch: SendBatch) ->
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
-}
-
-fn to_address(name: &SockAddr) -> Address {
-    name.as_socket().map_or(Address::Unix, Address::from_socket)
 }

@@ -15,16 +15,16 @@ pub(crate) struct Backlog {
     messages: VecDeque<Message>,
     /// Total messages taken from the front: places count from the first message ever kept.
     taken: u64,
-    places: HashMap<Key, u64>,
+    places: HashMap<ConflationKey, u64>,
     bytes: usize,
 }
 
 /// The key of a message with its membership: other fan-outs can use the same key for something else.
-pub(crate) type Key = (MembershipId, Bytes);
+pub(crate) type ConflationKey = (MembershipId, Bytes);
 
 struct Message {
     bytes: Bytes,
-    key: Option<Key>,
+    key: Option<ConflationKey>,
     queue_bytes_max: usize,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct BacklogBounds {
 
 impl Backlog {
     /// Keeps a message, in place of an older one with the same key or as the newest.
-    pub(crate) fn push(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
+    pub(crate) fn push(&mut self, bytes: Bytes, key: Option<ConflationKey>, bounds: BacklogBounds) {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
             self.bytes = self.bytes - older.bytes.len() + bytes.len();

@@ -34,11 +34,6 @@ impl Lane {
         Arc::new(Self { worker, inbox: Inbox::new(), members: Mutex::new(None), present: AtomicUsize::new(0) })
     }
 
-    /// Queues an op. Returns whether the worker must be notified.
-    pub(super) fn push(&self, op: Op) -> bool {
-        self.inbox.push(op)
-    }
-
     pub(super) fn is_of(&self, worker: &Arc<WorkerShared>) -> bool {
         Arc::ptr_eq(&self.worker, worker)
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::backlog::Key;
+use super::backlog::ConflationKey;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
 use super::round::{Round, joinable};
@@ -82,7 +82,13 @@ pub(crate) trait HandOver {
     /// Returns whether a connection has a backlog.
     fn has_backlog(&self, shared: &ConnShared) -> bool;
     /// Adds `bytes` to the backlog of a connection.
-    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
+    fn push_backlog(
+        &mut self,
+        shared: &Arc<ConnShared>,
+        bytes: Bytes,
+        key: Option<ConflationKey>,
+        bounds: BacklogBounds,
+    );
     /// Resets a connection.
     fn abort(&mut self, shared: &Arc<ConnShared>);
     /// Queues the last bytes of a connection, regardless of the high mark.

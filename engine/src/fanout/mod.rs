@@ -32,7 +32,7 @@ use crate::shared::command::Command;
 use crate::shared::wake_scope;
 use crate::util::sync::Mutex;
 
-pub(crate) use backlog::{Backlog, BacklogBounds, Key};
+pub(crate) use backlog::{Backlog, BacklogBounds, ConflationKey};
 pub use budget::PublishBudget;
 pub(crate) use lane::Lane;
 use lane::Op;
@@ -123,7 +123,7 @@ impl FanOut {
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let needs_notify = lane.push(Op::Join(member));
+            let needs_notify = lane.inbox.push(Op::Join(member));
             (lane, needs_notify)
         };
         if needs_notify {
@@ -170,7 +170,7 @@ impl FanOut {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.push(Op::Publish(Arc::clone(&publication))) {
+            if lane.inbox.push(Op::Publish(Arc::clone(&publication))) {
                 resting.push(Arc::clone(lane));
             } else {
                 // The thread that notified the worker may defer the wake to the end of its wake scope; this message
@@ -227,7 +227,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.push(Op::Leave(self.membership_id)) {
+        if self.lane.inbox.push(Op::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }

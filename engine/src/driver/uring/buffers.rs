@@ -13,8 +13,9 @@ use super::ring::Ring;
 use crate::config::UringConfig;
 use crate::driver::Received;
 use crate::shared::chunk::Chunk;
-use crate::shared::lease::{Lease, LeasePool, Pages};
+use crate::shared::lease::{Lease, LeasePool};
 use crate::shared::signal::Signal;
+use crate::util::pages::Pages;
 
 /// The groups' names towards the kernel.
 const SMALL_GROUP: u16 = 0;
