@@ -110,7 +110,7 @@ fn a_reader_that_never_waits_yields() {
         }
     }
     assert_eq!(yielded, (100 - 1) / 8);
-    // Yielding lost nothing: the reader gets the chunks pushed before it yielded, and then waits.
+    // Yielding lost nothing: the reader gets all pushed chunks, and then waits.
     while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
     let woken = wakes.0.load(Ordering::Relaxed);
     assert!(connection.poll_receive(&mut cx).is_pending());

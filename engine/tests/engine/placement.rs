@@ -74,8 +74,8 @@ fn handlers_run_where_they_were_placed() {
     });
 }
 
-/// A handler that computes for long delays the others on its thread, but never the ring: their input is received
-/// meanwhile.
+/// A handler that computes for long delays the others on its thread, but never the ring: their input is still
+/// received.
 #[test]
 fn a_busy_handler_does_not_stop_the_ring() {
     on_every_engine(|setup| {
