@@ -185,7 +185,7 @@ mod tests {
     use crate::config::{InboundMarks, OutboundMarks};
     use crate::shared::key::ConnKey;
 
-    /// A worker with an announced sleep, and how often it was woken.
+    /// Creates a worker with an announced sleep. Returns it and the number of its wakes.
     fn sleeping_worker() -> (Arc<WorkerShared>, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&wakes);

@@ -185,7 +185,7 @@ fn the_end_of_stream_waits_for_the_bytes_before_it() {
     });
 }
 
-/// Whether the handler stalls or echoes depends on the first byte.
+/// First byte that makes the handler stall; after any other it echoes.
 const STALL: u8 = b'S';
 
 fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {

@@ -14,7 +14,7 @@ use tidegate_engine::{
 
 use crate::support::*;
 
-/// A handler whose future is not `Send`, with state shared by its helpers.
+/// Counts and echoes in a future that is not `Send`, with state shared by its helpers.
 async fn count_and_echo(mut connection: Connection) {
     let (count, home) = (Rc::new(Cell::new(0_usize)), thread::current().id());
     let log = Rc::new(RefCell::new(Vec::new()));
