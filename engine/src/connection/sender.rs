@@ -162,8 +162,8 @@ impl ByteSender {
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
-    /// not wait, or after [`poll_ready`](Self::poll_ready). Nothing bounds the queue then except the caller: for a peer
-    /// that does not read, it grows until a write timeout or deadline ends the connection.
+    /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
+    /// not read, it grows until a write timeout or deadline ends the connection.
     ///
     /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
     /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Messages published during a round wait and form the next one: small ones are joined into one buffer, which leaves
-//! with one send per member. Nothing ever waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
+//! with one send per member. No message waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
 //! applies.
 
 mod backlog;
