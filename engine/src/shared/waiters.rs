@@ -74,14 +74,25 @@ fn add_once(wakers: &mut Vec<Waker>, waker: &Waker) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
     use super::*;
+
+    /// A waker with an identity: that of `Waker::noop` is not the same in every part of a program.
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
 
     #[test]
     fn waiters_for_the_close_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();
-        waiters.add_at_close(Waker::noop());
-        waiters.add_at_close(Waker::noop());
-        waiters.add(Waker::noop());
+        let waker = Waker::from(Arc::new(Task));
+        waiters.add_at_close(&waker);
+        waiters.add_at_close(&waker);
+        waiters.add(&waker);
         assert_eq!(waiters.take().len(), 1);
         assert!(waiters.take().is_empty());
         assert_eq!(waiters.take_all().len(), 1);
