@@ -1,7 +1,7 @@
 //! A chat with rooms, and the page for it.
 //!
-//! Clients send `join ROOM`, `leave ROOM` and `say ROOM TEXT`, and receive `ROOM: ...` for each room they are in. A member whose
-//! network is too slow for its rooms is closed with 1013 (try again later); the others do not wait for it.
+//! Clients send `join ROOM`, `leave ROOM` and `say ROOM TEXT`, and receive `ROOM: ...` for each room they are in. A
+//! member whose network is too slow for its rooms is closed with 1013 (try again later); the others do not wait for it.
 //!
 //! ```text
 //! cargo run --release --example chat -- --addr 127.0.0.1:9001

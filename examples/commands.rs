@@ -1,5 +1,5 @@
-//! Text commands and binary uploads on one WebSocket. `put NAME` names the binary message that follows, `get NAME` sends it
-//! back, `list` lists the names, `quit` closes. `/binary` accepts only binary messages.
+//! Text commands and binary uploads on one WebSocket. `put NAME` names the binary message that follows, `get NAME`
+//! sends it back, `list` lists the names, `quit` closes. `/binary` accepts only binary messages.
 //!
 //! ```text
 //! cargo run --release --example commands -- --addr 127.0.0.1:9001

@@ -1,6 +1,6 @@
-//! Echoes WebSocket messages on `/ws` and bodies on `POST /echo`, and serves `/plaintext` for benchmarks. On `/hub`, and with
-//! `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--compress` negotiates
-//! compression in both directions; `--help` lists its settings.
+//! Echoes WebSocket messages on `/ws` and bodies on `POST /echo`, and serves `/plaintext` for benchmarks. On `/hub`,
+//! and with `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--compress`
+//! negotiates compression in both directions; `--help` lists its settings.
 //!
 //! ```text
 //! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core

@@ -1,5 +1,5 @@
-//! Pings every client, and closes a connection with 1001 when neither a message nor a pong arrives for too long. This detects
-//! clients that vanished, and keeps proxies from dropping quiet connections.
+//! Pings every client, and closes a connection with 1001 when neither a message nor a pong arrives for too long. This
+//! detects clients that vanished, and keeps proxies from dropping quiet connections.
 //!
 //! The pings of different clients are spread over time.
 //!

@@ -1,10 +1,11 @@
-//! JSON in both directions. `/greet` answers one kind of request. `/notes` routes many kinds over one WebSocket, by method and
-//! path; each response has the id of its request.
+//! JSON in both directions. `/greet` answers one kind of request. `/notes` routes many kinds over one WebSocket, by
+//! method and path; each response has the id of its request.
 //!
 //! ```text
 //! cargo run --release --example json -- --addr 127.0.0.1:9001
 //! python -m websockets ws://127.0.0.1:9001/greet    # then send: {"name": "Ann"}
-//! python -m websockets ws://127.0.0.1:9001/notes    # then send: {"id": 1, "method": "POST", "target": "/notes", "body": "ebb at six"}
+//! python -m websockets ws://127.0.0.1:9001/notes
+//! # then send: {"id": 1, "method": "POST", "target": "/notes", "body": "ebb at six"}
 //! ```
 
 mod support {
@@ -57,7 +58,8 @@ async fn greet(mut ws: WebSocket) -> websocket::Result {
     }
 }
 
-/// Returns routes for requests `{"id", "method", "target", "body"}`, with responses `{"id", "code", "message", "body"}`.
+/// Returns routes for requests `{"id", "method", "target", "body"}`, with responses `{"id", "code", "message",
+/// "body"}`.
 fn notes() -> TextRoutes {
     let notes = Arc::new(Mutex::new(Vec::<String>::new()));
     let written = Arc::clone(&notes);

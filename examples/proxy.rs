@@ -1,5 +1,5 @@
-//! A proxy to a TCP server. The messages of a client on `/tcp` go to the server straight from the receive buffer; bytes from the
-//! server come back as binary messages. Backpressure works in both directions.
+//! A proxy to a TCP server. The messages of a client on `/tcp` go to the server straight from the receive buffer; bytes
+//! from the server come back as binary messages. Backpressure works in both directions.
 //!
 //! The handler is in blocking style, with two threads for each client, because the TCP side uses std.
 //!

@@ -1,7 +1,8 @@
-//! A broadcast ticker. One thread makes prices and a hub sends them to every WebSocket; each message is encoded once for all.
+//! A broadcast ticker. One thread makes prices and a hub sends them to every WebSocket; each message is encoded once
+//! for all.
 //!
-//! `/latest` delivers the newest price: a slow client misses old prices of a symbol, never the newest. `/all` delivers every
-//! price: a client that is too slow for them is closed.
+//! `/latest` delivers the newest price: a slow client misses old prices of a symbol, never the newest. `/all` delivers
+//! every price: a client that is too slow for them is closed.
 //!
 //! ```text
 //! cargo run --release --example ticker -- --addr 127.0.0.1:9001 --period-ms 100

@@ -1,6 +1,7 @@
 //! Uploads with streamed reads: messages can be larger than memory.
 //!
-//! `/upload` answers each message with its size and its Adler-32 checksum. `/copy` sends each message back while it arrives.
+//! `/upload` answers each message with its size and its Adler-32 checksum. `/copy` sends each message back while it
+//! arrives.
 //!
 //! ```text
 //! cargo run --release --example upload -- --addr 127.0.0.1:9001

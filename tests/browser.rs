@@ -1,7 +1,7 @@
 //! A real browser: its WebSockets on our servers, and the page of the chat example.
 //!
-//! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests fail and
-//! say what to do.
+//! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests
+//! fail and say what to do.
 
 mod support {
     pub mod example;

@@ -1,9 +1,9 @@
-//! The compile errors of the commonest mistakes with handlers: each mistake must give one error, which says what to write
-//! and names only paths that a user can write.
+//! The compile errors of the commonest mistakes with handlers: each mistake must give one error, which says what to
+//! write and names only paths that a user can write.
 //!
-//! The texts are rustc's and differ between its versions, so the test runs on one version and says so on others. To write
-//! them anew, for another version or after a change: `TRYBUILD=overwrite cargo test --test compile_fail`, then read each
-//! `.stderr` file.
+//! The texts are rustc's and differ between its versions, so the test runs on one version and says so on others. To
+//! write them anew, for another version or after a change: `TRYBUILD=overwrite cargo test --test compile_fail`, then
+//! read each `.stderr` file.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Runs the examples as programs and checks that they do what their first lines promise, with tungstenite as the client.
+//! Runs the examples as programs and checks that they do what their first lines promise, with tungstenite as the
+//! client.
 
 mod support {
     pub mod example;

@@ -1,6 +1,6 @@
 //! Command line arguments: `--name value` or `--name=value`, and switches without a value.
 //!
-//! Unknown names, missing values and repeated options are errors, so a typo cannot silently change what is measured.
+//! Unknown names, missing values and repeated options are errors, so a typo cannot silently change the measurement.
 
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;

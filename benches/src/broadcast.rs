@@ -77,7 +77,7 @@ pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
 }
 
 /// Exchanges a ping and a pong on each connection. A server that answers the ping has finished accepting the
-/// connection, whatever it does after the handshake response.
+/// connection, including any work after the handshake response.
 fn wait_for_pongs(streams: &mut [Opened]) -> Result<(), LoadError> {
     const PONG: u8 = 0x8a;
     let payload = *b"tide";

@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Reads `input` in pieces and keeps what is written.
+    /// Reads `input` in pieces and keeps the written bytes.
     struct Script<'a> {
         input: &'a [u8],
         piece: usize,

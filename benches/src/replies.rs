@@ -1,7 +1,7 @@
 //! Comparison of received bytes with the expected replies.
 //!
-//! [`Replies`] holds what a mode expects; [`Heard`] is the position of one connection in a [`Script`]'s replies.
-//! Replies are compared where they were received, whole chunks at a time.
+//! [`Replies`] holds the replies that a mode expects; [`Heard`] is the position of one connection in a [`Script`]'s
+//! replies. Replies are compared where they were received, whole chunks at a time.
 
 use crate::script::Script;
 

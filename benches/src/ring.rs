@@ -101,7 +101,7 @@ impl Ring {
     /// The memory that the entry points to must stay valid, and unused by anything else where the kernel writes, until
     /// the entry's last completion.
     pub unsafe fn push(&mut self, entry: &Entry) -> io::Result<()> {
-        // SAFETY: the caller guarantees what the queue requires.
+        // SAFETY: the caller keeps the requirements of the queue.
         while unsafe { self.submissions.push(entry) }.is_err() {
             self.submissions.sync();
             tolerate(self.submitter.submit())?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use socket2::SockAddr;
+
 /// The address of one end of a connection. IPv4 peers of a dual-stack listener are IPv4 addresses here, not mapped ones
 /// (RFC 4291, section 2.5.5.2).
 ///
@@ -37,6 +39,11 @@ impl Address {
             },
             SocketAddr::V4(_) => Self::Ip(address),
         }
+    }
+
+    /// Returns the address of a socket's name.
+    pub(crate) fn from_name(name: &SockAddr) -> Self {
+        name.as_socket().map_or(Self::Unix, Self::from_socket)
     }
 
     /// Returns the socket address, or `None` for a Unix-domain socket.

@@ -118,7 +118,7 @@ impl InboundBuffer {
         self.pause_at_high_mark()
     }
 
-    /// As [`receive`](Self::receive), with a chunk that moves by ownership.
+    /// Receives a chunk that moves by ownership. Returns whether receiving must pause.
     pub fn receive_chunk(&mut self, chunk: Chunk) -> bool {
         self.inbound.push(chunk);
         self.pause_at_high_mark()

@@ -1,4 +1,4 @@
-//! The errors of the engine. Each says who is at fault and how to mend it.
+//! The errors of the engine.
 
 use std::fmt;
 use std::io;
@@ -52,7 +52,7 @@ pub enum CloseCause {
     Aborted,
     /// The outbound queue was full when a fan-out message arrived, under
     /// [`SlowMemberPolicy::Abort`](crate::SlowMemberPolicy::Abort).
-    #[error("the peer read too slowly for what was published to it")]
+    #[error("the peer reads too slowly: its outbound queue was full when a message was published")]
     TooSlow,
     /// [`Shutdown::drain_timeout`](crate::Shutdown::drain_timeout) passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
@@ -94,7 +94,7 @@ pub enum ReceiveError {
 pub enum SendError {
     /// The outbound queue is over its high mark ([`OutboundConfig::bytes_high`](crate::OutboundConfig::bytes_high)).
     /// Only the `try_` and `check_` calls return this; the others wait.
-    #[error("the outbound queue is full: wait for space with `send`, or drop or close slow peers")]
+    #[error("the outbound queue is full: wait for space with `send`, drop the message, or close the connection")]
     Full,
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
@@ -119,7 +119,7 @@ pub enum SendError {
 ///     Ok(())
 /// }
 /// ```
-// No variant has a `source`: its text would be printed twice by those who print the chain.
+// No variant has a `source`: reports that print the chain would print its text twice.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -143,7 +143,10 @@ pub enum Error {
         reason: String,
     },
     /// A thread or a ring could not be set up, usually for lack of memory, threads or locked memory.
-    #[error("cannot start a worker: {0}")]
+    #[error(
+        "cannot start a worker: {0}; check the limits on threads (ulimit -u), locked memory (ulimit -l) and open files \
+         (ulimit -n)"
+    )]
     Worker(io::Error),
     /// The engine was started without an address.
     #[error("nothing to serve: call `bind` before `start`")]
@@ -224,7 +227,11 @@ mod tests {
                 Error::UringUnavailable { reason: "no ring".to_owned() },
                 "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Std",
             ),
-            (Error::Worker(io::Error::other("no thread")), "cannot start a worker: no thread"),
+            (
+                Error::Worker(io::Error::other("no thread")),
+                "cannot start a worker: no thread; check the limits on threads (ulimit -u), locked memory (ulimit -l) \
+                 and open files (ulimit -n)",
+            ),
             (Error::NoListener, "nothing to serve: call `bind` before `start`"),
             (Error::Signal(io::Error::other("taken")), "cannot install signal handlers: taken"),
         ];

@@ -92,8 +92,8 @@ impl RunQueue {
         }
     }
 
-    /// Returns whether it was stopped and everything queued before has been taken: handlers of connections that a
-    /// shutdown reset still run.
+    /// Returns whether the thread can end: it was stopped and its inbox is empty. Handlers woken by the shutdown's
+    /// resets run first.
     fn is_finished(&self) -> bool {
         let inbox = self.inbox.lock();
         inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty()
@@ -168,8 +168,8 @@ impl Executor {
         }
     }
 
-    /// The loop of a handler thread, until stopped. Wakes of other threads are collected for a turn, or sent `at_once`
-    /// where handlers may compute or block during a turn.
+    /// Runs the loop of a handler thread until stopped. Wakes of other threads are collected for a turn, or sent
+    /// `at_once` where handlers can compute or block during a turn.
     pub(crate) fn run(mut self, at_once: bool) {
         loop {
             let scope = (!at_once).then(WakeScope::begin);

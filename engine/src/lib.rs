@@ -32,8 +32,8 @@
 //! ```
 //!
 //! The same handler runs unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on
-//! others ([`HandlerPlacement`]). A connection is never hijacked: whatever protocol it speaks, its socket stays with
-//! its worker.
+//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, also after an upgrade to another
+//! protocol.
 //!
 //! | To | Use |
 //! |---|---|
@@ -67,7 +67,6 @@ mod worker;
 pub use address::Address;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
 pub use connection::Connection;
-pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
 pub use connection::sender::ByteSender;
@@ -83,6 +82,7 @@ pub use shared::chunk::Chunk;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;
+pub use util::block_on::block_on;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::instant_after;
+
 crate::__settings! {
     /// The parameters of a graceful shutdown.
     ///
@@ -40,8 +42,7 @@ impl Shutdown {
     }
 
     pub(crate) fn plan(self, now: Instant) -> ShutdownPlan {
-        // A timeout beyond the clock's range becomes thirty years.
-        let deadline = now.checked_add(self.drain_timeout).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400));
+        let deadline = instant_after(now, self.drain_timeout);
         ShutdownPlan { began: now, deadline, spread: self.spread.min(self.drain_timeout) }
     }
 }

@@ -11,7 +11,8 @@ macro_rules! counters {
         }
 
         /// A snapshot of a worker's counters. Names that end in `_total` count from the start of the engine; the others
-        /// are current values. Each counter is read by itself, so sums can differ by what happens meanwhile.
+        /// are current values. Each counter is read by itself, so counters of one snapshot can disagree by a few
+        /// events.
         ///
         /// ```
         /// use tidegate_engine::WorkerStats;
@@ -37,12 +38,13 @@ macro_rules! counters {
         }
 
         impl WorkerStats {
-            /// Returns every counter with its name, for exporters.
+            /// Returns every counter with its name, for exporters. A name that ends in `_total` is a counter, any other
+            /// a gauge.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
 
-            /// Adds another worker's counters to these.
+            /// Adds another worker's counters to these, the current values too: the sum is that of all workers.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
@@ -51,7 +53,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections currently open.
+    /// Connections currently open, a current value.
     connections,
     /// Connections accepted.
     accepted_total,
@@ -69,11 +71,11 @@ counters! {
     chunks_total,
     /// Sends completed.
     sends_total,
-    /// Connections whose receiving is currently paused for backpressure.
+    /// Connections whose receiving is currently paused for backpressure, a current value.
     paused,
     /// Number of times receiving was paused for backpressure.
     pauses_total,
-    /// Number of times a receive found no free buffer and had to wait.
+    /// Number of times a receive found no free buffer of its size and had to be armed again.
     starved_total,
     /// Number of worker ticks.
     ticks_total,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::clock::instant_after;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::shared::command::Command;
 use crate::shared::wake_scope;
@@ -51,9 +52,7 @@ impl Timer {
 
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        // A deadline beyond the clock's range becomes thirty years.
-        let now = Instant::now();
-        self.sleep_until(now.checked_add(duration).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400)))
+        self.sleep_until(instant_after(Instant::now(), duration))
     }
 
     /// Returns a future that completes once `deadline` has passed. See [`sleep`].
@@ -137,8 +136,7 @@ pub(crate) fn enter(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(worker)));
 }
 
-/// As [`enter`], unless the thread already uses another worker's timers: a handler thread serves one worker or all of
-/// them.
+/// Does as [`enter`] for the first worker only: a shared handler thread uses the timers of the first worker it serves.
 pub(crate) fn enter_first(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| {
         current.borrow_mut().get_or_insert_with(|| Arc::clone(worker));

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use lexopt::{Arg, Parser};
 
-/// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; what it does.
+/// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; what it
+/// does.
 pub type Row<'a> = (&'a str, &'a str, &'a str);
 
 /// The options of one run.
@@ -19,8 +20,8 @@ struct Opt {
 }
 
 impl Options {
-    /// Parses the command line. Prints `about` and the options for `--help`. Exits with code 2 if an option is unknown or
-    /// has no value.
+    /// Parses the command line. Prints `about` and the options for `--help`. Exits with code 2 if an option is unknown
+    /// or has no value.
     pub fn parse(about: &str, rows: &[Row<'_>]) -> Self {
         let own = |(usage, default, _): &Row<'_>| Opt {
             name: usage.split(' ').next().unwrap_or_default().to_owned(),

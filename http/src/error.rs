@@ -1,7 +1,7 @@
 //! Errors, sorted by whose fault they are.
 //!
-//! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to a
-//! status code. [`BodyError`]: what a handler sees while it reads content. [`ResponseError`]: the application gave a
+//! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to
+//! a status code. [`BodyError`]: what a handler sees while it reads content. [`ResponseError`]: the application gave a
 //! response that cannot be sent.
 
 use http::StatusCode;
@@ -9,8 +9,8 @@ use thiserror::Error;
 
 /// A refused request.
 ///
-/// The server answers with [`status`](RequestError::status) and closes the connection: where the next request begins is no
-/// longer reliable.
+/// The server answers with [`status`](RequestError::status) and closes the connection: where the next request begins is
+/// no longer reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -104,7 +104,8 @@ pub enum RequestError {
     /// The trailer section has an invalid line (RFC 9112, section 7.1.2).
     #[error("invalid trailer section")]
     Trailer,
-    /// The trailer section is larger than [`trailer_bytes_max`](crate::Limits::trailer_bytes_max), or has too many fields.
+    /// The trailer section is larger than [`trailer_bytes_max`](crate::Limits::trailer_bytes_max), or has too many
+    /// fields.
     #[error("trailer section too large")]
     TrailerTooLarge,
     /// The peer ended its stream within a request (RFC 9112, section 8).

@@ -1,7 +1,7 @@
 //! The limits of a request.
 //!
-//! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`] once
-//! and shares one [`Limits`] between all connections.
+//! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`]
+//! once and shares one [`Limits`] between all connections.
 
 use thiserror::Error;
 
@@ -31,8 +31,8 @@ tidegate_engine::__settings! {
         pub body_bytes_max: u64,
         /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
         pub chunk_line_bytes_max: usize,
-        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400. Default
-        /// 16 KiB.
+        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400.
+        /// Default 16 KiB.
         pub chunk_extension_bytes_max: usize,
         /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
         pub trailer_bytes_max: usize,
@@ -70,7 +70,8 @@ impl Limits {
 
     /// Checks each limit, and that they fit together. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
-    /// [`Protocol`](crate::protocol::Protocol) works with unchecked limits too, and treats a value above its ceiling as the ceiling.
+    /// [`Protocol`](crate::protocol::Protocol) works with unchecked limits too, and treats a value above its ceiling as
+    /// the ceiling.
     ///
     /// # Errors
     /// The first limit that is zero or above its ceiling.

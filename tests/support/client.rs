@@ -1,7 +1,7 @@
 //! The tests' own WebSocket client, on a blocking std socket.
 //!
-//! It shares no code with the crates under test, because a common mistake would cancel itself out. It sends any bytes, valid
-//! or not.
+//! It shares no code with the crates under test, because a common mistake would cancel itself out. It sends any bytes,
+//! valid or not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

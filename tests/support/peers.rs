@@ -53,8 +53,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
-/// Runs a program to its end. The error of a program that fails or takes longer than `timeout` has its output. After the
-/// timeout, the program and its children are killed.
+/// Runs a program to its end. The error of a program that fails or takes longer than `timeout` has its output. After
+/// the timeout, the program and its children are killed.
 fn run_bounded(mut command: Command, timeout: Duration) -> Result<(), String> {
     let (output_end, child_end) = std::io::pipe().map_err(|error| format!("no pipe: {error}"))?;
     let child_end_too = child_end.try_clone().map_err(|error| format!("no pipe: {error}"))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::layers::LAYERS;
 use crate::source::{Files, Text, word_character};
-use crate::{DEPENDENCIES, FOLDER_FILES_MAX, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
+use crate::{COMMENT_COLUMNS_MAX, DEPENDENCIES, FOLDER_FILES_MAX, LONG_FILES, SOURCE_LINES_MAX, UNSAFE_PLACES};
 
 /// What must not be left in the sources. Split, so that this file does not contain it.
 const LEFT_BEHIND: &[&str] = &[
@@ -34,6 +34,19 @@ pub fn length(file: &Text) -> Vec<String> {
         return Vec::new();
     }
     vec![file.complain(lines, &format!("more than {SOURCE_LINES_MAX} lines: does it hold two things?"))]
+}
+
+/// rustfmt does not wrap comments. The row of a table and a word without a space cannot be wrapped.
+pub fn comment_width(file: &Text) -> Vec<String> {
+    complaints(file, |line| {
+        let comment = line.trim_start().strip_prefix("//")?;
+        let text = comment.trim_start_matches(['/', '!']).trim_start();
+        let columns = line.chars().count();
+        if columns <= COMMENT_COLUMNS_MAX || text.starts_with('|') || !text.contains(' ') {
+            return None;
+        }
+        Some(format!("a comment of {columns} columns: at most {COMMENT_COLUMNS_MAX}"))
+    })
 }
 
 pub fn file_name(file: &Text) -> Vec<String> {
@@ -219,6 +232,14 @@ mod tests {
         let longest = "\n".repeat(SOURCE_LINES_MAX);
         tells_apart(length, "http/src/a.rs", &format!("{longest}\n"), &longest);
         assert!(length(&text("http/tests/a.rs", &format!("{longest}\n"))).is_empty());
+    }
+
+    #[test]
+    fn widths_of_comments() {
+        let (words, widest) = ("//! ä ", "    /// ä ".to_owned() + &"b".repeat(COMMENT_COLUMNS_MAX - 10));
+        let good = format!("{widest}\n/// | {widest} |\n// {}\n", "b".repeat(COMMENT_COLUMNS_MAX));
+        tells_apart(comment_width, "a.rs", &words.repeat(COMMENT_COLUMNS_MAX), &good);
+        assert_eq!(comment_width(&text("a.rs", &format!("{widest}b"))).len(), 1);
     }
 
     #[test]

@@ -21,8 +21,8 @@ fn echo_with_sender(setup: &Setup) -> (TestServer, Client, Sender) {
     (server, client, sender)
 }
 
-/// Writes `frame` repeatedly until the server stops receiving and the kernel takes no more. Returns the number of frames
-/// begun, and the unwritten rest of the last one.
+/// Writes `frame` repeatedly until the server stops receiving and the kernel takes no more. Returns the number of
+/// frames begun, and the unwritten rest of the last one.
 pub fn flood<'f>(server: &TestServer, client: &mut Client, frame: &'f [u8]) -> (usize, &'f [u8]) {
     let start = std::time::Instant::now();
     client.stream.set_nonblocking(true).unwrap();

@@ -1,7 +1,7 @@
 //! Deadlines and timeouts, on every engine.
 //!
-//! No deadline may be accepted and then ignored. Tests that wait for time to pass run on all setups at once, to wait only
-//! once.
+//! No deadline may be accepted and then ignored. Tests that wait for time to pass run on all setups at once, to wait
+//! only once.
 
 use std::io::Write;
 use std::thread;

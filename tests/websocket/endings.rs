@@ -1,4 +1,5 @@
-//! Connections that end at awkward moments: with data on its way, with unread input, or by a peer that ignores the rules.
+//! Connections that end at awkward moments: with data on its way, with unread input, or by a peer that ignores the
+//! rules.
 
 use std::io::Write;
 use std::net::Shutdown as Half;
@@ -73,8 +74,8 @@ fn accepted_messages_leave_even_after_the_close_timeout() {
     });
 }
 
-/// A handler returns with megabytes unread in the inbound buffer, in the kernel and on their way. They are drained, because a
-/// reset would destroy the close frame.
+/// A handler returns with megabytes unread in the inbound buffer, in the kernel and on their way. They are drained,
+/// because a reset would destroy the close frame.
 #[test]
 fn unread_input_does_not_destroy_the_close_frame() {
     let unread = [frame(BINARY, &vec![1; 3 << 20]), frame(PING, b"unanswered"), frame(TEXT, &[b'a'; 70_000])].concat();
@@ -142,7 +143,8 @@ fn a_reset_ends_the_wait_for_a_close_frame() {
     });
 }
 
-/// Both a peer that neither answers nor disconnects, and one that keeps sending after the closing handshake, are closed.
+/// Both a peer that neither answers nor disconnects, and one that keeps sending after the closing handshake, are
+/// closed.
 #[test]
 fn a_peer_that_stays_is_closed() {
     let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));

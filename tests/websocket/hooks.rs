@@ -61,7 +61,8 @@ fn authorizing_answers_or_attaches_a_value() {
     });
 }
 
-/// `authorize` runs last, only on requests that would be accepted. Frames behind them wait; its panic is answered with 500.
+/// `authorize` runs last, only on requests that would be accepted. Frames behind them wait; its panic is answered with
+/// 500.
 #[test]
 fn authorizing_is_the_last_check() {
     on_every_engine(|setup| {

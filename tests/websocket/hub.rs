@@ -377,8 +377,8 @@ fn closing_drains_pending_messages() {
     });
 }
 
-/// Plain threads and tokio tasks publish while members come and go: each member gets an unbroken run of every publisher's
-/// messages from its registration on.
+/// Plain threads and tokio tasks publish while members come and go: each member gets an unbroken run of every
+/// publisher's messages from its registration on.
 #[test]
 fn any_thread_can_publish_while_members_come_and_go() {
     on_every_engine(|setup| {
@@ -607,8 +607,8 @@ fn joining_and_leaving_keep_to_the_order_of_the_room() {
     });
 }
 
-/// A peer that does not read for a while finds the newest messages, in order, and with keys the newest of each. One that
-/// reads misses nothing.
+/// A peer that does not read for a while finds the newest messages, in order, and with keys the newest of each. One
+/// that reads misses nothing.
 #[test]
 fn slow_members_can_get_the_newest_messages() {
     const MESSAGES: u32 = 300;

@@ -35,8 +35,8 @@ fn values_go_both_ways() {
     });
 }
 
-/// A message that is not JSON, or of another shape, leaves the connection open. The error, returned by the handler, closes
-/// with 1007.
+/// A message that is not JSON, or of another shape, leaves the connection open. The error, returned by the handler,
+/// closes with 1007.
 #[test]
 fn other_messages_are_errors_that_close_nothing() {
     on_every_engine(|setup| {

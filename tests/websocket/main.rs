@@ -1,5 +1,5 @@
-//! Black-box tests of WebSocket servers on every engine and placement: the facade's public API on one side, a raw socket
-//! and the tests' own WebSocket client on the other.
+//! Black-box tests of WebSocket servers on every engine and placement: the facade's public API on one side, a raw
+//! socket and the tests' own WebSocket client on the other.
 
 mod backpressure;
 mod closing;

@@ -8,7 +8,8 @@ use tidegate::prelude::*;
 use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, TEXT, close_frame, frame, header};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
-/// Sends `bytes` on a new connection, then megabytes that the server does not read, and expects the close frame and FIN.
+/// Sends `bytes` on a new connection, then megabytes that the server does not read, and expects the close frame and
+/// FIN.
 fn check_fails(server: &TestServer, name: &str, bytes: &[u8], code: u16) {
     println!("{name}");
     let mut client = Client::open(server.address);

@@ -22,24 +22,25 @@ tidegate_engine::__settings! {
     #[derive(Clone, Debug)]
     #[non_exhaustive]
     pub struct WebSocketConfig {
-        /// The most payload bytes of a received message, over all of its frames; a larger message is answered with close
+        /// The most payload bytes of a received message, over all of its frames; a larger message is answered with
+        /// close
         /// 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
         pub message_bytes_max: u64,
         /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
         /// reader gets [`Error::Idle`](crate::Error::Idle). Default: none.
         pub idle_timeout: Option<Duration>,
-        /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends and
-        /// reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and costs
-        /// nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take that much
-        /// in this time. Default: 30 s. `None` waits forever.
+        /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
+        /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and
+        /// costs nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take
+        /// that much in this time. Default: 30 s. `None` waits forever.
         pub write_timeout: Option<Duration>,
         /// The time in which the peer must answer our close frame. Default: 5 s.
         pub close_timeout: Duration,
         /// Regular pings, which tell a silent peer from a lost one and keep proxies between awake. Default: none.
         pub keepalive: Option<KeepaliveConfig>,
         /// Reserved bits that the peer can set on the first frames of messages, because the application knows their
-        /// meaning: [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) returns those of a message. Other bits
-        /// are answered with 1002 (RFC 6455 section 5.2). Default: none.
+        /// meaning: [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) returns those of a message. Other
+        /// bits are answered with 1002 (RFC 6455 section 5.2). Default: none.
         pub reserved_bits: ReservedBits,
     }
 }
@@ -65,20 +66,21 @@ tidegate_engine::__settings! {
     /// another is awaited.
     ///
     /// A missing pong ends the connection: close 1001 is sent, in case the peer reads, and reads fail with
-    /// [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued, and while the pong
-    /// can be behind bytes that our own reader has not taken.
+    /// [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued, and while the
+    /// pong can be behind bytes that our own reader has not taken.
     ///
     /// ```
     /// use std::time::Duration;
     /// use tidegate_websocket::{KeepaliveConfig, WebSocketConfig};
-    /// let keepalive = KeepaliveConfig::default().interval(Duration::from_secs(10)).pong_timeout(Duration::from_secs(5));
-    /// let config = WebSocketConfig::default().keepalive(keepalive);
+    /// let keepalive =
+    /// KeepaliveConfig::default().interval(Duration::from_secs(10)).pong_timeout(Duration::from_secs(5)); let config =
+    /// WebSocketConfig::default().keepalive(keepalive);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct KeepaliveConfig {
-        /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after which
-        /// many proxies drop a connection.
+        /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
+        /// which many proxies drop a connection.
         pub interval: Duration,
         /// The time in which a ping must be answered. Default: 20 s.
         pub pong_timeout: Duration,

@@ -148,10 +148,10 @@ impl Server {
             (true, false) => Some(libc::EPOLLIN),
             _ => None,
         };
-        let told = changed.map_or(Ok(()), |interest| {
+        let registered = changed.map_or(Ok(()), |interest| {
             self.epoll.control(libc::EPOLL_CTL_MOD, &connection.stream, interest, index as u64)
         });
-        if !matches!(goes_on, Ok(true)) || told.is_err() {
+        if !matches!(goes_on, Ok(true)) || registered.is_err() {
             self.connections[index] = None;
         }
     }

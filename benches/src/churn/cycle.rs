@@ -16,7 +16,7 @@ const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 /// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
-/// State of a cycle, named after what the client waits for.
+/// State of a cycle, named after the event that the client waits for.
 #[derive(Debug)]
 enum State {
     Upgrading,
@@ -200,7 +200,7 @@ mod tests {
         format!("{head}Sec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes()
     }
 
-    /// Passes every piece to the cycle and returns what it wants to send.
+    /// Passes every piece to the cycle and returns its next sends.
     fn say(cycle: &mut Cycle, upgrades: &mut Upgrades, bytes: &[u8], piece: usize) -> Result<Vec<Say>, Mismatch> {
         let script = script();
         let said: Result<Vec<Say>, _> =

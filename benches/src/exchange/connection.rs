@@ -1,5 +1,5 @@
-//! One connection that sends requests and awaits replies, without I/O. It records what was sent, what is outstanding
-//! and since when.
+//! One connection that sends requests and awaits replies, without I/O. It records the sent messages, the outstanding
+//! ones and since when.
 //!
 //! Sending: idle, or one send in flight (a short send is continued). Receiving: a position in the replies that moves
 //! with every byte. Each send records when it was due, so its replies can be timed.

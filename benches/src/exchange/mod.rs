@@ -6,8 +6,8 @@
 //! stall timeout fails with the number of stuck connections.
 //!
 //! Closed loop: a connection has `depth` messages outstanding. The next window leaves when the last one is answered or,
-//! sliding, each reply releases one more message. Open loop: messages leave on a schedule, whatever the replies, and
-//! are timed from the schedule, so a stall of the server counts against every message it delayed.
+//! sliding, each reply releases one more message. Open loop: messages leave on a schedule, independent of the replies,
+//! and are timed from the schedule, so a stall of the server counts against every message it delayed.
 
 mod connection;
 mod pacing;

@@ -91,8 +91,8 @@ impl Bench {
     /// Returns the time limit of a case's load.
     fn limit(&self, case: &Case) -> Duration {
         let [seconds, warmup] = self.times(case);
-        let told = Duration::from_secs_f64(seconds + warmup + self.stall);
-        told + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
+        let requested = Duration::from_secs_f64(seconds + warmup + self.stall);
+        requested + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
     }
 }
 

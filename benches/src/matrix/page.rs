@@ -1,7 +1,7 @@
 //! The report as a page: conditions, aims and verdicts, a table per case, the servers.
 //!
 //! Everything on it except fixed prose is computed from the results, so it can be rewritten from a saved file.
-//! Explanations of missed aims belong in `notes.md` beside it. The page links that file, and this module never writes
+//! Explanations of missed aims belong in `notes.md` next to it. The page links that file, and this module never writes
 //! it.
 
 use std::fmt::Write as _;

@@ -12,12 +12,17 @@ pub(crate) struct Clock {
     ticks: AtomicU64,
 }
 
-/// The granularity of every deadline. A deadline fires at most this long after its time (plus the delay of a busy
-/// worker), and never before. A timeout counts from an event and can fire twice this long after its time.
+/// Resolution of every deadline: it never fires early, and fires at most this much late plus the delay of a busy
+/// worker. A timeout starts within a tick, so it can be late by two.
 pub const TICK: Duration = Duration::from_millis(8);
 
 /// The tick that stands for no deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Returns the instant `duration` after `start`, or thirty years after it if that is beyond the range of `Instant`.
+pub(crate) fn instant_after(start: Instant, duration: Duration) -> Instant {
+    start.checked_add(duration).unwrap_or(start + Duration::from_secs(30 * 365 * 86_400))
+}
 
 impl Clock {
     pub(crate) fn new(epoch: Instant) -> Self {
@@ -29,7 +34,7 @@ impl Clock {
     }
 
     pub(crate) fn set(&self, elapsed: Duration) -> u64 {
-        let ticks = (elapsed.as_millis() / TICK.as_millis()) as u64;
+        let ticks = Self::whole_ticks(elapsed);
         self.ticks.store(ticks, Ordering::Relaxed);
         ticks
     }
@@ -37,7 +42,7 @@ impl Clock {
     /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the
     /// ticks of an idle worker stand still.
     pub(crate) fn tick_from_now(&self, timeout: Duration) -> u64 {
-        let now = (self.epoch.elapsed().as_millis() / TICK.as_millis()) as u64;
+        let now = Self::whole_ticks(self.epoch.elapsed());
         now.max(self.now()).saturating_add(1).saturating_add(Self::ticks_in(timeout))
     }
 
@@ -49,6 +54,11 @@ impl Clock {
     /// Returns the first tick at or after `deadline`.
     pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
         Self::ticks_in(deadline.saturating_duration_since(self.epoch))
+    }
+
+    /// Returns the number of ticks that have passed completely.
+    fn whole_ticks(elapsed: Duration) -> u64 {
+        (elapsed.as_millis() / TICK.as_millis()) as u64
     }
 
     /// Returns the number of ticks that cover `duration`, rounded up.

@@ -1,5 +1,6 @@
 //! Settings chosen from a few values, and their text forms.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::ConfigError;
@@ -42,6 +43,17 @@ impl FromStr for EngineKind {
             "std" => Ok(Self::Std),
             _ => Err(ConfigError::new("engine", text, "auto, uring or std")),
         }
+    }
+}
+
+/// Prints the form that [`FromStr`] parses.
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::Std => "std",
+        })
     }
 }
 
@@ -90,16 +102,29 @@ impl FromStr for HandlerPlacement {
     }
 }
 
+/// Prints the form that [`FromStr`] parses.
+impl fmt::Display for HandlerPlacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameCore => f.pad("same-core"),
+            Self::Inline => f.pad("inline"),
+            Self::Threads(threads) => write!(f, "threads:{threads}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn engines_and_placements_are_read_from_text() {
+    fn engines_and_placements_are_read_from_their_text_form() {
         let engines = ["auto", "uring", "std"].map(|text| text.parse::<EngineKind>().unwrap());
         assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Std]);
         let placements = ["same-core", "inline", "threads:2"].map(|text| text.parse::<HandlerPlacement>().unwrap());
         assert_eq!(placements, [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)]);
+        assert_eq!(engines.map(|engine| engine.to_string()), ["auto", "uring", "std"]);
+        assert_eq!(placements.map(|placement| placement.to_string()), ["same-core", "inline", "threads:2"]);
         assert_eq!(
             "epoll".parse::<EngineKind>().unwrap_err().to_string(),
             "invalid engine \"epoll\": must be auto, uring or std"

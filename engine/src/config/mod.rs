@@ -1,4 +1,4 @@
-//! Settings and their check. What [`Config::check`] returns is within its bounds.
+//! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
 
@@ -91,8 +91,8 @@ crate::__settings! {
     /// Water marks of the outbound queue. See [`ByteSender`](crate::ByteSender) for the effect on each call.
     #[derive(Clone, Debug)]
     pub struct OutboundConfig {
-        /// High mark: above this many queued bytes `send` waits and `try_send` fails with `Full`. A larger message
-        /// passes if nothing else is queued. Default: 1 MiB.
+        /// High mark, 1 byte to `isize::MAX`: above this many queued bytes `send` waits and `try_send` fails with
+        /// `Full`. A larger message passes if nothing else is queued. Default: 1 MiB.
         pub bytes_high: usize,
         /// Low mark, below `bytes_high`: waiting senders continue when no more than this is queued. Default: 256 KiB.
         pub bytes_low: usize,
@@ -244,7 +244,7 @@ impl InboundConfig {
 
 impl OutboundConfig {
     fn check(&self) -> Result<OutboundMarks, ConfigError> {
-        within("outbound.bytes_high", self.bytes_high, 1, usize::MAX >> 1, "at least 1 byte")?;
+        within("outbound.bytes_high", self.bytes_high, 1, isize::MAX as usize, "1 byte to isize::MAX")?;
         within("outbound.bytes_low", self.bytes_low, 0, self.bytes_high - 1, "below outbound.bytes_high")?;
         Ok(OutboundMarks { bytes_high: self.bytes_high, bytes_low: self.bytes_low })
     }

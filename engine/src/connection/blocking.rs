@@ -11,9 +11,10 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::connection::{Connection, block_on::block_on};
+use crate::connection::Connection;
 use crate::error::{CloseCause, ReceiveError, SendError};
 use crate::shared::chunk::Chunk;
+use crate::util::block_on::block_on;
 
 /// Turns blocking-style code into a handler for [`Engine::start`](crate::Engine::start): each connection gets a thread,
 /// which can block and compute for any length of time. Returning or panicking closes the connection in order.

@@ -29,8 +29,8 @@ impl Connection {
     }
 
     /// Sets the write deadline: if bytes are still queued then, the connection is reset with
-    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), whatever its handler is doing. It passes
-    /// without effect if nothing is queued.
+    /// [`CloseCause::WriteDeadline`](crate::CloseCause::WriteDeadline), even while its handler is busy. It passes
+    /// without effect if nothing is queued. One in the past applies at the worker's next tick.
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.sender().set_write_deadline(deadline);
     }

@@ -16,8 +16,8 @@ use crate::shared::outbound::enqueue;
 /// Exclusive use of a connection's outbound queue, until dropped: for a message that is sent in parts, with nothing in
 /// between. [`ByteSender::exclusive`] creates it.
 ///
-/// Meanwhile [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`]. Fan-out
-/// messages follow at the end, within the bounds of the queue. Three things do not wait:
+/// During it, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
+/// Fan-out messages follow at the end, within the bounds of the queue. Three things do not wait:
 /// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
 /// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts
 /// then fail with [`SendError::Finished`].
@@ -57,19 +57,16 @@ impl ByteSender {
         Poll::Pending
     }
 
-    /// As [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes that can
-    /// stand between its parts, such as control frames.
+    /// Works as [`try_append`](Self::try_append), but also succeeds during another sender's exclusive use: for bytes
+    /// that can stand between its parts, such as control frames.
     ///
     /// # Errors
     /// As [`try_append`](Self::try_append).
     pub fn try_append_interleaved(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space_exclusive(len, &self.shared.worker.outbound)?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space_exclusive(len, marks)?;
+            Ok(outbound.append(encode))
+        })
     }
 
     /// Waits until [`try_append_interleaved`](Self::try_append_interleaved) has space for `len` bytes.
@@ -77,14 +74,7 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready_interleaved(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.shared.outbound.lock();
-        match outbound.check_space_exclusive(len, &self.shared.worker.outbound) {
-            Err(SendError::Full) => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-            answer => Poll::Ready(answer),
-        }
+        self.poll_space(cx, |outbound, marks| outbound.check_space_exclusive(len, marks))
     }
 }
 
@@ -97,7 +87,7 @@ impl ExclusiveSender {
         self.sender.poll_ready_interleaved(cx, len)
     }
 
-    /// As [`ByteSender::try_append`].
+    /// Queues the next part. See [`ByteSender::try_append`].
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].
@@ -105,19 +95,15 @@ impl ExclusiveSender {
         self.sender.try_append_interleaved(len, encode)
     }
 
-    /// As [`ByteSender::try_append_with`].
+    /// Queues the next part as a head and a payload. See [`ByteSender::try_append_with`].
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let shared = &self.sender.shared;
-        let schedule = {
-            let mut outbound = shared.outbound.lock();
-            outbound.check_space_exclusive(head.len() + payload.len(), &shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
-        };
-        shared.notify(schedule);
-        Ok(())
+        self.sender.queue(|outbound, marks| {
+            outbound.check_space_exclusive(head.len() + payload.len(), marks)?;
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Returns the sender that created this. Its own sends wait like those of all others.

@@ -4,7 +4,6 @@
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
 //! and the worker moves the bytes. To upgrade to another protocol, pass the `Connection` on by value.
 
-pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
@@ -84,7 +83,7 @@ use crate::time::Timer;
 pub struct Connection {
     sender: ByteSender,
     unread: Option<Chunk>,
-    /// The waker left in the inbound buffer, which is the one that polled last.
+    /// Identity of the waker in the inbound buffer, that of the last poll.
     waiting: WakerId,
     /// Chunks taken since the reader last waited or yielded.
     turn_chunks: u8,
@@ -124,11 +123,9 @@ impl Connection {
         poll_fn(|cx| self.poll_receive(cx)).await
     }
 
-    /// The poll form of [`receive`](Self::receive). The task is woken for received bytes, the end of them, the read
-    /// deadline and the start of a graceful shutdown.
-    ///
-    /// Yields now and then: after several chunks in a row it returns pending once, having woken the task, even if more
-    /// chunks are buffered. So no peer can monopolize a thread.
+    /// Polls [`receive`](Self::receive). The task is woken when bytes arrive, the stream ends, the read deadline
+    /// passes, or a graceful shutdown begins. After 8 chunks in a row it wakes the task and returns `Pending` once, so
+    /// that a fast peer cannot monopolize the thread.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReceiveError>> {
         if let Some(chunk) = self.unread.take() {
             return Poll::Ready(Ok(Some(chunk)));
@@ -203,7 +200,7 @@ impl Connection {
     /// Drops the first `count` bytes of [`buffer`](Self::buffer).
     ///
     /// # Panics
-    /// If `count` is greater than the buffer's length, a bug of the caller.
+    /// If `count` is greater than the buffer's length, a bug in the caller.
     #[inline]
     pub fn consume(&mut self, count: usize) {
         match &mut self.unread {
@@ -221,7 +218,7 @@ impl Connection {
     /// can be a leased receive buffer; a worker never leases all of them.
     ///
     /// # Panics
-    /// If `range` is not inside the buffer, a bug of the caller.
+    /// If `range` is not inside the buffer, a bug in the caller.
     pub fn take_bytes(&mut self, range: Range<usize>) -> Bytes {
         self.try_take_bytes(range.clone()).unwrap_or_else(|| {
             let bytes = Bytes::copy_from_slice(&self.buffer()[range.clone()]);
@@ -230,7 +227,7 @@ impl Connection {
         })
     }
 
-    /// As [`take_bytes`](Self::take_bytes), but returns `None` instead of copying.
+    /// Works as [`take_bytes`](Self::take_bytes), but returns `None` instead of copying.
     pub fn try_take_bytes(&mut self, range: Range<usize>) -> Option<Bytes> {
         let takes = |chunk: &mut Chunk| range.end == chunk.len() && 2 * range.len() >= chunk.held_bytes();
         let mut chunk = self.unread.take_if(takes)?;
@@ -241,8 +238,8 @@ impl Connection {
 
 /// # Handing over, writing, addresses
 impl Connection {
-    /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. A protocol hands over the
-    /// bytes beyond its own end this way, such as those after an upgrade request.
+    /// Puts bytes back in front: the next [`receive`](Self::receive) returns them first. For bytes that belong to the
+    /// next protocol, such as those after an upgrade request.
     pub fn unread(&mut self, chunk: Chunk) {
         if chunk.is_empty() {
             return;
@@ -293,9 +290,9 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Sets the farewell: bytes that the engine queues as the last ones of this connection when a graceful shutdown
-    /// begins, even while the handler is busy. Later sends fail with
-    /// [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no farewell.
+    /// Sets the farewell: the bytes that the engine sends last when a graceful shutdown begins, even while the handler
+    /// is busy. Later sends fail with [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no
+    /// farewell.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
         let schedule = self.shared().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
@@ -326,12 +323,12 @@ impl Connection {
     }
 
     /// Returns whether receiving is paused because the inbound buffer reached its high mark
-    /// ([`InboundConfig`](crate::InboundConfig)).
+    /// ([`InboundConfig`](crate::InboundConfig)). The worker can change it at any time.
     pub fn is_paused(&self) -> bool {
         self.shared().inbound.lock().is_paused()
     }
 
-    /// Returns how often receiving was paused since the accept.
+    /// Returns how often receiving was paused since the accept, at most `u32::MAX`.
     pub fn pauses_total(&self) -> u32 {
         self.shared().inbound.lock().pauses()
     }

@@ -12,10 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::clock::NEVER;
+use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::ConnShared;
 use crate::shared::command::{CloseMode, Command};
-use crate::shared::outbound::enqueue;
+use crate::shared::outbound::{Outbound, Schedule, enqueue};
 use crate::time::Timer;
 
 /// The writing side of a connection: cloneable, usable from any thread.
@@ -32,7 +33,7 @@ use crate::time::Timer;
 /// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
 /// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
 /// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
-/// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for what must not wait |
+/// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
@@ -70,7 +71,7 @@ impl ByteSender {
     /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         let bytes = bytes.into();
-        poll_fn(|cx| match self.queue(&bytes, Some(cx.waker())) {
+        poll_fn(|cx| match self.queue_bytes(&bytes, Some(cx.waker())) {
             Err(SendError::Full) => Poll::Pending,
             answer => Poll::Ready(answer),
         })
@@ -82,24 +83,49 @@ impl ByteSender {
     /// # Errors
     /// [`SendError::Full`] above the high mark; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
-        self.queue(&bytes.into(), None)
+        self.queue_bytes(&bytes.into(), None)
     }
 
     /// Checks for space and takes it in one step, so that senders on several threads stay within the mark together. A
     /// full queue wakes `waker` when space may be available.
-    fn queue(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            if let Err(error) = outbound.check_space(bytes.len(), &self.shared.worker.outbound) {
+    fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
+        self.queue(|outbound, marks| {
+            if let Err(error) = outbound.check_space(bytes.len(), marks) {
                 if let (SendError::Full, Some(waker)) = (error, waker) {
                     outbound.add_waker(waker);
                 }
                 return Err(error);
             }
-            enqueue(&mut outbound, &[], bytes.clone())
-        };
+            Ok(enqueue(outbound, &[], bytes.clone()))
+        })
+    }
+
+    /// Queues bytes under the lock, then notifies the worker.
+    #[inline]
+    pub(super) fn queue(
+        &self,
+        put: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<Schedule, SendError>,
+    ) -> Result<(), SendError> {
+        let schedule = put(&mut self.shared.outbound.lock(), &self.shared.worker.outbound)?;
         self.shared.notify(schedule);
         Ok(())
+    }
+
+    /// Waits until `check` succeeds, which is tried again when space is available.
+    #[inline]
+    pub(super) fn poll_space(
+        &self,
+        cx: &mut Context<'_>,
+        check: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        let mut outbound = self.shared.outbound.lock();
+        match check(&mut outbound, &self.shared.worker.outbound) {
+            Err(SendError::Full) => {
+                outbound.add_waker(cx.waker());
+                Poll::Pending
+            }
+            answer => Poll::Ready(answer),
+        }
     }
 }
 
@@ -111,17 +137,11 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.shared.outbound.lock();
-        match outbound.check_space(len, &self.shared.worker.outbound) {
-            Err(SendError::Full) => {
-                outbound.add_waker(cx.waker());
-                Poll::Pending
-            }
-            answer => Poll::Ready(answer),
-        }
+        self.poll_space(cx, |outbound, marks| outbound.check_space(len, marks))
     }
 
-    /// Checks that `len` more bytes can be queued now.
+    /// Checks that `len` more bytes can be queued now. If not, the queue counts as full: further sends are refused
+    /// until it has emptied to its low mark.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
@@ -129,49 +149,44 @@ impl ByteSender {
         self.shared.outbound.lock().check_space(len, &self.shared.worker.outbound)
     }
 
-    /// [`check_ready`](Self::check_ready) and [`append`](Self::append) in one step: `encode` runs if `len` more bytes
-    /// can be queued now, and must append no more than that.
+    /// Appends in place if `len` more bytes can be queued now: [`check_ready`](Self::check_ready) and
+    /// [`append`](Self::append) in one step. `encode` must append no more than `len` bytes.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send); `encode` is then not called.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space(len, &self.shared.worker.outbound)?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space(len, marks)?;
+            Ok(outbound.append(encode))
+        })
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
-    /// not wait, or after [`poll_ready`](Self::poll_ready). `encode` runs under the queue's lock and must only append.
-    /// If it panics, nothing is queued.
+    /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
+    /// not read, it grows until a write timeout or deadline ends the connection.
+    ///
+    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
+    /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it
+    /// panics, its bytes are removed and the earlier ones stay.
     ///
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
+        self.queue(|outbound, _| {
             outbound.check_open()?;
-            outbound.append(encode)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+            Ok(outbound.append(encode))
+        })
     }
 
-    /// [`check_ready`](Self::check_ready) for both and [`append_with`](Self::append_with) in one step.
+    /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space(head.len() + payload.len(), &self.shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+        self.queue(|outbound, marks| {
+            outbound.check_space(head.len() + payload.len(), marks)?;
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Appends `head` by copy and `payload` by reference, or by copy up to [`COPY_BYTES_MAX`](crate::COPY_BYTES_MAX),
@@ -180,13 +195,10 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
-        let schedule = {
-            let mut outbound = self.shared.outbound.lock();
+        self.queue(|outbound, _| {
             outbound.check_open()?;
-            enqueue(&mut outbound, head, payload)
-        };
-        self.shared.notify(schedule);
-        Ok(())
+            Ok(enqueue(outbound, head, payload))
+        })
     }
 
     /// Appends the last bytes: every later send, from any thread, fails with [`SendError::Finished`]. Wakes the task
@@ -204,7 +216,7 @@ impl ByteSender {
             Ok((schedule, outbound.take_wakers()))
         })?;
         self.shared.notify(schedule);
-        // The reader may now wait with another timeout. The two locks are never held together.
+        // The reader can now wait with another timeout. The two locks are never held together.
         let reader = self.shared.take_reader(&mut self.shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
@@ -213,7 +225,7 @@ impl ByteSender {
 
 /// # Flushing and ending
 impl ByteSender {
-    /// Waits until the kernel has taken everything accepted so far, whatever other senders queue meanwhile. The peer
+    /// Waits until the kernel has taken everything accepted so far, not bytes that other senders queue later. The peer
     /// has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
@@ -223,7 +235,7 @@ impl ByteSender {
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
-    /// Waits until nothing is queued. Unlike [`flush`](Self::flush) it also waits for bytes queued meanwhile.
+    /// Waits until nothing is queued. Unlike [`flush`](Self::flush) it also waits for bytes queued after the call.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -254,7 +266,8 @@ impl ByteSender {
         self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// Wakes `waker` once the connection is closed, or at once if it already is. Each call adds a waker.
+    /// Wakes `waker` once the connection is closed, or at once if it already is. A waker that would wake a task already
+    /// waiting is not added again.
     ///
     /// A connection is closed when it has failed, was aborted, or has ended in order: everything was sent, and the
     /// peer's FIN arrived or the linger timeout passed.
@@ -265,7 +278,7 @@ impl ByteSender {
         }
     }
 
-    /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
+    /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
         shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));

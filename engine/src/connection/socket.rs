@@ -16,8 +16,8 @@ use crate::util::sync::Mutex;
 /// # Socket
 impl Connection {
     /// Runs `task` on the connection's socket, on its worker's thread, and returns its result. Gives access to socket
-    /// options and the kernel's TCP state on every engine. The task must not block, and must not read, write or shut
-    /// down.
+    /// options and the kernel's TCP state on every engine. The task runs within the worker's next ticks, for which a
+    /// sleeping worker is woken. It must not block, and must not read, write or shut down.
     ///
     /// # Errors
     /// `NotConnected` if the connection is closed by then; otherwise the error of `task`.
@@ -34,7 +34,7 @@ impl Connection {
     ) -> io::Result<T> {
         let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
         let fill = Arc::clone(&slot);
-        let answer: SocketTask = Box::new(move |socket| {
+        let run: SocketTask = Box::new(move |socket| {
             // A panic in the task must not end the worker and its other connections.
             let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
                 .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
@@ -45,7 +45,7 @@ impl Connection {
                 waker.wake();
             }
         });
-        self.shared().post(Command::Socket(self.shared().key, answer));
+        self.shared().post(Command::Socket(self.shared().key, run));
         poll_fn(move |cx| {
             let mut slot = slot.lock();
             match slot.answer.take() {

@@ -29,7 +29,7 @@ fn connection() -> Connection {
     Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 
-/// Does what the worker does with a received chunk.
+/// Pushes a received chunk as the worker does.
 fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
     let shared = connection.shared();
     let mut inbound = shared.inbound.lock();
@@ -110,7 +110,7 @@ fn a_reader_that_never_waits_yields() {
         }
     }
     assert_eq!(yielded, (100 - 1) / 8);
-    // Yielding lost nothing: the reader gets what was pushed meanwhile, and then waits.
+    // Yielding lost nothing: the reader gets all pushed chunks, and then waits.
     while connection.poll_receive(&mut cx).is_ready() || connection.inbound_bytes() > 0 {}
     let woken = wakes.0.load(Ordering::Relaxed);
     assert!(connection.poll_receive(&mut cx).is_pending());

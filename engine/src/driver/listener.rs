@@ -142,7 +142,7 @@ fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<S
         socket.set_reuse_port(true)?;
     }
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // [::] takes IPv4 connections too, whatever the system default is.
+        // [::] takes IPv4 connections too, regardless of the system default.
         socket.set_only_v6(false)?;
     }
     options.apply(&socket, true)?;

@@ -30,13 +30,13 @@ pub(crate) mod threads;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 
-/// Something that happened. Events come in the order in which the driver saw them.
+/// A completed operation. Events come in the order in which the driver saw them.
 pub(crate) enum Event {
     /// A connection was accepted and its addresses are known.
     Accepted(Box<Accepted>),
     /// Accepting failed or ended. The worker decides when to arm it again.
     AcceptEnded { listener: usize, error: Option<io::Error> },
-    /// Bytes were received. Without `more` the receive is over, because of its budget or for reasons of the driver.
+    /// Bytes were received. Without `more` the receive is over, because of its budget or because the driver ended it.
     Received { key: ConnKey, data: Received, more: bool },
     /// The receive is over without bytes.
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
@@ -72,7 +72,7 @@ pub(crate) enum Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceiveEnd {
     Eof,
-    /// No receive buffer was free. More bytes, or the end of the stream, may be waiting.
+    /// No receive buffer was free. More bytes, or the end of the stream, can be waiting.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings have receive buffers"))]
     Starved,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings cancel"))]
@@ -108,7 +108,7 @@ pub(crate) trait Driver {
 
     /// Arms a receive, without end or with a budget of bytes.
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);
-    /// Cancels an armed receive. Data that completes meanwhile is still reported.
+    /// Cancels an armed receive. Data that completes before the cancellation is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
 
     /// Starts a send.

@@ -74,7 +74,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     })
 }
 
-/// Not supported on this system.
+/// Fails: not supported on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn read(_socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     Err(io::ErrorKind::Unsupported.into())

@@ -28,7 +28,7 @@ use crate::shared::signal::Signal;
 /// Maximum bytes of one read.
 const READ_BYTES_MAX: usize = 16 * 1024;
 /// Interval at which a blocked write checks whether the connection is to be reset. Shutting the socket down would end
-/// the write at once, but with a FIN: the peer would mistake what it got for the whole.
+/// the write at once, but with a FIN, and the peer would take truncated data for complete.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
 /// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
@@ -153,7 +153,7 @@ impl ThreadsDriver {
             Post::Accepted(listener, socket, peer) => {
                 self.acceptors[listener].armed = false;
                 if self.acceptors[listener].permits.is_none() {
-                    // Closed meanwhile. Most likely this is our own connection that ends the accept.
+                    // The listener has closed. Most likely this is the connection from `unblock_accept`.
                     return;
                 }
                 match self.open(socket, &peer) {
@@ -161,7 +161,7 @@ impl ThreadsDriver {
                         events.push(accepted);
                         events.push(Event::AcceptEnded { listener, error: None });
                     }
-                    // EINVAL and the like concern one socket: its peer has gone. The listener is fine.
+                    // EINVAL concerns this socket alone: its peer has gone. The listener is fine.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         events.push(Event::AcceptEnded { listener, error: None });
                     }
@@ -176,8 +176,8 @@ impl ThreadsDriver {
     /// Gives an accepted socket a slot and its two threads.
     fn open(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
         socket.set_write_timeout(Some(BLOCKED_WRITE_LOOK))?;
-        let peer = to_address(peer);
-        let local = socket.local_addr().map_or(peer, |local| to_address(&local));
+        let peer = Address::from_name(peer);
+        let local = socket.local_addr().map_or(peer, |local| Address::from_name(&local));
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, connection: None });
             (self.slots.len() - 1) as u32
@@ -281,7 +281,7 @@ impl Driver for ThreadsDriver {
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
         if let Some((budgets, _)) = self.channels(key) {
-            // The thread outlives its channel.
+            // Cannot fail: the thread runs until this sender is dropped.
             let _ = budgets.send(budget.map_or(u64::MAX, u64::from));
         }
     }
@@ -474,8 +474,4 @@ fn write_batch(mut socket: &Socket, reset: &AtomicBool, mut batch: SendBatch) ->
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
-}
-
-fn to_address(name: &SockAddr) -> Address {
-    name.as_socket().map_or(Address::Unix, Address::from_socket)
 }

@@ -67,7 +67,8 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`. The path must not exist
-    /// then, and the socket file stays behind when the engine ends.
+    /// then, and the socket file stays behind when the engine ends, so a program that owns the path removes it first:
+    /// `let _ = std::fs::remove_file(path);`.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -75,7 +76,8 @@ impl Engine {
     }
 
     /// Adds a TCP socket that already listens, such as one of systemd's socket activation or of a parent process. The
-    /// workers share it.
+    /// workers share it. The engine sets its socket options and its backlog and makes it blocking; the process that it
+    /// comes from shares these settings.
     pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
         self.bindings.push(Binding::Inherited(listener));
         self

@@ -66,7 +66,8 @@ impl Running {
         &self.addresses
     }
 
-    /// Returns the first TCP address listened on, with the actual port where port 0 was requested.
+    /// Returns the first TCP address listened on, with the actual port where port 0 was requested, or `None` if all are
+    /// Unix-domain sockets.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.iter().find_map(Address::ip)
     }
@@ -87,13 +88,15 @@ impl Running {
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
     /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left to itself. See [`Shutdown`].
+    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once.
+    /// Threads of [`blocking`](crate::blocking) handlers are not waited for. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.begin_shutdown(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown begun through a [`Handle`] has ended. See [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown begun through a [`Handle`] has ended, without limit if none is begun. See
+    /// [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         for worker in self.workers {
@@ -118,7 +121,8 @@ impl Running {
     /// still open.
     ///
     /// # Errors
-    /// [`Error::Signal`] if the signal handlers cannot be installed; the engine continues to run.
+    /// [`Error::Signal`] if the signal handlers cannot be installed. The engine then continues to run, without a way to
+    /// stop it.
     pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;

@@ -167,6 +167,6 @@ fn pin(index: usize) {
     if let Some(core) = cores.get(index % cores.len().max(1))
         && !core_affinity::set_for_current(*core)
     {
-        log::warn!("cannot pin a thread to core {}", core.id);
+        log::warn!("cannot pin a thread to core {}; set `pin` to false if this process cannot use the core", core.id);
     }
 }

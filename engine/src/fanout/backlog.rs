@@ -15,16 +15,16 @@ pub(crate) struct Backlog {
     messages: VecDeque<Message>,
     /// Total messages taken from the front: places count from the first message ever kept.
     taken: u64,
-    places: HashMap<Key, u64>,
+    places: HashMap<ConflationKey, u64>,
     bytes: usize,
 }
 
 /// The key of a message with its membership: other fan-outs can use the same key for something else.
-pub(crate) type Key = (MembershipId, Bytes);
+pub(crate) type ConflationKey = (MembershipId, Bytes);
 
 struct Message {
     bytes: Bytes,
-    key: Option<Key>,
+    key: Option<ConflationKey>,
     queue_bytes_max: usize,
 }
 
@@ -33,13 +33,13 @@ struct Message {
 pub(crate) struct BacklogBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
-    /// Bytes that may be queued when a message moves to the queue.
+    /// Maximum bytes queued with a message that moves to the queue.
     pub(crate) queue_bytes_max: usize,
 }
 
 impl Backlog {
     /// Keeps a message, in place of an older one with the same key or as the newest.
-    pub(crate) fn push(&mut self, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
+    pub(crate) fn push(&mut self, bytes: Bytes, key: Option<ConflationKey>, bounds: BacklogBounds) {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
             self.bytes = self.bytes - older.bytes.len() + bytes.len();
@@ -58,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// Returns the oldest message, and the bytes that may be queued with it.
+    /// Returns the oldest message, and the maximum bytes queued with it.
     pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
         self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
     }
@@ -98,7 +98,7 @@ mod tests {
         backlog.push("12345".into(), None, BOUNDS);
         backlog.push("678901".into(), None, BOUNDS);
         assert_eq!(contents(&mut backlog), ["678901"], "bytes are bounded too");
-        backlog.push("a large one is backlog alone".into(), None, BOUNDS);
+        backlog.push("a large message is kept alone".into(), None, BOUNDS);
         assert_eq!(contents(&mut backlog).len(), 1);
     }
 

@@ -34,11 +34,6 @@ impl Lane {
         Arc::new(Self { worker, inbox: Inbox::new(), members: Mutex::new(None), present: AtomicUsize::new(0) })
     }
 
-    /// Queues an op. Returns whether the worker must be notified.
-    pub(super) fn push(&self, op: Op) -> bool {
-        self.inbox.push(op)
-    }
-
     pub(super) fn is_of(&self, worker: &Arc<WorkerShared>) -> bool {
         Arc::ptr_eq(&self.worker, worker)
     }
@@ -94,7 +89,8 @@ impl<T> Inbox<T> {
         std::mem::swap(&mut self.0.lock().items, into);
     }
 
-    /// As [`take`](Self::take); if nothing is queued, lets the queue rest and returns false.
+    /// Moves everything queued into `into`, which must be empty. If nothing is queued, lets the queue rest and returns
+    /// false.
     pub(super) fn take_or_rest(&self, into: &mut Vec<T>) -> bool {
         debug_assert!(into.is_empty());
         let mut waiting = self.0.lock();

@@ -2,7 +2,7 @@
 //!
 //! The walk goes in rounds. A round takes the pending messages (small ones are joined into one buffer, so that a burst
 //! leaves with one send per member) and hands them to member after member, in slices between which the worker does its
-//! other work. Joining and leaving meanwhile does not affect the round: a member gets exactly the messages published
+//! other work. Joining and leaving do not affect a round in progress: a member gets exactly the messages published
 //! between its joining and its leaving.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::backlog::Key;
+use super::backlog::ConflationKey;
 use super::lane::{Lane, Op};
 use super::publication::Publication;
 use super::round::{Round, joinable};
@@ -27,7 +27,7 @@ pub(super) type MembershipId = u64;
 /// for memory takes as long as all other work on several members.
 const MEMBERS_AHEAD: usize = 8;
 
-/// Whether a membership has ended.
+/// The end of a membership.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     ended: AtomicBool,
@@ -82,10 +82,16 @@ pub(crate) trait HandOver {
     /// Returns whether a connection has a backlog.
     fn has_backlog(&self, shared: &ConnShared) -> bool;
     /// Adds `bytes` to the backlog of a connection.
-    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds);
+    fn push_backlog(
+        &mut self,
+        shared: &Arc<ConnShared>,
+        bytes: Bytes,
+        key: Option<ConflationKey>,
+        bounds: BacklogBounds,
+    );
     /// Resets a connection.
     fn abort(&mut self, shared: &Arc<ConnShared>);
-    /// Queues the last bytes of a connection, regardless of its mark.
+    /// Queues the last bytes of a connection, regardless of the high mark.
     fn finish(&mut self, shared: &Arc<ConnShared>, last: &[u8]);
 }
 
@@ -195,7 +201,7 @@ impl Members {
         if !behind && round.is_whole_for(member) {
             match worker.hand_over(&member.shared, round.bytes_for(member), bytes_max) {
                 Ok(()) => return round.whole += 1,
-                // Some of the messages may have space.
+                // There can be space for some of the messages.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
                     if !round.refused(0, member, error, worker) {

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Messages published during a round wait and form the next one: small ones are joined into one buffer, which leaves
-//! with one send per member. Nothing ever waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
+//! with one send per member. No message waits for a slow member: if its queue is full, its [`SlowMemberPolicy`]
 //! applies.
 
 mod backlog;
@@ -32,7 +32,7 @@ use crate::shared::command::Command;
 use crate::shared::wake_scope;
 use crate::util::sync::Mutex;
 
-pub(crate) use backlog::{Backlog, BacklogBounds, Key};
+pub(crate) use backlog::{Backlog, BacklogBounds, ConflationKey};
 pub use budget::PublishBudget;
 pub(crate) use lane::Lane;
 use lane::Op;
@@ -60,7 +60,12 @@ pub enum PublishError {
 /// group. Usable from any thread.
 ///
 /// All members get the messages in the order of publishing, and each member exactly those published between its joining
-/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue.
+/// and its leaving. Delivery works like [`ByteSender::try_send`] to each member: it does not wait for a full queue. A
+/// member whose connection has closed is removed by the next message.
+///
+/// Published messages reach a member's queue through its worker, so their order relative to the bytes that the member's
+/// handler sends itself is undefined. A message published without members is accepted, and its receipt is complete at
+/// once.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
@@ -118,7 +123,7 @@ impl FanOut {
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let needs_notify = lane.push(Op::Join(member));
+            let needs_notify = lane.inbox.push(Op::Join(member));
             (lane, needs_notify)
         };
         if needs_notify {
@@ -165,7 +170,7 @@ impl FanOut {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.push(Op::Publish(Arc::clone(&publication))) {
+            if lane.inbox.push(Op::Publish(Arc::clone(&publication))) {
                 resting.push(Arc::clone(lane));
             } else {
                 // The thread that notified the worker may defer the wake to the end of its wake scope; this message
@@ -222,7 +227,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.push(Op::Leave(self.membership_id)) {
+        if self.lane.inbox.push(Op::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }

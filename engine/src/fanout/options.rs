@@ -47,7 +47,7 @@ pub enum SlowMemberPolicy {
     #[default]
     Abort,
     /// The message is kept in a backlog until the queue has space. The backlog is bounded by this number of messages
-    /// and by the bytes that may be queued for the member; beyond that the oldest pending message is dropped.
+    /// and by the maximum bytes queued for the member; beyond that the oldest pending message is dropped.
     DropOldest {
         /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,
@@ -78,7 +78,7 @@ crate::__settings! {
     pub struct JoinOptions {
         /// The treatment of the member when its outbound queue is full. Default: [`SlowMemberPolicy::Abort`].
         pub slow: SlowMemberPolicy,
-        /// Bytes that may be queued before it counts as slow; a larger message passes if nothing else is queued. The
+        /// Maximum bytes queued before it counts as slow; a larger message passes if nothing else is queued. The
         /// high mark of [`OutboundConfig`](crate::OutboundConfig) applies in any case. Default: `None`, no further
         /// bound.
         pub queue_bytes_max: Option<usize>,

@@ -82,7 +82,7 @@ impl Publish {
 /// A published message, shared by the workers that have members and dropped by the last one to finish with it.
 pub(crate) struct Publication {
     pub(super) publish: Publish,
-    // Dropped in this order, because a task that waits for the receipt may publish again at once.
+    // Dropped in this order, because a task that waits for the receipt can publish again at once.
     _share: Share,
     counting: Option<Counting>,
 }

@@ -37,7 +37,7 @@ impl DeliveryReport {
     }
 }
 
-/// A future of the result of a published message, from [`FanOut::publish_counted`](super::FanOut::publish_counted).
+/// Resolves to the report of a published message, from [`FanOut::publish_counted`](super::FanOut::publish_counted).
 /// Dropping it does not affect the message.
 ///
 /// ```no_run

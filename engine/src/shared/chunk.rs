@@ -44,7 +44,7 @@ impl Chunk {
     /// Drops the first `count` bytes.
     ///
     /// # Panics
-    /// If `count` is greater than the chunk's length, a bug of the caller, never of the peer.
+    /// If `count` is greater than the chunk's length, a bug in the caller.
     #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "cannot advance {count} bytes in a chunk of {}", self.len());

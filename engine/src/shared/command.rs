@@ -33,11 +33,11 @@ pub(crate) enum Command {
     Socket(ConnKey, SocketTask),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
-    /// A resting fan-out has something for members of this worker.
+    /// Deliver the messages of a fan-out that was at rest.
     FanOut(Arc<Lane>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }
 
-/// A task to run on a connection's socket, or with the error why it cannot run.
+/// A task for a connection's socket. It gets an error if the connection is closed.
 pub(crate) type SocketTask = Box<dyn FnOnce(io::Result<SockRef<'_>>) + Send>;

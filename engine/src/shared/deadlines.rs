@@ -12,7 +12,7 @@ pub(crate) struct Deadlines {
     pub(crate) lifetime: AtomicU64,
     /// Idle timeout in ticks; 0 for none.
     pub(crate) idle: AtomicU32,
-    /// Time that a send may take, in ticks; 0 for no limit.
+    /// Maximum time of a send, in ticks; 0 for no limit.
     pub(crate) stall: AtomicU32,
     /// The tick at which the worker will next check this connection's deadlines.
     pub(crate) armed: AtomicU64,

@@ -84,7 +84,7 @@ impl Inbound {
         extended
     }
 
-    /// Inlined, so that the chunk is written in place instead of moved there right after it was written.
+    /// Appends a chunk. Inlined, so that the chunk is written in place instead of moved there afterwards.
     #[inline(always)]
     pub(crate) fn push(&mut self, chunk: Chunk) {
         if self.first.is_some() || self.discarding {

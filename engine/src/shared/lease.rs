@@ -9,51 +9,13 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::shared::signal::{Signal, SleepFlag};
 use crate::shared::wake_scope;
-
-/// Zeroed pages, mapped for one owner and unmapped when dropped.
-pub(crate) struct Pages {
-    address: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: `Pages` is plain memory; its owner decides which thread may touch which part of it and when.
-unsafe impl Send for Pages {}
-// SAFETY: as above; `Pages` itself gives out nothing but the address.
-unsafe impl Sync for Pages {}
-
-impl Pages {
-    pub(crate) fn new(len: usize) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let address = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the range was mapped just now; the advice changes no contents, and its failure is harmless.
-        unsafe { libc::madvise(address, len, libc::MADV_HUGEPAGE) };
-        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { address, len })
-    }
-
-    pub(crate) fn address(&self) -> *mut u8 {
-        self.address.as_ptr()
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: the range was mapped by `new`, and nothing else knows its address once `self` is gone.
-        unsafe { libc::munmap(self.address.as_ptr().cast(), self.len) };
-    }
-}
+use crate::util::pages::Pages;
 
 /// The memory of a ring's buffers, and the return queue of leased ones.
 pub(crate) struct LeasePool {
@@ -83,7 +45,7 @@ impl LeasePool {
 
     /// Returns the start of a buffer.
     pub(crate) fn address(&self, buffer: u16) -> *mut u8 {
-        debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len);
+        debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len());
         // SAFETY: buffer numbers are below the count the pages were sized for, so the address stays inside them.
         unsafe { self.pages.address().add(usize::from(buffer) * self.buffer_bytes) }
     }

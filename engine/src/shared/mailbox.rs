@@ -31,7 +31,7 @@ impl<T> Mailbox<T> {
         wake_scope::notify(&self.signal);
     }
 
-    /// As [`post`](Self::post) for everything in `items`, which is left empty.
+    /// Queues everything in `items`, which is left empty, as [`post`](Self::post) does.
     pub(crate) fn post_all(&self, items: &mut Vec<T>) {
         let mut queued = self.items.lock();
         if queued.is_empty() {

@@ -41,8 +41,8 @@ pub(crate) struct ConnShared {
     pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
-    /// The reader waits: it found the inbound buffer empty and open and left its waker, and nothing has happened since.
-    /// Written under the inbound lock; allows the reader to stay pending without taking the lock.
+    /// Set while the reader waits with its waker stored, and cleared by whichever event wakes it. Written under the
+    /// inbound lock; a reader that is polled again stays pending without taking the lock.
     reader_parked: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
@@ -81,7 +81,7 @@ impl ConnShared {
     }
 
     /// Applies a change that can end the outbound queue. Every such change goes through here, so that `finished` is set
-    /// before anyone is woken for it.
+    /// before any task is woken for it.
     pub(crate) fn end_outbound<T>(&self, end: impl FnOnce(&mut Outbound) -> T) -> T {
         let mut outbound = self.outbound.lock();
         let answer = end(&mut outbound);

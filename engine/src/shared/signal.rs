@@ -84,7 +84,7 @@ pub(crate) mod parker {
             Self { unparked, wakes: Arc::default() }
         }
 
-        /// A signal that unparks, and counts.
+        /// Creates a signal that unparks, and counts.
         pub(crate) fn signal(&self) -> Arc<Signal> {
             let (unparked, wakes) = (Arc::clone(&self.unparked), Arc::clone(&self.wakes));
             Signal::new(move || {

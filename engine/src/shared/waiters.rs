@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-/// Waiting wakers and deferred bytes. One null pointer in each of the many idle connections that have none.
+/// Waiting wakers and deferred bytes. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
 
@@ -22,14 +22,11 @@ struct Lists {
 
 impl Waiters {
     pub(crate) fn add(&mut self, waker: &Waker) {
-        let waiting = &mut self.0.get_or_insert_default().waiting;
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+        add_once(&mut self.0.get_or_insert_default().waiting, waker);
     }
 
     pub(crate) fn add_at_close(&mut self, waker: &Waker) {
-        self.0.get_or_insert_default().at_close.push(waker.clone());
+        add_once(&mut self.0.get_or_insert_default().at_close, waker);
     }
 
     /// Takes the wakers that wait for the queue.
@@ -68,15 +65,34 @@ impl Waiters {
     }
 }
 
+#[inline]
+fn add_once(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
     use super::*;
 
+    /// A waker with an identity: that of `Waker::noop` is not the same in every part of a program.
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
     #[test]
-    fn waiters_for_the_close_are_woken_only_by_it() {
+    fn waiters_for_the_close_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();
-        waiters.add_at_close(Waker::noop());
-        waiters.add(Waker::noop());
+        let waker = Waker::from(Arc::new(Task));
+        waiters.add_at_close(&waker);
+        waiters.add_at_close(&waker);
+        waiters.add(&waker);
         assert_eq!(waiters.take().len(), 1);
         assert!(waiters.take().is_empty());
         assert_eq!(waiters.take_all().len(), 1);

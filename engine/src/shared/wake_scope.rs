@@ -82,7 +82,8 @@ enum Step {
 }
 
 impl Collected {
-    /// The scope stays open until all commands are handed over, so that their wakes join the others.
+    /// Takes the next step. The scope stays open until all commands are handed over, so that their wakes join the
+    /// others.
     fn next_step(&mut self) -> Step {
         if self.depth > 1 {
             self.depth -= 1;
@@ -184,7 +185,7 @@ mod tests {
     use crate::config::{InboundMarks, OutboundMarks};
     use crate::shared::key::ConnKey;
 
-    /// A worker with an announced sleep, and how often it was woken.
+    /// Creates a worker with an announced sleep. Returns it and the number of its wakes.
     fn sleeping_worker() -> (Arc<WorkerShared>, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&wakes);

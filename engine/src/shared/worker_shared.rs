@@ -19,7 +19,7 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
-    /// The worker has ended: the thread that posts a command answers it.
+    /// Set when the worker has ended. From then on a thread that posts a command answers it itself.
     ended: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl WorkerShared {
         self.answer_if_ended();
     }
 
-    /// As [`post_now`](Self::post_now) for each of `commands`, which is left empty.
+    /// Posts all of `commands`, which is left empty, as [`post_now`](Self::post_now) does.
     pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
         self.mailbox.post_all(commands);
         self.answer_if_ended();

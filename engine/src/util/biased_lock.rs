@@ -45,7 +45,7 @@ pub(crate) fn claim() {
 pub(crate) struct Biased<T> {
     mutex: Mutex<()>,
     owner: u32,
-    /// The owner holds the lock without the mutex, or is about to check whether it may.
+    /// The owner holds the lock without the mutex, or is about to check whether it can.
     inside: AtomicBool,
     /// All threads use the mutex. Set once, under the mutex.
     shared: AtomicBool,
@@ -70,6 +70,8 @@ impl<T> Biased<T> {
         }
     }
 
+    /// Waits for the lock.
+    ///
     /// # Panics
     /// If the owner already holds the lock: it would wait for itself.
     #[inline]

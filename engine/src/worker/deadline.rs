@@ -20,8 +20,8 @@ impl<D: Driver> Worker<D> {
             return;
         }
         if conn.phase == Phase::Lingering && conn.close_at <= now {
-            // The peer keeps its side open. Our last bytes may still be in transit, so the socket is closed, not reset,
-            // and the kernel continues to deliver them.
+            // The peer keeps its side open. The last bytes sent can still be in transit, so the socket is closed, not
+            // reset, and the kernel continues to deliver them.
             self.worker_shared.counters.closed_total.add(1);
             return self.shut(key, false);
         }

@@ -8,7 +8,7 @@ use super::Worker;
 use crate::connection::sender::ByteSender;
 use crate::driver::Driver;
 use crate::error::{CloseCause, SendError};
-use crate::fanout::{Backlog, BacklogBounds, HandOver, Key, Lane, Members};
+use crate::fanout::{Backlog, BacklogBounds, ConflationKey, HandOver, Lane, Members};
 use crate::shared::ConnShared;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Offered, Schedule};
@@ -66,7 +66,7 @@ impl<D: Driver> Worker<D> {
 }
 
 impl Delivery {
-    /// Drops the delivery and its members: the worker ends, so nothing may wait for it.
+    /// Drops the delivery and its members: the worker ends, so nothing must wait for it.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
         drop(members);
@@ -89,7 +89,13 @@ impl<D: Driver> HandOver for Worker<D> {
         self.backlogs.contains_key(&shared.key)
     }
 
-    fn push_backlog(&mut self, shared: &Arc<ConnShared>, bytes: Bytes, key: Option<Key>, bounds: BacklogBounds) {
+    fn push_backlog(
+        &mut self,
+        shared: &Arc<ConnShared>,
+        bytes: Bytes,
+        key: Option<ConflationKey>,
+        bounds: BacklogBounds,
+    ) {
         // The queue is full, so a send is in flight, or will be after exclusive use; its completion checks the backlog.
         let (_, backlog) = self.backlogs.entry(shared.key).or_insert_with(|| (Arc::clone(shared), Backlog::default()));
         backlog.push(bytes, key, bounds);

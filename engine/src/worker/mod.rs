@@ -180,7 +180,7 @@ impl<D: Driver> Worker<D> {
         Ok(self.report())
     }
 
-    /// One round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
+    /// Runs one round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
         let scope = WakeScope::begin();
         self.take_commands();
@@ -350,7 +350,9 @@ impl<D: Driver> Worker<D> {
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
             _ => {
                 // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
-                log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
+                log::warn!(
+                    "accepting paused, retrying in {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower connections_max"
+                );
                 self.worker_shared.counters.accept_pauses_total.add(1);
                 let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
                 self.wheel.insert(again, Due::Accept(listener));
@@ -362,7 +364,7 @@ impl<D: Driver> Worker<D> {
 /// Answers everything that waits for this worker: connections fail, sleeps end.
 impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
-        // After a shutdown no connections are left. After a panic or the failure of a ring some may be.
+        // After a shutdown no connections are left. After a panic or the failure of a ring, some can be left.
         for conn in self.conns.iter().flatten() {
             let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
             let mut inbound = conn.shared.inbound.lock();

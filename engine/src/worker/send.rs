@@ -32,27 +32,14 @@ impl Next {
 }
 
 impl<D: Driver> Worker<D> {
-    /// Sends queued bytes, unless a send is in flight, whose completion continues.
+    /// Sends queued bytes. If a send is in flight, its completion sends them.
     pub(super) fn flush(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
-            return;
-        }
-        let mut outbound = conn.shared.outbound.lock();
-        match outbound.take_batch() {
-            Some(batch) => {
-                drop(outbound);
-                self.send(key, batch);
-            }
-            None => {
-                let next = Next::of(&mut outbound);
-                drop(outbound);
-                self.proceed(key, next);
-            }
-        }
+        let Some(conn) = self.conn(key).filter(|conn| !conn.sending && conn.phase != Phase::Closing) else { return };
+        let next = Next::of(&mut conn.shared.outbound.lock());
+        self.proceed(key, next);
     }
 
-    /// Starts a send, if the connection is still open. No other may be in flight.
+    /// Starts a send, if the connection is still open. No other must be in flight.
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
@@ -108,8 +95,8 @@ impl<D: Driver> Worker<D> {
         self.advance_close(key);
     }
 
-    /// Fails the sending side: the peer takes no more bytes. Receiving continues, because bytes the peer sent before
-    /// may still arrive.
+    /// Fails the sending side: the peer takes no more bytes. Receiving continues, because bytes that the peer sent
+    /// earlier can still arrive.
     fn fail_sending(&mut self, key: ConnKey, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;

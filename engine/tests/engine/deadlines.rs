@@ -243,7 +243,7 @@ fn a_lifetime_ends_however_active_the_connection_is() {
     });
 }
 
-/// Deadlines fire whatever the handler waits for, and wake every waiting sender.
+/// Deadlines fire while the handler waits for something else, and wake every waiting sender.
 #[test]
 fn a_deadline_needs_no_handler() {
     on_every_engine(|setup| {

@@ -35,9 +35,9 @@ fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
     on_every_engine(|mut setup| {
         setup.config.uring.receive_buffers = 64;
         let bound = setup.inbound_bytes_max();
-        let (asked, told) = (Inbox::<()>::default(), Progress::<Option<Stall>>::default());
+        let (asked, view) = (Inbox::<()>::default(), Progress::<Option<Stall>>::default());
         let done = Progress::<Option<(Vec<u8>, usize)>>::default();
-        let (questions, stall, report) = (asked.clone(), told.clone(), done.clone());
+        let (questions, stall, report) = (asked.clone(), view.clone(), done.clone());
         let (running, address) = start(setup.config, move |mut connection: Connection| {
             let (questions, stall, report) = (questions.clone(), stall.clone(), report.clone());
             async move {
@@ -57,7 +57,7 @@ fn a_stalled_handler_stalls_its_peer_and_loses_nothing() {
         let mut client = connect(address);
         let sent = write_until_stalled(&mut client, &flood, &running);
         asked.push(());
-        let stall = told.wait("the handler's view", |stall| *stall);
+        let stall = view.wait("the handler's view", |stall| *stall);
         assert!(stall.is_paused && stall.pauses_total == 1, "{stall:?}");
         assert!(stall.inbound_bytes <= bound, "{stall:?} is above {bound}");
         assert_eq!(total(&running).received_bytes_total, stall.inbound_bytes as u64);
@@ -185,7 +185,7 @@ fn the_end_of_stream_waits_for_the_bytes_before_it() {
     });
 }
 
-/// The first byte tells the handler to stall or to echo.
+/// First byte that makes the handler stall; after any other it echoes.
 const STALL: u8 = b'S';
 
 fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {
@@ -236,7 +236,7 @@ fn stalled_connections_do_not_stop_another() {
     });
 }
 
-/// A peer that sends much is received in large buffers, and its later messages arrive whatever their size.
+/// A peer that sends much is received in large buffers, and its later messages of any size arrive.
 #[test]
 fn large_buffers_serve_peers_that_send_much() {
     on_every_engine(|setup| {

@@ -149,7 +149,7 @@ fn several_listeners_do_not_overfill_the_table() {
     });
 }
 
-/// Where connections take the process's descriptors, accepting pauses when they run out, and recovers.
+/// Checks that accepting pauses when the process's descriptors run out, and recovers.
 fn check_descriptors_run_out(name: &str, change: fn(&mut Config)) {
     if child::is_child(name) {
         let mut config = Config::default().workers(1).pin(false);

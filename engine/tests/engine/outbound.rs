@@ -255,7 +255,7 @@ fn nothing_follows_the_last_bytes() {
     });
 }
 
-/// A flush waits for bytes accepted before it, not for those that others send meanwhile.
+/// A flush waits for bytes accepted before it, not for those that others send later.
 #[test]
 fn a_flush_ends_while_others_go_on_sending() {
     on_every_engine(|setup| {

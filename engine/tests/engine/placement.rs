@@ -14,7 +14,7 @@ use tidegate_engine::{
 
 use crate::support::*;
 
-/// A handler whose future is not `Send`, with state shared by its helpers.
+/// Counts and echoes in a future that is not `Send`, with state shared by its helpers.
 async fn count_and_echo(mut connection: Connection) {
     let (count, home) = (Rc::new(Cell::new(0_usize)), thread::current().id());
     let log = Rc::new(RefCell::new(Vec::new()));
@@ -74,8 +74,8 @@ fn handlers_run_where_they_were_placed() {
     });
 }
 
-/// A handler that computes for long delays the others on its thread, but never the ring: their input is received
-/// meanwhile.
+/// A handler that computes for long delays the others on its thread, but never the ring: their input is still
+/// received.
 #[test]
 fn a_busy_handler_does_not_stop_the_ring() {
     on_every_engine(|setup| {

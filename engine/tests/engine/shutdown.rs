@@ -139,21 +139,22 @@ fn new_connections_are_refused() {
 fn a_spread_notifies_connections_one_after_the_other() {
     const SPREAD: Duration = Duration::from_millis(200);
     on_every_engine(|setup| {
-        let told = Progress::<Vec<Duration>>::default();
-        let (note, began) = (told.clone(), Progress::<Option<Instant>>::default());
+        let notified = Progress::<Vec<Duration>>::default();
+        let (note, began) = (notified.clone(), Progress::<Option<Instant>>::default());
         let begin = began.clone();
         let (running, address) = start(setup.config, move |mut connection: Connection| {
             let (note, begin) = (note.clone(), begin.clone());
             async move {
                 std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
                 let began = begin.wait("the begin", |began| *began);
-                note.update(|told| told.push(began.elapsed()));
+                note.update(|notified| notified.push(began.elapsed()));
             }
         });
         let mut clients = connect_all(&running, address, 10);
         began.update(|began| *began = Some(Instant::now()));
         running.handle().begin_shutdown(patient().spread(SPREAD));
-        let mut times = told.wait("all to be notified", |told| (told.len() == 10).then(|| told.clone()));
+        let mut times =
+            notified.wait("all to be notified", |notified| (notified.len() == 10).then(|| notified.clone()));
         times.sort();
         // The n-th of ten is notified when n tenths of the spread have passed, and not before.
         for (number, at) in (1..).zip(&times) {

@@ -1,7 +1,7 @@
 //! The content of a request, read piece by piece.
 //!
-//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server receives
-//! from the connection only while a body is read, which is the backpressure.
+//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server
+//! receives from the connection only while a body is read, which is the backpressure.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -48,8 +48,8 @@ enum Source {
 
 /// The source of a request's content: the connection it arrives on.
 ///
-/// `request` is the request's number on its connection: a body that outlives its request must not read the content of the
-/// next one.
+/// `request` is the request's number on its connection: a body that outlives its request must not read the content of
+/// the next one.
 pub(crate) trait ContentSource {
     /// The next piece, never empty; `None` at the end.
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
@@ -103,8 +103,8 @@ impl Body {
         }
     }
 
-    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are never
-    /// merged into those of the head (RFC 9110, section 6.5).
+    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
+    /// never merged into those of the head (RFC 9110, section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),

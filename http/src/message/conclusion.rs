@@ -1,7 +1,7 @@
 //! What the fields of a request mean for its content and its connection.
 //!
-//! Plain values. `protocol::header_facts` draws the conclusion; it is kept with the head, because an equal head means the
-//! same.
+//! Plain values. `protocol::header_facts` draws the conclusion; it is kept with the head, because an equal head means
+//! the same.
 
 /// How the end of a request's content is determined (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Response content that is produced while it is sent.
 //!
-//! Owns [`ContentStream`], which a response's content is pulled through, and the adapter that lets an async function push
-//! into it. The server polls for the next piece only when the connection has space, which is the backpressure: a producer
-//! is never ahead by more than one piece.
+//! Owns [`ContentStream`], which a response's content is pulled through, and the adapter that lets an async function
+//! push into it. The server polls for the next piece only when the connection has space, which is the backpressure: a
+//! producer is never ahead by more than one piece.
 
 use std::cell::RefCell;
 use std::future::Future;

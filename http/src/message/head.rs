@@ -98,8 +98,8 @@ impl RequestHead {
         memory.fields.iter().map(move |field| (name(field), memory.slice(field.value)))
     }
 
-    /// All fields as an [`http::HeaderMap`], built by the first call. [`header`](RequestHead::header) is cheaper for single
-    /// fields.
+    /// All fields as an [`http::HeaderMap`], built by the first call. [`header`](RequestHead::header) is cheaper for
+    /// single fields.
     pub fn headers(&self) -> &HeaderMap {
         self.memory().map.get_or_init(|| Box::new(self.build_map()))
     }

@@ -188,8 +188,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Positions are below [`HEAD_BYTES_CEILING`](crate::Limits::HEAD_BYTES_CEILING), or a small multiple of it once path
-    /// parameters are added, and so fit in 32 bits.
+    /// Positions are below [`HEAD_BYTES_CEILING`](crate::Limits::HEAD_BYTES_CEILING), or a small multiple of it once
+    /// path parameters are added, and so fit in 32 bits.
     pub(crate) fn new(start: usize, length: usize) -> Span {
         Span { start: start as u32, length: length as u32 }
     }

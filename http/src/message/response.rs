@@ -104,12 +104,12 @@ impl Response {
         Response::new(StatusCode::OK).with_body(body)
     }
 
-    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP has ended
-    /// and `run` owns the connection. `protocol` is the value of Upgrade. Bytes that the peer sent right after its request
-    /// are received first.
+    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP
+    /// has ended and `run` owns the connection. `protocol` is the value of Upgrade. Bytes that the peer sent right
+    /// after its request are received first.
     ///
-    /// If the peer did not ask for an upgrade, see [`RequestHead::wants_upgrade`](crate::RequestHead::wants_upgrade), 426 is
-    /// sent instead; if content of the request is unread, 400.
+    /// If the peer did not ask for an upgrade, see [`RequestHead::wants_upgrade`](crate::RequestHead::wants_upgrade),
+    /// 426 is sent instead; if content of the request is unread, 400.
     ///
     /// ```
     /// use http::HeaderValue;
@@ -188,8 +188,8 @@ impl Response {
 
     /// Sets a field, replacing all fields of its name.
     ///
-    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. Of Connection, only the
-    /// option `close` has an effect. Date and Server are added unless they are set.
+    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. Of Connection, only
+    /// the option `close` has an effect. Date and Server are added unless they are set.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.set_header(name, value);
         self

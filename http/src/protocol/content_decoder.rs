@@ -1,8 +1,8 @@
 //! Decodes the content of a request as it arrives (RFC 9112, sections 6 and 7).
 //!
-//! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns positions of
-//! content in the input and never copies it; holds no memory until a trailer section begins. Called by the reading
-//! machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
+//! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns
+//! positions of content in the input and never copies it; holds no memory until a trailer section begins. Called by the
+//! reading machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
 //! Encodes response heads and the chunked transfer coding.
 //!
-//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided how
-//! content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one pass.
+//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided
+//! how content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one
+//! pass.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};

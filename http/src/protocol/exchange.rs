@@ -102,7 +102,8 @@ impl Exchange {
             && self.continue_state != ContinueState::Pending
     }
 
-    /// The Connection field of the response: absent if the default of the peer's version is right (RFC 9112, section 9.3).
+    /// The Connection field of the response: absent if the default of the peer's version is right (RFC 9112, section
+    /// 9.3).
     pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
         match (persistence, self.version) {
             (Persistence::Closing, _) => ConnectionField::Close,

@@ -1,7 +1,7 @@
 //! A cache of the last plain response head of each thread: within one second, the next one is often the same.
 //!
-//! Owns the cached head and everything that it depends on. The writing machine writes heads through it, and the fast path
-//! copies from it. It decides nothing about a head: `encode` writes it.
+//! Owns the cached head and everything that it depends on. The writing machine writes heads through it, and the fast
+//! path copies from it. It decides nothing about a head: `encode` writes it.
 
 use std::cell::RefCell;
 
@@ -12,8 +12,8 @@ use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
 use crate::protocol::encode::{ConnectionField, LengthField, ProtocolFields, encode_head};
 
-/// Writes a response with its content if its head is the same as the last one on this thread. Otherwise returns `false`,
-/// and writes nothing. The request must be one that [`is_common`](super::exchange::Exchange::is_common).
+/// Writes a response with its content if its head is the same as the last one on this thread. Otherwise returns
+/// `false`, and writes nothing. The request must be one that [`is_common`](super::exchange::Exchange::is_common).
 #[inline]
 pub(crate) fn try_write_like_last(
     response: &Response,

@@ -1,8 +1,8 @@
 //! Parses one complete request head, strictly.
 //!
-//! Owns the way from the bytes of a head to a [`RequestHead`] and its [`Conclusion`]. `scan` has found the end of the head
-//! and bounded its size; `httparse` splits the lines; `target` and `header_facts` check the parts. Called by the reading
-//! machine. Keeps nothing, and allocates only the head it returns.
+//! Owns the way from the bytes of a head to a [`RequestHead`] and its [`Conclusion`]. `scan` has found the end of the
+//! head and bounded its size; `httparse` splits the lines; `target` and `header_facts` check the parts. Called by the
+//! reading machine. Keeps nothing, and allocates only the head it returns.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Finds the end of a request head in bytes that arrive in pieces.
 //!
-//! Owns the line structure: where lines end, their number, their lengths and the whole length (RFC 9112, sections 2.2 and
-//! 3). It reads each byte once, whatever the pieces, and keeps no bytes. It never looks inside a line: `parse` does, once
-//! the head is complete. Called by the reading machine, and for trailer sections by the content decoder.
+//! Owns the line structure: where lines end, their number, their lengths and the whole length (RFC 9112, sections 2.2
+//! and 3). It reads each byte once, whatever the pieces, and keeps no bytes. It never looks inside a line: `parse`
+//! does, once the head is complete. Called by the reading machine, and for trailer sections by the content decoder.
 
 use crate::error::RequestError;
 use crate::field::is_token_byte;

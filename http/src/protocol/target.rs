@@ -1,7 +1,7 @@
 //! The four forms of a request-target (RFC 9112, section 3.2) and the syntax of Host (RFC 9110, section 7.2).
 //!
-//! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no percent
-//! signs: the router does, for parameters. Called by `parse` and `header_facts`.
+//! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no
+//! percent signs: the router does, for parameters. Called by `parse` and `header_facts`.
 
 use std::net::Ipv6Addr;
 use std::ops::Range;

@@ -23,20 +23,20 @@ tidegate_engine::__settings! {
     pub struct HttpConfig {
         /// The limits of requests.
         pub limits: Limits,
-        /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or
-        /// no answer if no byte has arrived. Default 10 s.
+        /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408,
+        /// or no answer if no byte has arrived. Default 10 s.
         pub header_timeout: Duration,
-        /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer than
-        /// the 60 s of common proxies, which then close first.
+        /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer
+        /// than the 60 s of common proxies, which then close first.
         pub keep_alive_timeout: Duration,
-        /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
-        /// converts into 408. Default 30 s.
+        /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError),
+        /// which converts into 408. Default 30 s.
         pub content_timeout: Duration,
-        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
-        /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Default 30 s.
+        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has
+        /// left (under 512 KiB); not applied after an upgrade. `None` is unlimited. Default 30 s.
         pub write_timeout: Option<Duration>,
-        /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
-        /// handler's future is dropped. `None` is unlimited, the default.
+        /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and
+        /// the handler's future is dropped. `None` is unlimited, the default.
         pub handler_timeout: Option<Duration>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,

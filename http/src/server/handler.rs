@@ -1,7 +1,7 @@
 //! Handlers: async functions, routers, and middleware that wraps them.
 //!
-//! Owns the one trait of the application. A handler is shared by all workers; its futures stay on the thread they are made
-//! on, borrow from the handler, and need not be `Send`.
+//! Owns the one trait of the application. A handler is shared by all workers; its futures stay on the thread they are
+//! made on, borrow from the handler, and need not be `Send`.
 
 use std::fmt;
 use std::future::Future;

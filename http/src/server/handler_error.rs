@@ -13,8 +13,8 @@ use crate::message::response::Response;
 
 /// The error of a handler. `?` converts every [`std::error::Error`] into it.
 ///
-/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged. Two kinds are
-/// answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
+/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged. Two kinds
+/// are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
 /// [`response`](HandlerError::response) as it is.
 ///
 /// ```
@@ -23,7 +23,8 @@ use crate::message::response::Response;
 ///
 /// async fn double(mut request: Request) -> web::Result<String> {
 ///     let number: u64 = request.text().await?.trim().parse()?;
-///     let doubled = number.checked_mul(2).ok_or_else(|| HandlerError::response((StatusCode::BAD_REQUEST, "too large")))?;
+///     let too_large = || HandlerError::response((StatusCode::BAD_REQUEST, "too large"));
+///     let doubled = number.checked_mul(2).ok_or_else(too_large)?;
 ///     Ok(doubled.to_string())
 /// }
 ///
@@ -32,8 +33,8 @@ use crate::message::response::Response;
 /// });
 /// ```
 ///
-/// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from itself.
-/// A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
+/// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
+/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
 /// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 

@@ -1,7 +1,7 @@
 //! The patterns of routes, and the percent-decoding of their parameters.
 //!
-//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router while
-//! routes are registered; decoding is called for each parameter with a percent sign.
+//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router
+//! while routes are registered; decoding is called for each parameter with a percent sign.
 
 /// The largest number of parameters in one pattern.
 pub(crate) const PARAMS_MAX: usize = 16;

@@ -1,7 +1,7 @@
 //! Finds the handler of a request by its path and method.
 //!
-//! Owns the routes, and the answers to requests without a route: 404, 405 with Allow, OPTIONS, 501. Shared by all workers,
-//! and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
+//! Owns the routes, and the answers to requests without a route: 404, 405 with Allow, OPTIONS, 501. Shared by all
+//! workers, and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
 
 use std::fmt;
 
@@ -26,18 +26,19 @@ use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
 /// ```
 ///
 /// # Paths
-/// A segment `:name` matches one non-empty segment; a last segment `*name` matches the non-empty rest, slashes included.
-/// Literal segments take precedence over parameters, and parameters over wildcards.
+/// A segment `:name` matches one non-empty segment; a last segment `*name` matches the non-empty rest, slashes
+/// included. Literal segments take precedence over parameters, and parameters over wildcards.
 ///
 /// Literal segments match exactly: case matters, `/a` and `/a/` differ, nothing is normalised (`/a/../b` has three
 /// segments), and percent-encoded bytes match only themselves (`%2F` is not a slash).
 ///
-/// The values of parameters are percent-decoded, so they can contain slashes even if one segment was matched. A value that
-/// does not decode to UTF-8 is answered with 400.
+/// The values of parameters are percent-decoded, so they can contain slashes even if one segment was matched. A value
+/// that does not decode to UTF-8 is answered with 400.
 ///
 /// # Methods
 /// The handler of GET answers HEAD too, without content, unless HEAD has its own. OPTIONS is answered with the list of
-/// methods unless it has a handler. Other methods are answered with 405 and Allow, or with 501 if they are not standard.
+/// methods unless it has a handler. Other methods are answered with 405 and Allow, or with 501 if they are not
+/// standard.
 ///
 /// # Panics
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the

@@ -1,8 +1,8 @@
 //! The task of one connection: request, handler, response, and again.
 //!
 //! Owns the order of the exchange, in [`answer_requests`], and the bounds of a handler: its panics and its time. The
-//! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed future,
-//! which is freed before an upgraded connection continues.
+//! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed
+//! future, which is freed before an upgraded connection continues.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -56,8 +56,8 @@ impl<H> Clone for Service<H> {
 
 /// Serves HTTP on a connection until it ends, or until it is upgraded to another protocol and that ends.
 ///
-/// [`Server`](crate::Server) calls it. Call it for a server made with the engine's own builder. The future is small: the
-/// state of HTTP is in a box, which is freed by an upgrade.
+/// [`Server`](crate::Server) calls it. Call it for a server made with the engine's own builder. The future is small:
+/// the state of HTTP is in a box, which is freed by an upgrade.
 ///
 /// ```no_run
 /// use tidegate_engine::{Config, Engine};
@@ -264,8 +264,8 @@ fn replace_informational(response: Response) -> Response {
     response
 }
 
-/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426 names
-/// the protocol in Upgrade.
+/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426
+/// names the protocol in Upgrade.
 fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
     if asked {
         let text = Bytes::from_static(b"an upgrade request must have no content\n");

@@ -1,6 +1,7 @@
 //! The asynchronous connection: the WebSocket an application sees, its sending half, and the session below both.
 
-// First, because the documentation lists methods in the order of the modules: those of a `WebSocket` begin with reading.
+// First, because the documentation lists methods in the order of the modules: those of a `WebSocket` begin with
+// reading.
 pub(crate) mod websocket;
 
 pub(crate) mod attachments;

@@ -1,7 +1,7 @@
 //! Inflates compressed messages (RFC 7692 section 7.2.2), a slice at a time.
 //!
-//! Owned by [`Protocol`](crate::protocol::Protocol), which bounds the payload while it is inflated: no memory is allocated for
-//! payload beyond the limit. Holds the window and nothing of the message.
+//! Owned by [`Protocol`](crate::protocol::Protocol), which bounds the payload while it is inflated: no memory is
+//! allocated for payload beyond the limit. Holds the window and nothing of the message.
 
 use std::cell::Cell;
 

@@ -3,8 +3,8 @@
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
 //! out. `deflater` makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none
-//! between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages, [`MessageDeflater`] compresses sent
-//! ones.
+//! between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages, [`MessageDeflater`] compresses
+//! sent ones.
 //!
 //! # Cost
 //! A connection that keeps its context from one message to the next (context takeover) holds the state from the first
@@ -33,8 +33,8 @@ use crate::protocol_error::UsageError;
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
 
 tidegate_engine::__settings! {
-    /// The settings of compression. *Own* and *peer* depend on the role: a server's own window is `server_max_window_bits`
-    /// of RFC 7692.
+    /// The settings of compression. *Own* and *peer* depend on the role: a server's own window is
+    /// `server_max_window_bits` of RFC 7692.
     ///
     /// ```
     /// use tidegate_websocket::{CompressionLevel, DeflateConfig, WindowBits};
@@ -49,18 +49,18 @@ tidegate_engine::__settings! {
     pub struct DeflateConfig {
         /// The compression level. Default: 1. Connections can change theirs.
         pub level: CompressionLevel,
-        /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor time
-        /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
+        /// The least payload bytes of a message that is compressed. Default: 128, below which headers and processor
+        /// time outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
         pub threshold_bytes: usize,
         /// The window of our compressor. Default: 15, which is 32 KiB.
         pub own_window_bits_max: WindowBits,
-        /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it; for
-        /// others this has no effect. A server that does not agree to a client's demand declines the offer.
+        /// The window of the peer's compressor. Default: 15. A server can demand less only of clients that offer it;
+        /// for others this has no effect. A server that does not agree to a client's demand declines the offer.
         pub peer_window_bits_max: WindowBits,
         /// Whether our compressor keeps its context between messages, unless the peer forbids it. Default: false.
         pub own_context_takeover: bool,
-        /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default: false.
-        /// A server demands it of its clients, a client requests it of its server.
+        /// Whether the peer's compressor can keep its context between messages, for which we keep a window. Default:
+        /// false. A server demands it of its clients, a client requests it of its server.
         pub peer_context_takeover: bool,
     }
 }

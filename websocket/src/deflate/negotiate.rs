@@ -154,7 +154,8 @@ impl DeflateConfig {
     ///
     /// ```
     /// let config = tidegate_websocket::DeflateConfig::default();
-    /// let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits";
+    /// let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+    ///     client_max_window_bits";
     /// assert_eq!(config.offer(), expected);
     /// ```
     #[must_use]

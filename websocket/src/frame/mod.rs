@@ -23,8 +23,8 @@ tidegate_engine::__settings! {
     pub struct FrameRules {
         /// Our role, which decides whether the peer's frames must be masked.
         pub role: Role,
-        /// Reserved bits that the peer can set on the first frame of a message: those of negotiated per-message extensions.
-        /// Default: none.
+        /// Reserved bits that the peer can set on the first frame of a message: those of negotiated per-message
+        /// extensions. Default: none.
         pub message_bits: ReservedBits,
         /// Reserved bits that the peer can set on any frame: those of negotiated per-frame extensions. Default: none.
         pub frame_bits: ReservedBits,

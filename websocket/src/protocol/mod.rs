@@ -2,10 +2,10 @@
 //!
 //! The owner of a connection
 //!
-//! 1. performs the opening handshake with [`handshake`](crate::handshake): a checked [`Offer`](crate::handshake::Offer) on
-//!    the server, a [`ClientHandshake`](crate::handshake::ClientHandshake) on the client;
-//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place and
-//!    reports [`Event`]s: messages, pings, pongs, the close frame;
+//! 1. performs the opening handshake with [`handshake`](crate::handshake): a checked [`Offer`](crate::handshake::Offer)
+//!    on the server, a [`ClientHandshake`](crate::handshake::ClientHandshake) on the client;
+//! 2. gives every received chunk, from the byte after the handshake on, to one [`Protocol`], which unmasks it in place
+//!    and reports [`Event`]s: messages, pings, pongs, the close frame;
 //! 3. appends [`Frame`]s to its outbound buffer, compressed by a `MessageDeflater` if that was agreed on;
 //! 4. keeps a [`Closing`], which decides about the TCP connection. It answers a
 //!    [`ProtocolError`] with a close frame of its [`close_code`](crate::ProtocolError::close_code).
@@ -34,8 +34,8 @@
 //! [`FrameDecoder`] and [`MessageEncoder`] are the layer below, for code that needs single frames.
 //!
 //! # Receiving
-//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. [`Protocol`] enforces the
-//! order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
+//! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. [`Protocol`] enforces
+//! the order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
 //! reported in place, others are gathered or handed out in pieces.
 //!
 //! ```text
@@ -99,8 +99,8 @@ tidegate_engine::__settings! {
     pub struct ProtocolConfig {
         /// Our role, and the reserved bits and opcodes that are allowed.
         pub frames: FrameRules,
-        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default: 64
-        /// MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
+        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
+        /// 64 MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
         pub message_bytes_max: u64,
         /// The compression that the opening handshake agreed on.
         deflate: Option<DeflateParams>,

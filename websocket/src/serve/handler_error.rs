@@ -46,8 +46,8 @@ use crate::protocol_error::{ProtocolError, UsageError};
 /// let sums = upgrade(sum);
 /// ```
 ///
-/// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from itself.
-/// A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
+/// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
+/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
 /// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 

@@ -98,10 +98,10 @@ where
     T: 'static,
     F: AsyncFn(T) -> Result<(), HandlerError> + 'static,
 {
-    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` beside the future
-    // that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the `Arc`; a task
-    // that is leaked leaks both. The 'static lifetime does not reach the application: the body of a closure is checked for
-    // every lifetime of its captures, and its output has no borrow.
+    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` beside the
+    // future that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the
+    // `Arc`; a task that is leaked leaks both. The 'static lifetime does not reach the application: the body of a
+    // closure is checked for every lifetime of its captures, and its output has no borrow.
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
     // A handler that drops its WebSocket before it returns a future leaves nothing to close.
     WebSocketTask::Running { future: borrowed(argument), handler }
@@ -109,8 +109,8 @@ where
 
 pin_project_lite::pin_project! {
     /// The handler on one WebSocket, then the closing handshake. Written out because an async block would hold the
-    /// handler's future twice, for each of very many idle connections. Two variants only: the pointer to the handler then
-    /// serves as the tag.
+    /// handler's future twice, for each of very many idle connections. Two variants only: the pointer to the handler
+    /// then serves as the tag.
     #[project = TaskProjection]
     enum WebSocketTask<Fut, F> {
         Running {

@@ -241,8 +241,8 @@ impl Upgrade {
     }
 
     /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket as the table
-    /// of [`HandlerError`] says, by default with 1008 (policy violation): it has not connected, and the handler does not
-    /// run.
+    /// of [`HandlerError`] says, by default with 1008 (policy violation): it has not connected, and the handler does
+    /// not run.
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, HandlerError, upgrade};
@@ -270,7 +270,8 @@ impl Upgrade {
     /// use tidegate_websocket::{Disconnected, upgrade};
     ///
     /// let chat = upgrade(async |mut ws| Ok(ws.send("welcome").await?))
-    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(), ended.close_code()));
+    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(),
+    ///     ended.close_code()));
     /// ```
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
         self.hooks_mut().disconnect = Some(Arc::new(disconnect));

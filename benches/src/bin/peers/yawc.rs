@@ -1,4 +1,4 @@
-//! yawc on hyper's upgrade, with the buffers and batches of its own benchmark.
+//! yawc on hyper's upgrade, with the buffers and batches of yawc's benchmark.
 
 use std::net::SocketAddr;
 

@@ -136,7 +136,7 @@ impl Lines {
         Self::LEFT + Self::PLACE_WIDTH * place as i32 + Self::PLACE_WIDTH / 2
     }
 
-    /// Writes each name beside the end of its line, moved up or down where names would overlap.
+    /// Writes each name next to the end of its line, moved up or down where names would overlap.
     fn name_ends(&self, area: &Area<'_>, axis: &Axis, [top, bottom]: [i32; 2]) -> Drawn {
         let mut ends: Vec<(i32, i32, &Series)> = Vec::new();
         for series in &self.series {

@@ -175,7 +175,7 @@ pub(crate) struct SimDriver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
     Idle,
-    ArmedReceive,
+    Armed,
     Ending,
     Closed,
 }
@@ -260,12 +260,12 @@ impl SimDriver {
     }
 
     fn step_accept(&mut self, net: &mut Net, force: bool, events: &mut Vec<Event>) -> bool {
-        if !matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending) || !net.luck.now(force) {
+        if !matches!(self.accepting, Accepting::Armed | Accepting::Ending) || !net.luck.now(force) {
             return false;
         }
         let waiting = net.backlog.front().is_some_and(|&number| net.peers[number].starts_at() <= net.now);
         // A client can be accepted after the listener was asked to close and before it has closed.
-        let accepts = waiting && (self.accepting == Accepting::ArmedReceive || net.luck.fault(2));
+        let accepts = waiting && (self.accepting == Accepting::Armed || net.luck.fault(2));
         if accepts && !self.free.is_empty() {
             if net.luck.fault(20) {
                 // Too many open files.
@@ -300,7 +300,7 @@ impl SimDriver {
 impl Accepting {
     fn ended(self) -> Self {
         match self {
-            Self::Idle | Self::ArmedReceive => Self::Idle,
+            Self::Idle | Self::Armed => Self::Idle,
             Self::Ending | Self::Closed => Self::Closed,
         }
     }
@@ -324,13 +324,13 @@ impl Driver for SimDriver {
         if self.free.is_empty() {
             return false;
         }
-        self.accepting = Accepting::ArmedReceive;
+        self.accepting = Accepting::Armed;
         true
     }
 
     fn close_listeners(&mut self) {
         self.accepting = match self.accepting {
-            Accepting::ArmedReceive => Accepting::Ending,
+            Accepting::Armed => Accepting::Ending,
             Accepting::Idle => Accepting::Closed,
             Accepting::Ending | Accepting::Closed => panic!("listeners are closed once"),
         };
@@ -413,7 +413,7 @@ impl Driver for SimDriver {
     }
 
     fn in_flight(&self) -> usize {
-        let accepting = usize::from(matches!(self.accepting, Accepting::ArmedReceive | Accepting::Ending));
+        let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
         accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
     }
 }

@@ -61,7 +61,8 @@ impl Pool {
         self.buffers[number(received)] = Buffer::Free;
     }
 
-    /// The answer can be outdated at once, because handlers on other threads return buffers at any time.
+    /// Returns the number of free buffers. It can be outdated at once, because handlers on other threads return buffers
+    /// at any time.
     pub(super) fn buffers_free_or_notify(&mut self, luck: &mut Luck) -> usize {
         let free = self.free();
         self.notify_on_return |= free == 0;

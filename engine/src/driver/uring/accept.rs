@@ -167,7 +167,7 @@ impl UringDriver {
         }
         let former = &self.slots[index as usize];
         if former.state == SlotState::Closing {
-            // The kernel reused the slot, so its close is done, whatever the order of the completions.
+            // The kernel reused the slot, so its close is done, in whichever order the completions come.
             let former = ConnKey { index, generation: former.generation };
             self.on_close(former, events);
         }
@@ -228,8 +228,8 @@ impl UringDriver {
         if let Some(arriving) = slot.arriving() {
             arriving.peer_known = true;
             if result < 0 {
-                // ENOTCONN: the peer has already gone. The connection is accepted anyway, because what it sent must be
-                // read.
+                // ENOTCONN: the peer has already gone. The connection is accepted anyway, because the bytes that it
+                // sent must be read.
                 *arriving.addresses.lock() = Some(Err(io::Error::from_raw_os_error(-result)));
             }
         }

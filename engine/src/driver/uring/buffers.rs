@@ -13,14 +13,16 @@ use super::ring::Ring;
 use crate::config::UringConfig;
 use crate::driver::Received;
 use crate::shared::chunk::Chunk;
-use crate::shared::lease::{Lease, LeasePool, Pages};
+use crate::shared::lease::{Lease, LeasePool};
 use crate::shared::signal::Signal;
+use crate::util::pages::Pages;
 
 /// The groups' names towards the kernel.
 const SMALL_GROUP: u16 = 0;
 const LARGE_GROUP: u16 = 1;
 
-/// One buffer in this many is never leased. Copying a large chunk costs more, and nothing waits for a large buffer.
+/// One buffer in this many is never leased. Copying a large chunk costs more, and no connection waits for a large
+/// buffer.
 const SMALL_UNLEASED_SHARE: usize = 2;
 const LARGE_UNLEASED_SHARE: usize = 4;
 
@@ -32,7 +34,7 @@ pub(super) struct BufferGroups {
 }
 
 impl BufferGroups {
-    /// Makes the groups and registers them with `ring`, which must be dropped before them.
+    /// Creates the groups and registers them with `ring`, which must be dropped before them.
     pub(super) fn new(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
         let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
         let provide = |group, count, buffer_bytes| {
@@ -115,8 +117,8 @@ impl BufferGroups {
         }
     }
 
-    /// See [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify). Nothing waits for large
-    /// ones.
+    /// Returns the number of free small buffers; no connection waits for a large one. See
+    /// [`Driver::buffers_free_or_notify`](crate::driver::Driver::buffers_free_or_notify).
     pub(super) fn buffers_free_or_notify(&mut self) -> usize {
         if self.small.free() == 0 {
             self.small.notify_on_return();
@@ -124,7 +126,7 @@ impl BufferGroups {
         self.small.free()
     }
 
-    /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
+    /// Keeps the memory mapped for the rest of the process, for a ring with operations still in flight.
     pub(super) fn leak(&self) {
         self.small.leak();
         if let Some(large) = &self.large {
@@ -144,7 +146,8 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// Makes `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, all free, and not yet registered.
+    /// Creates `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, all free, and not yet
+    /// registered.
     pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Self> {
         debug_assert!(count.is_power_of_two());
         let pool = LeasePool::new(count, buffer_bytes, signal)?;
@@ -171,7 +174,7 @@ impl BufferRing {
         self.pool.buffer_bytes()
     }
 
-    /// Returns whether more than one in `share` buffers is free: only then may filled ones leave by lease, so that
+    /// Returns whether more than one in `share` buffers is free: only then can filled ones leave by lease, so that
     /// chunks held by stalled handlers can never take the last buffers from those that run.
     fn is_plenty(&self, share: usize) -> bool {
         self.free * share > usize::from(self.count)
@@ -189,11 +192,11 @@ impl BufferRing {
     /// Returns the bytes that the kernel put in `buffer`.
     fn view(&self, buffer: u16, len: u32) -> &[u8] {
         // SAFETY: named by a completion of `len` bytes that the worker has not recycled yet (it holds the `Received`),
-        // so the kernel is done with it; the borrow of `self` rules out `recycle` meanwhile.
+        // so the kernel is done with it; the borrow of `self` rules out `recycle` until it ends.
         unsafe { std::slice::from_raw_parts(self.pool.address(buffer), len as usize) }
     }
 
-    /// Turns a filled buffer into a lease; the completion that named it is used up.
+    /// Turns a filled buffer into a lease, which uses up the completion that named it.
     fn lease(&self, buffer: u16, len: u32) -> Lease {
         // SAFETY: named by a completion of `len` bytes, so the kernel is done with it; the worker gives up the
         // `Received` for this, so neither a second lease nor `recycle` follows before the buffer is returned.
@@ -229,13 +232,13 @@ impl BufferRing {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Connections wait for buffers: has the next returned lease raise the signal.
+    /// Has the next returned lease raise the signal, because connections wait for buffers.
     fn notify_on_return(&mut self) {
         self.pool.notify_on_return();
         self.publish();
     }
 
-    /// Keeps the memory mapped for the rest of the process, for a ring that could not be brought to an end.
+    /// Keeps the memory mapped for the rest of the process, for a ring with operations still in flight.
     fn leak(&self) {
         std::mem::forget(Arc::clone(&self.pool));
     }

@@ -133,7 +133,8 @@ impl UringDriver {
 
     fn arm_wake(&mut self) {
         let entry = opcode::PollAdd::new(types::Fd(self.wake.raw()), libc::POLLIN as u32).multi(true).build();
-        // SAFETY: the eventfd is owned by `self.wake`, which outlives the ring (see `drop`).
+        // SAFETY: the eventfd is owned by `self.wake`, which outlives the ring: fields are dropped in order, the ring
+        // first.
         unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Wake, 0).pack())) };
     }
 
@@ -362,7 +363,7 @@ impl Drop for UringDriver {
             return;
         }
         // A worker ends its operations before it ends, so this happens only after a panic or a failed start. The kernel
-        // may still write to receive buffers and read from batches, so both stay allocated.
+        // can still write to receive buffers and read from batches, so both stay allocated.
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();

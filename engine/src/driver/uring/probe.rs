@@ -1,7 +1,7 @@
 //! The features of the running kernel, found by trying them on a socket pair.
 //!
-//! Features are tried instead of comparing versions, because distributions backport and containers forbid. What Linux
-//! 6.1 has is required; features of later versions are used where they work.
+//! Features are tried instead of comparing versions, because distributions backport features and containers forbid
+//! them. The features of Linux 6.1 are required; later ones are used where they work.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -82,7 +82,7 @@ fn has_peer_name(ring: &mut Ring) -> io::Result<bool> {
 fn has_receive_budget(ring: &mut Ring, signal: &Arc<Signal>) -> io::Result<bool> {
     let budget = PROBE_MESSAGE.len() as u32 / 2;
     let seen = receive(ring, signal, |fd| raw::receive_multi_with_budget(fd, PROBE_GROUP, budget))?;
-    // The kernel may fill a whole buffer past the budget, but no more.
+    // The kernel can fill a whole buffer past the budget, but no more.
     Ok(seen.result() >= budget as i32 && !cqueue::more(seen.flags()))
 }
 

@@ -1,9 +1,9 @@
 //! Receiving on a ring: multishot receives into provided buffers, so that a connection without input holds none.
 //!
-//! A receive draws from one of two groups of buffers. A connection begins with the small ones; when what it receives
-//! mostly fills them its next receive draws from the large ones, and returns to the small ones when it no longer does.
-//! A large buffer saves the completions, and the handler's work for each chunk, of eight small ones. A receive that
-//! finds no large buffer free goes on with small ones, so nothing ever waits for a large one.
+//! A receive draws from one of two groups of buffers. A connection begins with the small ones; when most received
+//! chunks fill them, its next receive draws from the large ones, and returns to the small ones when few do. A large
+//! buffer saves the completions, and the handler's work for each chunk, of eight small ones. A receive that finds no
+//! large buffer free ends and is armed again with small ones, so no connection waits for a large one.
 
 use io_uring::cqueue;
 
@@ -67,7 +67,7 @@ impl UringDriver {
         let ending = slot.state != SlotState::Open;
         slot.size_hint.note(result as usize >= small_bytes && result > 0);
         let overdue = endless && more && !ending && slot.size_hint.is_overdue();
-        let cancelled = slot.receive_token(key);
+        let token_to_cancel = slot.receive_token(key);
         match buffer {
             Some(data) if result > 0 && !ending => events.push(Event::Received { key, data, more }),
             unread => {
@@ -81,7 +81,7 @@ impl UringDriver {
             }
         }
         if overdue {
-            self.cancel(cancelled);
+            self.cancel(token_to_cancel);
         }
         if !more {
             self.advance_close(key);

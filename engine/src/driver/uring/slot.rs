@@ -94,7 +94,7 @@ impl Slot {
         arriving
     }
 
-    /// Keeps memory that the kernel may still write to allocated for the rest of the process.
+    /// Keeps memory that the kernel can still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
         if self.arriving().is_some() {
             std::mem::forget(self.cold.take());

@@ -17,8 +17,8 @@ impl Outbound {
         Ok(free)
     }
 
-    /// As [`check_space`](Self::check_space), for the sender with exclusive use and for bytes that can go between its
-    /// own.
+    /// Checks for space as [`check_space`](Self::check_space), for the sender with exclusive use and for bytes that can
+    /// go between its own.
     pub(crate) fn check_space_exclusive(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         self.check_open()?;
         self.check_room(len, marks)

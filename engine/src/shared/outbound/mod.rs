@@ -66,7 +66,7 @@ pub(crate) struct Outbound {
     farewell: &'static [u8],
 }
 
-/// Removes what an encoder wrote before it panicked: half a message must not be sent.
+/// Drops the output of an encoder that panicked: half a message must not be sent.
 struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
@@ -265,7 +265,7 @@ impl Outbound {
         self.bytes() == 0 && std::mem::take(&mut self.fin)
     }
 
-    /// Takes the next batch, if anything is queued. No send may be in flight. After `None` the next append must notify
+    /// Takes the next batch, if anything is queued. No send must be in flight. After `None` the next append must notify
     /// the worker.
     pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
         debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");

@@ -178,7 +178,7 @@ type Handler = Pin<Box<dyn Future<Output = ()>>>;
 const KEYS: u8 = 2;
 const LAST: &[u8] = b"bye!";
 
-/// One fan-out per policy; member `n` is in number `n % POLICIES.len()`.
+/// Returns one policy per fan-out; member `n` is in that of number `n % POLICIES.len()`.
 fn policies() -> Vec<SlowMemberPolicy> {
     vec![
         SlowMemberPolicy::Drop,
@@ -267,7 +267,7 @@ fn scenario(seed: u64) {
     sim.finish(drain(Duration::ZERO));
 }
 
-/// A handler that joins the fan-out of its number. Each received byte makes it leave or rejoin.
+/// Returns a handler that joins the fan-out of its number. Each received byte makes it leave or rejoin.
 fn comes_and_goes(fan_outs: Vec<FanOut>) -> impl Fn(Connection, Stage) -> Handler + Send + Sync + 'static {
     move |mut connection, stage| {
         let number = Net::peer_of(connection.peer_addr()) % fan_outs.len();

@@ -312,7 +312,7 @@ impl Simulation {
         self.run_to_end()
     }
 
-    /// As [`finish`](Self::finish), and delivers everything in transit to the peers.
+    /// Finishes as [`finish`](Self::finish), and delivers everything in transit to the peers.
     fn finish_and_settle(&mut self, shutdown: Shutdown) {
         self.begin_shutdown(shutdown);
         self.run_to_end();

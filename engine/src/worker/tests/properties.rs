@@ -1,4 +1,4 @@
-//! Random scenarios: properties of every connection, whatever the kernel, the peers and the handlers do.
+//! Random scenarios: properties that hold for every connection under every behaviour of kernel, peers and handlers.
 
 use super::*;
 use crate::driver::sim::{Peer, Saw};

@@ -80,12 +80,12 @@ impl Child {
     }
 }
 
-/// In a child: sends `line` to the parent.
+/// Sends `line` from a child to its parent.
 pub fn answer(line: impl std::fmt::Display) {
     println!("{MARK}{line}");
 }
 
-/// In a child: answers the parent's lines until its input ends.
+/// Answers the parent's lines in a child until its input ends.
 pub fn serve(mut obey: impl FnMut(&str) -> String) {
     for line in std::io::stdin().lines() {
         answer(obey(&line.unwrap()));

@@ -1,7 +1,7 @@
 //! Coalescing: small responses that are ready at once leave together, for all requests of one received chunk.
 //!
-//! They are encoded one after another into a buffer of the thread, which is queued as a whole: the queue is locked and its
-//! space checked once for all of them. The buffer is never held across an await.
+//! They are encoded one after another into a buffer of the thread, which is queued as a whole: the queue is locked and
+//! its space checked once for all of them. The buffer is never held across an await.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -2,8 +2,9 @@
 //!
 //! Owns the connection, the bytes received and not yet consumed, and the deadlines. `receive` gives the next head,
 //! `content` feeds the request's body, `coalesce` and `respond` send. Shared by the task of the connection and the body
-//! of the current request, on one thread; no borrow is held across an await. It decides nothing about HTTP: the protocol
-//! machine does. When the connection is closed or upgraded, a body that still exists gives [`BodyError::Finished`].
+//! of the current request, on one thread; no borrow is held across an await. It decides nothing about HTTP: the
+//! protocol machine does. When the connection is closed or upgraded, a body that still exists gives
+//! [`BodyError::Finished`].
 
 mod coalesce;
 mod content;

@@ -1,6 +1,7 @@
 //! The receiving half of a connection: bytes into the protocol machine, until the head of the next request is complete.
 //!
-//! Owns the received chunk and the read deadline. [`content`](super::content) receives the rest of a request through it.
+//! Owns the received chunk and the read deadline. [`content`](super::content) receives the rest of a request through
+//! it.
 
 use std::task::{Context, Poll};
 

@@ -62,8 +62,8 @@ impl Conn {
         self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
-    /// Sends 101 and returns the connection, with the bytes that the peer sent beyond its request put back. `Ok(None)` if
-    /// the request does not allow the upgrade.
+    /// Sends 101 and returns the connection, with the bytes that the peer sent beyond its request put back. `Ok(None)`
+    /// if the request does not allow the upgrade.
     pub(crate) fn upgrade(&self, response: &Response) -> Result<Option<Connection>, ConnectionLost> {
         let upgraded =
             self.send(|protocol, sender, date| match append(sender, |out| protocol.upgrade(response, date, out)) {

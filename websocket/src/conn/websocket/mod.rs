@@ -29,8 +29,8 @@ use crate::message::{Message, MessageRef};
 /// A WebSocket connection in the role of the server.
 ///
 /// A handler owns it. Reading answers pings and completes the closing handshake: keep a read going. When the handler
-/// returns, the peer gets a close frame whose code depends on the result (see [`HandlerError`](crate::HandlerError)) and
-/// has [`close_timeout`](WebSocketConfig::close_timeout) to answer.
+/// returns, the peer gets a close frame whose code depends on the result (see [`HandlerError`](crate::HandlerError))
+/// and has [`close_timeout`](WebSocketConfig::close_timeout) to answer.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, WebSocket};

@@ -51,7 +51,8 @@ impl<T> RouteTable<T> {
     }
 }
 
-/// Returns the pattern of a path in the router's syntax, and the names of its parameters. Panics if the path is invalid.
+/// Returns the pattern of a path in the router's syntax, and the names of its parameters. Panics if the path is
+/// invalid.
 fn translate(path: &str) -> (String, Vec<String>) {
     assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
     assert!(
