@@ -2,9 +2,10 @@
 //! write and names only paths that a user can write.
 //!
 //! The texts are rustc's and differ between its versions, so the test runs on one version and says so on others. To
-//! write them anew, for another version or after a change: `TRYBUILD=overwrite cargo test --test compile_fail`, then
+//! regenerate them, for another version or after a change: `TRYBUILD=overwrite cargo test --test compile_fail`, then
 //! read each `.stderr` file.
 
+use std::path::Path;
 use std::process::Command;
 
 /// The version whose texts are in `tests/compile_fail`.
@@ -12,6 +13,10 @@ const RUSTC: &str = "rustc 1.95.0";
 
 #[test]
 fn a_mistake_gives_one_error_that_says_what_to_write() {
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src").is_dir() {
+        println!("not checked: the texts name files of the whole repository, which are not in the package");
+        return;
+    }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("--version").output().expect("the compiler of this test");
     let version = String::from_utf8_lossy(&output.stdout);
