@@ -155,10 +155,14 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send); `encode` is then not called.
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        self.queue(|outbound, marks| {
-            outbound.check_space(len, marks)?;
-            Ok(outbound.append(encode))
-        })
+        // Without `queue`: nesting `encode` in its closure costs a pipelined response 5 % more instructions.
+        let schedule = {
+            let mut outbound = self.shared.outbound.lock();
+            outbound.check_space(len, &self.shared.worker.outbound)?;
+            outbound.append(encode)
+        };
+        self.shared.notify(schedule);
+        Ok(())
     }
 
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
@@ -172,10 +176,14 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
-        self.queue(|outbound, _| {
+        // Without `queue`, as in `try_append`.
+        let schedule = {
+            let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
-            Ok(outbound.append(encode))
-        })
+            outbound.append(encode)
+        };
+        self.shared.notify(schedule);
+        Ok(())
     }
 
     /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.

@@ -34,9 +34,22 @@ impl Next {
 impl<D: Driver> Worker<D> {
     /// Sends queued bytes. If a send is in flight, its completion sends them.
     pub(super) fn flush(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key).filter(|conn| !conn.sending && conn.phase != Phase::Closing) else { return };
-        let next = Next::of(&mut conn.shared.outbound.lock());
-        self.proceed(key, next);
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
+            return;
+        }
+        let mut outbound = conn.shared.outbound.lock();
+        match outbound.take_batch() {
+            Some(batch) => {
+                drop(outbound);
+                self.send(key, batch);
+            }
+            None => {
+                let next = Next::of(&mut outbound);
+                drop(outbound);
+                self.proceed(key, next);
+            }
+        }
     }
 
     /// Starts a send, if the connection is still open. No other must be in flight.
