@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     epoch: Instant,
     ticks: AtomicU64,
+    /// The tick up to which everything that arrived has been looked at.
+    settled: AtomicU64,
 }
 
 /// The granularity of every deadline. A deadline fires at most this long after its time (plus the delay of a busy
@@ -21,7 +23,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 impl Clock {
     pub(crate) fn new(epoch: Instant) -> Self {
-        Self { epoch, ticks: AtomicU64::new(0) }
+        Self { epoch, ticks: AtomicU64::new(0), settled: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -29,9 +31,25 @@ impl Clock {
     }
 
     pub(crate) fn set(&self, elapsed: Duration) -> u64 {
-        let ticks = (elapsed.as_millis() / TICK.as_millis()) as u64;
+        let ticks = Self::tick_at(elapsed);
         self.ticks.store(ticks, Ordering::Relaxed);
         ticks
+    }
+
+    /// Returns the tick by which deadlines are judged. It lags behind [`now`](Self::now) by what has not been looked at
+    /// yet, so a worker that stood still does not end a connection whose bytes arrived in time.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Records that everything that arrived up to `tick` has been looked at.
+    pub(crate) fn settle(&self, tick: u64) {
+        self.settled.store(tick, Ordering::Relaxed);
+    }
+
+    /// Returns the tick in which the time `elapsed` after the epoch lies.
+    pub(crate) fn tick_at(elapsed: Duration) -> u64 {
+        (elapsed.as_millis() / TICK.as_millis()) as u64
     }
 
     /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the

@@ -338,7 +338,7 @@ impl Connection {
 }
 
 fn is_read_overdue(shared: &ConnShared) -> bool {
-    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.now()
+    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
 }
 
 impl Drop for Connection {

@@ -32,6 +32,10 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
 /// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
+/// A wait that takes this much longer than asked for means that the whole process stood still.
+const STANDSTILL_MIN: Duration = Duration::from_millis(100);
+/// Time after a standstill for the reading threads to post what had arrived.
+const CATCH_UP_TIME: Duration = Duration::from_millis(20);
 /// Stack size of the threads, which only move bytes between a socket and the heap.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -351,7 +355,7 @@ impl Driver for ThreadsDriver {
         if taken.is_empty() && timeout != Some(Duration::ZERO) {
             match timeout {
                 None => thread::park(),
-                Some(timeout) => thread::park_timeout(timeout),
+                Some(timeout) => park_timeout(timeout),
             }
             self.posts.take(&mut taken);
         }
@@ -364,6 +368,16 @@ impl Driver for ThreadsDriver {
 
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+}
+
+/// Waits for a post, at most for `timeout`. After a standstill of the whole process it lets the reading threads catch up,
+/// because the worker is about to act on its timers.
+fn park_timeout(timeout: Duration) {
+    let began = Instant::now();
+    thread::park_timeout(timeout);
+    if began.elapsed() >= timeout.saturating_add(STANDSTILL_MIN) {
+        thread::sleep(CATCH_UP_TIME);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::shared::key::ConnKey;
 impl<D: Driver> Worker<D> {
     /// Acts on passed deadlines and arms the timer for the next one.
     pub(super) fn check_deadlines(&mut self, key: ConnKey) {
-        let now = self.worker_shared.clock.now();
+        let now = self.worker_shared.clock.settled();
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
             return;

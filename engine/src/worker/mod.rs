@@ -1,6 +1,6 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
-//! Its tick takes commands, expires timers, enters the driver, processes completions and, with inline placement, runs
+//! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
 //! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `send`, `deadline`, `close`,
 //! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
 
@@ -180,19 +180,22 @@ impl<D: Driver> Worker<D> {
         Ok(self.report())
     }
 
-    /// One round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
+    /// One round: commands, starved receives, fan-outs; then completions, timers and the handlers they woke.
+    ///
+    /// Timers expire as of the time before the driver was entered: whatever had arrived by then has been processed, so
+    /// the worker's own lateness is never charged to a peer.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
         let scope = WakeScope::begin();
         self.take_commands();
-        self.expire_timers();
         self.rearm_starved();
         self.step_deliveries();
         drop(scope);
 
-        self.enter()?;
+        let entered = self.enter()?;
 
         let scope = WakeScope::begin();
         self.harvest();
+        self.expire_timers(entered);
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
@@ -227,8 +230,9 @@ impl<D: Driver> Worker<D> {
         self.commands = commands;
     }
 
-    fn expire_timers(&mut self) {
-        let now = self.worker_shared.clock.set(self.driver.elapsed());
+    /// Acts on the timers that were due at the tick `now`.
+    fn expire_timers(&mut self, now: u64) {
+        self.worker_shared.clock.settle(now);
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
@@ -248,23 +252,25 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Enters the driver. Sleeps until something completes, a command arrives or a timer is due, unless there is work.
-    fn enter(&mut self) -> io::Result<()> {
+    /// Returns the tick before it: all that arrived up to then is in the events.
+    fn enter(&mut self) -> io::Result<u64> {
         self.worker_shared.mailbox.signal().announce_sleep();
         // A buffer returned since the last check serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
         let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
-        let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
+        let before = self.driver.elapsed();
+        let timeout = if idle { self.until_next_timer(before) } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         self.worker_shared.mailbox.signal().awake();
         // Completions count as happening now, not before the sleep, so timeouts start here.
         self.worker_shared.clock.set(self.driver.elapsed());
-        result
+        result.map(|()| Clock::tick_at(before))
     }
 
-    fn until_next_timer(&self) -> Option<Duration> {
+    fn until_next_timer(&self, elapsed: Duration) -> Option<Duration> {
         let tick = self.wheel.next_tick()?;
-        Some(Clock::since_epoch(tick).saturating_sub(self.driver.elapsed()))
+        Some(Clock::since_epoch(tick).saturating_sub(elapsed))
     }
 
     fn harvest(&mut self) {

@@ -327,3 +327,41 @@ fn a_timer_works_on_any_thread() {
 fn a_sleep_outside_the_engine_names_the_alternative() {
     drop(time::sleep(SHORT));
 }
+
+/// The process stands still (SIGSTOP) for longer than the idle timeout of peers whose bytes had arrived.
+#[test]
+fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
+    const NAME: &str = "deadlines::a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived";
+    const IDLE: Duration = Duration::from_secs(2);
+    if child::is_child(NAME) {
+        let (setups, mut running) = (setups(), Vec::new());
+        return child::serve(|line| {
+            let config = setups[line.parse::<usize>().unwrap()].config.clone();
+            let (engine, address) = start(config.idle_timeout(IDLE), echo);
+            running.push(engine);
+            address.to_string()
+        });
+    }
+    let mut child = child::Child::start(NAME, None);
+    let setups = setups();
+    let addresses: Vec<SocketAddr> =
+        (0..setups.len()).map(|number| child.ask(&number.to_string()).parse().unwrap()).collect();
+    let mut clients: Vec<_> = addresses.into_iter().map(connect).collect();
+    for client in &mut clients {
+        check_echo(client, b"before");
+    }
+    child.signal(libc::SIGSTOP);
+    for client in &mut clients {
+        client.write_all(b"meanwhile").unwrap();
+    }
+    clients[0].set_read_timeout(Some(IDLE + IDLE / 2)).unwrap();
+    assert!(clients[0].peek(&mut [0]).is_err(), "a stopped process does not answer");
+    clients[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    child.signal(libc::SIGCONT);
+    for (client, setup) in clients.iter_mut().zip(&setups) {
+        println!("on {}", setup.name);
+        assert_eq!(read_exact(client, 9), b"meanwhile");
+    }
+    drop(clients);
+    child.finish();
+}

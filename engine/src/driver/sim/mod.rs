@@ -120,6 +120,18 @@ impl Net {
         self.clock.store(now.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Lets time pass in which only the peers run: our process stands still.
+    pub(crate) fn stand_still(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(at) = self.next_act().filter(|&at| at <= end) {
+            self.advance_to(at);
+            for peer in &mut self.peers {
+                peer.step(self.now, &mut self.luck, true);
+            }
+        }
+        self.advance_to(end);
+    }
+
     /// Lets a random time pass.
     fn pass(&mut self, most: Duration) {
         if !self.luck.calm {

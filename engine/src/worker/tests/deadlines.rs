@@ -230,3 +230,31 @@ fn the_linger_timeout_counts_from_the_fin() {
 fn append_all(connection: &Connection, len: usize) {
     connection.sender().append(|tail| tail.extend_from_slice(&pattern(len))).expect("the connection is open");
 }
+
+/// The peer speaks in time, and the whole process stands still until long after the deadline.
+#[test]
+fn the_lateness_of_the_process_is_not_charged_to_the_peer() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.config.idle_timeout = Some(SECOND);
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            connection.set_read_deadline(Some(stage.instant(SECOND)));
+            while stage.receive(&mut connection).await.is_some() {
+                connection.set_read_deadline(None);
+            }
+        });
+        let peer = sim.connect(silent());
+        let _alarm = sim.alarm(SECOND / 10);
+        sim.run_until("the handler to wait", |sim| sim.now() >= SECOND / 10);
+        let spoke_at = sim.now() + SECOND / 2;
+        sim.net.borrow_mut().say(peer, b"x", spoke_at);
+        sim.net.borrow_mut().stand_still(3 * SECOND);
+        let continued_at = sim.now();
+        sim.run_until_closed(1);
+        sim.run_handlers_out();
+        assert_eq!(sim.stage.log_of(0, |log| log.received.clone()), b"x");
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::IdleTimeout))));
+        assert_fired(at, continued_at + SECOND);
+    }
+}

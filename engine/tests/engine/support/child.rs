@@ -46,6 +46,13 @@ impl Child {
         Self { process, answers }
     }
 
+    /// Sends a signal to the child.
+    pub fn signal(&self, signal: libc::c_int) {
+        // SAFETY: takes no pointers; the process is a child that has not been waited for.
+        let outcome = unsafe { libc::kill(self.process.id() as libc::pid_t, signal) };
+        assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// Sends a line to the child.
     pub fn say(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
