@@ -293,6 +293,48 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Waits until the peer has ended its side (FIN) or the connection has failed, whatever is unread: also behind bytes
+    /// that wait to be received or read. Reads nothing. Wakes the task that last polled this or
+    /// [`poll_receive`](Self::poll_receive).
+    ///
+    /// With the std engine on systems other than Linux, a FIN behind unreceived bytes is not noticed.
+    pub fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx, true)
+    }
+
+    /// As [`poll_peer_end`](Self::poll_peer_end), but for a failure only: a peer that has ended only its side still waits
+    /// for an answer.
+    pub fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx, false)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, at_fin: bool) -> Poll<()> {
+        let shared = &self.sender.shared;
+        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) {
+            return Poll::Pending;
+        }
+        if shared.is_finished() && shared.outbound.lock().is_closed() {
+            return Poll::Ready(());
+        }
+        let mut inbound = shared.inbound.lock();
+        let ended = if at_fin { inbound.has_peer_ended() } else { matches!(inbound.end(), End::Failed(_)) };
+        if ended {
+            return Poll::Ready(());
+        }
+        if inbound.is_empty() && inbound.end() == End::Open {
+            shared.park_reader(&mut inbound, cx.waker());
+        } else {
+            inbound.set_waker(cx.waker());
+        }
+        self.waiting = id_of(cx.waker());
+        let watch = inbound.take_watch();
+        drop(inbound);
+        if watch {
+            shared.post(Command::WatchEnd(shared.key));
+        }
+        Poll::Pending
+    }
+
     /// Sets the farewell: bytes that the engine queues as the last ones of this connection when a graceful shutdown
     /// begins, even while the handler is busy. Later sends fail with
     /// [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no farewell.

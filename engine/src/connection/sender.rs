@@ -254,15 +254,21 @@ impl ByteSender {
         self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// Wakes `waker` once the connection is closed, or at once if it already is. Each call adds a waker.
+    /// Wakes `waker` once the peer has ended its side or the connection is closed, or at once if that has happened.
+    /// A waker that waits already is not added again.
     ///
-    /// A connection is closed when it has failed, was aborted, or has ended in order: everything was sent, and the
-    /// peer's FIN arrived or the linger timeout passed.
-    pub fn wake_when_closed(&self, waker: &Waker) {
-        let waits = self.shared.outbound.lock().wake_at_close(waker);
+    /// The peer's end is its FIN, whatever is unread, or its reset. A connection is closed when it has failed, was
+    /// aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger timeout passed.
+    pub fn wake_at_end(&self, waker: &Waker) {
+        let waits = self.shared.outbound.lock().wake_at_end(waker);
         if !waits {
             waker.wake_by_ref();
         }
+    }
+
+    /// The poll form of [`wake_at_end`](Self::wake_at_end), from any task.
+    pub fn poll_peer_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.outbound.lock().wake_at_end(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).

@@ -23,6 +23,7 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod peer_end;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 pub(crate) mod tcp_info;
@@ -42,6 +43,9 @@ pub(crate) enum Event {
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
+    /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
+    /// error.
+    PeerEnded { key: ConnKey, error: Option<i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
 }
@@ -110,6 +114,10 @@ pub(crate) trait Driver {
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);
     /// Cancels an armed receive. Data that completes meanwhile is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
+
+    /// Watches for an error of the connection and, with `fin`, for the peer's FIN, until one is reported or the
+    /// connection is closed. No watch may be in progress.
+    fn watch_end(&mut self, key: ConnKey, fin: bool);
 
     /// Starts a send.
     fn send(&mut self, key: ConnKey, batch: SendBatch);

@@ -9,13 +9,13 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received};
+use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, peer_end};
 use crate::address::Address;
 use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
@@ -30,6 +30,8 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 /// Interval at which a blocked write checks whether the connection is to be reset. Shutting the socket down would end
 /// the write at once, but with a FIN: the peer would mistake what it got for the whole.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
+/// Interval at which a reading thread that waits looks for the end of a watched peer.
+const WATCH_LOOK: Duration = Duration::from_millis(100);
 /// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
 /// A wait that takes this much longer than asked for means that the whole process stood still.
@@ -48,6 +50,14 @@ enum Post {
     Exited(ConnKey),
 }
 
+/// An operation for the reading thread.
+enum ReadOp {
+    /// Receive this many bytes.
+    Receive(u64),
+    /// Look for the peer's end while not receiving.
+    Watch { fin: bool },
+}
+
 /// An operation for the writing thread.
 enum WriteOp {
     Send(SendBatch),
@@ -63,7 +73,7 @@ struct Slot {
 struct Io {
     socket: Arc<Socket>,
     /// `None` once the connection is closing. The threads end with their channels.
-    channels: Option<(Sender<u64>, Sender<WriteOp>)>,
+    channels: Option<(Sender<ReadOp>, Sender<WriteOp>)>,
     threads: usize,
     /// Set to end a blocked write.
     reset: Arc<AtomicBool>,
@@ -133,7 +143,7 @@ impl ThreadsDriver {
         if slot.generation == key.generation { slot.connection.as_mut() } else { None }
     }
 
-    fn channels(&mut self, key: ConnKey) -> Option<&(Sender<u64>, Sender<WriteOp>)> {
+    fn channels(&mut self, key: ConnKey) -> Option<&(Sender<ReadOp>, Sender<WriteOp>)> {
         self.io(key)?.channels.as_ref()
     }
 
@@ -141,9 +151,10 @@ impl ThreadsDriver {
         match post {
             Post::Event(event) => {
                 let open = match &event {
-                    Event::Sent { key, .. } | Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => {
-                        self.channels(*key).is_some()
-                    }
+                    Event::Sent { key, .. }
+                    | Event::Received { key, .. }
+                    | Event::ReceiveEnded { key, .. }
+                    | Event::PeerEnded { key, .. } => self.channels(*key).is_some(),
                     Event::AcceptEnded { listener, .. } => {
                         self.acceptors[*listener].armed = false;
                         true
@@ -188,7 +199,7 @@ impl ThreadsDriver {
         });
         let key = ConnKey { index, generation: self.slots[index as usize].generation };
         let (socket, reset) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let ((budgets, read_ops), (writes, write_ops)) = (channel(), channel());
+        let ((reads, read_ops), (writes, write_ops)) = (channel(), channel());
         let started =
             self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, &reset, write_ops));
         if let Err(error) = started {
@@ -197,17 +208,16 @@ impl ThreadsDriver {
             self.free.push(index);
             return Err(error);
         }
-        self.slots[index as usize].connection =
-            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, reset });
+        self.slots[index as usize].connection = Some(Io { socket, channels: Some((reads, writes)), threads: 2, reset });
         self.used += 1;
         self.in_flight += 2;
         Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
     }
 
-    fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, budgets: Receiver<u64>) -> io::Result<()> {
+    fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, ops: Receiver<ReadOp>) -> io::Result<()> {
         let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
         spawn("tidegate-read", move || {
-            read_loop(key, &socket, &budgets, &posts);
+            read_loop(key, &socket, &ops, &posts);
             drop(socket);
             posts.post(Post::Exited(key));
         })
@@ -284,14 +294,20 @@ impl Driver for ThreadsDriver {
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        if let Some((budgets, _)) = self.channels(key) {
+        if let Some((reads, _)) = self.channels(key) {
             // The thread outlives its channel.
-            let _ = budgets.send(budget.map_or(u64::MAX, u64::from));
+            let _ = reads.send(ReadOp::Receive(budget.map_or(u64::MAX, u64::from)));
         }
     }
 
     fn cancel_receive(&mut self, _key: ConnKey) {
         // Not needed: the receive ends at its budget.
+    }
+
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        if let Some((reads, _)) = self.channels(key) {
+            let _ = reads.send(ReadOp::Watch { fin });
+        }
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
@@ -430,26 +446,45 @@ fn reachable(address: &SockAddr) -> SockAddr {
     }
 }
 
-fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mailbox<Post>) {
-    while let Ok(mut budget) = budgets.recv() {
-        while budget > 0 {
-            let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
-            let event = match (&mut &*socket).read(&mut bytes) {
-                Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
-                Ok(len) => {
-                    bytes.truncate(len);
-                    bytes.shrink_to_fit();
-                    budget -= len as u64;
-                    Event::Received { key, data: Received::Owned(bytes), more: budget > 0 }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Event::ReceiveEnded { key, end: ReceiveEnd::Failed(errno(&error)) },
-            };
-            let ended = matches!(event, Event::ReceiveEnded { .. });
-            posts.post(Post::Event(event));
-            if ended {
-                break;
+fn read_loop(key: ConnKey, socket: &Socket, ops: &Receiver<ReadOp>, posts: &Mailbox<Post>) {
+    let mut watched = None;
+    loop {
+        match next_read_op(ops, watched.is_some()) {
+            Ok(ReadOp::Receive(budget)) => receive(key, socket, budget, posts),
+            Ok(ReadOp::Watch { fin }) => watched = Some(fin),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(error) = watched.and_then(|fin| peer_end::look(socket, fin)) {
+            watched = None;
+            posts.post(Post::Event(Event::PeerEnded { key, error }));
+        }
+    }
+}
+
+/// Waits for the next operation; with a watch, only until the next look.
+fn next_read_op(ops: &Receiver<ReadOp>, watches: bool) -> Result<ReadOp, RecvTimeoutError> {
+    if watches { ops.recv_timeout(WATCH_LOOK) } else { ops.recv().map_err(|_| RecvTimeoutError::Disconnected) }
+}
+
+fn receive(key: ConnKey, socket: &Socket, mut budget: u64, posts: &Mailbox<Post>) {
+    while budget > 0 {
+        let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
+        let event = match (&mut &*socket).read(&mut bytes) {
+            Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
+            Ok(len) => {
+                bytes.truncate(len);
+                bytes.shrink_to_fit();
+                budget -= len as u64;
+                Event::Received { key, data: Received::Owned(bytes), more: budget > 0 }
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Event::ReceiveEnded { key, end: ReceiveEnd::Failed(errno(&error)) },
+        };
+        let ended = matches!(event, Event::ReceiveEnded { .. });
+        posts.post(Post::Event(event));
+        if ended {
+            return;
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Flush(ConnKey),
     /// The inbound buffer has drained to its low mark.
     Resume(ConnKey),
+    /// The handler waits for a failure after the peer's end.
+    WatchEnd(ConnKey),
     /// A deadline earlier than the armed timer was set.
     Deadline(ConnKey),
     Close(ConnKey, CloseMode),

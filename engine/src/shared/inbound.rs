@@ -36,6 +36,10 @@ pub(crate) struct Inbound {
     paused: bool,
     /// The handler is gone: further input is dropped to drain the socket.
     discarding: bool,
+    /// The peer has ended, possibly behind bytes that have not been received.
+    peer_ended: bool,
+    /// The handler has asked for a failure after the peer's end.
+    watches: bool,
     end: End,
     waker: Option<Waker>,
 }
@@ -49,6 +53,8 @@ impl Inbound {
             pauses: 0,
             paused: false,
             discarding: false,
+            peer_ended: false,
+            watches: false,
             end: End::Open,
             waker: None,
         }
@@ -123,6 +129,26 @@ impl Inbound {
         if self.end == End::Open {
             self.end = end;
         }
+    }
+
+    /// Records that the peer has ended, whatever has not been received.
+    pub(crate) fn note_peer_end(&mut self) {
+        self.peer_ended = true;
+    }
+
+    /// Returns whether the peer has ended, or the connection failed.
+    pub(crate) fn has_peer_ended(&self) -> bool {
+        self.peer_ended || self.end != End::Open
+    }
+
+    /// Returns true once when the peer's end leaves only a failure to be noticed: the worker must then watch for it.
+    pub(crate) fn take_watch(&mut self) -> bool {
+        self.has_peer_ended() && !std::mem::replace(&mut self.watches, true)
+    }
+
+    /// Returns whether the handler has asked for a failure after the peer's end.
+    pub(crate) fn watches(&self) -> bool {
+        self.watches
     }
 
     /// Drops all unread chunks and all further input: the handler is gone.

@@ -1,7 +1,7 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `send`, `deadline`, `close`,
+//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `send`, `deadline`, `close`,
 //! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
@@ -33,6 +33,7 @@ mod close;
 mod deadline;
 mod drain;
 mod fanout;
+mod peer_end;
 mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
@@ -76,6 +77,8 @@ struct Conn {
     phase: Phase,
     receive: Receive,
     sending: bool,
+    /// The driver watches for the peer's end.
+    watching: bool,
     /// Counted as paused in the statistics.
     counted_paused: bool,
     timer: Option<TimerId>,
@@ -211,6 +214,7 @@ impl<D: Driver> Worker<D> {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
+                Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
@@ -281,6 +285,7 @@ impl<D: Driver> Worker<D> {
                 Event::AcceptEnded { listener, error } => self.on_accept_ended(listener, error),
                 Event::Received { key, data, more } => self.on_received(key, data, more),
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
+                Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::Closed { key } => self.on_closed(key),
             }
@@ -306,6 +311,7 @@ impl<D: Driver> Worker<D> {
             phase: Phase::Open,
             receive: Receive::Paused,
             sending: false,
+            watching: false,
             counted_paused: false,
             timer: None,
             received_at: now,

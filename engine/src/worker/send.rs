@@ -114,9 +114,8 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
         let wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
-        for waker in wakers {
-            waker.wake();
-        }
+        let reader = conn.shared.take_reader(&mut conn.shared.inbound.lock());
+        wakers.into_iter().chain(reader).for_each(Waker::wake);
         if closing {
             self.fail(key, cause);
         }

@@ -365,3 +365,40 @@ fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
     drop(clients);
     child.finish();
 }
+
+/// Receiving paused for the number of chunks, and the handler took all of them: the peer's silence counts again.
+#[test]
+fn an_idle_timeout_comes_back_after_a_pause_for_chunks() {
+    on_every_engine(|setup| {
+        let paused = Progress::<bool>::default();
+        let told = paused.clone();
+        let mut config = setup.config.idle_timeout(SHORT);
+        config.inbound.chunks_max = 4;
+        config.inbound.bytes_high = 1 << 24;
+        let report = Report::<Option<ReceiveError>>::default();
+        let ended = report.clone();
+        let (running, address) = start(config, move |mut connection: Connection| {
+            let (told, ended) = (told.clone(), ended.clone());
+            async move {
+                while !connection.is_paused() {
+                    time::sleep(Duration::from_millis(1)).await;
+                }
+                told.update(|paused| *paused = true);
+                let end = loop {
+                    match connection.receive().await {
+                        Ok(Some(_)) => {}
+                        end => break end.err(),
+                    }
+                };
+                ended.update(|report| *report = Some(end));
+            }
+        });
+        let mut client = connect(address);
+        client.write_all(&pattern(100_000)).unwrap();
+        paused.wait("the pause", |paused| paused.then_some(()));
+        let end = report.wait("the idle timeout", |end| *end);
+        assert_eq!(end, Some(ReceiveError::Closed(CloseCause::IdleTimeout)));
+        drop(client);
+        finish(running);
+    });
+}

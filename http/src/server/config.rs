@@ -38,6 +38,11 @@ tidegate_engine::__settings! {
         /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
         /// handler's future is dropped. `None` is unlimited, the default.
         pub handler_timeout: Option<Duration>,
+        /// Whether a client that has ended its side of the connection (FIN) still gets the response to a request that a
+        /// handler is working on. By default the handler, or the response's content that it produces, is dropped while
+        /// it waits for anything: most clients that send FIN have gone. A client that has reset the connection is gone in
+        /// any case. Default `false`.
+        pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
     }
@@ -52,6 +57,7 @@ impl Default for HttpConfig {
             content_timeout: Duration::from_secs(30),
             write_timeout: Some(Duration::from_secs(30)),
             handler_timeout: None,
+            half_close: false,
             server: Some(HeaderValue::from_static("tidegate")),
         }
     }

@@ -358,6 +358,10 @@ impl Driver for SimDriver {
         self.open_slot(key, "cancel_receive").cancel_receive();
     }
 
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        self.open_slot(key, "watch_end").watch_end(fin);
+    }
+
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
         self.open_slot(key, "send").send(batch);
     }

@@ -63,6 +63,8 @@ pub(crate) struct Outbound {
     fin: bool,
     /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
+    /// The peer has ended its side.
+    peer_ended: bool,
     farewell: &'static [u8],
 }
 
@@ -110,6 +112,7 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
+            peer_ended: false,
             waiters: Waiters::default(),
             farewell: &[],
         }
@@ -237,13 +240,24 @@ impl Outbound {
         self.waiters.take_all()
     }
 
-    /// Wakes `waker` when the connection is closed. Returns false if it already is.
-    pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
-        if matches!(self.state, SendState::Closed(_)) {
+    /// Records that the peer has ended its side. Returns the wakers that wait for it.
+    pub(crate) fn note_peer_end(&mut self) -> Vec<Waker> {
+        self.peer_ended = true;
+        self.waiters.take_at_end()
+    }
+
+    /// Wakes `waker` when the peer has ended its side or the connection is closed. Returns false if that has happened.
+    pub(crate) fn wake_at_end(&mut self, waker: &Waker) -> bool {
+        if self.peer_ended || self.is_closed() {
             return false;
         }
-        self.waiters.add_at_close(waker);
+        self.waiters.add_at_end(waker);
         true
+    }
+
+    /// Returns whether the connection has failed or ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, SendState::Closed(_))
     }
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {

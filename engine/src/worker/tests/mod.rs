@@ -29,6 +29,7 @@ use crate::time::{Sleep, Timer};
 
 mod deadlines;
 mod fanout;
+mod peer_end;
 mod properties;
 mod shutdown;
 

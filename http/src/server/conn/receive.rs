@@ -173,17 +173,12 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(ConnectionLost);
         };
-        if self.chunk.is_some() || self.protocol.has_content() {
-            return Poll::Pending;
+        // Content that another task reads: the connection has one waker for received bytes, and that is the reader's.
+        if self.reader.as_ref().is_some_and(|reader| !reader.will_wake(cx.waker())) {
+            let polled = connection.sender().poll_peer_end(cx);
+            return if self.config.half_close { Poll::Pending } else { polled.map(|()| ConnectionLost) };
         }
-        match connection.poll_receive(cx) {
-            Poll::Ready(Ok(Some(chunk))) => {
-                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
-                Poll::Pending
-            }
-            // A peer that has ended only its side of the stream still waits for the response.
-            Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(ConnectionLost),
-        }
+        let polled = if self.config.half_close { connection.poll_failure(cx) } else { connection.poll_peer_end(cx) };
+        polled.map(|()| ConnectionLost)
     }
 }
