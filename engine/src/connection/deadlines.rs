@@ -47,8 +47,9 @@ impl Connection {
     }
 
     /// Sets the idle timeout: the connection is reset with
-    /// [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received for `timeout`. Time during
-    /// which receiving is paused for backpressure counts as activity, and the peer's end of stream ends the timeout.
+    /// [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received for `timeout`, counted from
+    /// this call at first. Time during which receiving is paused for backpressure counts as activity, and the peer's end
+    /// of stream ends the timeout.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_idle(timeout);
     }

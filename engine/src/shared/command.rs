@@ -30,6 +30,8 @@ pub(crate) enum Command {
     WatchEnd(ConnKey),
     /// A deadline earlier than the armed timer was set.
     Deadline(ConnKey),
+    /// The idle timeout in ticks, 0 for none, counted from now.
+    Idle(ConnKey, u32),
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),

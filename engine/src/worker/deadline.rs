@@ -12,6 +12,17 @@ use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
+    /// Sets the idle timeout, 0 for none. It counts from now, whenever bytes came before.
+    pub(super) fn set_idle(&mut self, key: ConnKey, ticks: u32) {
+        let now = self.worker_shared.clock.now();
+        let Some(conn) = self.conn(key) else { return };
+        conn.shared.deadlines.idle.store(ticks, Ordering::SeqCst);
+        conn.received_at = now;
+        if ticks != 0 {
+            self.check_deadlines(key);
+        }
+    }
+
     /// Acts on passed deadlines and arms the timer for the next one.
     pub(super) fn check_deadlines(&mut self, key: ConnKey) {
         let now = self.worker_shared.clock.settled();

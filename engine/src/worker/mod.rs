@@ -22,6 +22,7 @@ use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
 use crate::shared::ConnShared;
 use crate::shared::command::Command;
+use crate::shared::deadlines::timeout_ticks;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::WakeScope;
@@ -216,6 +217,7 @@ impl<D: Driver> Worker<D> {
                 Command::Resume(key) => self.resume(key),
                 Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
+                Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
                 Command::Sleep(entry) => {
@@ -320,7 +322,7 @@ impl<D: Driver> Worker<D> {
         self.open += 1;
         self.worker_shared.counters.accepted_total.add(1);
         self.worker_shared.counters.connections.add(1);
-        shared.set_idle(self.config.idle_timeout);
+        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
         self.arm_receive(key);
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();

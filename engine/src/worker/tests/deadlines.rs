@@ -258,3 +258,22 @@ fn the_lateness_of_the_process_is_not_charged_to_the_peer() {
         assert_fired(at, continued_at + SECOND);
     }
 }
+
+/// The handler computes for a while before it sets its timeout.
+#[test]
+fn an_idle_timeout_counts_from_its_setting() {
+    for before in [None, Some(60 * SECOND)] {
+        for setup in Setup::calm().both_placements() {
+            let mut setup = setup;
+            setup.config.idle_timeout = before;
+            let sim = run(setup, silent(), |mut connection, stage| async move {
+                stage.sleep(&connection, 50 * SECOND).await;
+                connection.set_idle_timeout(Some(15 * SECOND));
+                assert!(stage.receive(&mut connection).await.is_none());
+            });
+            let (end, at) = end_of(&sim);
+            assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::IdleTimeout))));
+            assert_fired(at, 65 * SECOND);
+        }
+    }
+}
