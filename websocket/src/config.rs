@@ -24,8 +24,9 @@ pub struct WebSocketConfig {
     pub idle_timeout: Option<Duration>,
     /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends and
     /// reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and costs
-    /// nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take that much
-    /// in this time. Default: 30 s. `None` waits forever.
+    /// nothing while nothing is queued. A slow peer is not affected: every acknowledged byte counts, see
+    /// [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout). Default: 30 s. `None` waits
+    /// forever.
     pub write_timeout: Option<Duration>,
     /// The time in which the peer must answer our close frame. Default: 5 s.
     pub close_timeout: Duration,

@@ -55,8 +55,8 @@ crate::__settings! {
         /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue
         /// and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
         pub socket_send_buffer_bytes: Option<u32>,
-        /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30
-        /// s.
+        /// Time without progress, as for [`Connection::set_write_timeout`](crate::Connection::set_write_timeout), after
+        /// which a closing connection that still sends queued bytes is reset. Default: 30 s.
         pub flush_timeout: Duration,
         /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
         /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     WatchEnd(ConnKey),
     /// A deadline earlier than the armed timer was set.
     Deadline(ConnKey),
+    /// The bytes that the peer has acknowledged, if known: the answer to the worker's own question.
+    Acknowledged(ConnKey, Option<u64>),
     /// The idle timeout in ticks, 0 for none, counted from now.
     Idle(ConnKey, u32),
     Close(ConnKey, CloseMode),

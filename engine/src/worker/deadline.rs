@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::progress::first_look;
 use super::{Conn, Due, Phase, Receive, Worker};
 use crate::clock::NEVER;
 use crate::driver::Driver;
@@ -36,7 +37,15 @@ impl<D: Driver> Worker<D> {
             self.worker_shared.counters.closed_total.add(1);
             return self.shut(key, false);
         }
+        if conn.close_at == NEVER {
+            self.forget_progress(key);
+        }
+        let Some(conn) = self.conn(key) else { return };
         conn.follow_stall_timeout(now);
+        if self.look_at_progress(key, now) {
+            return;
+        }
+        let Some(conn) = self.conn(key) else { return };
         if let Some(cause) = conn.overdue(now) {
             return self.fail(key, cause);
         }
@@ -92,7 +101,7 @@ impl Conn {
             return false;
         }
         // The send begins within this tick, so the timeout counts from the next.
-        self.close_at = now + 1 + u64::from(stall);
+        self.close_at = now + 1 + first_look(u64::from(stall));
         self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 

@@ -1,7 +1,7 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `send`, `deadline`, `close`,
+//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `progress`, `send`, `deadline`, `close`,
 //! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
@@ -35,6 +35,7 @@ mod deadline;
 mod drain;
 mod fanout;
 mod peer_end;
+mod progress;
 mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
@@ -85,8 +86,8 @@ struct Conn {
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
-    /// Tick at which the connection is reset: a closing one that has not ended by then, or an open one whose send in
-    /// flight makes no progress.
+    /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight makes
+    /// no progress. Before that the peer's progress is looked at (see `progress`).
     close_at: u64,
 }
 
@@ -112,6 +113,8 @@ pub(crate) struct Worker<D> {
     deliveries: VecDeque<fanout::Delivery>,
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
+    /// What slow peers have acknowledged; see `progress`.
+    looks: HashMap<ConnKey, progress::Look>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Recently seen local addresses.
@@ -157,6 +160,7 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
+            looks: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -217,6 +221,7 @@ impl<D: Driver> Worker<D> {
                 Command::Resume(key) => self.resume(key),
                 Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
+                Command::Acknowledged(key, bytes) => self.on_acknowledged(key, bytes),
                 Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),

@@ -82,6 +82,7 @@ impl<D: Driver> Worker<D> {
             (outbound.complete_batch(&marks), Next::of(&mut outbound))
         };
         self.worker_shared.counters.sends_total.add(1);
+        self.forget_progress(key);
         if closing {
             self.renew_close_deadline(key);
         }

@@ -402,3 +402,46 @@ fn an_idle_timeout_comes_back_after_a_pause_for_chunks() {
         finish(running);
     });
 }
+
+/// A peer that takes a batch in many timeouts, but never stops, is slow and not dead. Acknowledged bytes count on every
+/// engine.
+#[test]
+fn a_slow_reader_is_not_a_dead_one() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    /// One batch, which is handed over to the kernel as a whole.
+    const BYTES: usize = 400 * 1024;
+    std::thread::scope(|scope| {
+        for setup in setups() {
+            scope.spawn(move || {
+                let ticks = Progress::<usize>::default();
+                let ticking = ticks.clone();
+                let mut config = setup.config.socket_send_buffer_bytes(Some(16 * 1024));
+                config.outbound.bytes_high = BYTES;
+                let (running, address) = start(config, move |mut connection: Connection| {
+                    let ticking = ticking.clone();
+                    async move {
+                        connection.set_write_timeout(Some(TIMEOUT));
+                        connection.sender().send(numbered(BYTES)).await.unwrap();
+                        for _ in 0..60 {
+                            time::sleep(TIMEOUT / 20).await;
+                            ticking.update(|ticks| *ticks += 1);
+                        }
+                        assert!(connection.receive().await.is_ok(), "closed by its peer");
+                    }
+                });
+                let mut client = connect(address);
+                socket2::SockRef::from(&client).set_recv_buffer_size(8 * 1024).unwrap();
+                let mut received = Vec::new();
+                for tick in 1..=60 {
+                    ticks.wait("the next read", |ticks| (*ticks >= tick).then_some(()));
+                    received.extend(read_exact(&mut client, 4096));
+                }
+                let rest = BYTES - received.len();
+                received.extend(read_exact(&mut client, rest));
+                assert!(received == numbered(BYTES), "{}: bytes were lost", setup.name);
+                drop(client);
+                finish(running);
+            });
+        }
+    });
+}

@@ -32,8 +32,9 @@ tidegate_engine::__settings! {
         /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
         /// converts into 408. Default 30 s.
         pub content_timeout: Duration,
-        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
-        /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Default 30 s.
+        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. A slow peer is not affected, see
+        /// [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not applied after an upgrade.
+        /// `None` is unlimited. Default 30 s.
         pub write_timeout: Option<Duration>,
         /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
         /// handler's future is dropped. `None` is unlimited, the default.

@@ -43,6 +43,8 @@ pub(crate) struct SimConfig {
     /// Nothing is delayed, cut or fails by chance; for tests of exact times.
     pub(crate) calm: bool,
     pub(crate) receive_budget: bool,
+    /// The kernel tells how much a peer has acknowledged.
+    pub(crate) acknowledges: bool,
     pub(crate) buffers: u16,
     pub(crate) buffer_bytes: usize,
     pub(crate) connections_max: usize,
@@ -179,6 +181,7 @@ pub(crate) struct SimDriver {
     free: Vec<u32>,
     pool: Pool,
     accepting: Accepting,
+    acknowledges: bool,
 }
 
 /// ```text
@@ -220,6 +223,7 @@ impl SimDriver {
             slots: Vec::new(),
             free: (0..config.connections_max as u32).rev().collect(),
             accepting: Accepting::Idle,
+            acknowledges: config.acknowledges,
         }
     }
 
@@ -379,6 +383,11 @@ impl Driver for SimDriver {
 
     fn with_socket(&mut self, _key: ConnKey, task: SocketTask) {
         task(Err(io::ErrorKind::Unsupported.into()));
+    }
+
+    fn ask_acknowledged(&mut self, key: ConnKey, answer: Box<dyn FnOnce(Option<u64>) + Send>) {
+        let peer = self.open_slot(key, "ask_acknowledged").peer().filter(|_| self.acknowledges);
+        answer(peer.map(|number| self.net.borrow().peers[number].acknowledged()));
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {

@@ -55,6 +55,7 @@ impl Setup {
                 seed,
                 calm: false,
                 receive_budget: true,
+                acknowledges: false,
                 buffers: 8,
                 buffer_bytes: 16,
                 connections_max: 16,
