@@ -367,6 +367,12 @@ impl Connection {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
+    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Two calls tell whether the peer
+    /// sent anything in between.
+    pub fn received_bytes_total(&self) -> u32 {
+        self.shared().inbound.lock().received()
+    }
+
     /// Returns whether receiving is paused because the inbound buffer reached its high mark
     /// ([`InboundConfig`](crate::InboundConfig)).
     pub fn is_paused(&self) -> bool {

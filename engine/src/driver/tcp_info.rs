@@ -22,6 +22,8 @@ pub struct TcpInfo {
     pub segment_bytes: u32,
     /// Segments sent and not yet acknowledged.
     pub unacknowledged_segments: u32,
+    /// Bytes queued in the kernel and not yet sent; 0 before Linux 4.6.
+    pub unsent_bytes: u32,
     /// Segments considered lost and not yet retransmitted.
     pub lost_segments: u32,
     /// Total retransmitted segments.
@@ -46,6 +48,8 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
     const WORDS: usize = 64;
     /// The word of `tcpi_bytes_acked` (linux/tcp.h).
     const BYTES_ACKED: usize = 15;
+    /// The word that begins with `tcpi_notsent_bytes`.
+    const NOTSENT_BYTES: usize = 18;
     const { assert!(size_of::<libc::tcp_info>() <= WORDS * size_of::<u64>()) };
     const { assert!(align_of::<libc::tcp_info>() <= align_of::<u64>()) };
 
@@ -66,6 +70,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
         return Err(io::Error::last_os_error());
     }
     let acknowledged_bytes_total = words[BYTES_ACKED];
+    let unsent_bytes = u32::from_ne_bytes(words[NOTSENT_BYTES].to_ne_bytes()[..4].try_into().unwrap_or_default());
     // SAFETY: `words` begins with a `tcp_info`, is large enough and aligned for it; all its fields are integers, set to
     // zero above and, as far as this kernel knows them, by the call.
     let info = unsafe { words.as_ptr().cast::<libc::tcp_info>().read() };
@@ -80,6 +85,7 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
         lost_segments: info.tcpi_lost,
         retransmitted_segments_total: info.tcpi_total_retrans,
         acknowledged_bytes_total,
+        unsent_bytes,
         since_received: Duration::from_millis(u64::from(info.tcpi_last_data_recv)),
         since_sent: Duration::from_millis(u64::from(info.tcpi_last_data_sent)),
     })

@@ -32,6 +32,8 @@ pub(crate) struct Inbound {
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     rest: Option<Box<VecDeque<Chunk>>>,
     bytes: u32,
+    /// Total bytes received, modulo 2^32.
+    received: u32,
     pauses: u32,
     paused: bool,
     /// The handler is gone: further input is dropped to drain the socket.
@@ -50,6 +52,7 @@ impl Inbound {
             first: None,
             rest: None,
             bytes: 0,
+            received: 0,
             pauses: 0,
             paused: false,
             discarding: false,
@@ -66,6 +69,10 @@ impl Inbound {
 
     pub(crate) fn chunks(&self) -> u32 {
         u32::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u32)
+    }
+
+    pub(crate) fn received(&self) -> u32 {
+        self.received
     }
 
     pub(crate) fn pauses(&self) -> u32 {
@@ -85,9 +92,15 @@ impl Inbound {
         let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
         let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
         if extended && !self.discarding {
-            self.bytes += bytes.len() as u32;
+            self.count(bytes.len());
         }
         extended
+    }
+
+    #[inline(always)]
+    fn count(&mut self, len: usize) {
+        self.bytes += len as u32;
+        self.received = self.received.wrapping_add(len as u32);
     }
 
     /// Inlined, so that the chunk is written in place instead of moved there right after it was written.
@@ -96,14 +109,14 @@ impl Inbound {
         if self.first.is_some() || self.discarding {
             return self.push_behind(chunk);
         }
-        self.bytes += chunk.len() as u32;
+        self.count(chunk.len());
         self.first = Some(chunk);
     }
 
     #[inline(never)]
     fn push_behind(&mut self, chunk: Chunk) {
         if !self.discarding {
-            self.bytes += chunk.len() as u32;
+            self.count(chunk.len());
             self.rest.get_or_insert_default().push_back(chunk);
         }
     }
