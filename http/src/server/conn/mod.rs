@@ -66,6 +66,8 @@ enum ReadDeadline {
     KeepAlive,
     /// More content.
     Content,
+    /// The rest of content that nobody reads. Not renewed as bytes arrive.
+    Drain,
 }
 
 impl Conn {

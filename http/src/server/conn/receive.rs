@@ -37,7 +37,7 @@ impl State {
                 Err(error) => return self.refuse(error),
             }
             let deadline = match next {
-                Next::Drain => ReadDeadline::Content,
+                Next::Drain => ReadDeadline::Drain,
                 _ if self.request == 0 || self.protocol.is_in_head() => ReadDeadline::Head,
                 _ => ReadDeadline::KeepAlive,
             };
@@ -145,7 +145,7 @@ impl State {
                 if self.read_deadline != deadline {
                     let timeout = match deadline {
                         ReadDeadline::KeepAlive => self.config.keep_alive_timeout,
-                        ReadDeadline::Content => self.config.content_timeout,
+                        ReadDeadline::Content | ReadDeadline::Drain => self.config.content_timeout,
                         ReadDeadline::Head | ReadDeadline::None => self.config.header_timeout,
                     };
                     connection.set_read_deadline_in(timeout);
@@ -154,8 +154,8 @@ impl State {
                 Poll::Pending
             }
             Poll::Ready(Ok(Some(chunk))) => {
-                // The time for a head is not renewed by its bytes.
-                if deadline != ReadDeadline::Head {
+                // The time for a head, or for the rest of unread content, is not renewed by its bytes.
+                if !matches!(deadline, ReadDeadline::Head | ReadDeadline::Drain) {
                     self.clear_read_deadline();
                 }
                 self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
