@@ -25,6 +25,16 @@ pub(crate) enum End {
     Failed(CloseCause),
 }
 
+/// The peer's side as it was seen, whatever has not been received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerState {
+    Open,
+    /// Its FIN was seen, possibly behind bytes that have not been received.
+    Ended,
+    /// The handler waits for a failure after that.
+    Watched,
+}
+
 /// Received chunks in order, with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared).
 pub(crate) struct Inbound {
     // The first chunk is stored inline, so that an idle or prompt connection owns no queue memory.
@@ -38,10 +48,7 @@ pub(crate) struct Inbound {
     paused: bool,
     /// The handler is gone: further input is dropped to drain the socket.
     discarding: bool,
-    /// The peer has ended, possibly behind bytes that have not been received.
-    peer_ended: bool,
-    /// The handler has asked for a failure after the peer's end.
-    watches: bool,
+    peer: PeerState,
     end: End,
     waker: Option<Waker>,
 }
@@ -56,8 +63,7 @@ impl Inbound {
             pauses: 0,
             paused: false,
             discarding: false,
-            peer_ended: false,
-            watches: false,
+            peer: PeerState::Open,
             end: End::Open,
             waker: None,
         }
@@ -146,22 +152,24 @@ impl Inbound {
 
     /// Records that the peer has ended, whatever has not been received.
     pub(crate) fn note_peer_end(&mut self) {
-        self.peer_ended = true;
+        if self.peer == PeerState::Open {
+            self.peer = PeerState::Ended;
+        }
     }
 
     /// Returns whether the peer has ended, or the connection failed.
     pub(crate) fn has_peer_ended(&self) -> bool {
-        self.peer_ended || self.end != End::Open
+        self.peer != PeerState::Open || self.end != End::Open
     }
 
     /// Returns true once when the peer's end leaves only a failure to be noticed: the worker must then watch for it.
     pub(crate) fn take_watch(&mut self) -> bool {
-        self.has_peer_ended() && !std::mem::replace(&mut self.watches, true)
+        self.has_peer_ended() && std::mem::replace(&mut self.peer, PeerState::Watched) != PeerState::Watched
     }
 
     /// Returns whether the handler has asked for a failure after the peer's end.
-    pub(crate) fn watches(&self) -> bool {
-        self.watches
+    pub(crate) fn is_watched(&self) -> bool {
+        self.peer == PeerState::Watched
     }
 
     /// Drops all unread chunks and all further input: the handler is gone.

@@ -101,7 +101,7 @@ impl<D: Driver> Worker<D> {
                 let watches = {
                     let mut inbound = conn.shared.inbound.lock();
                     inbound.finish(End::Eof);
-                    inbound.watches()
+                    inbound.is_watched()
                 };
                 note_peer_end(&conn.shared);
                 if watches {
