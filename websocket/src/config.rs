@@ -20,7 +20,9 @@ pub struct WebSocketConfig {
     /// 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
     pub message_bytes_max: u64,
     /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
-    /// reader gets [`Error::Idle`](crate::Error::Idle). Default: none.
+    /// reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits for something else than a read, the peer is
+    /// sent 1001 when nothing was received for a quarter longer (at least 250 ms), and the connection is reset if it has
+    /// not ended in twice the close timeout. Default: none.
     pub idle_timeout: Option<Duration>,
     /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends and
     /// reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and costs
@@ -28,7 +30,8 @@ pub struct WebSocketConfig {
     /// [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout). Default: 30 s. `None` waits
     /// forever.
     pub write_timeout: Option<Duration>,
-    /// The time in which the peer must answer our close frame. Default: 5 s.
+    /// The time in which the peer must answer our close frame. If nothing is read meanwhile, such as after the 1001 of a
+    /// shutdown, the connection is reset after twice this time, in whole seconds. Default: 5 s.
     pub close_timeout: Duration,
     /// Regular pings, which tell a silent peer from a lost one and keep proxies between awake. Default: none.
     pub keepalive: Option<KeepaliveConfig>,

@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -339,14 +340,27 @@ impl Connection {
     /// begins, even while the handler is busy. Later sends fail with
     /// [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no farewell.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = self.shared().end_outbound(|outbound| {
+        let shared = self.shared();
+        let queued = shared.end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was set still sends it.
-            self.is_draining().then(|| outbound.queue_farewell())
+            self.is_draining().then(|| (outbound.farewell_timeout(), outbound.queue_farewell()))
         });
-        if let Some(schedule) = schedule {
-            self.shared().notify(schedule);
+        if let Some((timeout, schedule)) = queued {
+            shared.notify(schedule);
+            if let Some(timeout) = timeout {
+                shared.set_deadline(&shared.deadlines.lifetime, shared.worker.clock.tick_from_now(timeout));
+            }
         }
+    }
+
+    /// Limits the time from the farewell to the end of the connection, whatever its handler does: the connection is then
+    /// reset with [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline). Rounded up to seconds, at most
+    /// 255. With a limit the idle timeout too sends the farewell, instead of a reset at once. Default: no limit but that
+    /// of the shutdown.
+    pub fn set_farewell_timeout(&self, timeout: Duration) {
+        let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 255) as u8;
+        self.shared().outbound.lock().set_farewell_seconds(seconds);
     }
 
     /// Returns the timer of this connection's worker, for sleeps in its handler.

@@ -271,6 +271,12 @@ impl ByteSender {
         if self.shared.outbound.lock().wake_at_end(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
     }
 
+    /// See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+    }
+
     /// See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;

@@ -3,6 +3,7 @@
 //! Renewing a deadline per message only stores a number. The timer that fires for the old deadline finds the new one
 //! and is armed again.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::progress::first_look;
@@ -46,8 +47,15 @@ impl<D: Driver> Worker<D> {
             return;
         }
         let Some(conn) = self.conn(key) else { return };
-        if let Some(cause) = conn.overdue(now) {
-            return self.fail(key, cause);
+        match conn.overdue(now) {
+            Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
+                // The protocol has something to say first. Whatever its handler waits for, it then has that time to end.
+                conn.received_at = now;
+                let shared = Arc::clone(&conn.shared);
+                return self.queue_farewell(&shared);
+            }
+            Some(cause) => return self.fail(key, cause),
+            None => {}
         }
         conn.wake_reader_if_overdue(now);
         let timer = conn.timer.take();

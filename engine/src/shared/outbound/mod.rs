@@ -8,6 +8,7 @@ mod exclusive;
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
@@ -65,6 +66,8 @@ pub(crate) struct Outbound {
     ending: bool,
     /// The peer has ended its side.
     peer_ended: bool,
+    /// The seconds in which a connection must end after its farewell; 0 for no limit.
+    farewell_seconds: u8,
     farewell: &'static [u8],
 }
 
@@ -113,6 +116,7 @@ impl Outbound {
             fin: false,
             ending: false,
             peer_ended: false,
+            farewell_seconds: 0,
             waiters: Waiters::default(),
             farewell: &[],
         }
@@ -262,6 +266,16 @@ impl Outbound {
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
         self.farewell = bytes;
+    }
+
+    pub(crate) fn set_farewell_seconds(&mut self, seconds: u8) {
+        self.farewell_seconds = seconds;
+    }
+
+    /// Returns the time in which the connection must end after its farewell, if one is still to be queued.
+    pub(crate) fn farewell_timeout(&self) -> Option<Duration> {
+        let limited = !self.farewell.is_empty() && self.farewell_seconds > 0 && self.check_open().is_ok();
+        limited.then(|| Duration::from_secs(u64::from(self.farewell_seconds)))
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.

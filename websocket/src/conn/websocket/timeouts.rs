@@ -8,8 +8,8 @@ use crate::config::KeepaliveConfig;
 /// # Deadlines and timeouts
 impl WebSocket {
     /// Sets the deadline of reads: from then on they fail with [`Error::ReadDeadline`](crate::Error::ReadDeadline)
-    /// while nothing arrives. `None` waits forever. The connection stays usable: set a later deadline and go on. The
-    /// deadline replaces the idle timeout.
+    /// while nothing arrives. The connection stays usable: set a later deadline and go on. The deadline replaces the
+    /// idle timeout; `None` brings it back, or waits forever if there is none.
     ///
     /// Ignored once a close frame has been sent: reads then end with
     /// [`close_timeout`](crate::WebSocketConfig::close_timeout).
