@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_engine::ConfigError;
 use tidegate_engine::time::GRANULARITY;
 
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
@@ -54,6 +55,28 @@ impl Default for WebSocketConfig {
     }
 }
 
+impl WebSocketConfig {
+    /// Checks the settings. [`Upgrade::config`](crate::Upgrade::config) calls it.
+    ///
+    /// # Errors
+    /// The first setting that cannot work: a timeout or a limit of zero.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.message_bytes_max == 0 {
+            return Err(ConfigError::new("message_bytes_max", 0, "at least 1 byte"));
+        }
+        for (setting, time) in [
+            ("idle_timeout", self.idle_timeout),
+            ("write_timeout", self.write_timeout),
+            ("close_timeout", Some(self.close_timeout)),
+            ("keepalive.interval", self.keepalive.map(|keepalive| keepalive.interval)),
+            ("keepalive.pong_timeout", self.keepalive.map(|keepalive| keepalive.pong_timeout)),
+        ] {
+            ConfigError::check_time(setting, time)?;
+        }
+        Ok(())
+    }
+}
+
 /// Regular pings, each of which must be answered in time.
 ///
 /// Connections ping at different phases, so connections that were opened together do not ping together. The
@@ -96,5 +119,33 @@ impl KeepaliveConfig {
 impl Default for KeepaliveConfig {
     fn default() -> Self {
         Self::new(Duration::from_secs(25), Duration::from_secs(20))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        type Change = fn(&mut WebSocketConfig);
+        let table: [(&str, Change); 6] = [
+            ("message_bytes_max", |config| config.message_bytes_max = 0),
+            ("idle_timeout", |config| config.idle_timeout = Some(Duration::ZERO)),
+            ("write_timeout", |config| config.write_timeout = Some(Duration::ZERO)),
+            ("close_timeout", |config| config.close_timeout = Duration::ZERO),
+            ("keepalive.interval", |config| {
+                config.keepalive = Some(KeepaliveConfig::new(Duration::ZERO, Duration::from_secs(1)));
+            }),
+            ("keepalive.pong_timeout", |config| {
+                config.keepalive = Some(KeepaliveConfig::new(Duration::from_secs(1), Duration::ZERO));
+            }),
+        ];
+        assert_eq!(WebSocketConfig::default().check(), Ok(()));
+        for (setting, change) in table {
+            let mut config = WebSocketConfig::default();
+            change(&mut config);
+            assert_eq!(config.check().expect_err(setting).setting, setting);
+        }
     }
 }

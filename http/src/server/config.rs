@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use tidegate_engine::ConfigError;
 
 use crate::limits::Limits;
 
@@ -60,6 +61,47 @@ impl Default for HttpConfig {
             handler_timeout: None,
             half_close: false,
             server: Some(HeaderValue::from_static("tidegate")),
+        }
+    }
+}
+
+impl HttpConfig {
+    /// Checks the timeouts. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it, and checks the limits too.
+    ///
+    /// # Errors
+    /// The first timeout that is zero.
+    pub fn check_timeouts(&self) -> Result<(), ConfigError> {
+        for (setting, time) in [
+            ("header_timeout", Some(self.header_timeout)),
+            ("keep_alive_timeout", Some(self.keep_alive_timeout)),
+            ("content_timeout", Some(self.content_timeout)),
+            ("write_timeout", self.write_timeout),
+            ("handler_timeout", self.handler_timeout),
+        ] {
+            ConfigError::check_time(setting, time)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_of_zero_is_refused_by_name() {
+        type Change = fn(HttpConfig) -> HttpConfig;
+        let table: [(&str, Change); 5] = [
+            ("header_timeout", |config| config.header_timeout(Duration::ZERO)),
+            ("keep_alive_timeout", |config| config.keep_alive_timeout(Duration::ZERO)),
+            ("content_timeout", |config| config.content_timeout(Duration::ZERO)),
+            ("write_timeout", |config| config.write_timeout(Duration::ZERO)),
+            ("handler_timeout", |config| config.handler_timeout(Duration::ZERO)),
+        ];
+        assert_eq!(HttpConfig::default().check_timeouts(), Ok(()));
+        for (setting, change) in table {
+            let error = change(HttpConfig::default()).check_timeouts().expect_err(setting);
+            assert_eq!(error.to_string(), format!("invalid {setting} \"0s\": must be above zero"));
         }
     }
 }
