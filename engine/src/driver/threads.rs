@@ -5,17 +5,17 @@
 //! worker's mailbox. Shutting the socket down ends a blocked read or write, so a receive cannot be cancelled alone; it
 //! always has a budget instead.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received, peer_end};
+use super::{Accepted, Capabilities, Driver, Event, Received};
 use crate::address::Address;
 use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
@@ -25,13 +25,13 @@ use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
-/// Maximum bytes of one read.
-const READ_BYTES_MAX: usize = 16 * 1024;
+mod read;
+
+use read::{ReadOp, read_loop};
+
 /// Interval at which a blocked write checks whether the connection is to be reset. Shutting the socket down would end
 /// the write at once, but with a FIN: the peer would mistake what it got for the whole.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
-/// Interval at which a reading thread that waits looks for the end of a watched peer.
-const WATCH_LOOK: Duration = Duration::from_millis(100);
 /// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
 /// A wait that takes this much longer than asked for means that the whole process stood still.
@@ -48,14 +48,6 @@ enum Post {
     AcceptExited,
     /// One of a connection's two threads has ended.
     Exited(ConnKey),
-}
-
-/// An operation for the reading thread.
-enum ReadOp {
-    /// Receive this many bytes.
-    Receive(u64),
-    /// Look for the peer's end while not receiving.
-    Watch { fin: bool },
 }
 
 /// An operation for the writing thread.
@@ -443,49 +435,6 @@ fn reachable(address: &SockAddr) -> SockAddr {
             SockAddr::from(SocketAddr::new(ip, bound.port()))
         }
         _ => address.clone(),
-    }
-}
-
-fn read_loop(key: ConnKey, socket: &Socket, ops: &Receiver<ReadOp>, posts: &Mailbox<Post>) {
-    let mut watched = None;
-    loop {
-        match next_read_op(ops, watched.is_some()) {
-            Ok(ReadOp::Receive(budget)) => receive(key, socket, budget, posts),
-            Ok(ReadOp::Watch { fin }) => watched = Some(fin),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        if let Some(error) = watched.and_then(|fin| peer_end::look(socket, fin)) {
-            watched = None;
-            posts.post(Post::Event(Event::PeerEnded { key, error }));
-        }
-    }
-}
-
-/// Waits for the next operation; with a watch, only until the next look.
-fn next_read_op(ops: &Receiver<ReadOp>, watches: bool) -> Result<ReadOp, RecvTimeoutError> {
-    if watches { ops.recv_timeout(WATCH_LOOK) } else { ops.recv().map_err(|_| RecvTimeoutError::Disconnected) }
-}
-
-fn receive(key: ConnKey, socket: &Socket, mut budget: u64, posts: &Mailbox<Post>) {
-    while budget > 0 {
-        let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
-        let event = match (&mut &*socket).read(&mut bytes) {
-            Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
-            Ok(len) => {
-                bytes.truncate(len);
-                bytes.shrink_to_fit();
-                budget -= len as u64;
-                Event::Received { key, data: Received::Owned(bytes), more: budget > 0 }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Event::ReceiveEnded { key, end: ReceiveEnd::Failed(errno(&error)) },
-        };
-        let ended = matches!(event, Event::ReceiveEnded { .. });
-        posts.post(Post::Event(event));
-        if ended {
-            return;
-        }
     }
 }
 

@@ -350,14 +350,14 @@ fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
     for client in &mut clients {
         check_echo(client, b"before");
     }
-    child.signal(libc::SIGSTOP);
+    child.signal("STOP");
     for client in &mut clients {
         client.write_all(b"meanwhile").unwrap();
     }
     clients[0].set_read_timeout(Some(IDLE + IDLE / 2)).unwrap();
     assert!(clients[0].peek(&mut [0]).is_err(), "a stopped process does not answer");
     clients[0].set_read_timeout(Some(PATIENCE)).unwrap();
-    child.signal(libc::SIGCONT);
+    child.signal("CONT");
     for (client, setup) in clients.iter_mut().zip(&setups) {
         println!("on {}", setup.name);
         assert_eq!(read_exact(client, 9), b"meanwhile");

@@ -46,11 +46,10 @@ impl Child {
         Self { process, answers }
     }
 
-    /// Sends a signal to the child.
-    pub fn signal(&self, signal: libc::c_int) {
-        // SAFETY: takes no pointers; the process is a child that has not been waited for.
-        let outcome = unsafe { libc::kill(self.process.id() as libc::pid_t, signal) };
-        assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    /// Sends a signal, such as `STOP`, to the child.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success(), "{status}");
     }
 
     /// Sends a line to the child.
