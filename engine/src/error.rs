@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// The reason why a connection ended, other than the peer's orderly end of stream, which
 /// [`Connection::receive`](crate::Connection::receive) returns as `None`.
@@ -201,6 +202,17 @@ impl ConfigError {
     /// Creates an error, for the settings of a protocol above the engine. `rule` follows "must be".
     pub fn new(setting: &'static str, value: impl fmt::Display, rule: &'static str) -> Self {
         Self { setting, value: value.to_string(), rule }
+    }
+
+    /// Checks that a timeout, if there is one, is above zero: with zero everything would end at once.
+    ///
+    /// # Errors
+    /// The error that names `setting`.
+    pub fn check_time(setting: &'static str, time: Option<Duration>) -> Result<(), Self> {
+        match time {
+            Some(Duration::ZERO) => Err(Self::new(setting, "0s", "above zero")),
+            _ => Ok(()),
+        }
     }
 }
 

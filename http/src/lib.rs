@@ -34,6 +34,7 @@ mod server;
 pub use error::BodyError;
 pub use limits::{Limits, LimitsError};
 pub use message::body::Body;
+pub use message::closed::Closed;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;

@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Shutdown as Side, TcpStream};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -68,6 +68,137 @@ fn a_waiting_handler_ends_with_its_connection() {
         assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("begun"));
         wait_unread(&stream);
         drop(stream);
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+/// What a client can leave unread behind the head of its request: nothing, the stray line end of some clients, another
+/// request, content in the handler's buffer, and content that fills it, so that receiving is paused.
+fn leftovers() -> [(&'static str, Vec<u8>); 5] {
+    [
+        ("", Vec::new()),
+        ("", b"\r\n".to_vec()),
+        ("", b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+        ("Content-Length: 1000000\r\n", b"body".to_vec()),
+        ("Content-Length: 1000000\r\n", vec![b'x'; 100_000]),
+    ]
+}
+
+/// Serves `/ready`, and `/waits`, whose handler waits for ever and reports its begin, its drop and `closed()`.
+fn waiting_app(events: mpsc::Sender<&'static str>) -> Router {
+    let waits = move |req: Request| {
+        let guard = Guard(events.clone());
+        let (closed, report) = (req.closed(), events.clone());
+        std::thread::spawn(move || {
+            tidegate_engine::block_on(closed);
+            let _ = report.send("closed");
+        });
+        async move {
+            let _unread = req;
+            guard.0.send("begun").expect("the test waits");
+            std::future::pending::<Response>().await
+        }
+    };
+    Router::new().any("/waits", waits).get("/ready", sync_handler(|_| "ready"))
+}
+
+/// Waits for the two events, in any order.
+fn expect_both(received: &mpsc::Receiver<&'static str>, about: &str) {
+    let mut both = [(); 2].map(|()| received.recv_timeout(TEST_TIMEOUT).expect(about));
+    both.sort_unstable();
+    assert_eq!(both, ["closed", "dropped"], "{about}");
+}
+
+#[test]
+fn a_waiting_handler_ends_with_its_client_whatever_is_unread() {
+    for kind in KINDS {
+        for (fields, unread) in leftovers() {
+            for resets in [false, true] {
+                let about = format!("{kind:?}, {fields:?}, {} bytes unread, reset: {resets}", unread.len());
+                let (events, received) = mpsc::channel();
+                let (running, mut stream) = start(kind, waiting_app(events));
+                let request = "GET /ready HTTP/1.1\r\nHost: a\r\n\r\nPOST /waits HTTP/1.1\r\nHost: a\r\n";
+                stream.write_all(format!("{request}{fields}\r\n").as_bytes()).expect("sent");
+                stream.write_all(&unread).expect("sent");
+                assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("begun"), "{about}");
+                if resets {
+                    wait_unread(&stream);
+                    drop(stream);
+                } else {
+                    stream.shutdown(Side::Write).expect("half closed");
+                }
+                expect_both(&received, &about);
+                running.shutdown(Shutdown::immediate());
+            }
+        }
+    }
+}
+
+/// With `half_close` a FIN only completes `closed()`. A reset after it ends the handler all the same.
+#[test]
+fn a_half_closed_client_is_waited_for_if_configured() {
+    for kind in KINDS {
+        for (fields, unread) in leftovers() {
+            let about = format!("{kind:?}, {fields:?}, {} bytes unread", unread.len());
+            let (events, received) = mpsc::channel();
+            let (answer, gate) = mpsc::channel::<()>();
+            let gate = std::sync::Mutex::new(Some(gate));
+            let answers = move |req: Request| {
+                let (closed, gate) = (req.closed(), gate.lock().expect("not poisoned").take());
+                async move {
+                    let _unread = req;
+                    closed.await;
+                    while gate.as_ref().is_some_and(|gate| gate.try_recv() == Err(mpsc::TryRecvError::Empty)) {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    "answered"
+                }
+            };
+            let app = waiting_app(events).any("/answers", answers);
+            let (running, mut stream) = start_with(kind, app, HttpConfig::default().half_close(true));
+            stream.write_all(b"GET /answers HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+            stream.shutdown(Side::Write).expect("half closed");
+            answer.send(()).expect("the handler waits");
+            let mut answered = String::new();
+            stream.read_to_string(&mut answered).expect("the end");
+            assert!(answered.ends_with("answered"), "{about}: {answered:?}");
+
+            let mut stream = TcpStream::connect(running.local_addr().expect("an address")).expect("connects");
+            let request = "GET /ready HTTP/1.1\r\nHost: a\r\n\r\nPOST /waits HTTP/1.1\r\nHost: a\r\n";
+            stream.write_all(format!("{request}{fields}\r\n").as_bytes()).expect("sent");
+            stream.write_all(&unread).expect("sent");
+            assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("begun"), "{about}");
+            stream.shutdown(Side::Write).expect("half closed");
+            assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("closed"), "{about}");
+            wait_unread(&stream);
+            drop(stream);
+            assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"), "{about}");
+            running.shutdown(Shutdown::immediate());
+        }
+    }
+}
+
+/// The content of a response that waits for its next piece, such as a silent event stream, ends with its client.
+#[test]
+fn a_silent_stream_ends_with_its_client() {
+    for kind in KINDS {
+        let (events, received) = mpsc::channel();
+        let app = Router::new().get(
+            "/",
+            sync_handler(move |_| {
+                let guard = Guard(events.clone());
+                Response::stream(move |mut writer| async move {
+                    let _guard = guard;
+                    writer.write("hello").await;
+                    std::future::pending().await
+                })
+            }),
+        );
+        let (running, mut stream) = start(kind, app);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        wait_unread(&stream);
+        stream.shutdown(Side::Write).expect("half closed");
         assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
         running.shutdown(Shutdown::immediate());
     }

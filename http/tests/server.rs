@@ -2,7 +2,7 @@
 #![cfg(not(miri))]
 
 use std::future::poll_fn;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown as Side, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
@@ -307,6 +307,30 @@ fn unread_content_does_not_become_a_request() {
             assert!(output.ends_with("ready"), "{output}");
         }
     });
+}
+
+/// Discarding unread content has one time limit, however the rest of it trickles in.
+#[test]
+fn the_time_to_discard_unread_content_is_not_renewed() {
+    let config = config().content_timeout(Duration::from_millis(100));
+    on_each(&config, |address| {
+        let mut stream = connect(address);
+        stream.write_all(b"POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").expect("sent");
+        read_until(&mut stream, b"ignored");
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("set");
+        // At most one byte of each step: far from all of the content before the test fails.
+        for _ in 0..500 {
+            if stream.write_all(b"x").is_err() || !matches!(stream.read(&mut [0; 64]), Err(error) if is_timeout(&error))
+            {
+                return;
+            }
+        }
+        panic!("still open");
+    });
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 #[test]

@@ -251,3 +251,77 @@ fn timeouts_and_limits_can_change_while_a_connection_is_open() {
         server.finish();
     });
 }
+
+/// The handler waits for something else than a read, for ever.
+#[test]
+fn the_idle_timeout_holds_whatever_the_handler_waits_for() {
+    let mut config = WebSocketConfig::default();
+    config.idle_timeout = Some(SHORT);
+    config.close_timeout = SHORT;
+    on_every_engine_at_once(|setup| {
+        let server = TestServer::serve(setup, config.clone(), |mut ws: WebSocket| async move {
+            ws.closed().await;
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1001);
+        client.expect_reset();
+        server.finish();
+    });
+}
+
+#[test]
+fn the_idle_timeout_comes_back_when_a_read_deadline_is_removed() {
+    let mut config = WebSocketConfig::default();
+    config.idle_timeout = Some(SHORT);
+    on_every_engine_at_once(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.set_read_deadline(Some(Instant::now() + Duration::from_secs(3600)));
+                ws.set_read_deadline(None);
+                report.send(matches!(ws.recv().await, Err(Error::Idle))).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        client.expect_close(1001);
+        assert!(reports.next());
+        client.write(&close_frame(1001, ""));
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// The heartbeat of other libraries: each pong renews the deadline of reads.
+#[test]
+fn a_pong_handler_can_renew_the_read_deadline() {
+    const PONG_WAIT: Duration = Duration::from_millis(500);
+    on_every_engine_at_once(|setup| {
+        let (report, reports) = reports();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+            let report = report.clone();
+            async move {
+                ws.set_read_deadline(Some(Instant::now() + PONG_WAIT));
+                ws.on_pong(|sender, _payload| {
+                    sender.set_read_deadline(Some(Instant::now() + PONG_WAIT));
+                    sender.try_send("renewed")
+                });
+                report.send(matches!(ws.recv().await, Err(Error::ReadDeadline))).unwrap();
+                Ok(())
+            }
+        });
+        let mut client = Client::open(server.address);
+        let end = Instant::now() + 2 * PONG_WAIT;
+        while Instant::now() < end {
+            client.send(PONG, b"");
+            client.expect(TEXT, b"renewed");
+        }
+        assert!(reports.next());
+        client.expect_close(1000);
+        client.write(&close_frame(1000, ""));
+        client.expect_end();
+        server.finish();
+    });
+}

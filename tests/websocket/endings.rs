@@ -216,3 +216,26 @@ fn every_code_has_its_constant() {
         server.finish();
     });
 }
+
+/// The end of the peer completes `closed()` while the handler reads nothing, also behind more input than is received.
+#[test]
+fn closed_completes_at_the_peers_end_whatever_is_unread() {
+    for unread in [0, 1, 100_000] {
+        on_every_engine(|setup| {
+            let (report, reports) = reports();
+            let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
+                let report = report.clone();
+                async move {
+                    ws.closed().await;
+                    report.send("closed").unwrap();
+                    Ok(())
+                }
+            });
+            let mut client = Client::open(server.address);
+            client.write(&frame(BINARY, &vec![1; unread]));
+            client.finish_writing();
+            assert_eq!(reports.next(), "closed");
+            server.finish();
+        });
+    }
+}

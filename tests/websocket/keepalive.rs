@@ -1,5 +1,7 @@
 //! The server's regular pings, and peers that do not answer them.
 
+use std::io::Read;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tidegate::prelude::*;
@@ -7,7 +9,7 @@ use tidegate::websocket::{Error, KeepaliveConfig};
 
 use crate::deadlines::on_every_engine_at_once;
 use crate::handler::reports;
-use crate::support::client::{Client, PING, PONG, TEXT, close_frame, frame};
+use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -80,7 +82,8 @@ fn answered_pings_keep_a_connection_open_and_measure_its_round_trip() {
     });
 }
 
-/// A peer that sends but never answers is lost, too, and so is one that answers with another payload.
+/// A silent peer is lost, and so is one that answers something else and is silent then. One that sends all the time
+/// lives, although it never answers.
 #[test]
 fn a_missing_pong_closes() {
     on_every_engine_at_once(|setup| {
@@ -105,26 +108,32 @@ fn a_missing_pong_closes() {
         ping[0] ^= 1;
         mistaken.send(PONG, &ping);
         busy.send(TEXT, b"echo");
-        // Sends as long as it can and reads everything, but never answers a ping.
-        loop {
-            let frame = busy.next().expect("a close frame before the end of the stream");
+        let lost = std::thread::spawn(move || {
+            expect_no_pong(silent);
+            expect_no_pong(mistaken);
+        });
+        while !lost.is_finished() {
+            let frame = busy.next().expect("the peer that sends is not lost");
             match frame.first {
                 TEXT => busy.send(TEXT, b"echo"),
                 PING => {}
-                _ => {
-                    assert_eq!(frame.payload[2..], *b"no pong", "{frame:?}");
-                    break;
-                }
+                _ => panic!("the peer that sends is not lost: {frame:?}"),
             }
         }
+        lost.join().expect("both are lost");
+        busy.write(&close_frame(1000, ""));
+        while matches!(busy.next().expect("a close frame").first, TEXT | PING) {}
         busy.expect_end();
-        expect_no_pong(silent);
-        expect_no_pong(mistaken);
+        let mut lost = 0;
         for _ in 0..3 {
             let (result, over, clean) = reports.next();
-            assert!(matches!(result, Err(Error::NoPong)), "on {}: {result:?}", setup.name);
-            assert!(over && !clean);
+            assert!(over);
+            match result {
+                Err(Error::NoPong) => lost += 1,
+                result => assert!(result.is_ok() && clean, "on {}: {result:?}", setup.name),
+            }
         }
+        assert_eq!(lost, 2);
         server.finish();
     });
 }
@@ -154,6 +163,89 @@ fn a_busy_handler_loses_no_peer() {
         assert!(reports.next().is_some());
         client.check_echo(TEXT, b"still here");
         client.close();
+        server.finish();
+    });
+}
+
+/// The time between two steps of a slow peer, and the time in which it would have to answer a ping. The second is long
+/// enough that a busy machine does not keep a client from its next step for as long.
+const STEP: Duration = Duration::from_millis(20);
+const STEPS_MAX: Duration = Duration::from_secs(1);
+
+/// Waits for the next step of a slow peer.
+fn step() {
+    let (_sender, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(STEP);
+}
+
+/// A pong cannot stand inside a frame: received bytes are as good.
+#[test]
+fn an_upload_of_one_frame_is_life() {
+    on_every_engine_at_once(|setup| {
+        let server = TestServer::serve(setup, config(SHORT, STEPS_MAX), echo);
+        let mut client = Client::open(server.address);
+        next_ping(&mut client);
+        const STEPS: usize = 150;
+        client.write(&header(BINARY, STEPS as u64));
+        for _ in 0..STEPS {
+            client.write(&[0]);
+            step();
+        }
+        loop {
+            let frame = client.next().expect("the connection lives");
+            if frame.first == BINARY {
+                assert_eq!(frame.payload.len(), STEPS);
+                break;
+            }
+            assert_eq!(frame.first, PING);
+        }
+        client.write(&close_frame(1000, ""));
+        while client.next().expect("a close frame").first == PING {}
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// The ping lies in the kernel's send buffer behind what the peer downloads: acknowledged bytes are life.
+#[test]
+fn a_download_with_the_ping_behind_it_is_life() {
+    const BYTES: usize = 300_000;
+    on_every_engine_at_once(|setup| {
+        let mut setup = setup.clone();
+        setup.config.socket_send_buffer_bytes = Some(1 << 20);
+        let server = TestServer::serve(&setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
+            ws.recv().await?;
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(STEPS_MAX)));
+            ws.send(pattern(BYTES)).await?;
+            echo(ws).await
+        });
+        let mut client = Client::open(server.address);
+        socket2::SockRef::from(&client.stream).set_recv_buffer_size(8 * 1024).unwrap();
+        client.send(TEXT, b"go");
+        let mut received = Vec::new();
+        while received.len() < BYTES + 10 {
+            let mut piece = vec![0; (BYTES + 10 - received.len()).min(2048)];
+            client.stream.read_exact(&mut piece).unwrap();
+            received.extend(piece);
+            step();
+        }
+        assert!(received[10..] == pattern(BYTES));
+        let ping = next_ping(&mut client);
+        client.send(PONG, &ping);
+        client.send(TEXT, b"alive");
+        loop {
+            let frame = client.next().expect("the connection lives");
+            match frame.first {
+                PING => client.send(PONG, &frame.payload),
+                _ => {
+                    assert_eq!(frame.payload, b"alive");
+                    break;
+                }
+            }
+        }
+        client.write(&close_frame(1000, ""));
+        while client.next().expect("a close frame").first == PING {}
+        client.expect_end();
         server.finish();
     });
 }

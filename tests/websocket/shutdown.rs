@@ -1,12 +1,14 @@
 //! Graceful shutdown as clients see it: every peer gets close 1001.
 
+use std::time::Duration;
+
 use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
 use crate::backpressure::flood;
 use crate::handler::{Gate, reports};
 use crate::support::client::{CLOSE, Client, PING, PONG, TEXT, close_frame, frame};
-use crate::support::servers::{TestServer, on_every_engine};
+use crate::support::servers::{TestServer, echo, on_every_engine};
 
 #[test]
 fn every_peer_gets_close_1001() {
@@ -123,4 +125,29 @@ fn peers_that_ping_and_do_not_read_get_it_too() {
         let report = server.running.join();
         assert_eq!((report.drained, report.forced), (1, 0));
     });
+}
+
+/// A client that ignores the farewell has the time of a closing handshake, not that of the whole shutdown, whether its
+/// handler reads or waits for something else.
+#[test]
+fn a_peer_that_ignores_the_farewell_is_given_up() {
+    let mut config = WebSocketConfig::default();
+    config.close_timeout = Duration::from_millis(100);
+    for reads in [true, false] {
+        on_every_engine(|setup| {
+            let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| async move {
+                if reads {
+                    return echo(ws).await;
+                }
+                ws.closed().await;
+                Ok(())
+            });
+            let mut client = Client::open(server.address);
+            server.running.handle().begin_shutdown(Shutdown::default().drain_timeout(Duration::from_secs(3600)));
+            client.expect_close(1001);
+            // The client answers nothing, and keeps its side open.
+            let report = server.running.join();
+            assert_eq!((report.drained, report.forced), (1, 0));
+        });
+    }
 }

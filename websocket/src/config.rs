@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_engine::ConfigError;
 use tidegate_engine::time::GRANULARITY;
 
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
@@ -23,18 +24,21 @@ tidegate_engine::__settings! {
     #[non_exhaustive]
     pub struct WebSocketConfig {
         /// The most payload bytes of a received message, over all of its frames; a larger message is answered with
-        /// close
-        /// 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
+        /// close 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
         pub message_bytes_max: u64,
         /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
-        /// reader gets [`Error::Idle`](crate::Error::Idle). Default: none.
+        /// reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits for something else than a read, the
+        /// peer is sent 1001 when nothing was received for a quarter longer (at least 250 ms), and the connection is
+        /// reset if it has not ended in twice the close timeout. Default: none.
         pub idle_timeout: Option<Duration>,
         /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
         /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and
-        /// costs nothing while nothing is queued. Progress is seen in steps of up to 512 KiB, so a slow peer must take
-        /// that much in this time. Default: 30 s. `None` waits forever.
+        /// costs nothing while nothing is queued. A slow peer is not affected: every acknowledged byte counts, see
+        /// [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout). Default: 30 s. `None`
+        /// waits forever.
         pub write_timeout: Option<Duration>,
-        /// The time in which the peer must answer our close frame. Default: 5 s.
+        /// The time in which the peer must answer our close frame. If nothing is read meanwhile, such as after the 1001
+        /// of a shutdown, the connection is reset after twice this time, in whole seconds. Default: 5 s.
         pub close_timeout: Duration,
         /// Regular pings, which tell a silent peer from a lost one and keep proxies between awake. Default: none.
         pub keepalive: Option<KeepaliveConfig>,
@@ -55,6 +59,28 @@ impl Default for WebSocketConfig {
             keepalive: None,
             reserved_bits: ReservedBits::NONE,
         }
+    }
+}
+
+impl WebSocketConfig {
+    /// Checks the settings. [`Upgrade::config`](crate::Upgrade::config) calls it.
+    ///
+    /// # Errors
+    /// The first setting that cannot work: a timeout or a limit of zero.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.message_bytes_max == 0 {
+            return Err(ConfigError::new("message_bytes_max", 0, "at least 1 byte"));
+        }
+        for (setting, time) in [
+            ("idle_timeout", self.idle_timeout),
+            ("write_timeout", self.write_timeout),
+            ("close_timeout", Some(self.close_timeout)),
+            ("keepalive.interval", self.keepalive.map(|keepalive| keepalive.interval)),
+            ("keepalive.pong_timeout", self.keepalive.map(|keepalive| keepalive.pong_timeout)),
+        ] {
+            ConfigError::check_time(setting, time)?;
+        }
+        Ok(())
     }
 }
 
@@ -97,5 +123,29 @@ impl KeepaliveConfig {
 impl Default for KeepaliveConfig {
     fn default() -> Self {
         Self { interval: Duration::from_secs(25), pong_timeout: Duration::from_secs(20) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        type Change = fn(WebSocketConfig) -> WebSocketConfig;
+        let table: [(&str, Change); 6] = [
+            ("message_bytes_max", |config| config.message_bytes_max(0)),
+            ("idle_timeout", |config| config.idle_timeout(Duration::ZERO)),
+            ("write_timeout", |config| config.write_timeout(Duration::ZERO)),
+            ("close_timeout", |config| config.close_timeout(Duration::ZERO)),
+            ("keepalive.interval", |config| config.keepalive(KeepaliveConfig::default().interval(Duration::ZERO))),
+            ("keepalive.pong_timeout", |config| {
+                config.keepalive(KeepaliveConfig::default().pong_timeout(Duration::ZERO))
+            }),
+        ];
+        assert_eq!(WebSocketConfig::default().check(), Ok(()));
+        for (setting, change) in table {
+            assert_eq!(change(WebSocketConfig::default()).check().expect_err(setting).setting, setting);
+        }
     }
 }

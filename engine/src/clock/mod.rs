@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     epoch: Instant,
     ticks: AtomicU64,
+    /// The tick up to which everything that arrived has been looked at.
+    settled: AtomicU64,
 }
 
 /// Resolution of every deadline: it never fires early, and fires at most this much late plus the delay of a busy
@@ -26,7 +28,7 @@ pub(crate) fn instant_after(start: Instant, duration: Duration) -> Instant {
 
 impl Clock {
     pub(crate) fn new(epoch: Instant) -> Self {
-        Self { epoch, ticks: AtomicU64::new(0) }
+        Self { epoch, ticks: AtomicU64::new(0), settled: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -37,6 +39,17 @@ impl Clock {
         let ticks = Self::whole_ticks(elapsed);
         self.ticks.store(ticks, Ordering::Relaxed);
         ticks
+    }
+
+    /// Returns the tick by which deadlines are judged. It lags behind [`now`](Self::now) by what has not been looked at
+    /// yet, so a worker that stood still does not end a connection whose bytes arrived in time.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Records that everything that arrived up to `tick` has been looked at.
+    pub(crate) fn settle(&self, tick: u64) {
+        self.settled.store(tick, Ordering::Relaxed);
     }
 
     /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the
@@ -57,7 +70,7 @@ impl Clock {
     }
 
     /// Returns the number of ticks that have passed completely.
-    fn whole_ticks(elapsed: Duration) -> u64 {
+    pub(crate) fn whole_ticks(elapsed: Duration) -> u64 {
         (elapsed.as_millis() / TICK.as_millis()) as u64
     }
 

@@ -55,8 +55,8 @@ crate::__settings! {
         /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue
         /// and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
         pub socket_send_buffer_bytes: Option<u32>,
-        /// Time that a closing connection has to send each 256 KiB of its queued bytes before it is reset. Default: 30
-        /// s.
+        /// Time without progress, as for [`Connection::set_write_timeout`](crate::Connection::set_write_timeout), after
+        /// which a closing connection that still sends queued bytes is reset. Default: 30 s.
         pub flush_timeout: Duration,
         /// Time that a closing connection waits for the peer's FIN after sending its own. Further input is dropped. The
         /// socket is then closed, and the kernel continues to deliver the bytes already sent. Default: 5 s.
@@ -215,6 +215,9 @@ impl Config {
         ] {
             within(setting, bytes.unwrap_or(1), 1, i32::MAX as u32, "1 to 2,147,483,647 bytes")?;
         }
+        for (setting, time) in [("flush_timeout", Some(self.flush_timeout)), ("idle_timeout", self.idle_timeout)] {
+            ConfigError::check_time(setting, time)?;
+        }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
         self.uring.check()?;
@@ -309,13 +312,15 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 13] = [
+        let table: [(&str, Change); 15] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
             ("backlog", |c| c.backlog = 0),
             ("socket_receive_buffer_bytes", |c| c.socket_receive_buffer_bytes = Some(0)),
             ("socket_send_buffer_bytes", |c| c.socket_send_buffer_bytes = Some(u32::MAX)),
+            ("flush_timeout", |c| c.flush_timeout = Duration::ZERO),
+            ("idle_timeout", |c| c.idle_timeout = Some(Duration::ZERO)),
             ("inbound.chunks_max", |c| c.inbound.chunks_max = 1),
             ("inbound.high_percent", |c| c.inbound.high_percent = 101),
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),

@@ -36,19 +36,21 @@ impl Connection {
     }
 
     /// Sets the write timeout: the connection is reset with
-    /// [`CloseCause::WriteTimeout`](crate::CloseCause::WriteTimeout) when its peer takes none of the queued bytes for
-    /// `timeout`. It applies to every send and costs nothing while nothing is queued. It is independent of the
-    /// [write deadline](Self::set_write_deadline).
+    /// [`CloseCause::WriteTimeout`](crate::CloseCause::WriteTimeout) when its peer acknowledges none of the queued
+    /// bytes for `timeout`, and at most a quarter of it later. It applies to every send and costs nothing while nothing
+    /// is queued. It is independent of the [write deadline](Self::set_write_deadline).
     ///
-    /// Progress is noticed when the kernel has taken a whole batch of queued bytes (under 512 KiB), so a peer must take
-    /// that much within `timeout`.
+    /// A slow peer is not a dead one: the kernel is asked for acknowledged bytes, and only when a send takes longer
+    /// than a quarter of `timeout`. On Unix-domain sockets and on systems other than Linux the kernel does not tell;
+    /// progress is then noticed when it has taken a whole batch of queued bytes (under 512 KiB).
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_stall(timeout);
     }
 
     /// Sets the idle timeout: the connection is reset with
-    /// [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received for `timeout`. Time during
-    /// which receiving is paused for backpressure counts as activity, and the peer's end of stream ends the timeout.
+    /// [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received for `timeout`, counted from
+    /// this call at first. Time during which receiving is paused for backpressure counts as activity, and the peer's
+    /// end of stream ends the timeout.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_idle(timeout);
     }

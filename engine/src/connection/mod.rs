@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -290,18 +291,74 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Waits until the peer has ended its side (FIN) or the connection has failed, whatever is unread: also behind
+    /// bytes that wait to be received or read. Reads nothing. Wakes the task that last polled this or
+    /// [`poll_receive`](Self::poll_receive).
+    ///
+    /// With the std engine on systems other than Linux, a FIN behind unreceived bytes is not noticed.
+    pub fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx, true)
+    }
+
+    /// As [`poll_peer_end`](Self::poll_peer_end), but for a failure only: a peer that has ended only its side still
+    /// waits for an answer.
+    pub fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx, false)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, at_fin: bool) -> Poll<()> {
+        let shared = &self.sender.shared;
+        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) {
+            return Poll::Pending;
+        }
+        if shared.is_finished() && shared.outbound.lock().is_closed() {
+            return Poll::Ready(());
+        }
+        let mut inbound = shared.inbound.lock();
+        let ended = if at_fin { inbound.has_peer_ended() } else { matches!(inbound.end(), End::Failed(_)) };
+        if ended {
+            return Poll::Ready(());
+        }
+        if inbound.is_empty() && inbound.end() == End::Open {
+            shared.park_reader(&mut inbound, cx.waker());
+        } else {
+            inbound.set_waker(cx.waker());
+        }
+        self.waiting = id_of(cx.waker());
+        let watch = inbound.take_watch();
+        drop(inbound);
+        if watch {
+            shared.post(Command::WatchEnd(shared.key));
+        }
+        Poll::Pending
+    }
+
     /// Sets the farewell: the bytes that the engine sends last when a graceful shutdown begins, even while the handler
     /// is busy. Later sends fail with [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no
     /// farewell.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = self.shared().end_outbound(|outbound| {
+        let shared = self.shared();
+        let queued = shared.end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was set still sends it.
-            self.is_draining().then(|| outbound.queue_farewell())
+            self.is_draining().then(|| (outbound.farewell_timeout(), outbound.queue_farewell()))
         });
-        if let Some(schedule) = schedule {
-            self.shared().notify(schedule);
+        if let Some((timeout, schedule)) = queued {
+            shared.notify(schedule);
+            if let Some(timeout) = timeout {
+                shared.set_deadline(&shared.deadlines.lifetime, shared.worker.clock.tick_from_now(timeout));
+            }
         }
+    }
+
+    /// Limits the time from the farewell to the end of the connection, whatever its handler does: the connection is
+    /// then reset with [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline). Rounded up to seconds, at
+    /// most
+    /// 255. With a limit the idle timeout too sends the farewell, instead of a reset at once. Default: no limit but that
+    /// of the shutdown.
+    pub fn set_farewell_timeout(&self, timeout: Duration) {
+        let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 255) as u8;
+        self.shared().outbound.lock().set_farewell_seconds(seconds);
     }
 
     /// Returns the timer of this connection's worker, for sleeps in its handler.
@@ -322,6 +379,12 @@ impl Connection {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
+    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Two calls tell whether the peer
+    /// sent anything in between.
+    pub fn received_bytes_total(&self) -> u32 {
+        self.shared().inbound.lock().received()
+    }
+
     /// Returns whether receiving is paused because the inbound buffer reached its high mark
     /// ([`InboundConfig`](crate::InboundConfig)). The worker can change it at any time.
     pub fn is_paused(&self) -> bool {
@@ -335,7 +398,7 @@ impl Connection {
 }
 
 fn is_read_overdue(shared: &ConnShared) -> bool {
-    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.now()
+    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
 }
 
 impl Drop for Connection {

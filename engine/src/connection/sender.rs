@@ -274,16 +274,27 @@ impl ByteSender {
         self.shared.post(Command::Close(self.shared.key, CloseMode::Abort(CloseCause::Aborted)));
     }
 
-    /// Wakes `waker` once the connection is closed, or at once if it already is. A waker that would wake a task already
-    /// waiting is not added again.
+    /// Wakes `waker` once the peer has ended its side or the connection is closed, or at once if that has happened.
+    /// A waker that waits already is not added again.
     ///
-    /// A connection is closed when it has failed, was aborted, or has ended in order: everything was sent, and the
-    /// peer's FIN arrived or the linger timeout passed.
-    pub fn wake_when_closed(&self, waker: &Waker) {
-        let waits = self.shared.outbound.lock().wake_at_close(waker);
+    /// The peer's end is its FIN, whatever is unread, or its reset. A connection is closed when it has failed, was
+    /// aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger timeout passed.
+    pub fn wake_at_end(&self, waker: &Waker) {
+        let waits = self.shared.outbound.lock().wake_at_end(waker);
         if !waits {
             waker.wake_by_ref();
         }
+    }
+
+    /// The poll form of [`wake_at_end`](Self::wake_at_end), from any task.
+    pub fn poll_peer_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.outbound.lock().wake_at_end(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Sets the read deadline. See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).

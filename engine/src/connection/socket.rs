@@ -9,7 +9,9 @@ use std::task::{Poll, Waker};
 use socket2::SockRef;
 
 use crate::connection::Connection;
+use crate::connection::sender::ByteSender;
 use crate::driver::tcp_info::{self, TcpInfo};
+use crate::shared::ConnShared;
 use crate::shared::command::{Command, SocketTask};
 use crate::util::sync::Mutex;
 
@@ -32,31 +34,7 @@ impl Connection {
         &self,
         task: impl FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
-        let fill = Arc::clone(&slot);
-        let run: SocketTask = Box::new(move |socket| {
-            // A panic in the task must not end the worker and its other connections.
-            let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
-                .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
-            let mut slot = fill.lock();
-            slot.answer = Some(answer);
-            if let Some(waker) = slot.waker.take() {
-                drop(slot);
-                waker.wake();
-            }
-        });
-        self.shared().post(Command::Socket(self.shared().key, run));
-        poll_fn(move |cx| {
-            let mut slot = slot.lock();
-            match slot.answer.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    slot.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        ask(self.shared(), task).await
     }
 
     /// Returns the kernel's view of this TCP connection, read on its worker's thread: for a health page, or to find
@@ -81,4 +59,46 @@ impl Connection {
 struct SocketAnswer<T> {
     answer: Option<io::Result<T>>,
     waker: Option<Waker>,
+}
+
+impl ByteSender {
+    /// As [`Connection::tcp_info`], from any task. The future borrows nothing.
+    ///
+    /// # Errors
+    /// As [`Connection::tcp_info`].
+    pub fn tcp_info(&self) -> impl Future<Output = io::Result<TcpInfo>> + Send + use<> {
+        ask(&self.shared, |socket| tcp_info::read(&socket))
+    }
+}
+
+/// Runs a task on a socket, on its worker's thread. The future awaits its result.
+fn ask<T, F>(shared: &ConnShared, task: F) -> impl Future<Output = io::Result<T>> + Send + use<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
+{
+    let slot = Arc::new(Mutex::new(SocketAnswer { answer: None, waker: None }));
+    let fill = Arc::clone(&slot);
+    let run: SocketTask = Box::new(move |socket| {
+        // A panic in the task must not end the worker and its other connections.
+        let answer = catch_unwind(AssertUnwindSafe(|| socket.and_then(task)))
+            .unwrap_or_else(|_| Err(io::Error::other("the task on the socket panicked")));
+        let mut slot = fill.lock();
+        slot.answer = Some(answer);
+        if let Some(waker) = slot.waker.take() {
+            drop(slot);
+            waker.wake();
+        }
+    });
+    shared.post(Command::Socket(shared.key, run));
+    poll_fn(move |cx| {
+        let mut slot = slot.lock();
+        match slot.answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                slot.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
 }

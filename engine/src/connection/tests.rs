@@ -65,7 +65,8 @@ fn a_parked_reader_sees_its_deadline() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connection.poll_receive(&mut cx).is_pending());
     connection.set_read_deadline(Some(Instant::now()));
-    connection.shared().worker.clock.set(Duration::from_secs(1));
+    let clock = &connection.shared().worker.clock;
+    clock.settle(clock.set(Duration::from_secs(1)));
     assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
 }
 

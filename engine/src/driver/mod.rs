@@ -23,6 +23,7 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod peer_end;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 pub(crate) mod tcp_info;
@@ -42,6 +43,9 @@ pub(crate) enum Event {
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
+    /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
+    /// error.
+    PeerEnded { key: ConnKey, error: Option<i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
 }
@@ -111,6 +115,10 @@ pub(crate) trait Driver {
     /// Cancels an armed receive. Data that completes before the cancellation is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
 
+    /// Watches for an error of the connection and, with `fin`, for the peer's FIN, until one is reported or the
+    /// connection is closed. No watch may be in progress.
+    fn watch_end(&mut self, key: ConnKey, fin: bool);
+
     /// Starts a send.
     fn send(&mut self, key: ConnKey, batch: SendBatch);
     /// Sends FIN after the bytes sent so far.
@@ -121,6 +129,15 @@ pub(crate) trait Driver {
 
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);
+
+    /// Asks how many bytes of a connection its peer has acknowledged. The answer comes on this thread: `None` if the
+    /// system does not tell.
+    fn ask_acknowledged(&mut self, key: ConnKey, answer: Box<dyn FnOnce(Option<u64>) + Send>) {
+        let ask: SocketTask = Box::new(|socket| {
+            answer(socket.and_then(|socket| tcp_info::read(&socket)).ok().map(|info| info.acknowledged_bytes_total));
+        });
+        self.with_socket(key, ask);
+    }
 
     /// Returns the received bytes.
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8];

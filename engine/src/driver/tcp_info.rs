@@ -22,10 +22,14 @@ pub struct TcpInfo {
     pub segment_bytes: u32,
     /// Segments sent and not yet acknowledged.
     pub unacknowledged_segments: u32,
+    /// Bytes queued in the kernel and not yet sent; 0 before Linux 4.6.
+    pub unsent_bytes: u32,
     /// Segments considered lost and not yet retransmitted.
     pub lost_segments: u32,
     /// Total retransmitted segments.
     pub retransmitted_segments_total: u32,
+    /// Total bytes that the peer has acknowledged; 0 before Linux 4.1.
+    pub acknowledged_bytes_total: u64,
     /// Time since data was last received, to the millisecond.
     pub since_received: Duration,
     /// Time since data was last sent, to the millisecond.
@@ -38,27 +42,38 @@ pub struct TcpInfo {
 /// `Unsupported` on systems other than Linux, and the errors of getsockopt(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
-    use std::mem::MaybeUninit;
     use std::os::fd::AsRawFd;
 
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which has that size, and their number to `len`; both
+    /// Room for the kernel's structure as it is today. libc's can lack what was added over time.
+    const WORDS: usize = 64;
+    /// The word of `tcpi_bytes_acked` (linux/tcp.h).
+    const BYTES_ACKED: usize = 15;
+    /// The word that begins with `tcpi_notsent_bytes`.
+    const NOTSENT_BYTES: usize = 18;
+    const { assert!(size_of::<libc::tcp_info>() <= WORDS * size_of::<u64>()) };
+    const { assert!(align_of::<libc::tcp_info>() <= align_of::<u64>()) };
+
+    let mut words = [0_u64; WORDS];
+    let mut len = size_of_val(&words) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `words`, which has that size, and their number to `len`; both
     // outlive the call, and the descriptor is open as long as `socket` is borrowed.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
+            words.as_mut_ptr().cast(),
             std::ptr::from_mut(&mut len),
         )
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: all fields are integers, set to zero above and, as far as this kernel knows them, by the call.
-    let info = unsafe { info.assume_init() };
+    let acknowledged_bytes_total = words[BYTES_ACKED];
+    let unsent_bytes = u32::from_ne_bytes(words[NOTSENT_BYTES].to_ne_bytes()[..4].try_into().unwrap_or_default());
+    // SAFETY: `words` begins with a `tcp_info`, is large enough and aligned for it; all its fields are integers, set to
+    // zero above and, as far as this kernel knows them, by the call.
+    let info = unsafe { words.as_ptr().cast::<libc::tcp_info>().read() };
     let micros = |micros: u32| Duration::from_micros(u64::from(micros));
     Ok(TcpInfo {
         round_trip: micros(info.tcpi_rtt),
@@ -69,6 +84,8 @@ pub(crate) fn read(socket: &SockRef<'_>) -> io::Result<TcpInfo> {
         unacknowledged_segments: info.tcpi_unacked,
         lost_segments: info.tcpi_lost,
         retransmitted_segments_total: info.tcpi_total_retrans,
+        acknowledged_bytes_total,
+        unsent_bytes,
         since_received: Duration::from_millis(u64::from(info.tcpi_last_data_recv)),
         since_sent: Duration::from_millis(u64::from(info.tcpi_last_data_sent)),
     })

@@ -5,7 +5,7 @@
 //! worker's mailbox. Shutting the socket down ends a blocked read or write, so a receive cannot be cancelled alone; it
 //! always has a budget instead.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-use super::{Accepted, Capabilities, Driver, Event, ReceiveEnd, Received};
+use super::{Accepted, Capabilities, Driver, Event, Received};
 use crate::address::Address;
 use crate::driver::listener::Listener;
 use crate::shared::chunk::Chunk;
@@ -25,13 +25,19 @@ use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
-/// Maximum bytes of one read.
-const READ_BYTES_MAX: usize = 16 * 1024;
+mod read;
+
+use read::{ReadOp, read_loop};
+
 /// Interval at which a blocked write checks whether the connection is to be reset. Shutting the socket down would end
 /// the write at once, but with a FIN, and the peer would take truncated data for complete.
 const BLOCKED_WRITE_LOOK: Duration = Duration::from_millis(100);
 /// Maximum attempts to end a blocked accept, 5 ms apart. The first succeeds unless the listener is unreachable.
 const UNBLOCK_ATTEMPTS_MAX: usize = 200;
+/// A wait that takes this much longer than asked for means that the whole process stood still.
+const STANDSTILL_MIN: Duration = Duration::from_millis(100);
+/// Time after a standstill for the reading threads to post what had arrived.
+const CATCH_UP_TIME: Duration = Duration::from_millis(20);
 /// Stack size of the threads, which only move bytes between a socket and the heap.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -59,7 +65,7 @@ struct Slot {
 struct Io {
     socket: Arc<Socket>,
     /// `None` once the connection is closing. The threads end with their channels.
-    channels: Option<(Sender<u64>, Sender<WriteOp>)>,
+    channels: Option<(Sender<ReadOp>, Sender<WriteOp>)>,
     threads: usize,
     /// Set to end a blocked write.
     reset: Arc<AtomicBool>,
@@ -129,7 +135,7 @@ impl ThreadsDriver {
         if slot.generation == key.generation { slot.connection.as_mut() } else { None }
     }
 
-    fn channels(&mut self, key: ConnKey) -> Option<&(Sender<u64>, Sender<WriteOp>)> {
+    fn channels(&mut self, key: ConnKey) -> Option<&(Sender<ReadOp>, Sender<WriteOp>)> {
         self.io(key)?.channels.as_ref()
     }
 
@@ -137,9 +143,10 @@ impl ThreadsDriver {
         match post {
             Post::Event(event) => {
                 let open = match &event {
-                    Event::Sent { key, .. } | Event::Received { key, .. } | Event::ReceiveEnded { key, .. } => {
-                        self.channels(*key).is_some()
-                    }
+                    Event::Sent { key, .. }
+                    | Event::Received { key, .. }
+                    | Event::ReceiveEnded { key, .. }
+                    | Event::PeerEnded { key, .. } => self.channels(*key).is_some(),
                     Event::AcceptEnded { listener, .. } => {
                         self.acceptors[*listener].armed = false;
                         true
@@ -184,7 +191,7 @@ impl ThreadsDriver {
         });
         let key = ConnKey { index, generation: self.slots[index as usize].generation };
         let (socket, reset) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let ((budgets, read_ops), (writes, write_ops)) = (channel(), channel());
+        let ((reads, read_ops), (writes, write_ops)) = (channel(), channel());
         let started =
             self.spawn_reader(key, &socket, read_ops).and_then(|()| self.spawn_writer(key, &socket, &reset, write_ops));
         if let Err(error) = started {
@@ -193,17 +200,16 @@ impl ThreadsDriver {
             self.free.push(index);
             return Err(error);
         }
-        self.slots[index as usize].connection =
-            Some(Io { socket, channels: Some((budgets, writes)), threads: 2, reset });
+        self.slots[index as usize].connection = Some(Io { socket, channels: Some((reads, writes)), threads: 2, reset });
         self.used += 1;
         self.in_flight += 2;
         Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
     }
 
-    fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, budgets: Receiver<u64>) -> io::Result<()> {
+    fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, ops: Receiver<ReadOp>) -> io::Result<()> {
         let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
         spawn("tidegate-read", move || {
-            read_loop(key, &socket, &budgets, &posts);
+            read_loop(key, &socket, &ops, &posts);
             drop(socket);
             posts.post(Post::Exited(key));
         })
@@ -280,14 +286,20 @@ impl Driver for ThreadsDriver {
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        if let Some((budgets, _)) = self.channels(key) {
+        if let Some((reads, _)) = self.channels(key) {
             // Cannot fail: the thread runs until this sender is dropped.
-            let _ = budgets.send(budget.map_or(u64::MAX, u64::from));
+            let _ = reads.send(ReadOp::Receive(budget.map_or(u64::MAX, u64::from)));
         }
     }
 
     fn cancel_receive(&mut self, _key: ConnKey) {
         // Not needed: the receive ends at its budget.
+    }
+
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        if let Some((reads, _)) = self.channels(key) {
+            let _ = reads.send(ReadOp::Watch { fin });
+        }
     }
 
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
@@ -351,7 +363,7 @@ impl Driver for ThreadsDriver {
         if taken.is_empty() && timeout != Some(Duration::ZERO) {
             match timeout {
                 None => thread::park(),
-                Some(timeout) => thread::park_timeout(timeout),
+                Some(timeout) => park_timeout(timeout),
             }
             self.posts.take(&mut taken);
         }
@@ -364,6 +376,16 @@ impl Driver for ThreadsDriver {
 
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+}
+
+/// Waits for a post, at most for `timeout`. After a standstill of the whole process it lets the reading threads catch
+/// up, because the worker is about to act on its timers.
+fn park_timeout(timeout: Duration) {
+    let began = Instant::now();
+    thread::park_timeout(timeout);
+    if began.elapsed() >= timeout.saturating_add(STANDSTILL_MIN) {
+        thread::sleep(CATCH_UP_TIME);
     }
 }
 
@@ -413,30 +435,6 @@ fn reachable(address: &SockAddr) -> SockAddr {
             SockAddr::from(SocketAddr::new(ip, bound.port()))
         }
         _ => address.clone(),
-    }
-}
-
-fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mailbox<Post>) {
-    while let Ok(mut budget) = budgets.recv() {
-        while budget > 0 {
-            let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
-            let event = match (&mut &*socket).read(&mut bytes) {
-                Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
-                Ok(len) => {
-                    bytes.truncate(len);
-                    bytes.shrink_to_fit();
-                    budget -= len as u64;
-                    Event::Received { key, data: Received::Owned(bytes), more: budget > 0 }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Event::ReceiveEnded { key, end: ReceiveEnd::Failed(errno(&error)) },
-            };
-            let ended = matches!(event, Event::ReceiveEnded { .. });
-            posts.post(Post::Event(event));
-            if ended {
-                break;
-            }
-        }
     }
 }
 

@@ -26,8 +26,14 @@ pub(crate) enum Command {
     Flush(ConnKey),
     /// The inbound buffer has drained to its low mark.
     Resume(ConnKey),
+    /// The handler waits for a failure after the peer's end.
+    WatchEnd(ConnKey),
     /// A deadline earlier than the armed timer was set.
     Deadline(ConnKey),
+    /// The bytes that the peer has acknowledged, if known: the answer to the worker's own question.
+    Acknowledged(ConnKey, Option<u64>),
+    /// The idle timeout in ticks, 0 for none, counted from now.
+    Idle(ConnKey, u32),
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),

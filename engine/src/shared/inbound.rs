@@ -25,6 +25,16 @@ pub(crate) enum End {
     Failed(CloseCause),
 }
 
+/// The peer's side as it was seen, whatever has not been received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerState {
+    Open,
+    /// Its FIN was seen, possibly behind bytes that have not been received.
+    Ended,
+    /// The handler waits for a failure after that.
+    Watched,
+}
+
 /// Received chunks in order, with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared).
 pub(crate) struct Inbound {
     // The first chunk is stored inline, so that an idle or prompt connection owns no queue memory.
@@ -32,10 +42,13 @@ pub(crate) struct Inbound {
     #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
     rest: Option<Box<VecDeque<Chunk>>>,
     bytes: u32,
+    /// Total bytes received, modulo 2^32.
+    received: u32,
     pauses: u32,
     paused: bool,
     /// The handler is gone: further input is dropped to drain the socket.
     discarding: bool,
+    peer: PeerState,
     end: End,
     waker: Option<Waker>,
 }
@@ -46,9 +59,11 @@ impl Inbound {
             first: None,
             rest: None,
             bytes: 0,
+            received: 0,
             pauses: 0,
             paused: false,
             discarding: false,
+            peer: PeerState::Open,
             end: End::Open,
             waker: None,
         }
@@ -60,6 +75,10 @@ impl Inbound {
 
     pub(crate) fn chunks(&self) -> u32 {
         u32::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u32)
+    }
+
+    pub(crate) fn received(&self) -> u32 {
+        self.received
     }
 
     pub(crate) fn pauses(&self) -> u32 {
@@ -79,9 +98,15 @@ impl Inbound {
         let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
         let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
         if extended && !self.discarding {
-            self.bytes += bytes.len() as u32;
+            self.count(bytes.len());
         }
         extended
+    }
+
+    #[inline(always)]
+    fn count(&mut self, len: usize) {
+        self.bytes += len as u32;
+        self.received = self.received.wrapping_add(len as u32);
     }
 
     /// Appends a chunk. Inlined, so that the chunk is written in place instead of moved there afterwards.
@@ -90,14 +115,14 @@ impl Inbound {
         if self.first.is_some() || self.discarding {
             return self.push_behind(chunk);
         }
-        self.bytes += chunk.len() as u32;
+        self.count(chunk.len());
         self.first = Some(chunk);
     }
 
     #[inline(never)]
     fn push_behind(&mut self, chunk: Chunk) {
         if !self.discarding {
-            self.bytes += chunk.len() as u32;
+            self.count(chunk.len());
             self.rest.get_or_insert_default().push_back(chunk);
         }
     }
@@ -123,6 +148,28 @@ impl Inbound {
         if self.end == End::Open {
             self.end = end;
         }
+    }
+
+    /// Records that the peer has ended, whatever has not been received.
+    pub(crate) fn note_peer_end(&mut self) {
+        if self.peer == PeerState::Open {
+            self.peer = PeerState::Ended;
+        }
+    }
+
+    /// Returns whether the peer has ended, or the connection failed.
+    pub(crate) fn has_peer_ended(&self) -> bool {
+        self.peer != PeerState::Open || self.end != End::Open
+    }
+
+    /// Returns true once when the peer's end leaves only a failure to be noticed: the worker must then watch for it.
+    pub(crate) fn take_watch(&mut self) -> bool {
+        self.has_peer_ended() && std::mem::replace(&mut self.peer, PeerState::Watched) != PeerState::Watched
+    }
+
+    /// Returns whether the handler has asked for a failure after the peer's end.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.peer == PeerState::Watched
     }
 
     /// Drops all unread chunks and all further input: the handler is gone.

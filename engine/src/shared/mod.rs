@@ -133,11 +133,8 @@ impl ConnShared {
     }
 
     pub(crate) fn set_idle(&self, timeout: Option<Duration>) {
-        let ticks = timeout_ticks(timeout);
-        self.deadlines.idle.store(ticks, Ordering::SeqCst);
-        if ticks != 0 {
-            self.notify_deadline(self.worker.clock.now().saturating_add(u64::from(ticks)));
-        }
+        // The worker stores it together with the time it counts from.
+        self.post(Command::Idle(self.key, timeout_ticks(timeout)));
     }
 
     fn notify_deadline(&self, tick: u64) {

@@ -13,8 +13,8 @@ pub(crate) struct Waiters(Option<Box<Lists>>);
 struct Lists {
     /// Wakers that wait for space or until queued bytes have left.
     waiting: Vec<Waker>,
-    /// Wakers that wait for the end of the connection only.
-    at_close: Vec<Waker>,
+    /// Wakers that wait only for the end of the peer or of the connection.
+    at_end: Vec<Waker>,
     /// Bytes from fan-outs that wait for the end of exclusive use, in order, because a worker cannot wait.
     deferred: VecDeque<Bytes>,
     deferred_bytes: usize,
@@ -25,8 +25,13 @@ impl Waiters {
         add_once(&mut self.0.get_or_insert_default().waiting, waker);
     }
 
-    pub(crate) fn add_at_close(&mut self, waker: &Waker) {
-        add_once(&mut self.0.get_or_insert_default().at_close, waker);
+    pub(crate) fn add_at_end(&mut self, waker: &Waker) {
+        add_once(&mut self.0.get_or_insert_default().at_end, waker);
+    }
+
+    /// Takes the wakers that wait for the end of the peer.
+    pub(crate) fn take_at_end(&mut self) -> Vec<Waker> {
+        self.0.as_mut().map_or_else(Vec::new, |lists| std::mem::take(&mut lists.at_end))
     }
 
     /// Takes the wakers that wait for the queue.
@@ -34,9 +39,7 @@ impl Waiters {
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         match &mut self.0 {
             None => Vec::new(),
-            Some(lists) if !lists.at_close.is_empty() || !lists.deferred.is_empty() => {
-                std::mem::take(&mut lists.waiting)
-            }
+            Some(lists) if !lists.at_end.is_empty() || !lists.deferred.is_empty() => std::mem::take(&mut lists.waiting),
             Some(_) => self.0.take().map_or_else(Vec::new, |lists| lists.waiting),
         }
     }
@@ -61,7 +64,7 @@ impl Waiters {
     /// Takes all wakers: nothing further will happen to the queue.
     pub(crate) fn take_all(&mut self) -> Vec<Waker> {
         let lists = self.0.take().map_or_else(Lists::default, |lists| *lists);
-        lists.waiting.into_iter().chain(lists.at_close).collect()
+        lists.waiting.into_iter().chain(lists.at_end).collect()
     }
 }
 
@@ -87,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn waiters_for_the_close_are_woken_only_by_it_and_once() {
+    fn waiters_for_the_end_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();
         let waker = Waker::from(Arc::new(Task));
-        waiters.add_at_close(&waker);
-        waiters.add_at_close(&waker);
+        waiters.add_at_end(&waker);
+        waiters.add_at_end(&waker);
         waiters.add(&waker);
         assert_eq!(waiters.take().len(), 1);
         assert!(waiters.take().is_empty());

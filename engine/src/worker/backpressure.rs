@@ -18,10 +18,11 @@ impl<D: Driver> Worker<D> {
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = conn.shared.worker.clock.now();
-        let armed = conn.receive != Receive::Paused;
-        // During the cancellation of the old receive, its end arms the new one.
-        if !armed {
-            self.arm_receive(key);
+        match conn.receive {
+            Receive::Paused => self.arm_receive(key),
+            // The receive goes on, or its end arms the next one.
+            Receive::Cancelling => conn.receive = Receive::Armed,
+            Receive::Armed | Receive::Starved | Receive::Ended => {}
         }
     }
 

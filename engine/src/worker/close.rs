@@ -6,8 +6,9 @@
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use super::progress::first_look;
 use super::{Phase, Receive, Worker};
-use crate::clock::NEVER;
+use crate::clock::{Clock, NEVER};
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::command::CloseMode;
@@ -29,6 +30,8 @@ impl<D: Driver> Worker<D> {
             return;
         }
         conn.phase = Phase::Flushing;
+        self.forget_progress(key);
+        let Some(conn) = self.conn(key) else { return };
         let waiting = conn.shared.end_outbound(|outbound| {
             let _ = outbound.finish(true);
             outbound.take_wakers()
@@ -39,7 +42,7 @@ impl<D: Driver> Worker<D> {
         if paused {
             self.arm_receive(key);
         }
-        self.set_close_deadline(key, self.config.flush_timeout);
+        self.set_close_deadline(key, Clock::since_epoch(first_look(Clock::ticks_in(self.config.flush_timeout))));
         self.flush(key);
     }
 
@@ -108,6 +111,7 @@ impl<D: Driver> Worker<D> {
         if !self.backlogs.is_empty() {
             self.backlogs.remove(&key);
         }
+        self.forget_progress(key);
         self.open -= 1;
         self.worker_shared.counters.connections.sub(1);
         for listener in 0..self.accept_paused.len() {
@@ -129,7 +133,7 @@ impl<D: Driver> Worker<D> {
 
     /// Renews the deadline of a closing connection that made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let at = self.worker_shared.clock.after(self.config.flush_timeout);
+        let at = self.worker_shared.clock.now() + 1 + first_look(Clock::ticks_in(self.config.flush_timeout));
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER

@@ -3,8 +3,10 @@
 //! Renewing a deadline per message only stores a number. The timer that fires for the old deadline finds the new one
 //! and is armed again.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::progress::first_look;
 use super::{Conn, Due, Phase, Receive, Worker};
 use crate::clock::NEVER;
 use crate::driver::Driver;
@@ -12,9 +14,20 @@ use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
+    /// Sets the idle timeout, 0 for none. It counts from now, whenever bytes came before.
+    pub(super) fn set_idle(&mut self, key: ConnKey, ticks: u32) {
+        let now = self.worker_shared.clock.now();
+        let Some(conn) = self.conn(key) else { return };
+        conn.shared.deadlines.idle.store(ticks, Ordering::SeqCst);
+        conn.received_at = now;
+        if ticks != 0 {
+            self.check_deadlines(key);
+        }
+    }
+
     /// Acts on passed deadlines and arms the timer for the next one.
     pub(super) fn check_deadlines(&mut self, key: ConnKey) {
-        let now = self.worker_shared.clock.now();
+        let now = self.worker_shared.clock.settled();
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Closing {
             return;
@@ -25,9 +38,25 @@ impl<D: Driver> Worker<D> {
             self.worker_shared.counters.closed_total.add(1);
             return self.shut(key, false);
         }
+        if conn.close_at == NEVER {
+            self.forget_progress(key);
+        }
+        let Some(conn) = self.conn(key) else { return };
         conn.follow_stall_timeout(now);
-        if let Some(cause) = conn.overdue(now) {
-            return self.fail(key, cause);
+        if self.look_at_progress(key, now) {
+            return;
+        }
+        let Some(conn) = self.conn(key) else { return };
+        match conn.overdue(now) {
+            Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
+                // The protocol has something to say first. Whatever its handler waits for, it then has that time to
+                // end.
+                conn.received_at = now;
+                let shared = Arc::clone(&conn.shared);
+                return self.queue_farewell(&shared);
+            }
+            Some(cause) => return self.fail(key, cause),
+            None => {}
         }
         conn.wake_reader_if_overdue(now);
         let timer = conn.timer.take();
@@ -81,7 +110,7 @@ impl Conn {
             return false;
         }
         // The send begins within this tick, so the timeout counts from the next.
-        self.close_at = now + 1 + u64::from(stall);
+        self.close_at = now + 1 + first_look(u64::from(stall));
         self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 

@@ -9,6 +9,7 @@ use super::{Drain, Due, Phase, Worker};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+use crate::shared::ConnShared;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::Schedule;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
@@ -58,11 +59,22 @@ impl<D: Driver> Worker<D> {
     pub(super) fn notify_draining(&mut self, key: ConnKey) {
         let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
         shared.draining.store(true, Ordering::Release);
-        let (schedule, waiting) = shared.end_outbound(|outbound| (outbound.queue_farewell(), outbound.take_wakers()));
+        self.queue_farewell(&shared);
+    }
+
+    /// Queues a connection's farewell and wakes its handler. From then on the connection has the farewell's time to
+    /// end.
+    pub(super) fn queue_farewell(&mut self, shared: &ConnShared) {
+        let (timeout, schedule, waiting) = shared
+            .end_outbound(|outbound| (outbound.farewell_timeout(), outbound.queue_farewell(), outbound.take_wakers()));
         let reader = shared.take_reader(&mut shared.inbound.lock());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::NeedsWake {
-            self.flush(key);
+            self.flush(shared.key);
+        }
+        if let Some(timeout) = timeout {
+            shared.deadlines.lifetime.fetch_min(self.worker_shared.clock.after(timeout), Ordering::SeqCst);
+            self.check_deadlines(shared.key);
         }
     }
 

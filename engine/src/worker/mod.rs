@@ -1,8 +1,9 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
-//! Its tick takes commands, expires timers, enters the driver, processes completions and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `send`, `deadline`, `close`,
-//! `drain` and `fanout` hold the operations on connections; this file holds the worker's state and its tick.
+//! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
+//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `progress`, `send`,
+//! `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's state and
+//! its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,6 +23,7 @@ use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
 use crate::shared::ConnShared;
 use crate::shared::command::Command;
+use crate::shared::deadlines::timeout_ticks;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::WakeScope;
@@ -33,6 +35,8 @@ mod close;
 mod deadline;
 mod drain;
 mod fanout;
+mod peer_end;
+mod progress;
 mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
@@ -76,13 +80,15 @@ struct Conn {
     phase: Phase,
     receive: Receive,
     sending: bool,
+    /// The driver watches for the peer's end.
+    watching: bool,
     /// Counted as paused in the statistics.
     counted_paused: bool,
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
-    /// Tick at which the connection is reset: a closing one that has not ended by then, or an open one whose send in
-    /// flight makes no progress.
+    /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
+    /// makes no progress. Before that the peer's progress is looked at (see `progress`).
     close_at: u64,
 }
 
@@ -108,6 +114,8 @@ pub(crate) struct Worker<D> {
     deliveries: VecDeque<fanout::Delivery>,
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
+    /// What slow peers have acknowledged; see `progress`.
+    looks: HashMap<ConnKey, progress::Look>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Recently seen local addresses.
@@ -153,6 +161,7 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
+            looks: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -180,19 +189,22 @@ impl<D: Driver> Worker<D> {
         Ok(self.report())
     }
 
-    /// Runs one round: commands, timers, starved receives, fan-outs; then completions and the handlers they woke.
+    /// Runs one round: commands, starved receives, fan-outs; then completions, timers and the handlers they woke.
+    ///
+    /// Timers expire as of the time before the driver was entered: whatever had arrived by then has been processed, so
+    /// the worker's own lateness is never charged to a peer.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
         let scope = WakeScope::begin();
         self.take_commands();
-        self.expire_timers();
         self.rearm_starved();
         self.step_deliveries();
         drop(scope);
 
-        self.enter()?;
+        let entered = self.enter()?;
 
         let scope = WakeScope::begin();
         self.harvest();
+        self.expire_timers(entered);
         if let Some(executor) = &mut self.inline {
             executor.turn();
         }
@@ -208,7 +220,10 @@ impl<D: Driver> Worker<D> {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
+                Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
+                Command::Acknowledged(key, bytes) => self.on_acknowledged(key, bytes),
+                Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
                 Command::Sleep(entry) => {
@@ -227,8 +242,9 @@ impl<D: Driver> Worker<D> {
         self.commands = commands;
     }
 
-    fn expire_timers(&mut self) {
-        let now = self.worker_shared.clock.set(self.driver.elapsed());
+    /// Acts on the timers that were due at the tick `now`.
+    fn expire_timers(&mut self, now: u64) {
+        self.worker_shared.clock.settle(now);
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
@@ -248,23 +264,25 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Enters the driver. Sleeps until something completes, a command arrives or a timer is due, unless there is work.
-    fn enter(&mut self) -> io::Result<()> {
+    /// Returns the tick before it: all that arrived up to then is in the events.
+    fn enter(&mut self) -> io::Result<u64> {
         self.worker_shared.mailbox.signal().announce_sleep();
         // A buffer returned since the last check serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
         let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
-        let timeout = if idle { self.until_next_timer() } else { Some(Duration::ZERO) };
+        let before = self.driver.elapsed();
+        let timeout = if idle { self.until_next_timer(before) } else { Some(Duration::ZERO) };
         let result = self.driver.enter(timeout, &mut self.events);
         self.worker_shared.mailbox.signal().awake();
         // Completions count as happening now, not before the sleep, so timeouts start here.
         self.worker_shared.clock.set(self.driver.elapsed());
-        result
+        result.map(|()| Clock::whole_ticks(before))
     }
 
-    fn until_next_timer(&self) -> Option<Duration> {
+    fn until_next_timer(&self, elapsed: Duration) -> Option<Duration> {
         let tick = self.wheel.next_tick()?;
-        Some(Clock::since_epoch(tick).saturating_sub(self.driver.elapsed()))
+        Some(Clock::since_epoch(tick).saturating_sub(elapsed))
     }
 
     fn harvest(&mut self) {
@@ -275,6 +293,7 @@ impl<D: Driver> Worker<D> {
                 Event::AcceptEnded { listener, error } => self.on_accept_ended(listener, error),
                 Event::Received { key, data, more } => self.on_received(key, data, more),
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
+                Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::Closed { key } => self.on_closed(key),
             }
@@ -300,6 +319,7 @@ impl<D: Driver> Worker<D> {
             phase: Phase::Open,
             receive: Receive::Paused,
             sending: false,
+            watching: false,
             counted_paused: false,
             timer: None,
             received_at: now,
@@ -308,7 +328,7 @@ impl<D: Driver> Worker<D> {
         self.open += 1;
         self.worker_shared.counters.accepted_total.add(1);
         self.worker_shared.counters.connections.add(1);
-        shared.set_idle(self.config.idle_timeout);
+        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
         self.arm_receive(key);
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();

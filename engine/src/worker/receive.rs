@@ -1,5 +1,6 @@
 //! Receiving: chunks into the inbound buffer, and waiting for receive buffers.
 
+use super::peer_end::note_peer_end;
 use super::{Phase, Receive, Worker};
 use crate::driver::{Driver, ReceiveEnd, Received};
 use crate::error::CloseCause;
@@ -75,6 +76,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         if paused {
             conn.receive = Receive::Paused;
+            self.watch_end(key);
         } else {
             self.arm_receive(key);
         }
@@ -88,7 +90,7 @@ impl<D: Driver> Worker<D> {
                 self.after_receive(key, paused);
             }
             // A receive that finds no buffer while it is being cancelled has ended and must not be armed again.
-            ReceiveEnd::Starved if conn.shared.inbound.lock().is_paused() => conn.receive = Receive::Paused,
+            ReceiveEnd::Starved if conn.shared.inbound.lock().is_paused() => self.after_receive(key, true),
             ReceiveEnd::Starved => {
                 conn.receive = Receive::Starved;
                 self.starved.push_back(key);
@@ -96,13 +98,14 @@ impl<D: Driver> Worker<D> {
             }
             ReceiveEnd::Eof => {
                 conn.receive = Receive::Ended;
-                let waker = {
+                let watches = {
                     let mut inbound = conn.shared.inbound.lock();
                     inbound.finish(End::Eof);
-                    conn.shared.take_reader(&mut inbound)
+                    inbound.is_watched()
                 };
-                if let Some(waker) = waker {
-                    waker.wake();
+                note_peer_end(&conn.shared);
+                if watches {
+                    self.watch_end(key);
                 }
                 self.advance_close(key);
             }

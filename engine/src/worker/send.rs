@@ -82,6 +82,7 @@ impl<D: Driver> Worker<D> {
             (outbound.complete_batch(&marks), Next::of(&mut outbound))
         };
         self.worker_shared.counters.sends_total.add(1);
+        self.forget_progress(key);
         if closing {
             self.renew_close_deadline(key);
         }
@@ -114,9 +115,8 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
         let wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
-        for waker in wakers {
-            waker.wake();
-        }
+        let reader = conn.shared.take_reader(&mut conn.shared.inbound.lock());
+        wakers.into_iter().chain(reader).for_each(Waker::wake);
         if closing {
             self.fail(key, cause);
         }

@@ -327,3 +327,121 @@ fn a_timer_works_on_any_thread() {
 fn a_sleep_outside_the_engine_names_the_alternative() {
     drop(time::sleep(SHORT));
 }
+
+/// The process stands still (SIGSTOP) for longer than the idle timeout of peers whose bytes had arrived.
+#[test]
+fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
+    const NAME: &str = "deadlines::a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived";
+    const IDLE: Duration = Duration::from_secs(2);
+    if child::is_child(NAME) {
+        let (setups, mut running) = (setups(), Vec::new());
+        return child::serve(|line| {
+            let config = setups[line.parse::<usize>().unwrap()].config.clone();
+            let (engine, address) = start(config.idle_timeout(IDLE), echo);
+            running.push(engine);
+            address.to_string()
+        });
+    }
+    let mut child = child::Child::start(NAME, None);
+    let setups = setups();
+    let addresses: Vec<SocketAddr> =
+        (0..setups.len()).map(|number| child.ask(&number.to_string()).parse().unwrap()).collect();
+    let mut clients: Vec<_> = addresses.into_iter().map(connect).collect();
+    for client in &mut clients {
+        check_echo(client, b"before");
+    }
+    child.signal("STOP");
+    for client in &mut clients {
+        client.write_all(b"meanwhile").unwrap();
+    }
+    clients[0].set_read_timeout(Some(IDLE + IDLE / 2)).unwrap();
+    assert!(clients[0].peek(&mut [0]).is_err(), "a stopped process does not answer");
+    clients[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    child.signal("CONT");
+    for (client, setup) in clients.iter_mut().zip(&setups) {
+        println!("on {}", setup.name);
+        assert_eq!(read_exact(client, 9), b"meanwhile");
+    }
+    drop(clients);
+    child.finish();
+}
+
+/// Receiving paused for the number of chunks, and the handler took all of them: the peer's silence counts again.
+#[test]
+fn an_idle_timeout_comes_back_after_a_pause_for_chunks() {
+    on_every_engine(|setup| {
+        let paused = Progress::<bool>::default();
+        let told = paused.clone();
+        let mut config = setup.config.idle_timeout(SHORT);
+        config.inbound.chunks_max = 4;
+        config.inbound.bytes_high = 1 << 24;
+        let report = Report::<Option<ReceiveError>>::default();
+        let ended = report.clone();
+        let (running, address) = start(config, move |mut connection: Connection| {
+            let (told, ended) = (told.clone(), ended.clone());
+            async move {
+                while !connection.is_paused() {
+                    time::sleep(Duration::from_millis(1)).await;
+                }
+                told.update(|paused| *paused = true);
+                let end = loop {
+                    match connection.receive().await {
+                        Ok(Some(_)) => {}
+                        end => break end.err(),
+                    }
+                };
+                ended.update(|report| *report = Some(end));
+            }
+        });
+        let mut client = connect(address);
+        client.write_all(&pattern(100_000)).unwrap();
+        paused.wait("the pause", |paused| paused.then_some(()));
+        let end = report.wait("the idle timeout", |end| *end);
+        assert_eq!(end, Some(ReceiveError::Closed(CloseCause::IdleTimeout)));
+        drop(client);
+        finish(running);
+    });
+}
+
+/// A peer that takes a batch in many timeouts, but never stops, is slow and not dead. Acknowledged bytes count on every
+/// engine.
+#[test]
+fn a_slow_reader_is_not_a_dead_one() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    /// One batch, which is handed over to the kernel as a whole.
+    const BYTES: usize = 400 * 1024;
+    std::thread::scope(|scope| {
+        for setup in setups() {
+            scope.spawn(move || {
+                let ticks = Progress::<usize>::default();
+                let ticking = ticks.clone();
+                let mut config = setup.config.socket_send_buffer_bytes(Some(16 * 1024));
+                config.outbound.bytes_high = BYTES;
+                let (running, address) = start(config, move |mut connection: Connection| {
+                    let ticking = ticking.clone();
+                    async move {
+                        connection.set_write_timeout(Some(TIMEOUT));
+                        connection.sender().send(numbered(BYTES)).await.unwrap();
+                        for _ in 0..60 {
+                            time::sleep(TIMEOUT / 20).await;
+                            ticking.update(|ticks| *ticks += 1);
+                        }
+                        assert!(connection.receive().await.is_ok(), "closed by its peer");
+                    }
+                });
+                let mut client = connect(address);
+                socket2::SockRef::from(&client).set_recv_buffer_size(8 * 1024).unwrap();
+                let mut received = Vec::new();
+                for tick in 1..=60 {
+                    ticks.wait("the next read", |ticks| (*ticks >= tick).then_some(()));
+                    received.extend(read_exact(&mut client, 4096));
+                }
+                let rest = BYTES - received.len();
+                received.extend(read_exact(&mut client, rest));
+                assert!(received == numbered(BYTES), "{}: bytes were lost", setup.name);
+                drop(client);
+                finish(running);
+            });
+        }
+    });
+}

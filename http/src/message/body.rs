@@ -11,7 +11,10 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
+use tidegate_engine::ByteSender;
+
 use crate::error::BodyError;
+use crate::message::closed::Closed;
 
 /// The content of a request, read piece by piece.
 ///
@@ -40,6 +43,11 @@ enum Source {
     #[default]
     Empty,
     Bytes(Bytes),
+    /// A request without content.
+    None {
+        connection: Rc<dyn ContentSource>,
+        request: u64,
+    },
     Connection {
         content: Rc<dyn ContentSource>,
         request: u64,
@@ -62,11 +70,29 @@ pub(crate) trait ContentSource {
 
     /// The wait for the next piece was given up.
     fn cancel_wait(&self, request: u64);
+
+    /// The connection's writing side, while the request is the current one.
+    fn sender(&self, request: u64) -> Option<ByteSender>;
 }
 
 impl Body {
     pub(crate) fn of_connection(content: Rc<dyn ContentSource>, request: u64) -> Body {
         Body { source: Source::Connection { content, request } }
+    }
+
+    /// The body of a request without content.
+    pub(crate) fn none_of_connection(connection: Rc<dyn ContentSource>, request: u64) -> Body {
+        Body { source: Source::None { connection, request } }
+    }
+
+    /// The end of the client of this content's request.
+    pub(super) fn closed(&self) -> Closed {
+        match &self.source {
+            Source::None { connection: source, request } | Source::Connection { content: source, request } => {
+                Closed::of(source.sender(*request))
+            }
+            Source::Empty | Source::Bytes(_) => Closed::of(None),
+        }
     }
 
     /// Reads the next piece of content as it arrived; `None` at the end. Pieces are never empty.
@@ -84,7 +110,7 @@ impl Body {
     /// [`content_timeout`](crate::HttpConfig::content_timeout) runs from the first pending call to the next ready one.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match &mut self.source {
-            Source::Empty => Poll::Ready(Ok(None)),
+            Source::Empty | Source::None { .. } => Poll::Ready(Ok(None)),
             Source::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.source = Source::Empty;
@@ -97,7 +123,7 @@ impl Body {
     /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
     pub fn remaining(&self) -> Option<u64> {
         match &self.source {
-            Source::Empty => Some(0),
+            Source::Empty | Source::None { .. } => Some(0),
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Connection { content, request } => content.remaining(*request),
         }
@@ -108,7 +134,7 @@ impl Body {
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),
-            Source::Empty | Source::Bytes(_) => None,
+            Source::Empty | Source::None { .. } | Source::Bytes(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::error::BodyError;
 use crate::message::body::Body;
+use crate::message::closed::Closed;
 use crate::message::head::RequestHead;
 
 /// A request. It dereferences to its [`RequestHead`]; the methods here read the content.
@@ -42,6 +43,25 @@ impl Request {
     /// The content, to be read piece by piece.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.body
+    }
+
+    /// Returns a future that completes when the client has gone. It completes at once if the request is over, or was
+    /// not received by a server, or its content was replaced.
+    ///
+    /// ```
+    /// use tidegate_http::{Request, Response};
+    ///
+    /// async fn poll(request: Request) -> Response {
+    ///     let closed = request.closed();
+    ///     std::thread::spawn(move || {
+    ///         tidegate_engine::block_on(closed);
+    ///         // Stop the work that was begun for this client.
+    ///     });
+    ///     Response::text("begun")
+    /// }
+    /// ```
+    pub fn closed(&self) -> Closed {
+        self.body.closed()
     }
 
     /// Splits the request into its head and its content.

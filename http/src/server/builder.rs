@@ -134,6 +134,7 @@ impl<H: Handler> ServerBuilder<H> {
     /// A setting is out of range, an address cannot be bound or none was given, or the engine is not available.
     pub fn start(self) -> Result<Running, Error> {
         self.http.limits.check().map_err(config_error)?;
+        self.http.check_timeouts()?;
         let mut engine = Engine::new(self.engine_config());
         for address in self.addresses {
             engine = engine.bind(address)?;

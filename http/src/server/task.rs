@@ -171,9 +171,9 @@ fn coalesce_answers<'h, H: Handler>(
     let mut next = Some(head);
     while let Some(head) = next {
         let asks_upgrade = head.wants_upgrade();
-        let body = match conn.request_with_content() {
-            Some(number) => Body::of_connection(Rc::clone(conn) as Rc<_>, number),
-            None => Body::default(),
+        let body = match conn.current_request() {
+            (number, true) => Body::of_connection(Rc::clone(conn) as Rc<_>, number),
+            (number, false) => Body::none_of_connection(Rc::clone(conn) as Rc<_>, number),
         };
         let request = Request::new(head, body);
         let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {

@@ -10,8 +10,9 @@ use crate::sync::lock;
 /// A future that completes when its connection has ended, for tasks and threads that serve one connection. Cloneable,
 /// usable from any thread; every clone completes.
 ///
-/// The end is the peer's close frame when a read finds it, or the failure of the connection when the engine sees it,
-/// whatever the handler is doing, and at the latest the drop of the connection.
+/// The end is the peer's close frame when a read finds it, the peer's FIN or reset when the engine sees it, whatever
+/// the handler is doing and whatever is unread, and at the latest the drop of the connection. Messages that arrived
+/// before a FIN can still be read.
 ///
 /// ```no_run
 /// use tidegate_engine::block_on;
@@ -42,7 +43,7 @@ struct Signal {
 #[derive(Debug, Default)]
 struct State {
     ended: bool,
-    /// Whether the engine wakes the signal when the connection fails.
+    /// Whether the engine wakes the signal when the peer ends or the connection fails.
     watching: bool,
     numbers: u64,
     waiting: Vec<(u64, Waker)>,
@@ -103,7 +104,7 @@ impl ClosedSource {
     pub(crate) fn closed(&self, connection: &tidegate_engine::ByteSender) -> Closed {
         let watching = std::mem::replace(&mut lock(&self.signal.state).watching, true);
         if !watching {
-            connection.wake_when_closed(&Waker::from(Arc::clone(&self.signal)));
+            connection.wake_at_end(&Waker::from(Arc::clone(&self.signal)));
         }
         Closed::of(&self.signal)
     }
@@ -124,7 +125,7 @@ impl Signal {
     }
 }
 
-/// Called by the engine when the connection fails.
+/// Called by the engine when the peer has ended or the connection has failed.
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.end();

@@ -40,6 +40,28 @@ impl Sender {
         Self { bytes, compression }
     }
 
+    /// Sets the deadline of the WebSocket's reads, such as from a handler of pongs, which renews it. It has an effect
+    /// once [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and
+    /// none once a close frame has been sent.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # use tidegate_websocket::WebSocket;
+    /// # fn example(ws: &mut WebSocket) {
+    /// const PONG_WAIT: Duration = Duration::from_secs(60);
+    /// ws.set_read_deadline(Some(Instant::now() + PONG_WAIT));
+    /// ws.on_pong(|sender, _payload| {
+    ///     sender.set_read_deadline(Some(Instant::now() + PONG_WAIT));
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) {
+        if !self.bytes.is_finished() {
+            self.bytes.set_read_deadline(deadline);
+        }
+    }
+
     /// Waits for space, then queues a message.
     ///
     /// # Errors

@@ -133,7 +133,14 @@ enum OriginPolicy {
 
 impl Upgrade {
     /// Sets the settings of the connections.
+    ///
+    /// # Panics
+    /// If a setting cannot work; the text names it. See [`WebSocketConfig::check`].
+    #[track_caller]
     pub fn config(mut self, config: WebSocketConfig) -> Self {
+        if let Err(error) = config.check() {
+            panic!("{error}");
+        }
         self.change_context(|context| context.config = config);
         self
     }

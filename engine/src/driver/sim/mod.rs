@@ -43,6 +43,8 @@ pub(crate) struct SimConfig {
     /// Nothing is delayed, cut or fails by chance; for tests of exact times.
     pub(crate) calm: bool,
     pub(crate) receive_budget: bool,
+    /// The kernel tells how much a peer has acknowledged.
+    pub(crate) acknowledges: bool,
     pub(crate) buffers: u16,
     pub(crate) buffer_bytes: usize,
     pub(crate) connections_max: usize,
@@ -120,6 +122,18 @@ impl Net {
         self.clock.store(now.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Lets time pass in which only the peers run: our process stands still.
+    pub(crate) fn stand_still(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(at) = self.next_act().filter(|&at| at <= end) {
+            self.advance_to(at);
+            for peer in &mut self.peers {
+                peer.step(self.now, &mut self.luck, true);
+            }
+        }
+        self.advance_to(end);
+    }
+
     /// Lets a random time pass.
     fn pass(&mut self, most: Duration) {
         if !self.luck.calm {
@@ -167,6 +181,7 @@ pub(crate) struct SimDriver {
     free: Vec<u32>,
     pool: Pool,
     accepting: Accepting,
+    acknowledges: bool,
 }
 
 /// ```text
@@ -208,6 +223,7 @@ impl SimDriver {
             slots: Vec::new(),
             free: (0..config.connections_max as u32).rev().collect(),
             accepting: Accepting::Idle,
+            acknowledges: config.acknowledges,
         }
     }
 
@@ -346,6 +362,10 @@ impl Driver for SimDriver {
         self.open_slot(key, "cancel_receive").cancel_receive();
     }
 
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        self.open_slot(key, "watch_end").watch_end(fin);
+    }
+
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
         self.open_slot(key, "send").send(batch);
     }
@@ -363,6 +383,11 @@ impl Driver for SimDriver {
 
     fn with_socket(&mut self, _key: ConnKey, task: SocketTask) {
         task(Err(io::ErrorKind::Unsupported.into()));
+    }
+
+    fn ask_acknowledged(&mut self, key: ConnKey, answer: Box<dyn FnOnce(Option<u64>) + Send>) {
+        let peer = self.open_slot(key, "ask_acknowledged").peer().filter(|_| self.acknowledges);
+        answer(peer.map(|number| self.net.borrow().peers[number].acknowledged()));
     }
 
     fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {

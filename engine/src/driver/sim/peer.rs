@@ -90,6 +90,10 @@ impl Peer {
         self.next_act = at;
     }
 
+    pub(crate) fn stop_reading(&mut self) {
+        self.script.reads = false;
+    }
+
     pub(super) fn starts_at(&self) -> Duration {
         self.script.starts_at
     }
@@ -175,6 +179,11 @@ impl Peer {
     /// Returns the room for our bytes.
     pub(super) fn room(&self) -> usize {
         self.script.window_bytes - self.unread.len()
+    }
+
+    /// Returns the number of our bytes that its kernel has taken.
+    pub(super) fn acknowledged(&self) -> u64 {
+        (self.received.len() + self.unread.len()) as u64
     }
 
     pub(super) fn deliver(&mut self, bytes: &[u8]) {

@@ -50,6 +50,8 @@ pub(super) struct Slot {
     fin: bool,
     /// The peer's reset was reported. It is reported once.
     reset_seen: bool,
+    /// The watch for the peer's end, and whether a FIN counts.
+    watch: Option<bool>,
 }
 
 impl Slot {
@@ -66,6 +68,7 @@ impl Slot {
             sent: None,
             fin: false,
             reset_seen: false,
+            watch: None,
         }
     }
 
@@ -97,6 +100,11 @@ impl Slot {
         }
     }
 
+    pub(super) fn watch_end(&mut self, fin: bool) {
+        assert!(self.watch.is_none(), "one watch at a time");
+        self.watch = Some(fin);
+    }
+
     pub(super) fn send(&mut self, batch: SendBatch) {
         assert!(self.batch.is_none() && self.sent.is_none(), "one send at a time");
         assert!(!self.fin, "a send after FIN");
@@ -119,6 +127,7 @@ impl Slot {
         // The close cancels an armed receive, which reports nothing more.
         self.state = SlotState::Closing { reset };
         self.armed = None;
+        self.watch = None;
         self.batch = None;
         self.sent = None;
         self.receiving = false;
@@ -131,6 +140,7 @@ impl Slot {
 
     pub(super) fn in_flight(&self) -> usize {
         usize::from(self.receiving)
+            + usize::from(self.watch.is_some())
             + usize::from(self.batch.is_some() || self.sent.is_some())
             + usize::from(matches!(self.state, SlotState::Closing { .. }))
     }
@@ -149,7 +159,7 @@ impl Slot {
             SlotState::Free => false,
             SlotState::Open => {
                 let moved = self.kernel_receive(peer, pool, luck, force) | self.kernel_send(peer, luck, force);
-                moved | self.show(luck, force, events)
+                moved | self.step_watch(peer, luck, force, events) | self.show(luck, force, events)
             }
             SlotState::Closing { reset } => {
                 if !luck.now(force) {
@@ -162,6 +172,18 @@ impl Slot {
                 true
             }
         }
+    }
+
+    /// Reports the watched end of the peer, also behind bytes that have not been received.
+    fn step_watch(&mut self, peer: &Peer, luck: &mut Luck, force: bool, events: &mut Vec<Event>) -> bool {
+        let Some(fin) = self.watch else { return false };
+        if !(peer.reset_sent || (fin && peer.fin_sent)) || !luck.now(force) {
+            return false;
+        }
+        self.watch = None;
+        let error = peer.reset_sent.then_some(ECONNRESET);
+        events.push(Event::PeerEnded { key: self.key(), error });
+        true
     }
 
     fn kernel_receive(&mut self, peer: &mut Peer, pool: &mut Pool, luck: &mut Luck, force: bool) -> bool {

@@ -7,7 +7,7 @@
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `receive`, `send` and `fd_install` hold those operations.
+//! `probe` tries the kernel's features; `accept`, `receive`, `watch`, `send` and `fd_install` hold those operations.
 
 use std::io;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ mod receive;
 mod ring;
 mod send;
 mod slot;
+mod watch;
 
 use accept::Acceptor;
 use buffers::BufferGroups;
@@ -196,6 +197,7 @@ impl UringDriver {
             Op::Accept => self.on_accept(token, completion, events),
             Op::PeerName => self.on_peer_name(token.key, completion.result(), events),
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
+            Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
@@ -282,6 +284,10 @@ impl Driver for UringDriver {
         self.cancel_receive(key);
     }
 
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        self.watch_end(key, fin);
+    }
+
     fn send(&mut self, key: ConnKey, batch: SendBatch) {
         self.send(key, batch);
     }
@@ -295,6 +301,7 @@ impl Driver for UringDriver {
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
         let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
+        let watching = slot.watching;
         if reset {
             let len = size_of::<libc::linger>() as u32;
             let entry = opcode::SetSockOpt::new(
@@ -315,6 +322,9 @@ impl Driver for UringDriver {
         }
         if receiving {
             self.cancel(receive);
+        }
+        if watching {
+            self.cancel(Token::new(Op::Watch, key));
         }
         self.advance_close(key);
     }

@@ -34,6 +34,8 @@ pub(super) enum Op {
     InstallToShutDown = 9,
     /// A receive into large buffers.
     ReceiveLarge = 10,
+    /// A poll for the peer's end.
+    Watch = 11,
 }
 
 impl Op {
@@ -50,6 +52,7 @@ impl Op {
             8 => Self::Close,
             9 => Self::InstallToShutDown,
             10 => Self::ReceiveLarge,
+            11 => Self::Watch,
             _ => return None,
         })
     }
@@ -122,6 +125,7 @@ mod tests {
             Op::Close,
             Op::InstallToShutDown,
             Op::ReceiveLarge,
+            Op::Watch,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {

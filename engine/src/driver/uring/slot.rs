@@ -20,6 +20,8 @@ pub(super) struct Slot {
     pub(super) sequence: u16,
     pub(super) state: SlotState,
     pub(super) receiving: bool,
+    /// A poll for the peer's end is in flight.
+    pub(super) watching: bool,
     /// The peer's address is being looked up.
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
@@ -59,6 +61,7 @@ impl Slot {
             sequence: 0,
             state: SlotState::Free,
             receiving: false,
+            watching: false,
             naming: false,
             shutting_down: false,
             size_hint: BufferSizeHint::default(),
@@ -69,7 +72,7 @@ impl Slot {
     /// Returns whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
         let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
-        self.receiving || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
+        self.receiving || self.watching || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
     }
 
     /// Returns the cold state, allocating it if needed.

@@ -8,6 +8,7 @@ mod exclusive;
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
@@ -63,6 +64,10 @@ pub(crate) struct Outbound {
     fin: bool,
     /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
+    /// The peer has ended its side.
+    peer_ended: bool,
+    /// The seconds in which a connection must end after its farewell; 0 for no limit.
+    farewell_seconds: u8,
     farewell: &'static [u8],
 }
 
@@ -110,6 +115,8 @@ impl Outbound {
             flushing: false,
             fin: false,
             ending: false,
+            peer_ended: false,
+            farewell_seconds: 0,
             waiters: Waiters::default(),
             farewell: &[],
         }
@@ -237,17 +244,38 @@ impl Outbound {
         self.waiters.take_all()
     }
 
-    /// Wakes `waker` when the connection is closed. Returns false if it already is.
-    pub(crate) fn wake_at_close(&mut self, waker: &Waker) -> bool {
-        if matches!(self.state, SendState::Closed(_)) {
+    /// Records that the peer has ended its side. Returns the wakers that wait for it.
+    pub(crate) fn note_peer_end(&mut self) -> Vec<Waker> {
+        self.peer_ended = true;
+        self.waiters.take_at_end()
+    }
+
+    /// Wakes `waker` when the peer has ended its side or the connection is closed. Returns false if that has happened.
+    pub(crate) fn wake_at_end(&mut self, waker: &Waker) -> bool {
+        if self.peer_ended || self.is_closed() {
             return false;
         }
-        self.waiters.add_at_close(waker);
+        self.waiters.add_at_end(waker);
         true
+    }
+
+    /// Returns whether the connection has failed or ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, SendState::Closed(_))
     }
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
         self.farewell = bytes;
+    }
+
+    pub(crate) fn set_farewell_seconds(&mut self, seconds: u8) {
+        self.farewell_seconds = seconds;
+    }
+
+    /// Returns the time in which the connection must end after its farewell, if one is still to be queued.
+    pub(crate) fn farewell_timeout(&self) -> Option<Duration> {
+        let limited = !self.farewell.is_empty() && self.farewell_seconds > 0 && self.check_open().is_ok();
+        limited.then(|| Duration::from_secs(u64::from(self.farewell_seconds)))
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.

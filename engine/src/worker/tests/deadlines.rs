@@ -230,3 +230,100 @@ fn the_linger_timeout_counts_from_the_fin() {
 fn append_all(connection: &Connection, len: usize) {
     connection.sender().append(|tail| tail.extend_from_slice(&pattern(len))).expect("the connection is open");
 }
+
+/// The peer speaks in time, and the whole process stands still until long after the deadline.
+#[test]
+fn the_lateness_of_the_process_is_not_charged_to_the_peer() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.config.idle_timeout = Some(SECOND);
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            connection.set_read_deadline(Some(stage.instant(SECOND)));
+            while stage.receive(&mut connection).await.is_some() {
+                connection.set_read_deadline(None);
+            }
+        });
+        let peer = sim.connect(silent());
+        let _alarm = sim.alarm(SECOND / 10);
+        sim.run_until("the handler to wait", |sim| sim.now() >= SECOND / 10);
+        let spoke_at = sim.now() + SECOND / 2;
+        sim.net.borrow_mut().say(peer, b"x", spoke_at);
+        sim.net.borrow_mut().stand_still(3 * SECOND);
+        let continued_at = sim.now();
+        sim.run_until_closed(1);
+        sim.run_handlers_out();
+        assert_eq!(sim.stage.log_of(0, |log| log.received.clone()), b"x");
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::IdleTimeout))));
+        assert_fired(at, continued_at + SECOND);
+    }
+}
+
+/// The handler computes for a while before it sets its timeout.
+#[test]
+fn an_idle_timeout_counts_from_its_setting() {
+    for before in [None, Some(60 * SECOND)] {
+        for setup in Setup::calm().both_placements() {
+            let mut setup = setup;
+            setup.config.idle_timeout = before;
+            let sim = run(setup, silent(), |mut connection, stage| async move {
+                stage.sleep(&connection, 50 * SECOND).await;
+                connection.set_idle_timeout(Some(15 * SECOND));
+                assert!(stage.receive(&mut connection).await.is_none());
+            });
+            let (end, at) = end_of(&sim);
+            assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::IdleTimeout))));
+            assert_fired(at, 65 * SECOND);
+        }
+    }
+}
+
+/// The batch in flight takes the peer many timeouts, but it takes some of it all the time. Once it stops, it is reset
+/// within a quarter of the timeout after the timeout.
+#[test]
+fn a_slow_reader_is_not_a_dead_one() {
+    for setup in Setup::calm().both_placements() {
+        for drops in [false, true] {
+            let mut setup = setup.clone();
+            setup.sim.acknowledges = true;
+            setup.config.flush_timeout = 4 * SECOND;
+            let script = Script { pace: 3 * SECOND, ending: Ending::Silence, ..talker(Vec::new()) };
+            let mut sim = Simulation::new(setup, move |mut connection, stage| async move {
+                connection.set_write_timeout(Some(4 * SECOND));
+                append_all(&connection, 1000);
+                if !drops {
+                    assert!(stage.receive(&mut connection).await.is_none());
+                }
+            });
+            let peer = sim.connect(script);
+            sim.run_until("most of it to be taken", |sim| sim.net.borrow().peers[peer].received.len() >= 800);
+            assert!(sim.now() > 30 * SECOND, "too fast to show anything");
+            sim.net.borrow_mut().peers[peer].stop_reading();
+            let stopped_at = sim.now();
+            sim.run_until_closed(1);
+            sim.run_handlers_out();
+            assert!(sim.now() >= stopped_at + SECOND && sim.now() <= stopped_at + 6 * SECOND, "{:?}", sim.now());
+            if !drops {
+                let (end, _) = end_of(&sim);
+                assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteTimeout))));
+            }
+        }
+    }
+}
+
+/// A peer that takes nothing is reset after the timeout, and at most a quarter of it later.
+#[test]
+fn a_dead_reader_is_reset_after_its_timeout() {
+    for setup in Setup::calm().both_placements() {
+        let mut setup = setup;
+        setup.sim.acknowledges = true;
+        let sim = run(setup, silent(), |mut connection, stage| async move {
+            connection.set_write_timeout(Some(4 * SECOND));
+            append_all(&connection, 1000);
+            assert!(stage.receive(&mut connection).await.is_none());
+        });
+        let (end, at) = end_of(&sim);
+        assert_eq!(end, Some(Err(ReceiveError::Closed(CloseCause::WriteTimeout))));
+        assert_fired(at, 5 * SECOND);
+    }
+}

@@ -29,6 +29,7 @@ use crate::time::{Sleep, Timer};
 
 mod deadlines;
 mod fanout;
+mod peer_end;
 mod properties;
 mod shutdown;
 
@@ -54,6 +55,7 @@ impl Setup {
                 seed,
                 calm: false,
                 receive_budget: true,
+                acknowledges: false,
                 buffers: 8,
                 buffer_bytes: 16,
                 connections_max: 16,

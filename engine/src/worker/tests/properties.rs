@@ -57,6 +57,7 @@ fn scenario(seed: u64) {
     let mut setup = Setup::new(seed);
     setup.inline = random.bool();
     setup.sim.receive_budget = random.bool();
+    setup.sim.acknowledges = random.bool();
     setup.sim.buffers = random.u16(1..=8);
     setup.sim.connections_max = random.usize(1..=6);
     setup.inbound.chunks_high = random.u32(5..=12);

@@ -46,6 +46,12 @@ impl Child {
         Self { process, answers }
     }
 
+    /// Sends a signal, such as `STOP`, to the child.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     /// Sends a line to the child.
     pub fn say(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();

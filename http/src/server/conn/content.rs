@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_engine::{ReceiveError, SendError};
+use tidegate_engine::{ByteSender, ReceiveError, SendError};
 
 use super::receive::Input;
 use super::{Conn, ReadDeadline, State};
@@ -42,6 +42,10 @@ impl ContentSource for Conn {
             state.reader = None;
             state.clear_content_deadline();
         }
+    }
+
+    fn sender(&self, request: u64) -> Option<ByteSender> {
+        self.state_of(request)?.sender().cloned()
     }
 }
 

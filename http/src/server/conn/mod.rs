@@ -67,6 +67,8 @@ enum ReadDeadline {
     KeepAlive,
     /// More content.
     Content,
+    /// The rest of content that nobody reads. Not renewed as bytes arrive.
+    Drain,
 }
 
 impl Conn {
@@ -99,13 +101,14 @@ impl Conn {
         state.poll_head(cx)
     }
 
-    /// The number of the current request, if it has content.
-    pub(crate) fn request_with_content(&self) -> Option<u64> {
+    /// The number of the current request, and whether it has content.
+    pub(crate) fn current_request(&self) -> (u64, bool) {
         let state = self.0.borrow();
-        state.has_body.then_some(state.request)
+        (state.request, state.has_body)
     }
 
-    /// Ready once the peer has reset the connection. Pending while content is left to read: its reader sees the reset.
+    /// Ready once the peer has gone, whatever is unread: it has reset the connection or, unless
+    /// [`half_close`](HttpConfig::half_close) is set, ended its side of it.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let mut state = self.0.borrow_mut();
         // The handler waits, so the date of its response is another.

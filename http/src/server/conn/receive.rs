@@ -38,7 +38,7 @@ impl State {
                 Err(error) => return self.refuse(error),
             }
             let deadline = match next {
-                Next::Drain => ReadDeadline::Content,
+                Next::Drain => ReadDeadline::Drain,
                 _ if self.request == 0 || self.protocol.is_in_head() => ReadDeadline::Head,
                 _ => ReadDeadline::KeepAlive,
             };
@@ -146,7 +146,7 @@ impl State {
                 if self.read_deadline != deadline {
                     let timeout = match deadline {
                         ReadDeadline::KeepAlive => self.config.keep_alive_timeout,
-                        ReadDeadline::Content => self.config.content_timeout,
+                        ReadDeadline::Content | ReadDeadline::Drain => self.config.content_timeout,
                         ReadDeadline::Head | ReadDeadline::None => self.config.header_timeout,
                     };
                     connection.set_read_deadline_in(timeout);
@@ -155,8 +155,8 @@ impl State {
                 Poll::Pending
             }
             Poll::Ready(Ok(Some(chunk))) => {
-                // The time for a head is not renewed by its bytes.
-                if deadline != ReadDeadline::Head {
+                // The time for a head, or for the rest of unread content, is not renewed by its bytes.
+                if !matches!(deadline, ReadDeadline::Head | ReadDeadline::Drain) {
                     self.clear_read_deadline();
                 }
                 self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
@@ -174,17 +174,12 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(ConnectionLost);
         };
-        if self.chunk.is_some() || self.protocol.has_content() {
-            return Poll::Pending;
+        // Content that another task reads: the connection has one waker for received bytes, and that is the reader's.
+        if self.reader.as_ref().is_some_and(|reader| !reader.will_wake(cx.waker())) {
+            let polled = connection.sender().poll_peer_end(cx);
+            return if self.config.half_close { Poll::Pending } else { polled.map(|()| ConnectionLost) };
         }
-        match connection.poll_receive(cx) {
-            Poll::Ready(Ok(Some(chunk))) => {
-                self.chunk = Some(chunk).filter(|chunk| !chunk.is_empty());
-                Poll::Pending
-            }
-            // A peer that has ended only its side of the stream still waits for the response.
-            Poll::Ready(Ok(None)) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(ConnectionLost),
-        }
+        let polled = if self.config.half_close { connection.poll_failure(cx) } else { connection.poll_peer_end(cx) };
+        polled.map(|()| ConnectionLost)
     }
 }

@@ -50,6 +50,9 @@ impl Session {
     /// Limits reading to the close timeout.
     fn await_close(&mut self) {
         self.read_state.await_close();
+        if self.context.config.idle_timeout.is_some() {
+            self.connection.set_idle_timeout(None);
+        }
         let timeout = self.context.config.close_timeout;
         self.connection.set_read_deadline_in(timeout);
         // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.

@@ -4,12 +4,15 @@
 //! nothing. Connections ping at different phases, so connections that were opened together do not ping together.
 
 use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::time::{Sleep, Timer};
-use tidegate_engine::{Connection, SendError};
+use tidegate_engine::{Connection, SendError, TcpInfo};
 
 use super::Session;
 use crate::close::CloseFrame;
@@ -35,16 +38,34 @@ pub(crate) struct Keepalive {
     sleep: Sleep,
     ping_at: Instant,
     awaited: Option<Awaited>,
+    /// The question whether the peer makes progress, asked before it is given up.
+    question: Option<Question>,
     rtt: Option<Duration>,
     pings: u32,
 }
+
+/// The kernel's answer about the connection.
+type Question = Pin<Box<dyn Future<Output = io::Result<TcpInfo>> + Send>>;
 
 /// A ping whose pong has not come.
 #[derive(Clone, Copy)]
 struct Awaited {
     sent: Instant,
-    /// How often receiving had been paused when the ping was sent.
+    /// How often receiving had been paused when the ping was sent, or at the last sign of life.
     pauses: u32,
+    /// The bytes received by then.
+    received: u32,
+    /// What the peer had acknowledged, as far as that was asked, and when that had grown last.
+    acknowledged: Option<(u64, Instant)>,
+    /// The peer's kernel has acknowledged the ping; its application has once more the time for a pong.
+    delivered: bool,
+}
+
+impl Awaited {
+    fn new(connection: &Connection) -> Self {
+        let (pauses, received) = (connection.pauses_total(), connection.received_bytes_total());
+        Self { sent: Instant::now(), pauses, received, acknowledged: None, delivered: false }
+    }
 }
 
 /// The next thing to do.
@@ -84,8 +105,15 @@ impl Session {
                 self.set_keepalive(None);
                 break;
             }
-            ready!(keepalive.poll_due(cx));
-            match keepalive.look(Instant::now(), &self.connection) {
+            let due = if let Some(question) = &mut keepalive.question {
+                let answer = ready!(question.as_mut().poll(cx));
+                keepalive.question = None;
+                keepalive.judge(Instant::now(), &self.connection, answer.ok())
+            } else {
+                ready!(keepalive.poll_due(cx));
+                keepalive.look(Instant::now(), &self.connection)
+            };
+            match due {
                 Due::Nothing => {}
                 Due::Ping(payload) => self.ping(&payload),
                 Due::Missing => return Poll::Ready(self.lose_silent()),
@@ -97,10 +125,10 @@ impl Session {
     fn ping(&mut self, payload: &[u8]) {
         let Ok(frame) = Frame::ping(payload) else { return };
         let queued = self.frame_queue().try_queue_control(&frame);
-        let pauses = self.connection.pauses_total();
+        let awaited = Awaited::new(&self.connection);
         let Some(keepalive) = self.cold_mut().keepalive.as_mut() else { return };
         match queued {
-            Ok(()) => keepalive.wait_for_pong(Awaited { sent: Instant::now(), pauses }),
+            Ok(()) => keepalive.wait_for_pong(awaited),
             // The peer does not read: the write timeout takes care of that.
             Err(SendError::Full) => keepalive.wait_for_ping(),
             Err(_) => self.set_keepalive(None),
@@ -123,17 +151,32 @@ impl Session {
     }
 }
 
+impl Awaited {
+    /// Returns whether the pong can still come or the peer has sent anything since the last look: received bytes are as
+    /// good as a pong, which cannot stand inside a frame.
+    fn sees_life(&mut self, connection: &Connection) -> bool {
+        let (pauses, received) = (connection.pauses_total(), connection.received_bytes_total());
+        // A ping that has not left cannot be answered, and a pong can be behind bytes that our reader has not taken.
+        let alive = connection.sender().outbound_bytes() > 0
+            || connection.inbound_bytes() > 0
+            || connection.is_paused()
+            || (pauses, received) != (self.pauses, self.received);
+        (self.pauses, self.received) = (pauses, received);
+        alive
+    }
+}
+
 impl Keepalive {
     fn new(config: KeepaliveConfig, timer: Timer) -> Self {
         let phase = phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force());
         let ping_at = after(Instant::now(), phase);
         let sleep = timer.sleep_until(ping_at);
-        Self { config, timer, sleep, ping_at, awaited: None, rtt: None, pings: 0 }
+        Self { config, timer, sleep, ping_at, awaited: None, question: None, rtt: None, pings: 0 }
     }
 
     /// Ready when [`look`](Self::look) is to be called.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        std::pin::Pin::new(&mut self.sleep).poll(cx)
+        Pin::new(&mut self.sleep).poll(cx)
     }
 
     fn look(&mut self, now: Instant, connection: &Connection) -> Due {
@@ -149,17 +192,43 @@ impl Keepalive {
             self.pings = self.pings.wrapping_add(1);
             return Due::Ping(self.payload());
         };
-        // A ping that has not left cannot be answered, and a pong can be behind bytes that our reader has not taken.
-        let pauses = connection.pauses_total();
-        let may_come = connection.sender().outbound_bytes() > 0
-            || connection.inbound_bytes() > 0
-            || connection.is_paused()
-            || pauses != awaited.pauses;
-        if !may_come {
-            return Due::Missing;
+        if awaited.sees_life(connection) {
+            self.sleep = self.timer.sleep_until(after(now, self.config.pong_timeout));
+        } else {
+            self.question = Some(Box::pin(connection.sender().tcp_info()));
         }
-        awaited.pauses = pauses;
-        self.sleep = self.timer.sleep_until(after(now, self.config.pong_timeout));
+        Due::Nothing
+    }
+
+    /// Decides with the kernel's answer whether the peer is lost. The ping can still lie in the kernel's send buffer,
+    /// and the peer lives as long as it acknowledges what is before it.
+    fn judge(&mut self, now: Instant, connection: &Connection, info: Option<TcpInfo>) -> Due {
+        let Some(awaited) = &mut self.awaited else { return Due::Nothing };
+        let timeout = self.config.pong_timeout;
+        if awaited.sees_life(connection) {
+            self.sleep = self.timer.sleep_until(after(now, timeout));
+            return Due::Nothing;
+        }
+        let Some(info) = info else { return Due::Missing };
+        if info.unacknowledged_segments == 0 && info.unsent_bytes == 0 {
+            // Delivered at the last send at the earliest, or after the last look.
+            let since = if awaited.acknowledged.is_some() { Duration::ZERO } else { info.since_sent };
+            if since >= timeout || std::mem::replace(&mut awaited.delivered, true) {
+                return Due::Missing;
+            }
+            self.sleep = self.timer.sleep_until(after(now, timeout - since));
+            return Due::Nothing;
+        }
+        let total = info.acknowledged_bytes_total;
+        match awaited.acknowledged {
+            Some((before, at)) if before == total => {
+                if now.saturating_duration_since(at) >= timeout {
+                    return Due::Missing;
+                }
+            }
+            _ => awaited.acknowledged = Some((total, now)),
+        }
+        self.sleep = self.timer.sleep_until(after(now, timeout / 4));
         Due::Nothing
     }
 
@@ -181,7 +250,7 @@ impl Keepalive {
 
     fn take_pong(&mut self, payload: &[u8]) -> bool {
         let Some(awaited) = self.awaited.filter(|_| payload == self.payload()) else { return false };
-        self.awaited = None;
+        (self.awaited, self.question) = (None, None);
         self.rtt = Some(awaited.sent.elapsed());
         if self.config.pong_timeout > self.config.interval_in_force() {
             self.wait_for_ping();

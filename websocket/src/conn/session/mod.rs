@@ -57,11 +57,21 @@ pub(crate) struct Session {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Session>() <= 192);
 
+/// Returns the engine's idle timeout for one of a WebSocket: later, so a handler that reads closes first, and reads the
+/// reason. It holds whatever the handler waits for, and sends the farewell.
+fn unread_idle_timeout(timeout: Duration) -> Duration {
+    timeout.saturating_add((timeout / 4).max(Duration::from_millis(250)))
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection, context: Arc<ConnContext>) -> Self {
         let config = &context.config;
+        connection.set_farewell_timeout(config.close_timeout.saturating_mul(2));
         connection.set_farewell(GOING_AWAY);
         connection.set_write_timeout(config.write_timeout);
+        if let Some(timeout) = config.idle_timeout {
+            connection.set_idle_timeout(Some(unread_idle_timeout(timeout)));
+        }
         let frames = FrameRules::new(Role::Server)
             .message_bits(config.reserved_bits)
             .reserved_control(context.control.reserved.is_some());
@@ -92,21 +102,33 @@ impl Session {
 
     /// See [`WebSocket::set_idle_timeout`](crate::WebSocket::set_idle_timeout).
     pub(crate) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
-        self.set_read_deadline(None);
+        self.notice_farewell();
         Arc::make_mut(&mut self.context).config.idle_timeout = timeout;
         if self.closing.transport() == Transport::Keep {
-            self.read_state = ReadState::open(timeout.is_some());
-            self.renew_idle_timeout();
+            self.connection.set_idle_timeout(timeout.map(unread_idle_timeout));
+            self.begin_reading(None);
         }
     }
 
     /// See [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline).
     pub(crate) fn set_read_deadline(&mut self, deadline: Option<Instant>) {
         self.notice_farewell();
-        if self.closing.transport() == Transport::Keep {
-            self.read_state = ReadState::Deadline;
-            self.connection.set_read_deadline(deadline);
+        if self.closing.transport() != Transport::Keep {
+            return;
         }
+        let idle = self.read_state == ReadState::IdleTimeout;
+        if let Some(timeout) = self.context.config.idle_timeout.filter(|_| idle == deadline.is_some()) {
+            // The deadline replaces the idle timeout, also while nothing is read.
+            self.connection.set_idle_timeout((!idle).then(|| unread_idle_timeout(timeout)));
+        }
+        self.begin_reading(deadline);
+    }
+
+    /// Limits reads by a deadline, or else by the idle timeout, if there is one.
+    fn begin_reading(&mut self, deadline: Option<Instant>) {
+        self.read_state = ReadState::open(deadline.is_none() && self.context.config.idle_timeout.is_some());
+        self.connection.set_read_deadline(deadline);
+        self.renew_idle_timeout();
     }
 
     pub(crate) fn frame_queue(&self) -> FrameQueue<'_> {

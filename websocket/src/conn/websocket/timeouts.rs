@@ -20,9 +20,9 @@ use crate::config::KeepaliveConfig;
 /// | close timeout | [`WebSocketConfig`](crate::WebSocketConfig) | the peer did not answer our close frame: the connection is closed |
 impl WebSocket {
     /// Sets the deadline of reads: from that instant on they fail with
-    /// [`Error::ReadDeadline`](crate::Error::ReadDeadline) while nothing has arrived. `None` waits forever. The
-    /// connection stays usable: set a later deadline and go on. The deadline replaces the idle timeout, and messages
-    /// that arrive do not move it.
+    /// [`Error::ReadDeadline`](crate::Error::ReadDeadline) while nothing has arrived. The connection stays usable: set
+    /// a later deadline and go on. The deadline replaces the idle timeout, and messages that arrive do not move it.
+    /// `None` brings the idle timeout back, or waits forever if there is none.
     ///
     /// Ignored once a close frame has been sent: reads then end with
     /// [`close_timeout`](crate::WebSocketConfig::close_timeout).

@@ -1,0 +1,33 @@
+//! Watching for the peer's end while nothing is received: one poll that looks at no bytes.
+
+use io_uring::{cqueue, opcode, types};
+
+use super::UringDriver;
+use super::op::{Op, Token};
+use super::slot::SlotState;
+use crate::driver::Event;
+use crate::driver::peer_end;
+use crate::shared::key::ConnKey;
+
+impl UringDriver {
+    pub(super) fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open && !slot.watching) else { return };
+        slot.watching = true;
+        // The kernel reports errors and hang-ups of every poll, the peer's FIN included. To look beyond a FIN that is
+        // known the poll must go on, and then reports changes only.
+        let entry = opcode::PollAdd::new(types::Fd(slot.fd), libc::POLLRDHUP as u32).multi(!fin).build();
+        // SAFETY: names no memory; the slot is not closed before this has completed.
+        unsafe { self.push(Token::new(Op::Watch, key), entry) };
+    }
+
+    pub(super) fn on_watch(&mut self, key: ConnKey, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let more = cqueue::more(completion.flags());
+        let Some(slot) = self.slot(key) else { return };
+        slot.watching = more;
+        let end = peer_end::meaning(completion.result().max(0), !more);
+        if let Some(error) = end.filter(|_| slot.state == SlotState::Open) {
+            events.push(Event::PeerEnded { key, error });
+        }
+        self.advance_close(key);
+    }
+}
