@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -296,6 +297,35 @@ fn an_abandoned_send_was_not_sent() {
         sender.shutdown_write();
         assert!(read_all(&mut client) == bytes[..accepted]);
         drop(client);
+        finish(running);
+    });
+}
+
+/// An encoder runs under the queue's lock, so it must not send. It panics instead of waiting for itself, on a thread
+/// that owns the lock and on one that does not; nothing of it is sent, and the connection goes on.
+#[test]
+fn an_encoder_that_sends_again_panics() {
+    fn check(sender: &ByteSender) {
+        for again in
+            [|sender: &ByteSender| sender.try_send("again"), |sender: &ByteSender| sender.append(|out| out.push(b'!'))]
+        {
+            let nested = catch_unwind(AssertUnwindSafe(|| {
+                sender.try_append(8, |out| {
+                    out.extend_from_slice(b"half");
+                    let _ = again(sender);
+                })
+            }));
+            assert!(nested.is_err());
+        }
+    }
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |connection: Connection| async move {
+            check(connection.sender());
+            thread::scope(|scope| scope.spawn(|| check(connection.sender())).join().unwrap());
+            check(connection.sender());
+            connection.sender().send("whole").await.unwrap();
+        });
+        assert_eq!(read_all(&mut connect(address)), b"whole");
         finish(running);
     });
 }

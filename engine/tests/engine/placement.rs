@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
+use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::{
-    BlockingConnection, CloseCause, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, blocking, time,
+    BlockingConnection, CloseCause, Config, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, blocking,
+    time,
 };
 
+use crate::support::child::Child;
 use crate::support::*;
 
 /// A handler whose future is not `Send`, with state shared by its helpers.
@@ -215,4 +218,27 @@ fn blocking_handlers_can_panic_and_be_shut_down() {
         assert_eq!(running.shutdown(Shutdown::immediate()).forced, 1);
         assert_eq!(good.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
+}
+
+/// A thread whose sandbox forbids membarrier(2) cannot remove the bias of an inline connection's lock. The process ends
+/// before a second thread is inside the lock.
+#[test]
+fn a_thread_without_the_fence_aborts_the_process() {
+    const NAME: &str = "placement::a_thread_without_the_fence_aborts_the_process";
+    if child::is_child(NAME) {
+        let config = Config::default().workers(1).pin(false).placement(HandlerPlacement::Inline);
+        let (_running, address) = start(config, |connection: Connection| async move {
+            let sender = connection.sender().clone();
+            let sandboxed = thread::spawn(move || {
+                seccomp::forbid(libc::SYS_membarrier, libc::EPERM);
+                sender.try_send("inside")
+            });
+            let _ = sandboxed.join();
+        });
+        read_all(&mut connect(address));
+        child::answer("alive");
+        return;
+    }
+    let status = Child::start(NAME, None).end();
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
 }

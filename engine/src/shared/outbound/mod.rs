@@ -15,6 +15,7 @@ use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
+use crate::util::biased_lock::NoWaiting;
 use crate::util::buffer_pool;
 
 /// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
@@ -71,6 +72,8 @@ struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
     done: bool,
+    /// The encoder runs under the queue's lock.
+    _no_waiting: NoWaiting,
 }
 
 impl Drop for Appending<'_> {
@@ -168,7 +171,7 @@ impl Outbound {
             self.tail = buffer_pool::take();
         }
         let before = self.tail.len();
-        let mut appending = Appending { tail: &mut self.tail, before, done: false };
+        let mut appending = Appending { tail: &mut self.tail, before, done: false, _no_waiting: NoWaiting::begin() };
         encode(appending.tail);
         appending.done = true;
         drop(appending);

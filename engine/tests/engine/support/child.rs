@@ -1,7 +1,7 @@
 //! Tests in separate processes: the test program runs itself again with the name of one test.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child as Process, ChildStdout, Command, Stdio};
+use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
 
 /// Set in the child to the name of its test.
 const ROLE: &str = "TIDEGATE_TEST_CHILD";
@@ -77,6 +77,15 @@ impl Child {
         let status = self.process.wait().unwrap();
         let passed = output.iter().any(|line| line.contains("1 passed"));
         assert!(status.success() && passed, "the child failed ({status}):\n{}", output.join("\n"));
+    }
+}
+
+impl Child {
+    /// Closes the child's input and waits for the child. Its output is dropped.
+    pub fn end(mut self) -> ExitStatus {
+        drop(self.process.stdin.take());
+        self.answers.lines().map_while(Result::ok).for_each(drop);
+        self.process.wait().unwrap()
     }
 }
 
