@@ -10,6 +10,7 @@
 //! `probe` tries the kernel's features; `accept`, `receive`, `send` and `fd_install` hold those operations.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
 
 pub(crate) struct UringDriver {
+    /// First, because fields are dropped in order: the ring ends before the memory that its operations name, which is
+    /// in the fields below. `drop` leaks that memory where an operation may outlive the ring.
     ring: Ring,
     features: Features,
     capabilities: Capabilities,
@@ -63,8 +66,10 @@ pub(crate) struct UringDriver {
     /// Operations of connections and listeners that have not ended.
     in_flight: usize,
     completions: Vec<cqueue::Entry>,
-    linger_reset: Box<libc::linger>,
 }
+
+/// The value of SO_LINGER that makes a close reset the connection.
+static LINGER_RESET: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
 /// Checks that io_uring works here, with a ring of this size and every needed feature.
 ///
@@ -100,11 +105,15 @@ impl UringDriver {
         listeners: Vec<Listener>,
         epoch: Instant,
     ) -> io::Result<Self> {
-        let mut ring = Ring::new(config)?;
         let wake = Arc::new(WakeFd::new()?);
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
-        let buffers = BufferGroups::new(&ring, config, &signal)?;
+        // Before the ring, so that an error below drops them after it.
+        let buffers = BufferGroups::new(config, &signal)?;
+        let mut ring = Ring::new(config)?;
+        // SAFETY: the ring is dropped first, here and in the driver. Receives are in flight only in the driver, whose
+        // `drop` leaks the buffers if they still are.
+        unsafe { buffers.register(&ring)? };
         let features = probe::probe(&mut ring, config, &signal)?;
         let connections_max =
             if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
@@ -125,7 +134,6 @@ impl UringDriver {
             sends: Sends::default(),
             in_flight: 0,
             completions: Vec::new(),
-            linger_reset: Box::new(libc::linger { l_onoff: 1, l_linger: 0 }),
         };
         driver.arm_wake();
         Ok(driver)
@@ -133,7 +141,7 @@ impl UringDriver {
 
     fn arm_wake(&mut self) {
         let entry = opcode::PollAdd::new(types::Fd(self.wake.raw()), libc::POLLIN as u32).multi(true).build();
-        // SAFETY: the eventfd is owned by `self.wake`, which outlives the ring (see `drop`).
+        // SAFETY: the eventfd is owned by `self.wake`, which is dropped after the ring.
         unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Wake, 0).pack())) };
     }
 
@@ -222,6 +230,20 @@ impl UringDriver {
         self.in_flight += 1;
     }
 
+    /// Ends what the slots of an ended ring still hold: tasks are answered, regular descriptors closed.
+    fn close_slots(&mut self) {
+        let direct = self.features.direct_descriptors;
+        for slot in self.slots.iter_mut().filter(|slot| slot.state != SlotState::Free) {
+            while let Some(task) = slot.take_fd_task() {
+                task(Err(io::ErrorKind::NotConnected.into()));
+            }
+            if !direct && slot.state != SlotState::Closing {
+                // SAFETY: the slot owns this descriptor, and no close of it was submitted.
+                drop(unsafe { OwnedFd::from_raw_fd(slot.fd) });
+            }
+        }
+    }
+
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
@@ -290,7 +312,6 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
-        let linger: *const libc::linger = &*self.linger_reset;
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
         let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
@@ -300,12 +321,12 @@ impl Driver for UringDriver {
                 types::Fd(fd),
                 libc::SOL_SOCKET as u32,
                 libc::SO_LINGER as u32,
-                linger.cast(),
+                std::ptr::from_ref(&LINGER_RESET).cast(),
                 len,
             )
             .build();
             let entry = raw::fixed(entry, self.features.direct_descriptors);
-            // SAFETY: the option's value is boxed in `self` and lives as long as the ring. Before Linux 6.7 the
+            // SAFETY: the option's value is static. Before Linux 6.7 the
             // operation fails and the close sends FIN, or RST over unread input.
             unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
             if send != NO_SEND {
@@ -358,6 +379,7 @@ impl Driver for UringDriver {
 
 impl Drop for UringDriver {
     fn drop(&mut self) {
+        self.close_slots();
         if self.in_flight == 0 {
             return;
         }
