@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
+use socket2::SockRef;
 
 use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
@@ -36,6 +37,8 @@ mod receive;
 mod ring;
 mod send;
 mod slot;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use accept::Acceptor;
 use buffers::BufferGroups;
@@ -312,26 +315,25 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
+        let direct = self.features.direct_descriptors;
+        if reset && !direct {
+            // At once, because the ring's operation is newer (Linux 6.7) than rings with regular descriptors.
+            let set = |socket: io::Result<SockRef<'_>>| drop(socket.map(|s| s.set_linger(Some(Duration::ZERO))));
+            self.with_socket(key, Box::new(set));
+        }
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
         let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
-        if reset {
-            let len = size_of::<libc::linger>() as u32;
-            let entry = opcode::SetSockOpt::new(
-                types::Fd(fd),
-                libc::SOL_SOCKET as u32,
-                libc::SO_LINGER as u32,
-                std::ptr::from_ref(&LINGER_RESET).cast(),
-                len,
-            )
-            .build();
-            let entry = raw::fixed(entry, self.features.direct_descriptors);
-            // SAFETY: the option's value is static. Before Linux 6.7 the
-            // operation fails and the close sends FIN, or RST over unread input.
+        if reset && direct {
+            let value = std::ptr::from_ref(&LINGER_RESET).cast();
+            let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
+            let entry = opcode::SetSockOpt::new(types::Fd(fd), level, option, value, size_of::<libc::linger>() as u32);
+            let entry = raw::fixed(entry.build(), direct);
+            // SAFETY: the option's value is static.
             unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
-            if send != NO_SEND {
-                self.cancel(Token::new(Op::Send, key));
-            }
+        }
+        if reset && send != NO_SEND {
+            self.cancel(Token::new(Op::Send, key));
         }
         if receiving {
             self.cancel(receive);
