@@ -26,6 +26,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/driver/", "system calls and memory shared with the kernel"),
     ("engine/src/shared/lease.rs", "mapped pages, and the part of them that a lease alone may touch"),
     ("engine/src/util/biased_lock.rs", "a lock whose owner enters without atomic operations, and membarrier(2)"),
+    ("engine/src/util/contained.rs", "one block: a drop of the application's value inside a catch of its panic"),
     ("engine/src/util/prefetch.rs", "one block: a hint to the processor"),
     (
         "websocket/src/utf8/text.rs",

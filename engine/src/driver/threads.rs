@@ -203,9 +203,10 @@ impl ThreadsDriver {
     fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, budgets: Receiver<u64>) -> io::Result<()> {
         let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
         spawn("tidegate-read", move || {
+            let exit = Exit { key, posts: &posts };
             read_loop(key, &socket, &budgets, &posts);
             drop(socket);
-            posts.post(Post::Exited(key));
+            drop(exit);
         })
     }
 
@@ -218,9 +219,10 @@ impl ThreadsDriver {
     ) -> io::Result<()> {
         let (posts, socket, reset) = (Arc::clone(&self.posts), Arc::clone(socket), Arc::clone(reset));
         spawn("tidegate-write", move || {
+            let exit = Exit { key, posts: &posts };
             write_loop(key, &socket, &reset, &ops, &posts);
             drop(socket);
-            posts.post(Post::Exited(key));
+            drop(exit);
         })
     }
 
@@ -237,6 +239,29 @@ impl ThreadsDriver {
             self.free.push(key.index);
             self.used -= 1;
             events.push(Event::Closed { key });
+        }
+    }
+}
+
+/// Posts the end of a connection's thread, also after a panic.
+struct Exit<'a> {
+    key: ConnKey,
+    posts: &'a Mailbox<Post>,
+}
+
+impl Drop for Exit<'_> {
+    fn drop(&mut self) {
+        self.posts.post(Post::Exited(self.key));
+    }
+}
+
+/// Ends the threads of a worker that has ended, and cuts the clients that it left.
+impl Drop for ThreadsDriver {
+    fn drop(&mut self) {
+        self.close_listeners();
+        for io in self.slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {
+            io.reset.store(true, Ordering::Relaxed);
+            let _ = io.socket.shutdown(Shutdown::Both);
         }
     }
 }

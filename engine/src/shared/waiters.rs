@@ -5,6 +5,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use crate::util::contained::Contained;
+
 /// Waiting wakers and deferred bytes. One null pointer in each of the many idle connections that have none.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
@@ -16,7 +18,7 @@ struct Lists {
     /// Wakers that wait for the end of the connection only.
     at_close: Vec<Waker>,
     /// Bytes from fan-outs that wait for the end of exclusive use, in order, because a worker cannot wait.
-    deferred: VecDeque<Bytes>,
+    deferred: VecDeque<Contained<Bytes>>,
     deferred_bytes: usize,
 }
 
@@ -48,14 +50,14 @@ impl Waiters {
     pub(crate) fn defer(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
         lists.deferred_bytes += bytes.len();
-        lists.deferred.push_back(bytes);
+        lists.deferred.push_back(Contained::new(bytes));
     }
 
     pub(crate) fn deferred_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |lists| lists.deferred_bytes)
     }
 
-    pub(crate) fn take_deferred(&mut self) -> VecDeque<Bytes> {
+    pub(crate) fn take_deferred(&mut self) -> VecDeque<Contained<Bytes>> {
         let Some(lists) = &mut self.0 else { return VecDeque::new() };
         lists.deferred_bytes = 0;
         std::mem::take(&mut lists.deferred)

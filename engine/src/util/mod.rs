@@ -2,6 +2,7 @@
 
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;
+pub(crate) mod contained;
 pub(crate) mod prefetch;
 mod setters;
 pub(crate) mod sync;

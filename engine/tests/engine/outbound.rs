@@ -1,7 +1,7 @@
 //! The outbound queue: bounded for a peer that does not read, whole and in order for every sender, and its end.
 
 use std::future::Future;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -9,7 +9,11 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{ByteSender, CloseCause, Connection, ReceiveError, Running, SendError, block_on};
+use bytes::Bytes;
+use tidegate_engine::{
+    ByteSender, CloseCause, Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget, ReceiveError, Running,
+    SendError, block_on,
+};
 
 use crate::support::*;
 
@@ -326,6 +330,56 @@ fn an_encoder_that_sends_again_panics() {
             connection.sender().send("whole").await.unwrap();
         });
         assert_eq!(read_all(&mut connect(address)), b"whole");
+        finish(running);
+    });
+}
+
+/// A payload whose owner panics when it is dropped, wherever the engine drops it: after the send, from the queue of a
+/// connection that was reset, or after its publication. Other connections, and the shutdown, notice nothing.
+#[test]
+fn a_payload_that_panics_when_dropped_ends_nothing() {
+    struct Bomb(Vec<u8>);
+    impl AsRef<[u8]> for Bomb {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as the test asked for");
+        }
+    }
+    let bomb = || Bytes::from_owner(Bomb(pattern(10_000)));
+    on_every_engine(|setup| {
+        let room = FanOut::new(PublishBudget::new(1 << 20));
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let room = room.clone();
+            async move {
+                let Ok(Some(request)) = connection.receive().await else { return };
+                match &request[..] {
+                    b"send" => connection.sender().send(bomb()).await.unwrap(),
+                    b"reset" => {
+                        for _ in 0..100 {
+                            let _ = connection.sender().append_with(&[], bomb());
+                        }
+                        connection.abort();
+                    }
+                    _ => {
+                        let id = MemberId::next();
+                        let membership = room.join(connection.sender(), id, JoinOptions::default());
+                        room.publish_counted(Publish::new(bomb())).unwrap().await;
+                        drop(membership);
+                    }
+                }
+            }
+        });
+        for request in ["send", "reset", "publish", "send"] {
+            let mut client = connect(address);
+            client.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let end = client.read_to_end(&mut answer);
+            assert!(request == "reset" || (end.is_ok() && answer == pattern(10_000)), "{request}: {end:?}");
+        }
         finish(running);
     });
 }

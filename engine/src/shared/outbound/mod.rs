@@ -17,6 +17,7 @@ use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::biased_lock::NoWaiting;
 use crate::util::buffer_pool;
+use crate::util::contained::Contained;
 
 /// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
 /// one.
@@ -185,7 +186,7 @@ impl Outbound {
         self.tail.extend_from_slice(head);
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.get_or_insert_default().push_back(Segment::Shared(payload));
+            self.segments.get_or_insert_default().push_back(Segment::Shared(Contained::new(payload)));
         }
         self.schedule()
     }
@@ -208,7 +209,7 @@ impl Outbound {
         if bytes == 0 && !self.scheduled && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
             self.scheduled = true;
             self.in_flight_bytes = shared.len();
-            let first = Segment::Shared(shared.clone());
+            let first = Segment::Shared(Contained::new(shared.clone()));
             return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
