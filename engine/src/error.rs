@@ -145,6 +145,16 @@ pub enum Error {
     /// A thread or a ring could not be set up, usually for lack of memory, threads or locked memory.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    /// A running worker failed: its ring returned an error, its thread panicked, or a handler did not return when a
+    /// shutdown's time was up. The engine has shut down; restart it.
+    #[error("worker {worker} failed: {reason}; the engine has shut down")]
+    #[non_exhaustive]
+    WorkerFailed {
+        /// Index of the first worker that failed.
+        worker: usize,
+        /// The error or the panic.
+        reason: String,
+    },
     /// The engine was started without an address.
     #[error("nothing to serve: call `bind` before `start`")]
     NoListener,

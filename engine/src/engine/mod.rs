@@ -1,5 +1,6 @@
 //! Starting an engine: settings, listeners, workers and handler threads.
 
+mod lifecycle;
 pub(crate) mod running;
 mod threads;
 
@@ -125,8 +126,10 @@ impl Engine {
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             // A panic in the call drops the connection, like a panic in the future.
-            if let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-                queue.spawn(future);
+            let peer = connection.peer_addr();
+            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+                Ok(future) => queue.spawn(future),
+                Err(_) => log::error!("a handler panicked; its connection with {peer} is closed"),
             }
         });
         Starting::new(self.config.check()?)?.start(&self.bindings, &start)
@@ -167,15 +170,39 @@ impl Starting {
                 worker.push(listener);
             }
         }
-        let mut handlers = match config.placement {
-            HandlerPlacement::Threads(threads) => (0..threads)
-                .map(|number| spawn_handler_thread(&format!("tidegate-handler-{number}"), None, true, start))
-                .collect::<Result<Vec<_>, _>>()?,
-            HandlerPlacement::SameCore | HandlerPlacement::Inline => Vec::new(),
+        let mut running = Running {
+            workers: Vec::new(),
+            lifecycle: Arc::default(),
+            handlers: Vec::new(),
+            addresses,
+            summary: String::new(),
         };
-        let queues: Vec<_> = handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
+        match self.start_threads(&mut running, listeners, start) {
+            Ok(features) => running.summary = self.describe(&running, &features),
+            Err(error) => {
+                // The threads started so far are of no use alone.
+                running.shutdown(Shutdown::immediate());
+                return Err(error);
+            }
+        }
+        log::info!("listening: {}", running.summary);
+        Ok(running)
+    }
 
-        let mut running = Running { workers: Vec::new(), handlers: Vec::new(), addresses, summary: String::new() };
+    /// Starts the handler threads and the workers. Returns the features in use.
+    fn start_threads(
+        &self,
+        running: &mut Running,
+        listeners: Vec<Vec<Listener>>,
+        start: &Arc<Start>,
+    ) -> Result<String, Error> {
+        if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
+            for number in 0..threads {
+                let name = format!("tidegate-handler-{number}");
+                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+            }
+        }
+        let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
         let mut features = String::new();
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
@@ -185,17 +212,10 @@ impl Starting {
                 checked: Arc::clone(&self.checked),
                 start: Arc::clone(start),
                 queues: queues.clone(),
+                lifecycle: Arc::clone(&running.lifecycle),
             };
-            let (thread, mut ready) = match setup.spawn(listeners) {
-                Ok(started) => started,
-                Err(error) => {
-                    // The threads started so far are of no use alone.
-                    running.handlers = handlers;
-                    running.shutdown(Shutdown::immediate());
-                    return Err(error);
-                }
-            };
-            handlers.extend(ready.handler.take());
+            let (thread, mut ready) = setup.spawn(listeners)?;
+            running.handlers.extend(ready.handler.take());
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
@@ -203,10 +223,7 @@ impl Starting {
                 connections_max: ready.capabilities.connections_max,
             });
         }
-        running.handlers = handlers;
-        running.summary = self.describe(&running, &features);
-        log::info!("listening: {}", running.summary);
-        Ok(running)
+        Ok(features)
     }
 
     fn describe(&self, running: &Running, features: &str) -> String {

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::engine::lifecycle::{Failure, Lifecycle};
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
-use crate::shared::command::Command;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -46,6 +46,7 @@ pub(crate) struct WorkerHandle {
 /// ```
 pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) handlers: Vec<HandlerThread>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) summary: String,
@@ -78,29 +79,25 @@ impl Running {
 
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
     pub fn handle(&self) -> Handle {
-        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.worker_shared)).collect() }
-    }
-
-    fn begin_shutdown(&self, shutdown: Shutdown) {
-        self.handle().begin_shutdown(shutdown);
+        Handle { lifecycle: Arc::clone(&self.lifecycle) }
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
     /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left to itself. See [`Shutdown`].
+    /// thread is left to itself; a worker whose thread an inline handler holds has two. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
-        self.begin_shutdown(shutdown);
+        self.lifecycle.shut_down(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown begun through a [`Handle`] has ended. See [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown has ended: one begun through a [`Handle`], or by a worker that failed
+    /// ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
-        let mut report = ShutdownReport::default();
+        let report = self.lifecycle.wait();
         for worker in self.workers {
-            match worker.thread.join() {
-                Ok(Ok(part)) => report.add(part),
-                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.worker_shared.index),
-                Err(_) => log::error!("worker {} panicked", worker.worker_shared.index),
+            // The others are left behind: a handler holds their thread.
+            if worker.worker_shared.has_ended() {
+                let _ = worker.thread.join();
             }
         }
         let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
@@ -119,6 +116,7 @@ impl Running {
     ///
     /// # Errors
     /// [`Error::Signal`] if the signal handlers cannot be installed; the engine continues to run.
+    /// [`Error::WorkerFailed`] when a worker has failed, at once and without a signal.
     pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;
@@ -128,10 +126,14 @@ impl Running {
                 handle.begin_shutdown(if count == 0 { shutdown } else { Shutdown::immediate() });
             }
         });
+        let lifecycle = Arc::clone(&self.lifecycle);
         let report = self.join();
         closer.close();
         let _ = watcher.join();
-        Ok(report)
+        match lifecycle.failure() {
+            Some(Failure { worker, reason }) => Err(Error::WorkerFailed { worker, reason }),
+            None => Ok(report),
+        }
     }
 }
 
@@ -156,26 +158,23 @@ impl fmt::Debug for Running {
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    workers: Vec<Arc<WorkerShared>>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl Handle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
-        let plan = shutdown.plan(Instant::now());
-        for worker in &self.workers {
-            worker.post_now(Command::Shutdown(plan));
-        }
+        self.lifecycle.shut_down(shutdown);
     }
 
     /// Returns the counters of each worker.
     pub fn stats(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(|worker| worker.counters.snapshot()).collect()
+        self.lifecycle.workers().iter().map(|worker| worker.counters.snapshot()).collect()
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.workers.len()).finish()
+        f.debug_struct("Handle").field("workers", &self.lifecycle.workers().len()).finish()
     }
 }

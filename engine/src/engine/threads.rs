@@ -1,6 +1,8 @@
 //! The engine's threads: one per worker, and the handler threads.
 
+use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -10,11 +12,11 @@ use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
 use crate::driver::threads::ThreadsDriver;
 use crate::driver::{Capabilities, Driver};
+use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
-use crate::shutdown::ShutdownReport;
 use crate::time;
 use crate::util::biased_lock;
 use crate::worker::Worker;
@@ -41,9 +43,10 @@ pub(super) struct WorkerSetup {
     pub(super) start: Arc<Start>,
     /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
     pub(super) queues: Vec<Arc<RunQueue>>,
+    pub(super) lifecycle: Arc<Lifecycle>,
 }
 
-pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
+pub(crate) type WorkerThread = JoinHandle<()>;
 
 impl WorkerSetup {
     pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, WorkerReady), Error> {
@@ -58,7 +61,7 @@ impl WorkerSetup {
         }
     }
 
-    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) -> io::Result<ShutdownReport> {
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) {
         if self.checked.config.pin {
             pin(self.index);
         }
@@ -80,17 +83,12 @@ impl WorkerSetup {
         }
     }
 
-    fn serve<D: Driver>(
-        self,
-        driver: io::Result<D>,
-        listeners: usize,
-        ready: &Sender<io::Result<WorkerReady>>,
-    ) -> io::Result<ShutdownReport> {
+    fn serve<D: Driver>(self, driver: io::Result<D>, listeners: usize, ready: &Sender<io::Result<WorkerReady>>) {
         let driver = match driver {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
+                return;
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
@@ -101,13 +99,19 @@ impl WorkerSetup {
             Ok(handlers) => handlers,
             Err(error) => {
                 let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
+                return;
             }
         };
         let config = Arc::new(self.checked.config.clone());
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
+        self.lifecycle.add(&worker_shared);
         let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler }));
-        worker.run()
+        // The worker, its ring and its sockets are gone when this returns.
+        let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("its thread panicked: {}", text_of(&*panic))),
+        };
+        self.lifecycle.end(self.index, outcome);
     }
 
     /// Sets up the queues of this worker's handlers and the executor or thread that runs them.
@@ -159,6 +163,12 @@ pub(super) fn spawn_handler_thread(
     let queue =
         queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
     Ok(HandlerThread { queue, ended })
+}
+
+/// Returns the message of a panic.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Pins the current thread to a core, modulo the number of cores that the process may use.

@@ -3,10 +3,14 @@
 use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{CloseCause, Config, Connection, Handle, ReceiveError, Running, SendError, Shutdown};
+use tidegate_engine::{
+    CloseCause, Config, Connection, EngineKind, Error, Handle, ReceiveError, Running, SendError, Shutdown,
+};
 
 use crate::support::*;
 
@@ -290,5 +294,104 @@ fn sigterm_says_farewell_and_a_second_one_resets() {
         clients.join().unwrap();
         assert_eq!(report.drained + report.forced, 2);
         assert!(report.forced >= 1, "{report:?}");
+    });
+}
+
+/// Connects clients until two workers have one each. Returns one client of each, in no order.
+fn connect_to_both_workers(running: &Handle, address: SocketAddr) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    wait_until("a client on each worker", || {
+        let mut client = connect(address);
+        check_echo(&mut client, b"hello");
+        clients.push(client);
+        running.stats().iter().all(|worker| worker.connections > 0)
+    });
+    clients
+}
+
+/// A waker that panics, and with it the worker that wakes it.
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("as the test asked for");
+    }
+}
+
+/// An echo that sets a farewell, and on "die" waits with `waker`.
+async fn echo_or_die(mut connection: Connection) {
+    connection.set_farewell(FAREWELL);
+    while let Ok(Some(chunk)) = connection.receive().await {
+        if &chunk[..] == b"die" {
+            let waker = Waker::from(Arc::new(Panicking));
+            assert!(connection.poll_receive(&mut Context::from_waker(&waker)).is_pending());
+            connection.sender().send("now").await.unwrap();
+            pending::<()>().await;
+        }
+        if connection.sender().send(chunk.into_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The other worker's clients get their farewell, and waiting for the engine ends although no shutdown was asked for.
+#[test]
+fn a_worker_that_dies_ends_the_engine() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 2;
+        let (running, address) = start(setup.config, echo_or_die);
+        let mut clients = connect_to_both_workers(&running.handle(), address);
+        let mut last = clients.pop().unwrap();
+        last.write_all(b"die").unwrap();
+        assert_eq!(read_exact(&mut last, 3), b"now");
+        last.write_all(b"!").unwrap();
+        let ends = thread::spawn(move || {
+            let said_farewell = |client: &mut TcpStream| {
+                let mut bytes = Vec::new();
+                let _ = client.read_to_end(&mut bytes);
+                bytes == FAREWELL
+            };
+            clients.iter_mut().map(said_farewell).filter(|farewell| *farewell).count()
+        });
+        let report = running.join();
+        assert_eq!(report.failed_workers, 1, "{report:?}");
+        assert!(ends.join().unwrap() >= 1, "the clients of the other worker are told");
+        assert!(TcpStream::connect(address).is_err(), "nothing accepts any more");
+    });
+}
+
+/// A ring that the kernel refuses from some moment on: `run_until_signal` returns the reason, whether the refusal comes
+/// when the ring waits or when its queue is full.
+#[test]
+fn a_ring_that_fails_is_an_error() {
+    child::in_child("shutdown::a_ring_that_fails_is_an_error", || {
+        for entries in [1024, 2] {
+            let mut config = Config::default().engine(EngineKind::Uring).workers(2).pin(false);
+            config.uring.submission_entries = entries;
+            let (running, address) = start(config, |mut connection: Connection| async move {
+                connection.set_farewell(FAREWELL);
+                while let Ok(Some(chunk)) = connection.receive().await {
+                    if &chunk[..] == b"die" {
+                        let forbid = || seccomp::forbid(libc::SYS_io_uring_enter, libc::EPERM);
+                        connection.with_socket(move |_| Ok(forbid())).await.unwrap();
+                    }
+                    let _ = connection.sender().try_send(chunk.into_vec());
+                }
+            });
+            let handle = running.handle();
+            let client = thread::spawn(move || {
+                let mut clients = connect_to_both_workers(&handle, address);
+                clients[0].write_all(b"die").unwrap();
+                for client in &mut clients {
+                    let _ = client.write_all(b"to fill the queue");
+                }
+                for client in &mut clients {
+                    let _ = client.read_to_end(&mut Vec::new());
+                }
+            });
+            let error = running.run_until_signal(Shutdown::default()).unwrap_err();
+            assert!(matches!(&error, Error::WorkerFailed { reason, .. } if reason.contains("os error 1")), "{error}");
+            client.join().unwrap();
+        }
     });
 }

@@ -16,6 +16,9 @@ pub(super) struct Ring {
     failed: Option<io::Error>,
 }
 
+/// Pause after the kernel was short of memory.
+const ENOMEM_PAUSE: Duration = Duration::from_millis(1);
+
 /// Returns whether an error of `io_uring_enter(2)` passes: a signal arrived, completions must be reaped first, or memory
 /// is short.
 fn is_passing(error: &io::Error) -> bool {
@@ -109,7 +112,13 @@ impl Ring {
                 // The timeout passed, a signal arrived, or completions must be reaped first. In each case the caller
                 // reaps next.
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
-                _ => Err(error),
+                _ => {
+                    if error.raw_os_error() == Some(libc::ENOMEM) {
+                        // The caller tries again.
+                        std::thread::sleep(ENOMEM_PAUSE);
+                    }
+                    Err(error)
+                }
             },
         }
     }
