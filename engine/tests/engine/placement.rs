@@ -10,8 +10,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::{
-    BlockingConnection, CloseCause, Config, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, blocking,
-    time,
+    BlockingConnection, CloseCause, Config, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, block_on,
+    blocking, time,
 };
 
 use crate::support::child::Child;
@@ -241,4 +241,19 @@ fn a_thread_without_the_fence_aborts_the_process() {
     }
     let status = Child::start(NAME, None).end();
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
+}
+
+/// On each placement a handler that blocks on a future learns why it must not, instead of stopping its thread.
+#[test]
+fn block_on_panics_on_the_engines_threads() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |connection: Connection| async move {
+            let blocked = std::panic::catch_unwind(|| block_on(std::future::pending::<()>()));
+            let text = blocked.unwrap_err().downcast::<&str>().unwrap();
+            connection.sender().send(*text).await.unwrap();
+        });
+        let text = String::from_utf8(read_all(&mut connect(address))).unwrap();
+        assert!(text.contains("engine's threads") && text.contains("await"), "{text}");
+        finish(running);
+    });
 }
