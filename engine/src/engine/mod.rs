@@ -2,6 +2,8 @@
 
 mod lifecycle;
 pub(crate) mod running;
+#[cfg(unix)]
+mod signals;
 mod threads;
 
 use std::fmt;

@@ -3,11 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+#[cfg(unix)]
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
-use crate::engine::lifecycle::{Failure, Lifecycle};
+#[cfg(unix)]
+use crate::engine::lifecycle::Failure;
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
 use crate::shared::worker_shared::WorkerShared;
@@ -54,6 +59,10 @@ pub struct Running {
 
 /// Time that [`Running::shutdown`] waits for handlers still running when every connection has ended.
 const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time from a second signal to the end of the process: more than everything else that is waited for takes.
+#[cfg(unix)]
+const LAST_RESORT_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Running {
     /// Returns one line for logs: addresses, engine and kernel features in use, workers, placement, maximum
@@ -112,28 +121,49 @@ impl Running {
     }
 
     /// Runs until SIGINT or SIGTERM (signal(7)), then shuts down gracefully. A second signal resets the connections
-    /// still open.
+    /// still open; if that does not end the engine within a few seconds, because a handler holds a thread, the signal
+    /// ends the process. A third one does so at once. The signals' former dispositions are back when this returns.
     ///
     /// # Errors
-    /// [`Error::Signal`] if the signal handlers cannot be installed; the engine continues to run.
-    /// [`Error::WorkerFailed`] when a worker has failed, at once and without a signal.
+    /// [`Error::Signal`] if the signal handlers cannot be installed; the engine is shut down at once.
+    /// [`Error::WorkerFailed`] when a worker has failed, at once and without a signal, or did not end in time.
+    #[cfg(unix)]
     pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;
-        let (handle, closer) = (self.handle(), signals.handle());
-        let watcher = thread::spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                handle.begin_shutdown(if count == 0 { shutdown } else { Shutdown::immediate() });
-            }
+        let subscribed = super::signals::subscribe().and_then(|(subscription, signals)| {
+            let lifecycle = Arc::clone(&self.lifecycle);
+            let watch = move || shut_down_at(&signals, &lifecycle, shutdown);
+            let watcher = thread::Builder::new().name("tidegate-shutdown".to_owned()).spawn(watch)?;
+            Ok((subscription, watcher))
         });
+        let (subscription, watcher) = match subscribed {
+            Ok(started) => started,
+            Err(error) => {
+                self.shutdown(Shutdown::immediate());
+                return Err(Error::Signal(error));
+            }
+        };
         let lifecycle = Arc::clone(&self.lifecycle);
         let report = self.join();
-        closer.close();
+        drop(subscription);
         let _ = watcher.join();
         match lifecycle.failure() {
             Some(Failure { worker, reason }) => Err(Error::WorkerFailed { worker, reason }),
             None => Ok(report),
         }
+    }
+}
+
+/// Shuts down at the first signal, at once at the second, and ends the process if that does not help. Returns when
+/// nobody waits for signals any more.
+#[cfg(unix)]
+fn shut_down_at(signals: &Receiver<i32>, lifecycle: &Lifecycle, shutdown: Shutdown) {
+    let Ok(_) = signals.recv() else { return };
+    lifecycle.shut_down(shutdown);
+    let Ok(second) = signals.recv() else { return };
+    lifecycle.shut_down(Shutdown::immediate());
+    if !matches!(signals.recv_timeout(LAST_RESORT_TIMEOUT), Err(RecvTimeoutError::Disconnected)) {
+        log::error!("the engine does not end; the signal ends the process");
+        super::signals::end_process(second);
     }
 }
 

@@ -3,15 +3,18 @@
 use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tidegate_engine::{
-    CloseCause, Config, Connection, EngineKind, Error, Handle, ReceiveError, Running, SendError, Shutdown,
+    CloseCause, Config, Connection, EngineKind, Error, Handle, HandlerPlacement, ReceiveError, Running, SendError,
+    Shutdown,
 };
 
+use crate::support::child::Child;
 use crate::support::*;
 
 const FAREWELL: &[u8] = b"going away";
@@ -394,4 +397,44 @@ fn a_ring_that_fails_is_an_error() {
             client.join().unwrap();
         }
     });
+}
+
+/// Signals end a server whose handler never gives the worker's thread back. The second makes waiting for it end with an
+/// error, and then the signals do again what they did before.
+#[test]
+fn signals_end_a_server_whose_handler_holds_the_worker() {
+    const NAME: &str = "shutdown::signals_end_a_server_whose_handler_holds_the_worker";
+    if child::is_child(NAME) {
+        let config = Config::default().workers(1).pin(false).placement(HandlerPlacement::Inline);
+        let (running, address) = start(config, |mut connection: Connection| async move {
+            let _ = connection.receive().await;
+            child::answer("held");
+            loop {
+                thread::park();
+            }
+        });
+        let _client = thread::spawn(move || connect(address).write_all(b"hold")).join();
+        thread::spawn(|| {
+            wait_for_signal_handler();
+            child::answer("caught");
+        });
+        let error = running.run_until_signal(patient()).unwrap_err();
+        child::answer(error);
+        // Ended by the third signal.
+        loop {
+            thread::park();
+        }
+    }
+    let mut child = Child::start(NAME, None);
+    let mut ready = [child.answer(), child.answer()];
+    ready.sort();
+    assert_eq!(ready, ["caught", "held"]);
+    // Of two equal signals one can be lost.
+    child.signal(signal_hook::consts::SIGTERM);
+    child.signal(signal_hook::consts::SIGINT);
+    let error = child.answer();
+    assert!(error.contains("a handler holds its thread"), "{error}");
+    child.signal(signal_hook::consts::SIGTERM);
+    let status = child.end();
+    assert_eq!(status.signal(), Some(signal_hook::consts::SIGTERM), "{status}");
 }

@@ -81,6 +81,13 @@ impl Child {
 }
 
 impl Child {
+    /// Sends the child a signal.
+    pub fn signal(&self, signal: i32) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", &signal.to_string(), &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Closes the child's input and waits for the child. Its output is dropped.
     pub fn end(mut self) -> ExitStatus {
         drop(self.process.stdin.take());
