@@ -23,6 +23,7 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod open_files;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 pub(crate) mod tcp_info;

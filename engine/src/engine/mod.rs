@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
+use crate::driver::open_files;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, spawn_handler_thread};
 use crate::error::{ConfigError, Error};
@@ -151,7 +152,18 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now() })
     }
 
-    fn start(self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
+    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
+        match self.try_start(bindings, start) {
+            Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
+                self.kind = fall_back(&reason);
+                self.try_start(bindings, start)
+            }
+            answer => answer,
+        }
+    }
+
+    fn try_start(&self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
@@ -205,6 +217,7 @@ impl Starting {
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
+        let regular_max = open_files::connections_max(self.checked.workers);
         let mut features = String::new();
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
@@ -215,6 +228,7 @@ impl Starting {
                 start: Arc::clone(start),
                 queues: queues.clone(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
             running.handlers.extend(ready.handler.take());
@@ -237,9 +251,11 @@ impl Starting {
             HandlerPlacement::Inline => "inline".to_owned(),
             HandlerPlacement::Threads(threads) => format!("threads:{threads}"),
         };
+        let limited = slots < workers * self.checked.config.connections_max;
         format!(
-            "{} engine={features} workers={workers} handlers={placement} connections_max={slots}",
-            addresses.join(" ")
+            "{} engine={features} workers={workers} handlers={placement} connections_max={slots}{}",
+            addresses.join(" "),
+            if limited { " (open-file limit, see ulimit -n)" } else { "" }
         )
     }
 }
@@ -251,12 +267,14 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
-        Err(reason) if config.engine == EngineKind::Auto => {
-            log::warn!("using std sockets: {reason}");
-            Ok(EngineKind::Std)
-        }
+        Err(reason) if config.engine == EngineKind::Auto => Ok(fall_back(&reason)),
         Err(reason) => Err(Error::UringUnavailable { reason }),
     }
+}
+
+fn fall_back(reason: &str) -> EngineKind {
+    log::warn!("using std sockets: {reason}");
+    EngineKind::Std
 }
 
 #[cfg(target_os = "linux")]

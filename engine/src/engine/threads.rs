@@ -44,6 +44,8 @@ pub(super) struct WorkerSetup {
     /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
     pub(super) queues: Vec<Arc<RunQueue>>,
     pub(super) lifecycle: Arc<Lifecycle>,
+    /// Maximum connections that take a descriptor of the process.
+    pub(super) regular_max: usize,
 }
 
 pub(crate) type WorkerThread = JoinHandle<()>;
@@ -54,14 +56,17 @@ impl WorkerSetup {
         let name = format!("tidegate-worker-{}", self.index);
         let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
         let thread = thread.map_err(Error::Worker)?;
-        match report.recv() {
-            Ok(Ok(ready)) => Ok((thread, ready)),
-            Ok(Err(error)) => Err(Error::Worker(error)),
-            Err(_) => Err(Error::Worker(io::Error::other("a worker thread ended during its setup"))),
-        }
+        let error = match report.recv() {
+            Ok(Ok(ready)) => return Ok((thread, ready)),
+            Ok(Err(error)) => error,
+            Err(_) => Error::Worker(io::Error::other("a worker thread ended during its setup")),
+        };
+        // Its listeners are closed when it has ended.
+        let _ = thread.join();
+        Err(error)
     }
 
-    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) {
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<Result<WorkerReady, Error>>) {
         if self.checked.config.pin {
             pin(self.index);
         }
@@ -72,18 +77,21 @@ impl WorkerSetup {
                 use crate::driver::uring::UringDriver;
                 let uring = &self.checked.config.uring;
                 let count = listeners.len();
-                let driver = UringDriver::new(uring, connections_max, listeners, self.epoch);
+                let regular_max = self.regular_max;
+                let driver = UringDriver::new(uring, connections_max, regular_max, listeners, self.epoch);
+                let driver = driver.map_err(|reason| Error::UringUnavailable { reason });
                 self.serve(driver, count, ready)
             }
             _ => {
                 let count = listeners.len();
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch);
+                let connections_max = connections_max.min(self.regular_max);
+                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }
     }
 
-    fn serve<D: Driver>(self, driver: io::Result<D>, listeners: usize, ready: &Sender<io::Result<WorkerReady>>) {
+    fn serve<D: Driver>(self, driver: Result<D, Error>, listeners: usize, ready: &Sender<Result<WorkerReady, Error>>) {
         let driver = match driver {
             Ok(driver) => driver,
             Err(error) => {
@@ -119,7 +127,7 @@ impl WorkerSetup {
     fn handlers(
         &self,
         signal: &Arc<Signal>,
-    ) -> io::Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>)> {
+    ) -> Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>), Error> {
         Ok(match self.checked.config.placement {
             HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
             HandlerPlacement::Inline => {
@@ -132,7 +140,7 @@ impl WorkerSetup {
             HandlerPlacement::SameCore => {
                 let core = self.checked.config.pin.then_some(self.index);
                 let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, core, false, &self.start).map_err(io::Error::other)?;
+                let thread = spawn_handler_thread(&name, core, false, &self.start)?;
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
         })

@@ -20,6 +20,7 @@ use socket2::SockRef;
 use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
 use crate::driver::listener::Listener;
+use crate::driver::open_files;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
@@ -87,39 +88,63 @@ pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
 }
 
 fn try_ring(config: &UringConfig) -> Result<(), String> {
-    let mut ring = Ring::new(config).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
-        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
-        Some(libc::ENOSYS | libc::EINVAL) => {
-            format!("io_uring is missing here or too old, Linux 6.1 is needed: {error}")
+    let mut ring = Ring::new(config).map_err(|error| explain("io_uring_setup", &error))?;
+    probe::probe(&mut ring, config, &Signal::new(|| {})).map(drop).map_err(|error| explain(FEATURES, &error))
+}
+
+/// The step at which each needed feature is tried.
+const FEATURES: &str = "an io_uring feature";
+
+/// Says why a step of setting up a ring failed, with the limit to raise.
+fn explain(step: &str, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            format!("io_uring: {step} is forbidden here (seccomp profile or sysctl): {error}")
         }
-        _ => format!("io_uring_setup failed: {error}"),
-    })?;
-    probe::probe(&mut ring, config, &Signal::new(|| {}))
-        .map(drop)
-        .map_err(|error| format!("an io_uring feature is refused here, those of Linux 6.1 are needed: {error}"))
+        Some(libc::ENOMEM) => {
+            format!("io_uring: the locked-memory limit (ulimit -l) is too low for the rings: {step} failed: {error}")
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            format!("io_uring: the open-file limit (ulimit -n) is too low for the rings: {step} failed: {error}")
+        }
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) if step == FEATURES => {
+            format!("{step} is refused here, those of Linux 6.1 are needed: {error}")
+        }
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => {
+            format!("io_uring is missing here or too old, Linux 6.1 is needed: {step} failed: {error}")
+        }
+        _ => format!("io_uring: {step} failed: {error}"),
+    }
 }
 
 impl UringDriver {
-    /// Sets up the ring of the current thread, the only one that may use it.
+    /// Sets up the ring of the current thread, the only one that may use it. `regular_max` bounds the connections that
+    /// take a descriptor of the process.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
     pub(crate) fn new(
         config: &UringConfig,
         connections_max: usize,
+        regular_max: usize,
         listeners: Vec<Listener>,
         epoch: Instant,
-    ) -> io::Result<Self> {
-        let wake = Arc::new(WakeFd::new()?);
+    ) -> Result<Self, String> {
+        let failed = |step| move |error| explain(step, &error);
+        let wake = Arc::new(WakeFd::new().map_err(failed("eventfd"))?);
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
         // Before the ring, so that an error below drops them after it.
-        let buffers = BufferGroups::new(config, &signal)?;
-        let mut ring = Ring::new(config)?;
+        let buffers = BufferGroups::new(config, &signal).map_err(failed("mapping receive buffers"))?;
+        let mut ring = Ring::new(config).map_err(failed("io_uring_setup"))?;
         // SAFETY: the ring is dropped first, here and in the driver. Receives are in flight only in the driver, whose
         // `drop` leaks the buffers if they still are.
-        unsafe { buffers.register(&ring)? };
-        let features = probe::probe(&mut ring, config, &signal)?;
-        let connections_max =
-            if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
+        unsafe { buffers.register(&ring).map_err(failed("registering receive buffers"))? };
+        let features = probe::probe(&mut ring, config, &signal).map_err(failed(FEATURES))?;
+        let connections_max = match features.direct_descriptors {
+            true => register_files(&ring, connections_max).map_err(failed("registering a file table"))?,
+            false => connections_max.min(regular_max),
+        };
         let names = features.names();
         let summary = if names.is_empty() { "io_uring".to_owned() } else { format!("io_uring ({})", names.join(", ")) };
         let mut driver = Self {
@@ -261,19 +286,9 @@ impl UringDriver {
 
 /// Registers a file table of `wanted` slots, or of as many as the open-file limit allows.
 fn register_files(ring: &Ring, wanted: usize) -> io::Result<usize> {
-    let slots = wanted.min(op::INDEX_MAX as usize).min(open_files_max());
+    let slots = wanted.min(op::INDEX_MAX as usize).min(open_files::limit());
     ring.submitter().register_files_sparse(slots as u32)?;
     Ok(slots)
-}
-
-/// Returns the open-file limit of the process (RLIMIT_NOFILE).
-pub(crate) fn open_files_max() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one `rlimit` to a valid place.
-    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
-        0 => limit.rlim_cur.min(1 << 24) as usize,
-        _ => 1024,
-    }
 }
 
 /// Most operations are inherent methods of the same name, in the file of their kind.

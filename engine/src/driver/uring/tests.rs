@@ -12,7 +12,7 @@ fn with_a_connection() -> (UringDriver, ConnKey, TcpStream) {
     let listeners = open(&Binding::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
     let address = listeners[0].address().ip().unwrap();
     let config = UringConfig::default().direct_descriptors(false);
-    let mut driver = UringDriver::new(&config, 16, listeners, Instant::now()).unwrap();
+    let mut driver = UringDriver::new(&config, 16, 16, listeners, Instant::now()).unwrap();
     assert!(driver.arm_accept(0));
     let client = TcpStream::connect(address).unwrap();
     let mut events = Vec::new();
