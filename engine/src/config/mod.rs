@@ -46,6 +46,10 @@ crate::__settings! {
         /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
         /// `net.core.somaxconn`. Default: 1024.
         pub backlog: usize,
+        /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
+        /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
+        /// false, a port that is in use is an error.
+        pub reuse_port: bool,
         /// `TCP_NODELAY` on accepted sockets (tcp(7)): sends small segments at once. Default: true.
         pub nodelay: bool,
         /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF` of socket(7)), 1 to 2,147,483,647
@@ -138,6 +142,7 @@ impl Default for Config {
             outbound: OutboundConfig::default(),
             connections_max: 65_536,
             backlog: 1024,
+            reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,
             socket_send_buffer_bytes: None,

@@ -33,6 +33,8 @@ pub(crate) enum Binding {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) backlog: usize,
+    /// Other processes may share the port.
+    pub(crate) reuse_port: bool,
     pub(crate) nodelay: bool,
     pub(crate) receive_buffer_bytes: Option<u32>,
     pub(crate) send_buffer_bytes: Option<u32>,
@@ -116,22 +118,24 @@ fn share(socket: &Socket, workers: usize, options: Options) -> io::Result<Vec<Li
 }
 
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    // Bound without sharing first: the sockets below share the port, and would silently share it with another process
-    // of this user too.
-    let first = bind(address, options, false)?;
+    // Listens before the others share its port. Two processes cannot both get here without asking to share, also not
+    // in the same moment.
+    let first = bind(address, options, options.reuse_port)?;
+    first.listen(options.backlog as i32)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);
     if workers == 1 || !cfg!(target_os = "linux") {
         // Only Linux balances between sockets that share a port. Elsewhere the workers share one socket.
-        first.listen(options.backlog as i32)?;
         return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options)).collect();
     }
-    drop(first);
-    let open = |_| {
+    #[cfg(unix)]
+    first.set_reuse_port(true)?;
+    let mut listeners = vec![Listener::from_socket(first, options)?];
+    for _ in 1..workers {
         let socket = bind(bound, options, true)?;
         socket.listen(options.backlog as i32)?;
-        Listener::from_socket(socket, options)
-    };
-    (0..workers).map(open).collect()
+        listeners.push(Listener::from_socket(socket, options)?);
+    }
+    Ok(listeners)
 }
 
 fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<Socket> {

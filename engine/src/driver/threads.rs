@@ -115,6 +115,8 @@ impl ThreadsDriver {
         let (posts, gone) = (Arc::clone(&self.posts), Arc::clone(&exited));
         spawn("tidegate-accept", move || {
             accept_loop(index, &listener, &permitted, &posts);
+            // The port is free before the worker can end.
+            drop(listener);
             if !gone.swap(true, Ordering::AcqRel) {
                 posts.post(Post::AcceptExited);
             }

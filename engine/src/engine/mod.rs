@@ -167,6 +167,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
+            reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
             send_buffer_bytes: config.socket_send_buffer_bytes,

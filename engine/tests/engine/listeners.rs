@@ -4,8 +4,10 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidegate_engine::{Address, Connection, Engine, Error};
+use tidegate_engine::{Address, Config, Connection, Engine, EngineKind, Error, Shutdown};
 
 use crate::support::*;
 
@@ -209,4 +211,82 @@ fn an_engine_without_a_listener_does_not_start() {
     assert!(matches!(Engine::new(Default::default()).start(echo), Err(Error::NoListener)));
     let error = Engine::new(Default::default()).bind("no port").unwrap_err();
     assert!(error.to_string().contains("no port"), "{error}");
+}
+
+/// A server that starts where another one has just ended gets the same port, while clients keep coming.
+#[test]
+fn the_port_is_free_when_the_engine_has_ended() {
+    on_every_engine(|mut setup| {
+        // Below the ports of clients: one that connects to its own port would take it.
+        let ports = 10_000 + (std::process::id() % 10_000) as u16..;
+        let free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).next().unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        if let Ok(mut client) = TcpStream::connect(address) {
+                            let _ = client.write_all(b"hello");
+                        }
+                    }
+                });
+            }
+            for round in 0..30 {
+                setup.config.workers = 1 + round % 2;
+                let running = Engine::new(setup.config.clone()).bind(address).unwrap().start(echo);
+                if running.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                let running = running.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                wait_until("a client", || total(&running).accepted_total > 0);
+                running.shutdown(Shutdown::immediate());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Of several servers that start on one port in the same moment, one serves.
+#[test]
+fn a_port_has_one_server() {
+    for round in 0..40 {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = Config::default().engine(EngineKind::Std).workers(3).pin(false);
+        let barrier = Barrier::new(4);
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                Engine::new(config.clone()).bind(address).unwrap().start(echo)
+            };
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        let running: Vec<_> = started.into_iter().filter_map(Result::ok).collect();
+        assert!(running.len() <= 1, "round {round}: {} servers on one port", running.len());
+        running.into_iter().for_each(finish);
+    }
+}
+
+#[test]
+fn a_port_is_shared_by_servers_that_ask_for_it() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 2;
+        let alone = Engine::new(setup.config.clone());
+        setup.config.reuse_port = true;
+        let (first, address) = start(setup.config.clone(), echo);
+        let refused = alone.bind(address).unwrap().start(echo).unwrap_err();
+        assert!(matches!(refused, Error::Bind { .. }), "{refused}");
+        let second = Engine::new(setup.config).bind(address).unwrap().start(echo).unwrap();
+        let mut clients = Vec::new();
+        wait_until("clients on both", || {
+            clients.push(connect(address));
+            [&first, &second].iter().all(|running| total(running).connections > 0)
+        });
+        drop(clients);
+        finish(first);
+        check_echo(&mut connect(address), b"still served");
+        finish(second);
+    });
 }
