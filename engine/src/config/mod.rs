@@ -31,7 +31,10 @@ crate::__settings! {
         /// Number of worker threads, each with a ring, a listener and connections: 1 to 1024, or 0 for one per core.
         /// Default: 0.
         pub workers: usize,
-        /// Pins worker `i` and its same-core handler thread to core `i` (modulo the number of cores). Default: true.
+        /// Pins each worker and its same-core handler thread to one of the cores that the process may use
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
+        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
+        /// do not all share the first cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,

@@ -15,13 +15,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use core_affinity::CoreId;
+
 use crate::address::Address;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
 use crate::driver::open_files;
 use crate::engine::running::{Running, WorkerHandle};
-use crate::engine::threads::{WorkerSetup, spawn_handler_thread};
+use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
 use crate::shutdown::Shutdown;
@@ -144,12 +146,15 @@ struct Starting {
     checked: Arc<Checked>,
     kind: EngineKind,
     epoch: Instant,
+    /// The core of each worker; none without pinning.
+    cores: Vec<CoreId>,
 }
 
 impl Starting {
     fn new(checked: Checked) -> Result<Self, Error> {
         let kind = choose(&checked.config)?;
-        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now() })
+        let cores = if checked.config.pin { cores_for(checked.workers) } else { Vec::new() };
+        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
     /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
@@ -228,6 +233,7 @@ impl Starting {
                 checked: Arc::clone(&self.checked),
                 start: Arc::clone(start),
                 queues: queues.clone(),
+                core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
                 regular_max,
             };
@@ -254,10 +260,23 @@ impl Starting {
         };
         let limited = slots < workers * self.checked.config.connections_max;
         format!(
-            "{} engine={features} workers={workers} handlers={placement} connections_max={slots}{}",
+            "{} engine={features} workers={workers} cores={} handlers={placement} connections_max={slots}{}",
             addresses.join(" "),
+            self.describe_cores(),
             if limited { " (open-file limit, see ulimit -n)" } else { "" }
         )
+    }
+}
+
+impl Starting {
+    /// Returns the workers' cores in order, as ranges, or "any".
+    fn describe_cores(&self) -> String {
+        let ranges = self.cores.chunk_by(|one, next| one.id + 1 == next.id).map(|range| match range {
+            [first, .., last] => format!("{}-{}", first.id, last.id),
+            [one] => one.id.to_string(),
+            [] => String::new(),
+        });
+        if self.cores.is_empty() { "any".to_owned() } else { ranges.collect::<Vec<_>>().join(",") }
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use core_affinity::CoreId;
+
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
 use crate::driver::threads::ThreadsDriver;
@@ -43,6 +45,8 @@ pub(super) struct WorkerSetup {
     pub(super) start: Arc<Start>,
     /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
     pub(super) queues: Vec<Arc<RunQueue>>,
+    /// The core to pin the worker and its handler thread to.
+    pub(super) core: Option<CoreId>,
     pub(super) lifecycle: Arc<Lifecycle>,
     /// Maximum connections that take a descriptor of the process.
     pub(super) regular_max: usize,
@@ -67,9 +71,7 @@ impl WorkerSetup {
     }
 
     fn run(self, listeners: Vec<Listener>, ready: &Sender<Result<WorkerReady, Error>>) {
-        if self.checked.config.pin {
-            pin(self.index);
-        }
+        self.core.into_iter().for_each(pin);
         let connections_max = self.checked.config.connections_max;
         match self.kind {
             #[cfg(target_os = "linux")]
@@ -138,9 +140,8 @@ impl WorkerSetup {
                 (vec![queue], Some(executor), None)
             }
             HandlerPlacement::SameCore => {
-                let core = self.checked.config.pin.then_some(self.index);
                 let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, core, false, &self.start)?;
+                let thread = spawn_handler_thread(&name, self.core, false, &self.start)?;
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
         })
@@ -149,7 +150,7 @@ impl WorkerSetup {
 
 pub(super) fn spawn_handler_thread(
     name: &str,
-    core: Option<usize>,
+    core: Option<CoreId>,
     wakes_at_once: bool,
     start: &Arc<Start>,
 ) -> Result<HandlerThread, Error> {
@@ -157,9 +158,7 @@ pub(super) fn spawn_handler_thread(
     let (ended_out, ended) = channel();
     let start = Arc::clone(start);
     let body = move || {
-        if let Some(core) = core {
-            pin(core);
-        }
+        core.into_iter().for_each(pin);
         let current = thread::current();
         let queue = RunQueue::new(Signal::new(move || current.unpark()));
         let executor = Executor::new(Arc::clone(&queue), start);
@@ -179,12 +178,19 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// Pins the current thread to a core, modulo the number of cores that the process may use.
-fn pin(index: usize) {
+/// Returns the cores for `workers` workers, of those that the process may use; none if they are unknown.
+pub(super) fn cores_for(workers: usize) -> Vec<CoreId> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.get(index % cores.len().max(1))
-        && !core_affinity::set_for_current(*core)
-    {
-        log::warn!("cannot pin a thread to core {}", core.id);
+    if cores.is_empty() {
+        return cores;
+    }
+    let first = if workers < cores.len() { std::process::id() as usize % cores.len() } else { 0 };
+    cores.iter().cycle().skip(first).take(workers).copied().collect()
+}
+
+/// Pins the current thread to a core.
+fn pin(core: CoreId) {
+    if !core_affinity::set_for_current(core) {
+        log::warn!("cannot pin a thread to core {}; set `pin` to false to stop trying", core.id);
     }
 }

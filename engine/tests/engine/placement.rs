@@ -257,3 +257,30 @@ fn block_on_panics_on_the_engines_threads() {
         finish(running);
     });
 }
+
+/// Processes with one worker each spread over the cores that they may use, and say where they are; one that may use a
+/// single core uses that one.
+#[test]
+fn one_worker_processes_spread_over_the_cores() {
+    const NAME: &str = "placement::one_worker_processes_spread_over_the_cores";
+    if child::is_child(NAME) {
+        let cores = core_affinity::get_core_ids().unwrap();
+        let expected = cores[std::process::id() as usize % cores.len()].id;
+        let (running, _) = start(Config::default().workers(1), echo);
+        assert!(running.summary().contains(&format!(" cores={expected} ")), "{}", running.summary());
+        finish(running);
+        let (running, _) = start(Config::default().workers(1).pin(false), echo);
+        assert!(running.summary().contains(" cores=any "), "{}", running.summary());
+        finish(running);
+        let last = *cores.last().unwrap();
+        assert!(core_affinity::set_for_current(last));
+        let (running, _) = start(Config::default().workers(1), echo);
+        assert!(running.summary().contains(&format!(" cores={} ", last.id)), "{}", running.summary());
+        finish(running);
+        return;
+    }
+    // Process ids of children in a row differ.
+    for child in [(); 3].map(|()| Child::start(NAME, None)) {
+        child.finish();
+    }
+}
