@@ -297,13 +297,14 @@ impl Connection {
     /// begins, even while the handler is busy. Later sends fail with
     /// [`SendError::Finished`](crate::SendError::Finished). Default: empty, for no farewell.
     pub fn set_farewell(&self, bytes: &'static [u8]) {
-        let schedule = self.shared().end_outbound(|outbound| {
+        let queued = self.shared().end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was set still sends it.
-            self.is_draining().then(|| outbound.queue_farewell())
+            self.is_draining().then(|| (outbound.queue_farewell(), outbound.take_wakers()))
         });
-        if let Some(schedule) = schedule {
+        if let Some((schedule, waiting)) = queued {
             self.shared().notify(schedule);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 

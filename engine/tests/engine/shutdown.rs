@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_engine::{
     CloseCause, Config, Connection, EngineKind, Error, Handle, HandlerPlacement, ReceiveError, Running, SendError,
-    Shutdown,
+    Shutdown, block_on,
 };
 
 use crate::support::child::Child;
@@ -437,4 +437,52 @@ fn signals_end_a_server_whose_handler_holds_the_worker() {
     child.signal(signal_hook::consts::SIGTERM);
     let status = child.end();
     assert_eq!(status.signal(), Some(signal_hook::consts::SIGTERM), "{status}");
+}
+
+/// A farewell set during the shutdown ends the queue, so a task that waits for space in it learns so at once and not at
+/// the drain deadline.
+#[test]
+fn a_farewell_set_during_the_shutdown_wakes_waiting_senders() {
+    on_every_engine(|mut setup| {
+        setup.config.outbound.bytes_high = 64 * 1024;
+        setup.config.outbound.bytes_low = 16 * 1024;
+        let ends = Progress::<Option<SendError>>::default();
+        let end = ends.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let end = end.clone();
+            async move {
+                let sender = connection.sender().clone();
+                let waiting = thread::spawn(move || {
+                    let error = loop {
+                        if let Err(error) = block_on(sender.send(pattern(10_000))) {
+                            break error;
+                        }
+                    };
+                    end.update(|end| *end = Some(error));
+                });
+                std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
+                connection.set_farewell(FAREWELL);
+                pending::<()>().await;
+                drop((connection, waiting));
+            }
+        });
+        let client = connect(address);
+        wait_until("a full queue", || is_stuck(&running));
+        running.handle().begin_shutdown(patient());
+        assert_eq!(ends.wait("the sender", |end| *end), SendError::Finished);
+        running.handle().begin_shutdown(Shutdown::immediate());
+        drop(client);
+        running.join();
+    });
+}
+
+/// Returns whether what was handed to the kernel stays the same for a while: the peer does not read.
+fn is_stuck(running: &Running) -> bool {
+    let before = total(running);
+    for _ in 0..1000 {
+        thread::yield_now();
+    }
+    let after = total(running);
+    after.sent_bytes_total > 0
+        && (before.sent_bytes_total, before.sends_total) == (after.sent_bytes_total, after.sends_total)
 }
