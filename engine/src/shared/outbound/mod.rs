@@ -63,6 +63,7 @@ pub(crate) struct Outbound {
     /// A flush waits for queued bytes: waiters are woken after each batch.
     flushing: bool,
     fin: bool,
+    fin_sent: bool,
     /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
     farewell: &'static [u8],
@@ -93,6 +94,16 @@ pub(crate) enum Schedule {
     AlreadyScheduled,
 }
 
+/// What a request for a FIN needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fin {
+    /// None was requested since the last.
+    Nothing,
+    Send,
+    /// An earlier request has sent it.
+    Sent,
+}
+
 /// The result of an offer.
 pub(crate) enum Offered {
     /// Nothing was queued and no send is in flight: the send to start.
@@ -113,6 +124,7 @@ impl Outbound {
             full: false,
             flushing: false,
             fin: false,
+            fin_sent: false,
             ending: false,
             waiters: Waiters::default(),
             farewell: &[],
@@ -123,22 +135,27 @@ impl Outbound {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    /// Returns the end of the bytes accepted so far, counted from the connection's first byte.
+    /// Returns the end of the bytes accepted so far, counted from the connection's first byte; once it is closed, an end
+    /// that is never reached.
     pub(crate) fn accepted_end(&self) -> u64 {
-        self.sent_bytes + self.bytes() as u64
+        match self.state {
+            SendState::Closed(_) => u64::MAX,
+            _ => self.sent_bytes + self.bytes() as u64,
+        }
     }
 
     /// Returns whether everything before `end` has left; if not, `waker` is woken when more has.
     pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
+        // First, because a connection can close after everything has left.
+        if self.sent_bytes >= end {
+            return Ok(true);
+        }
         if let SendState::Closed(cause) = self.state {
             return Err(SendError::Closed(cause));
         }
-        let sent = self.sent_bytes >= end;
-        if !sent {
-            self.flushing = true;
-            self.add_waker(waker);
-        }
-        Ok(sent)
+        self.flushing = true;
+        self.add_waker(waker);
+        Ok(false)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
@@ -160,7 +177,7 @@ impl Outbound {
     #[inline]
     fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes();
-        if bytes != 0 && (self.full || bytes + len > marks.bytes_high) {
+        if bytes != 0 && (self.full || bytes.saturating_add(len) > marks.bytes_high) {
             self.full = true;
             return Err(SendError::Full);
         }
@@ -264,9 +281,12 @@ impl Outbound {
         self.append(|tail| tail.extend_from_slice(farewell))
     }
 
-    /// Returns true once, when everything queued has been sent and a FIN was requested.
-    pub(crate) fn take_fin(&mut self) -> bool {
-        self.bytes() == 0 && std::mem::take(&mut self.fin)
+    /// Returns the step that a requested FIN needs, once everything queued has been sent.
+    pub(crate) fn take_fin(&mut self) -> Fin {
+        if self.bytes() != 0 || !std::mem::take(&mut self.fin) {
+            return Fin::Nothing;
+        }
+        if std::mem::replace(&mut self.fin_sent, true) { Fin::Sent } else { Fin::Send }
     }
 
     /// Takes the next batch, if anything is queued. No send may be in flight. After `None` the next append must notify

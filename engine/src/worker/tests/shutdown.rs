@@ -122,3 +122,19 @@ fn a_driver_short_of_memory_is_entered_again() {
         assert_eq!(error.raw_os_error(), Some(EPERM));
     }
 }
+
+/// A handler shuts its sending side down, and later drops the connection before the peer has ended: one FIN is sent.
+/// The simulated socket complains of a second.
+#[test]
+fn a_connection_sends_one_fin() {
+    for setup in Setup::calm().both_placements() {
+        let mut sim = Simulation::new(setup, |connection, stage| async move {
+            connection.sender().shutdown_write();
+            stage.sleep(&connection, Duration::from_millis(50)).await;
+        });
+        let peer = sim.connect(Script { ending: Ending::Silence, ..talker(pattern(10)) });
+        sim.run_until_closed(1);
+        sim.net.borrow_mut().settle();
+        assert_eq!(sim.net.borrow().peers[peer].saw, Saw::Fin);
+    }
+}
