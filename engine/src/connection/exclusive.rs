@@ -109,12 +109,12 @@ impl ExclusiveSender {
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].
-    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         let shared = &self.sender.shared;
         let schedule = {
             let mut outbound = shared.outbound.lock();
             outbound.check_space_exclusive(head.len() + payload.len(), &shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
+            enqueue(&mut outbound, head, &mut payload)
         };
         shared.notify(schedule);
         Ok(())

@@ -345,7 +345,8 @@ fn is_read_overdue(shared: &ConnShared) -> bool {
 impl Drop for Connection {
     fn drop(&mut self) {
         let shared = self.shared();
-        shared.inbound.lock().discard();
+        let unread = shared.inbound.lock().discard();
+        drop(unread);
         shared.outbound.lock().expect_end();
         shared.post(Command::Close(shared.key, CloseMode::Orderly));
     }

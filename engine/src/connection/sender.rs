@@ -96,7 +96,7 @@ impl ByteSender {
                 }
                 return Err(error);
             }
-            enqueue(&mut outbound, &[], bytes.clone())
+            enqueue(&mut outbound, &[], &mut bytes.clone())
         };
         self.shared.notify(schedule);
         Ok(())
@@ -164,11 +164,11 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
-    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         let schedule = {
             let mut outbound = self.shared.outbound.lock();
             outbound.check_space(head.len() + payload.len(), &self.shared.worker.outbound)?;
-            enqueue(&mut outbound, head, payload)
+            enqueue(&mut outbound, head, &mut payload)
         };
         self.shared.notify(schedule);
         Ok(())
@@ -179,11 +179,11 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         let schedule = {
             let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
-            enqueue(&mut outbound, head, payload)
+            enqueue(&mut outbound, head, &mut payload)
         };
         self.shared.notify(schedule);
         Ok(())

@@ -64,9 +64,14 @@ impl Waiters {
     }
 
     /// Takes all wakers: nothing further will happen to the queue.
-    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
-        let lists = self.0.take().map_or_else(Lists::default, |lists| *lists);
-        lists.waiting.into_iter().chain(lists.at_close).collect()
+    pub(crate) fn take_all_wakers(&mut self) -> Vec<Waker> {
+        let Some(lists) = &mut self.0 else { return Vec::new() };
+        let mut wakers = std::mem::take(&mut lists.waiting);
+        wakers.append(&mut lists.at_close);
+        if lists.deferred.is_empty() {
+            self.0 = None;
+        }
+        wakers
     }
 }
 
@@ -81,7 +86,7 @@ mod tests {
         waiters.add(Waker::noop());
         assert_eq!(waiters.take().len(), 1);
         assert!(waiters.take().is_empty());
-        assert_eq!(waiters.take_all().len(), 1);
-        assert!(waiters.take_all().is_empty());
+        assert_eq!(waiters.take_all_wakers().len(), 1);
+        assert!(waiters.take_all_wakers().is_empty());
     }
 }

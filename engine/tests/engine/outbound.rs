@@ -383,3 +383,40 @@ fn a_payload_that_panics_when_dropped_ends_nothing() {
         finish(running);
     });
 }
+
+/// The destructor of a payload may use the connection it was sent on, whenever the engine drops it.
+#[test]
+fn a_payload_may_use_its_connection_when_dropped() {
+    struct Nosy(Vec<u8>, ByteSender, Progress<usize>);
+    impl AsRef<[u8]> for Nosy {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            let _ = self.1.try_send("from a destructor");
+            self.2.update(|drops| *drops += 1);
+        }
+    }
+    on_every_engine(|setup| {
+        let drops = Progress::<usize>::default();
+        let dropped = drops.clone();
+        let (running, address) = start(setup.config, move |connection: Connection| {
+            let dropped = dropped.clone();
+            async move {
+                let sender = connection.sender().clone();
+                let payload = |len| Bytes::from_owner(Nosy(pattern(len), sender.clone(), dropped.clone()));
+                sender.append_with(b"copied", payload(100)).unwrap();
+                for _ in 0..50 {
+                    sender.append_with(b"queued", payload(100_000)).unwrap();
+                }
+                connection.abort();
+            }
+        });
+        let mut client = connect(address);
+        let _ = client.read_to_end(&mut Vec::new());
+        drops.wait("all drops", |drops| (*drops == 51).then_some(()));
+        finish(running);
+    });
+}

@@ -94,6 +94,15 @@ pub(crate) enum Schedule {
     AlreadyScheduled,
 }
 
+/// Bytes that will not be sent.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    _deferred: VecDeque<Contained<Bytes>>,
+    _queued: Queued,
+}
+
+type Queued = (Vec<u8>, Option<Box<VecDeque<Segment>>>);
+
 /// What a request for a FIN needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fin {
@@ -246,16 +255,23 @@ impl Outbound {
         self.ending = true;
     }
 
-    /// Drops the queue, because the connection failed, and returns all waiters.
+    /// Ends the queue, because the connection failed, and returns all waiters. [`take_dropped`](Self::take_dropped)
+    /// returns what was queued.
     pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
         if !matches!(self.state, SendState::Closed(_)) {
             self.end(SendState::Closed(cause));
         }
-        self.tail = Vec::new();
-        self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        self.waiters.take_all()
+        self.waiters.take_all_wakers()
+    }
+
+    /// Takes what an ended queue will not send, to be dropped without the lock: the destructors of payloads are code of
+    /// the application, which may use the connection.
+    pub(crate) fn take_dropped(&mut self) -> Dropped {
+        let closed = matches!(self.state, SendState::Closed(_));
+        let queued = if closed { (std::mem::take(&mut self.tail), self.segments.take()) } else { Default::default() };
+        Dropped { _deferred: self.waiters.take_deferred(), _queued: queued }
     }
 
     /// Wakes `waker` when the connection is closed. Returns false if it already is.
@@ -355,15 +371,16 @@ impl Outbound {
     }
 }
 
-/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less.
-pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less. A copied payload stays with the
+/// caller, who drops it without the queue's lock.
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: &mut Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
-        return outbound.append_shared(head, payload);
+        return outbound.append_shared(head, std::mem::take(payload));
     }
     outbound.append(|tail| {
         tail.reserve(head.len() + payload.len());
         tail.extend_from_slice(head);
-        tail.extend_from_slice(&payload);
+        tail.extend_from_slice(payload);
     })
 }
 
