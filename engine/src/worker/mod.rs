@@ -368,6 +368,7 @@ impl<D: Driver> Worker<D> {
         match error.kind() {
             // The client left before it was accepted.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
+            _ if is_of_one_client(&error) => self.arm_accept(listener),
             _ => {
                 // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
                 log::warn!("accepting pauses for {ACCEPT_RETRY:?}: {error}");
@@ -377,6 +378,31 @@ impl<D: Driver> Worker<D> {
             }
         }
     }
+}
+
+/// Returns whether an error of accept(2) is about the network of the client that would have been accepted next. It must
+/// not delay the others.
+fn is_of_one_client(error: &io::Error) -> bool {
+    #[cfg(target_os = "linux")]
+    let about_the_network = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+        )
+    );
+    #[cfg(not(target_os = "linux"))]
+    let about_the_network = matches!(
+        error.kind(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable
+    );
+    about_the_network
 }
 
 /// Answers everything that waits for this worker: connections fail, sleeps end.

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tidegate_engine::{
-    CloseCause, Config, Connection, EngineKind, Error, Handle, HandlerPlacement, ReceiveError, Running, SendError,
-    Shutdown, block_on,
+    CloseCause, Config, Connection, EngineKind, Error, FanOut, Handle, HandlerPlacement, JoinOptions, MemberId,
+    Publish, PublishBudget, ReceiveError, Running, SendError, Shutdown, block_on,
 };
 
 use crate::support::child::Child;
@@ -342,7 +342,15 @@ async fn echo_or_die(mut connection: Connection) {
 fn a_worker_that_dies_ends_the_engine() {
     on_every_engine(|mut setup| {
         setup.config.workers = 2;
-        let (running, address) = start(setup.config, echo_or_die);
+        let room = FanOut::new(PublishBudget::new(1 << 20));
+        let members = room.clone();
+        let (running, address) = start(setup.config, move |connection: Connection| {
+            let membership = members.join(connection.sender(), MemberId::next(), JoinOptions::default());
+            async move {
+                echo_or_die(connection).await;
+                drop(membership);
+            }
+        });
         let mut clients = connect_to_both_workers(&running.handle(), address);
         let mut last = clients.pop().unwrap();
         last.write_all(b"die").unwrap();
@@ -360,6 +368,9 @@ fn a_worker_that_dies_ends_the_engine() {
         assert_eq!(report.failed_workers, 1, "{report:?}");
         assert!(ends.join().unwrap() >= 1, "the clients of the other worker are told");
         assert!(TcpStream::connect(address).is_err(), "nothing accepts any more");
+        // The first message finds that the workers have ended.
+        room.publish(Publish::new("to nobody")).unwrap();
+        wait_until("the memberships to end", || room.is_empty());
     });
 }
 
