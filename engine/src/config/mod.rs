@@ -49,6 +49,9 @@ crate::__settings! {
         /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
         /// `net.core.somaxconn`. Default: 1024.
         pub backlog: usize,
+        /// Permissions of the files of Unix-domain sockets (chmod(2)), such as `0o660`, set before anyone can connect.
+        /// Default: `None`, what the umask leaves.
+        pub unix_mode: Option<u32>,
         /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
         /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
         /// false, a port that is in use is an error.
@@ -145,6 +148,7 @@ impl Default for Config {
             outbound: OutboundConfig::default(),
             connections_max: 65_536,
             backlog: 1024,
+            unix_mode: None,
             reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,

@@ -28,6 +28,8 @@ pub(crate) mod open_files;
 pub(crate) mod sim;
 pub(crate) mod tcp_info;
 pub(crate) mod threads;
+#[cfg(unix)]
+pub(crate) mod unix_socket;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 

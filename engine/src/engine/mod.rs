@@ -8,7 +8,7 @@ mod threads;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use core_affinity::CoreId;
+use socket2::Socket;
 
-use crate::address::Address;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
@@ -72,18 +72,19 @@ impl Engine {
         Ok(self)
     }
 
-    /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`. The path must not exist
-    /// then, and the socket file stays behind when the engine ends.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
+    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
         self
     }
 
-    /// Adds a TCP socket that already listens, such as one of systemd's socket activation or of a parent process. The
-    /// workers share it.
-    pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
-        self.bindings.push(Binding::Inherited(listener));
+    /// Adds a socket that already listens, such as one of systemd's socket activation or of a parent process: a
+    /// `TcpListener`, a `UnixListener` or an `OwnedFd`. The workers share it. The file of a Unix-domain socket stays.
+    pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.bindings.push(Binding::Inherited(listener.into()));
         self
     }
 
@@ -172,6 +173,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
+            unix_mode: config.unix_mode,
             reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
@@ -198,7 +200,7 @@ impl Starting {
             summary: String::new(),
         };
         match self.start_threads(&mut running, listeners, start) {
-            Ok(features) => running.summary = self.describe(&running, &features),
+            Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
                 running.shutdown(Shutdown::immediate());
@@ -249,8 +251,9 @@ impl Starting {
         Ok(features)
     }
 
-    fn describe(&self, running: &Running, features: &str) -> String {
-        let addresses: Vec<_> = running.addresses.iter().map(Address::to_string).collect();
+    fn describe(&self, running: &Running, bindings: &[Binding], features: &str) -> String {
+        let addresses = bindings.iter().zip(&running.addresses).map(|(binding, address)| binding.describe(*address));
+        let addresses: Vec<_> = addresses.collect();
         let workers = running.workers.len();
         let slots: usize = running.workers.iter().map(|worker| worker.connections_max).sum();
         let placement = match self.checked.config.placement {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -288,5 +289,63 @@ fn a_port_is_shared_by_servers_that_ask_for_it() {
         finish(first);
         check_echo(&mut connect(address), b"still served");
         finish(second);
+    });
+}
+
+fn start_unix(config: Config, path: &Path) -> Result<tidegate_engine::Running, Error> {
+    Engine::new(config).bind_unix(path).start(echo)
+}
+
+/// A file that a dead server left is replaced, one in use and one that is no socket are not, and an engine removes its
+/// own file and no other.
+#[test]
+fn the_file_of_a_unix_socket_is_made_replaced_and_removed() {
+    on_every_engine(|setup| {
+        let path = SocketPath::new(&format!("file-{}", setup.name));
+        let path = path.path();
+        drop(UnixListener::bind(path).unwrap());
+        assert!(path.exists(), "left behind");
+        let config = setup.config.unix_mode(0o640).workers(2);
+        let first = start_unix(config.clone(), path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(first.summary().contains(&format!("unix:{} ", path.display())), "{}", first.summary());
+        assert!(matches!(start_unix(config.clone(), path).unwrap_err(), Error::Bind { .. }), "in use");
+        assert!(UnixStream::connect(path).is_ok(), "the attempt did not take the file away");
+        first.shutdown(Shutdown::immediate());
+        assert!(!path.exists(), "removed at the end");
+
+        let second = start_unix(config.clone(), path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let other = UnixListener::bind(path).unwrap();
+        second.shutdown(Shutdown::immediate());
+        assert!(path.exists(), "the file of another server stays");
+        drop(other);
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, "no socket").unwrap();
+        assert!(start_unix(config, path).is_err());
+        assert_eq!(std::fs::read(path).unwrap(), b"no socket");
+    });
+}
+
+#[test]
+fn an_abstract_name_and_an_inherited_unix_socket_serve() {
+    use std::os::linux::net::SocketAddrExt;
+    on_every_engine(|setup| {
+        let name = format!("tidegate-{}-{}", setup.name, std::process::id());
+        let folder = SocketPath::new(&format!("inherited-{}", setup.name));
+        let inherited = UnixListener::bind(folder.path()).unwrap();
+        let engine = Engine::new(setup.config).bind_unix(format!("@{name}")).bind_inherited(inherited);
+        let running = engine.start(echo).unwrap();
+        assert!(running.summary().contains(&format!("unix:@{name} ")), "{}", running.summary());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        for mut client in [UnixStream::connect_addr(&address).unwrap(), UnixStream::connect(folder.path()).unwrap()] {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut answer = [0; 5];
+            std::io::Read::read_exact(&mut client, &mut answer).unwrap();
+            assert_eq!(&answer, b"hello");
+        }
+        finish(running);
+        assert!(folder.path().exists(), "an inherited socket's file belongs to its maker");
     });
 }

@@ -8,8 +8,14 @@ use crate::driver::listener::{Binding, Options, open};
 
 /// Returns a driver with regular descriptors, and a connection of it.
 fn with_a_connection() -> (UringDriver, ConnKey, TcpStream) {
-    let options =
-        Options { backlog: 16, reuse_port: false, nodelay: true, receive_buffer_bytes: None, send_buffer_bytes: None };
+    let options = Options {
+        backlog: 16,
+        reuse_port: false,
+        nodelay: true,
+        receive_buffer_bytes: None,
+        send_buffer_bytes: None,
+        unix_mode: None,
+    };
     let listeners = open(&Binding::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
     let address = listeners[0].address().ip().unwrap();
     let config = UringConfig::default().direct_descriptors(false);
