@@ -26,6 +26,8 @@ pub(crate) mod listener;
 pub(crate) mod open_files;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
+#[cfg(target_os = "linux")]
+pub(crate) mod systemd;
 pub(crate) mod tcp_info;
 pub(crate) mod threads;
 #[cfg(unix)]

@@ -88,6 +88,19 @@ impl Engine {
         self
     }
 
+    /// Adds the sockets, TCP or Unix, that systemd or another manager passed to this process (`LISTEN_FDS`,
+    /// sd_listen_fds(3)). They can be taken once.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if none were passed, or one does not listen.
+    #[cfg(target_os = "linux")]
+    pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        let sockets = crate::driver::systemd::take_listeners();
+        let sockets = sockets.map_err(|error| Error::bind("the sockets of LISTEN_FDS", error))?;
+        self.bindings.extend(sockets.into_iter().map(Binding::Inherited));
+        Ok(self)
+    }
+
     /// Binds the addresses, starts the workers and returns once all of them serve.
     ///
     /// `handler` is called for every accepted connection, on a thread that [`Config::placement`] selects. The future

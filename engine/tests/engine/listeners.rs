@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_engine::{Address, Config, Connection, Engine, EngineKind, Error, Shutdown};
 
+use crate::support::child::Child;
 use crate::support::*;
 
 /// Answers with the peer's and the local address at the peer's end of stream.
@@ -348,4 +349,28 @@ fn an_abstract_name_and_an_inherited_unix_socket_serve() {
         finish(running);
         assert!(folder.path().exists(), "an inherited socket's file belongs to its maker");
     });
+}
+
+#[test]
+fn sockets_passed_by_systemd_serve() {
+    const NAME: &str = "listeners::sockets_passed_by_systemd_serve";
+    if child::is_child(NAME) {
+        let running = Engine::new(Config::default().workers(2)).bind_systemd().unwrap().start(echo).unwrap();
+        assert!(Engine::new(Config::default()).bind_systemd().is_err(), "they are taken once");
+        wait_until("both clients", || total(&running).closed_total == 2);
+        return finish(running);
+    }
+    assert!(Engine::new(Config::default()).bind_systemd().is_err(), "none were passed to this process");
+    let folder = SocketPath::new("systemd");
+    let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(folder.path()).unwrap());
+    let address = tcp.local_addr().unwrap();
+    let child = Child::start_with_sockets(NAME, tcp.into(), unix.into());
+    check_echo(&mut connect(address), b"hello");
+    let mut client = UnixStream::connect(folder.path()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut answer = [0; 5];
+    std::io::Read::read_exact(&mut client, &mut answer).unwrap();
+    drop(client);
+    child.finish();
 }

@@ -1,6 +1,7 @@
 //! Tests in separate processes: the test program runs itself again with the name of one test.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
 
 /// Set in the child to the name of its test.
@@ -42,6 +43,17 @@ impl Child {
         };
         command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, name);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, answers }
+    }
+
+    /// Runs the test `name` again with two sockets passed as systemd does. Its input is empty.
+    pub fn start_with_sockets(name: &str, first: OwnedFd, second: OwnedFd) -> Self {
+        let script = "exec 3<&0 4<&2 0</dev/null 2>&1; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(std::env::current_exe().unwrap());
+        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, name);
+        let mut process = command.stdin(first).stderr(second).stdout(Stdio::piped()).spawn().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());
         Self { process, answers }
     }
