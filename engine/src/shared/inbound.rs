@@ -44,7 +44,7 @@ pub(crate) struct Inbound {
 #[must_use = "is dropped without the lock"]
 pub(crate) struct Unread {
     _first: Option<Chunk>,
-    _rest: Option<Box<VecDeque<Chunk>>>,
+    _rest: Option<VecDeque<Chunk>>,
     _waker: Option<Waker>,
 }
 
@@ -139,7 +139,7 @@ impl Inbound {
         self.discarding = true;
         self.paused = false;
         self.bytes = 0;
-        Unread { _first: self.first.take(), _rest: self.rest.take(), _waker: self.waker.take() }
+        Unread { _first: self.first.take(), _rest: self.rest.take().map(|rest| *rest), _waker: self.waker.take() }
     }
 
     pub(crate) fn is_over_high(&self, marks: &InboundMarks) -> bool {

@@ -386,8 +386,11 @@ fn a_ring_that_fails_is_an_error() {
                 connection.set_farewell(FAREWELL);
                 while let Ok(Some(chunk)) = connection.receive().await {
                     if &chunk[..] == b"die" {
-                        let forbid = || seccomp::forbid(libc::SYS_io_uring_enter, libc::EPERM);
-                        connection.with_socket(move |_| Ok(forbid())).await.unwrap();
+                        let forbid = |_: socket2::SockRef<'_>| {
+                            seccomp::forbid(libc::SYS_io_uring_enter, libc::EPERM);
+                            Ok(())
+                        };
+                        connection.with_socket(forbid).await.unwrap();
                     }
                     let _ = connection.sender().try_send(chunk.into_vec());
                 }
