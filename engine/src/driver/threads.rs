@@ -24,6 +24,7 @@ use crate::shared::key::ConnKey;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::contained::contain;
 
 /// Maximum bytes of one read.
 const READ_BYTES_MAX: usize = 16 * 1024;
@@ -205,10 +206,8 @@ impl ThreadsDriver {
     fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, budgets: Receiver<u64>) -> io::Result<()> {
         let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
         spawn("tidegate-read", move || {
-            let exit = Exit { key, posts: &posts };
-            read_loop(key, &socket, &budgets, &posts);
-            drop(socket);
-            drop(exit);
+            contain(|| read_loop(key, socket, &budgets, &posts));
+            posts.post(Post::Exited(key));
         })
     }
 
@@ -221,10 +220,8 @@ impl ThreadsDriver {
     ) -> io::Result<()> {
         let (posts, socket, reset) = (Arc::clone(&self.posts), Arc::clone(socket), Arc::clone(reset));
         spawn("tidegate-write", move || {
-            let exit = Exit { key, posts: &posts };
-            write_loop(key, &socket, &reset, &ops, &posts);
-            drop(socket);
-            drop(exit);
+            contain(|| write_loop(key, socket, &reset, &ops, &posts));
+            posts.post(Post::Exited(key));
         })
     }
 
@@ -242,18 +239,6 @@ impl ThreadsDriver {
             self.used -= 1;
             events.push(Event::Closed { key });
         }
-    }
-}
-
-/// Posts the end of a connection's thread, also after a panic.
-struct Exit<'a> {
-    key: ConnKey,
-    posts: &'a Mailbox<Post>,
-}
-
-impl Drop for Exit<'_> {
-    fn drop(&mut self) {
-        self.posts.post(Post::Exited(self.key));
     }
 }
 
@@ -443,11 +428,11 @@ fn reachable(address: &SockAddr) -> SockAddr {
     }
 }
 
-fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mailbox<Post>) {
+fn read_loop(key: ConnKey, socket: Arc<Socket>, budgets: &Receiver<u64>, posts: &Mailbox<Post>) {
     while let Ok(mut budget) = budgets.recv() {
         while budget > 0 {
             let mut bytes = vec![0; budget.min(READ_BYTES_MAX as u64) as usize];
-            let event = match (&mut &*socket).read(&mut bytes) {
+            let event = match (&*socket).read(&mut bytes) {
                 Ok(0) => Event::ReceiveEnded { key, end: ReceiveEnd::Eof },
                 Ok(len) => {
                     bytes.truncate(len);
@@ -467,11 +452,11 @@ fn read_loop(key: ConnKey, socket: &Socket, budgets: &Receiver<u64>, posts: &Mai
     }
 }
 
-fn write_loop(key: ConnKey, socket: &Socket, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
+fn write_loop(key: ConnKey, socket: Arc<Socket>, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
     while let Ok(op) = ops.recv() {
         match op {
             WriteOp::Send(batch) => {
-                let result = write_batch(socket, reset, batch).map_err(|error| errno(&error));
+                let result = write_batch(&socket, reset, batch).map_err(|error| errno(&error));
                 posts.post(Post::Event(Event::Sent { key, result }));
             }
             WriteOp::Shutdown => drop(socket.shutdown(Shutdown::Write)),
