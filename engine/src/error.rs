@@ -149,6 +149,16 @@ pub enum Error {
          (ulimit -n)"
     )]
     Worker(io::Error),
+    /// A running worker failed: its ring returned an error, its thread panicked, or a handler did not return when a
+    /// shutdown's time was up. The engine has shut down; restart it.
+    #[error("worker {worker} failed: {reason}; the engine has shut down")]
+    #[non_exhaustive]
+    WorkerFailed {
+        /// Index of the first worker that failed.
+        worker: usize,
+        /// The error or the panic.
+        reason: String,
+    },
     /// The engine was started without an address.
     #[error("nothing to serve: call `bind` before `start`")]
     NoListener,

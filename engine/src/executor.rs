@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_task::Runnable;
@@ -17,6 +16,7 @@ use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::shared::wake_scope::WakeScope;
 use crate::time;
+use crate::util::contained::contain;
 use crate::util::sync::Mutex;
 
 /// Starts a connection's handler on the calling thread.
@@ -132,7 +132,10 @@ impl Executor {
         for _ in 0..due {
             let Some(runnable) = next_local() else { break };
             // `run` closes the task and drops its future; the panic hook has reported the panic.
-            if catch_unwind(AssertUnwindSafe(|| runnable.run())).is_err() {
+            let run = || {
+                runnable.run();
+            };
+            if !contain(run) {
                 log::error!("a handler panicked; its connection is closed");
             }
         }
@@ -205,7 +208,7 @@ impl Drop for Executor {
         // Dropping a runnable drops its future, which can wake other tasks of this thread, so the cell must not be
         // borrowed.
         while let Some(runnable) = next_local() {
-            drop(runnable);
+            contain(|| drop(runnable));
         }
         let _ = LOCAL.try_with(|local| local.borrow_mut().take());
     }

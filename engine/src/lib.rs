@@ -67,6 +67,7 @@ mod worker;
 pub use address::Address;
 pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
 pub use connection::Connection;
+pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
 pub use connection::sender::ByteSender;
@@ -82,7 +83,6 @@ pub use shared::chunk::Chunk;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;
-pub use util::block_on::block_on;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

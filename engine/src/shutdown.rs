@@ -67,11 +67,16 @@ pub struct ShutdownReport {
     pub drained: u64,
     /// Connections that were reset at the deadline.
     pub forced: u64,
+    /// Workers that failed, or that a handler kept from ending in time. Their connections are in neither number above.
+    /// The log has the reasons, and [`run_until_signal`](crate::Running::run_until_signal) returns the first as an
+    /// error.
+    pub failed_workers: u64,
 }
 
 impl ShutdownReport {
     pub(crate) fn add(&mut self, other: Self) {
         self.drained += other.drained;
         self.forced += other.forced;
+        self.failed_workers += other.failed_workers;
     }
 }

@@ -131,6 +131,11 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
 }
 
+/// Returns whether the current thread runs or serves a worker.
+pub(crate) fn is_engine_thread() -> bool {
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+}
+
 /// Makes `worker` the worker whose timers the current thread uses.
 pub(crate) fn enter(worker: &Arc<WorkerShared>) {
     CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(worker)));

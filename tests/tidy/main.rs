@@ -27,8 +27,10 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Where `unsafe` may stand, as a file or, with a slash at its end, a folder, and why.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/driver/", "system calls and memory shared with the kernel"),
+    ("engine/src/engine/signals.rs", "signal dispositions and the handler of two signals"),
     ("engine/src/shared/lease.rs", "the part of the mapped pages that a lease alone may touch"),
     ("engine/src/util/biased_lock.rs", "a lock whose owner enters without atomic operations, and membarrier(2)"),
+    ("engine/src/util/contained.rs", "one block: a drop of the application's value inside a catch of its panic"),
     ("engine/src/util/pages.rs", "memory mapped from the kernel"),
     ("engine/src/util/prefetch.rs", "one block: a hint to the processor"),
     (

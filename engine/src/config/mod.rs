@@ -31,7 +31,10 @@ crate::__settings! {
         /// Number of worker threads, each with a ring, a listener and connections: 1 to 1024, or 0 for one per core.
         /// Default: 0.
         pub workers: usize,
-        /// Pins worker `i` and its same-core handler thread to core `i` (modulo the number of cores). Default: true.
+        /// Pins each worker and its same-core handler thread to one of the cores that the process may use
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
+        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
+        /// do not all share the first cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,
@@ -46,6 +49,13 @@ crate::__settings! {
         /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
         /// `net.core.somaxconn`. Default: 1024.
         pub backlog: usize,
+        /// Permissions of the files of Unix-domain sockets (chmod(2)), such as `0o660`, set before anyone can connect.
+        /// Default: `None`, what the umask leaves.
+        pub unix_mode: Option<u32>,
+        /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
+        /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
+        /// false, a port that is in use is an error.
+        pub reuse_port: bool,
         /// `TCP_NODELAY` on accepted sockets (tcp(7)): sends small segments at once. Default: true.
         pub nodelay: bool,
         /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF` of socket(7)), 1 to 2,147,483,647
@@ -138,6 +148,8 @@ impl Default for Config {
             outbound: OutboundConfig::default(),
             connections_max: 65_536,
             backlog: 1024,
+            unix_mode: None,
+            reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,
             socket_send_buffer_bytes: None,

@@ -12,9 +12,9 @@ use std::thread;
 use bytes::Bytes;
 
 use crate::connection::Connection;
+use crate::connection::block_on::block_on;
 use crate::error::{CloseCause, ReceiveError, SendError};
 use crate::shared::chunk::Chunk;
-use crate::util::block_on::block_on;
 
 /// Turns blocking-style code into a handler for [`Engine::start`](crate::Engine::start): each connection gets a thread,
 /// which can block and compute for any length of time. Returning or panicking closes the connection in order.

@@ -99,10 +99,10 @@ impl ExclusiveSender {
     ///
     /// # Errors
     /// As [`ByteSender::try_append`].
-    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.sender.queue(|outbound, marks| {
             outbound.check_space_exclusive(head.len() + payload.len(), marks)?;
-            Ok(enqueue(outbound, head, payload))
+            Ok(enqueue(outbound, head, &mut payload))
         })
     }
 

@@ -4,6 +4,7 @@
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
 //! and the worker moves the bytes. To upgrade to another protocol, pass the `Connection` on by value.
 
+pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
@@ -341,21 +342,21 @@ impl Connection {
         let queued = shared.end_outbound(|outbound| {
             outbound.set_farewell(bytes);
             // A shutdown that began before the farewell was set still sends it.
-            self.is_draining().then(|| (outbound.farewell_timeout(), outbound.queue_farewell()))
+            self.is_draining().then(|| (outbound.farewell_timeout(), outbound.queue_farewell(), outbound.take_wakers()))
         });
-        if let Some((timeout, schedule)) = queued {
+        if let Some((timeout, schedule, waiting)) = queued {
             shared.notify(schedule);
             if let Some(timeout) = timeout {
                 shared.set_deadline(&shared.deadlines.lifetime, shared.worker.clock.tick_from_now(timeout));
             }
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 
     /// Limits the time from the farewell to the end of the connection, whatever its handler does: the connection is
-    /// then reset with [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline). Rounded up to seconds, at
-    /// most
-    /// 255. With a limit the idle timeout too sends the farewell, instead of a reset at once. Default: no limit but that
-    /// of the shutdown.
+    /// then reset with [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline). Rounded up to seconds,
+    /// 255 at most. With a limit the idle timeout too sends the farewell, instead of a reset at once. Default: no limit
+    /// but that of the shutdown.
     pub fn set_farewell_timeout(&self, timeout: Duration) {
         let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 255) as u8;
         self.shared().outbound.lock().set_farewell_seconds(seconds);
@@ -404,7 +405,8 @@ fn is_read_overdue(shared: &ConnShared) -> bool {
 impl Drop for Connection {
     fn drop(&mut self) {
         let shared = self.shared();
-        shared.inbound.lock().discard();
+        let unread = shared.inbound.lock().discard();
+        drop(unread);
         shared.outbound.lock().expect_end();
         shared.post(Command::Close(shared.key, CloseMode::Orderly));
     }

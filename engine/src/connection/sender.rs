@@ -96,7 +96,7 @@ impl ByteSender {
                 }
                 return Err(error);
             }
-            Ok(enqueue(outbound, &[], bytes.clone()))
+            Ok(enqueue(outbound, &[], &mut bytes.clone()))
         })
     }
 
@@ -190,10 +190,10 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
-    pub fn try_append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             outbound.check_space(head.len() + payload.len(), marks)?;
-            Ok(enqueue(outbound, head, payload))
+            Ok(enqueue(outbound, head, &mut payload))
         })
     }
 
@@ -202,10 +202,10 @@ impl ByteSender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn append_with(&self, head: &[u8], payload: Bytes) -> Result<(), SendError> {
+    pub fn append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, _| {
             outbound.check_open()?;
-            Ok(enqueue(outbound, head, payload))
+            Ok(enqueue(outbound, head, &mut payload))
         })
     }
 

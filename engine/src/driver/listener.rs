@@ -1,13 +1,17 @@
 //! Listening sockets: one per worker for TCP where the system balances between them, otherwise one shared socket.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::Address;
+#[cfg(unix)]
+use crate::driver::unix_socket::{self, SocketFile};
 use crate::error::Error;
 
 /// A listening socket. Accepted sockets inherit its options.
@@ -17,6 +21,9 @@ pub(crate) struct Listener {
     address: Address,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings use it"))]
     backlog: usize,
+    /// The file of a Unix-domain socket, shared by the workers' listeners.
+    #[cfg(unix)]
+    file: Option<Arc<SocketFile>>,
 }
 
 /// An address or socket to listen on, before the workers exist.
@@ -26,16 +33,32 @@ pub(crate) enum Binding {
     #[cfg(unix)]
     Unix(PathBuf),
     /// Bound elsewhere, by systemd or a parent process.
-    Inherited(TcpListener),
+    Inherited(Socket),
+}
+
+/// The binding as the summary shows it, but for the port of a TCP address.
+impl Binding {
+    pub(crate) fn describe(&self, address: Address) -> String {
+        match self {
+            #[cfg(unix)]
+            Self::Unix(path) => format!("unix:{}", path.display()),
+            _ => address.to_string(),
+        }
+    }
 }
 
 /// Options of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) backlog: usize,
+    /// Other processes may share the port.
+    pub(crate) reuse_port: bool,
     pub(crate) nodelay: bool,
     pub(crate) receive_buffer_bytes: Option<u32>,
     pub(crate) send_buffer_bytes: Option<u32>,
+    /// Permissions of the files of Unix-domain sockets.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such files"))]
+    pub(crate) unix_mode: Option<u32>,
 }
 
 impl Options {
@@ -70,7 +93,13 @@ impl Listener {
 
     fn from_socket(socket: Socket, options: Options) -> io::Result<Self> {
         let address = socket.local_addr()?.as_socket().map_or(Address::Unix, Address::Ip);
-        Ok(Self { socket, address, backlog: options.backlog })
+        Ok(Self {
+            socket,
+            address,
+            backlog: options.backlog,
+            #[cfg(unix)]
+            file: None,
+        })
     }
 }
 
@@ -92,12 +121,10 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
     match binding {
         Binding::Tcp(address) => open_tcp(*address, workers, options).map_err(|e| Error::bind(address, e)),
         #[cfg(unix)]
-        Binding::Unix(path) => std::os::unix::net::UnixListener::bind(path)
-            .and_then(|listener| share(&listener.into(), workers, options))
-            .map_err(|e| Error::bind(path.display(), e)),
+        Binding::Unix(path) => open_unix(path, workers, options).map_err(|e| Error::bind(path.display(), e)),
         Binding::Inherited(listener) => listener
             .try_clone()
-            .and_then(|listener| share(&listener.into(), workers, options))
+            .and_then(|listener| share(&listener, workers, options))
             .map_err(|e| Error::bind("the inherited socket", e)),
     }
 }
@@ -115,23 +142,34 @@ fn share(socket: &Socket, workers: usize, options: Options) -> io::Result<Vec<Li
     (0..workers).map(|_| share()).collect()
 }
 
+#[cfg(unix)]
+fn open_unix(path: &Path, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
+    let (socket, file) = unix_socket::bind(path, options.unix_mode)?;
+    let file = file.map(Arc::new);
+    let mut listeners = share(&socket, workers, options)?;
+    listeners.iter_mut().for_each(|listener| listener.file.clone_from(&file));
+    Ok(listeners)
+}
+
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    // Bound without sharing first: the sockets below share the port, and would silently share it with another process
-    // of this user too.
-    let first = bind(address, options, false)?;
+    // Listens before the others share its port. Two processes cannot both get here without asking to share, also not
+    // in the same moment.
+    let first = bind(address, options, options.reuse_port)?;
+    first.listen(options.backlog as i32)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);
     if workers == 1 || !cfg!(target_os = "linux") {
         // Only Linux balances between sockets that share a port. Elsewhere the workers share one socket.
-        first.listen(options.backlog as i32)?;
         return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options)).collect();
     }
-    drop(first);
-    let open = |_| {
+    #[cfg(unix)]
+    first.set_reuse_port(true)?;
+    let mut listeners = vec![Listener::from_socket(first, options)?];
+    for _ in 1..workers {
         let socket = bind(bound, options, true)?;
         socket.listen(options.backlog as i32)?;
-        Listener::from_socket(socket, options)
-    };
-    (0..workers).map(open).collect()
+        listeners.push(Listener::from_socket(socket, options)?);
+    }
+    Ok(listeners)
 }
 
 fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<Socket> {

@@ -23,11 +23,16 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod open_files;
 pub(crate) mod peer_end;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
+#[cfg(target_os = "linux")]
+pub(crate) mod systemd;
 pub(crate) mod tcp_info;
 pub(crate) mod threads;
+#[cfg(unix)]
+pub(crate) mod unix_socket;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 

@@ -24,6 +24,7 @@ use crate::shared::key::ConnKey;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::contained::contain;
 
 mod read;
 
@@ -121,6 +122,8 @@ impl ThreadsDriver {
         let (posts, gone) = (Arc::clone(&self.posts), Arc::clone(&exited));
         spawn("tidegate-accept", move || {
             accept_loop(index, &listener, &permitted, &posts);
+            // The port is free before the worker can end.
+            drop(listener);
             if !gone.swap(true, Ordering::AcqRel) {
                 posts.post(Post::AcceptExited);
             }
@@ -209,8 +212,7 @@ impl ThreadsDriver {
     fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, ops: Receiver<ReadOp>) -> io::Result<()> {
         let (posts, socket) = (Arc::clone(&self.posts), Arc::clone(socket));
         spawn("tidegate-read", move || {
-            read_loop(key, &socket, &ops, &posts);
-            drop(socket);
+            contain(|| read_loop(key, socket, &ops, &posts));
             posts.post(Post::Exited(key));
         })
     }
@@ -224,8 +226,7 @@ impl ThreadsDriver {
     ) -> io::Result<()> {
         let (posts, socket, reset) = (Arc::clone(&self.posts), Arc::clone(socket), Arc::clone(reset));
         spawn("tidegate-write", move || {
-            write_loop(key, &socket, &reset, &ops, &posts);
-            drop(socket);
+            contain(|| write_loop(key, socket, &reset, &ops, &posts));
             posts.post(Post::Exited(key));
         })
     }
@@ -243,6 +244,17 @@ impl ThreadsDriver {
             self.free.push(key.index);
             self.used -= 1;
             events.push(Event::Closed { key });
+        }
+    }
+}
+
+/// Ends the threads of a worker that has ended, and cuts the clients that it left.
+impl Drop for ThreadsDriver {
+    fn drop(&mut self) {
+        self.close_listeners();
+        for io in self.slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {
+            io.reset.store(true, Ordering::Relaxed);
+            let _ = io.socket.shutdown(Shutdown::Both);
         }
     }
 }
@@ -438,11 +450,11 @@ fn reachable(address: &SockAddr) -> SockAddr {
     }
 }
 
-fn write_loop(key: ConnKey, socket: &Socket, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
+fn write_loop(key: ConnKey, socket: Arc<Socket>, reset: &AtomicBool, ops: &Receiver<WriteOp>, posts: &Mailbox<Post>) {
     while let Ok(op) = ops.recv() {
         match op {
             WriteOp::Send(batch) => {
-                let result = write_batch(socket, reset, batch).map_err(|error| errno(&error));
+                let result = write_batch(&socket, reset, batch).map_err(|error| errno(&error));
                 posts.post(Post::Event(Event::Sent { key, result }));
             }
             WriteOp::Shutdown => drop(socket.shutdown(Shutdown::Write)),

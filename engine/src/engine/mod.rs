@@ -1,23 +1,29 @@
 //! Starting an engine: settings, listeners, workers and handler threads.
 
+mod lifecycle;
 pub(crate) mod running;
+#[cfg(unix)]
+mod signals;
 mod threads;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::address::Address;
+use core_affinity::CoreId;
+use socket2::Socket;
+
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
+use crate::driver::open_files;
 use crate::engine::running::{Running, WorkerHandle};
-use crate::engine::threads::{WorkerSetup, spawn_handler_thread};
+use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
 use crate::shutdown::Shutdown;
@@ -66,21 +72,35 @@ impl Engine {
         Ok(self)
     }
 
-    /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`. The path must not exist
-    /// then, and the socket file stays behind when the engine ends, so a program that owns the path removes it first:
-    /// `let _ = std::fs::remove_file(path);`.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
+    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
         self
     }
 
-    /// Adds a TCP socket that already listens, such as one of systemd's socket activation or of a parent process. The
-    /// workers share it. The engine sets its socket options and its backlog and makes it blocking; the process that it
-    /// comes from shares these settings.
-    pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
-        self.bindings.push(Binding::Inherited(listener));
+    /// Adds a socket that already listens, such as one of systemd's socket activation or of a parent process: a
+    /// `TcpListener`, a `UnixListener` or an `OwnedFd`. The workers share it. The file of a Unix-domain socket stays.
+    /// The engine sets its socket options and its backlog and makes it blocking; the process that it comes from shares
+    /// these settings.
+    pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.bindings.push(Binding::Inherited(listener.into()));
         self
+    }
+
+    /// Adds the sockets, TCP or Unix, that systemd or another manager passed to this process (`LISTEN_FDS`,
+    /// sd_listen_fds(3)). They can be taken once.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if none were passed, or one does not listen.
+    #[cfg(target_os = "linux")]
+    pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        let sockets = crate::driver::systemd::take_listeners();
+        let sockets = sockets.map_err(|error| Error::bind("the sockets of LISTEN_FDS", error))?;
+        self.bindings.extend(sockets.into_iter().map(Binding::Inherited));
+        Ok(self)
     }
 
     /// Binds the addresses, starts the workers and returns once all of them serve.
@@ -127,8 +147,10 @@ impl Engine {
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             // A panic in the call drops the connection, like a panic in the future.
-            if let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-                queue.spawn(future);
+            let peer = connection.peer_addr();
+            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+                Ok(future) => queue.spawn(future),
+                Err(_) => log::error!("a handler panicked; its connection with {peer} is closed"),
             }
         });
         Starting::new(self.config.check()?)?.start(&self.bindings, &start)
@@ -140,18 +162,34 @@ struct Starting {
     checked: Arc<Checked>,
     kind: EngineKind,
     epoch: Instant,
+    /// The core of each worker; none without pinning.
+    cores: Vec<CoreId>,
 }
 
 impl Starting {
     fn new(checked: Checked) -> Result<Self, Error> {
         let kind = choose(&checked.config)?;
-        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now() })
+        let cores = if checked.config.pin { cores_for(checked.workers) } else { Vec::new() };
+        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    fn start(self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
+    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
+        match self.try_start(bindings, start) {
+            Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
+                self.kind = fall_back(&reason);
+                self.try_start(bindings, start)
+            }
+            answer => answer,
+        }
+    }
+
+    fn try_start(&self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
+            unix_mode: config.unix_mode,
+            reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
             send_buffer_bytes: config.socket_send_buffer_bytes,
@@ -169,15 +207,40 @@ impl Starting {
                 worker.push(listener);
             }
         }
-        let mut handlers = match config.placement {
-            HandlerPlacement::Threads(threads) => (0..threads)
-                .map(|number| spawn_handler_thread(&format!("tidegate-handler-{number}"), None, true, start))
-                .collect::<Result<Vec<_>, _>>()?,
-            HandlerPlacement::SameCore | HandlerPlacement::Inline => Vec::new(),
+        let mut running = Running {
+            workers: Vec::new(),
+            lifecycle: Arc::default(),
+            handlers: Vec::new(),
+            addresses,
+            summary: String::new(),
         };
-        let queues: Vec<_> = handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
+        match self.start_threads(&mut running, listeners, start) {
+            Ok(features) => running.summary = self.describe(&running, bindings, &features),
+            Err(error) => {
+                // The threads started so far are of no use alone.
+                running.shutdown(Shutdown::immediate());
+                return Err(error);
+            }
+        }
+        log::info!("listening: {}", running.summary);
+        Ok(running)
+    }
 
-        let mut running = Running { workers: Vec::new(), handlers: Vec::new(), addresses, summary: String::new() };
+    /// Starts the handler threads and the workers. Returns the features in use.
+    fn start_threads(
+        &self,
+        running: &mut Running,
+        listeners: Vec<Vec<Listener>>,
+        start: &Arc<Start>,
+    ) -> Result<String, Error> {
+        if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
+            for number in 0..threads {
+                let name = format!("tidegate-handler-{number}");
+                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+            }
+        }
+        let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
+        let regular_max = open_files::connections_max(self.checked.workers);
         let mut features = String::new();
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
@@ -187,17 +250,12 @@ impl Starting {
                 checked: Arc::clone(&self.checked),
                 start: Arc::clone(start),
                 queues: queues.clone(),
+                core: self.cores.get(index).copied(),
+                lifecycle: Arc::clone(&running.lifecycle),
+                regular_max,
             };
-            let (thread, mut ready) = match setup.spawn(listeners) {
-                Ok(started) => started,
-                Err(error) => {
-                    // The threads started so far are of no use alone.
-                    running.handlers = handlers;
-                    running.shutdown(Shutdown::immediate());
-                    return Err(error);
-                }
-            };
-            handlers.extend(ready.handler.take());
+            let (thread, mut ready) = setup.spawn(listeners)?;
+            running.handlers.extend(ready.handler.take());
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
@@ -205,14 +263,12 @@ impl Starting {
                 connections_max: ready.capabilities.connections_max,
             });
         }
-        running.handlers = handlers;
-        running.summary = self.describe(&running, &features);
-        log::info!("listening: {}", running.summary);
-        Ok(running)
+        Ok(features)
     }
 
-    fn describe(&self, running: &Running, features: &str) -> String {
-        let addresses: Vec<_> = running.addresses.iter().map(Address::to_string).collect();
+    fn describe(&self, running: &Running, bindings: &[Binding], features: &str) -> String {
+        let addresses = bindings.iter().zip(&running.addresses).map(|(binding, address)| binding.describe(*address));
+        let addresses: Vec<_> = addresses.collect();
         let workers = running.workers.len();
         let slots: usize = running.workers.iter().map(|worker| worker.connections_max).sum();
         let placement = match self.checked.config.placement {
@@ -220,10 +276,25 @@ impl Starting {
             HandlerPlacement::Inline => "inline".to_owned(),
             HandlerPlacement::Threads(threads) => format!("threads:{threads}"),
         };
+        let limited = slots < workers * self.checked.config.connections_max;
         format!(
-            "{} engine={features} workers={workers} handlers={placement} connections_max={slots}",
-            addresses.join(" ")
+            "{} engine={features} workers={workers} cores={} handlers={placement} connections_max={slots}{}",
+            addresses.join(" "),
+            self.describe_cores(),
+            if limited { " (open-file limit, see ulimit -n)" } else { "" }
         )
+    }
+}
+
+impl Starting {
+    /// Returns the workers' cores in order, as ranges, or "any".
+    fn describe_cores(&self) -> String {
+        let ranges = self.cores.chunk_by(|one, next| one.id + 1 == next.id).map(|range| match range {
+            [first, .., last] => format!("{}-{}", first.id, last.id),
+            [one] => one.id.to_string(),
+            [] => String::new(),
+        });
+        if self.cores.is_empty() { "any".to_owned() } else { ranges.collect::<Vec<_>>().join(",") }
     }
 }
 
@@ -234,12 +305,14 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
-        Err(reason) if config.engine == EngineKind::Auto => {
-            log::warn!("using std sockets: {reason}");
-            Ok(EngineKind::Std)
-        }
+        Err(reason) if config.engine == EngineKind::Auto => Ok(fall_back(&reason)),
         Err(reason) => Err(Error::UringUnavailable { reason }),
     }
+}
+
+fn fall_back(reason: &str) -> EngineKind {
+    log::warn!("using std sockets: {reason}");
+    EngineKind::Std
 }
 
 #[cfg(target_os = "linux")]

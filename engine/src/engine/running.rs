@@ -3,13 +3,18 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+#[cfg(unix)]
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+#[cfg(unix)]
+use crate::engine::lifecycle::Failure;
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
-use crate::shared::command::Command;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -46,6 +51,7 @@ pub(crate) struct WorkerHandle {
 /// ```
 pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) handlers: Vec<HandlerThread>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) summary: String,
@@ -53,6 +59,10 @@ pub struct Running {
 
 /// Time that [`Running::shutdown`] waits for handlers still running when every connection has ended.
 const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time from a second signal to the end of the process: more than everything else that is waited for takes.
+#[cfg(unix)]
+const LAST_RESORT_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Running {
     /// Returns one line for logs: addresses, engine and kernel features in use, workers, placement, maximum
@@ -79,31 +89,27 @@ impl Running {
 
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
     pub fn handle(&self) -> Handle {
-        Handle { workers: self.workers.iter().map(|worker| Arc::clone(&worker.worker_shared)).collect() }
-    }
-
-    fn begin_shutdown(&self, shutdown: Shutdown) {
-        self.handle().begin_shutdown(shutdown);
+        Handle { lifecycle: Arc::clone(&self.lifecycle) }
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
     /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once.
-    /// Threads of [`blocking`](crate::blocking) handlers are not waited for. See [`Shutdown`].
+    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once, and
+    /// a worker whose thread such a handler holds has two seconds. Threads of [`blocking`](crate::blocking) handlers
+    /// are not waited for. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
-        self.begin_shutdown(shutdown);
+        self.lifecycle.shut_down(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown begun through a [`Handle`] has ended, without limit if none is begun. See
-    /// [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`Handle`], or by a worker
+    /// that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
-        let mut report = ShutdownReport::default();
+        let report = self.lifecycle.wait();
         for worker in self.workers {
-            match worker.thread.join() {
-                Ok(Ok(part)) => report.add(part),
-                Ok(Err(error)) => log::error!("worker {} failed: {error}", worker.worker_shared.index),
-                Err(_) => log::error!("worker {} panicked", worker.worker_shared.index),
+            // The others are left behind: a handler holds their thread.
+            if worker.worker_shared.has_ended() {
+                let _ = worker.thread.join();
             }
         }
         let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
@@ -118,24 +124,49 @@ impl Running {
     }
 
     /// Runs until SIGINT or SIGTERM (signal(7)), then shuts down gracefully. A second signal resets the connections
-    /// still open.
+    /// still open; if that does not end the engine within a few seconds, because a handler holds a thread, the signal
+    /// ends the process. A third one does so at once. The signals' former dispositions are back when this returns.
     ///
     /// # Errors
-    /// [`Error::Signal`] if the signal handlers cannot be installed. The engine then continues to run, without a way to
-    /// stop it.
+    /// [`Error::Signal`] if the signal handlers cannot be installed; the engine is shut down at once.
+    /// [`Error::WorkerFailed`] when a worker has failed, at once and without a signal, or did not end in time.
+    #[cfg(unix)]
     pub fn run_until_signal(self, shutdown: Shutdown) -> Result<ShutdownReport, Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Signal)?;
-        let (handle, closer) = (self.handle(), signals.handle());
-        let watcher = thread::spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                handle.begin_shutdown(if count == 0 { shutdown } else { Shutdown::immediate() });
-            }
+        let subscribed = super::signals::subscribe().and_then(|(subscription, signals)| {
+            let lifecycle = Arc::clone(&self.lifecycle);
+            let watch = move || shut_down_at(&signals, &lifecycle, shutdown);
+            let watcher = thread::Builder::new().name("tidegate-shutdown".to_owned()).spawn(watch)?;
+            Ok((subscription, watcher))
         });
+        let (subscription, watcher) = match subscribed {
+            Ok(started) => started,
+            Err(error) => {
+                self.shutdown(Shutdown::immediate());
+                return Err(Error::Signal(error));
+            }
+        };
+        let lifecycle = Arc::clone(&self.lifecycle);
         let report = self.join();
-        closer.close();
+        drop(subscription);
         let _ = watcher.join();
-        Ok(report)
+        match lifecycle.failure() {
+            Some(Failure { worker, reason }) => Err(Error::WorkerFailed { worker, reason }),
+            None => Ok(report),
+        }
+    }
+}
+
+/// Shuts down at the first signal, at once at the second, and ends the process if that does not help. Returns when
+/// nobody waits for signals any more.
+#[cfg(unix)]
+fn shut_down_at(signals: &Receiver<i32>, lifecycle: &Lifecycle, shutdown: Shutdown) {
+    let Ok(_) = signals.recv() else { return };
+    lifecycle.shut_down(shutdown);
+    let Ok(second) = signals.recv() else { return };
+    lifecycle.shut_down(Shutdown::immediate());
+    if !matches!(signals.recv_timeout(LAST_RESORT_TIMEOUT), Err(RecvTimeoutError::Disconnected)) {
+        log::error!("the engine does not end; the signal ends the process");
+        super::signals::end_process(second);
     }
 }
 
@@ -160,26 +191,23 @@ impl fmt::Debug for Running {
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    workers: Vec<Arc<WorkerShared>>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl Handle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
-        let plan = shutdown.plan(Instant::now());
-        for worker in &self.workers {
-            worker.post_now(Command::Shutdown(plan));
-        }
+        self.lifecycle.shut_down(shutdown);
     }
 
     /// Returns the counters of each worker.
     pub fn stats(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(|worker| worker.counters.snapshot()).collect()
+        self.lifecycle.workers().iter().map(|worker| worker.counters.snapshot()).collect()
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.workers.len()).finish()
+        f.debug_struct("Handle").field("workers", &self.lifecycle.workers().len()).finish()
     }
 }

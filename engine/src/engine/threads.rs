@@ -1,20 +1,24 @@
 //! The engine's threads: one per worker, and the handler threads.
 
+use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use core_affinity::CoreId;
+
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
 use crate::driver::threads::ThreadsDriver;
 use crate::driver::{Capabilities, Driver};
+use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
-use crate::shutdown::ShutdownReport;
 use crate::time;
 use crate::util::biased_lock;
 use crate::worker::Worker;
@@ -41,9 +45,14 @@ pub(super) struct WorkerSetup {
     pub(super) start: Arc<Start>,
     /// The queues of shared handler threads, under [`HandlerPlacement::Threads`].
     pub(super) queues: Vec<Arc<RunQueue>>,
+    /// The core to pin the worker and its handler thread to.
+    pub(super) core: Option<CoreId>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+    /// Maximum connections that take a descriptor of the process.
+    pub(super) regular_max: usize,
 }
 
-pub(crate) type WorkerThread = JoinHandle<io::Result<ShutdownReport>>;
+pub(crate) type WorkerThread = JoinHandle<()>;
 
 impl WorkerSetup {
     pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, WorkerReady), Error> {
@@ -51,17 +60,18 @@ impl WorkerSetup {
         let name = format!("tidegate-worker-{}", self.index);
         let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
         let thread = thread.map_err(Error::Worker)?;
-        match report.recv() {
-            Ok(Ok(ready)) => Ok((thread, ready)),
-            Ok(Err(error)) => Err(Error::Worker(error)),
-            Err(_) => Err(Error::Worker(io::Error::other("a worker thread ended during its setup"))),
-        }
+        let error = match report.recv() {
+            Ok(Ok(ready)) => return Ok((thread, ready)),
+            Ok(Err(error)) => error,
+            Err(_) => Error::Worker(io::Error::other("a worker thread ended during its setup")),
+        };
+        // Its listeners are closed when it has ended.
+        let _ = thread.join();
+        Err(error)
     }
 
-    fn run(self, listeners: Vec<Listener>, ready: &Sender<io::Result<WorkerReady>>) -> io::Result<ShutdownReport> {
-        if self.checked.config.pin {
-            pin(self.index);
-        }
+    fn run(self, listeners: Vec<Listener>, ready: &Sender<Result<WorkerReady, Error>>) {
+        self.core.into_iter().for_each(pin);
         let connections_max = self.checked.config.connections_max;
         match self.kind {
             #[cfg(target_os = "linux")]
@@ -69,28 +79,26 @@ impl WorkerSetup {
                 use crate::driver::uring::UringDriver;
                 let uring = &self.checked.config.uring;
                 let count = listeners.len();
-                let driver = UringDriver::new(uring, connections_max, listeners, self.epoch);
+                let regular_max = self.regular_max;
+                let driver = UringDriver::new(uring, connections_max, regular_max, listeners, self.epoch);
+                let driver = driver.map_err(|reason| Error::UringUnavailable { reason });
                 self.serve(driver, count, ready)
             }
             _ => {
                 let count = listeners.len();
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch);
+                let connections_max = connections_max.min(self.regular_max);
+                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }
     }
 
-    fn serve<D: Driver>(
-        self,
-        driver: io::Result<D>,
-        listeners: usize,
-        ready: &Sender<io::Result<WorkerReady>>,
-    ) -> io::Result<ShutdownReport> {
+    fn serve<D: Driver>(self, driver: Result<D, Error>, listeners: usize, ready: &Sender<Result<WorkerReady, Error>>) {
         let driver = match driver {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
+                return;
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
@@ -101,13 +109,19 @@ impl WorkerSetup {
             Ok(handlers) => handlers,
             Err(error) => {
                 let _ = ready.send(Err(error));
-                return Ok(ShutdownReport::default());
+                return;
             }
         };
         let config = Arc::new(self.checked.config.clone());
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
+        self.lifecycle.add(&worker_shared);
         let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler }));
-        worker.run()
+        // The worker, its ring and its sockets are gone when this returns.
+        let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("its thread panicked: {}", text_of(&*panic))),
+        };
+        self.lifecycle.end(self.index, outcome);
     }
 
     /// Sets up the queues of this worker's handlers and the executor or thread that runs them.
@@ -115,7 +129,7 @@ impl WorkerSetup {
     fn handlers(
         &self,
         signal: &Arc<Signal>,
-    ) -> io::Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>)> {
+    ) -> Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>), Error> {
         Ok(match self.checked.config.placement {
             HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
             HandlerPlacement::Inline => {
@@ -126,9 +140,8 @@ impl WorkerSetup {
                 (vec![queue], Some(executor), None)
             }
             HandlerPlacement::SameCore => {
-                let core = self.checked.config.pin.then_some(self.index);
                 let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, core, false, &self.start).map_err(io::Error::other)?;
+                let thread = spawn_handler_thread(&name, self.core, false, &self.start)?;
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
         })
@@ -137,7 +150,7 @@ impl WorkerSetup {
 
 pub(super) fn spawn_handler_thread(
     name: &str,
-    core: Option<usize>,
+    core: Option<CoreId>,
     wakes_at_once: bool,
     start: &Arc<Start>,
 ) -> Result<HandlerThread, Error> {
@@ -145,9 +158,7 @@ pub(super) fn spawn_handler_thread(
     let (ended_out, ended) = channel();
     let start = Arc::clone(start);
     let body = move || {
-        if let Some(core) = core {
-            pin(core);
-        }
+        core.into_iter().for_each(pin);
         let current = thread::current();
         let queue = RunQueue::new(Signal::new(move || current.unpark()));
         let executor = Executor::new(Arc::clone(&queue), start);
@@ -161,12 +172,25 @@ pub(super) fn spawn_handler_thread(
     Ok(HandlerThread { queue, ended })
 }
 
-/// Pins the current thread to a core, modulo the number of cores that the process may use.
-fn pin(index: usize) {
+/// Returns the message of a panic.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Returns the cores for `workers` workers, of those that the process may use; none if they are unknown.
+pub(super) fn cores_for(workers: usize) -> Vec<CoreId> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.get(index % cores.len().max(1))
-        && !core_affinity::set_for_current(*core)
-    {
+    if cores.is_empty() {
+        return cores;
+    }
+    let first = if workers < cores.len() { std::process::id() as usize % cores.len() } else { 0 };
+    cores.iter().cycle().skip(first).take(workers).copied().collect()
+}
+
+/// Pins the current thread to a core.
+fn pin(core: CoreId) {
+    if !core_affinity::set_for_current(core) {
         log::warn!("cannot pin a thread to core {}; set `pin` to false if this process cannot use the core", core.id);
     }
 }

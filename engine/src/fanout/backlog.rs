@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 
 use super::members::MembershipId;
+use crate::util::contained::Contained;
 
 /// The messages kept for one connection.
 #[derive(Default)]
@@ -23,8 +24,8 @@ pub(crate) struct Backlog {
 pub(crate) type ConflationKey = (MembershipId, Bytes);
 
 struct Message {
-    bytes: Bytes,
-    key: Option<ConflationKey>,
+    bytes: Contained<Bytes>,
+    key: Option<Contained<ConflationKey>>,
     queue_bytes_max: usize,
 }
 
@@ -43,12 +44,13 @@ impl Backlog {
         let place = key.as_ref().and_then(|key| self.places.get(key));
         if let Some(older) = place.and_then(|place| self.messages.get_mut((place - self.taken) as usize)) {
             self.bytes = self.bytes - older.bytes.len() + bytes.len();
-            older.bytes = bytes;
+            older.bytes = Contained::new(bytes);
         } else {
             if let Some(key) = &key {
                 self.places.insert(key.clone(), self.taken + self.messages.len() as u64);
             }
             self.bytes += bytes.len();
+            let (bytes, key) = (Contained::new(bytes), key.map(Contained::new));
             self.messages.push_back(Message { bytes, key, queue_bytes_max: bounds.queue_bytes_max });
         }
         while self.messages.len() > bounds.messages_max.max(1)
@@ -59,8 +61,9 @@ impl Backlog {
     }
 
     /// Returns the oldest message, and the maximum bytes queued with it.
-    pub(crate) fn first(&self) -> Option<(Bytes, usize)> {
-        self.messages.front().map(|message| (message.bytes.clone(), message.queue_bytes_max))
+    pub(crate) fn first(&self) -> Option<(Contained<Bytes>, usize)> {
+        let message = self.messages.front()?;
+        Some((Contained::new(message.bytes.clone()), message.queue_bytes_max))
     }
 
     pub(crate) fn take_first(&mut self) {
@@ -83,7 +86,7 @@ mod tests {
         std::iter::from_fn(|| {
             let first = backlog.first();
             backlog.take_first();
-            first.map(|(bytes, _)| bytes)
+            first.map(|(mut bytes, _)| bytes.take())
         })
         .collect()
     }
@@ -109,7 +112,7 @@ mod tests {
         backlog.push("a1".into(), key("a"), BOUNDS);
         backlog.push("b1".into(), key("b"), BOUNDS);
         backlog.push("a2".into(), key("a"), BOUNDS);
-        assert_eq!(backlog.first(), Some(("a2".into(), 100)));
+        assert_eq!(backlog.first().map(|(mut bytes, max)| (bytes.take(), max)), Some(("a2".into(), 100)));
         backlog.take_first();
         backlog.push("a3".into(), key("a"), BOUNDS);
         backlog.push("b2".into(), key("b"), BOUNDS);

@@ -56,9 +56,14 @@ impl Lane {
     pub(crate) fn abandon(&self) {
         let mut ops = Vec::new();
         while self.inbox.take_or_rest(&mut ops) {
-            ops.clear();
+            for op in ops.drain(..) {
+                if let Op::Join(member) = op {
+                    member.presence.end(self);
+                }
+            }
         }
-        drop(self.members.lock().take());
+        let members = self.members.lock().take();
+        members.into_iter().for_each(|members| members.abandon(self));
     }
 }
 

@@ -137,6 +137,11 @@ impl Members {
         }
     }
 
+    /// Ends every membership: the worker has ended.
+    pub(crate) fn abandon(self, lane: &Lane) {
+        self.members.iter().for_each(|member| member.presence.end(lane));
+    }
+
     /// Takes the ops of the lane and begins a round. Returns false if there is nothing to publish.
     fn begin_round(&mut self, lane: &Lane) -> bool {
         let mut ops = std::mem::take(&mut self.ops);

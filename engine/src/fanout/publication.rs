@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::MemberId;
 use super::budget::Share;
 use super::receipt::{Counting, DeliveryReport};
+use crate::util::contained::Contained;
 
 /// A message to publish, with its recipients: all members, unless [`except`](Self::except) or [`only`](Self::only) says
 /// otherwise. [`FanOut::publish`](super::FanOut::publish) sends it.
@@ -81,7 +82,7 @@ impl Publish {
 
 /// A published message, shared by the workers that have members and dropped by the last one to finish with it.
 pub(crate) struct Publication {
-    pub(super) publish: Publish,
+    pub(super) publish: Contained<Publish>,
     // Dropped in this order, because a task that waits for the receipt can publish again at once.
     _share: Share,
     counting: Option<Counting>,
@@ -89,7 +90,7 @@ pub(crate) struct Publication {
 
 impl Publication {
     pub(super) fn new(publish: Publish, share: Share, counting: Option<Counting>) -> Self {
-        Self { publish, _share: share, counting }
+        Self { publish: Contained::new(publish), _share: share, counting }
     }
 
     pub(super) fn is_for(&self, member: MemberId) -> bool {

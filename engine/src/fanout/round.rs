@@ -12,6 +12,7 @@ use super::publication::Publication;
 use super::receipt::DeliveryReport;
 use crate::error::SendError;
 use crate::shared::outbound::COPY_BYTES_MAX;
+use crate::util::contained::Contained;
 
 /// Maximum bytes joined into one buffer: about as much as a member's socket takes at once.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
@@ -23,7 +24,7 @@ const ROUND_MESSAGES_MAX: usize = 1024;
 pub(super) struct Round {
     pub(super) publications: Vec<Arc<Publication>>,
     /// All messages in one buffer, and the end of each in it.
-    bytes: Bytes,
+    bytes: Contained<Bytes>,
     ends: Vec<usize>,
     /// Number of the first message.
     first: u64,
@@ -74,6 +75,7 @@ impl Round {
         let selective = publications.iter().any(|one| one.publish.only.is_some());
         let has_variants = publications.iter().any(|one| one.publish.variants.is_some());
         let parts = Vec::new();
+        let bytes = Contained::new(bytes);
         Self { publications, bytes, ends, first, excepted, selective, has_variants, at: 0, until, whole: 0, parts }
     }
 

@@ -53,6 +53,14 @@ pub(crate) struct Inbound {
     waker: Option<Waker>,
 }
 
+/// What a handler left behind.
+#[must_use = "is dropped without the lock"]
+pub(crate) struct Unread {
+    _first: Option<Chunk>,
+    _rest: Option<VecDeque<Chunk>>,
+    _waker: Option<Waker>,
+}
+
 impl Inbound {
     pub(crate) fn new() -> Self {
         Self {
@@ -172,14 +180,13 @@ impl Inbound {
         self.peer == PeerState::Watched
     }
 
-    /// Drops all unread chunks and all further input: the handler is gone.
-    pub(crate) fn discard(&mut self) {
+    /// Drops all further input, because the handler is gone. Returns the unread chunks and the waker, to be dropped
+    /// without the lock.
+    pub(crate) fn discard(&mut self) -> Unread {
         self.discarding = true;
         self.paused = false;
-        self.first = None;
-        self.rest = None;
         self.bytes = 0;
-        self.waker = None;
+        Unread { _first: self.first.take(), _rest: self.rest.take().map(|rest| *rest), _waker: self.waker.take() }
     }
 
     pub(crate) fn is_over_high(&self, marks: &InboundMarks) -> bool {
@@ -289,7 +296,7 @@ mod tests {
     fn discarding_drops_what_arrives() {
         let mut inbound = Inbound::new();
         inbound.push(chunk(10));
-        inbound.discard();
+        drop(inbound.discard());
         inbound.push(chunk(10));
         assert!(inbound.try_extend_last(&[1]));
         assert_eq!((inbound.bytes(), inbound.chunks()), (0, 0));

@@ -85,9 +85,13 @@ impl ConnShared {
     pub(crate) fn end_outbound<T>(&self, end: impl FnOnce(&mut Outbound) -> T) -> T {
         let mut outbound = self.outbound.lock();
         let answer = end(&mut outbound);
+        let mut dropped = None;
         if outbound.check_open().is_err() {
             self.finished.store(true, Ordering::Release);
+            dropped = Some(outbound.take_dropped());
         }
+        drop(outbound);
+        drop(dropped);
         answer
     }
 

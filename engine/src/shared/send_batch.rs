@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::util::buffer_pool;
+use crate::util::contained::Contained;
 
 /// Maximum segments of a batch, and so of a vectored send. (IOV_MAX is 1024; the kernel copies a short list to its
 /// stack.)
@@ -18,7 +19,7 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) enum Segment {
     Owned(Vec<u8>),
-    Shared(Bytes),
+    Shared(Contained<Bytes>),
 }
 
 impl Segment {
@@ -29,11 +30,11 @@ impl Segment {
         }
         let mut bytes = match std::mem::replace(self, Self::Owned(Vec::new())) {
             Self::Owned(bytes) => Bytes::from(bytes),
-            Self::Shared(bytes) => bytes,
+            Self::Shared(mut bytes) => bytes.take(),
         };
         let rest = bytes.split_off(BATCH_BYTES_MAX);
-        *self = Self::Shared(bytes);
-        Some(Self::Shared(rest))
+        *self = Self::Shared(Contained::new(bytes));
+        Some(Self::Shared(Contained::new(rest)))
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {

@@ -5,6 +5,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use crate::util::contained::Contained;
+
 /// Waiting wakers and deferred bytes. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
@@ -16,7 +18,7 @@ struct Lists {
     /// Wakers that wait only for the end of the peer or of the connection.
     at_end: Vec<Waker>,
     /// Bytes from fan-outs that wait for the end of exclusive use, in order, because a worker cannot wait.
-    deferred: VecDeque<Bytes>,
+    deferred: VecDeque<Contained<Bytes>>,
     deferred_bytes: usize,
 }
 
@@ -48,23 +50,28 @@ impl Waiters {
     pub(crate) fn defer(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
         lists.deferred_bytes += bytes.len();
-        lists.deferred.push_back(bytes);
+        lists.deferred.push_back(Contained::new(bytes));
     }
 
     pub(crate) fn deferred_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |lists| lists.deferred_bytes)
     }
 
-    pub(crate) fn take_deferred(&mut self) -> VecDeque<Bytes> {
+    pub(crate) fn take_deferred(&mut self) -> VecDeque<Contained<Bytes>> {
         let Some(lists) = &mut self.0 else { return VecDeque::new() };
         lists.deferred_bytes = 0;
         std::mem::take(&mut lists.deferred)
     }
 
     /// Takes all wakers: nothing further will happen to the queue.
-    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
-        let lists = self.0.take().map_or_else(Lists::default, |lists| *lists);
-        lists.waiting.into_iter().chain(lists.at_end).collect()
+    pub(crate) fn take_all_wakers(&mut self) -> Vec<Waker> {
+        let Some(lists) = &mut self.0 else { return Vec::new() };
+        let mut wakers = std::mem::take(&mut lists.waiting);
+        wakers.append(&mut lists.at_end);
+        if lists.deferred.is_empty() {
+            self.0 = None;
+        }
+        wakers
     }
 }
 
@@ -98,7 +105,7 @@ mod tests {
         waiters.add(&waker);
         assert_eq!(waiters.take().len(), 1);
         assert!(waiters.take().is_empty());
-        assert_eq!(waiters.take_all().len(), 1);
-        assert!(waiters.take_all().is_empty());
+        assert_eq!(waiters.take_all_wakers().len(), 1);
+        assert!(waiters.take_all_wakers().is_empty());
     }
 }

@@ -63,6 +63,11 @@ impl WorkerShared {
         }
     }
 
+    /// Returns whether the worker has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// Marks the worker as ended, after its last look into the mailbox.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);

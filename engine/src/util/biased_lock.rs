@@ -20,13 +20,22 @@
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::AtomicU32;
 
-use crate::util::sync::{Guard, Mutex};
+use crate::util::sync::{AtomicBool, Guard, Mutex, Ordering, yield_now};
 
+#[cfg(not(loom))]
 thread_local! {
     /// The number under which this thread owns locks, or 0 for none.
     static OWNER: Cell<u32> = const { Cell::new(NOBODY) };
+    /// This thread runs code of the application inside a lock; see [`NoWaiting`].
+    static MAY_NOT_WAIT: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(loom)]
+loom::thread_local! {
+    static OWNER: Cell<u32> = Cell::new(NOBODY);
+    static MAY_NOT_WAIT: Cell<bool> = Cell::new(false);
 }
 
 const NOBODY: u32 = 0;
@@ -34,12 +43,33 @@ const NOBODY: u32 = 0;
 /// Lets the current thread own the locks that it creates from now on, if the system has the required fence.
 pub(crate) fn claim() {
     static NEXT: AtomicU32 = AtomicU32::new(NOBODY + 1);
-    if OWNER.get() == NOBODY && fence::prepare() {
+    if OWNER.with(Cell::get) == NOBODY && fence::prepare() {
         // Numbers are never reused, so no later thread is taken for this one. After 4 billion claims no more are given.
         let claimed = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| next.checked_add(1));
-        OWNER.set(claimed.unwrap_or(NOBODY));
+        OWNER.with(|owner| owner.set(claimed.unwrap_or(NOBODY)));
     }
 }
+
+/// While one lives, the current thread runs code of the application inside a lock. That code must not take another
+/// lock: two threads could wait for each other, or one for itself. An attempt that would have to wait panics instead.
+pub(crate) struct NoWaiting(bool);
+
+impl NoWaiting {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        Self(MAY_NOT_WAIT.with(|flag| flag.replace(true)))
+    }
+}
+
+impl Drop for NoWaiting {
+    #[inline]
+    fn drop(&mut self) {
+        MAY_NOT_WAIT.with(|flag| flag.set(self.0));
+    }
+}
+
+/// The panic of code that uses a connection inside the lock of one.
+const NESTED: &str = "a connection was used by code that runs under a connection's lock, such as a closure of `append`";
 
 /// A mutual-exclusion lock that is biased to one thread until another wants it.
 pub(crate) struct Biased<T> {
@@ -60,7 +90,7 @@ unsafe impl<T: Send> Sync for Biased<T> {}
 impl<T> Biased<T> {
     /// Creates a lock that belongs to the current thread, if that thread has claimed locks.
     pub(crate) fn new(value: T) -> Self {
-        let owner = OWNER.get();
+        let owner = OWNER.with(Cell::get);
         Self {
             mutex: Mutex::new(()),
             owner,
@@ -73,14 +103,14 @@ impl<T> Biased<T> {
     /// Waits for the lock.
     ///
     /// # Panics
-    /// If the owner already holds the lock: it would wait for itself.
+    /// If the owner already holds the lock, or the thread may not wait (see [`NoWaiting`]).
     #[inline]
     pub(crate) fn lock(&self) -> BiasedGuard<'_, T> {
         if !self.shared.load(Ordering::Relaxed) && OWNER.with(Cell::get) == self.owner {
-            assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread");
+            assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
             self.inside.store(true, Ordering::Relaxed);
             // Keeps the compiler from reordering; `share` does the processor's part.
-            compiler_fence(Ordering::SeqCst);
+            fence::on_this_core();
             if !self.shared.load(Ordering::Relaxed) {
                 return BiasedGuard { lock: self, mutex: None, _not_send: PhantomData };
             }
@@ -91,6 +121,7 @@ impl<T> Biased<T> {
 
     #[inline(never)]
     fn lock_shared(&self) -> BiasedGuard<'_, T> {
+        assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
         let guard = self.mutex.lock();
         if !self.shared.load(Ordering::Relaxed) {
             self.share();
@@ -105,7 +136,7 @@ impl<T> Biased<T> {
         fence::on_every_core();
         // The owner leaves soon: its critical sections are bounded and never wait.
         while self.inside.load(Ordering::Acquire) {
-            std::thread::yield_now();
+            yield_now();
         }
     }
 }
@@ -155,6 +186,7 @@ impl<T> Drop for BiasedGuard<'_, T> {
 mod fence {
     use std::io;
     use std::sync::OnceLock;
+    use std::sync::atomic::{Ordering, compiler_fence};
 
     // From linux/membarrier.h.
     const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
@@ -180,20 +212,86 @@ mod fence {
         })
     }
 
+    /// The owner's half: keeps the compiler from reordering. [`on_every_core`] does the processor's part.
+    #[inline]
+    pub(super) fn on_this_core() {
+        compiler_fence(Ordering::SeqCst);
+    }
+
     /// Runs a full fence on every core that runs a thread of this process, including the current one.
+    ///
+    /// It worked in `prepare`. If a filter installed since forbids it, the process aborts: without the fence this
+    /// thread and the owner could both be inside, and after a panic here the next thread would go in unchecked.
     pub(super) fn on_every_core() {
-        // It worked in `prepare`. A filter installed later must not pass for a fence.
+        struct Abort;
+        impl Drop for Abort {
+            fn drop(&mut self) {
+                std::process::abort();
+            }
+        }
+        let abort = Abort;
         membarrier(PRIVATE_EXPEDITED).expect("membarrier was allowed when the engine started and must stay allowed");
+        std::mem::forget(abort);
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(loom), not(miri))))]
+/// In models both halves are full fences: loom has no other way to order a store before a load.
+#[cfg(loom)]
+mod fence {
+    use crate::util::sync::{Ordering, fence};
+
+    pub(super) const fn prepare() -> bool {
+        true
+    }
+
+    pub(super) fn on_this_core() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn on_every_core() {
+        fence(Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(not(loom), any(not(target_os = "linux"), miri)))]
 mod fence {
     pub(super) const fn prepare() -> bool {
         false
     }
 
+    pub(super) const fn on_this_core() {}
+
     pub(super) const fn on_every_core() {}
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// An owner that enters twice and another thread that removes the bias: one is inside at a time on every
+    /// interleaving, and sees the other's write. loom's cell complains of two accesses at once.
+    #[test]
+    fn loom_the_owner_and_another_thread_are_never_both_inside() {
+        loom::model(|| {
+            claim();
+            let lock = Arc::new(Biased::new(loom::cell::UnsafeCell::new(0)));
+            let add = |lock: &Biased<loom::cell::UnsafeCell<u32>>| {
+                // SAFETY: the guard gives exclusive access, which is what this model checks.
+                lock.lock().with_mut(|value| unsafe { *value += 1 });
+            };
+            let other = {
+                let lock = Arc::clone(&lock);
+                loom::thread::spawn(move || add(&lock))
+            };
+            add(&lock);
+            add(&lock);
+            other.join().unwrap();
+            // SAFETY: as above.
+            lock.lock().with(|value| assert_eq!(unsafe { *value }, 3));
+        });
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -293,6 +391,19 @@ mod tests {
             let _second = lock.lock();
         });
         assert!(owner.join().is_err());
+    }
+
+    /// Without the flag it would wait for itself.
+    #[test]
+    fn code_that_may_not_wait_panics_instead() {
+        let (outer, inner) = (Biased::new(()), Biased::new(()));
+        let nested = catch_unwind(AssertUnwindSafe(|| {
+            let _guard = outer.lock();
+            let _no_waiting = NoWaiting::begin();
+            drop(inner.lock());
+        }));
+        assert!(nested.is_err());
+        drop((outer.lock(), inner.lock()));
     }
 
     #[test]

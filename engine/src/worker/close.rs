@@ -14,6 +14,7 @@ use crate::error::CloseCause;
 use crate::shared::command::CloseMode;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
+use crate::shared::outbound::Fin;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {
@@ -47,9 +48,9 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Sends FIN after the last queued bytes, unless the peer's FIN came first and the close follows at once.
-    pub(super) fn finish_sending(&mut self, key: ConnKey) {
+    pub(super) fn finish_sending(&mut self, key: ConnKey, fin: Fin) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.phase == Phase::Open || conn.receive != Receive::Ended {
+        if fin == Fin::Send && (conn.phase == Phase::Open || conn.receive != Receive::Ended) {
             self.driver.shutdown_write(key);
         }
         if let Some(conn) = self.conn(key)

@@ -69,7 +69,7 @@ impl Delivery {
     /// Drops the delivery and its members: the worker ends, so nothing must wait for it.
     pub(super) fn abandon(self) {
         let Self { lane, members } = self;
-        drop(members);
+        members.abandon(&lane);
         lane.abandon();
     }
 }

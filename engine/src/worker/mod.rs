@@ -128,6 +128,8 @@ pub(crate) struct Worker<D> {
     commands: Vec<Command>,
     events: Vec<Event>,
     fired: Vec<Due>,
+    /// Failures of the driver's `enter` since its last success.
+    enter_failures: u32,
 }
 
 /// A shutdown in progress in this worker.
@@ -171,6 +173,7 @@ impl<D: Driver> Worker<D> {
             commands: Vec::new(),
             events: Vec::new(),
             fired: Vec::new(),
+            enter_failures: 0,
         };
         for listener in 0..listeners {
             worker.arm_accept(listener);
@@ -181,7 +184,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// The error of the driver's `enter`, if the ring itself has failed.
+    /// The error of the driver's `enter`, if the ring itself has failed and not only for a moment.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -277,7 +280,27 @@ impl<D: Driver> Worker<D> {
         self.worker_shared.mailbox.signal().awake();
         // Completions count as happening now, not before the sleep, so timeouts start here.
         self.worker_shared.clock.set(self.driver.elapsed());
-        result.map(|()| Clock::whole_ticks(before))
+        match result {
+            Ok(()) => {
+                self.enter_failures = 0;
+                Ok(Clock::whole_ticks(before))
+            }
+            // Nothing that has arrived since was looked at.
+            Err(error) => self.retry_enter(error).map(|()| self.worker_shared.clock.settled()),
+        }
+    }
+
+    /// Lets the next tick enter the driver again after a lack of memory, which usually passes.
+    #[cold]
+    fn retry_enter(&mut self, error: io::Error) -> io::Result<()> {
+        self.enter_failures += 1;
+        if error.kind() != io::ErrorKind::OutOfMemory || self.enter_failures > ENTER_FAILURES_MAX {
+            return Err(error);
+        }
+        if self.enter_failures == 1 {
+            log::warn!("worker {} cannot wait for I/O and tries again: {error}", self.worker_shared.index);
+        }
+        Ok(())
     }
 
     fn until_next_timer(&self, elapsed: Duration) -> Option<Duration> {
@@ -368,6 +391,7 @@ impl<D: Driver> Worker<D> {
         match error.kind() {
             // The client left before it was accepted.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
+            _ if is_of_one_client(&error) => self.arm_accept(listener),
             _ => {
                 // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
                 log::warn!(
@@ -379,6 +403,31 @@ impl<D: Driver> Worker<D> {
             }
         }
     }
+}
+
+/// Returns whether an error of accept(2) is about the network of the client that would have been accepted next. It must
+/// not delay the others.
+fn is_of_one_client(error: &io::Error) -> bool {
+    #[cfg(target_os = "linux")]
+    let about_the_network = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+        )
+    );
+    #[cfg(not(target_os = "linux"))]
+    let about_the_network = matches!(
+        error.kind(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable
+    );
+    about_the_network
 }
 
 /// Answers everything that waits for this worker: connections fail, sleeps end.
@@ -405,6 +454,9 @@ impl<D> Drop for Worker<D> {
 
 /// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
 const LOCAL_ADDRESSES_MAX: usize = 16;
+
+/// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
+const ENTER_FAILURES_MAX: u32 = 10_000;
 
 /// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

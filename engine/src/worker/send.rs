@@ -7,7 +7,7 @@ use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
-use crate::shared::outbound::Outbound;
+use crate::shared::outbound::{Fin, Outbound};
 use crate::shared::send_batch::SendBatch;
 
 /// The next step for a queue whose last batch has left.
@@ -15,10 +15,8 @@ pub(super) enum Next {
     Send(SendBatch),
     /// Nothing is queued; more can follow.
     Nothing,
-    /// Nothing is queued and nothing can follow. `fin` says whether a FIN was requested.
-    Finished {
-        fin: bool,
-    },
+    /// Nothing is queued and nothing can follow, except a requested FIN.
+    Finished(Fin),
 }
 
 impl Next {
@@ -26,7 +24,7 @@ impl Next {
         match outbound.take_batch() {
             Some(batch) => Self::Send(batch),
             None if outbound.check_open().is_ok() => Self::Nothing,
-            None => Self::Finished { fin: outbound.take_fin() },
+            None => Self::Finished(outbound.take_fin()),
         }
     }
 }
@@ -96,15 +94,15 @@ impl<D: Driver> Worker<D> {
     pub(super) fn proceed(&mut self, key: ConnKey, next: Next) {
         match next {
             Next::Nothing => {}
-            Next::Finished { fin } => self.after_flush(key, fin),
+            Next::Finished(fin) => self.after_flush(key, fin),
             Next::Send(batch) => self.send(key, batch),
         }
     }
 
     /// Sends the FIN if requested, now that the queue is empty, and continues closing.
-    fn after_flush(&mut self, key: ConnKey, fin: bool) {
-        if fin {
-            self.finish_sending(key);
+    fn after_flush(&mut self, key: ConnKey, fin: Fin) {
+        if fin != Fin::Nothing {
+            self.finish_sending(key, fin);
         }
         self.advance_close(key);
     }

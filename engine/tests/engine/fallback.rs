@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use log::{Level, Log, Metadata, Record};
 use tidegate_engine::{Config, Engine, EngineKind, Error};
 
+use crate::support::child::Child;
 use crate::support::*;
 
 /// Collects the log lines of the engine.
@@ -87,6 +88,56 @@ fn a_needed_feature_is_refused() {
     child::in_child("fallback::a_needed_feature_is_refused", || {
         check_without_io_uring(libc::SYS_io_uring_register, libc::EINVAL, "those of Linux 6.1 are needed");
     });
+}
+
+/// The trial needs no eventfd, but each worker does.
+#[test]
+fn an_eventfd_is_refused() {
+    child::in_child("fallback::an_eventfd_is_refused", || {
+        check_without_io_uring(libc::SYS_eventfd2, libc::EPERM, "eventfd is forbidden");
+    });
+}
+
+/// Rings can be set up, but not entered.
+#[test]
+fn entering_a_ring_is_refused() {
+    child::in_child("fallback::entering_a_ring_is_refused", || {
+        check_without_io_uring(libc::SYS_io_uring_enter, libc::EPERM, "forbidden");
+    });
+}
+
+#[test]
+fn the_locked_memory_limit_is_too_low() {
+    child::in_child("fallback::the_locked_memory_limit_is_too_low", || {
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::ENOMEM, "ulimit -l");
+    });
+}
+
+/// A limit that the trial and the first rings keep, but not the n-th ring. The workers and sockets of the first attempt
+/// are gone, and the connections that the summary promises fit.
+#[test]
+fn a_later_ring_is_refused() {
+    const NAME: &str = "fallback::a_later_ring_is_refused";
+    const LIMIT: usize = 40;
+    if !child::is_child(NAME) {
+        return Child::start(NAME, Some(LIMIT)).finish();
+    }
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    let (running, address) = start(config(EngineKind::Auto).workers(16), echo);
+    let summary = running.summary();
+    assert!(summary.contains("std sockets") && summary.contains("workers=16 "), "{summary}");
+    let promised = summary.split("connections_max=").nth(1).unwrap();
+    let promised: usize = promised.split(' ').next().unwrap().parse().unwrap();
+    assert!((16..LIMIT).contains(&promised), "{summary}");
+    check_echo(&mut connect(address), b"std");
+    finish(running);
+    let lines = std::mem::take(&mut *LINES.0.lock().unwrap());
+    let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level <= Level::Warn).collect();
+    assert!(warnings.len() == 1 && warnings[0].1.contains("ulimit -n"), "one line, with the limit: {lines:?}");
+    let error =
+        Engine::new(config(EngineKind::Uring).workers(16)).bind("127.0.0.1:0").unwrap().start(echo).unwrap_err();
+    assert!(error.to_string().contains("io_uring") && error.to_string().contains("ulimit -n"), "{error}");
 }
 
 /// Where io_uring works, nothing is logged as a warning and the summary names the features in use.

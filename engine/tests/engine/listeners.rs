@@ -2,11 +2,15 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidegate_engine::{Address, Connection, Engine, Error};
+use tidegate_engine::{Address, Config, Connection, Engine, EngineKind, Error, Shutdown};
 
+use crate::support::child::Child;
 use crate::support::*;
 
 /// Answers with the peer's and the local address at the peer's end of stream.
@@ -209,4 +213,164 @@ fn an_engine_without_a_listener_does_not_start() {
     assert!(matches!(Engine::new(Default::default()).start(echo), Err(Error::NoListener)));
     let error = Engine::new(Default::default()).bind("no port").unwrap_err();
     assert!(error.to_string().contains("no port"), "{error}");
+}
+
+/// A server that starts where another one has just ended gets the same port, while clients keep coming.
+#[test]
+fn the_port_is_free_when_the_engine_has_ended() {
+    on_every_engine(|mut setup| {
+        // Below the ports of clients: one that connects to its own port would take it.
+        let ports = 10_000 + (std::process::id() % 10_000) as u16..;
+        let free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).next().unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        if let Ok(mut client) = TcpStream::connect(address) {
+                            let _ = client.write_all(b"hello");
+                        }
+                    }
+                });
+            }
+            for round in 0..30 {
+                setup.config.workers = 1 + round % 2;
+                let running = Engine::new(setup.config.clone()).bind(address).unwrap().start(echo);
+                if running.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                let running = running.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                wait_until("a client", || total(&running).accepted_total > 0);
+                running.shutdown(Shutdown::immediate());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Of several servers that start on one port in the same moment, one serves.
+#[test]
+fn a_port_has_one_server() {
+    for round in 0..40 {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = Config::default().engine(EngineKind::Std).workers(3).pin(false);
+        let barrier = Barrier::new(4);
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                Engine::new(config.clone()).bind(address).unwrap().start(echo)
+            };
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        let running: Vec<_> = started.into_iter().filter_map(Result::ok).collect();
+        assert!(running.len() <= 1, "round {round}: {} servers on one port", running.len());
+        running.into_iter().for_each(finish);
+    }
+}
+
+#[test]
+fn a_port_is_shared_by_servers_that_ask_for_it() {
+    on_every_engine(|mut setup| {
+        setup.config.workers = 2;
+        let alone = Engine::new(setup.config.clone());
+        setup.config.reuse_port = true;
+        let (first, address) = start(setup.config.clone(), echo);
+        let refused = alone.bind(address).unwrap().start(echo).unwrap_err();
+        assert!(matches!(refused, Error::Bind { .. }), "{refused}");
+        let second = Engine::new(setup.config).bind(address).unwrap().start(echo).unwrap();
+        let mut clients = Vec::new();
+        wait_until("clients on both", || {
+            clients.push(connect(address));
+            [&first, &second].iter().all(|running| total(running).connections > 0)
+        });
+        drop(clients);
+        finish(first);
+        check_echo(&mut connect(address), b"still served");
+        finish(second);
+    });
+}
+
+fn start_unix(config: Config, path: &Path) -> Result<tidegate_engine::Running, Error> {
+    Engine::new(config).bind_unix(path).start(echo)
+}
+
+/// A file that a dead server left is replaced, one in use and one that is no socket are not, and an engine removes its
+/// own file and no other.
+#[test]
+fn the_file_of_a_unix_socket_is_made_replaced_and_removed() {
+    on_every_engine(|setup| {
+        let path = SocketPath::new(&format!("file-{}", setup.name));
+        let path = path.path();
+        drop(UnixListener::bind(path).unwrap());
+        assert!(path.exists(), "left behind");
+        let config = setup.config.unix_mode(0o640).workers(2);
+        let first = start_unix(config.clone(), path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(first.summary().contains(&format!("unix:{} ", path.display())), "{}", first.summary());
+        assert!(matches!(start_unix(config.clone(), path).unwrap_err(), Error::Bind { .. }), "in use");
+        assert!(UnixStream::connect(path).is_ok(), "the attempt did not take the file away");
+        first.shutdown(Shutdown::immediate());
+        assert!(!path.exists(), "removed at the end");
+
+        let second = start_unix(config.clone(), path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let other = UnixListener::bind(path).unwrap();
+        second.shutdown(Shutdown::immediate());
+        assert!(path.exists(), "the file of another server stays");
+        drop(other);
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, "no socket").unwrap();
+        assert!(start_unix(config, path).is_err());
+        assert_eq!(std::fs::read(path).unwrap(), b"no socket");
+    });
+}
+
+#[test]
+fn an_abstract_name_and_an_inherited_unix_socket_serve() {
+    use std::os::linux::net::SocketAddrExt;
+    on_every_engine(|setup| {
+        let name = format!("tidegate-{}-{}", setup.name, std::process::id());
+        let folder = SocketPath::new(&format!("inherited-{}", setup.name));
+        let inherited = UnixListener::bind(folder.path()).unwrap();
+        let engine = Engine::new(setup.config).bind_unix(format!("@{name}")).bind_inherited(inherited);
+        let running = engine.start(echo).unwrap();
+        assert!(running.summary().contains(&format!("unix:@{name} ")), "{}", running.summary());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        for mut client in [UnixStream::connect_addr(&address).unwrap(), UnixStream::connect(folder.path()).unwrap()] {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut answer = [0; 5];
+            std::io::Read::read_exact(&mut client, &mut answer).unwrap();
+            assert_eq!(&answer, b"hello");
+        }
+        finish(running);
+        assert!(folder.path().exists(), "an inherited socket's file belongs to its maker");
+    });
+}
+
+#[test]
+fn sockets_passed_by_systemd_serve() {
+    const NAME: &str = "listeners::sockets_passed_by_systemd_serve";
+    if child::is_child(NAME) {
+        let running = Engine::new(Config::default().workers(2)).bind_systemd().unwrap().start(echo).unwrap();
+        assert!(Engine::new(Config::default()).bind_systemd().is_err(), "they are taken once");
+        wait_until("both clients", || total(&running).closed_total == 2);
+        return finish(running);
+    }
+    assert!(Engine::new(Config::default()).bind_systemd().is_err(), "none were passed to this process");
+    let folder = SocketPath::new("systemd");
+    let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(folder.path()).unwrap());
+    let address = tcp.local_addr().unwrap();
+    let child = Child::start_with_sockets(NAME, tcp.into(), unix.into());
+    check_echo(&mut connect(address), b"hello");
+    let mut client = UnixStream::connect(folder.path()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut answer = [0; 5];
+    std::io::Read::read_exact(&mut client, &mut answer).unwrap();
+    drop(client);
+    child.finish();
 }

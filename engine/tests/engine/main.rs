@@ -4,6 +4,7 @@
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
 mod deadlines;
+mod failures;
 mod fallback;
 mod flow;
 mod limits;

@@ -1,14 +1,19 @@
 //! The outbound queue: bounded for a peer that does not read, whole and in order for every sender, and its end.
 
 use std::future::Future;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{ByteSender, CloseCause, Connection, ReceiveError, Running, SendError, block_on};
+use bytes::Bytes;
+use tidegate_engine::{
+    ByteSender, CloseCause, Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget, ReceiveError, Running,
+    SendError, block_on,
+};
 
 use crate::support::*;
 
@@ -296,6 +301,122 @@ fn an_abandoned_send_was_not_sent() {
         sender.shutdown_write();
         assert!(read_all(&mut client) == bytes[..accepted]);
         drop(client);
+        finish(running);
+    });
+}
+
+/// An encoder runs under the queue's lock, so it must not send. It panics instead of waiting for itself, on a thread
+/// that owns the lock and on one that does not; nothing of it is sent, and the connection goes on.
+#[test]
+fn an_encoder_that_sends_again_panics() {
+    fn check(sender: &ByteSender) {
+        for again in
+            [|sender: &ByteSender| sender.try_send("again"), |sender: &ByteSender| sender.append(|out| out.push(b'!'))]
+        {
+            let nested = catch_unwind(AssertUnwindSafe(|| {
+                sender.try_append(8, |out| {
+                    out.extend_from_slice(b"half");
+                    let _ = again(sender);
+                })
+            }));
+            assert!(nested.is_err());
+        }
+    }
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |connection: Connection| async move {
+            check(connection.sender());
+            thread::scope(|scope| scope.spawn(|| check(connection.sender())).join().unwrap());
+            check(connection.sender());
+            connection.sender().send("whole").await.unwrap();
+        });
+        assert_eq!(read_all(&mut connect(address)), b"whole");
+        finish(running);
+    });
+}
+
+/// A payload whose owner panics when it is dropped, wherever the engine drops it: after the send, from the queue of a
+/// connection that was reset, or after its publication. Other connections, and the shutdown, notice nothing.
+#[test]
+fn a_payload_that_panics_when_dropped_ends_nothing() {
+    struct Bomb(Vec<u8>);
+    impl AsRef<[u8]> for Bomb {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as the test asked for");
+        }
+    }
+    let bomb = || Bytes::from_owner(Bomb(pattern(10_000)));
+    on_every_engine(|setup| {
+        let room = FanOut::new(PublishBudget::new(1 << 20));
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let room = room.clone();
+            async move {
+                let Ok(Some(request)) = connection.receive().await else { return };
+                match &request[..] {
+                    b"send" => connection.sender().send(bomb()).await.unwrap(),
+                    b"reset" => {
+                        for _ in 0..100 {
+                            let _ = connection.sender().append_with(&[], bomb());
+                        }
+                        connection.abort();
+                    }
+                    _ => {
+                        let id = MemberId::next();
+                        let membership = room.join(connection.sender(), id, JoinOptions::default());
+                        room.publish_counted(Publish::new(bomb())).unwrap().await;
+                        drop(membership);
+                    }
+                }
+            }
+        });
+        for request in ["send", "reset", "publish", "send"] {
+            let mut client = connect(address);
+            client.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let end = client.read_to_end(&mut answer);
+            assert!(request == "reset" || (end.is_ok() && answer == pattern(10_000)), "{request}: {end:?}");
+        }
+        finish(running);
+    });
+}
+
+/// The destructor of a payload may use the connection it was sent on, whenever the engine drops it.
+#[test]
+fn a_payload_may_use_its_connection_when_dropped() {
+    struct Nosy(Vec<u8>, ByteSender, Progress<usize>);
+    impl AsRef<[u8]> for Nosy {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            let _ = self.1.try_send("from a destructor");
+            self.2.update(|drops| *drops += 1);
+        }
+    }
+    on_every_engine(|setup| {
+        let drops = Progress::<usize>::default();
+        let dropped = drops.clone();
+        let (running, address) = start(setup.config, move |connection: Connection| {
+            let dropped = dropped.clone();
+            async move {
+                let sender = connection.sender().clone();
+                let payload = |len| Bytes::from_owner(Nosy(pattern(len), sender.clone(), dropped.clone()));
+                sender.append_with(b"copied", payload(100)).unwrap();
+                for _ in 0..50 {
+                    sender.append_with(b"queued", payload(100_000)).unwrap();
+                }
+                connection.abort();
+            }
+        });
+        let mut client = connect(address);
+        let _ = client.read_to_end(&mut Vec::new());
+        drops.wait("all drops", |drops| (*drops == 51).then_some(()));
         finish(running);
     });
 }

@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
+use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::{
-    BlockingConnection, CloseCause, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, blocking, time,
+    BlockingConnection, CloseCause, Config, Connection, HandlerPlacement, ReceiveError, SendError, Shutdown, block_on,
+    blocking, time,
 };
 
+use crate::support::child::Child;
 use crate::support::*;
 
 /// Counts and echoes in a future that is not `Send`, with state shared by its helpers.
@@ -215,4 +218,69 @@ fn blocking_handlers_can_panic_and_be_shut_down() {
         assert_eq!(running.shutdown(Shutdown::immediate()).forced, 1);
         assert_eq!(good.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
+}
+
+/// A thread whose sandbox forbids membarrier(2) cannot remove the bias of an inline connection's lock. The process ends
+/// before a second thread is inside the lock.
+#[test]
+fn a_thread_without_the_fence_aborts_the_process() {
+    const NAME: &str = "placement::a_thread_without_the_fence_aborts_the_process";
+    if child::is_child(NAME) {
+        let config = Config::default().workers(1).pin(false).placement(HandlerPlacement::Inline);
+        let (_running, address) = start(config, |connection: Connection| async move {
+            let sender = connection.sender().clone();
+            let sandboxed = thread::spawn(move || {
+                seccomp::forbid(libc::SYS_membarrier, libc::EPERM);
+                sender.try_send("inside")
+            });
+            let _ = sandboxed.join();
+        });
+        read_all(&mut connect(address));
+        child::answer("alive");
+        return;
+    }
+    let status = Child::start(NAME, None).end();
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
+}
+
+/// On each placement a handler that blocks on a future learns why it must not, instead of stopping its thread.
+#[test]
+fn block_on_panics_on_the_engines_threads() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, |connection: Connection| async move {
+            let blocked = std::panic::catch_unwind(|| block_on(std::future::pending::<()>()));
+            let text = blocked.unwrap_err().downcast::<&str>().unwrap();
+            connection.sender().send(*text).await.unwrap();
+        });
+        let text = String::from_utf8(read_all(&mut connect(address))).unwrap();
+        assert!(text.contains("engine's threads") && text.contains("await"), "{text}");
+        finish(running);
+    });
+}
+
+/// Processes with one worker each spread over the cores that they may use, and say where they are; one that may use a
+/// single core uses that one.
+#[test]
+fn one_worker_processes_spread_over_the_cores() {
+    const NAME: &str = "placement::one_worker_processes_spread_over_the_cores";
+    if child::is_child(NAME) {
+        let cores = core_affinity::get_core_ids().unwrap();
+        let expected = cores[std::process::id() as usize % cores.len()].id;
+        let (running, _) = start(Config::default().workers(1), echo);
+        assert!(running.summary().contains(&format!(" cores={expected} ")), "{}", running.summary());
+        finish(running);
+        let (running, _) = start(Config::default().workers(1).pin(false), echo);
+        assert!(running.summary().contains(" cores=any "), "{}", running.summary());
+        finish(running);
+        let last = *cores.last().unwrap();
+        assert!(core_affinity::set_for_current(last));
+        let (running, _) = start(Config::default().workers(1), echo);
+        assert!(running.summary().contains(&format!(" cores={} ", last.id)), "{}", running.summary());
+        finish(running);
+        return;
+    }
+    // Process ids of children in a row differ.
+    for child in [(); 3].map(|()| Child::start(NAME, None)) {
+        child.finish();
+    }
 }

@@ -6,11 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{CloseCause, Config, Connection, Handle, ReceiveError, Running, SendError, Shutdown};
+use tidegate_engine::{CloseCause, Config, Connection, Handle, ReceiveError, Running, SendError, Shutdown, block_on};
 
 use crate::support::*;
 
-const FAREWELL: &[u8] = b"going away";
+pub const FAREWELL: &[u8] = b"going away";
 
 /// Returns a shutdown with this drain timeout.
 fn draining_for(drain_timeout: Duration) -> Shutdown {
@@ -18,7 +18,7 @@ fn draining_for(drain_timeout: Duration) -> Shutdown {
 }
 
 /// Returns a shutdown that waits for its connections longer than a test lasts.
-fn patient() -> Shutdown {
+pub fn patient() -> Shutdown {
     draining_for(Duration::from_secs(3600))
 }
 
@@ -257,7 +257,7 @@ fn a_handler_can_begin_the_shutdown() {
 }
 
 /// Waits until SIGTERM is caught: the fifteenth of the bits of caught signals.
-fn wait_for_signal_handler() {
+pub fn wait_for_signal_handler() {
     wait_until("the signal handler", || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -292,4 +292,52 @@ fn sigterm_says_farewell_and_a_second_one_resets() {
         assert_eq!(report.drained + report.forced, 2);
         assert!(report.forced >= 1, "{report:?}");
     });
+}
+
+/// A farewell set during the shutdown ends the queue, so a task that waits for space in it learns so at once and not at
+/// the drain deadline.
+#[test]
+fn a_farewell_set_during_the_shutdown_wakes_waiting_senders() {
+    on_every_engine(|mut setup| {
+        setup.config.outbound.bytes_high = 64 * 1024;
+        setup.config.outbound.bytes_low = 16 * 1024;
+        let ends = Progress::<Option<SendError>>::default();
+        let end = ends.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let end = end.clone();
+            async move {
+                let sender = connection.sender().clone();
+                let waiting = thread::spawn(move || {
+                    let error = loop {
+                        if let Err(error) = block_on(sender.send(pattern(10_000))) {
+                            break error;
+                        }
+                    };
+                    end.update(|end| *end = Some(error));
+                });
+                std::future::poll_fn(|cx| connection.poll_draining(cx)).await;
+                connection.set_farewell(FAREWELL);
+                pending::<()>().await;
+                drop((connection, waiting));
+            }
+        });
+        let client = connect(address);
+        wait_until("a full queue", || is_stuck(&running));
+        running.handle().begin_shutdown(patient());
+        assert_eq!(ends.wait("the sender", |end| *end), SendError::Finished);
+        running.handle().begin_shutdown(Shutdown::immediate());
+        drop(client);
+        running.join();
+    });
+}
+
+/// Returns whether what was handed to the kernel stays the same for a while: the peer does not read.
+fn is_stuck(running: &Running) -> bool {
+    let before = total(running);
+    for _ in 0..1000 {
+        thread::yield_now();
+    }
+    let after = total(running);
+    after.sent_bytes_total > 0
+        && (before.sent_bytes_total, before.sends_total) == (after.sent_bytes_total, after.sends_total)
 }

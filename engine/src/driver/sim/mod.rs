@@ -86,13 +86,22 @@ pub(crate) struct Net {
     pub(crate) peers: Vec<Peer>,
     /// Peers that have not been accepted, in order.
     backlog: VecDeque<usize>,
+    /// Errors of the next calls of [`Driver::enter`].
+    pub(crate) enter_errors: VecDeque<i32>,
 }
 
 impl Net {
     pub(crate) fn new(config: &SimConfig) -> Rc<RefCell<Self>> {
         let luck = Luck { random: fastrand::Rng::with_seed(config.seed), calm: config.calm };
         let clock = Arc::new(AtomicU64::new(0));
-        Rc::new(RefCell::new(Self { luck, now: Duration::ZERO, clock, peers: Vec::new(), backlog: VecDeque::new() }))
+        Rc::new(RefCell::new(Self {
+            luck,
+            now: Duration::ZERO,
+            clock,
+            peers: Vec::new(),
+            backlog: VecDeque::new(),
+            enter_errors: VecDeque::new(),
+        }))
     }
 
     /// Adds a peer that connects at its script's time. Returns its number, which is the port of its address.
@@ -407,6 +416,9 @@ impl Driver for SimDriver {
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        if let Some(errno) = self.net.borrow_mut().enter_errors.pop_front() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let limit = timeout.map(|timeout| self.net.borrow().now + timeout);
         self.net.borrow_mut().pass(BUSY_MAX);
         let mut lazy = 0;

@@ -1,6 +1,7 @@
 //! The reading thread of a connection: receives within budgets, and looks for the end of a watched peer in between.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -24,16 +25,16 @@ pub(super) enum ReadOp {
     Watch { fin: bool },
 }
 
-pub(super) fn read_loop(key: ConnKey, socket: &Socket, ops: &Receiver<ReadOp>, posts: &Mailbox<Post>) {
+pub(super) fn read_loop(key: ConnKey, socket: Arc<Socket>, ops: &Receiver<ReadOp>, posts: &Mailbox<Post>) {
     let mut watched = None;
     loop {
         match next_read_op(ops, watched.is_some()) {
-            Ok(ReadOp::Receive(budget)) => receive(key, socket, budget, posts),
+            Ok(ReadOp::Receive(budget)) => receive(key, &socket, budget, posts),
             Ok(ReadOp::Watch { fin }) => watched = Some(fin),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if let Some(error) = watched.and_then(|fin| peer_end::look(socket, fin)) {
+        if let Some(error) = watched.and_then(|fin| peer_end::look(&socket, fin)) {
             watched = None;
             posts.post(Post::Event(Event::PeerEnded { key, error }));
         }

@@ -34,19 +34,27 @@ pub(super) struct BufferGroups {
 }
 
 impl BufferGroups {
-    /// Creates the groups and registers them with `ring`, which must be dropped before them.
-    pub(super) fn new(ring: &Ring, config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
+    /// Creates the groups, to be [registered](Self::register) with a ring.
+    pub(super) fn new(config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
         let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
-        let provide = |group, count, buffer_bytes| {
-            let buffers = BufferRing::new(count, buffer_bytes, Arc::clone(signal))?;
-            // SAFETY: the driver keeps the groups and drops them after its ring.
-            unsafe { buffers.register(ring, group)? };
-            io::Result::Ok(buffers)
-        };
-        let small = provide(SMALL_GROUP, config.receive_buffers, small_bytes)?;
+        let small = BufferRing::new(config.receive_buffers, small_bytes, Arc::clone(signal))?;
         let wants_large = config.large_receive_buffers > 0 && large_bytes > small_bytes;
-        let large = wants_large.then(|| provide(LARGE_GROUP, config.large_receive_buffers, large_bytes)).transpose()?;
-        Ok(Self { small, large })
+        let large = wants_large.then(|| BufferRing::new(config.large_receive_buffers, large_bytes, Arc::clone(signal)));
+        Ok(Self { small, large: large.transpose()? })
+    }
+
+    /// Registers the groups with `ring`.
+    ///
+    /// # Safety
+    /// `ring` must be dropped before `self`, with no receive in flight.
+    pub(super) unsafe fn register(&self, ring: &Ring) -> io::Result<()> {
+        for (group, buffers) in [(SMALL_GROUP, Some(&self.small)), (LARGE_GROUP, self.large.as_ref())] {
+            if let Some(buffers) = buffers {
+                // SAFETY: guaranteed by the caller.
+                unsafe { buffers.register(ring, group)? };
+            }
+        }
+        Ok(())
     }
 
     /// Returns the kernel's name of a group.

@@ -34,13 +34,15 @@ impl UringDriver {
 
     /// Runs the oldest task on the installed descriptor and closes that descriptor.
     pub(super) fn on_install(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        let Some(task) = self.slot(key).and_then(|slot| slot.take_fd_task()) else { return };
-        if result < 0 {
-            task(Err(io::Error::from_raw_os_error(-result)));
-        } else {
+        let installed = match result {
             // SAFETY: the kernel just created this descriptor, so nothing else owns it.
-            let installed = unsafe { OwnedFd::from_raw_fd(result) };
-            task(Ok(SockRef::from(&installed)));
+            0.. => Ok(unsafe { OwnedFd::from_raw_fd(result) }),
+            _ => Err(io::Error::from_raw_os_error(-result)),
+        };
+        let Some(task) = self.slot(key).and_then(|slot| slot.take_fd_task()) else { return };
+        match installed {
+            Ok(installed) => task(Ok(SockRef::from(&installed))),
+            Err(error) => task(Err(error)),
         }
         self.finish_accept(key, events);
         self.advance_close(key);

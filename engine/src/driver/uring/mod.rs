@@ -10,14 +10,17 @@
 //! `probe` tries the kernel's features; `accept`, `receive`, `watch`, `send` and `fd_install` hold those operations.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
+use socket2::SockRef;
 
 use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
 use crate::driver::listener::Listener;
+use crate::driver::open_files;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
@@ -35,6 +38,8 @@ mod receive;
 mod ring;
 mod send;
 mod slot;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod watch;
 
 use accept::Acceptor;
@@ -47,6 +52,8 @@ use send::Sends;
 use slot::{NO_SEND, Slot, SlotState};
 
 pub(crate) struct UringDriver {
+    /// First, because fields are dropped in order: the ring ends before the memory that its operations name, which is
+    /// in the fields below. `drop` leaks that memory where an operation may outlive the ring.
     ring: Ring,
     features: Features,
     capabilities: Capabilities,
@@ -64,8 +71,10 @@ pub(crate) struct UringDriver {
     /// Operations of connections and listeners that have not ended.
     in_flight: usize,
     completions: Vec<cqueue::Entry>,
-    linger_reset: Box<libc::linger>,
 }
+
+/// The value of SO_LINGER that makes a close reset the connection.
+static LINGER_RESET: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
 /// Checks that io_uring works here, with a ring of this size and every needed feature.
 ///
@@ -80,35 +89,63 @@ pub(crate) fn check(config: &UringConfig) -> Result<(), String> {
 }
 
 fn try_ring(config: &UringConfig) -> Result<(), String> {
-    let mut ring = Ring::new(config).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM) => format!("io_uring_setup is forbidden here (seccomp profile or sysctl): {error}"),
-        Some(libc::ENOMEM) => format!("the locked-memory limit (ulimit -l) is too low for a ring: {error}"),
-        Some(libc::ENOSYS | libc::EINVAL) => {
-            format!("io_uring is missing here or too old, Linux 6.1 is needed: {error}")
+    let mut ring = Ring::new(config).map_err(|error| explain("io_uring_setup", &error))?;
+    probe::probe(&mut ring, config, &Signal::new(|| {})).map(drop).map_err(|error| explain(FEATURES, &error))
+}
+
+/// The step at which each needed feature is tried.
+const FEATURES: &str = "an io_uring feature";
+
+/// Says why a step of setting up a ring failed, with the limit to raise.
+fn explain(step: &str, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            format!("io_uring: {step} is forbidden here (seccomp profile or sysctl): {error}")
         }
-        _ => format!("io_uring_setup failed: {error}"),
-    })?;
-    probe::probe(&mut ring, config, &Signal::new(|| {}))
-        .map(drop)
-        .map_err(|error| format!("an io_uring feature is refused here, those of Linux 6.1 are needed: {error}"))
+        Some(libc::ENOMEM) => {
+            format!("io_uring: the locked-memory limit (ulimit -l) is too low for the rings: {step} failed: {error}")
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            format!("io_uring: the open-file limit (ulimit -n) is too low for the rings: {step} failed: {error}")
+        }
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) if step == FEATURES => {
+            format!("{step} is refused here, those of Linux 6.1 are needed: {error}")
+        }
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => {
+            format!("io_uring is missing here or too old, Linux 6.1 is needed: {step} failed: {error}")
+        }
+        _ => format!("io_uring: {step} failed: {error}"),
+    }
 }
 
 impl UringDriver {
-    /// Sets up the ring of the current thread, the only one that may use it.
+    /// Sets up the ring of the current thread, the only one that may use it. `regular_max` bounds the connections that
+    /// take a descriptor of the process.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
     pub(crate) fn new(
         config: &UringConfig,
         connections_max: usize,
+        regular_max: usize,
         listeners: Vec<Listener>,
         epoch: Instant,
-    ) -> io::Result<Self> {
-        let mut ring = Ring::new(config)?;
-        let wake = Arc::new(WakeFd::new()?);
+    ) -> Result<Self, String> {
+        let failed = |step| move |error| explain(step, &error);
+        let wake = Arc::new(WakeFd::new().map_err(failed("eventfd"))?);
         let waker = Arc::clone(&wake);
         let signal = Signal::new(move || waker.wake());
-        let buffers = BufferGroups::new(&ring, config, &signal)?;
-        let features = probe::probe(&mut ring, config, &signal)?;
-        let connections_max =
-            if features.direct_descriptors { register_files(&ring, connections_max)? } else { connections_max };
+        // Before the ring, so that an error below drops them after it.
+        let buffers = BufferGroups::new(config, &signal).map_err(failed("mapping receive buffers"))?;
+        let mut ring = Ring::new(config).map_err(failed("io_uring_setup"))?;
+        // SAFETY: the ring is dropped first, here and in the driver. Receives are in flight only in the driver, whose
+        // `drop` leaks the buffers if they still are.
+        unsafe { buffers.register(&ring).map_err(failed("registering receive buffers"))? };
+        let features = probe::probe(&mut ring, config, &signal).map_err(failed(FEATURES))?;
+        let connections_max = match features.direct_descriptors {
+            true => register_files(&ring, connections_max).map_err(failed("registering a file table"))?,
+            false => connections_max.min(regular_max),
+        };
         let names = features.names();
         let summary = if names.is_empty() { "io_uring".to_owned() } else { format!("io_uring ({})", names.join(", ")) };
         let mut driver = Self {
@@ -126,7 +163,6 @@ impl UringDriver {
             sends: Sends::default(),
             in_flight: 0,
             completions: Vec::new(),
-            linger_reset: Box::new(libc::linger { l_onoff: 1, l_linger: 0 }),
         };
         driver.arm_wake();
         Ok(driver)
@@ -225,6 +261,20 @@ impl UringDriver {
         self.in_flight += 1;
     }
 
+    /// Ends what the slots of an ended ring still hold: tasks are answered, regular descriptors closed.
+    fn close_slots(&mut self) {
+        let direct = self.features.direct_descriptors;
+        for slot in self.slots.iter_mut().filter(|slot| slot.state != SlotState::Free) {
+            while let Some(task) = slot.take_fd_task() {
+                task(Err(io::ErrorKind::NotConnected.into()));
+            }
+            if !direct && slot.state != SlotState::Closing {
+                // SAFETY: the slot owns this descriptor, and no close of it was submitted.
+                drop(unsafe { OwnedFd::from_raw_fd(slot.fd) });
+            }
+        }
+    }
+
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
@@ -239,19 +289,9 @@ impl UringDriver {
 
 /// Registers a file table of `wanted` slots, or of as many as the open-file limit allows.
 fn register_files(ring: &Ring, wanted: usize) -> io::Result<usize> {
-    let slots = wanted.min(op::INDEX_MAX as usize).min(open_files_max());
+    let slots = wanted.min(op::INDEX_MAX as usize).min(open_files::limit());
     ring.submitter().register_files_sparse(slots as u32)?;
     Ok(slots)
-}
-
-/// Returns the open-file limit of the process (RLIMIT_NOFILE).
-pub(crate) fn open_files_max() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one `rlimit` to a valid place.
-    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
-        0 => limit.rlim_cur.min(1 << 24) as usize,
-        _ => 1024,
-    }
 }
 
 /// Most operations are inherent methods of the same name, in the file of their kind.
@@ -297,28 +337,26 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, key: ConnKey, reset: bool) {
-        let linger: *const libc::linger = &*self.linger_reset;
+        let direct = self.features.direct_descriptors;
+        if reset && !direct {
+            // At once, because the ring's operation is newer (Linux 6.7) than rings with regular descriptors.
+            let set = |socket: io::Result<SockRef<'_>>| drop(socket.map(|s| s.set_linger(Some(Duration::ZERO))));
+            self.with_socket(key, Box::new(set));
+        }
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
         let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
         let watching = slot.watching;
-        if reset {
-            let len = size_of::<libc::linger>() as u32;
-            let entry = opcode::SetSockOpt::new(
-                types::Fd(fd),
-                libc::SOL_SOCKET as u32,
-                libc::SO_LINGER as u32,
-                linger.cast(),
-                len,
-            )
-            .build();
-            let entry = raw::fixed(entry, self.features.direct_descriptors);
-            // SAFETY: the option's value is boxed in `self` and lives as long as the ring. Before Linux 6.7 the
-            // operation fails and the close sends FIN, or RST over unread input.
+        if reset && direct {
+            let value = std::ptr::from_ref(&LINGER_RESET).cast();
+            let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
+            let entry = opcode::SetSockOpt::new(types::Fd(fd), level, option, value, size_of::<libc::linger>() as u32);
+            let entry = raw::fixed(entry.build(), direct);
+            // SAFETY: the option's value is static.
             unsafe { self.ring.push(&entry.user_data(Token::plain(Op::Ignore, 0).pack())) };
-            if send != NO_SEND {
-                self.cancel(Token::new(Op::Send, key));
-            }
+        }
+        if reset && send != NO_SEND {
+            self.cancel(Token::new(Op::Send, key));
         }
         if receiving {
             self.cancel(receive);
@@ -369,6 +407,7 @@ impl Driver for UringDriver {
 
 impl Drop for UringDriver {
     fn drop(&mut self) {
+        self.close_slots();
         if self.in_flight == 0 {
             return;
         }

@@ -4,6 +4,7 @@
 //! them. The features of Linux 6.1 are required; later ones are used where they work.
 
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -70,11 +71,15 @@ pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>)
 
 fn has_peer_name(ring: &mut Ring) -> io::Result<bool> {
     let (_peer, socket) = UnixStream::pair()?;
+    // Leaked on an error: the kernel may still write there.
     // SO_PEERNAME refuses a length above that of the name, which for an unnamed socket is just its family.
-    let mut family: libc::sa_family_t = 0;
-    let (value, len) = (std::ptr::from_mut(&mut family).cast(), size_of_val(&family) as u32);
+    let mut family: ManuallyDrop<Box<libc::sa_family_t>> = ManuallyDrop::new(Box::new(0));
+    let (value, len) = (std::ptr::from_mut(&mut **family).cast(), size_of::<libc::sa_family_t>() as u32);
     let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, len);
-    Ok(run(ring, entry)?.result() >= 0)
+    // SAFETY: the value is freed only after the completion; the kernel keeps the socket open for the operation.
+    let seen = unsafe { run(ring, entry) }?;
+    drop(ManuallyDrop::into_inner(family));
+    Ok(seen.result() >= 0)
 }
 
 /// Arms a receive with a budget of half the message. It ends there if the kernel supports budgets; otherwise the kernel
@@ -98,10 +103,12 @@ fn receive(
 ) -> io::Result<cqueue::Entry> {
     let (mut peer, socket) = UnixStream::pair()?;
     peer.write_all(PROBE_MESSAGE)?;
-    let mut buffers = BufferRing::new(PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?;
-    // SAFETY: the buffers live until after the group is unregistered below.
+    // Leaked on an error: the receive may still be armed, and the group registered.
+    let mut buffers = ManuallyDrop::new(BufferRing::new(PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?);
+    // SAFETY: the buffers are freed only after the group is unregistered.
     unsafe { buffers.register(ring, PROBE_GROUP)? };
-    let first = run(ring, entry(types::Fd(socket.as_raw_fd())));
+    // SAFETY: names no memory but the group's buffers; the kernel keeps the socket open for the operation.
+    let first = unsafe { run(ring, entry(types::Fd(socket.as_raw_fd()))) };
     // The end of the stream ends a receive that does not end by itself.
     peer.shutdown(Shutdown::Both)?;
     let first = first?;
@@ -117,13 +124,17 @@ fn receive(
         last = wait(ring)?;
     }
     ring.submitter().unregister_buf_ring(PROBE_GROUP)?;
+    drop(ManuallyDrop::into_inner(buffers));
     Ok(first)
 }
 
-/// Runs one operation and returns its first completion.
-fn run(ring: &mut Ring, entry: squeue::Entry) -> io::Result<cqueue::Entry> {
+/// Runs one operation and returns its first completion. After an error the operation may still be in flight.
+///
+/// # Safety
+/// As [`Ring::push`].
+unsafe fn run(ring: &mut Ring, entry: squeue::Entry) -> io::Result<cqueue::Entry> {
     let token = Token::plain(Op::Ignore, 0);
-    // SAFETY: the callers keep socket and memory valid until the completion, and this waits for it.
+    // SAFETY: guaranteed by the caller.
     unsafe { ring.push(&entry.user_data(token.pack())) };
     wait(ring)
 }

@@ -12,6 +12,17 @@ use crate::config::UringConfig;
 pub(super) struct Ring {
     uring: IoUring,
     no_sqarray: bool,
+    /// The error that ended the ring while an entry was queued, for the next [`enter`](Ring::enter).
+    failed: Option<io::Error>,
+}
+
+/// Pause after the kernel was short of memory.
+const ENOMEM_PAUSE: Duration = Duration::from_millis(1);
+
+/// Returns whether an error of `io_uring_enter(2)` passes: a signal arrived, completions must be reaped first, or
+/// memory is short.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM))
 }
 
 impl Ring {
@@ -35,7 +46,7 @@ impl Ring {
         if no_sqarray {
             builder.setup_no_sqarray();
         }
-        Ok(Self { uring: builder.build(config.submission_entries)?, no_sqarray })
+        Ok(Self { uring: builder.build(config.submission_entries)?, no_sqarray, failed: None })
     }
 
     /// Returns whether it was set up without an indirection array.
@@ -47,7 +58,8 @@ impl Ring {
         self.uring.submitter()
     }
 
-    /// Queues an entry. If the submission queue is full, submits the queued entries first.
+    /// Queues an entry. If the submission queue is full, submits the queued entries first. If the ring has failed,
+    /// drops the entry, and [`enter`](Self::enter) returns the error.
     ///
     /// # Safety
     /// All memory and descriptors that the entry names must stay valid until its last completion is reaped.
@@ -57,17 +69,27 @@ impl Ring {
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
-            if let Err(error) = self.uring.submit() {
-                // EBUSY or EAGAIN: completions wait to be reaped, or memory is short for a moment. The entries stay
-                // queued, and the kernel's backlog is bounded by the outstanding operations, so this loop ends.
-                log::trace!("submission queue full: {error}");
-                std::thread::yield_now();
+            match self.uring.submit() {
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => {
+                    // The entries stay queued, and the kernel's backlog is bounded by the outstanding operations, so
+                    // this loop ends.
+                    log::trace!("submission queue full: {error}");
+                    std::thread::yield_now();
+                }
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                    return;
+                }
             }
         }
     }
 
     /// Submits queued entries and waits for a completion, at most for `timeout`; zero does not wait.
     pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let waits = timeout != Some(Duration::ZERO) && self.uring.completion().is_empty();
         let result = if !waits {
             let nothing = {
@@ -90,7 +112,13 @@ impl Ring {
                 // The timeout passed, a signal arrived, or completions must be reaped first. In each case the caller
                 // reaps next.
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
-                _ => Err(error),
+                _ => {
+                    if error.raw_os_error() == Some(libc::ENOMEM) {
+                        // The caller tries again.
+                        std::thread::sleep(ENOMEM_PAUSE);
+                    }
+                    Err(error)
+                }
             },
         }
     }

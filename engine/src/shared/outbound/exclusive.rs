@@ -71,10 +71,9 @@ impl Outbound {
         }
     }
 
-    /// Leaves the open states for good. Drops deferred bytes: they must not stand inside data that the exclusive sender
-    /// did not finish.
+    /// Leaves the open states for good. Deferred bytes are not sent (see [`take_dropped`](Self::take_dropped)): they
+    /// must not stand inside data that the exclusive sender did not finish.
     pub(super) fn end(&mut self, state: SendState) {
-        self.waiters.take_deferred();
         self.state = state;
     }
 }

@@ -16,7 +16,9 @@ use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
+use crate::util::biased_lock::NoWaiting;
 use crate::util::buffer_pool;
+use crate::util::contained::Contained;
 
 /// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
 /// one.
@@ -62,6 +64,7 @@ pub(crate) struct Outbound {
     /// A flush waits for queued bytes: waiters are woken after each batch.
     flushing: bool,
     fin: bool,
+    fin_sent: bool,
     /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
     ending: bool,
     /// The peer has ended its side.
@@ -76,6 +79,8 @@ struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
     done: bool,
+    /// The encoder runs under the queue's lock.
+    _no_waiting: NoWaiting,
 }
 
 impl Drop for Appending<'_> {
@@ -92,6 +97,25 @@ impl Drop for Appending<'_> {
 pub(crate) enum Schedule {
     NeedsWake,
     AlreadyScheduled,
+}
+
+/// Bytes that will not be sent.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    _deferred: VecDeque<Contained<Bytes>>,
+    _queued: Queued,
+}
+
+type Queued = (Vec<u8>, Option<Box<VecDeque<Segment>>>);
+
+/// What a request for a FIN needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fin {
+    /// None was requested since the last.
+    Nothing,
+    Send,
+    /// An earlier request has sent it.
+    Sent,
 }
 
 /// The result of an offer.
@@ -114,6 +138,7 @@ impl Outbound {
             full: false,
             flushing: false,
             fin: false,
+            fin_sent: false,
             ending: false,
             peer_ended: false,
             farewell_seconds: 0,
@@ -126,22 +151,27 @@ impl Outbound {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    /// Returns the end of the bytes accepted so far, counted from the connection's first byte.
+    /// Returns the end of the bytes accepted so far, counted from the connection's first byte; once it is closed, an
+    /// end that is never reached.
     pub(crate) fn accepted_end(&self) -> u64 {
-        self.sent_bytes + self.bytes() as u64
+        match self.state {
+            SendState::Closed(_) => u64::MAX,
+            _ => self.sent_bytes + self.bytes() as u64,
+        }
     }
 
     /// Returns whether everything before `end` has left; if not, `waker` is woken when more has.
     pub(crate) fn check_sent(&mut self, end: u64, waker: &Waker) -> Result<bool, SendError> {
+        // First, because a connection can close after everything has left.
+        if self.sent_bytes >= end {
+            return Ok(true);
+        }
         if let SendState::Closed(cause) = self.state {
             return Err(SendError::Closed(cause));
         }
-        let sent = self.sent_bytes >= end;
-        if !sent {
-            self.flushing = true;
-            self.add_waker(waker);
-        }
-        Ok(sent)
+        self.flushing = true;
+        self.add_waker(waker);
+        Ok(false)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
@@ -163,7 +193,7 @@ impl Outbound {
     #[inline]
     fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes();
-        if bytes != 0 && (self.full || bytes + len > marks.bytes_high) {
+        if bytes != 0 && (self.full || bytes.saturating_add(len) > marks.bytes_high) {
             self.full = true;
             return Err(SendError::Full);
         }
@@ -175,7 +205,7 @@ impl Outbound {
             self.tail = buffer_pool::take();
         }
         let before = self.tail.len();
-        let mut appending = Appending { tail: &mut self.tail, before, done: false };
+        let mut appending = Appending { tail: &mut self.tail, before, done: false, _no_waiting: NoWaiting::begin() };
         encode(appending.tail);
         appending.done = true;
         drop(appending);
@@ -189,7 +219,7 @@ impl Outbound {
         self.tail.extend_from_slice(head);
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.get_or_insert_default().push_back(Segment::Shared(payload));
+            self.segments.get_or_insert_default().push_back(Segment::Shared(Contained::new(payload)));
         }
         self.schedule()
     }
@@ -212,7 +242,7 @@ impl Outbound {
         if bytes == 0 && !self.scheduled && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
             self.scheduled = true;
             self.in_flight_bytes = shared.len();
-            let first = Segment::Shared(shared.clone());
+            let first = Segment::Shared(Contained::new(shared.clone()));
             return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
@@ -232,16 +262,23 @@ impl Outbound {
         self.ending = true;
     }
 
-    /// Drops the queue, because the connection failed, and returns all waiters.
+    /// Ends the queue, because the connection failed, and returns all waiters. [`take_dropped`](Self::take_dropped)
+    /// returns what was queued.
     pub(crate) fn close(&mut self, cause: CloseCause) -> Vec<Waker> {
         if !matches!(self.state, SendState::Closed(_)) {
             self.end(SendState::Closed(cause));
         }
-        self.tail = Vec::new();
-        self.segments = None;
         self.queued_bytes = 0;
         self.in_flight_bytes = 0;
-        self.waiters.take_all()
+        self.waiters.take_all_wakers()
+    }
+
+    /// Takes what an ended queue will not send, to be dropped without the lock: the destructors of payloads are code of
+    /// the application, which may use the connection.
+    pub(crate) fn take_dropped(&mut self) -> Dropped {
+        let closed = matches!(self.state, SendState::Closed(_));
+        let queued = if closed { (std::mem::take(&mut self.tail), self.segments.take()) } else { Default::default() };
+        Dropped { _deferred: self.waiters.take_deferred(), _queued: queued }
     }
 
     /// Records that the peer has ended its side. Returns the wakers that wait for it.
@@ -288,9 +325,12 @@ impl Outbound {
         self.append(|tail| tail.extend_from_slice(farewell))
     }
 
-    /// Returns true once, when everything queued has been sent and a FIN was requested.
-    pub(crate) fn take_fin(&mut self) -> bool {
-        self.bytes() == 0 && std::mem::take(&mut self.fin)
+    /// Returns the step that a requested FIN needs, once everything queued has been sent.
+    pub(crate) fn take_fin(&mut self) -> Fin {
+        if self.bytes() != 0 || !std::mem::take(&mut self.fin) {
+            return Fin::Nothing;
+        }
+        if std::mem::replace(&mut self.fin_sent, true) { Fin::Sent } else { Fin::Send }
     }
 
     /// Takes the next batch, if anything is queued. No send must be in flight. After `None` the next append must notify
@@ -359,15 +399,16 @@ impl Outbound {
     }
 }
 
-/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less.
-pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: Bytes) -> Schedule {
+/// Queues `head` by copy and `payload` by copy or by reference, whichever costs less. A copied payload stays with the
+/// caller, who drops it without the queue's lock.
+pub(crate) fn enqueue(outbound: &mut Outbound, head: &[u8], payload: &mut Bytes) -> Schedule {
     if payload.len() > COPY_BYTES_MAX {
-        return outbound.append_shared(head, payload);
+        return outbound.append_shared(head, std::mem::take(payload));
     }
     outbound.append(|tail| {
         tail.reserve(head.len() + payload.len());
         tail.extend_from_slice(head);
-        tail.extend_from_slice(&payload);
+        tail.extend_from_slice(payload);
     })
 }
 

@@ -150,10 +150,32 @@ fn fin_waits_for_the_queue() {
     let mut outbound = Outbound::new();
     let _ = outbound.append(|tail| tail.push(1));
     let _ = outbound.finish(true);
-    assert!(!outbound.take_fin());
+    assert_eq!(outbound.take_fin(), Fin::Nothing);
     outbound.take_batch().unwrap();
-    assert!(!outbound.take_fin());
+    assert_eq!(outbound.take_fin(), Fin::Nothing);
     outbound.complete_batch(&MARKS);
-    assert!(outbound.take_fin());
-    assert!(!outbound.take_fin());
+    assert_eq!(outbound.take_fin(), Fin::Send);
+    assert_eq!(outbound.take_fin(), Fin::Nothing);
+}
+
+/// Everything left before the connection closed in order. A flush that begins after the close fails.
+#[test]
+fn a_flush_that_was_done_before_the_close_succeeds() {
+    let mut outbound = Outbound::new();
+    let _ = outbound.append(|tail| tail.extend_from_slice(b"all"));
+    let end = outbound.accepted_end();
+    assert!(outbound.take_batch().is_some());
+    assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(false));
+    let _ = outbound.complete_batch(&MARKS);
+    let _ = outbound.close(CloseCause::Dropped);
+    assert_eq!(outbound.check_sent(end, Waker::noop()), Ok(true));
+    let closed = Err(SendError::Closed(CloseCause::Dropped));
+    assert_eq!(outbound.check_sent(outbound.accepted_end(), Waker::noop()), closed);
+}
+
+#[test]
+fn a_claim_beyond_all_memory_is_refused() {
+    let mut outbound = Outbound::new();
+    let _ = outbound.append(|tail| tail.push(1));
+    assert_eq!(outbound.check_space(usize::MAX, &MARKS), Err(SendError::Full));
 }

@@ -102,3 +102,39 @@ fn a_late_connection_does_not_hold_up_the_end() {
         assert_eq!(report.drained + report.forced, sim.stats().accepted_total, "seed {seed}");
     }
 }
+
+/// A lack of memory in the middle of everything delays a worker; any other error of its driver ends it, and its
+/// connections learn so.
+#[test]
+fn a_driver_short_of_memory_is_entered_again() {
+    const ENOMEM: i32 = 12;
+    const EPERM: i32 = 1;
+    for setup in Setup::calm().both_placements() {
+        let mut sim = Simulation::new(setup, |connection, stage| stage.echo(connection));
+        let peer = sim.connect(Script { ending: Ending::Silence, ..talker(pattern(200)) });
+        for _ in 0..20 {
+            sim.net.borrow_mut().enter_errors.extend([ENOMEM; 3]);
+            sim.tick();
+        }
+        sim.run_until("the echo", |sim| sim.net.borrow().peers[peer].received.len() == 200);
+        sim.net.borrow_mut().enter_errors.push_back(EPERM);
+        let error = sim.worker.tick().expect_err("a failed driver ends its worker");
+        assert_eq!(error.raw_os_error(), Some(EPERM));
+    }
+}
+
+/// A handler shuts its sending side down, and later drops the connection before the peer has ended: one FIN is sent.
+/// The simulated socket complains of a second.
+#[test]
+fn a_connection_sends_one_fin() {
+    for setup in Setup::calm().both_placements() {
+        let mut sim = Simulation::new(setup, |connection, stage| async move {
+            connection.sender().shutdown_write();
+            stage.sleep(&connection, Duration::from_millis(50)).await;
+        });
+        let peer = sim.connect(Script { ending: Ending::Silence, ..talker(pattern(10)) });
+        sim.run_until_closed(1);
+        sim.net.borrow_mut().settle();
+        assert_eq!(sim.net.borrow().peers[peer].saw, Saw::Fin);
+    }
+}

@@ -1,7 +1,8 @@
 //! Tests in separate processes: the test program runs itself again with the name of one test.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child as Process, ChildStdout, Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
 
 /// Set in the child to the name of its test.
 const ROLE: &str = "TIDEGATE_TEST_CHILD";
@@ -46,10 +47,15 @@ impl Child {
         Self { process, answers }
     }
 
-    /// Sends a signal, such as `STOP`, to the child.
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
-        assert!(status.success(), "{status}");
+    /// Runs the test `name` again with two sockets passed as systemd does. Its input is empty.
+    pub fn start_with_sockets(name: &str, first: OwnedFd, second: OwnedFd) -> Self {
+        let script = "exec 3<&0 4<&2 0</dev/null 2>&1; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(std::env::current_exe().unwrap());
+        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, name);
+        let mut process = command.stdin(first).stderr(second).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, answers }
     }
 
     /// Sends a line to the child.
@@ -83,6 +89,22 @@ impl Child {
         let status = self.process.wait().unwrap();
         let passed = output.iter().any(|line| line.contains("1 passed"));
         assert!(status.success() && passed, "the child failed ({status}):\n{}", output.join("\n"));
+    }
+}
+
+impl Child {
+    /// Sends the child a signal, by its name, such as `STOP`, or its number.
+    pub fn signal(&self, signal: impl std::fmt::Display) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", &signal.to_string(), &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Closes the child's input and waits for the child. Its output is dropped.
+    pub fn end(mut self) -> ExitStatus {
+        drop(self.process.stdin.take());
+        self.answers.lines().map_while(Result::ok).for_each(drop);
+        self.process.wait().unwrap()
     }
 }
 

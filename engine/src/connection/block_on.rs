@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use crate::time;
+
 /// Runs `future` on the current thread until it completes, parking the thread while it waits.
 ///
-/// For threads outside the engine: those of [`blocking`](crate::blocking) handlers, of background work, of tests. On
-/// one of the engine's threads it would stop every other connection of that thread, and a future that needs the thread
-/// would never complete.
+/// For threads outside the engine: those of [`blocking`](crate::blocking) handlers, of background work, of tests.
 ///
 /// ```no_run
 /// use tidegate_engine::{ByteSender, SendError, block_on};
@@ -23,7 +23,16 @@ use std::thread::{self, Thread};
 ///     block_on(sender.flush())
 /// }
 /// ```
+///
+/// # Panics
+/// On one of the engine's threads: it would stop every other connection of that thread, and a future that needs the
+/// thread would never complete.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    assert!(
+        !time::is_engine_thread(),
+        "block_on was called on one of the engine's threads, and would stop its connections: await the future instead, \
+         or call it on a thread of the application (see `blocking`)"
+    );
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
