@@ -364,8 +364,8 @@ impl Protocol {
                 assembler.push(&input[range], expected_bytes)?;
                 if last { self.finish_assembling() } else { Ok(None) }
             }
-            Incoming::Streaming { kind, validator, begun, .. } => {
-                let kind = *kind;
+            Incoming::Streaming { kind, validator, begun, reserved_bits, .. } => {
+                let (kind, reserved_bits) = (*kind, *reserved_bits);
                 if kind == MessageKind::Text {
                     validator.push(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
                     if last && !validator.is_complete() {
@@ -379,7 +379,8 @@ impl Protocol {
                 if last {
                     self.incoming = Incoming::Between;
                 }
-                let reserved_bits = piece.header.reserved_bits;
+                // A first frame without payload has no piece, so the message's bits come with its first one.
+                let reserved_bits = if first { reserved_bits } else { piece.header.reserved_bits };
                 Ok(Some(Event::Piece { kind, reserved_bits, range, first, last }))
             }
             Incoming::Between | Incoming::Ended => Ok(None),

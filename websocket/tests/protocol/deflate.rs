@@ -287,6 +287,24 @@ fn the_limit_applies_to_the_payload() {
 }
 
 #[test]
+fn pieces_have_the_other_reserved_bits_of_their_message() {
+    let mut config = compressed_config(Role::Server, "");
+    config.frames.message_bits = ReservedBits::RSV2;
+    let deflated = Peer::new(6, 15).deflate(&prose(300));
+    let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1 | ReservedBits::RSV2);
+    let input = encode(Role::Server, frame);
+    for delivery in [Delivery::Whole, Delivery::Pieces] {
+        let mut protocol = Protocol::new(config);
+        protocol.set_delivery(delivery);
+        let event = protocol.receive(&mut input.clone()).unwrap().event.unwrap();
+        let (Event::Assembled { reserved_bits, .. } | Event::Inflated { reserved_bits, .. }) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(reserved_bits, ReservedBits::RSV2, "{delivery:?}");
+    }
+}
+
+#[test]
 fn blocks_without_payload_are_bounded_too() {
     let empty = [0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(2000);
     let input = compressed(Role::Server, false, &empty);
