@@ -35,13 +35,13 @@ use crate::sync::lock;
 pub enum HubError {
     /// The messages on their way to the members exceed [`HubConfig::pending_bytes_max`]. Only [`Broadcast::try_queue`]
     /// returns this; the others wait.
-    #[error("the hub has too many pending bytes: wait with `queue`, or publish less")]
+    #[error("the hub has too many pending bytes: wait with `queue`, publish less, or raise `pending_bytes_max`")]
     Full,
     /// The member is already in [`HubConfig::rooms_max`] rooms.
     #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
     TooManyRooms,
     /// The hub was closed.
-    #[error("the hub is closed: it takes no messages and no members")]
+    #[error("the hub is closed: it takes no messages and no members; use a new one")]
     Closed,
 }
 
@@ -104,7 +104,7 @@ struct Shared<T> {
 }
 
 impl<T> Hub<T> {
-    /// A hub without members.
+    /// Returns a hub without members.
     pub fn new(config: HubConfig) -> Self {
         let budget = PublishBudget::new(config.pending_bytes_max);
         let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
@@ -203,7 +203,7 @@ impl<T> Hub<T> {
         self.shared.rooms.find(room).len()
     }
 
-    /// Returns the names of the rooms that have members, in no particular order.
+    /// Returns the names of the rooms that members have joined and not left, in no particular order.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.shared.rooms.names()
     }

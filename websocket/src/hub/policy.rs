@@ -12,7 +12,7 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 /// |---|---|---|
 /// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
 /// | [`Disconnect`](Self::Disconnect) | gets close 1013 after what is queued | the same, in order |
-/// | [`Remove`](Self::Remove) | stays connected, outside of the hub | |
+/// | [`Remove`](Self::Remove) | stays connected, outside of the hub or the room | members that register again when they have caught up |
 /// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
 /// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
 /// | [`ConflateByKey`](Self::ConflateByKey) | gets the newest message of each key | prices, states |
@@ -33,7 +33,8 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 pub enum SlowPolicy {
     /// The member does not get the message and stays a member.
     Drop,
-    /// The member is removed from the hub. Its connection stays open.
+    /// The member is removed from the hub, or, for a message to a room, from that room alone. Its connection stays open,
+    /// and it can join the room again.
     Remove,
     /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler
     /// gets [`Error::Closed`](crate::Error::Closed).
@@ -75,7 +76,7 @@ tidegate_engine::__settings! {
         /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single
         /// larger message passes. Default: 8 MiB.
         pub pending_bytes_max: usize,
-        /// The most rooms of one member. Default: 1024.
+        /// The most rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
         pub rooms_max: usize,
     }
 }

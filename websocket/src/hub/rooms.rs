@@ -70,7 +70,8 @@ impl Rooms {
 pub(super) struct Entered(Mutex<HashMap<Arc<str>, Membership>>);
 
 impl Entered {
-    /// Enters a room. Returns false if the member was in it, `None` if it is in `rooms_max` others.
+    /// Enters a room. Returns false if the member was in it, `None` if it is in `rooms_max` others. Rooms that removed
+    /// the member for being slow do not count.
     pub(super) fn enter(
         &self,
         rooms: &Rooms,
@@ -85,6 +86,11 @@ impl Entered {
         // A member that was removed from the room for being slow enters again.
         if let Some((name, removed)) = entered.remove_entry(name) {
             rooms.leave(&name, removed);
+        }
+        if entered.len() >= rooms_max {
+            for (name, removed) in entered.extract_if(|_, membership| !membership.is_member()) {
+                rooms.leave(&name, removed);
+            }
         }
         if entered.len() >= rooms_max {
             return None;
