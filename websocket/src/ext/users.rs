@@ -175,18 +175,17 @@ impl Users {
     /// # Errors
     /// [`UsageError`] for a code or reason that must not be sent; nothing was closed.
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<bool, UsageError> {
-        CloseFrame::new(code, reason)?;
-        Ok(self.connection(id).is_some_and(|connection| connection.sender.close(code, reason).is_ok()))
+        let frame = CloseFrame::new(code, reason)?;
+        Ok(self.connection(id).is_some_and(|connection| connection.close(&frame)))
     }
 
-    /// Closes all connections of a user, and returns their number.
+    /// Closes all connections of a user, and returns the number of those that had no close frame yet.
     ///
     /// # Errors
     /// As [`close`](Self::close).
     pub fn close_user(&self, user: u64, code: CloseCode, reason: &str) -> Result<usize, UsageError> {
-        CloseFrame::new(code, reason)?;
-        let connections = self.connections_of(user);
-        Ok(connections.iter().filter(|connection| connection.sender.close(code, reason).is_ok()).count())
+        let frame = CloseFrame::new(code, reason)?;
+        Ok(self.connections_of(user).iter().filter(|connection| connection.close(&frame)).count())
     }
 
     /// Resets one connection at once, without a close frame. Returns false if there is no such connection.
@@ -231,9 +230,15 @@ impl UserConnection {
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
+
+    /// Queues the close frame; false if one is already queued or the connection has failed.
+    fn close(&self, frame: &CloseFrame) -> bool {
+        self.sender.frame_queue().queue_close(Some(frame)).is_ok()
+    }
 }
 
 /// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
+/// dropped. Keep it in the handler, not in the connection's [`Extensions`]: it refers to them, so neither would ever be
 /// dropped.
 #[derive(Debug)]
 #[must_use = "dropping it unregisters the WebSocket"]
