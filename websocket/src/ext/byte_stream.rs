@@ -25,7 +25,7 @@ pub struct Joined<'a> {
 enum At {
     /// Before a message.
     Between,
-    /// In a piece of a message, at this byte; whether it is the last piece.
+    /// In a piece of a message, at this byte. The flag marks the last piece.
     Piece(PiecePayload, usize, bool),
     /// Between two pieces of a message.
     Inside,
@@ -71,7 +71,7 @@ impl<'a> Joined<'a> {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
-    /// The poll form of [`read`](Self::read).
+    /// Reads as [`read`](Self::read), for futures written by hand.
     ///
     /// # Errors
     /// As there.

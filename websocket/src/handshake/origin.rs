@@ -87,7 +87,7 @@ impl Origin {
         Self::of_authority(scheme, authority)
     }
 
-    /// The origin of the pages at `host[:port]`.
+    /// Returns the origin of the pages at `host[:port]`.
     fn of_authority(scheme: Scheme, authority: &str) -> Option<Self> {
         let (host, port) = split_host(authority)?;
         let port = match port {

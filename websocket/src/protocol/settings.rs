@@ -1,4 +1,4 @@
-//! Changes of the settings while receiving, even while a message is open.
+//! Settings that can change while receiving, even while a message is open.
 
 use super::{Delivery, Incoming, Protocol};
 use crate::frame::FrameRules;

@@ -65,8 +65,8 @@ async fn serve_with_hooks<F>(
         && let Err(refusal) = connect.connect(&mut ws).await
     {
         log::info!("a websocket was refused after its handshake: {refusal}");
-        if let Err(error) = ws.close_with(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
-            log::debug!("closing handshake: {error}");
+        if let Err(error) = ws.session_mut().close(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
+            log::debug!("the closing handshake was not completed: {error}");
         }
         return;
     }
@@ -77,7 +77,7 @@ async fn serve_with_hooks<F>(
     start(handler, ws).await;
 }
 
-/// The task's share of a connection's attachments: notes a panic of the task.
+/// The task's share of a connection's attachments. Dropping it notes a panic of the task.
 struct PanicNote(Arc<Attachments>);
 
 impl Drop for PanicNote {
@@ -98,8 +98,8 @@ where
     T: 'static,
     F: AsyncFn(T) -> Result<(), HandlerError> + 'static,
 {
-    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` beside the
-    // future that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the
+    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` next to
+    // the future that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the
     // `Arc`; a task that is leaked leaks both. The 'static lifetime does not reach the application: the body of a
     // closure is checked for every lifetime of its captures, and its output has no borrow.
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
@@ -172,7 +172,7 @@ fn closing_frame(result: &Result<(), HandlerError>) -> Option<CloseFrame> {
 /// Sends the close frame, unless one was sent, and waits for the peer's.
 async fn finish(mut session: Box<Session>, frame: Option<CloseFrame>) {
     if let Err(error) = session.close(frame.as_ref()).await {
-        log::debug!("closing handshake: {error}");
+        log::debug!("the closing handshake was not completed: {error}");
     }
 }
 

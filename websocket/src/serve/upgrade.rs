@@ -132,14 +132,14 @@ enum OriginPolicy {
 }
 
 impl Upgrade {
-    /// Sets the settings of the connections.
+    /// Sets the settings of the connections. Default: [`WebSocketConfig::default`].
     pub fn config(mut self, config: WebSocketConfig) -> Self {
         self.change_context(|context| context.config = config);
         self
     }
 
     /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
-    /// on ([`WebSocket::subprotocol`]), if any.
+    /// on ([`WebSocket::subprotocol`]). A client that offers none of them is accepted without one. Default: none.
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
         self.change_context(|_| ());
@@ -171,13 +171,13 @@ impl Upgrade {
         self
     }
 
-    /// Replaces the same-origin check entirely: `true` lets the request pass.
+    /// Replaces the same-origin check entirely: `true` lets the request pass, `false` answers it with 403.
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.origin = OriginPolicy::Check(Box::new(check));
         self
     }
 
-    /// Replaces the same-origin check by a list of origins.
+    /// Replaces the same-origin check by a list of origins: requests of others, or without an origin, get 403.
     pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
         self.origin = OriginPolicy::AllowList(origins);
         self
@@ -270,8 +270,9 @@ impl Upgrade {
     /// use tidegate_websocket::{Disconnected, upgrade};
     ///
     /// let chat = upgrade(async |mut ws| Ok(ws.send("welcome").await?))
-    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(),
-    ///     ended.close_code()));
+    ///     .on_disconnect(|ended: &Disconnected<'_>| {
+    ///         println!("{} has left: {}", ended.peer_addr(), ended.close_code());
+    ///     });
     /// ```
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
         self.hooks_mut().disconnect = Some(Arc::new(disconnect));

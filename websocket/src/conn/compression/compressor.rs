@@ -20,7 +20,7 @@ use crate::role::Role;
 use crate::sync::lock;
 
 /// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are
-/// compressed only by futures, which can wait; `try_` calls send them uncompressed.
+/// compressed only by futures, which can yield between slices; `try_` calls send them uncompressed.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
@@ -163,7 +163,7 @@ impl BorrowedDeflater<'_> {
         }
     }
 
-    /// The message was queued: later ones can refer to it.
+    /// Notes that the message was queued: later ones can refer to it.
     pub(crate) fn complete(mut self) {
         self.return_deflater(true);
     }

@@ -1,4 +1,4 @@
-//! Tests of the task that holds a handler beside the future that borrows from it. `ci/miri.sh` runs them.
+//! Tests of the task that holds a handler next to the future that borrows from it. `ci/miri.sh` runs them.
 
 use std::future::poll_fn;
 use std::sync::Mutex;
@@ -105,7 +105,7 @@ fn task_bytes<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + 'static>(_: F)
     of(start::<WebSocket, F>)
 }
 
-/// Each idle connection holds one of these: what it costs to hold the handler is nothing.
+/// Each idle connection holds one of these. Holding the handler costs nothing more.
 #[test]
 fn the_task_of_an_echo_is_small() {
     let plain = task_bytes(|mut ws: WebSocket| async move {
