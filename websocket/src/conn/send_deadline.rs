@@ -1,4 +1,4 @@
-//! Sends that wait for space no longer than until a deadline, and control frames of any opcode.
+//! Sends with a deadline: messages, and control frames of any opcode.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
