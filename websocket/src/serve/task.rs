@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_engine::Connection;
+use tidegate_engine::{Address, Connection};
 use tidegate_http::{LocalBoxFuture, Shared};
 
 use crate::close::CloseFrame;
@@ -64,7 +64,7 @@ async fn serve_with_hooks<F>(
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
     {
-        log::info!("a websocket was refused after its handshake: {refusal}");
+        log::info!("on_connect refused the WebSocket of {}: {refusal}", ws.peer_addr());
         if let Err(error) = ws.session_mut().close(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
             log::debug!("the closing handshake was not completed: {error}");
         }
@@ -134,7 +134,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
                 return Poll::Pending;
             };
-            let frame = closing_frame(&result);
+            let frame = closing_frame(&result, dropped.last().map(|session| session.connection.peer_addr()));
             let code = frame.as_ref().map_or(CloseCode::NORMAL, CloseFrame::code);
             let Some(session) = dropped.pop() else { return Poll::Ready(()) };
             dropped.into_iter().for_each(|session| session.close_and_forget(code));
@@ -159,12 +159,14 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> WebSocketTask<Fut, F> {
     }
 }
 
-/// Returns the close frame for the handler's result.
-fn closing_frame(result: &Result<(), HandlerError>) -> Option<CloseFrame> {
+/// Returns the close frame for the handler's result, and logs an error that closes with 1011. `peer` is `None` if the
+/// handler gave its WebSocket away or ended it.
+fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Option<CloseFrame> {
     let Err(error) = result else { return CloseFrame::new(CloseCode::NORMAL, "").ok() };
     let frame = error.frame(CloseCode::INTERNAL_ERROR);
     if frame.as_ref().is_some_and(|frame| frame.code() == CloseCode::INTERNAL_ERROR) {
-        log::warn!("a websocket handler failed: {error}");
+        let peer = peer.map_or_else(|| "a peer that is gone".to_owned(), |peer| peer.to_string());
+        log::warn!("the WebSocket handler of {peer} failed: {error}");
     }
     frame
 }

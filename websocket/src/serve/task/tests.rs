@@ -91,10 +91,12 @@ fn errors_that_close_with_1011_are_logged_and_others_are_not() {
         (HandlerError::close(CloseCode::new(4001), "enough"), 4001),
         (HandlerError::from(Error::Lost), 1000),
     ] {
-        assert_eq!(closing_frame(&Err(error)).expect("a frame").code().value(), code);
+        let peer = Address::Ip(([127, 0, 0, 1], 9001).into());
+        assert_eq!(closing_frame(&Err(error), Some(peer)).expect("a frame").code().value(), code);
     }
-    let logged: Vec<_> = LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("a websocket handler")).collect();
-    assert_eq!(logged, ["WARN a websocket handler failed: invalid digit found in string"]);
+    let logged: Vec<_> =
+        LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("the WebSocket handler")).collect();
+    assert_eq!(logged, ["WARN the WebSocket handler of 127.0.0.1:9001 failed: invalid digit found in string"]);
 }
 
 /// The bytes of a handler's task.
