@@ -5,6 +5,7 @@
 //! `rooms` are the named parts of a hub, `broadcast` is a message on its way.
 
 mod broadcast;
+mod error;
 mod policy;
 mod registration;
 mod rooms;
@@ -15,10 +16,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
-use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
+use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+pub use error::HubError;
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
 use rooms::Rooms;
@@ -26,42 +28,7 @@ use variants::Variants;
 
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
-use crate::error::Error;
 use crate::sync::lock;
-
-/// Why a hub refuses a message or a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// The messages on their way to the members exceed [`HubConfig::pending_bytes_max`]. Only [`Broadcast::try_queue`]
-    /// returns this; the others wait.
-    #[error("the hub has too many pending bytes: wait with `queue`, publish less, or raise `pending_bytes_max`")]
-    Full,
-    /// The member is already in [`HubConfig::rooms_max`] rooms.
-    #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
-    TooManyRooms,
-    /// The hub was closed.
-    #[error("the hub is closed: it takes no messages and no members; use a new one")]
-    Closed,
-}
-
-impl From<PublishError> for HubError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Full => Self::Full,
-            _ => Self::Closed,
-        }
-    }
-}
-
-impl From<HubError> for Error {
-    fn from(error: HubError) -> Self {
-        match error {
-            HubError::Full => Self::Full,
-            error => Self::application(error),
-        }
-    }
-}
 
 /// A group of WebSockets that are sent the same messages. A clone is another handle to the same hub. Hubs work on any
 /// thread, inside and outside of the engine, and can hold connections of several servers.
