@@ -23,12 +23,13 @@ use crate::protocol_error::{ProtocolError, UsageError};
 /// |---|---|---|
 /// | [`HandlerError::close`] | its code and reason | its code and reason |
 /// | [`Error::Usage`], [`Error::Application`] | 1011 | 1011 |
-/// | [`Error::Full`], [`Error::SendDeadline`] | 1013 | 1013 |
+/// | [`Error::Full`], [`Error::SendDeadline`], [`HubError::Full`] | 1013 | 1013 |
 /// | `Error::Json` (feature `json`) | 1007 | 1007 |
 /// | any other [`Error`]: caused by the peer or the connection | 1000 | 1000 |
 /// | an error of any other type | 1011 | 1008 |
 ///
-/// An error that closes a handler's connection with 1011 is logged as a warning, a refused connection at level `info`.
+/// An error that closes a handler's connection with 1011 is logged as a warning, a refusal of `on_connect` at level
+/// `info`.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, CloseCode, HandlerError, WebSocket, upgrade};

@@ -242,7 +242,7 @@ impl Upgrade {
 
     /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket as the table
     /// of [`HandlerError`] says, by default with 1008 (policy violation): it has not connected, and the handler does
-    /// not run.
+    /// not run. No timeout applies: bound a wait for the peer with [`WebSocket::set_read_deadline`].
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, HandlerError, upgrade};
