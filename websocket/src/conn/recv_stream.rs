@@ -45,7 +45,7 @@ pub struct RecvStream<'a> {
     session: &'a mut Session,
     kind: MessageKind,
     reserved_bits: ReservedBits,
-    /// What has arrived and was not handed out.
+    /// The piece that has arrived and was not handed out.
     unread: Unread,
     /// Whether the unread piece is the last.
     last: bool,
@@ -84,7 +84,7 @@ impl WebSocket {
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, PayloadRef, WebSocket};
-    /// /// Counts what is uploaded without holding it.
+    /// /// Counts the bytes of an upload without holding them.
     /// async fn count(mut ws: WebSocket) -> Result<(), Error> {
     ///     while let Some(mut message) = ws.recv_stream().await? {
     ///         let mut bytes = 0;

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_may_be_cut_anywhere_and_its_first_piece_may_be_empty() {
+    fn a_header_can_be_cut_anywhere_and_its_first_piece_can_be_empty() {
         let key = MaskingKey::new([9, 8, 7, 6]);
         let payload = [5; 70_000];
         let mut frame = Vec::new();

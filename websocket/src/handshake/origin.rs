@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_origin_is_no_browser_and_a_repeated_one_no_origin() {
+    fn a_missing_origin_passes_only_over_http_and_a_repeated_one_never() {
         let mut headers = headers("example.com", None);
         assert_eq!(check_same_origin(&headers, Scheme::Http), Ok(()));
         assert_eq!(check_same_origin(&headers, Scheme::Https), Err(OriginError::Missing));

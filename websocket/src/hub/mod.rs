@@ -140,7 +140,7 @@ impl<T> Hub<T> {
         message: impl Into<PreparedMessage>,
         mut filter: impl FnMut(&T) -> bool,
     ) -> Broadcast {
-        // The application's code runs without the lock: it may use the hub.
+        // The application's code runs without the lock: it can use the hub.
         let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
         let publish = self.publish_of(message).only(chosen);

@@ -11,7 +11,7 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 /// | Policy | The member | For |
 /// |---|---|---|
 /// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
-/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after what is queued | the same, in order |
+/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after the queued bytes | the same, in order |
 /// | [`Remove`](Self::Remove) | stays connected, outside of the hub or the room | members that register again when they have caught up |
 /// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
 /// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
@@ -53,7 +53,7 @@ pub enum SlowPolicy {
         /// The most messages in the backlog.
         backlog_max: usize,
     },
-    /// The member is removed and gets close 1013 (try again later) after what is queued. It has the
+    /// The member is removed and gets close 1013 (try again later) after the queued bytes. It has the
     /// [`write_timeout`](crate::WebSocketConfig::write_timeout) to read that.
     Disconnect,
 }

@@ -398,7 +398,7 @@ impl Protocol {
         }
     }
 
-    /// Ends receiving and frees what is held.
+    /// Ends receiving and frees the held memory.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
         self.cold = None;

@@ -22,7 +22,7 @@ impl Protocol {
         self.frames.rules_mut()
     }
 
-    /// Changes the form in which messages are reported. A message that is open goes on as it began, unless none of its
+    /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of its
     /// payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: Delivery) {
         self.delivery = delivery;

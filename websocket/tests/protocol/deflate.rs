@@ -218,7 +218,7 @@ fn only_the_first_frame_of_a_negotiated_message_has_the_bit() {
 }
 
 #[test]
-fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
+fn invalid_deflate_data_and_invalid_text_are_refused_with_1007() {
     let invalid: [(&[u8], bool); 4] = [
         // A block of the reserved type, a stored block whose lengths disagree, a reference to nothing.
         (&[0x06], false),

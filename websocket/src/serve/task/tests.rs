@@ -64,7 +64,7 @@ fn a_handler_lives_as_long_as_the_futures_that_borrow_from_it() {
     }
 }
 
-/// Keeps what is logged at level `warn` and above.
+/// Keeps the log lines of level `warn` and above.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
