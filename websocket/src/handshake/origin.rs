@@ -121,17 +121,25 @@ pub fn check_same_origin(headers: &impl Fields, scheme: Scheme) -> Result<(), Or
     if origin == own { Ok(()) } else { Err(OriginError::NotAllowed) }
 }
 
+/// An element of an [`OriginAllowList`] is not an origin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("invalid origin {origin:?}: must be http or https with a host and no path, such as https://app.example.com")]
+pub struct InvalidOrigin {
+    origin: String,
+}
+
 /// A list of origins that may connect.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
 /// use tidegate_websocket::OriginAllowList;
-/// let allowed = OriginAllowList::parse(["https://app.example.com"]).unwrap();
+/// let allowed = OriginAllowList::parse(["https://app.example.com"])?;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));
 /// assert!(allowed.check(&headers).is_ok());
 /// headers.insert("Origin", HeaderValue::from_static("https://evil.example.com"));
 /// assert!(allowed.check(&headers).is_err());
+/// # Ok::<(), tidegate_websocket::handshake::InvalidOrigin>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginAllowList {
@@ -139,10 +147,16 @@ pub struct OriginAllowList {
 }
 
 impl OriginAllowList {
-    /// Parses a list of `scheme://host[:port]`; `None` if an element is anything else.
-    pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Option<Self> {
-        let origins = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
-        Some(Self { origins: origins.collect::<Option<_>>()? })
+    /// Parses a list of `scheme://host[:port]`. Without a port, an origin has the default one of its scheme.
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`] names the first element that is anything else, such as one with a path or a final slash.
+    pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, InvalidOrigin> {
+        let parse = |origin: S| {
+            let origin = origin.as_ref();
+            Origin::parse(origin).ok_or_else(|| InvalidOrigin { origin: origin.to_owned() })
+        };
+        Ok(Self { origins: origins.into_iter().map(parse).collect::<Result<_, _>>()? })
     }
 
     /// Allows requests whose `Origin` is on the list.
@@ -257,6 +271,14 @@ mod tests {
         headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
         assert_eq!(check_same_origin(&headers, Scheme::Http), Err(OriginError::Repeated));
         assert_eq!(allowed.check(&headers), Err(OriginError::Repeated));
-        assert_eq!(OriginAllowList::parse(["example.com"]), None);
+    }
+
+    #[test]
+    fn an_allow_list_names_its_invalid_origin() {
+        for origin in ["example.com", "https://example.com/", "null", "ws://example.com"] {
+            let error = OriginAllowList::parse(["http://example.com", origin]).unwrap_err();
+            assert_eq!(error, InvalidOrigin { origin: origin.to_owned() });
+            assert!(error.to_string().starts_with(&format!("invalid origin {origin:?}: ")), "{error}");
+        }
     }
 }

@@ -120,9 +120,10 @@ fn with_acceptance(
 /// Returns the response to a request with this error.
 fn refuse(error: UpgradeRequestError) -> Response {
     match error {
-        UpgradeRequestError::Origin(reason) => log::debug!(
-            "refused a WebSocket of another origin: {reason}; allow it with `allow_origins`, or set `scheme` behind a TLS proxy"
-        ),
+        UpgradeRequestError::Origin(reason) => {
+            let mend = "allow its origin with `allow_origins`, or set `scheme` behind a proxy that terminates TLS";
+            log::debug!("refused a WebSocket: {reason}; {mend}");
+        }
         error => log::debug!("refused a WebSocket: {error}"),
     }
     let (parts, body) = error.response().into_parts();

@@ -14,6 +14,7 @@ use crate::conn::control_handlers::ControlHandlers;
 use crate::conn::disconnected::Disconnected;
 use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
+use crate::handshake::field::token;
 use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
@@ -140,8 +141,14 @@ impl Upgrade {
 
     /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
     /// on ([`WebSocket::subprotocol`]). A client that offers none of them is accepted without one. Default: none.
+    ///
+    /// # Panics
+    /// If a name is not a token (RFC 6455 section 4.1): no client could offer it.
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
+        for name in &self.subprotocols {
+            assert!(token(name.as_bytes()).is_some(), "invalid subprotocol {name:?}: must be a token such as chat.v1");
+        }
         self.change_context(|_| ());
         self
     }
@@ -340,5 +347,16 @@ impl fmt::Debug for Upgrade {
             .field("config", &self.context.config)
             .field("subprotocols", &self.subprotocols)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "invalid subprotocol \"chat v1\": must be a token such as chat.v1")]
+    fn subprotocols_are_tokens() {
+        let _ = upgrade(async |_ws| Ok(())).subprotocols(["chat.v1", "chat v1"]);
     }
 }
