@@ -56,8 +56,8 @@ impl<'a> Disconnected<'a> {
         self.peer
     }
 
-    /// Returns the code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the connection was
-    /// lost, aborted or ended by us first.
+    /// Returns the code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the
+    /// connection was lost, aborted or ended by us first.
     pub fn close_code(&self) -> CloseCode {
         self.code
     }

@@ -15,8 +15,8 @@ use crate::utf8::{character_len, cut_character_start};
 ///
 /// A piece is the part of the message that one received segment brought, at most a receive buffer, so a message of any
 /// size takes no memory. Of a compressed message, a piece is the payload of up to 1 KiB of input: at most about a
-/// megabyte, and usually far less. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is
-/// split between two segments is a piece by itself.
+/// megabyte, and usually far less. Pieces do not correspond to the peer's frames. Pieces of text are text: a character
+/// that is split between two segments is a piece by itself.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, PayloadRef, WebSocket};

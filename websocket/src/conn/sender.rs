@@ -19,8 +19,9 @@ use crate::opcode::ReservedBits;
 ///
 /// Every message is queued whole, in one step, so messages of several senders never mix; those of one sender keep their
 /// order. Small frames that are queued together leave together. The queue is bounded: above its high mark, 1 MiB by
-/// default ([`OutboundConfig`](tidegate_engine::OutboundConfig)), [`send`](Self::send) waits and [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a
-/// close frame, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
+/// default ([`OutboundConfig`](tidegate_engine::OutboundConfig)), [`send`](Self::send) waits and
+/// [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a close frame, everything later
+/// fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
 ///
 /// ```no_run
 /// # use tidegate_websocket::WebSocket;
@@ -109,8 +110,8 @@ impl Sender {
     }
 
     /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer
-    /// agreed to (RFC 6455 section 5.2). Other peers answer with 1002. The message is not compressed: do not set RSV1 where
-    /// compression was agreed on.
+    /// agreed to (RFC 6455 section 5.2). Other peers answer with 1002. The message is not compressed: do not set RSV1
+    /// where compression was agreed on.
     ///
     /// # Errors
     /// As [`send`](Self::send).

@@ -8,7 +8,8 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// The messages on their way to the members exceed [`HubConfig::pending_bytes_max`](crate::HubConfig::pending_bytes_max). Only
+    /// The messages on their way to the members exceed
+    /// [`HubConfig::pending_bytes_max`](crate::HubConfig::pending_bytes_max). Only
     /// [`Broadcast::try_queue`](crate::Broadcast::try_queue) returns this; the others wait.
     #[error("the hub has too many pending bytes: wait with `queue`, publish less, or raise `pending_bytes_max`")]
     Full,

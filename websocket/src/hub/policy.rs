@@ -33,8 +33,8 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 pub enum SlowPolicy {
     /// The member does not get the message and stays a member.
     Drop,
-    /// The member is removed from the hub, or, for a message to a room, from that room alone. Its connection stays open,
-    /// and it can join the room again.
+    /// The member is removed from the hub, or, for a message to a room, from that room alone. Its connection stays
+    /// open, and it can join the room again.
     Remove,
     /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler
     /// gets [`Error::Closed`](crate::Error::Closed).

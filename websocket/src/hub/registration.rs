@@ -67,7 +67,8 @@ impl<T> Registration<T> {
     }
 
     /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message
-    /// published to the room. Returns false if it was already in the room.
+    /// published to the room. Returns false if it was already in the room. Names can have any length: bound those that
+    /// clients choose.
     ///
     /// # Errors
     /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms,

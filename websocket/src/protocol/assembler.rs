@@ -1,8 +1,8 @@
 //! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
 //! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between
-//! messages. The caller enforces the size limit. Memory grows with the bytes that arrive, not with the claimed length: at
-//! most twice the bytes received so far, unless the memory of an earlier message is reused.
+//! messages. The caller enforces the size limit. Memory grows with the bytes that arrive, not with the claimed length:
+//! at most twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
 use crate::message::{Message, MessageKind};

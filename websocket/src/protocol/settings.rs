@@ -22,8 +22,8 @@ impl Protocol {
         self.frames.rules_mut()
     }
 
-    /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of its
-    /// payload has arrived: a read that is dropped before its message begins has no effect on the next.
+    /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of
+    /// its payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: Delivery) {
         self.delivery = delivery;
         match (&self.incoming, delivery) {

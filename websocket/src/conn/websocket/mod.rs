@@ -70,8 +70,8 @@ use crate::message::{Message, MessageRef};
 /// | `Sink` (feature `futures`) | waits | combinators |
 /// | [`Hub::broadcast`](crate::Hub::broadcast) | follows its [`SlowPolicy`](crate::SlowPolicy) and never waits | one message for all members of a group |
 ///
-/// A queued message leaves whole and in order, or the connection fails. [`sender`](Self::sender) returns the [`Sender`],
-/// for the methods that only it has, and for other tasks and threads.
+/// A queued message leaves whole and in order, or the connection fails. [`sender`](Self::sender) returns the
+/// [`Sender`], for the methods that only it has, and for other tasks and threads.
 #[derive(Debug)]
 pub struct WebSocket {
     session: Option<Box<Session>>,
