@@ -175,8 +175,9 @@ impl Users {
     /// # Errors
     /// [`UsageError`] for a code or reason that must not be sent; nothing was closed.
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<bool, UsageError> {
-        let frame = CloseFrame::new(code, reason)?;
-        Ok(self.connection(id).is_some_and(|connection| connection.close(&frame)))
+        // Checked first: such a frame is an error even if there is no connection.
+        CloseFrame::new(code, reason)?;
+        Ok(self.connection(id).is_some_and(|connection| connection.sender.close(code, reason).is_ok()))
     }
 
     /// Closes all connections of a user, and returns the number of those that had no close frame yet.
@@ -184,8 +185,9 @@ impl Users {
     /// # Errors
     /// As [`close`](Self::close).
     pub fn close_user(&self, user: u64, code: CloseCode, reason: &str) -> Result<usize, UsageError> {
-        let frame = CloseFrame::new(code, reason)?;
-        Ok(self.connections_of(user).iter().filter(|connection| connection.close(&frame)).count())
+        CloseFrame::new(code, reason)?;
+        let connections = self.connections_of(user);
+        Ok(connections.iter().filter(|connection| connection.sender.close(code, reason).is_ok()).count())
     }
 
     /// Resets one connection at once, without a close frame. Returns false if there is no such connection.
@@ -229,11 +231,6 @@ impl UserConnection {
     /// Returns the application's values for the connection.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
-    }
-
-    /// Queues the close frame; false if one is already queued or the connection has failed.
-    fn close(&self, frame: &CloseFrame) -> bool {
-        self.sender.frame_queue().queue_close(Some(frame)).is_ok()
     }
 }
 
