@@ -26,8 +26,9 @@ tidegate_engine::__settings! {
         /// message is answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the
         /// claimed length.
         pub message_bytes_max: u64,
-        /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
-        /// reader gets [`Error::Idle`](crate::Error::Idle). Default: none.
+        /// The time without any received byte, those of pongs and of unfinished messages included, after which the
+        /// connection is closed with 1001 and the reader gets [`Error::Idle`](crate::Error::Idle). It applies while a
+        /// read waits. Default: none.
         pub idle_timeout: Option<Duration>,
         /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
         /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and

@@ -12,7 +12,7 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadState {
-    /// The idle timeout, which every received frame renews.
+    /// The idle timeout, which all received bytes renew.
     IdleTimeout,
     /// The deadline that the application has set; none at first.
     Deadline,
