@@ -120,7 +120,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// As [`write`](Self::write), but a long piece is queued by reference, without a copy.
+    /// Waits for space, then queues a piece as [`write`](Self::write) does. More than 4 KiB are queued by reference,
+    /// without a copy.
     ///
     /// # Errors
     /// As [`write`](Self::write).

@@ -71,10 +71,10 @@ impl<'a> Joined<'a> {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
-    /// Reads as [`read`](Self::read), for futures written by hand.
+    /// Reads as [`read`](Self::read) does, for futures written by hand.
     ///
     /// # Errors
-    /// As there.
+    /// As [`read`](Self::read).
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
         let mut read = 0;
         while read < buffer.len() {

@@ -25,7 +25,7 @@ impl Stream for WebSocket {
     }
 }
 
-/// As [`MessageSink`].
+/// Sends as a [`MessageSink`] does.
 impl Sink<Message> for WebSocket {
     type Error = Error;
 

@@ -173,7 +173,7 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// As `Display`: `unwrap` in a test shows the text.
+/// The same text as `Display`, so that `unwrap` in a test shows it.
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(HandlerError::close(CloseCode::NORMAL, "bye").to_string(), "closed with 1000 \"bye\"");
     }
 
-    /// As large as the error that most handlers fail with.
+    /// Handlers that only pass errors of WebSockets on pay nothing for the conversion.
     #[test]
     fn it_is_as_large_as_a_websocket_error() {
         assert_eq!(size_of::<HandlerError>(), size_of::<Error>());

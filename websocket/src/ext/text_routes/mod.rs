@@ -173,7 +173,7 @@ impl TextRoutes {
         let path = received.path();
         let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
         let Some((found, handler)) = found else {
-            return response(id, StatusCode::NOT_FOUND, "there is no such route");
+            return response(id, StatusCode::NOT_FOUND, "no route has this method and path");
         };
         let mut params = Vec::with_capacity(found.len());
         for (name, value) in found.iter() {
