@@ -5,7 +5,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
-use miniz_oxide::inflate::stream::{InflateState, inflate as inflate_independently};
+use miniz_oxide::inflate::stream::{InflateState, inflate as step};
 use miniz_oxide::{DataFormat, MZFlush};
 use tidegate_fuzz::Source;
 use tidegate_fuzz::adapters::inflater::Inflater;
@@ -28,13 +28,15 @@ fuzz_target!(|data: &[u8]| {
         }
         let expected = inflate(&mut reference, deflated, message_bytes_max);
         let inflated = inflater.inflate(deflated);
-        assert_eq!(inflated, expected.as_ref().map(|(payload, _)| payload.clone()), "takeover: {takeover}");
+        let lengths = (inflated.as_ref().map(Vec::len), expected.as_ref().map(|(payload, _)| payload.len()));
+        assert!(
+            inflated.as_ref() == expected.as_ref().map(|(payload, _)| payload),
+            "flate2 inflates another payload: lengths {lengths:?}, takeover: {takeover}"
+        );
         let Some((payload, restarted)) = expected else { return };
         if !takeover && !restarted {
-            let mut independent = vec![0; message_bytes_max + 1];
-            let (mut state, input) = (InflateState::new_boxed(DataFormat::Raw), [deflated, TAIL].concat());
-            let made = inflate_independently(&mut state, &input, &mut independent, MZFlush::None).bytes_written;
-            assert_eq!(payload, independent[..made], "miniz_oxide inflates another payload");
+            let independent = inflate_independently(&[deflated, TAIL].concat(), message_bytes_max + 1);
+            assert!(payload == independent, "miniz_oxide inflates another payload");
         }
     }
 });
@@ -43,6 +45,10 @@ fuzz_target!(|data: &[u8]| {
 /// longer than the limit.
 fn inflate(state: &mut Decompress, deflated: &[u8], message_bytes_max: usize) -> Option<(Vec<u8>, bool)> {
     let input = [deflated, TAIL].concat();
+    // Not even an empty block, whose header is in the byte before the tail.
+    if deflated.is_empty() {
+        return Some((Vec::new(), true));
+    }
     // The frames of a message that is mostly empty blocks are bounded too.
     if deflated.len() > message_bytes_max + message_bytes_max / 8 + 4096 {
         return None;
@@ -65,4 +71,19 @@ fn inflate(state: &mut Decompress, deflated: &[u8], message_bytes_max: usize) ->
         }
     }
     Some((payload, restarted))
+}
+
+/// Inflates with another codec, up to so many bytes, as far as it goes.
+fn inflate_independently(input: &[u8], bytes_max: usize) -> Vec<u8> {
+    let mut state = InflateState::new_boxed(DataFormat::Raw);
+    let (mut payload, mut position, mut rest) = (vec![0; bytes_max], 0, input);
+    loop {
+        let made = step(&mut state, rest, &mut payload[position..], MZFlush::None);
+        rest = &rest[made.bytes_consumed..];
+        position += made.bytes_written;
+        if made.bytes_written == 0 && made.bytes_consumed == 0 {
+            payload.truncate(position);
+            return payload;
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::Source;
-use tidegate_fuzz::adapters::router::Routes;
+use tidegate_fuzz::adapters::router::{Routes, conflicts};
 use tidegate_fuzz::paths::{self, Segment};
 
 type Route = (Option<&'static str>, Vec<Segment>);
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     for _ in 0..source.below(12) {
         let method = METHODS.get(source.below(METHODS.len() + 1)).copied();
         let route = (method, paths::route(&mut source, true));
-        if !routes.contains(&route) {
+        if !routes.iter().any(|other| *other == route || conflicts(&other.1, &route.1)) {
             routes.push(route);
         }
     }

@@ -49,7 +49,8 @@ fuzz_target!(|data: &[u8]| {
 /// The frames that a script stands for. A length byte of 255 stands for a long payload that repeats a short one.
 fn script(setup: Setup, input: &[u8], compress: bool) -> Vec<u8> {
     let (mut source, mut out) = (Source::new(input), Vec::new());
-    while !source.is_empty() && out.len() < 200_000 {
+    let mut codec = Compress::new_with_window_bits(Compression::fast(), false, 9);
+    while !source.is_empty() && out.len() < 40_000 {
         let first_byte = source.byte();
         let payload = match usize::from(source.byte()) {
             255 => {
@@ -59,16 +60,16 @@ fn script(setup: Setup, input: &[u8], compress: bool) -> Vec<u8> {
             }
             length => source.bytes(length).to_vec(),
         };
-        let payload = if compress && first_byte & 0xc0 == 0xc0 { compressed(&payload) } else { payload };
+        let payload = if compress && first_byte & 0xc0 == 0xc0 { compressed(&mut codec, &payload) } else { payload };
         encode(setup, first_byte, &payload, &mut out);
     }
     out
 }
 
 /// The payload of a compressed message (RFC 7692, section 7.2.1).
-fn compressed(payload: &[u8]) -> Vec<u8> {
+fn compressed(codec: &mut Compress, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() * 2 + 100);
-    let mut codec = Compress::new_with_window_bits(Compression::fast(), false, 9);
+    codec.reset();
     codec.compress_vec(payload, &mut out, FlushCompress::Sync).expect("the output has space");
     out.truncate(out.len() - 4);
     out

@@ -47,6 +47,12 @@ impl Routes {
     }
 }
 
+/// Whether the router refuses to have both routes: a parameter and a wildcard in the same place conflict.
+pub fn conflicts(one: &[Segment], other: &[Segment]) -> bool {
+    let differing = one.iter().zip(other).find(|(one, other)| one != other);
+    matches!(differing, Some((Segment::Param, Segment::Wildcard) | (Segment::Wildcard, Segment::Param)))
+}
+
 /// A route's path. The names of parameters depend on their position alone, so that routes do not conflict.
 fn path(segments: &[Segment]) -> String {
     let segment = |(index, segment): (usize, &Segment)| match segment {
