@@ -305,3 +305,43 @@ fn noise_makes_progress_and_no_panic() {
         assert_eq!(pieces.seen, whole.seen, "{:?}", String::from_utf8_lossy(&input));
     }
 }
+
+#[test]
+fn fields_whose_names_are_as_long_as_those_with_a_meaning_mean_nothing() {
+    let input = b"POST / HTTP/1.1\r\nHost: a\r\nDate: not a host\r\nAccept: b\r\nReferer: c\r\nConnection: upgrade\r\n\
+        Keep-Alive: close\r\nAccept-Charset: utf-8\r\nIf-Modified-Since: gzip\r\n\r\n";
+    let mut protocol = Protocol::new(Arc::default());
+    let Some(Event::Head(head)) = protocol.receive(input).expect("a valid head").event else {
+        panic!("the head is complete");
+    };
+    assert_eq!(head.header("host"), Some("a"));
+    assert!(!head.wants_upgrade(), "Referer is not Upgrade");
+    assert!(!protocol.has_content());
+    let mut out = Vec::new();
+    protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out).expect("a request awaits");
+    assert_eq!(protocol.advance(), Next::Receive, "Keep-Alive is not Connection");
+}
+
+#[test]
+fn chunks_end_with_crlf_and_nothing_else() {
+    let chunked = |content: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{content}");
+    for content in
+        ["1\r\na\n\n0\r\n\r\n", "1\r\nab\n0\r\n\r\n", "1\r\na\0\n0\r\n\r\n", "1\r\na\r\r0\r\n\r\n", "1\r\na0\r\n\r\n"]
+    {
+        assert_eq!(refusal(&chunked(content)), "400", "{content:?}");
+    }
+    // RFC 9112, section 7.1.1 allows whitespace before an extension.
+    assert_eq!(see(&chunked("1 \t ;a\r\nb\r\n0\r\n\r\n")), "POST / b|");
+    assert_eq!(refusal(&chunked("1 \t a\r\nb\r\n0\r\n\r\n")), "400");
+}
+
+#[test]
+fn chunk_extensions_are_bounded_to_the_byte() {
+    let limits = Limits { chunk_extension_bytes_max: 5, ..Limits::default() };
+    let see = |content: &str| {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        see_with(format!("{head}{content}").as_bytes(), &limits)
+    };
+    assert_eq!(see("1;ab\r\nx\r\n0;c\r\n\r\n"), "POST / x|");
+    assert_eq!(see("1;ab\r\nx\r\n0;cd\r\n\r\n"), "POST / x!400");
+}
