@@ -15,7 +15,7 @@ FILES=(
   http/src/protocol
   engine/src/shared/inbound.rs
   engine/src/shared/outbound
-  engine/src/time/wheel.rs
+  engine/src/clock/wheel.rs
   websocket/src/close
   websocket/src/deflate/negotiate.rs
   websocket/src/frame

@@ -1,8 +1,7 @@
 //! A compressing sender and its receiver.
 
-use tidegate_websocket::{
-    CompressionLevel, DeflateConfig, Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig, ReservedBits, Role,
-};
+use tidegate_websocket::protocol::{Frame, MaskingKey, MessageDeflater, Protocol, ProtocolConfig, Role};
+use tidegate_websocket::{CompressionLevel, DeflateConfig, ReservedBits};
 
 use crate::adapters::negotiation::params;
 use crate::cuts::Cut;
@@ -30,17 +29,14 @@ pub struct Setup {
 impl Pair {
     /// Creates both ends.
     pub fn new(setup: Setup) -> Pair {
-        let mut config = DeflateConfig::default();
-        config.level = CompressionLevel::new(setup.level).expect("-2 to 9");
-        config.threshold_bytes = setup.threshold_bytes;
+        let level = CompressionLevel::new(setup.level).expect("-2 to 9");
+        let config = DeflateConfig::default().level(level).threshold_bytes(setup.threshold_bytes);
         let params = params(setup.window_bits, setup.takeover);
         let (sender, receiver) =
             if setup.from_server { (Role::Server, Role::Client) } else { (Role::Client, Role::Server) };
-        let mut receiving = ProtocolConfig::new(receiver);
-        receiving.deflate = Some(params);
         Pair {
             deflater: MessageDeflater::new(&config, &params, sender),
-            receiver: Protocol::new(receiving),
+            receiver: Protocol::new(ProtocolConfig::new(receiver).deflate(params)),
             key: (!setup.from_server).then_some(MaskingKey::new([9, 0, 255, 77])),
         }
     }

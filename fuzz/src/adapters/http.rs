@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use tidegate_http::{DateCache, Event, HttpDate, Limits, Next, Protocol, Response};
+use tidegate_http::protocol::{DateCache, Event, HttpDate, Next, Protocol};
+use tidegate_http::{Limits, Response};
 
 use crate::cuts::Cut;
 
@@ -51,16 +52,15 @@ pub fn serve(setup: Setup, input: &[u8], cut: Cut) -> Outcome {
 }
 
 fn small_limits() -> Limits {
-    Limits {
-        head_bytes_max: 120,
-        fields_max: 4,
-        target_bytes_max: 24,
-        body_bytes_max: 40,
-        chunk_line_bytes_max: 12,
-        chunk_extension_bytes_max: 20,
-        trailer_bytes_max: 30,
-        drain_bytes_max: 16,
-    }
+    Limits::default()
+        .head_bytes_max(120)
+        .fields_max(4)
+        .target_bytes_max(24)
+        .body_bytes_max(40)
+        .chunk_line_bytes_max(12)
+        .chunk_extension_bytes_max(20)
+        .trailer_bytes_max(30)
+        .drain_bytes_max(16)
 }
 
 struct Server {
@@ -120,6 +120,7 @@ impl Server {
                     events.extend_from_slice(&[name.as_str().as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
                 }
             }
+            event => panic!("unknown event {event:?}"),
         }
     }
 

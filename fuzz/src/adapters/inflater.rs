@@ -1,6 +1,7 @@
 //! Inflates messages through the receiving half of the WebSocket protocol, which has the only way to the inflater.
 
-use tidegate_websocket::{Frame, Protocol, ProtocolConfig, ReservedBits, Role};
+use tidegate_websocket::ReservedBits;
+use tidegate_websocket::protocol::{Frame, Protocol, ProtocolConfig, Role};
 
 use crate::adapters::negotiation::params;
 
@@ -10,10 +11,8 @@ pub struct Inflater(Protocol);
 impl Inflater {
     /// Creates a receiver of messages up to this length, with the largest window.
     pub fn new(takeover: bool, message_bytes_max: u64) -> Inflater {
-        let mut config = ProtocolConfig::new(Role::Client);
-        config.message_bytes_max = message_bytes_max;
-        config.deflate = Some(params(15, takeover));
-        Inflater(Protocol::new(config))
+        let config = ProtocolConfig::new(Role::Client).message_bytes_max(message_bytes_max);
+        Inflater(Protocol::new(config.deflate(params(15, takeover))))
     }
 
     /// Inflates one message, which arrives whole, in one frame. `None` if it is refused.

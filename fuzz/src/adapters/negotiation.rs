@@ -1,7 +1,8 @@
 //! The negotiation of permessage-deflate, both roles.
 
 use http::HeaderValue;
-use tidegate_websocket::{DeflateConfig, DeflateParams, WindowBits};
+use tidegate_websocket::protocol::DeflateParams;
+use tidegate_websocket::{DeflateConfig, WindowBits};
 
 /// One side's settings.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +59,11 @@ pub fn params(window_bits: u8, takeover: bool) -> DeflateParams {
 
 fn config(setup: Setup) -> DeflateConfig {
     let bits = |bits| WindowBits::new(bits).expect("9 to 15");
-    let mut config = DeflateConfig::default();
-    config.own_window_bits_max = bits(setup.own_window_bits_max);
-    config.peer_window_bits_max = bits(setup.peer_window_bits_max);
-    config.own_context_takeover = setup.own_takeover;
-    config.peer_context_takeover = setup.peer_takeover;
-    config
+    DeflateConfig::default()
+        .own_window_bits_max(bits(setup.own_window_bits_max))
+        .peer_window_bits_max(bits(setup.peer_window_bits_max))
+        .own_context_takeover(setup.own_takeover)
+        .peer_context_takeover(setup.peer_takeover)
 }
 
 fn flat(params: &DeflateParams) -> Params {

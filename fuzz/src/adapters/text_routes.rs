@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use http::Method;
 use tidegate_websocket::{Extensions, TextRequest, TextResponse, TextRoutes};
 
 use crate::paths::Segment;
@@ -19,7 +20,8 @@ impl Routes {
                 let params: Vec<&str> = request.params().map(|(_, value)| value).collect();
                 TextResponse::ok().with_body(&(index, params))
             };
-            built = built.route(method, &path(segments), handler).expect("a new route");
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            built = built.route(method, &path(segments), handler);
         }
         Routes(built)
     }

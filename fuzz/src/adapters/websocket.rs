@@ -1,9 +1,9 @@
 //! The WebSocket protocol's receiving half: events and errors of an input, and frames as a peer encodes them.
 
-use tidegate_websocket::{
-    Delivery, Event, FrameHeader, MaskingKey, MessageKind, Opcode, Protocol, ProtocolConfig, ProtocolError,
-    ReservedBits, Role, apply_mask,
+use tidegate_websocket::protocol::{
+    Delivery, Event, FrameHeader, MaskingKey, Protocol, ProtocolConfig, Role, apply_mask,
 };
+use tidegate_websocket::{MessageKind, Opcode, ProtocolError, ReservedBits};
 
 use crate::adapters::negotiation::params;
 use crate::cuts::Cut;
@@ -47,9 +47,10 @@ pub struct Outcome {
 /// Receives `input`, cut in this way, with messages whole or in pieces.
 pub fn receive(setup: Setup, input: &[u8], cut: Cut, in_pieces: bool) -> Outcome {
     let role = role(setup);
-    let mut config = ProtocolConfig::new(role);
-    config.message_bytes_max = setup.message_bytes_max;
-    config.deflate = setup.deflate.map(|(window_bits, takeover)| params(window_bits, takeover));
+    let mut config = ProtocolConfig::new(role).message_bytes_max(setup.message_bytes_max);
+    if let Some((window_bits, takeover)) = setup.deflate {
+        config = config.deflate(params(window_bits, takeover));
+    }
     let mut protocol = Protocol::new(config);
     protocol.set_delivery(if in_pieces { Delivery::Pieces } else { Delivery::Whole });
     let (mut outcome, mut streamed) = (Outcome::default(), None);

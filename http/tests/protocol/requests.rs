@@ -339,7 +339,7 @@ fn chunks_end_with_crlf_and_nothing_else() {
 
 #[test]
 fn chunk_extensions_are_bounded_to_the_byte() {
-    let limits = Limits { chunk_extension_bytes_max: 5, ..Limits::default() };
+    let limits = Limits::default().chunk_extension_bytes_max(5);
     let see = |content: &str| {
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         see_with(format!("{head}{content}").as_bytes(), &limits)
