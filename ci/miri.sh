@@ -17,6 +17,4 @@ export MIRIFLAGS="${MIRIFLAGS:-} -Zmiri-strict-provenance"
 cargo "+$toolchain" miri test -p tidegate-http -p tidegate-websocket --lib -- "$@"
 # The engine's parts without system calls. The simulated worker is left out: miri's aliasing rules reject
 # self-referential futures behind async-task's thread check (`Pin::deref` of a wrapper), which only async-task can fix.
-# The other two move or count so much that they take minutes, and have no `unsafe` below them.
-cargo "+$toolchain" miri test -p tidegate-engine --lib -- --skip worker::tests \
-  --skip a_large_payload_leaves_in_steps --skip the_past_counts_less_and_less "$@"
+cargo "+$toolchain" miri test -p tidegate-engine --lib -- --skip worker::tests "$@"
