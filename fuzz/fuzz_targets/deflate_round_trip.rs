@@ -1,5 +1,5 @@
-//! Compressed messages arrive as they were sent, at every level and window, with takeover and without, whatever is dropped
-//! or switched between them. Compression makes a message smaller or is left out.
+//! Compressed messages arrive as they were sent, at every level and window, with takeover and without, whatever is
+//! dropped or switched between them. Compression makes a message smaller or is left out.
 //!
 //! The first four bytes are the setup; then operations, most of them a message.
 #![no_main]

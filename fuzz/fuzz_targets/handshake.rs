@@ -1,5 +1,5 @@
-//! The opening handshake. A server reads the same from fields as received and from a map of them, and accepts nothing that
-//! lacks a required field; our client and our server understand each other; a client refuses another key.
+//! The opening handshake. A server reads the same from fields as received and from a map of them, and accepts nothing
+//! that lacks a required field; our client and our server understand each other; a client refuses another key.
 //!
 //! The first byte selects the way of use. The rest is a request's head, a URI with a nonce, or a response's fields.
 #![no_main]

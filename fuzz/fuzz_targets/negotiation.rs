@@ -1,8 +1,8 @@
-//! The negotiation of permessage-deflate. A server accepts an offer exactly if a naive reading of RFC 7692 does, and within
-//! the offer; a client understands every server; a client refuses every response outside its offer.
+//! The negotiation of permessage-deflate. A server accepts an offer exactly if a naive reading of RFC 7692 does, and
+//! within the offer; a client understands every server; a client refuses every response outside its offer.
 //!
-//! The first four bytes are the settings of both sides. The rest is a request's Sec-WebSocket-Extensions, one value a line,
-//! and also a response's.
+//! The first four bytes are the settings of both sides. The rest is a request's Sec-WebSocket-Extensions, one value a
+//! line, and also a response's.
 #![no_main]
 
 use http::HeaderValue;

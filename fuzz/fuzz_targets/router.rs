@@ -1,6 +1,7 @@
 //! The router against a naive matcher: the route found, its parameters, and the status without one.
 //!
-//! The first byte says how many routes follow, each with a method and segments; then requests, each a method and a path.
+//! The first byte says how many routes follow, each with a method and segments; then requests, each a method and a
+//! path.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
-//! Text routes: any text gets a response with a known code, and a well-formed request the route that a naive matcher finds.
+//! Text routes: any text gets a response with a known code, and a well-formed request the route that a naive matcher
+//! finds.
 //!
-//! The first byte says how many routes follow, each with a method and segments; then a request's method, id and path. The
-//! rest is also sent as a text of its own.
+//! The first byte says how many routes follow, each with a method and segments; then a request's method, id and path.
+//! The rest is also sent as a text of its own.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

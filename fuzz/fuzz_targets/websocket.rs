@@ -1,8 +1,8 @@
-//! Received WebSocket frames: the events, and the error with its close code, do not depend on how the input was cut, nor on
-//! whether messages are delivered whole or in pieces.
+//! Received WebSocket frames: the events, and the error with its close code, do not depend on how the input was cut,
+//! nor on whether messages are delivered whole or in pieces.
 //!
-//! The first byte is the setup. The rest is what the peer sends, as it is, or as a script of frames: the first byte of each,
-//! its length, and its payload. In a script lengths and masks are right, and payload can be compressed.
+//! The first byte is the setup. The rest is what the peer sends, as it is, or as a script of frames: the first byte of
+//! each, its length, and its payload. In a script lengths and masks are right, and payload can be compressed.
 #![no_main]
 
 use flate2::{Compress, Compression, FlushCompress};

@@ -1,8 +1,8 @@
 //! Shared parts of the fuzz targets.
 //!
 //! `fuzz_targets/` has one file per target: the properties it checks and the models it compares with. Everything that
-//! names Tidegate's API is in `adapters`, one file per target. [`Source`] reads decisions from an input, [`cuts`] cuts an
-//! input into pieces, [`paths`] makes routes and paths, and matches them naively.
+//! names Tidegate's API is in `adapters`, one file per target. [`Source`] reads decisions from an input, [`cuts`] cuts
+//! an input into pieces, [`paths`] makes routes and paths, and matches them naively.
 
 #![forbid(unsafe_code)]
 

@@ -51,8 +51,8 @@ pub fn path(source: &mut Source) -> String {
 /// The index of the route that a path leads to, and the values of its parameters, still encoded.
 pub type Found<'p> = (usize, Vec<&'p str>);
 
-/// Finds a path's route by trying them all. Segment by segment, literals take precedence over parameters, and parameters
-/// over wildcards.
+/// Finds a path's route by trying them all. Segment by segment, literals take precedence over parameters, and
+/// parameters over wildcards.
 pub fn find<'p>(routes: &[Vec<Segment>], path: &'p str) -> Option<Found<'p>> {
     let rank = |segment: &Segment| match segment {
         Segment::Literal(_) => 0,

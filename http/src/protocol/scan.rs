@@ -87,8 +87,8 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout. A line
-    /// that begins with a carriage return can only be empty, and is refused at its second byte.
+    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout. A
+    /// line that begins with a carriage return can only be empty, and is refused at its second byte.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());

@@ -151,8 +151,8 @@ fn all_of(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
 }
 
-/// RFC 3986, section 3.2.2: unreserved and sub-delims, which include the bytes of IPv4 addresses. Without percent signs:
-/// `http::Uri` accepts none in a host, and a name in the DNS has none (the same section: it is in its IDNA encoding).
+/// RFC 3986, section 3.2.2: unreserved and sub-delims, which include the bytes of IPv4 addresses. Percent signs are
+/// refused: `http::Uri` accepts none in a host, and names in the DNS are in their IDNA encoding (the same section).
 /// RFC 9112, section 3.2: an invalid Host is answered with 400.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
