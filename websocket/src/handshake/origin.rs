@@ -166,11 +166,10 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
     match field::once(headers, name) {
         Once::Missing => Ok(None),
         Once::Repeated => Err(OriginError::Repeated),
-        // Hosts and origins are ASCII.
-        Once::Value(value) => match std::str::from_utf8(value) {
-            Ok(value) if value.is_ascii() => Ok(Some(value.trim_ascii())),
-            _ => Err(OriginError::Invalid),
-        },
+        Once::Value(value) => {
+            let value = std::str::from_utf8(value).map_err(|_| OriginError::Invalid)?;
+            Ok(Some(value.trim_ascii()))
+        }
     }
 }
 
@@ -198,7 +197,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static(host));
         if let Some(origin) = origin {
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(ORIGIN, HeaderValue::from_bytes(origin.as_bytes()).unwrap());
         }
         headers
     }
@@ -240,6 +239,7 @@ mod tests {
             (Scheme::Http, "example.com", "http://[::1", OriginError::Invalid),
             (Scheme::Http, "example.com", "http://[::1]80", OriginError::Invalid),
             (Scheme::Http, "example.com", "http://a%20b", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://m\u{fc}ller.example", OriginError::Invalid),
             (Scheme::Http, "a b", "http://example.com", OriginError::InvalidHost),
             (Scheme::Http, "a%20b", "http://example.com", OriginError::InvalidHost),
         ] {
