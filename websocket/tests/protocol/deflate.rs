@@ -254,8 +254,8 @@ fn stored(payload: &[u8]) -> Vec<u8> {
 #[test]
 fn the_first_violation_counts_wherever_the_input_was_cut() {
     const RESERVED_BLOCK: &[u8] = &[0x06];
-    let (invalid_text, big) = (b"\xC3\x28", [b'x'; 30]);
-    let long = [b'x'; 50];
+    let invalid_text = b"\xC3\x28";
+    let (short, long) = ([b'x'; 30], [b'x'; 50]);
     let cases: [(Vec<u8>, CloseCode, ProtocolError); 4] = [
         // Text that is not UTF-8, then a deflate error; a message above the limit, then a deflate error.
         ([&stored(invalid_text), RESERVED_BLOCK].concat(), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
@@ -268,7 +268,7 @@ fn the_first_violation_counts_wherever_the_input_was_cut() {
         (stored(&[invalid_text, &long[..]].concat()), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
         // A deflate error within the limit.
         (
-            [&stored(&big), RESERVED_BLOCK, &stored(&long)].concat(),
+            [&stored(&short), RESERVED_BLOCK, &stored(&long)].concat(),
             CloseCode::INVALID_PAYLOAD,
             ProtocolError::InvalidDeflate,
         ),
