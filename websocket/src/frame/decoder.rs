@@ -191,7 +191,9 @@ mod tests {
         Frame::binary(&payload).encode(Some(key), &mut frame);
         let header_len = frame.len() - payload.len();
         assert_eq!(header_len, FRAME_HEADER_BYTES_MAX);
-        for cut in 1..=header_len {
+        // Under miri the first and the last cut, because each takes seconds.
+        let step = if cfg!(miri) { header_len - 1 } else { 1 };
+        for cut in (1..=header_len).step_by(step) {
             let mut input = frame.clone();
             let (head, rest) = input.split_at_mut(cut);
             let mut decoder = FrameDecoder::new(FrameRules::new(Role::Server));

@@ -245,6 +245,52 @@ fn invalid_deflate_data_and_invalid_text_are_refused_with_1007() {
     }
 }
 
+/// Returns the payload of a compressed message as stored blocks, which end with it.
+fn stored(payload: &[u8]) -> Vec<u8> {
+    let len = payload.len() as u16;
+    [&[0x00][..], &len.to_le_bytes(), &(!len).to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn the_first_violation_counts_wherever_the_input_was_cut() {
+    const RESERVED_BLOCK: &[u8] = &[0x06];
+    let invalid_text = b"\xC3\x28";
+    let (short, long) = ([b'x'; 30], [b'x'; 50]);
+    let cases: [(Vec<u8>, CloseCode, ProtocolError); 4] = [
+        // Text that is not UTF-8, then a deflate error; a message above the limit, then a deflate error.
+        ([&stored(invalid_text), RESERVED_BLOCK].concat(), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
+        (
+            [&stored(&long), RESERVED_BLOCK].concat(),
+            CloseCode::MESSAGE_TOO_BIG,
+            ProtocolError::MessageTooBig { message_bytes: 0, message_bytes_max: 0 },
+        ),
+        // Text that is not UTF-8 within the limit, and more than the limit.
+        (stored(&[invalid_text, &long[..]].concat()), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
+        // A deflate error within the limit.
+        (
+            [&stored(&short), RESERVED_BLOCK, &stored(&long)].concat(),
+            CloseCode::INVALID_PAYLOAD,
+            ProtocolError::InvalidDeflate,
+        ),
+    ];
+    for (deflated, close_code, kind) in cases {
+        let mut config = compressed_config(Role::Server, "");
+        config.message_bytes_max = 40;
+        let input = compressed(Role::Server, true, &deflated);
+        for delivery in [Delivery::Whole, Delivery::Pieces] {
+            for piece_len in
+                [|_: &mut Random| usize::MAX, |_: &mut Random| 1, |random: &mut Random| 1 + random.below(20)]
+            {
+                let (_, error) = feed_pieces(config, delivery, &input, piece_len);
+                let error = error.expect("the message is refused");
+                assert_eq!(error.close_code(), close_code, "{error}");
+                // The number of bytes seen can differ.
+                assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&kind), "{error}");
+            }
+        }
+    }
+}
+
 /// Feeds compressed input to a protocol with this limit. Returns the payload or the error.
 fn inflate(input: &[u8], delivery: Delivery, message_bytes_max: u64) -> Result<usize, ProtocolError> {
     let mut config = compressed_config(Role::Server, "");
