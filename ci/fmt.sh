@@ -4,7 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-}" in
-  '') cargo fmt --all -- --check ;;
-  --fix) cargo fmt --all ;;
+  '') options=(--check) ;;
+  --fix) options=() ;;
   *) echo "usage: $0 [--fix]" >&2; exit 2 ;;
 esac
+# The fuzz targets are a workspace by themselves.
+for manifest in Cargo.toml fuzz/Cargo.toml; do
+  cargo fmt --all --manifest-path "$manifest" "${options[@]}"
+done

@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --example idle -- --connections 100000
 //! ```
-//! The server runs in this process, with enough rings for the open-file limit, which bounds the file table of each
-//! ring. The clients run in child processes, each with its own 127.x.y.z address.
+//! The server runs in this process. The open-file limit bounds the file table of each ring, so it starts as many rings
+//! as the connections need. The clients run in child processes, each with its own 127.x.y.z address.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Parts of the examples that are not about Tidegate: memory readings from /proc, clients in other processes, options.
+//! Helpers of the examples: memory readings from /proc, clients in other processes, command-line options.
 
 pub mod clients;
 pub mod options;
@@ -14,6 +14,7 @@ pub struct Memory {
     pub kernel: u64,
 }
 
+/// Reads the memory in use now.
 pub fn memory() -> Memory {
     Memory { user: field("/proc/self/status", "RssAnon:"), kernel: field("/proc/meminfo", "SUnreclaim:") }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use lexopt::{Arg, Parser};
 
-/// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; what it
-/// does.
+/// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; its
+/// purpose.
 pub type Row<'a> = (&'a str, &'a str, &'a str);
 
 /// The options of one run.
@@ -56,17 +56,17 @@ impl Options {
         Ok(true)
     }
 
-    /// The value on the command line, empty for a flag; `None` if the option is not given.
+    /// Returns the value on the command line, empty for a flag; `None` if the option is not given.
     pub fn given(&self, name: &str) -> Option<&str> {
         self.option(name).given.as_deref()
     }
 
-    /// The value given, or the default. Exits with code 2 if it does not parse.
+    /// Returns the value given, or the default. Exits with code 2 if it does not parse.
     pub fn value<T: FromStr<Err: Display>>(&self, name: &str) -> T {
         self.value_with(name, str::parse)
     }
 
-    /// As [`value`](Self::value), with a parser.
+    /// Returns the value as [`value`](Self::value) does, with a parser.
     pub fn value_with<T, E: Display>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> T {
         let text = self.given(name).unwrap_or(&self.option(name).default);
         parse(text).unwrap_or_else(|error| refuse(&format_args!("invalid value {text:?} for {name}: {error}")))
@@ -77,7 +77,7 @@ impl Options {
     }
 }
 
-/// What follows the option, unless that is another option.
+/// Returns the argument after the option. Fails if that is another option.
 fn value(parser: &mut Parser, name: String) -> Result<String, lexopt::Error> {
     let value = parser.value()?.into_string().map_err(lexopt::Error::NonUnicodeValue)?;
     if value.starts_with("--") { Err(lexopt::Error::MissingValue { option: Some(name) }) } else { Ok(value) }

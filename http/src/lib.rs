@@ -47,6 +47,8 @@ pub use server::config::HttpConfig;
 pub use server::handler::{Handler, Reply, Shared, SyncHandler, sync_handler};
 pub use server::handler_error::{Failure, HandlerError, Result};
 pub use server::pattern::percent_decode;
+#[doc(hidden)]
+pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
 pub use server::task::{Service, serve};
 

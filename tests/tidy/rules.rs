@@ -185,6 +185,23 @@ pub fn folder_sizes(files: &Files) -> Vec<String> {
         .collect()
 }
 
+/// Tests that the documentation names, as `module::test`, and no file has.
+pub fn named_tests(files: &Files) -> Vec<String> {
+    let documents = files.iter().filter(|file| file.path == "docs/ARCHITECTURE.md");
+    let names = documents.flat_map(|file| {
+        let quoted =
+            file.lines().flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(move |it| (number, it)));
+        quoted.filter_map(move |(number, quoted)| Some((file, number, quoted.rsplit_once("::")?.1)))
+    });
+    // Shorter names are of modules, types and functions.
+    let missing = names.filter(|(_, _, name)| {
+        let is_test =
+            name.matches('_').count() > 2 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_test && !files.iter().any(|file| file.content.contains(&format!("fn {name}(")))
+    });
+    missing.map(|(file, number, name)| file.complain(number, &format!("there is no test `{name}`"))).collect()
+}
+
 /// Entries of the lists of exceptions that nothing needs any more.
 pub fn needless_exceptions(files: &Files) -> Vec<String> {
     let long = LONG_FILES.iter().filter(|(path, _)| {
@@ -246,6 +263,15 @@ mod tests {
     fn names() {
         assert_eq!(file_name(&text("http/src/utils.rs", "")).len(), 1);
         assert!(file_name(&text("http/src/mask_utils.rs", "")).is_empty());
+    }
+
+    #[test]
+    fn names_of_tests() {
+        let table = "| a bug | `closing::a_peer_that_is_gone`, `closing::*`, `op` |\n";
+        for (test, complaints) in [("fn a_peer_that_is_gone() {}", 0), ("fn a_peer_that_left() {}", 1)] {
+            let files: Files = [text("docs/ARCHITECTURE.md", table), text("tests/a.rs", test)].into_iter().collect();
+            assert_eq!(named_tests(&files).len(), complaints, "{test}");
+        }
     }
 
     #[test]

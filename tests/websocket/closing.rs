@@ -461,7 +461,7 @@ fn a_close_that_must_not_be_sent_is_refused_and_changes_nothing() {
 
 /// Both sides close before either has received the other's close frame.
 #[test]
-fn close_frames_may_cross() {
+fn close_frames_can_cross() {
     on_every_engine(|setup| {
         let (server, reports) = reporting(setup, WebSocketConfig::default(), async |mut ws, report| {
             assert!(ws.recv().await?.is_some());

@@ -279,6 +279,35 @@ fn members_can_have_their_own_settings() {
     });
 }
 
+/// A room removes a slow member without the hub: the member can then join another room in its place.
+#[test]
+fn rooms_that_removed_a_slow_member_do_not_count() {
+    on_every_engine(|setup| {
+        let hub = Hub::<()>::new(HubConfig::default().slow(SlowPolicy::Remove).queue_bytes_max(1000).rooms_max(1));
+        let (report, registrations) = reports();
+        let members = hub.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            report.send(members.register(&ws)?).unwrap();
+            while ws.recv().await?.is_some() {}
+            Ok(())
+        });
+        let client = Client::open(server.address);
+        let member = registrations.next();
+        assert_eq!(member.join("one"), Ok(true));
+        assert_eq!(member.join("two"), Err(HubError::TooManyRooms));
+        let start = std::time::Instant::now();
+        while !member.rooms().is_empty() {
+            block_on(hub.publish("one", vec![0; 100_000])).unwrap();
+            assert!(start.elapsed() < PATIENCE, "it is removed in the end");
+        }
+        assert!(member.is_member());
+        assert_eq!(member.join("two"), Ok(true));
+        assert_eq!((member.rooms(), hub.rooms()), (vec!["two".into()], vec!["two".into()]));
+        drop(client);
+        server.running.shutdown(Shutdown::default());
+    });
+}
+
 #[test]
 fn a_panic_unregisters() {
     on_every_engine(|setup| {

@@ -83,7 +83,7 @@ async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     }
 }
 
-/// Sends every message back while it arrives, in frames of its own.
+/// Sends every message back while it arrives, one frame for each piece.
 async fn echo_streaming(mut ws: WebSocket) -> websocket::Result {
     let sender = ws.sender();
     while let Some(mut message) = ws.recv_stream().await? {

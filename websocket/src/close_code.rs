@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The reason for closing a connection, as a number of RFC 6455 section 7.4 or of the IANA registry.
 ///
-/// It can hold any number; [`is_sendable`](Self::is_sendable) tells whether it can be sent.
+/// It can hold any number; [`is_sendable`](Self::is_sendable) returns whether it can be sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 

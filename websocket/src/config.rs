@@ -23,13 +23,14 @@ tidegate_engine::__settings! {
     #[derive(Clone, Debug)]
     #[non_exhaustive]
     pub struct WebSocketConfig {
-        /// The most payload bytes of a received message, over all of its frames; a larger message is answered with
-        /// close 1009. Default: 64 MiB. Memory grows with what arrives, not with what is claimed.
+        /// The most payload bytes of a received message, over all of its frames, inflated if it is compressed. A larger
+        /// message is answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the
+        /// claimed length.
         pub message_bytes_max: u64,
-        /// The time without any received frame, pongs included, after which the connection is closed with 1001 and the
-        /// reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits for something else than a read, the
-        /// peer is sent 1001 when nothing was received for a quarter longer (at least 250 ms), and the connection is
-        /// reset if it has not ended in twice the close timeout. Default: none.
+        /// The time without any received byte, those of pongs and of unfinished messages included, after which the
+        /// connection is closed with 1001 and the reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits
+        /// for something other than a read, the peer is sent 1001 when nothing was received for a quarter longer (at
+        /// least 250 ms), and the connection is reset if it has not ended in twice the close timeout. Default: none.
         pub idle_timeout: Option<Duration>,
         /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
         /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and
@@ -37,10 +38,12 @@ tidegate_engine::__settings! {
         /// [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout). Default: 30 s. `None`
         /// waits forever.
         pub write_timeout: Option<Duration>,
-        /// The time in which the peer must answer our close frame. If nothing is read meanwhile, such as after the 1001
-        /// of a shutdown, the connection is reset after twice this time, in whole seconds. Default: 5 s.
+        /// The time in which the peer must answer our close frame. After it the connection is closed, and the read that
+        /// waits fails with [`Error::Lost`](crate::Error::Lost). If nothing reads in the meantime, such as after the
+        /// 1001 of a shutdown, the connection is reset after twice this time, in whole seconds. Default: 5 s.
         pub close_timeout: Duration,
-        /// Regular pings, which tell a silent peer from a lost one and keep proxies between awake. Default: none.
+        /// Regular pings, which tell a silent peer from a lost one and keep proxies from dropping a silent connection.
+        /// Default: none.
         pub keepalive: Option<KeepaliveConfig>,
         /// Reserved bits that the peer can set on the first frames of messages, because the application knows their
         /// meaning: [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) returns those of a message. Other
@@ -98,9 +101,11 @@ tidegate_engine::__settings! {
     /// ```
     /// use std::time::Duration;
     /// use tidegate_websocket::{KeepaliveConfig, WebSocketConfig};
-    /// let keepalive =
-    /// KeepaliveConfig::default().interval(Duration::from_secs(10)).pong_timeout(Duration::from_secs(5)); let config =
-    /// WebSocketConfig::default().keepalive(keepalive);
+    ///
+    /// let keepalive = KeepaliveConfig::default()
+    ///     .interval(Duration::from_secs(10))
+    ///     .pong_timeout(Duration::from_secs(5));
+    /// let config = WebSocketConfig::default().keepalive(keepalive);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
@@ -108,13 +113,14 @@ tidegate_engine::__settings! {
         /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
         /// which many proxies drop a connection.
         pub interval: Duration,
-        /// The time in which a ping must be answered. Default: 20 s.
+        /// The time in which a ping must be answered; choose more than the longest round trip. If it is longer than the
+        /// interval, later pings wait for the pong. Default: 20 s.
         pub pong_timeout: Duration,
     }
 }
 
 impl KeepaliveConfig {
-    /// The interval in force: [`interval`](field@Self::interval), but at least the engine's granularity.
+    /// Returns the interval in force: [`interval`](field@Self::interval), but at least the engine's granularity.
     pub(crate) fn interval_in_force(&self) -> Duration {
         self.interval.max(GRANULARITY)
     }

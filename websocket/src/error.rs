@@ -46,14 +46,14 @@ pub enum Error {
     /// The peer ended the stream without a close frame: code 1006 of RFC 6455 section 7.1.5.
     #[error("the peer ended the connection without a close frame")]
     Lost,
-    /// The connection ended inside a message that was being read in pieces, in order or not.
+    /// The connection ended inside a message that was being read in pieces, even if the peer sent a close frame.
     #[error("the connection ended inside a message: the pieces read so far are not the whole message")]
     Incomplete,
     /// Nothing was received before the read deadline. The connection stays usable.
-    #[error("nothing was received before the read deadline")]
+    #[error("nothing was received before the read deadline: set a later one and read on, or close")]
     ReadDeadline,
     /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
-    #[error("nothing was received for as long as the idle timeout")]
+    #[error("nothing was received for as long as the idle timeout: the peer vanished, or must send or ping more often")]
     Idle,
     /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
     /// handler, this error closes with 1007. (Feature `json`.)
@@ -104,7 +104,7 @@ impl Error {
         }
     }
 
-    /// Whether the call failed because our close frame has been sent: nothing can follow it.
+    /// Returns whether the call failed because our close frame has been sent: nothing can follow it.
     pub fn is_close_sent(&self) -> bool {
         matches!(self, Self::Usage(UsageError::CloseSent))
     }

@@ -31,8 +31,8 @@
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
-//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with what arrives, and
-//! nothing is held between messages. Each payload byte is unmasked once, and copied only if its message arrives in
+//! No input from the network causes a panic. A peer's claim costs no memory: buffers grow with the bytes that arrive,
+//! and nothing is held between messages. Each payload byte is unmasked once, and copied only if its message arrives in
 //! pieces. Text is checked as it arrives, so a violation is detected at its first byte. Text that lies in the input is
 //! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
 //! bytes. Every bound is a setting with a default, or a constant of [`protocol`].

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn waiters_for_the_end_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();
-        let waker = Waker::from(Arc::new(Task));
+        // The clone of a clone wakes the same task under miri too, where the first one has another table of functions.
+        let waker = Waker::from(Arc::new(Task)).clone();
         waiters.add_at_end(&waker);
         waiters.add_at_end(&waker);
         waiters.add(&waker);

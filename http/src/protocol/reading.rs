@@ -132,6 +132,18 @@ impl Protocol {
         let Reading::Content(decoder, content_use) = &mut self.reading else {
             return Ok(Progress::nothing(0));
         };
+        // Discarding ends at the first byte beyond the bound, unread, wherever the input was cut.
+        let input = match content_use {
+            ContentUse::Handler => input,
+            ContentUse::Discarded { drained_bytes } => {
+                let left = self.limits.drain_bytes_max - *drained_bytes;
+                if left == 0 {
+                    self.end_reading();
+                    return Ok(Progress::nothing(input.len()));
+                }
+                &input[..usize::try_from(left).map_or(input.len(), |left| left.min(input.len()))]
+            }
+        };
         let decoded = decoder.decode(input, &self.limits)?;
         let complete = decoder.remaining() == Some(0) || matches!(decoded.found, Found::End(_));
         let event = match content_use {
@@ -142,10 +154,6 @@ impl Protocol {
             },
             ContentUse::Discarded { drained_bytes } => {
                 *drained_bytes += decoded.consumed as u64;
-                if *drained_bytes > self.limits.drain_bytes_max {
-                    self.end_reading();
-                    return Ok(Progress::nothing(decoded.consumed));
-                }
                 None
             }
         };

@@ -87,12 +87,21 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout.
+    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout. A
+    /// line that begins with a carriage return can only be empty, and is refused at its second byte.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());
         }
         if self.line_bytes == 0 && !is_token_byte(rest[0]) && !matches!(rest[0], b'\r' | b'\n') {
+            return Err(RequestError::Method);
+        }
+        let after_return = match self.line_bytes {
+            0 if rest[0] == b'\r' => rest.get(1),
+            1 if self.last == b'\r' => rest.first(),
+            _ => None,
+        };
+        if after_return.is_some_and(|&byte| byte != b'\n') {
             return Err(RequestError::Method);
         }
         if self.method_bytes == 0 {
@@ -215,6 +224,17 @@ mod tests {
         assert_eq!(scan(b"\nGET /", &limits), Err(RequestError::BareLineFeed));
         assert_eq!(scan(b"\r\n\r\nGET /", &limits), Err(RequestError::EmptyLines));
         assert_eq!(scan(b"\x16\x03\x01\x02\x00", &limits), Err(RequestError::Method));
+    }
+
+    #[test]
+    fn a_line_that_begins_with_a_carriage_return_is_empty() {
+        let limits = Limits::default().target_bytes_max(10);
+        let long_method = [b"\r".as_slice(), &[b'A'; 40]].concat();
+        for line in [b"\rGET / HTTP/1.1\r\n".as_slice(), b"\r /1234567890123456789012\r\n", &long_method] {
+            assert_eq!(scan(line, &limits), Err(RequestError::Method));
+            assert_eq!(scan(&[b"\r\n", line].concat(), &limits), Err(RequestError::Method));
+        }
+        assert_eq!(scan(b"\r\n\r", &limits), Ok(None));
     }
 
     #[test]

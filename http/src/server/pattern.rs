@@ -1,16 +1,18 @@
 //! The patterns of routes, and the percent-decoding of their parameters.
 //!
-//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router
-//! while routes are registered; decoding is called for each parameter with a percent sign.
+//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router, and
+//! by the WebSocket crate's text routes, while routes are registered; decoding is called for each parameter with a
+//! percent sign.
 
 /// The largest number of parameters in one pattern.
 pub(crate) const PARAMS_MAX: usize = 16;
 
-/// Translates a pattern to the syntax of `matchit`.
+/// Translates a pattern to the syntax of `matchit`. Not part of the API: public for the text routes of WebSockets.
 ///
 /// # Panics
 /// If the pattern is invalid; the message says how to fix it.
-pub(crate) fn to_matchit_syntax(path: &str) -> String {
+#[doc(hidden)]
+pub fn to_matchit_syntax(path: &str) -> String {
     assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
     assert!(
         path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),

@@ -307,3 +307,86 @@ fn noise_makes_progress_and_no_panic() {
         assert_eq!(pieces.seen, whole.seen, "{:?}", String::from_utf8_lossy(&input));
     }
 }
+
+#[test]
+fn fields_whose_names_are_as_long_as_those_with_a_meaning_mean_nothing() {
+    let input = b"POST / HTTP/1.1\r\nHost: a\r\nDate: not a host\r\nAccept: b\r\nReferer: c\r\nConnection: upgrade\r\n\
+        Keep-Alive: close\r\nAccept-Charset: utf-8\r\nIf-Modified-Since: gzip\r\n\r\n";
+    let mut protocol = Protocol::new(Arc::default());
+    let Some(Event::Head(head)) = protocol.receive(input).expect("a valid head").event else {
+        panic!("the head is complete");
+    };
+    assert_eq!(head.header("host"), Some("a"));
+    assert!(!head.wants_upgrade(), "Referer is not Upgrade");
+    assert!(!protocol.has_content());
+    let mut out = Vec::new();
+    protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut out).expect("a request awaits");
+    assert_eq!(protocol.advance(), Next::Receive, "Keep-Alive is not Connection");
+}
+
+#[test]
+fn chunks_end_with_crlf_and_nothing_else() {
+    let chunked = |content: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{content}");
+    for content in
+        ["1\r\na\n\n0\r\n\r\n", "1\r\nab\n0\r\n\r\n", "1\r\na\0\n0\r\n\r\n", "1\r\na\r\r0\r\n\r\n", "1\r\na0\r\n\r\n"]
+    {
+        assert_eq!(refusal(&chunked(content)), "400", "{content:?}");
+    }
+    // RFC 9112, section 7.1.1 allows whitespace before an extension.
+    assert_eq!(see(&chunked("1 \t ;a\r\nb\r\n0\r\n\r\n")), "POST / b|");
+    assert_eq!(refusal(&chunked("1 \t a\r\nb\r\n0\r\n\r\n")), "400");
+}
+
+#[test]
+fn chunk_extensions_are_bounded_to_the_byte() {
+    let limits = Limits::default().chunk_extension_bytes_max(5);
+    let see = |content: &str| {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        see_with(format!("{head}{content}").as_bytes(), &limits)
+    };
+    assert_eq!(see("1;ab\r\nx\r\n0;c\r\n\r\n"), "POST / x|");
+    assert_eq!(see("1;ab\r\nx\r\n0;cd\r\n\r\n"), "POST / x!400");
+}
+
+#[test]
+fn every_line_of_a_field_counts() {
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+    // One expectation that is not met refuses the request, whatever follows.
+    assert_eq!(refusal(&post("Expect: b\r\nExpect: 100-continue")), "417");
+    // Without chunked at the end the length is unknown (RFC 9112, section 6.3), however many codings are unknown.
+    assert_eq!(refusal(&post("Transfer-Encoding: gzip, br")), "400");
+    assert_eq!(refusal(&post("Transfer-Encoding: gzip\r\nTransfer-Encoding: br")), "400");
+    assert_eq!(refusal(&post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked")), "501");
+}
+
+#[test]
+fn limits_are_the_largest_values_accepted() {
+    assert_eq!(see("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 104857600\r\n\r\n"), "POST / ");
+    let method = "M".repeat(32);
+    assert_eq!(see(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")), format!("{method} / |"));
+    assert_eq!(refusal(&format!("{method}M / HTTP/1.1\r\nHost: a\r\n\r\n")), "501");
+}
+
+#[test]
+fn the_authority_of_a_target_replaces_host_wherever_it_stands() {
+    let mut protocol = Protocol::new(Arc::default());
+    let input = b"GET http://b/ HTTP/1.1\r\nAccept: c\r\nHost: a\r\n\r\n";
+    let Some(Event::Head(head)) = protocol.receive(input).expect("a valid head").event else {
+        panic!("the head is complete");
+    };
+    assert_eq!((head.header("accept"), head.header("host")), (Some("c"), Some("b")));
+}
+
+#[test]
+fn a_head_begins_with_its_first_byte_but_not_with_an_empty_line() {
+    for (input, in_head) in [("G", true), ("GE\r", true), ("\r", false), ("\r\n", false), ("\r\nG", true), ("", false)]
+    {
+        for size in [1, 10] {
+            let mut protocol = Protocol::new(Arc::default());
+            for piece in input.as_bytes().chunks(size) {
+                assert!(protocol.receive(piece).expect("valid so far").event.is_none());
+            }
+            assert_eq!(protocol.is_in_head(), in_head, "{input:?} in pieces of {size}");
+        }
+    }
+}

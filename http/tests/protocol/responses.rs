@@ -148,8 +148,38 @@ fn unread_content_is_drained_up_to_a_bound() {
     assert_eq!(answered("Content-Length: 11").advance(), Next::Close);
     let mut protocol = answered("Transfer-Encoding: chunked");
     assert_eq!(protocol.advance(), Next::Drain);
-    protocol.receive(b"8\r\n01234567\r\n").expect("valid");
+    let mut input = &b"8\r\n01234567\r\n"[..];
+    while !input.is_empty() {
+        input = &input[protocol.receive(input).expect("valid").consumed..];
+    }
     assert_eq!(protocol.advance(), Next::Close);
+}
+
+#[test]
+fn the_bound_of_draining_does_not_depend_on_the_cut() {
+    let limits = Arc::new(Limits::default().drain_bytes_max(4));
+    // Within the bound a malformed chunk is refused; beyond it nothing is looked at.
+    for (chunks, refused) in [(&b"1\r\n0X"[..], false), (b"1\rX", true), (b"1;aX\rX", false), (b"\x00", true)] {
+        for piece_len in 1..=chunks.len() {
+            let mut protocol = Protocol::new(Arc::clone(&limits));
+            protocol.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").expect("valid");
+            protocol.respond_whole(&Response::text(""), &Bytes::new(), date(), &mut Vec::new()).expect("in turn");
+            let mut outcome = Ok(());
+            'pieces: for mut piece in chunks.chunks(piece_len) {
+                while !piece.is_empty() && protocol.advance() == Next::Drain {
+                    match protocol.receive(piece) {
+                        Ok(progress) => piece = &piece[progress.consumed..],
+                        Err(error) => {
+                            outcome = Err(error);
+                            break 'pieces;
+                        }
+                    }
+                }
+            }
+            assert_eq!(outcome.is_err(), refused, "{chunks:?} in pieces of {piece_len}");
+            assert_eq!(protocol.advance(), Next::Close, "{chunks:?} in pieces of {piece_len}");
+        }
+    }
 }
 
 #[test]

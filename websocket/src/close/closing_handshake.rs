@@ -79,7 +79,7 @@ pub enum Transport {
     /// Keep reading until the peer's end of stream, for a bounded time: the server closes first, so that the client's
     /// port is not left in TIME_WAIT.
     AwaitEnd,
-    /// Flush, send FIN, drain what the peer still sends for a bounded time, close.
+    /// Flush, send FIN, drain the peer's input for a bounded time, close.
     Shutdown,
     /// Close at once: the peer is gone.
     Close,
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(closing.transport(), done);
             assert!(closing.is_clean());
             closing.lose();
-            assert!(closing.is_clean(), "the end of stream after both close frames is no loss");
+            assert!(closing.is_clean(), "the end of stream after both close frames loses nothing");
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let mut closing = Closing::new(Role::Server);
         closing.receive_close();
         assert_eq!(closing.transport(), Transport::SendClose);
-        assert_eq!(closing.check_may_send(), Ok(()), "a begun message may be finished");
+        assert_eq!(closing.check_may_send(), Ok(()), "a begun message can be finished");
         closing.send_close().unwrap();
         assert_eq!(closing.transport(), Transport::Shutdown);
         assert_eq!(closing.send_close(), Err(UsageError::CloseSent));

@@ -111,7 +111,9 @@ mod tests {
 
     #[test]
     fn only_the_codes_of_section_7_4_may_be_on_the_wire() {
-        for value in 0..=u16::MAX {
+        // All of them take minutes under miri.
+        let step = if cfg!(miri) { 97 } else { 1 };
+        for value in (0..=u16::MAX).step_by(step) {
             let valid = matches!(value, 1000..=1003 | 1007..=1014 | 3000..=4999);
             let parsed = CloseFrame::parse(&value.to_be_bytes());
             match parsed {

@@ -1,7 +1,7 @@
 //! State that few connections have: the request's head, extensions, and tasks and hooks that wait for the end.
 //!
-//! The session and the handler's task share them. The last of the two to go drops them, so `on_disconnect` runs exactly
-//! once, whatever happened: a panic, an abort, a shutdown, a WebSocket that was given to a thread.
+//! The session and the handler's task share them. The last of the two to be dropped drops them, so `on_disconnect` runs
+//! exactly once: after a panic, an abort, a shutdown, and for a WebSocket that was given to a thread.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use tidegate_engine::Address;
 use tidegate_http::RequestHead;
+use tidegate_http::panic::panic_message;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -42,13 +43,13 @@ impl Attachments {
         lock(&self.ending).on_disconnect = Some((peer, hook));
     }
 
-    /// The peer's close frame has come.
+    /// Notes that the peer's close frame has come.
     pub(crate) fn note_close(&self, frame: Option<&CloseFrame>) {
         lock(&self.ending).code = Some(frame.map_or(CloseCode::NO_STATUS, CloseFrame::code));
         self.closed.end();
     }
 
-    /// The handler has panicked.
+    /// Notes that the handler has panicked.
     pub(crate) fn note_panic(&self) {
         lock(&self.ending).panicked = true;
     }
@@ -63,8 +64,8 @@ impl Drop for Attachments {
         let code = code.unwrap_or(CloseCode::ABNORMAL);
         let disconnected = Disconnected::new(peer, code, panicked, self.request.as_ref(), &self.extensions);
         // A panic must not leave here: during another one it would end the process.
-        if catch_unwind(AssertUnwindSafe(|| hook(&disconnected))).is_err() {
-            log::error!("an on_disconnect hook panicked");
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(&disconnected))) {
+            log::error!("an on_disconnect hook panicked: {}", panic_message(&*panic));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The settings of a connection, and the agreements of its opening handshake.
 //!
 //! All connections of an upgrade that agreed on the same subprotocol share one context, so an idle connection pays
-//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes a setting or
-//! a control handler of its own gets a copy.
+//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes one of its
+//! settings or control handlers gets a copy.
 
 use std::sync::Arc;
 
@@ -25,27 +25,27 @@ pub(crate) struct ConnContext {
 }
 
 impl ConnContext {
-    /// A context without agreements.
+    /// Returns a context without agreements.
     pub(crate) fn new(config: WebSocketConfig) -> Self {
         Self { config, ..Self::default() }
     }
 
-    /// A copy for connections that agreed on this subprotocol.
+    /// Returns a copy for connections that agreed on this subprotocol.
     pub(crate) fn with_subprotocol(&self, name: &str) -> Arc<Self> {
         Arc::new(Self { subprotocol: Some(name.into()), ..self.clone() })
     }
 
-    /// A copy for one connection that compresses.
+    /// Returns a copy for one connection that compresses.
     pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
         Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
     }
 
-    /// A copy for the connection with these attachments.
+    /// Returns a copy for the connection with these attachments.
     pub(crate) fn with_attachments(&self, attachments: Arc<Attachments>) -> Arc<Self> {
         Arc::new(Self { attachments: Some(attachments), ..self.clone() })
     }
 
-    /// The attachments of the connection with this context; makes them if it has none.
+    /// Returns the attachments of the connection with this context, and makes them if it has none.
     pub(crate) fn attachments_of(context: &mut Arc<Self>) -> &Attachments {
         if context.attachments.is_none() {
             *context = context.with_attachments(Arc::default());

@@ -51,28 +51,28 @@ impl<'a> Disconnected<'a> {
         Self { peer, code, panicked, request, extensions }
     }
 
-    /// The peer's address.
+    /// Returns the peer's address.
     pub fn peer_addr(&self) -> Address {
         self.peer
     }
 
-    /// The code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the connection was
-    /// lost, aborted or ended by us first.
+    /// Returns the code of the peer's close frame: 1005 if it carried none; 1006 if no frame came because the
+    /// connection was lost, aborted or ended by us first.
     pub fn close_code(&self) -> CloseCode {
         self.code
     }
 
-    /// Whether the handler panicked.
+    /// Returns whether the handler panicked.
     pub fn panicked(&self) -> bool {
         self.panicked
     }
 
-    /// The head of the request, where [`keep_request`](crate::Upgrade::keep_request) asked for it.
+    /// Returns the head of the request; `None` unless [`keep_request`](crate::Upgrade::keep_request) is set.
     pub fn request(&self) -> Option<&'a RequestHead> {
         self.request
     }
 
-    /// The values kept with the connection.
+    /// Returns the application's values for the connection.
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
     }

@@ -30,7 +30,7 @@ pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
     (result, sessions)
 }
 
-/// Ends the scope, however the poll ends.
+/// A handler scope. Dropping it, after a panic, closes the sessions of the scope with 1011.
 struct HandlerScope {
     /// The sessions of the scope around this one.
     outer: Option<Sessions>,
@@ -48,9 +48,7 @@ impl HandlerScope {
         IN_SCOPE.set(self.outer.is_some());
         DROPPED.with_borrow_mut(|dropped| if dropped.is_empty() { Vec::new() } else { std::mem::take(dropped) })
     }
-}
 
-impl HandlerScope {
     #[inline]
     fn restore(&mut self) {
         if let Some(outer) = self.outer.take() {
@@ -68,7 +66,8 @@ impl Drop for HandlerScope {
     }
 }
 
-/// Hands the session of a dropped WebSocket to the scope around it, or closes it.
+/// Hands the session of a dropped WebSocket to the scope around it. Closes it with 1000 if there is no scope, with 1011
+/// during a panic.
 pub(crate) fn return_session(session: Box<Session>) {
     let mut session = Some(session);
     // (An error means that the thread is ending: there is no scope.)

@@ -23,7 +23,7 @@ pub(crate) mod recv;
 pub(crate) mod recv_ref;
 pub(crate) mod recv_stream;
 pub(crate) mod send;
-pub(crate) mod send_control;
+pub(crate) mod send_deadline;
 pub(crate) mod send_stream;
 pub(crate) mod sender;
 pub(crate) mod session;

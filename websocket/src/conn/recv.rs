@@ -31,8 +31,7 @@ impl Future for Recv<'_> {
 }
 
 impl Session {
-    /// Reads the next whole message, owned. Nearly all are short and lie in the buffer: those are read without an
-    /// event.
+    /// Reads the next whole message, owned. Short ones that lie in the buffer, nearly all, are read without an event.
     #[inline]
     pub(crate) fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         match self.poll_short_frame(cx) {

@@ -1,5 +1,5 @@
-//! Reading borrowed messages: left in the buffer they were received in where they lie whole in one chunk, else owned by
-//! the session until the next read.
+//! Reading borrowed messages: those that lie whole in one chunk stay in the receive buffer, the session owns others
+//! until the next read.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -67,7 +67,7 @@ impl<'a> Future for RecvRef<'a> {
     }
 }
 
-/// Borrows the text if it is UTF-8. Checked before it is borrowed, because a borrowed session cannot be told to fail.
+/// Borrows the text if it is UTF-8. It is checked before it is borrowed, because a borrowed session cannot fail.
 #[inline]
 fn borrow_text(session: &mut Session, frame: ShortFrame) -> Result<Option<MessageRef<'_>>, Error> {
     if check_utf8(session.payload(frame)).is_err() {

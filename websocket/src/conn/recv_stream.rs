@@ -14,8 +14,9 @@ use crate::utf8::{character_len, cut_character_start};
 /// One message, read in pieces as it arrives; see [`WebSocket::recv_stream`].
 ///
 /// A piece is the part of the message that one received segment brought, at most a receive buffer, so a message of any
-/// size takes no memory. Pieces do not correspond to the peer's frames. Pieces of text are text: a character that is
-/// split between two segments is a piece by itself.
+/// size takes no memory. Of a compressed message, a piece is the payload of up to 1 KiB of input: at most about a
+/// megabyte, and usually far less. Pieces do not correspond to the peer's frames. Pieces of text are text: a character
+/// that is split between two segments is a piece by itself.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, PayloadRef, WebSocket};
@@ -44,7 +45,7 @@ pub struct RecvStream<'a> {
     session: &'a mut Session,
     kind: MessageKind,
     reserved_bits: ReservedBits,
-    /// What has arrived and was not handed out.
+    /// The piece that has arrived and was not handed out.
     unread: Unread,
     /// Whether the unread piece is the last.
     last: bool,
@@ -83,7 +84,7 @@ impl WebSocket {
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, PayloadRef, WebSocket};
-    /// /// Counts what is uploaded without holding it.
+    /// /// Counts the bytes of an upload without holding them.
     /// async fn count(mut ws: WebSocket) -> Result<(), Error> {
     ///     while let Some(mut message) = ws.recv_stream().await? {
     ///         let mut bytes = 0;

@@ -44,7 +44,7 @@ use crate::utf8::Utf8Validator;
 /// ```
 ///
 /// If the stream is dropped after a piece was sent and before [`finish`](Self::finish), the connection is closed with
-/// 1011, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
+/// 1011 and a warning is logged, so the peer does not take a part for the whole. If no piece was sent, nothing happens.
 #[derive(Debug)]
 #[must_use = "the message ends with `finish`"]
 pub struct SendStream<'a> {
@@ -52,7 +52,7 @@ pub struct SendStream<'a> {
     encoder: MessageEncoder,
     validator: Option<Utf8Validator>,
     finished: bool,
-    /// The WebSocket, whose own sends would wait for this message.
+    /// The WebSocket, whose sends would wait for this message.
     borrowed: PhantomData<&'a mut ()>,
 }
 
@@ -120,7 +120,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// As [`write`](Self::write), but a long piece is queued by reference, without a copy.
+    /// Waits for space, then queues a piece as [`write`](Self::write) does. More than 4 KiB are queued by reference,
+    /// without a copy.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -182,8 +183,11 @@ impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if !self.finished && self.encoder.is_begun() {
             let frame = CloseFrame::new(CloseCode::INTERNAL_ERROR, "message not finished").ok();
-            if let Err(error) = FrameQueue(self.sender.sender()).queue_close(frame.as_ref()) {
-                log::debug!("a message sent in pieces was not finished: {error}");
+            match FrameQueue(self.sender.sender()).queue_close(frame.as_ref()) {
+                Ok(()) => {
+                    log::warn!("a message in pieces was dropped and closes its connection with 1011: call `finish`")
+                }
+                Err(error) => log::debug!("a message in pieces was cut by the end of its connection: {error}"),
             }
         }
     }

@@ -18,9 +18,10 @@ use crate::opcode::ReservedBits;
 /// The sending half of a WebSocket: cloneable, usable from any thread.
 ///
 /// Every message is queued whole, in one step, so messages of several senders never mix; those of one sender keep their
-/// order. Small frames that are queued together leave together. The queue is bounded: above its high mark
-/// [`send`](Self::send) waits and [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a
-/// close frame, everything later fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
+/// order. Small frames that are queued together leave together. The queue is bounded: above its high mark, 1 MiB by
+/// default ([`OutboundConfig`](tidegate_engine::OutboundConfig)), [`send`](Self::send) waits and
+/// [`try_send`](Self::try_send) returns [`Error::Full`]. Once any sender has queued a close frame, everything later
+/// fails with [`UsageError::CloseSent`](crate::UsageError::CloseSent).
 ///
 /// ```no_run
 /// # use tidegate_websocket::WebSocket;
@@ -131,7 +132,8 @@ impl Sender {
     }
 
     /// Waits for space, then queues a message whose frame has reserved bits set: those of an extension that the peer
-    /// agreed to (RFC 6455 section 5.2). Other peers answer with 1002.
+    /// agreed to (RFC 6455 section 5.2). Other peers answer with 1002. The message is not compressed: do not set RSV1
+    /// where compression was agreed on.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -177,12 +179,12 @@ impl Sender {
         self.bytes.is_finished()
     }
 
-    /// Returns the bytes that are queued and not yet in the kernel.
+    /// Returns the number of bytes that are queued and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
         self.bytes.outbound_bytes()
     }
 
-    /// Waits until everything queued so far is in the kernel.
+    /// Waits until everything queued so far is in the kernel. The peer has not necessarily received it.
     ///
     /// # Errors
     /// [`Error::Closed`] if the connection failed first.

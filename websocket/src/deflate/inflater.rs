@@ -88,7 +88,8 @@ impl Inflater {
     ///
     /// # Errors
     /// [`ProtocolError::InvalidDeflate`], [`ProtocolError::MessageTooBig`] before `keep` gets payload beyond the limit,
-    /// and the errors of `keep`.
+    /// and the errors of `keep`. The first violation in the order of the payload counts, wherever the input was cut:
+    /// `keep` gets the payload before an error first.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
@@ -100,6 +101,9 @@ impl Inflater {
         scratch.resize(SCRATCH_BYTES, 0);
         let mut keep_bounded = |message_bytes: u64, inflated: Inflated<'_>| {
             if message_bytes > message_bytes_max {
+                let excess = usize::try_from(message_bytes - message_bytes_max).unwrap_or(usize::MAX);
+                let allowed = inflated.bytes.len().saturating_sub(excess);
+                keep(Inflated { bytes: &inflated.bytes[..allowed], is_end: false })?;
                 return Err(ProtocolError::MessageTooBig { message_bytes, message_bytes_max });
             }
             keep(inflated)
@@ -125,7 +129,6 @@ impl Inflater {
             loop {
                 let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
                 let inflated = self.state.decompress(input, scratch, FlushDecompress::Sync);
-                let status = inflated.map_err(|_| ProtocolError::InvalidDeflate)?;
                 let taken = (self.state.total_in() - in_before) as usize;
                 let made = (self.state.total_out() - out_before) as usize;
                 input = &input[taken..];
@@ -135,6 +138,7 @@ impl Inflater {
                     let is_end = last && input.is_empty() && made < scratch.len();
                     keep(self.payload_bytes, Inflated { bytes: &scratch[..made], is_end })?;
                 }
+                let status = inflated.map_err(|_| ProtocolError::InvalidDeflate)?;
                 if status == Status::StreamEnd {
                     // A final block (RFC 7692 section 7.2.3.4): a new stream follows.
                     self.state.reset(false);

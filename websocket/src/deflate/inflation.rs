@@ -1,4 +1,4 @@
-//! The state that a connection holds to inflate its peer's messages, and when.
+//! The inflater of a connection: held for its life if the peer keeps its context, else only while a message is open.
 
 use super::DeflateParams;
 use super::inflater::{INFLATER_BYTES, Inflater};

@@ -388,7 +388,7 @@ mod tests {
             assert_eq!(check(&asking, answer), expected, "{answer}");
         }
         assert_eq!(asking.check_response(None), Ok(None));
-        // The server must agree to what was asked for; what it asks for is always granted.
+        // The server must agree to the client's demands. The client grants all of the server's.
         let default = DeflateConfig::default();
         assert_eq!(check(&default, "; client_no_context_takeover"), invalid);
         assert_eq!(check(&default, "; server_no_context_takeover; server_max_window_bits=10"), Ok((15, 10)));

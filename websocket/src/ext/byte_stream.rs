@@ -25,7 +25,7 @@ pub struct Joined<'a> {
 enum At {
     /// Before a message.
     Between,
-    /// In a piece of a message, at this byte; whether it is the last piece.
+    /// In a piece of a message, at this byte. The flag marks the last piece.
     Piece(PiecePayload, usize, bool),
     /// Between two pieces of a message.
     Inside,
@@ -71,10 +71,10 @@ impl<'a> Joined<'a> {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
-    /// The poll form of [`read`](Self::read).
+    /// Reads as [`read`](Self::read) does, for futures written by hand.
     ///
     /// # Errors
-    /// As there.
+    /// As [`read`](Self::read).
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Error>> {
         let mut read = 0;
         while read < buffer.len() {

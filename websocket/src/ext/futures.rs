@@ -25,7 +25,7 @@ impl Stream for WebSocket {
     }
 }
 
-/// As [`MessageSink`].
+/// Sends as a [`MessageSink`] does.
 impl Sink<Message> for WebSocket {
     type Error = Error;
 
@@ -86,8 +86,9 @@ impl Stream for MessageStream {
     }
 }
 
-/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. Flushing waits
-/// until everything is in the kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
+/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. That message is
+/// lost if the sink is dropped, and other sends can overtake it: flush first. Flushing waits until everything is in the
+/// kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
 /// has left or the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
 #[derive(Debug)]
 pub struct MessageSink {

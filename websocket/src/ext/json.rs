@@ -30,7 +30,7 @@ impl<'a> MessageRef<'a> {
     /// Parses the message, text or binary, as JSON. The value can borrow from the receive buffer, until the next read.
     ///
     /// # Errors
-    /// As there.
+    /// [`Error::Json`].
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, Error> {
         let value = match self.as_text() {
             Some(text) => serde_json::from_str(text),

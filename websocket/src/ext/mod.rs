@@ -1,4 +1,4 @@
-//! Extras on top of WebSockets. Connections that do not use them do not pay for them.
+//! Conveniences on top of WebSockets. Connections that do not use them do not pay for them.
 
 pub(crate) mod byte_stream;
 #[cfg(feature = "futures")]

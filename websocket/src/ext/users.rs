@@ -175,11 +175,12 @@ impl Users {
     /// # Errors
     /// [`UsageError`] for a code or reason that must not be sent; nothing was closed.
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<bool, UsageError> {
+        // Checked first: such a frame is an error even if there is no connection.
         CloseFrame::new(code, reason)?;
         Ok(self.connection(id).is_some_and(|connection| connection.sender.close(code, reason).is_ok()))
     }
 
-    /// Closes all connections of a user, and returns their number.
+    /// Closes all connections of a user, and returns the number of those that had no close frame yet.
     ///
     /// # Errors
     /// As [`close`](Self::close).
@@ -234,6 +235,7 @@ impl UserConnection {
 }
 
 /// A registration in [`Users`]. Dropping it unregisters the WebSocket, even when a handler panics or its future is
+/// dropped. Keep it in the handler, not in the connection's [`Extensions`]: it refers to them, so neither would ever be
 /// dropped.
 #[derive(Debug)]
 #[must_use = "dropping it unregisters the WebSocket"]

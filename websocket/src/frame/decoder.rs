@@ -184,14 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn a_header_may_be_cut_anywhere_and_its_first_piece_may_be_empty() {
+    fn a_header_can_be_cut_anywhere_and_its_first_piece_can_be_empty() {
         let key = MaskingKey::new([9, 8, 7, 6]);
         let payload = [5; 70_000];
         let mut frame = Vec::new();
         Frame::binary(&payload).encode(Some(key), &mut frame);
         let header_len = frame.len() - payload.len();
         assert_eq!(header_len, FRAME_HEADER_BYTES_MAX);
-        for cut in 1..=header_len {
+        // Under miri the first and the last cut, because each takes seconds.
+        let step = if cfg!(miri) { header_len - 1 } else { 1 };
+        for cut in (1..=header_len).step_by(step) {
             let mut input = frame.clone();
             let (head, rest) = input.split_at_mut(cut);
             let mut decoder = FrameDecoder::new(FrameRules::new(Role::Server));

@@ -201,7 +201,7 @@ impl MessageEncoder {
 
     /// Appends the last piece, which can be empty, to `out` as the frame with FIN.
     pub fn finish(self, piece: &[u8], masking_key: Option<MaskingKey>, out: &mut Vec<u8>) {
-        Frame::new(self.opcode, piece).encode(masking_key, out);
+        self.next(piece).encode(masking_key, out);
     }
 }
 

@@ -87,7 +87,7 @@ impl Origin {
         Self::of_authority(scheme, authority)
     }
 
-    /// The origin of the pages at `host[:port]`.
+    /// Returns the origin of the pages at `host[:port]`.
     fn of_authority(scheme: Scheme, authority: &str) -> Option<Self> {
         let (host, port) = split_host(authority)?;
         let port = match port {
@@ -121,17 +121,25 @@ pub fn check_same_origin(headers: &impl Fields, scheme: Scheme) -> Result<(), Or
     if origin == own { Ok(()) } else { Err(OriginError::NotAllowed) }
 }
 
+/// An element of an [`OriginAllowList`] is not an origin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("invalid origin {origin:?}: must be http or https with a host and no path, such as https://app.example.com")]
+pub struct InvalidOrigin {
+    origin: String,
+}
+
 /// A list of origins that may connect.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
 /// use tidegate_websocket::OriginAllowList;
-/// let allowed = OriginAllowList::parse(["https://app.example.com"]).unwrap();
+/// let allowed = OriginAllowList::parse(["https://app.example.com"])?;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));
 /// assert!(allowed.check(&headers).is_ok());
 /// headers.insert("Origin", HeaderValue::from_static("https://evil.example.com"));
 /// assert!(allowed.check(&headers).is_err());
+/// # Ok::<(), tidegate_websocket::handshake::InvalidOrigin>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginAllowList {
@@ -139,10 +147,16 @@ pub struct OriginAllowList {
 }
 
 impl OriginAllowList {
-    /// Parses a list of `scheme://host[:port]`; `None` if an element is anything else.
-    pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Option<Self> {
-        let origins = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
-        Some(Self { origins: origins.collect::<Option<_>>()? })
+    /// Parses a list of `scheme://host[:port]`. Without a port, an origin has the default one of its scheme.
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`] names the first element that is anything else, such as one with a path or a final slash.
+    pub fn parse<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, InvalidOrigin> {
+        let parse = |origin: S| {
+            let origin = origin.as_ref();
+            Origin::parse(origin).ok_or_else(|| InvalidOrigin { origin: origin.to_owned() })
+        };
+        Ok(Self { origins: origins.into_iter().map(parse).collect::<Result<_, _>>()? })
     }
 
     /// Allows requests whose `Origin` is on the list.
@@ -166,16 +180,16 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
     match field::once(headers, name) {
         Once::Missing => Ok(None),
         Once::Repeated => Err(OriginError::Repeated),
-        // Hosts and origins are ASCII.
-        Once::Value(value) => match std::str::from_utf8(value) {
-            Ok(value) if value.is_ascii() => Ok(Some(value.trim_ascii())),
-            _ => Err(OriginError::Invalid),
-        },
+        Once::Value(value) => {
+            let value = std::str::from_utf8(value).map_err(|_| OriginError::Invalid)?;
+            Ok(Some(value.trim_ascii()))
+        }
     }
 }
 
 /// Splits host and port; the port is empty when there is none. A name consists of the characters of a registered name
-/// or an IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes.
+/// or an IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes. Percent signs are
+/// refused, as in the Host of a request: browsers send hosts in their IDNA encoding.
 fn split_host(authority: &str) -> Option<(Host, &str)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
@@ -183,8 +197,8 @@ fn split_host(authority: &str) -> Option<(Host, &str)> {
         return Some((Host::Ipv6(address.parse().ok()?), port));
     }
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let is_name = !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte));
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte));
     is_name.then(|| (Host::Name(name.to_ascii_lowercase()), port))
 }
 
@@ -197,7 +211,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static(host));
         if let Some(origin) = origin {
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(ORIGIN, HeaderValue::from_bytes(origin.as_bytes()).unwrap());
         }
         headers
     }
@@ -238,7 +252,10 @@ mod tests {
             (Scheme::Http, "example.com", "http://example.com:65536", OriginError::Invalid),
             (Scheme::Http, "example.com", "http://[::1", OriginError::Invalid),
             (Scheme::Http, "example.com", "http://[::1]80", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://a%20b", OriginError::Invalid),
+            (Scheme::Http, "example.com", "http://m\u{fc}ller.example", OriginError::Invalid),
             (Scheme::Http, "a b", "http://example.com", OriginError::InvalidHost),
+            (Scheme::Http, "a%20b", "http://example.com", OriginError::InvalidHost),
         ] {
             let checked = check_same_origin(&headers(host, Some(origin)), scheme);
             assert_eq!(checked, Err(error), "{origin} at {host}");
@@ -246,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_origin_is_no_browser_and_a_repeated_one_no_origin() {
+    fn a_missing_origin_passes_only_over_http_and_a_repeated_one_never() {
         let mut headers = headers("example.com", None);
         assert_eq!(check_same_origin(&headers, Scheme::Http), Ok(()));
         assert_eq!(check_same_origin(&headers, Scheme::Https), Err(OriginError::Missing));
@@ -257,6 +274,14 @@ mod tests {
         headers.append(ORIGIN, HeaderValue::from_static("http://example.com"));
         assert_eq!(check_same_origin(&headers, Scheme::Http), Err(OriginError::Repeated));
         assert_eq!(allowed.check(&headers), Err(OriginError::Repeated));
-        assert_eq!(OriginAllowList::parse(["example.com"]), None);
+    }
+
+    #[test]
+    fn an_allow_list_names_its_invalid_origin() {
+        for origin in ["example.com", "https://example.com/", "null", "ws://example.com"] {
+            let error = OriginAllowList::parse(["http://example.com", origin]).unwrap_err();
+            assert_eq!(error, InvalidOrigin { origin: origin.to_owned() });
+            assert!(error.to_string().starts_with(&format!("invalid origin {origin:?}: ")), "{error}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! `rooms` are the named parts of a hub, `broadcast` is a message on its way.
 
 mod broadcast;
+mod error;
 mod policy;
 mod registration;
 mod rooms;
@@ -15,10 +16,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
-use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget, PublishError};
+use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+pub use error::HubError;
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
 pub use registration::Registration;
 use rooms::Rooms;
@@ -26,42 +28,7 @@ use variants::Variants;
 
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
-use crate::error::Error;
 use crate::sync::lock;
-
-/// Why a hub refuses a message or a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// The messages on their way to the members exceed [`HubConfig::pending_bytes_max`]. Only [`Broadcast::try_queue`]
-    /// returns this; the others wait.
-    #[error("the hub has too many pending bytes: wait with `queue`, or publish less")]
-    Full,
-    /// The member is already in [`HubConfig::rooms_max`] rooms.
-    #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
-    TooManyRooms,
-    /// The hub was closed.
-    #[error("the hub is closed: it takes no messages and no members")]
-    Closed,
-}
-
-impl From<PublishError> for HubError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Full => Self::Full,
-            _ => Self::Closed,
-        }
-    }
-}
-
-impl From<HubError> for Error {
-    fn from(error: HubError) -> Self {
-        match error {
-            HubError::Full => Self::Full,
-            error => Self::application(error),
-        }
-    }
-}
 
 /// A group of WebSockets that are sent the same messages. A clone is another handle to the same hub. Hubs work on any
 /// thread, inside and outside of the engine, and can hold connections of several servers.
@@ -104,7 +71,7 @@ struct Shared<T> {
 }
 
 impl<T> Hub<T> {
-    /// A hub without members.
+    /// Returns a hub without members.
     pub fn new(config: HubConfig) -> Self {
         let budget = PublishBudget::new(config.pending_bytes_max);
         let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
@@ -173,7 +140,7 @@ impl<T> Hub<T> {
         message: impl Into<PreparedMessage>,
         mut filter: impl FnMut(&T) -> bool,
     ) -> Broadcast {
-        // The application's code runs without the lock: it may use the hub.
+        // The application's code runs without the lock: it can use the hub.
         let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
         let publish = self.publish_of(message).only(chosen);
@@ -203,7 +170,7 @@ impl<T> Hub<T> {
         self.shared.rooms.find(room).len()
     }
 
-    /// Returns the names of the rooms that have members, in no particular order.
+    /// Returns the names of the rooms that members have joined and not left, in no particular order.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.shared.rooms.names()
     }

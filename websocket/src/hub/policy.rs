@@ -11,8 +11,8 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 /// | Policy | The member | For |
 /// |---|---|---|
 /// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
-/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after what is queued | the same, in order |
-/// | [`Remove`](Self::Remove) | stays connected, outside of the hub | |
+/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after the queued bytes | the same, in order |
+/// | [`Remove`](Self::Remove) | stays connected, outside of the hub or the room | members that register again when they have caught up |
 /// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
 /// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
 /// | [`ConflateByKey`](Self::ConflateByKey) | gets the newest message of each key | prices, states |
@@ -33,7 +33,8 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 pub enum SlowPolicy {
     /// The member does not get the message and stays a member.
     Drop,
-    /// The member is removed from the hub. Its connection stays open.
+    /// The member is removed from the hub, or, for a message to a room, from that room alone. Its connection stays
+    /// open, and it can join the room again.
     Remove,
     /// The connection is reset at once, without a close frame, because the queued bytes could not leave. Its handler
     /// gets [`Error::Closed`](crate::Error::Closed).
@@ -52,7 +53,7 @@ pub enum SlowPolicy {
         /// The most messages in the backlog.
         backlog_max: usize,
     },
-    /// The member is removed and gets close 1013 (try again later) after what is queued. It has the
+    /// The member is removed and gets close 1013 (try again later) after the queued bytes. It has the
     /// [`write_timeout`](crate::WebSocketConfig::write_timeout) to read that.
     Disconnect,
 }
@@ -75,7 +76,7 @@ tidegate_engine::__settings! {
         /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single
         /// larger message passes. Default: 8 MiB.
         pub pending_bytes_max: usize,
-        /// The most rooms of one member. Default: 1024.
+        /// The most rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
         pub rooms_max: usize,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_engine::{JoinOptions, MemberId, Membership};
 
-use super::rooms::Entered;
+use super::rooms::JoinedRooms;
 use super::{Broadcast, Hub, HubError, MemberConfig};
 use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
@@ -37,7 +37,7 @@ pub struct Registration<T = ()> {
     everyone: Membership,
     sender: Sender,
     options: JoinOptions,
-    rooms: Entered,
+    rooms: JoinedRooms,
 }
 
 impl<T> Registration<T> {
@@ -47,7 +47,7 @@ impl<T> Registration<T> {
         options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
         lock(&hub.shared.register).insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
-        Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: Entered::default() }
+        Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: JoinedRooms::default() }
     }
 
     /// Returns the hub.
@@ -67,7 +67,8 @@ impl<T> Registration<T> {
     }
 
     /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message
-    /// published to the room. Returns false if it was already in the room.
+    /// published to the room. Returns false if it was already in the room. Names can have any length: bound those that
+    /// clients choose.
     ///
     /// # Errors
     /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms,
@@ -77,8 +78,8 @@ impl<T> Registration<T> {
         if shared.everyone.budget().is_closed() {
             return Err(HubError::Closed);
         }
-        let join = || (self.sender.bytes().clone(), self.id, self.options.clone());
-        self.rooms.enter(&shared.rooms, room, shared.config.rooms_max, join).ok_or(HubError::TooManyRooms)
+        let member = || (self.sender.bytes().clone(), self.id, self.options.clone());
+        self.rooms.join(&shared.rooms, room, shared.config.rooms_max, member).ok_or(HubError::TooManyRooms)
     }
 
     /// Leaves a room: the member gets no messages published to it from now on. Returns false if it was not in the room.

@@ -42,7 +42,7 @@ impl Rooms {
         lock(&self.by_name).len()
     }
 
-    fn enter(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
+    fn join(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
         let mut rooms = lock(&self.by_name);
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         let room = rooms
@@ -67,31 +67,37 @@ impl Rooms {
 
 /// The rooms of one member. Empty, it owns no memory.
 #[derive(Default)]
-pub(super) struct Entered(Mutex<HashMap<Arc<str>, Membership>>);
+pub(super) struct JoinedRooms(Mutex<HashMap<Arc<str>, Membership>>);
 
-impl Entered {
-    /// Enters a room. Returns false if the member was in it, `None` if it is in `rooms_max` others.
-    pub(super) fn enter(
+impl JoinedRooms {
+    /// Joins a room. Returns false if the member was in it, `None` if it is in `rooms_max` others. Rooms that removed
+    /// the member for being slow do not count.
+    pub(super) fn join(
         &self,
         rooms: &Rooms,
         name: &str,
         rooms_max: usize,
-        join: impl FnOnce() -> (ByteSender, MemberId, JoinOptions),
+        member: impl FnOnce() -> (ByteSender, MemberId, JoinOptions),
     ) -> Option<bool> {
-        let mut entered = lock(&self.0);
-        if entered.get(name).is_some_and(Membership::is_member) {
+        let mut joined = lock(&self.0);
+        if joined.get(name).is_some_and(Membership::is_member) {
             return Some(false);
         }
-        // A member that was removed from the room for being slow enters again.
-        if let Some((name, removed)) = entered.remove_entry(name) {
+        // A member that was removed from the room for being slow joins again.
+        if let Some((name, removed)) = joined.remove_entry(name) {
             rooms.leave(&name, removed);
         }
-        if entered.len() >= rooms_max {
+        if joined.len() >= rooms_max {
+            for (name, removed) in joined.extract_if(|_, membership| !membership.is_member()) {
+                rooms.leave(&name, removed);
+            }
+        }
+        if joined.len() >= rooms_max {
             return None;
         }
-        let (sender, id, options) = join();
-        let (name, membership) = rooms.enter(name, &sender, id, options);
-        entered.insert(name, membership);
+        let (sender, id, options) = member();
+        let (name, membership) = rooms.join(name, &sender, id, options);
+        joined.insert(name, membership);
         Some(true)
     }
 
@@ -113,8 +119,8 @@ impl Entered {
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        let entered = lock(&self.0);
-        entered.iter().filter(|(_, membership)| membership.is_member()).map(|(name, _)| Arc::clone(name)).collect()
+        let joined = lock(&self.0);
+        joined.iter().filter(|(_, membership)| membership.is_member()).map(|(name, _)| Arc::clone(name)).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
 //! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between
-//! messages. The caller enforces the size limit. Memory grows with what arrives, not with what is claimed: at most
-//! twice the bytes received so far, unless the memory of an earlier message is reused.
+//! messages. The caller enforces the size limit. Memory grows with the bytes that arrive, not with the claimed length:
+//! at most twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
 use crate::message::{Message, MessageKind};
@@ -92,7 +92,8 @@ mod tests {
     fn fragments_of_unknown_total_grow_by_doubling() {
         let mut assembler = Assembler::new(MessageKind::Text);
         let mut growths = 0;
-        for _ in 0..65_536 {
+        // Each push takes milliseconds under miri.
+        for _ in 0..if cfg!(miri) { 300 } else { 65_536 } {
             let before = assembler.capacity();
             assembler.push(b"x", None).unwrap();
             growths += usize::from(assembler.capacity() != before);

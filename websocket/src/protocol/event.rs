@@ -48,7 +48,8 @@ pub enum Event {
     Piece {
         /// Text or binary.
         kind: MessageKind,
-        /// The reserved bits of the piece's frame; empty unless allowed.
+        /// The reserved bits of the message's first frame with the first piece, then those of the piece's frame; empty
+        /// unless allowed.
         reserved_bits: ReservedBits,
         /// The place of the unmasked piece in the input. The last piece can be empty.
         range: Range<usize>,
@@ -63,6 +64,8 @@ pub enum Event {
     Inflated {
         /// Text or binary.
         kind: MessageKind,
+        /// The reserved bits of the message's first frame, without that of compression; empty unless allowed.
+        reserved_bits: ReservedBits,
         /// The payload. The last piece can be empty.
         bytes: Bytes,
         /// Whether the message begins here.

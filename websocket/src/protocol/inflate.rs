@@ -65,8 +65,8 @@ impl Protocol {
                 self.end_inflating();
                 self.finish_assembling()
             }
-            Incoming::Streaming { kind, validator, begun, .. } => {
-                let kind = *kind;
+            Incoming::Streaming { kind, validator, begun, reserved_bits, .. } => {
+                let (kind, reserved_bits) = (*kind, *reserved_bits);
                 let mut payload = Vec::new();
                 inflater.push(piece, last, message_bytes_max, &mut |inflated| {
                     if kind == MessageKind::Text {
@@ -86,7 +86,7 @@ impl Protocol {
                     self.end_inflating();
                     self.incoming = Incoming::Between;
                 }
-                Ok(Some(Event::Inflated { kind, bytes: payload.into(), first, last }))
+                Ok(Some(Event::Inflated { kind, reserved_bits, bytes: payload.into(), first, last }))
             }
             Incoming::Between | Incoming::Ended => Ok(None),
         }

@@ -364,26 +364,41 @@ impl Protocol {
                 assembler.push(&input[range], expected_bytes)?;
                 if last { self.finish_assembling() } else { Ok(None) }
             }
-            Incoming::Streaming { kind, validator, begun, .. } => {
-                let kind = *kind;
-                if kind == MessageKind::Text {
-                    validator.push(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
-                    if last && !validator.is_complete() {
-                        return Err(ProtocolError::InvalidUtf8);
-                    }
-                }
-                if range.is_empty() && !last {
-                    return Ok(None);
-                }
-                let first = !mem::replace(begun, true);
-                if last {
-                    self.incoming = Incoming::Between;
-                }
-                let reserved_bits = piece.header.reserved_bits;
-                Ok(Some(Event::Piece { kind, reserved_bits, range, first, last }))
-            }
+            Incoming::Streaming { .. } => self.stream_piece(piece, input, range, last),
             Incoming::Between | Incoming::Ended => Ok(None),
         }
+    }
+
+    /// Handles a piece of a message that is delivered in pieces. Apart from those of assembled messages, whose path is
+    /// the shorter for it.
+    #[inline(never)]
+    fn stream_piece(
+        &mut self,
+        piece: &Piece,
+        input: &[u8],
+        range: Range<usize>,
+        last: bool,
+    ) -> Result<Option<Event>, ProtocolError> {
+        let Incoming::Streaming { kind, validator, begun, reserved_bits, .. } = &mut self.incoming else {
+            return Ok(None);
+        };
+        let (kind, reserved_bits) = (*kind, *reserved_bits);
+        if kind == MessageKind::Text {
+            validator.push(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
+            if last && !validator.is_complete() {
+                return Err(ProtocolError::InvalidUtf8);
+            }
+        }
+        if range.is_empty() && !last {
+            return Ok(None);
+        }
+        let first = !mem::replace(begun, true);
+        if last {
+            self.incoming = Incoming::Between;
+        }
+        // A first frame without payload has no piece, so the message's bits come with its first one.
+        let reserved_bits = if first { reserved_bits } else { piece.header.reserved_bits };
+        Ok(Some(Event::Piece { kind, reserved_bits, range, first, last }))
     }
 
     #[cold]
@@ -397,7 +412,7 @@ impl Protocol {
         }
     }
 
-    /// Ends receiving and frees what is held.
+    /// Ends receiving and frees the held memory.
     fn end(&mut self) {
         self.incoming = Incoming::Ended;
         self.cold = None;

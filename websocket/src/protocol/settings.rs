@@ -1,4 +1,4 @@
-//! Changes of the settings while receiving, even while a message is open.
+//! Settings that can change while receiving, even while a message is open.
 
 use super::{Delivery, Incoming, Protocol};
 use crate::frame::FrameRules;
@@ -22,8 +22,8 @@ impl Protocol {
         self.frames.rules_mut()
     }
 
-    /// Changes the form in which messages are reported. A message that is open goes on as it began, unless none of its
-    /// payload has arrived: a read that is dropped before its message begins has no effect on the next.
+    /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of
+    /// its payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: Delivery) {
         self.delivery = delivery;
         match (&self.incoming, delivery) {
@@ -95,5 +95,38 @@ mod tests {
         assert!(protocol.receive(payload).unwrap().event.is_some());
         let too_much = protocol.receive(&mut encoded(Frame::continuation(&[0; 5])));
         assert!(matches!(too_much, Err(ProtocolError::MessageTooBig { message_bytes: 11, .. })), "{too_much:?}");
+    }
+
+    #[test]
+    fn a_message_goes_on_in_the_form_in_which_its_payload_began() {
+        let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
+        assert_eq!(protocol.receive(&mut encoded(Frame::binary(b"first").not_final())).unwrap().event, None);
+        protocol.set_delivery(Delivery::Pieces);
+        let mut rest = encoded(Frame::continuation(b", last"));
+        let event = protocol.receive(&mut rest).unwrap().event.unwrap();
+        assert_eq!(event.into_message(&rest).unwrap(), Some(Message::Binary("first, last".into())));
+    }
+
+    #[test]
+    fn a_control_frame_does_not_count_as_a_part_of_the_message() {
+        let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server).message_bytes_max(10));
+        assert_eq!(protocol.receive(&mut encoded(Frame::binary(b"").not_final())).unwrap().event, None);
+        let mut ping = encoded(Frame::ping(b"a ping").unwrap());
+        let (head, payload) = ping.split_at_mut(6);
+        assert_eq!(protocol.receive(head).unwrap().event, None);
+        protocol.set_delivery(Delivery::Pieces);
+        assert!(matches!(protocol.receive(payload).unwrap().event, Some(Event::Ping(_))));
+        let event = protocol.receive(&mut encoded(Frame::continuation(&[0; 10]))).unwrap().event;
+        assert!(matches!(event, Some(Event::Piece { first: true, last: true, .. })), "{event:?}");
+    }
+
+    #[test]
+    fn a_changed_limit_is_in_force_from_the_next_frame_on() {
+        let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server).message_bytes_max(10));
+        protocol.set_message_bytes_max(5);
+        assert_eq!(protocol.message_bytes_max(), 5);
+        assert!(protocol.receive(&mut encoded(Frame::binary(&[0; 5]))).unwrap().event.is_some());
+        let too_much = protocol.receive(&mut encoded(Frame::binary(&[0; 6])));
+        assert!(matches!(too_much, Err(ProtocolError::MessageTooBig { message_bytes_max: 5, .. })), "{too_much:?}");
     }
 }

@@ -23,12 +23,13 @@ use crate::protocol_error::{ProtocolError, UsageError};
 /// |---|---|---|
 /// | [`HandlerError::close`] | its code and reason | its code and reason |
 /// | [`Error::Usage`], [`Error::Application`] | 1011 | 1011 |
-/// | [`Error::Full`], [`Error::SendDeadline`] | 1013 | 1013 |
+/// | [`Error::Full`], [`Error::SendDeadline`], [`HubError::Full`] | 1013 | 1013 |
 /// | `Error::Json` (feature `json`) | 1007 | 1007 |
 /// | any other [`Error`]: caused by the peer or the connection | 1000 | 1000 |
 /// | an error of any other type | 1011 | 1008 |
 ///
-/// An error that closes a handler's connection with 1011 is logged as a warning, a refused connection at level `info`.
+/// An error that closes a handler's connection with 1011 is logged as a warning, a refusal of `on_connect` at level
+/// `info`.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, CloseCode, HandlerError, WebSocket, upgrade};
@@ -172,7 +173,7 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// As `Display`: `unwrap` in a test shows the text.
+/// The same text as `Display`, so that `unwrap` in a test shows it.
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(HandlerError::close(CloseCode::NORMAL, "bye").to_string(), "closed with 1000 \"bye\"");
     }
 
-    /// As large as the error that most handlers fail with.
+    /// Handlers that only pass errors of WebSockets on pay nothing for the conversion.
     #[test]
     fn it_is_as_large_as_a_websocket_error() {
         assert_eq!(size_of::<HandlerError>(), size_of::<Error>());

@@ -54,7 +54,7 @@ impl Default for Hooks {
     }
 }
 
-/// Decides about a request: attaches a value to the connection, or answers the request.
+/// An `authorize` function without its type: attaches a value to the connection, or answers the request.
 pub(crate) trait Authorize: Send + Sync {
     fn authorize<'a>(
         &'a self,
@@ -102,13 +102,16 @@ pub(crate) async fn authorize_in_time(
     timeout: Duration,
 ) -> Result<(), Response> {
     let mut authorized = authorize.authorize(head, extensions);
-    // There are no timers outside of the engine, as in tests of handlers.
+    // Outside of the engine, as in tests of handlers, there are no timers and so no limit.
     let mut late = pin!(Timer::current().map(|timer| timer.sleep(timeout)));
     poll_fn(|cx| {
         if let Poll::Ready(answer) = authorized.as_mut().poll(cx) {
             return Poll::Ready(answer);
         }
         if late.as_mut().as_pin_mut().is_some_and(|late| late.poll(cx).is_ready()) {
+            log::warn!(
+                "`authorize` took longer than {timeout:?}, answered with 503: speed it up, or raise `handshake_timeout`"
+            );
             let text = "websocket: the handshake took too long\n";
             return Poll::Ready(Err(Response::text(text).with_status(StatusCode::SERVICE_UNAVAILABLE)));
         }

@@ -69,7 +69,7 @@ struct Opening {
 }
 
 impl Opening {
-    /// The 101 of a connection without hooks.
+    /// Returns the 101 of a connection without hooks.
     fn without_hooks(self) -> Response {
         let Self { accept_key, extension, handler, context } = self;
         let subprotocol = context.subprotocol.clone();
@@ -77,7 +77,7 @@ impl Opening {
         with_acceptance(response, accept_key, subprotocol.as_deref(), extension)
     }
 
-    /// The 101 of a connection with hooks.
+    /// Returns the 101 of a connection with hooks.
     fn with_hooks(self, hooks: Arc<Hooks>, head: RequestHead, mut attachments: Attachments) -> Response {
         let Self { accept_key, extension, handler, context } = self;
         let subprotocol = context.subprotocol.clone();
@@ -117,8 +117,15 @@ fn with_acceptance(
     response
 }
 
-/// Returns the response that tells a client the error of its request.
+/// Returns the response to a request with this error.
 fn refuse(error: UpgradeRequestError) -> Response {
+    match error {
+        UpgradeRequestError::Origin(reason) => {
+            let mend = "allow its origin with `allow_origins`, or set `scheme` behind a proxy that terminates TLS";
+            log::debug!("refused a WebSocket: {reason}; {mend}");
+        }
+        error => log::debug!("refused a WebSocket: {error}"),
+    }
     let (parts, body) = error.response().into_parts();
     let mut response = Response::text(body).with_status(parts.status);
     for (name, value) in &parts.headers {

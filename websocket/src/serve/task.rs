@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_engine::Connection;
+use tidegate_engine::{Address, Connection};
 use tidegate_http::{LocalBoxFuture, Shared};
 
 use crate::close::CloseFrame;
@@ -64,9 +64,9 @@ async fn serve_with_hooks<F>(
     if let Some(connect) = &hooks.connect
         && let Err(refusal) = connect.connect(&mut ws).await
     {
-        log::info!("a websocket was refused after its handshake: {refusal}");
-        if let Err(error) = ws.close_with(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
-            log::debug!("closing handshake: {error}");
+        log::info!("on_connect refused the WebSocket of {}: {refusal}", ws.peer_addr());
+        if let Err(error) = ws.session_mut().close(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
+            log::debug!("the closing handshake was not completed: {error}");
         }
         return;
     }
@@ -77,7 +77,7 @@ async fn serve_with_hooks<F>(
     start(handler, ws).await;
 }
 
-/// The task's share of a connection's attachments: notes a panic of the task.
+/// The task's share of a connection's attachments. Dropping it notes a panic of the task.
 struct PanicNote(Arc<Attachments>);
 
 impl Drop for PanicNote {
@@ -98,8 +98,8 @@ where
     T: 'static,
     F: AsyncFn(T) -> Result<(), HandlerError> + 'static,
 {
-    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` beside the
-    // future that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the
+    // SAFETY: the reference is valid while the `Arc` lives, and `WebSocketTask::Running` holds the `Arc` next to
+    // the future that borrows from it. Neither leaves that variant. The future is declared, and so dropped, before the
     // `Arc`; a task that is leaked leaks both. The 'static lifetime does not reach the application: the body of a
     // closure is checked for every lifetime of its captures, and its output has no borrow.
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
@@ -134,7 +134,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
                 return Poll::Pending;
             };
-            let frame = closing_frame(&result);
+            let frame = closing_frame(&result, dropped.last().map(|session| session.connection.peer_addr()));
             let code = frame.as_ref().map_or(CloseCode::NORMAL, CloseFrame::code);
             let Some(session) = dropped.pop() else { return Poll::Ready(()) };
             dropped.into_iter().for_each(|session| session.close_and_forget(code));
@@ -159,12 +159,14 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> WebSocketTask<Fut, F> {
     }
 }
 
-/// Returns the close frame for the handler's result.
-fn closing_frame(result: &Result<(), HandlerError>) -> Option<CloseFrame> {
+/// Returns the close frame for the handler's result, and logs an error that closes with 1011. `peer` is `None` if the
+/// handler gave its WebSocket away or ended it.
+fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Option<CloseFrame> {
     let Err(error) = result else { return CloseFrame::new(CloseCode::NORMAL, "").ok() };
     let frame = error.frame(CloseCode::INTERNAL_ERROR);
     if frame.as_ref().is_some_and(|frame| frame.code() == CloseCode::INTERNAL_ERROR) {
-        log::warn!("a websocket handler failed: {error}");
+        let peer = peer.map_or_else(|| "a peer that is gone".to_owned(), |peer| peer.to_string());
+        log::warn!("the WebSocket handler of {peer} failed: {error}");
     }
     frame
 }
@@ -172,7 +174,7 @@ fn closing_frame(result: &Result<(), HandlerError>) -> Option<CloseFrame> {
 /// Sends the close frame, unless one was sent, and waits for the peer's.
 async fn finish(mut session: Box<Session>, frame: Option<CloseFrame>) {
     if let Err(error) = session.close(frame.as_ref()).await {
-        log::debug!("closing handshake: {error}");
+        log::debug!("the closing handshake was not completed: {error}");
     }
 }
 

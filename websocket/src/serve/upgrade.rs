@@ -14,6 +14,7 @@ use crate::conn::control_handlers::ControlHandlers;
 use crate::conn::disconnected::Disconnected;
 use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
+use crate::handshake::field::token;
 use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
@@ -132,7 +133,7 @@ enum OriginPolicy {
 }
 
 impl Upgrade {
-    /// Sets the settings of the connections.
+    /// Sets the settings of the connections. Default: [`WebSocketConfig::default`].
     ///
     /// # Panics
     /// If a setting cannot work; the text names it. See [`WebSocketConfig::check`].
@@ -146,9 +147,15 @@ impl Upgrade {
     }
 
     /// Sets the subprotocols of the application, in its order of preference. The first that the client offers is agreed
-    /// on ([`WebSocket::subprotocol`]), if any.
+    /// on ([`WebSocket::subprotocol`]). A client that offers none of them is accepted without one. Default: none.
+    ///
+    /// # Panics
+    /// If a name is not a token (RFC 6455 section 4.1): no client could offer it.
     pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
+        for name in &self.subprotocols {
+            assert!(token(name.as_bytes()).is_some(), "invalid subprotocol {name:?}: must be a token such as chat.v1");
+        }
         self.change_context(|_| ());
         self
     }
@@ -178,13 +185,13 @@ impl Upgrade {
         self
     }
 
-    /// Replaces the same-origin check entirely: `true` lets the request pass.
+    /// Replaces the same-origin check entirely: `true` lets the request pass, `false` answers it with 403.
     pub fn check_origin(mut self, check: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.origin = OriginPolicy::Check(Box::new(check));
         self
     }
 
-    /// Replaces the same-origin check by a list of origins.
+    /// Replaces the same-origin check by a list of origins: requests of others, or without an origin, get 403.
     pub fn allow_origins(mut self, origins: OriginAllowList) -> Self {
         self.origin = OriginPolicy::AllowList(origins);
         self
@@ -249,7 +256,7 @@ impl Upgrade {
 
     /// Runs `connect` on every WebSocket after the 101, before its handler. An error closes the WebSocket as the table
     /// of [`HandlerError`] says, by default with 1008 (policy violation): it has not connected, and the handler does
-    /// not run.
+    /// not run. No timeout applies: bound a wait for the peer with [`WebSocket::set_read_deadline`].
     ///
     /// ```
     /// use tidegate_websocket::{CloseCode, HandlerError, upgrade};
@@ -277,8 +284,9 @@ impl Upgrade {
     /// use tidegate_websocket::{Disconnected, upgrade};
     ///
     /// let chat = upgrade(async |mut ws| Ok(ws.send("welcome").await?))
-    ///     .on_disconnect(|ended: &Disconnected<'_>| println!("{} has left: {}", ended.peer_addr(),
-    ///     ended.close_code()));
+    ///     .on_disconnect(|ended: &Disconnected<'_>| {
+    ///         println!("{} has left: {}", ended.peer_addr(), ended.close_code());
+    ///     });
     /// ```
     pub fn on_disconnect(mut self, disconnect: impl Fn(&Disconnected<'_>) + Send + Sync + 'static) -> Self {
         self.hooks_mut().disconnect = Some(Arc::new(disconnect));
@@ -346,5 +354,16 @@ impl fmt::Debug for Upgrade {
             .field("config", &self.context.config)
             .field("subprotocols", &self.subprotocols)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "invalid subprotocol \"chat v1\": must be a token such as chat.v1")]
+    fn subprotocols_are_tokens() {
+        let _ = upgrade(async |_ws| Ok(())).subprotocols(["chat.v1", "chat v1"]);
     }
 }

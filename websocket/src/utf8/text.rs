@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::{InvalidUtf8, check_utf8};
 /// assert!(text.starts_with("ti"));
 /// assert!(Text::from_utf8(b"\xFF".as_slice()).is_err());
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 
 impl Text {
@@ -106,6 +107,13 @@ impl Borrow<str> for Text {
     }
 }
 
+/// As `str`, so that a map of texts can be asked for a `str`. (`Bytes` hash differently.)
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))
@@ -157,6 +165,12 @@ impl fmt::Display for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_of_texts_finds_a_str() {
+        let texts = std::collections::HashSet::from([Text::from("tide"), Text::new()]);
+        assert!(texts.contains("tide") && texts.contains("") && !texts.contains("ebb"));
+    }
 
     #[test]
     fn conversions_keep_the_text() {

@@ -145,7 +145,7 @@ fn see(event: Event, input: &[u8], streamed: &mut Option<Vec<u8>>) -> Option<See
         Event::ReservedControl { opcode, payload, .. } => Seen::Reserved(opcode, bytes(payload)),
         Event::Close(close) => Seen::Close(close),
         Event::Piece { kind, range, first, last, .. } => see_piece(kind, &input[range], first, last, streamed)?,
-        Event::Inflated { kind, bytes, first, last } => see_piece(kind, &bytes, first, last, streamed)?,
+        Event::Inflated { kind, bytes, first, last, .. } => see_piece(kind, &bytes, first, last, streamed)?,
         Event::Inflating => return None,
         event => {
             let message = event.into_message(input).unwrap().unwrap();

@@ -218,7 +218,7 @@ fn only_the_first_frame_of_a_negotiated_message_has_the_bit() {
 }
 
 #[test]
-fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
+fn invalid_deflate_data_and_invalid_text_are_refused_with_1007() {
     let invalid: [(&[u8], bool); 4] = [
         // A block of the reserved type, a stored block whose lengths disagree, a reference to nothing.
         (&[0x06], false),
@@ -242,6 +242,52 @@ fn what_is_no_deflate_format_or_no_text_is_refused_with_1007() {
         let outcome = feed(compressed_config(Role::Server, ""), &input);
         assert_eq!(outcome.1.is_none(), ok, "{payload:x?}");
         assert!(ok || outcome.1 == Some(ProtocolError::InvalidUtf8));
+    }
+}
+
+/// Returns the payload of a compressed message as stored blocks, which end with it.
+fn stored(payload: &[u8]) -> Vec<u8> {
+    let len = payload.len() as u16;
+    [&[0x00][..], &len.to_le_bytes(), &(!len).to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn the_first_violation_counts_wherever_the_input_was_cut() {
+    const RESERVED_BLOCK: &[u8] = &[0x06];
+    let invalid_text = b"\xC3\x28";
+    let (short, long) = ([b'x'; 30], [b'x'; 50]);
+    let cases: [(Vec<u8>, CloseCode, ProtocolError); 4] = [
+        // Text that is not UTF-8, then a deflate error; a message above the limit, then a deflate error.
+        ([&stored(invalid_text), RESERVED_BLOCK].concat(), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
+        (
+            [&stored(&long), RESERVED_BLOCK].concat(),
+            CloseCode::MESSAGE_TOO_BIG,
+            ProtocolError::MessageTooBig { message_bytes: 0, message_bytes_max: 0 },
+        ),
+        // Text that is not UTF-8 within the limit, and more than the limit.
+        (stored(&[invalid_text, &long[..]].concat()), CloseCode::INVALID_PAYLOAD, ProtocolError::InvalidUtf8),
+        // A deflate error within the limit.
+        (
+            [&stored(&short), RESERVED_BLOCK, &stored(&long)].concat(),
+            CloseCode::INVALID_PAYLOAD,
+            ProtocolError::InvalidDeflate,
+        ),
+    ];
+    for (deflated, close_code, kind) in cases {
+        let mut config = compressed_config(Role::Server, "");
+        config.message_bytes_max = 40;
+        let input = compressed(Role::Server, true, &deflated);
+        for delivery in [Delivery::Whole, Delivery::Pieces] {
+            for piece_len in
+                [|_: &mut Random| usize::MAX, |_: &mut Random| 1, |random: &mut Random| 1 + random.below(20)]
+            {
+                let (_, error) = feed_pieces(config, delivery, &input, piece_len);
+                let error = error.expect("the message is refused");
+                assert_eq!(error.close_code(), close_code, "{error}");
+                // The number of bytes seen can differ.
+                assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&kind), "{error}");
+            }
+        }
     }
 }
 
@@ -284,6 +330,24 @@ fn the_limit_applies_to_the_payload() {
     let input = compressed(Role::Server, false, &Peer::new(6, 9).deflate(&payload));
     assert!(input.len() > payload.len());
     assert_eq!(inflate(&input, Delivery::Whole, 100_000), Ok(100_000));
+}
+
+#[test]
+fn pieces_have_the_other_reserved_bits_of_their_message() {
+    let mut config = compressed_config(Role::Server, "");
+    config.frames.message_bits = ReservedBits::RSV2;
+    let deflated = Peer::new(6, 15).deflate(&prose(300));
+    let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1 | ReservedBits::RSV2);
+    let input = encode(Role::Server, frame);
+    for delivery in [Delivery::Whole, Delivery::Pieces] {
+        let mut protocol = Protocol::new(config);
+        protocol.set_delivery(delivery);
+        let event = protocol.receive(&mut input.clone()).unwrap().event.unwrap();
+        let (Event::Assembled { reserved_bits, .. } | Event::Inflated { reserved_bits, .. }) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(reserved_bits, ReservedBits::RSV2, "{delivery:?}");
+    }
 }
 
 #[test]

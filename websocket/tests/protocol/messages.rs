@@ -171,6 +171,24 @@ fn reserved_bits_and_opcodes_arrive_where_they_are_allowed() {
 }
 
 #[test]
+fn the_first_piece_has_the_reserved_bits_of_a_first_frame_without_payload() {
+    let mut config = server();
+    config.frames.message_bits = ReservedBits::RSV2;
+    let mut protocol = Protocol::new(config);
+    protocol.set_delivery(Delivery::Pieces);
+    let mut begin = encode(Role::Server, Frame::binary(b"").reserved_bits(ReservedBits::RSV2).not_final());
+    assert_eq!(protocol.receive(&mut begin).unwrap().event, None);
+    for (frame, expected) in [
+        (Frame::continuation(b"first").not_final(), (true, ReservedBits::RSV2)),
+        (Frame::continuation(b"last"), (false, ReservedBits::NONE)),
+    ] {
+        let event = protocol.receive(&mut encode(Role::Server, frame)).unwrap().event.unwrap();
+        let Event::Piece { first, reserved_bits, .. } = event else { panic!("{event:?}") };
+        assert_eq!((first, reserved_bits), expected);
+    }
+}
+
+#[test]
 fn the_limit_can_change_between_frames() {
     let mut protocol = Protocol::new(client());
     let mut input = encode(Role::Client, Frame::binary(&[0; 10]));

@@ -20,7 +20,7 @@ use crate::role::Role;
 use crate::sync::lock;
 
 /// The largest message that is compressed in one step, some milliseconds at the usual levels. Larger ones are
-/// compressed only by futures, which can wait; `try_` calls send them uncompressed.
+/// compressed only by futures, which can yield between slices; `try_` calls send them uncompressed.
 const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
@@ -120,14 +120,20 @@ impl Compression {
     }
 }
 
-/// Queues a compressed message.
-fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
-    let frame = Frame::deflated(kind, deflated);
-    if deflated.len() <= COPY_BYTES_MAX {
-        return queue.try_queue_frame(&frame, deflated.len());
+impl FrameQueue<'_> {
+    /// Queues a compressed message if there is space: the payload of a large one by reference.
+    pub(super) fn try_queue_deflated(self, kind: MessageKind, deflated: Bytes) -> Result<(), SendError> {
+        let header = Frame::deflated(kind, &deflated).header(None);
+        self.0.try_append_with(&header, deflated)
     }
-    let header = frame.header(None);
-    queue.0.try_append_with(&header, Bytes::from(std::mem::take(deflated)))
+}
+
+/// Queues a compressed message. Takes the buffer of a large one.
+fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
+    if deflated.len() <= COPY_BYTES_MAX {
+        return queue.try_queue_frame(&Frame::deflated(kind, deflated), deflated.len());
+    }
+    queue.try_queue_deflated(kind, std::mem::take(deflated).into())
 }
 
 /// A deflater borrowed from its connection for one message. Dropping it returns it.
@@ -163,7 +169,7 @@ impl BorrowedDeflater<'_> {
         }
     }
 
-    /// The message was queued: later ones can refer to it.
+    /// Notes that the message was queued: later ones can refer to it.
     pub(crate) fn complete(mut self) {
         self.return_deflater(true);
     }

@@ -11,7 +11,6 @@ use super::compressor::{BorrowedDeflater, Compression, Slice};
 use crate::conn::frame_queue::FrameQueue;
 use crate::deflate::SLICE_BYTES;
 use crate::error::Error;
-use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
 /// Sends one message. One pointer in size, so the futures of connections without compression are no larger for it.
@@ -101,8 +100,7 @@ impl Future for DeflatedSend<'_> {
                     Slice::NotSmaller => *job = Job::Uncompressed,
                 },
                 Job::Deflated { bytes, .. } => {
-                    let header = Frame::deflated(message.kind(), bytes).header(None);
-                    let try_queue = |queue: FrameQueue<'_>| queue.0.try_append_with(&header, bytes.clone());
+                    let try_queue = |queue: FrameQueue<'_>| queue.try_queue_deflated(message.kind(), bytes.clone());
                     ready!(queue.poll_queue(cx, bytes.len(), try_queue))?;
                     if let Job::Deflated { deflater, .. } = mem::replace(job, Job::Uncompressed) {
                         deflater.complete();

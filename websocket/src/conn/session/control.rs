@@ -1,5 +1,5 @@
-//! Control frames as they come (RFC 6455 section 5.5): each goes to the application's handler or to what is done by
-//! default.
+//! Handles control frames (RFC 6455 section 5.5): with the application's handler if it has one, else as the protocol
+//! demands.
 
 use super::Session;
 use crate::close::CloseFrame;

@@ -142,7 +142,8 @@ impl Session {
     fn note_reserved_bits(&mut self, event: &Event) {
         let (Event::InPlace { reserved_bits, .. }
         | Event::Assembled { reserved_bits, .. }
-        | Event::Piece { reserved_bits, .. }) = event
+        | Event::Piece { reserved_bits, .. }
+        | Event::Inflated { reserved_bits, .. }) = event
         else {
             return;
         };

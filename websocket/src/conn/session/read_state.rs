@@ -12,7 +12,7 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadState {
-    /// The idle timeout, which every received frame renews.
+    /// The idle timeout, which all received bytes renew.
     IdleTimeout,
     /// The deadline that the application has set; none at first.
     Deadline,
@@ -23,12 +23,12 @@ pub(super) enum ReadState {
 }
 
 impl ReadState {
-    /// The state while neither side has sent a close frame.
+    /// Returns the state while neither side has sent a close frame.
     pub(super) const fn open(has_idle_timeout: bool) -> Self {
         if has_idle_timeout { Self::IdleTimeout } else { Self::Deadline }
     }
 
-    /// Our close frame has been sent.
+    /// Notes that our close frame has been sent.
     pub(super) fn await_close(&mut self) {
         if *self != Self::Over {
             *self = Self::CloseTimeout;

@@ -11,7 +11,8 @@ use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
 /// # Compression
 /// With the feature `compression`, on by default.
 impl WebSocket {
-    /// As [`new`](Self::new), with the compression that the opening handshake agreed on ([`DeflateConfig::accept`]).
+    /// Returns a WebSocket as [`new`](Self::new) does, with the compression that the opening handshake agreed on
+    /// ([`DeflateConfig::accept`]).
     pub fn with_compression(
         connection: Connection,
         config: &WebSocketConfig,

@@ -9,19 +9,20 @@ use crate::error::Error;
 use crate::opcode::{Opcode, ReservedBits};
 
 /// # Control frames
-/// Handlers for this connection alone. Setting one costs a copy of the connection's settings, some hundred bytes.
+/// Handlers for this connection alone; they replace those of its [`Upgrade`](crate::Upgrade). Setting one costs a copy
+/// of the connection's settings, some hundred bytes.
 impl WebSocket {
-    /// As [`Upgrade::on_ping`](crate::Upgrade::on_ping).
+    /// Handles pings as [`Upgrade::on_ping`](crate::Upgrade::on_ping) does.
     pub fn on_ping(&mut self, handler: impl Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync + 'static) {
         self.session_mut().control_mut().ping = Some(Arc::new(handler));
     }
 
-    /// As [`Upgrade::on_pong`](crate::Upgrade::on_pong).
+    /// Handles pongs as [`Upgrade::on_pong`](crate::Upgrade::on_pong) does.
     pub fn on_pong(&mut self, handler: impl Fn(&Sender, &[u8]) -> Result<(), Error> + Send + Sync + 'static) {
         self.session_mut().control_mut().pong = Some(Arc::new(handler));
     }
 
-    /// As [`Upgrade::on_close`](crate::Upgrade::on_close).
+    /// Handles the peer's close frame as [`Upgrade::on_close`](crate::Upgrade::on_close) does.
     pub fn on_close(
         &mut self,
         handler: impl Fn(&Sender, Option<&CloseFrame>) -> Result<(), Error> + Send + Sync + 'static,
@@ -29,7 +30,8 @@ impl WebSocket {
         self.session_mut().control_mut().close = Some(Arc::new(handler));
     }
 
-    /// As [`Upgrade::on_reserved_control`](crate::Upgrade::on_reserved_control), for the frames to come.
+    /// Allows and handles later control frames of the reserved opcodes, as
+    /// [`Upgrade::on_reserved_control`](crate::Upgrade::on_reserved_control) does.
     pub fn on_reserved_control(
         &mut self,
         handler: impl Fn(&Sender, Opcode, &[u8]) -> Result<(), Error> + Send + Sync + 'static,

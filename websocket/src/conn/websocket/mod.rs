@@ -49,7 +49,7 @@ use crate::message::{Message, MessageRef};
 /// |---|---|---|
 /// | [`recv`](Self::recv) | an owned [`Message`] | most handlers: it can be kept and sent on |
 /// | [`recv_ref`](Self::recv_ref) | a [`MessageRef`] that is valid until the next read | looking at a message: nothing is copied or allocated, if it lies in one received chunk |
-/// | [`recv_stream`](Self::recv_stream) | one message in pieces, as they arrive | messages too large to hold: a piece is at most a receive buffer |
+/// | [`recv_stream`](Self::recv_stream) | one message in pieces, as they arrive | messages too large to hold: a piece is at most a receive buffer, or about a megabyte of a compressed message |
 /// | [`joined`](Self::joined) | the bytes of all messages, with a terminator after each | line protocols, `std::io::Read` |
 /// | `recv_json` (feature `json`) | a value that serde deserializes | JSON |
 /// | `Stream` (feature `futures`) | as `recv` | combinators |
@@ -68,9 +68,9 @@ use crate::message::{Message, MessageRef};
 /// | [`send_stream`](Self::send_stream) | waits with each piece | messages that are not in memory as a whole |
 /// | `send_json` (feature `json`) | waits | values that serde serializes |
 /// | `Sink` (feature `futures`) | waits | combinators |
-/// | [`Hub::broadcast`](crate::Hub::broadcast) | does as its [`SlowPolicy`](crate::SlowPolicy) says | one message for all members of a group |
+/// | [`Hub::broadcast`](crate::Hub::broadcast) | follows its [`SlowPolicy`](crate::SlowPolicy) and never waits | one message for all members of a group |
 ///
-/// A message that was queued leaves whole and in order, or the connection fails. [`sender`](Self::sender) returns the
+/// A queued message leaves whole and in order, or the connection fails. [`sender`](Self::sender) returns the
 /// [`Sender`], for the methods that only it has, and for other tasks and threads.
 #[derive(Debug)]
 pub struct WebSocket {
@@ -95,10 +95,6 @@ impl WebSocket {
 
     pub(crate) fn session(&self) -> &Session {
         self.session.as_ref().expect("a WebSocket has its session until it is dropped")
-    }
-
-    pub(crate) async fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        self.session_mut().close(frame).await
     }
 }
 
@@ -190,7 +186,7 @@ impl WebSocket {
         self.session().sender()
     }
 
-    /// Returns the bytes that are queued for the peer and not yet in the kernel.
+    /// Returns the number of bytes that are queued for the peer and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
         self.session().connection.sender().outbound_bytes()
     }
@@ -228,7 +224,7 @@ impl WebSocket {
         self.session().closing.is_clean()
     }
 
-    /// Returns a future that completes when the connection has ended, for its helper tasks and threads. It costs as
+    /// Returns a future that completes when the connection has ended, for tasks and threads that serve it. It costs as
     /// much as [`extensions`](Self::extensions).
     pub fn closed(&mut self) -> Closed {
         self.session_mut().closed()
@@ -247,7 +243,8 @@ impl WebSocket {
         self.session().connection.local_addr()
     }
 
-    /// Returns the agreed subprotocol, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
+    /// Returns the agreed subprotocol, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols); `None` if the
+    /// client offered none of them.
     pub fn subprotocol(&self) -> Option<&str> {
         self.session().context().subprotocol.as_deref()
     }
@@ -265,7 +262,7 @@ impl WebSocket {
         self.session_mut().attachments_mut().extensions.clone()
     }
 
-    /// Returns the extension of this type.
+    /// Returns the application's value of this type; `None` if there is none.
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.session().attachments()?.extensions.get()
     }

@@ -147,7 +147,7 @@ impl TextResponse {
         match serde_json::value::to_raw_value(body) {
             Ok(body) => self.body = Some(body),
             Err(error) => {
-                log::error!("the body of a text response cannot be JSON: {error}");
+                log::error!("the body of a text response cannot be JSON, answered with code 500: {error}");
                 self = Self { id: self.id, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR.as_u16(), "the body failed") };
             }
         }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_has_an_id_if_that_can_be_read() {
+    fn malformed_requests_have_an_id_if_that_can_be_read() {
         let table = [
             ("", 0),
             ("[]", 0),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_json_is_a_failure_of_the_server() {
+    fn a_body_that_cannot_be_json_is_an_error_of_the_server() {
         let map = std::collections::HashMap::from([((1, 2), 3)]);
         assert_eq!(TextResponse::ok().with_body(&map).code(), 500);
     }

@@ -35,9 +35,10 @@ use crate::error::Error;
 /// | broadcast | `{"id": 0, "code": 0, "message": "the subscription's name", "body": ...}`: [`TextResponse::broadcast`] |
 ///
 /// The client chooses `id`, a number up to 2^64 - 1, and the response repeats it. `body` is any JSON and optional.
-/// Codes are those of HTTP or of the application. A method is a token, a target a path with an optional query. A
-/// segment `:name` in the path of a route matches one non-empty segment, whose value is percent-decoded. Fixed segments
-/// take precedence over parameters.
+/// Codes are those of HTTP or of the application. A method is a token, a target a path with an optional query. Paths
+/// have the syntax of the HTTP [`Router`](tidegate_http::Router): a segment `:name` in the path of a route matches one
+/// non-empty segment, and `*name` at its end matches the rest. The values are percent-decoded. Fixed segments take
+/// precedence over parameters.
 ///
 /// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
 /// 404; one whose handler panicked with 500. The WebSocket stays open. Requests of a connection are answered one after
@@ -171,15 +172,15 @@ impl TextRoutes {
         let id = received.id;
         let path = received.path();
         let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
-        let Some((names, values, handler)) = found else {
-            return response(id, StatusCode::NOT_FOUND, "there is no such route");
+        let Some((found, handler)) = found else {
+            return response(id, StatusCode::NOT_FOUND, "no route has this method and path");
         };
-        let mut params = Vec::with_capacity(names.len());
-        for (name, value) in names.iter().zip(values) {
+        let mut params = Vec::with_capacity(found.len());
+        for (name, value) in found.iter() {
             let Some(value) = percent_decode(value) else {
                 return bad_request(id, "a parameter is not percent-encoded UTF-8");
             };
-            params.push((name.clone(), value));
+            params.push((name.to_owned(), value));
         }
         let answered =
             catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, extensions))));

@@ -1,34 +1,32 @@
 //! Routes by method and path, over the router of HTTP's routes.
 
 use http::Method;
+use tidegate_http::to_matchit_syntax;
 
 /// Values under methods and paths.
 ///
 /// Each method has its own router: a path whose most specific route lacks the method finds a less specific one that has
-/// it. In the routers parameters are named by their number: routes may name them differently at the same place.
+/// it. Within a method, routes can name their parameters differently at the same place.
 pub(super) struct RouteTable<T> {
-    routers: Vec<(Method, matchit::Router<Route<T>>)>,
+    routers: Vec<(Method, matchit::Router<T>)>,
     len: usize,
 }
 
-struct Route<T> {
-    /// The names of the path's parameters in their order.
-    names: Vec<String>,
-    value: T,
-}
-
-/// A match: the names of the parameters, their values in the path, and the value of the route.
-pub(super) type Found<'t, 'p, T> = (&'t [String], Vec<&'p str>, &'t T);
+/// A match: the parameters of the path, each with its name, and the value of the route.
+pub(super) type Found<'t, 'p, T> = (matchit::Params<'t, 'p>, &'t T);
 
 impl<T> RouteTable<T> {
-    /// The number of routes.
+    /// Returns the number of routes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds a route; panics if it is invalid or conflicts with another one.
+    /// Adds a route.
+    ///
+    /// # Panics
+    /// If the path is invalid, or matches the same paths as another route of the method.
     pub(super) fn insert(&mut self, method: Method, path: &str, value: T) {
-        let (pattern, names) = translate(path);
+        let pattern = to_matchit_syntax(path);
         let index = match self.routers.iter().position(|(known, _)| *known == method) {
             Some(index) => index,
             None => {
@@ -38,46 +36,17 @@ impl<T> RouteTable<T> {
         };
         let (method, router) = &mut self.routers[index];
         // The pattern is valid, so the only error is a conflict with a route that matches the same paths.
-        let inserted = router.insert(pattern, Route { names, value });
+        let inserted = router.insert(pattern, value);
         assert!(inserted.is_ok(), "conflicting route {method} {path:?}: it has a handler already; remove one");
         self.len += 1;
     }
 
+    /// Finds the most specific route of the method that matches the path.
     pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'_, 'p, T>> {
         let (_, router) = self.routers.iter().find(|(known, _)| known == method)?;
         let found = router.at(path).ok()?;
-        let values = found.params.iter().map(|(_, value)| value).collect();
-        Some((&found.value.names, values, &found.value.value))
+        Some((found.params, found.value))
     }
-}
-
-/// Returns the pattern of a path in the router's syntax, and the names of its parameters. Panics if the path is
-/// invalid.
-fn translate(path: &str) -> (String, Vec<String>) {
-    assert!(path.starts_with('/'), "invalid route {path:?}: must begin with a slash");
-    assert!(
-        path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
-        "invalid route {path:?}: must be percent-encoded as in a request, and have no query or fragment"
-    );
-    let (mut pattern, mut names) = (String::new(), Vec::new());
-    for segment in path[1..].split('/') {
-        pattern.push('/');
-        let Some(name) = segment.strip_prefix(':') else {
-            pattern.push_str(&segment.replace('{', "{{").replace('}', "}}"));
-            continue;
-        };
-        assert!(
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
-            "invalid route {path:?}: a parameter's name must be letters, digits and underscores, as in `:user_id`"
-        );
-        assert!(
-            !names.iter().any(|known| known == name),
-            "invalid route {path:?}: two parameters are named {name:?}; rename one"
-        );
-        pattern.push_str(&format!("{{{}}}", names.len()));
-        names.push(name.to_owned());
-    }
-    (pattern, names)
 }
 
 impl<T> Default for RouteTable<T> {
@@ -90,9 +59,13 @@ impl<T> Default for RouteTable<T> {
 mod tests {
     use super::*;
 
+    fn values<'p>(params: &matchit::Params<'_, 'p>) -> Vec<&'p str> {
+        params.iter().map(|(_, value)| value).collect()
+    }
+
     fn table() -> RouteTable<u32> {
         let mut table = RouteTable::default();
-        let targets = ["/", "/a", "/a/:x", "/a/:x/b", "/a/fixed/:y", "/:z/c", "/a/"];
+        let targets = ["/", "/a", "/a/:x", "/a/:x/b", "/a/fixed/:y", "/:z/c", "/a/", "/files/*rest"];
         for (number, target) in targets.iter().enumerate() {
             table.insert(Method::GET, target, number as u32);
         }
@@ -104,7 +77,7 @@ mod tests {
     fn paths_lead_to_their_routes() {
         let table = table();
         type Expected = Option<(u32, &'static [&'static str])>;
-        let cases: [(&str, Expected); 12] = [
+        let cases: [(&str, Expected); 14] = [
             ("/", Some((0, &[]))),
             ("/a", Some((1, &[]))),
             ("/a/1", Some((2, &["1"]))),
@@ -115,15 +88,19 @@ mod tests {
             ("/a/c", Some((2, &["c"]))),
             ("/q/c", Some((5, &["q"]))),
             ("/a/", Some((6, &[]))),
+            ("/files/", None),
+            ("/files/a/b", Some((7, &["a/b"]))),
             ("//c", None),
             ("a", None),
         ];
         for (path, expected) in cases {
-            let found = table.find(&Method::GET, path).map(|(_, values, value)| (*value, values));
+            let found = table.find(&Method::GET, path).map(|(params, value)| (*value, values(&params)));
             assert_eq!(found.as_ref().map(|(value, values)| (*value, &values[..])), expected, "{path}");
         }
-        let (names, values, value) = table.find(&Method::POST, "/a/1").unwrap();
-        assert_eq!((names, &values[..], *value), (&["other".to_owned()][..], &["1"][..], 100));
+        let (params, value) = table.find(&Method::POST, "/a/1").unwrap();
+        assert_eq!((params.get("other"), params.len(), *value), (Some("1"), 1, 100));
+        let (params, value) = table.find(&Method::GET, "/a/1/b").unwrap();
+        assert_eq!((params.get("x"), params.len(), *value), (Some("1"), 1, 3));
         assert!(table.find(&Method::POST, "/a").is_none());
     }
 
@@ -132,13 +109,13 @@ mod tests {
         let mut table = RouteTable::default();
         table.insert(Method::GET, "/:a/x/y", 1);
         table.insert(Method::GET, "/b/:c/z", 2);
-        let (_, values, value) = table.find(&Method::GET, "/b/x/y").unwrap();
-        assert_eq!((&values[..], *value), (&["b"][..], 1));
+        let (params, value) = table.find(&Method::GET, "/b/x/y").unwrap();
+        assert_eq!((values(&params), *value), (vec!["b"], 1));
     }
 
     #[test]
     fn invalid_routes_panic() {
-        for path in ["", "a", "/a b", "/a?b", "/a#b", "/\u{e9}", "/:", "/:a-b", "/a/:/b", "/:n/:n"] {
+        for path in ["", "a", "/a b", "/a?b", "/a#b", "/\u{e9}", "/:", "/:a-b", "/a/:/b", "/:n/:n", "/*n/b"] {
             let inserted = std::panic::catch_unwind(|| RouteTable::default().insert(Method::GET, path, 0));
             assert!(inserted.is_err(), "{path}");
         }

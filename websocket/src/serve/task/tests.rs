@@ -1,4 +1,4 @@
-//! Tests of the task that holds a handler beside the future that borrows from it. `ci/miri.sh` runs them.
+//! Tests of the task that holds a handler next to the future that borrows from it. `ci/miri.sh` runs them.
 
 use std::future::poll_fn;
 use std::sync::Mutex;
@@ -64,7 +64,7 @@ fn a_handler_lives_as_long_as_the_futures_that_borrow_from_it() {
     }
 }
 
-/// Keeps what is logged at level `warn` and above.
+/// Keeps the log lines of level `warn` and above.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -91,10 +91,12 @@ fn errors_that_close_with_1011_are_logged_and_others_are_not() {
         (HandlerError::close(CloseCode::new(4001), "enough"), 4001),
         (HandlerError::from(Error::Lost), 1000),
     ] {
-        assert_eq!(closing_frame(&Err(error)).expect("a frame").code().value(), code);
+        let peer = Address::Ip(([127, 0, 0, 1], 9001).into());
+        assert_eq!(closing_frame(&Err(error), Some(peer)).expect("a frame").code().value(), code);
     }
-    let logged: Vec<_> = LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("a websocket handler")).collect();
-    assert_eq!(logged, ["WARN a websocket handler failed: invalid digit found in string"]);
+    let logged: Vec<_> =
+        LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("the WebSocket handler")).collect();
+    assert_eq!(logged, ["WARN the WebSocket handler of 127.0.0.1:9001 failed: invalid digit found in string"]);
 }
 
 /// The bytes of a handler's task.
@@ -105,7 +107,7 @@ fn task_bytes<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + 'static>(_: F)
     of(start::<WebSocket, F>)
 }
 
-/// Each idle connection holds one of these: what it costs to hold the handler is nothing.
+/// Each idle connection holds one of these. Holding the handler costs nothing more.
 #[test]
 fn the_task_of_an_echo_is_small() {
     let plain = task_bytes(|mut ws: WebSocket| async move {

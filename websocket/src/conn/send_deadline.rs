@@ -1,4 +1,4 @@
-//! Sends that wait for space no longer than until a deadline, and control frames of any opcode.
+//! Sends with a deadline: messages, and control frames of any opcode.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -79,18 +79,18 @@ fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, UsageError> {
 
 /// # Sending with a deadline
 impl WebSocket {
-    /// As [`Sender::send_with_deadline`].
+    /// Waits for space until `deadline` at the latest, then queues a message, as [`Sender::send_with_deadline`] does.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Sender::send_with_deadline`].
     pub async fn send_with_deadline(&mut self, message: impl Into<Message>, deadline: Instant) -> Result<(), Error> {
         self.sender().send_with_deadline(message, deadline).await
     }
 
-    /// As [`Sender::send_control`].
+    /// Waits for space until `deadline` at the latest, then queues a control frame, as [`Sender::send_control`] does.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Sender::send_control`].
     pub async fn send_control(&mut self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         self.sender().send_control(opcode, payload, deadline).await
     }

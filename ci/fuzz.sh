@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Fuzzes the parsers and state machines, each target for some seconds, from the seeds in fuzz/corpus.
+# usage: fuzz.sh [SECONDS] [TARGET...]     (default: 30 seconds, every target; 0 seconds runs the seeds alone)
+# env: FUZZ_TOOLCHAIN (default nightly), FUZZ_SANITIZER (default address; none is faster)
+# Exits with 1 after a crash, and says how to reproduce it; with 2 if the compiler or libFuzzer is missing.
+# Inputs found are kept in the target folder, and the next run begins with them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+CARGO_FUZZ_VERSION=0.13.2
+toolchain=${FUZZ_TOOLCHAIN:-nightly}
+sanitizer=${FUZZ_SANITIZER:-address}
+seconds=${1:-30}
+[[ "$seconds" =~ ^[0-9]+$ ]] || { echo "fuzz.sh: invalid number of seconds: $seconds" >&2; exit 2; }
+shift $(($# > 0))
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+  mapfile -t targets < <(ls fuzz/fuzz_targets | sed 's/\.rs$//')
+fi
+for name in "${targets[@]}"; do
+  [ -f "fuzz/fuzz_targets/$name.rs" ] || { echo "fuzz.sh: unknown target: $name" >&2; exit 2; }
+done
+
+missing() { echo "fuzz.sh: $1" >&2; exit 2; }
+
+if ! cargo "+$toolchain" --version >/dev/null 2>&1; then
+  rustup toolchain install "$toolchain" --profile minimal || missing "the toolchain $toolchain is missing, and rustup cannot install it"
+fi
+command -v c++ >/dev/null || missing "c++ not found; libFuzzer needs it: apt-get install g++"
+folder=$(ci/target_folder.sh)/fuzz
+tools=$folder/tools
+if ! grep -qs "^\"cargo-fuzz $CARGO_FUZZ_VERSION " "$tools/.crates.toml"; then
+  cargo install cargo-fuzz --version "=$CARGO_FUZZ_VERSION" --locked --root "$tools" --target-dir "$tools/build" ||
+    missing "cargo-fuzz cannot be installed"
+fi
+
+host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
+build() { PATH="$tools/bin:$PATH" CARGO_TARGET_DIR=$folder cargo "+$toolchain" fuzz build --fuzz-dir fuzz --sanitizer "$sanitizer" "$@"; }
+if [ ${#targets[@]} -eq 1 ]; then build "${targets[0]}"; else build; fi
+
+limit=(-max_total_time="$seconds")
+[ "$seconds" -gt 0 ] || limit=(-runs=0)
+failed=()
+for name in "${targets[@]}"; do
+  binary=$folder/$host/release/$name
+  found=$folder/found/$name
+  artifacts=$folder/artifacts/$name/
+  log=$folder/$name.log
+  mkdir -p "$found" "$artifacts"
+  touch "$log.start"
+  if "$binary" "${limit[@]}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$artifacts" "$found" "fuzz/corpus/$name" >"$log" 2>&1; then
+    printf '%-20s passed: %s\n' "$name" "$(grep -a '^Done' "$log" || echo 'the seeds')"
+    continue
+  fi
+  failed+=("$name")
+  printf '%-20s FAILED\n' "$name"
+  grep -a -A 6 -E 'panicked at|ERROR: ' "$log" | cut -c 1-1000 | head -n 30
+  while IFS= read -r input; do
+    printf '\ninput (base64): %s\nreproduce: %s %s\nminimize:  %s -minimize_crash=1 -max_total_time=60 %s\n' \
+      "$(base64 -w 0 "$input")" "$binary" "$input" "$binary" "$input"
+  done < <(find "$artifacts" -type f -newer "$log.start")
+  printf 'log: %s\n\n' "$log"
+done
+[ ${#failed[@]} -eq 0 ] || { echo "fuzz.sh: failed: ${failed[*]}" >&2; exit 1; }

@@ -1,0 +1,10 @@
+//! Tidegate's API as the targets use it: one file per target, and no other names it.
+
+pub mod deflate_round_trip;
+pub mod handshake;
+pub mod http;
+pub mod inflater;
+pub mod negotiation;
+pub mod router;
+pub mod text_routes;
+pub mod websocket;

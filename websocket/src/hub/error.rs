@@ -1,0 +1,40 @@
+//! The error of hubs.
+
+use tidegate_engine::PublishError;
+
+use crate::error::Error;
+
+/// Why a hub refuses a message or a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The messages on their way to the members exceed
+    /// [`HubConfig::pending_bytes_max`](crate::HubConfig::pending_bytes_max). Only
+    /// [`Broadcast::try_queue`](crate::Broadcast::try_queue) returns this; the others wait.
+    #[error("the hub has too many pending bytes: wait with `queue`, publish less, or raise `pending_bytes_max`")]
+    Full,
+    /// The member is already in [`HubConfig::rooms_max`](crate::HubConfig::rooms_max) rooms.
+    #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
+    TooManyRooms,
+    /// The hub was closed.
+    #[error("the hub is closed: it takes no messages and no members; use a new one")]
+    Closed,
+}
+
+impl From<PublishError> for HubError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Full => Self::Full,
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl From<HubError> for Error {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Full => Self::Full,
+            error => Self::application(error),
+        }
+    }
+}
