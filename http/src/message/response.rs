@@ -181,6 +181,7 @@ impl Response {
     }
 
     /// Replaces the status.
+    #[inline]
     pub fn with_status(mut self, status: StatusCode) -> Response {
         self.status = status;
         self

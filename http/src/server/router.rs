@@ -262,11 +262,12 @@ impl Router {
 
     /// Answers a request whose path has no route.
     fn handle_unrouted(&self, request: Request) -> Reply<'_> {
-        let path = request.path();
-        if path == "*" {
+        // Only OPTIONS has the target `*`; the parser refuses it with other methods.
+        if request.method() == Method::OPTIONS && request.path() == "*" {
             return Reply::Ready(self.options_asterisk());
         }
-        let nested = self.nested.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, handler)| handler);
+        let is_above = |(prefix, _): &&(String, _)| is_below(request.path(), prefix);
+        let nested = self.nested.iter().find(is_above).map(|(_, handler)| handler);
         match nested.or(self.fallback.as_ref()) {
             Some(handler) => handler.handle(request),
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
