@@ -99,7 +99,7 @@ fn see(event: Event, input: &[u8], streamed: &mut Option<Vec<u8>>) -> Option<See
         Event::Pong(payload) => Seen::Pong(payload.bytes(input).to_vec()),
         Event::Close(frame) => Seen::Close(frame.map(|frame| (frame.code().value(), frame.reason().to_owned()))),
         Event::Piece { kind, range, first, last, .. } => see_piece(kind, &input[range], first, last, streamed)?,
-        Event::Inflated { kind, bytes, first, last } => see_piece(kind, &bytes, first, last, streamed)?,
+        Event::Inflated { kind, bytes, first, last, .. } => see_piece(kind, &bytes, first, last, streamed)?,
         Event::Inflating => return None,
         event => {
             let message = event.into_message(input).expect("received text is UTF-8").expect("a message");
