@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
+mod nest;
 pub(crate) mod pattern;
 pub(crate) mod router;
 pub(crate) mod task;
