@@ -188,8 +188,9 @@ impl Response {
 
     /// Sets a field, replacing all fields of its name.
     ///
-    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. Of Connection, only the
-    /// option `close` has an effect. Date and Server are added unless they are set.
+    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. The exceptions are the
+    /// responses to HEAD and with 304, which have no content: they are sent with the Content-Length that is set here. Of
+    /// Connection, only the option `close` has an effect. Date and Server are added unless they are set.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.set_header(name, value);
         self

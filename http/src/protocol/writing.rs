@@ -58,7 +58,7 @@ impl Protocol {
     /// Writes the head of a response. `length` is the length of its content, if known.
     ///
     /// Write the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish). Call both for
-    /// every response: where it has no content (HEAD, 204, 304) they write nothing.
+    /// every response: where it has no content (HEAD, 204, 205, 304) they write nothing.
     ///
     /// # Errors
     /// No request awaits a response, or the status is informational. Nothing is written.
@@ -75,7 +75,7 @@ impl Protocol {
         if response.status().is_informational() {
             return Err(ResponseError::Status);
         }
-        let (framing, field) = frame_response(&exchange, response.status(), length);
+        let (framing, field) = frame_response(&exchange, response, length);
         self.decide_persistence(&exchange, response, framing);
         let fields = ProtocolFields {
             length: field,
@@ -125,7 +125,7 @@ impl Protocol {
         }
     }
 
-    /// Whether content is sent at all: false for HEAD, 204 and 304, where its producer need not run.
+    /// Whether content is sent at all: false for HEAD, 204, 205 and 304, where its producer need not run.
     pub fn wants_content(&self) -> bool {
         matches!(self.writing, Writing::Content(framing) if framing != ResponseFraming::Discarded)
     }
