@@ -207,7 +207,7 @@ pub enum ResponseError {
     #[error("out of turn: no request awaits this")]
     OutOfTurn,
     /// More or less content than the announced length.
-    #[error("content length mismatch: more or less content than announced")]
+    #[error("content does not match the announced length: return the right `ContentStream::length`, or None")]
     LengthMismatch,
     /// A final response with an informational status, or 101 to a request that did not ask for an upgrade.
     #[error("invalid status: a response must be final, and 101 needs a request that asks for an upgrade")]

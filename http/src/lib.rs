@@ -43,6 +43,8 @@ pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
 pub use server::handler::{Handler, Reply, Shared, SyncHandler, sync_handler};
 pub use server::handler_error::{Failure, HandlerError, Result};
+#[doc(hidden)]
+pub use server::handler_name::HandlerName;
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{Service, serve};

@@ -10,6 +10,7 @@ use http::StatusCode;
 use crate::error::BodyError;
 use crate::message::into_response::IntoResponse;
 use crate::message::response::Response;
+use crate::server::handler_name::HandlerName;
 
 /// The error of a handler. `?` converts every [`std::error::Error`] into it.
 ///
@@ -109,7 +110,7 @@ impl IntoResponse for HandlerError {
             Cause::Body(error) => error.into_response(),
             Cause::Response(response) => *response,
             Cause::Other(_) => {
-                log::error!("a handler failed: {self}");
+                log::error!("{} failed: {self}", HandlerName::current());
                 Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }

@@ -8,8 +8,10 @@ pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
+pub(crate) mod handler_name;
 mod nest;
 pub(crate) mod pattern;
+mod route;
 pub(crate) mod router;
 pub(crate) mod task;
 

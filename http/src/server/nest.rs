@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::server::handler::Handler;
+use crate::server::handler_name::HandlerName;
 use crate::server::pattern::{Segment, segments};
 
 /// The prefix of a nested router.
@@ -14,16 +15,19 @@ pub(crate) struct Nest {
     prefix: String,
     /// Answers requests below the prefix that have no route. `None`: the fallback of the outer router does.
     pub(crate) fallback: Option<Arc<dyn Handler>>,
+    /// The name of the fallback.
+    pub(crate) name: HandlerName,
 }
 
 impl Nest {
     pub(crate) fn new(prefix: String, fallback: Option<Arc<dyn Handler>>) -> Nest {
-        Nest { prefix, fallback }
+        let name = HandlerName::new(format!("the fallback below {prefix}"));
+        Nest { prefix, fallback, name }
     }
 
     /// Returns the nest of an inner router in an outer one. A fallback of `outer` stands in for a missing one.
     pub(crate) fn below(self, prefix: &str, outer: Option<&Arc<dyn Handler>>) -> Nest {
-        Nest { prefix: format!("{prefix}{}", self.prefix), fallback: self.fallback.or_else(|| outer.cloned()) }
+        Nest::new(format!("{prefix}{}", self.prefix), self.fallback.or_else(|| outer.cloned()))
     }
 
     pub(crate) fn prefix(&self) -> &str {

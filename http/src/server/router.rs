@@ -6,14 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{self, HeaderValue};
+use http::header;
 use http::{Method, StatusCode};
 
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
+use crate::server::handler_name::HandlerName;
 use crate::server::nest::Nest;
 use crate::server::pattern::{PARAMS_MAX, Segment, percent_decode, segments, to_matchit_syntax};
+use crate::server::route::{Route, allow};
 
 /// Routes requests to handlers.
 ///
@@ -53,7 +55,7 @@ pub struct Router {
     /// `routes`. They take precedence over those with parameters, so the tree would find the same.
     literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
-    fallback: Option<Box<dyn Handler>>,
+    fallback: Option<(HandlerName, Box<dyn Handler>)>,
     /// The prefixes of nested routers, the most specific first.
     nests: Vec<Nest>,
     /// Prefixes of nested routers that have a route `/`, with the index of that route. A route of that path replaces one.
@@ -62,17 +64,6 @@ pub struct Router {
 
 /// More literal routes of one length than this are searched by bisection.
 const LINEAR_SEARCH_MAX: usize = 4;
-
-struct Route {
-    /// The path as it was registered first.
-    path: String,
-    /// The path in the syntax of `matchit`.
-    pattern: String,
-    /// The indices in `nests` of the prefixes that paths of this route can be below while the route is not.
-    shadows: Vec<usize>,
-    methods: Vec<(Method, Box<dyn Handler>)>,
-    any: Option<Box<dyn Handler>>,
-}
 
 impl Router {
     /// Creates a router without routes.
@@ -185,7 +176,7 @@ impl Router {
         for (inner, index) in router.aliases {
             self.add_alias(&format!("{prefix}{inner}"), moved[index]);
         }
-        let fallback = router.fallback.map(Arc::from);
+        let fallback = router.fallback.map(|(_, handler)| Arc::from(handler));
         for inner in router.nests {
             self.add_nest(inner.below(prefix, fallback.as_ref()));
         }
@@ -203,7 +194,7 @@ impl Router {
     /// If the router has a fallback already.
     pub fn fallback(mut self, handler: impl Handler) -> Router {
         assert!(self.fallback.is_none(), "conflicting fallback: the router has one already; remove one");
-        self.fallback = Some(Box::new(handler));
+        self.fallback = Some((HandlerName::new("the fallback".to_owned()), Box::new(handler)));
         self
     }
 
@@ -238,7 +229,7 @@ impl Router {
         }
         self.add_to_tree(path, &pattern, index);
         let shadows = shadows(&self.nests, path);
-        self.routes.push(Route { path: path.to_owned(), pattern, shadows, methods: Vec::new(), any: None });
+        self.routes.push(Route::new(path, pattern, shadows));
         index
     }
 
@@ -358,12 +349,18 @@ impl Router {
             let mut params = Params::default();
             nest.params(path).for_each(|(name, value)| params.push(path, name, value));
             return match params.add_to(&mut request) {
-                Ok(()) => fallback.handle(request),
+                Ok(()) => {
+                    nest.name.enter();
+                    fallback.handle(request)
+                }
                 Err(InvalidParam) => Reply::Ready(refuse_param()),
             };
         }
         match &self.fallback {
-            Some(handler) => handler.handle(request),
+            Some((name, handler)) => {
+                name.enter();
+                handler.handle(request)
+            }
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
         }
     }
@@ -436,63 +433,4 @@ impl<'r> Params<'r> {
 /// Returns the indices of the prefixes that take paths from a route.
 fn shadows(nests: &[Nest], path: &str) -> Vec<usize> {
     nests.iter().enumerate().filter(|(_, nest)| nest.shadows(path)).map(|(index, _)| index).collect()
-}
-
-impl Route {
-    fn handle(&self, request: Request) -> Reply<'_> {
-        let method = request.method();
-        let own = self.handler(method);
-        let handler = match own {
-            None if method == Method::HEAD => self.handler(&Method::GET),
-            own => own,
-        };
-        if let Some(handler) = handler.or(self.any.as_deref()) {
-            return handler.handle(request);
-        }
-        let response = if method == Method::OPTIONS {
-            Response::new(StatusCode::NO_CONTENT)
-        } else if is_standard(method) {
-            Response::text("method not allowed\n").with_status(StatusCode::METHOD_NOT_ALLOWED)
-        } else {
-            Response::text("method not implemented\n").with_status(StatusCode::NOT_IMPLEMENTED)
-        };
-        Reply::Ready(response.with_header(header::ALLOW, self.allow()))
-    }
-
-    fn handler(&self, method: &Method) -> Option<&dyn Handler> {
-        self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| &**handler)
-    }
-
-    fn allow(&self) -> HeaderValue {
-        allow(self.methods.iter().map(|(method, _)| method.as_str()))
-    }
-}
-
-/// Returns the value of Allow for these methods and those answered without a handler.
-fn allow<'a>(methods: impl Iterator<Item = &'a str>) -> HeaderValue {
-    let mut names: Vec<&str> = methods.collect();
-    if names.contains(&"GET") {
-        names.push("HEAD");
-    }
-    names.push("OPTIONS");
-    names.sort_unstable();
-    names.dedup();
-    // Methods are tokens, which are valid in field values.
-    HeaderValue::try_from(names.join(", ")).unwrap_or(const { HeaderValue::from_static("") })
-}
-
-/// Returns whether a method is one of RFC 9110 or PATCH: these are refused with 405, others with 501.
-fn is_standard(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PATCH,
-        Method::CONNECT,
-    ]
-    .contains(method)
 }

@@ -28,6 +28,7 @@ use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
+use crate::server::handler_name::HandlerName;
 
 /// The handler and the settings that all connections of a server share, for [`serve`].
 #[derive(Debug)]
@@ -120,12 +121,12 @@ async fn answer_requests<H: Handler>(
         if let Some(coalesced) = unsent? {
             conn.send_coalesced(coalesced).await?;
         }
-        let Some(Uncoalesced { reply, asks_upgrade }) = uncoalesced? else { continue };
-        let response = match reply {
-            Reply::Ready(response) => response,
-            Reply::Pending(future) => await_response(conn, future, config).await?,
+        let Some(Uncoalesced { reply, name, asks_upgrade }) = uncoalesced? else { continue };
+        let (response, name) = match reply {
+            Reply::Ready(response) => (response, name),
+            Reply::Pending(future) => await_response(conn, future, config, name).await?,
         };
-        let mut response = replace_informational(response);
+        let mut response = replace_unsendable(response, name);
         match response.take_body() {
             ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
@@ -136,7 +137,7 @@ async fn answer_requests<H: Handler>(
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
             ResponseBody::Bytes(bytes) => conn.send_whole(&response, bytes).await?,
-            ResponseBody::Stream(stream) => send_stream(conn, &response, stream).await?,
+            ResponseBody::Stream(stream) => send_stream(conn, &response, stream, name).await?,
         }
     }
     Ok(None)
@@ -145,6 +146,7 @@ async fn answer_requests<H: Handler>(
 /// A reply that was not coalesced: its response is pending, large, streamed, or an upgrade.
 struct Uncoalesced<'h> {
     reply: Reply<'h>,
+    name: HandlerName,
     asks_upgrade: bool,
 }
 
@@ -176,31 +178,37 @@ fn coalesce_answers<'h, H: Handler>(
             None => Body::default(),
         };
         let request = Request::new(head, body);
+        HandlerName::UNKNOWN.enter();
         let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
             Ok(reply) => reply,
-            Err(panic) => Reply::Ready(answer_panic(conn, &*panic)),
+            Err(panic) => Reply::Ready(answer_panic(conn, HandlerName::current(), &*panic)),
         };
         match reply {
             Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
-            reply => return Ok(Some(Uncoalesced { reply, asks_upgrade })),
+            reply => return Ok(Some(Uncoalesced { reply, name: HandlerName::current(), asks_upgrade })),
         }
         next = conn.next_head(coalesced);
     }
     Ok(None)
 }
 
-/// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost.
+/// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost. Returns the
+/// response with the name of its handler, which middleware can call late.
 async fn await_response(
     conn: &Conn,
     mut future: LocalBoxFuture<'_, Response>,
     config: &HttpConfig,
-) -> Result<Response, ConnectionLost> {
+    mut name: HandlerName,
+) -> Result<(Response, HandlerName), ConnectionLost> {
     let mut timeout = None;
     poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
+        name.enter();
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        name = HandlerName::current();
+        match polled {
+            Ok(Poll::Ready(response)) => return Poll::Ready(Ok((response, name))),
             Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Ok(answer_panic(conn, &*panic))),
+            Err(panic) => return Poll::Ready(Ok((answer_panic(conn, name, &*panic), name))),
         }
         if timeout.is_none()
             && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
@@ -212,7 +220,7 @@ async fn await_response(
         {
             conn.close_after_response();
             let response = Response::text("the handler took too long\n");
-            return Poll::Ready(Ok(response.with_status(StatusCode::SERVICE_UNAVAILABLE)));
+            return Poll::Ready(Ok((response.with_status(StatusCode::SERVICE_UNAVAILABLE), name)));
         }
         conn.poll_lost(cx).map(Err)
     })
@@ -224,6 +232,7 @@ async fn send_stream(
     conn: &Conn,
     response: &Response,
     mut stream: Box<dyn ContentStream>,
+    name: HandlerName,
 ) -> Result<(), ConnectionLost> {
     poll_fn(|cx| conn.poll_ready(cx, 0)).await?;
     if !conn.send_head(response, stream.length())? {
@@ -234,7 +243,8 @@ async fn send_stream(
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
             Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
             Err(panic) => {
-                log::error!("response content panicked, connection closed: {}", panic_message(&*panic));
+                let (peer, message) = (conn.peer(), panic_message(&*panic));
+                log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
                 conn.mark_incomplete();
                 Poll::Ready(Err(ConnectionLost))
             }
@@ -247,7 +257,7 @@ async fn send_stream(
                 conn.send_content(piece)?;
             }
             Some(Err(error)) => {
-                log::warn!("response content failed, connection closed: {error}");
+                log::warn!("response content of {name} failed, connection of {} closed: {error}", conn.peer());
                 conn.mark_incomplete();
                 return Err(ConnectionLost);
             }
@@ -255,13 +265,21 @@ async fn send_stream(
     }
 }
 
-/// Replaces a response with an informational status, which cannot be a final one, by 500. An upgrade's 101 is left.
-fn replace_informational(response: Response) -> Response {
-    if response.status().is_informational() && !matches!(response.body(), ResponseBody::Upgrade(_)) {
-        log::error!("a handler returned the informational status {}: it must be a final one", response.status());
-        return Response::new(StatusCode::INTERNAL_SERVER_ERROR);
+/// Replaces a response by 500 that cannot be sent: a final one with an informational status, or an upgrade whose status is
+/// not 101 any more.
+fn replace_unsendable(response: Response, name: HandlerName) -> Response {
+    let status = response.status();
+    match response.body() {
+        ResponseBody::Upgrade(_) if status == StatusCode::SWITCHING_PROTOCOLS => return response,
+        ResponseBody::Upgrade(_) => {
+            log::error!("{name} returned an upgrade with the status {status}: replace its content too, or leave 101");
+        }
+        _ if status.is_informational() => {
+            log::error!("{name} returned the informational status {status}: it must be a final one");
+        }
+        _ => return response,
     }
-    response
+    Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426 names
@@ -283,8 +301,8 @@ fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
 }
 
 /// Returns the answer for a handler that panicked, and makes it the last one. The worker goes on.
-fn answer_panic(conn: &Conn, panic: &(dyn Any + Send)) -> Response {
-    log::error!("a handler panicked: {}", panic_message(panic));
+fn answer_panic(conn: &Conn, name: HandlerName, panic: &(dyn Any + Send)) -> Response {
+    log::error!("{name} panicked, connection of {} closed: {}", conn.peer(), panic_message(panic));
     conn.close_after_response();
     Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
