@@ -75,15 +75,16 @@ impl Limits {
     /// # Errors
     /// The first limit that is zero or above its ceiling.
     pub fn check(&self) -> Result<(), LimitsError> {
-        for (name, value, ceiling) in [
-            ("head_bytes_max", self.head_bytes_max, Limits::HEAD_BYTES_CEILING),
-            ("fields_max", self.fields_max, Limits::FIELDS_CEILING),
-            ("target_bytes_max", self.target_bytes_max, Limits::TARGET_BYTES_CEILING),
-            ("chunk_line_bytes_max", self.chunk_line_bytes_max, Limits::HEAD_BYTES_CEILING),
-            ("trailer_bytes_max", self.trailer_bytes_max, Limits::HEAD_BYTES_CEILING),
+        let bytes = (Limits::HEAD_BYTES_CEILING, "1 to 16,777,216");
+        for (name, value, (ceiling, rule)) in [
+            ("head_bytes_max", self.head_bytes_max, bytes),
+            ("fields_max", self.fields_max, (Limits::FIELDS_CEILING, "1 to 256")),
+            ("target_bytes_max", self.target_bytes_max, (Limits::TARGET_BYTES_CEILING, "1 to 65,534")),
+            ("chunk_line_bytes_max", self.chunk_line_bytes_max, bytes),
+            ("trailer_bytes_max", self.trailer_bytes_max, bytes),
         ] {
             if !(1..=ceiling).contains(&value) {
-                return Err(LimitsError::OutOfRange { name, value, ceiling });
+                return Err(LimitsError::OutOfRange { name, value, rule });
             }
         }
         if self.target_bytes_max >= self.head_bytes_max {
@@ -98,14 +99,14 @@ impl Limits {
 #[non_exhaustive]
 pub enum LimitsError {
     /// The value is zero or above the ceiling.
-    #[error("invalid {name} {value}: must be 1 to {ceiling}")]
+    #[error("invalid {name} {value}: must be {rule}")]
     OutOfRange {
         /// The field of [`Limits`].
         name: &'static str,
         /// Its value.
         value: usize,
-        /// The largest value allowed.
-        ceiling: usize,
+        /// The values allowed, such as `1 to 256`.
+        rule: &'static str,
     },
     /// A target of the allowed length does not fit in a head of the allowed size.
     #[error("invalid target_bytes_max {target}: must be below head_bytes_max, which is {head}")]
@@ -133,6 +134,21 @@ mod tests {
         assert_eq!(error.to_string(), "invalid fields_max 257: must be 1 to 256");
         let limits = Limits::default().head_bytes_max(0);
         assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
+    }
+
+    #[test]
+    fn the_rules_name_the_ceilings() {
+        let thousands = |text: &str| text.replace(',', "");
+        for (limits, ceiling) in [
+            (Limits::default().fields_max(0), Limits::FIELDS_CEILING),
+            (Limits::default().target_bytes_max(0), Limits::TARGET_BYTES_CEILING),
+            (Limits::default().head_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+            (Limits::default().chunk_line_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+            (Limits::default().trailer_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+        ] {
+            let Err(LimitsError::OutOfRange { rule, .. }) = limits.check() else { panic!("{limits:?}") };
+            assert_eq!(thousands(rule), format!("1 to {ceiling}"));
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use tidegate_engine::ConfigError;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, LimitsError};
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -23,23 +24,52 @@ tidegate_engine::__settings! {
     pub struct HttpConfig {
         /// The limits of requests.
         pub limits: Limits,
-        /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408, or
-        /// no answer if no byte has arrived. Default 10 s.
+        /// Longest time from the first byte of a head, or from the start of the connection, to the end of the head. A later
+        /// head is answered with 408, or not at all if no byte has arrived. Not zero. Default 10 s.
         pub header_timeout: Duration,
-        /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer than
-        /// the 60 s of common proxies, which then close first.
+        /// Longest wait of a persistent connection for its next request. The connection is then closed. Not zero. Default
+        /// 75 s: longer than the 60 s of common proxies, which then close first.
         pub keep_alive_timeout: Duration,
-        /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError), which
-        /// converts into 408. Default 30 s.
+        /// Longest wait of a handler for the next piece of content. Reading then fails with a
+        /// [`BodyError`](crate::BodyError), which converts into 408. Each piece renews it, so it does not bound a whole
+        /// upload: [`handler_timeout`](field@HttpConfig::handler_timeout) does. Not zero. Default 30 s.
         pub content_timeout: Duration,
-        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. Renewed whenever a batch has left
-        /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Default 30 s.
+        /// Longest time without progress in sending. The connection is then closed. Renewed whenever a batch has left
+        /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Not zero. Default 30 s.
         pub write_timeout: Option<Duration>,
-        /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and the
-        /// handler's future is dropped. `None` is unlimited, the default.
+        /// Longest time for a handler to return its response, from the first time that it waits; the content of the
+        /// response is not included. Its future is then dropped, the request is answered with 503, and the connection is
+        /// closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
+    }
+}
+
+impl HttpConfig {
+    /// Checks each setting. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
+    ///
+    /// # Errors
+    /// The first timeout that is zero, or limit that [`Limits::check`] refuses.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.limits.check().map_err(|error| match error {
+            LimitsError::OutOfRange { name, value, rule } => ConfigError::new(name, value, rule),
+            LimitsError::TargetAboveHead { target, .. } => {
+                ConfigError::new("target_bytes_max", target, "below head_bytes_max")
+            }
+        })?;
+        for (name, timeout) in [
+            ("header_timeout", Some(self.header_timeout)),
+            ("keep_alive_timeout", Some(self.keep_alive_timeout)),
+            ("content_timeout", Some(self.content_timeout)),
+            ("write_timeout", self.write_timeout),
+            ("handler_timeout", self.handler_timeout),
+        ] {
+            if timeout == Some(Duration::ZERO) {
+                return Err(ConfigError::new(name, "0 s", "above zero"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -54,5 +84,30 @@ impl Default for HttpConfig {
             handler_timeout: None,
             server: Some(HeaderValue::from_static("tidegate")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_timeouts_are_refused_by_name() {
+        let zero = Duration::ZERO;
+        let config = HttpConfig::default;
+        assert_eq!(config().check().err().map(|error| error.to_string()), None);
+        for (name, config) in [
+            ("header_timeout", config().header_timeout(zero)),
+            ("keep_alive_timeout", config().keep_alive_timeout(zero)),
+            ("content_timeout", config().content_timeout(zero)),
+            ("write_timeout", config().write_timeout(zero)),
+            ("handler_timeout", config().handler_timeout(zero)),
+        ] {
+            let error = config.check().expect_err("refused").to_string();
+            assert_eq!(error, format!("invalid {name} \"0 s\": must be above zero"));
+        }
+        let limits = Limits::default().head_bytes_max(100);
+        let error = config().limits(limits).check().expect_err("refused").to_string();
+        assert_eq!(error, "invalid target_bytes_max \"8192\": must be below head_bytes_max");
     }
 }
