@@ -1,7 +1,7 @@
 //! Errors, sorted by whose fault they are.
 //!
-//! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to a
-//! status code. [`BodyError`]: what a handler sees while it reads content. [`ResponseError`]: the application gave a
+//! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to
+//! a status code. [`BodyError`]: a handler's reading of content failed. [`ResponseError`]: the application gave a
 //! response that cannot be sent.
 
 use http::StatusCode;
@@ -9,8 +9,8 @@ use thiserror::Error;
 
 /// A refused request.
 ///
-/// The server answers with [`status`](RequestError::status) and closes the connection: where the next request begins is no
-/// longer reliable.
+/// The server answers with [`status`](RequestError::status) and closes the connection: where the next request begins is
+/// no longer reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -104,7 +104,8 @@ pub enum RequestError {
     /// The trailer section has an invalid line (RFC 9112, section 7.1.2).
     #[error("invalid trailer section")]
     Trailer,
-    /// The trailer section is larger than [`trailer_bytes_max`](crate::Limits::trailer_bytes_max), or has too many fields.
+    /// The trailer section is larger than [`trailer_bytes_max`](crate::Limits::trailer_bytes_max), or has too many
+    /// fields.
     #[error("trailer section too large")]
     TrailerTooLarge,
     /// The peer ended its stream within a request (RFC 9112, section 8).
@@ -116,7 +117,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The status code of the answer.
+    /// Returns the status code of the answer.
     pub fn status(&self) -> StatusCode {
         use RequestError as E;
         match self {
@@ -185,7 +186,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The status code of the answer, unless the handler chooses another.
+    /// Returns the status code of the answer, unless the handler chooses another.
     pub fn status(&self) -> StatusCode {
         match self {
             BodyError::Request(error) => error.status(),
@@ -203,8 +204,8 @@ impl BodyError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// No request awaits what was given: a second response, or content before the head.
-    #[error("out of turn: no request awaits this")]
+    /// Out of order: a second response, or content before the head.
+    #[error("out of order: no request awaits a response, or its head was not sent")]
     OutOfTurn,
     /// More or less content than the announced length.
     #[error("content does not match the announced length: return the right `ContentStream::length`, or None")]

@@ -1,7 +1,7 @@
 //! The limits of a request.
 //!
-//! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`] once
-//! and shares one [`Limits`] between all connections.
+//! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`]
+//! once and shares one [`Limits`] between all connections.
 
 use thiserror::Error;
 
@@ -18,26 +18,27 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Limits {
-        /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
-        /// [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
+        /// Bytes of the request line and all fields, line ends included. A larger head is answered with 431. Default 64
+        /// KiB, at most [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
         pub head_bytes_max: usize,
-        /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most
+        /// Fields in one head, and in one trailer section. More are answered with 431. Default 100, at most
         /// [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
         pub fields_max: usize,
-        /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
-        /// [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
+        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110, section 4.1
+        /// recommends; at most [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
         pub target_bytes_max: usize,
-        /// Bytes of a request's content, after decoding the transfer coding. Beyond: 413. Default 100 MiB.
+        /// Bytes of a request's content, after decoding the transfer coding. Larger content is answered with 413.
+        /// Default 100 MiB.
         pub body_bytes_max: u64,
-        /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
+        /// Bytes of one chunk-size line with its extensions. A longer line is answered with 400. Default 1 KiB.
         pub chunk_line_bytes_max: usize,
-        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400. Default
-        /// 16 KiB.
+        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. More are answered
+        /// with 400. Default 16 KiB.
         pub chunk_extension_bytes_max: usize,
-        /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
+        /// Bytes of a trailer section, line ends included. A larger one is answered with 431. Default 8 KiB.
         pub trailer_bytes_max: usize,
         /// Bytes of unread content that are discarded after the response, to keep the connection for the next request.
-        /// Beyond: the connection closes. Default 256 KiB, about what a peer has in flight.
+        /// With more, the connection is closed. Default 256 KiB, about what a peer has in flight.
         pub drain_bytes_max: u64,
     }
 }
@@ -61,7 +62,7 @@ impl Limits {
     /// The largest value of [`fields_max`](field@Limits::fields_max): the parser keeps its field table on the stack.
     pub const FIELDS_CEILING: usize = 256;
 
-    /// The largest value of [`target_bytes_max`](field@Limits::target_bytes_max): what `http::Uri` can hold.
+    /// The largest value of [`target_bytes_max`](field@Limits::target_bytes_max): the longest that `http::Uri` holds.
     pub const TARGET_BYTES_CEILING: usize = 65_534;
 
     /// The largest value of [`head_bytes_max`](field@Limits::head_bytes_max): positions in a head are 32 bits wide, and
@@ -70,7 +71,8 @@ impl Limits {
 
     /// Checks each limit, and that they fit together. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
-    /// [`Protocol`](crate::protocol::Protocol) works with unchecked limits too, and treats a value above its ceiling as the ceiling.
+    /// [`Protocol`](crate::protocol::Protocol) works with unchecked limits too, and treats a value above its ceiling as
+    /// the ceiling.
     ///
     /// # Errors
     /// The first limit that is zero or above its ceiling.

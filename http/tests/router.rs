@@ -210,8 +210,8 @@ fn braces_are_the_other_syntax_of_parameters() {
     let partly = panic_of(|| Router::new().get("/a{b}", named("1")));
     assert_eq!(
         partly,
-        "invalid route \"/a{b}\": braces must enclose a whole segment, as in `/{user_id}`; a literal brace is written %7B \
-         or %7D"
+        "invalid route \"/a{b}\": braces must enclose a whole segment, as in `/{user_id}`; a literal brace is written \
+         %7B or %7D"
     );
 }
 

@@ -1,7 +1,7 @@
 //! The content of a request, read piece by piece.
 //!
-//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server receives
-//! from the connection only while a body is read, which is the backpressure.
+//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server
+//! receives from the connection only while a body is read, which is the backpressure.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -48,19 +48,19 @@ enum Source {
 
 /// The source of a request's content: the connection it arrives on.
 ///
-/// `request` is the request's number on its connection: a body that outlives its request must not read the content of the
-/// next one.
+/// `request` is the request's number on its connection: a body that outlives its request must not read the content of
+/// the next one.
 pub(crate) trait ContentSource {
-    /// The next piece, never empty; `None` at the end.
+    /// Polls for the next piece, never empty; `None` at the end.
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
 
-    /// The bytes to come, if known.
+    /// Returns the bytes to come, if known.
     fn remaining(&self, request: u64) -> Option<u64>;
 
-    /// The trailer section, once the content is complete.
+    /// Takes the trailer section, once the content is complete.
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
 
-    /// The wait for the next piece was given up.
+    /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
 }
 
@@ -94,7 +94,7 @@ impl Body {
         }
     }
 
-    /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
+    /// Returns the bytes to come; `None` if the peer did not announce them (the chunked coding).
     pub fn remaining(&self) -> Option<u64> {
         match &self.source {
             Source::Empty => Some(0),
@@ -103,8 +103,8 @@ impl Body {
         }
     }
 
-    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are never
-    /// merged into those of the head (RFC 9110, section 6.5).
+    /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
+    /// never merged into those of the head (RFC 9110, section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),

@@ -1,8 +1,8 @@
 //! Decodes the content of a request as it arrives (RFC 9112, sections 6 and 7).
 //!
-//! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns positions of
-//! content in the input and never copies it; holds no memory until a trailer section begins. Called by the reading
-//! machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
+//! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns
+//! positions of content in the input and never copies it; holds no memory until a trailer section begins. Called by the
+//! reading machine. Everything is bounded: content, chunk-size lines, extensions, trailers.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub(crate) struct Decoded {
     pub(crate) found: Found,
 }
 
-/// What the input began with.
+/// The item found at the start of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing: more input is needed, and all of it was consumed.
@@ -95,7 +95,7 @@ impl ContentDecoder {
         }
     }
 
-    /// The bytes still to come, if announced.
+    /// Returns the bytes still to come, if announced.
     pub(crate) fn remaining(&self) -> Option<u64> {
         match self {
             ContentDecoder::Length(left) => Some(*left),

@@ -1,7 +1,8 @@
 //! Encodes response heads and the chunked transfer coding.
 //!
-//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided how
-//! content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one pass.
+//! Owns the bytes of a response head and those around chunk data. It decides nothing: the writing machine has decided
+//! how content is framed and whether the connection persists. Everything goes straight into the caller's buffer, in one
+//! pass.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -128,7 +129,7 @@ pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether only the protocol machine writes a field of this name.
+/// Returns whether only the protocol machine writes a field of this name.
 fn is_of_protocol(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::CONNECTION
 }

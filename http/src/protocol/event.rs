@@ -10,7 +10,8 @@ use crate::message::head::RequestHead;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The head of a request. [`Protocol::has_content`](crate::protocol::Protocol::has_content) tells whether content follows.
+    /// The head of a request. [`Protocol::has_content`](crate::protocol::Protocol::has_content) tells whether content
+    /// follows.
     Head(RequestHead),
     /// Decoded content, at these positions of the input. It is the last if
     /// [`Protocol::has_content`](crate::protocol::Protocol::has_content) is false now.
@@ -35,7 +36,8 @@ pub struct Progress {
 pub enum Next {
     /// Complete the response.
     Respond,
-    /// Receive the rest of the request's content: [`Protocol::receive`](crate::protocol::Protocol::receive) discards it.
+    /// Receive the rest of the request's content: [`Protocol::receive`](crate::protocol::Protocol::receive) discards
+    /// it.
     Drain,
     /// Receive the next request.
     Receive,

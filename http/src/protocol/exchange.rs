@@ -55,7 +55,7 @@ pub(crate) enum ResponseFraming {
     Chunked,
     /// Content ends with the connection (HTTP/1.0).
     UntilClose,
-    /// The response has no content: what the application gives is discarded.
+    /// The response has no content: the application's content is discarded.
     Discarded,
 }
 
@@ -97,14 +97,16 @@ impl Exchange {
         }
     }
 
-    /// Whether a response to this request needs no special framing, and no Connection field if the connection persists.
+    /// Returns whether a response to this request needs no special framing, and no Connection field if the connection
+    /// persists.
     pub(crate) fn is_common(&self) -> bool {
         self.content == ResponseContent::Sent
             && self.version == PeerVersion::Http11
             && self.continue_state != ContinueState::Pending
     }
 
-    /// The Connection field of the response: absent if the default of the peer's version is right (RFC 9112, section 9.3).
+    /// Returns the Connection field of the response: absent if the default of the peer's version is right (RFC 9112,
+    /// section 9.3).
     pub(crate) fn connection_field(&self, persistence: Persistence) -> ConnectionField {
         match (persistence, self.version) {
             (Persistence::Closing, _) => ConnectionField::Close,
@@ -142,7 +144,7 @@ pub(crate) fn frame_response(
 }
 
 /// Returns the field that announces the length in the response to HEAD, which is that of the response to GET (RFC 9110,
-/// section 8.6): that of the handler, or that of the content it gave. No content says nothing about GET's.
+/// section 8.6): that of the handler, or that of the content it gave. Missing content tells nothing about GET's.
 fn length_for_head(response: &Response, length: Option<u64>, field: LengthField) -> LengthField {
     match (length_by_handler(response), length) {
         (LengthField::Absent, Some(0)) => LengthField::Absent,

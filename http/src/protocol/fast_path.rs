@@ -1,5 +1,5 @@
-//! The fast path of the common exchange: a request whose head is complete in the input, and a whole response with the same
-//! head as the last one.
+//! The fast path of the common exchange: a request whose head is complete in the input, and a whole response with the
+//! same head as the last one.
 //!
 //! Each function either does exactly what the steps in `reading` and `writing` do together, or nothing.
 
@@ -14,8 +14,9 @@ use crate::protocol::head_cache::try_write_like_last;
 use crate::protocol::parse::parse_unscanned;
 
 impl Protocol {
-    /// Does [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step if the last exchange is complete
-    /// and the input begins with a complete head. Returns the head and its length; otherwise `None`, and nothing changed.
+    /// Does [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step if the last exchange is
+    /// complete and the input begins with a complete head. Returns the head and its length; otherwise `None`, and
+    /// nothing changed.
     pub(crate) fn try_receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
         let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
             (&self.reading, &self.writing, self.persistence)
@@ -27,8 +28,8 @@ impl Protocol {
         Some((head, length))
     }
 
-    /// Does [`respond_whole`](Protocol::respond_whole) if the request is complete, the connection persists, and the head is
-    /// the same as the last one on this thread. Otherwise returns `false`, and nothing changed.
+    /// Does [`respond_whole`](Protocol::respond_whole) if the request is complete, the connection persists, and the
+    /// head is the same as the last one on this thread. Otherwise returns `false`, and nothing changed.
     #[inline]
     pub(super) fn try_respond_like_last(
         &mut self,

@@ -1,7 +1,7 @@
 //! A cache of the last plain response head of each thread: within one second, the next one is often the same.
 //!
-//! Owns the cached head and everything that it depends on. The writing machine writes heads through it, and the fast path
-//! copies from it. It decides nothing about a head: `encode` writes it.
+//! Owns the cached head and everything that it depends on. The writing machine writes heads through it, and the fast
+//! path copies from it. It decides nothing about a head: `encode` writes it.
 
 use std::cell::RefCell;
 
@@ -12,8 +12,8 @@ use crate::message::response::Response;
 use crate::protocol::date::HttpDate;
 use crate::protocol::encode::{ConnectionField, LengthField, ProtocolFields, encode_head};
 
-/// Writes a response with its content if its head is the same as the last one on this thread. Otherwise returns `false`,
-/// and writes nothing. The request must be one that [`is_common`](super::exchange::Exchange::is_common).
+/// Writes a response with its content if its head is the same as the last one on this thread. Otherwise returns
+/// `false`, and writes nothing. The request must be one that [`is_common`](super::exchange::Exchange::is_common).
 #[inline]
 pub(crate) fn try_write_like_last(
     response: &Response,
@@ -46,7 +46,8 @@ pub(crate) fn write_head(response: &Response, protocol: &ProtocolFields<'_>, out
     }
 }
 
-/// A plain head: 200, content of a known length, no fields except Content-Type. Holds what such heads differ in.
+/// A plain head: 200, content of a known length, no fields except Content-Type. Holds the parts in which such heads
+/// differ.
 struct PlainHead<'a> {
     length: u64,
     content_type: Option<&'a HeaderValue>,
@@ -119,7 +120,7 @@ impl<'a> PlainHead<'a> {
     }
 }
 
-/// Whether two values are equal. They nearly always share their memory, which is compared first.
+/// Returns whether two values are equal. They nearly always share their memory, which is compared first.
 fn is_same_value(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,

@@ -3,9 +3,9 @@
 //! # Theory of operation
 //! The peer's bytes go into [`Protocol::receive`] and come out as [`Event`]s; a response goes into
 //! [`Protocol::respond`] and [`Protocol::content`] and comes out as bytes. Reading and writing are two machines, in
-//! `reading` and `writing`, that meet only where one exchange ends and the next can begin: in [`Protocol::advance`]. The
-//! next request of a pipeline is not read before that, so requests are answered in order, and the peer's bytes wait where
-//! backpressure sees them.
+//! `reading` and `writing`, that meet only where one exchange ends and the next can begin: in [`Protocol::advance`].
+//! The next request of a pipeline is not read before that, so requests are answered in order, and the peer's bytes wait
+//! where backpressure sees them.
 //!
 //! ```text
 //! reading:  Head ──▶ Content ──▶ Complete ──┐        Ended, from every state: the peer's stream ended, the request
@@ -18,7 +18,7 @@
 //!
 //! It never blocks, reads no clock, and never panics on the peer's bytes. Every transition is here, in `reading` and in
 //! `writing`; `fast_path` takes several at a time for the common exchange. An idle machine holds no heap memory, except
-//! after an empty line that some peers send behind a request.
+//! after an empty line that some peers send after a request.
 
 pub(crate) mod content_decoder;
 pub(crate) mod date;
@@ -49,7 +49,8 @@ pub use event::{Event, Next, Progress};
 
 /// HTTP/1.1 for one connection, server side, without I/O: bytes in, events and bytes out.
 ///
-/// [`Server`](crate::Server) runs it; use it directly to serve HTTP over another transport, or in tests. The order of calls:
+/// [`Server`](crate::Server) runs it; use it directly to serve HTTP over another transport, or in tests. The order of
+/// calls:
 ///
 /// 1. [`receive`](Protocol::receive) the peer's bytes until it gives [`Event::Head`], then
 ///    [`Event::Content`] while [`has_content`](Protocol::has_content).
@@ -105,7 +106,8 @@ impl Protocol {
         self
     }
 
-    /// Makes the current exchange the last one. Between exchanges, [`advance`](Protocol::advance) returns [`Next::Close`].
+    /// Makes the current exchange the last one. Between exchanges, [`advance`](Protocol::advance) returns
+    /// [`Next::Close`].
     pub fn close_after_response(&mut self) {
         self.persistence = Persistence::Closing;
     }

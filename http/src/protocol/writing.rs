@@ -32,18 +32,18 @@ pub(super) enum Writing {
 }
 
 impl Protocol {
-    /// Whether a request awaits its response, and nothing of that is written yet.
+    /// Returns whether a request awaits its response, and nothing of that is written yet.
     pub fn is_awaiting_response(&self) -> bool {
         matches!(self.writing, Writing::Awaiting(_))
     }
 
-    /// Whether the peer waits for 100 (Continue) before it sends content.
+    /// Returns whether the peer waits for 100 (Continue) before it sends content.
     pub fn awaits_continue(&self) -> bool {
         matches!(self.writing, Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending)
     }
 
-    /// Writes 100 (Continue) if the peer waits for it, and returns whether it did. Call it when the content is first read
-    /// (RFC 9110, section 10.1.1).
+    /// Writes 100 (Continue) if the peer waits for it, and returns whether it did. Call it when the content is first
+    /// read (RFC 9110, section 10.1.1).
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
         match &mut self.writing {
             Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending => {
@@ -57,8 +57,8 @@ impl Protocol {
 
     /// Writes the head of a response. `length` is the length of its content, if known.
     ///
-    /// Write the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish). Call both for
-    /// every response: where it has no content (HEAD, 204, 205, 304) they write nothing.
+    /// Write the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish). Call both
+    /// for every response: where it has no content (HEAD, 204, 205, 304) they write nothing.
     ///
     /// # Errors
     /// No request awaits a response, or the status is informational. Nothing is written.
@@ -100,8 +100,8 @@ impl Protocol {
         Ok(())
     }
 
-    /// Writes the bytes that go before a piece of content of this length, and returns those that go after it: for callers
-    /// that send large pieces without a copy. `None`: the piece must not be sent.
+    /// Writes the bytes that go before a piece of content of this length, and returns those that go after it: for
+    /// callers that send large pieces without a copy. `None`: the piece must not be sent.
     ///
     /// # Errors
     /// No response head was written, or the content is longer than announced. Nothing is written.
@@ -125,12 +125,13 @@ impl Protocol {
         }
     }
 
-    /// Whether content is sent at all: false for HEAD, 204, 205 and 304, where its producer need not run.
+    /// Returns whether content is sent at all: false for HEAD, 204, 205 and 304, where its producer need not run.
     pub fn wants_content(&self) -> bool {
         matches!(self.writing, Writing::Content(framing) if framing != ResponseFraming::Discarded)
     }
 
-    /// Whether the response ends with the connection (HTTP/1.0), so that only a reset shows that it is incomplete.
+    /// Returns whether the response ends with the connection (HTTP/1.0), so that only a reset shows that it is
+    /// incomplete.
     pub fn content_ends_with_connection(&self) -> bool {
         matches!(self.writing, Writing::Content(ResponseFraming::UntilClose))
     }
@@ -174,8 +175,8 @@ impl Protocol {
         Ok(())
     }
 
-    /// Answers a refused request, unless its response has begun, and returns whether it did. The connection must be closed
-    /// afterwards.
+    /// Answers a refused request, unless its response has begun, and returns whether it did. The connection must be
+    /// closed afterwards.
     pub fn refuse(&mut self, error: RequestError, date: HttpDate, out: &mut Vec<u8>) -> bool {
         self.end_reading();
         if self.writing == Writing::Idle {
@@ -190,8 +191,8 @@ impl Protocol {
     /// Writes 101 and ends HTTP on this connection: the peer's next bytes belong to the other protocol.
     ///
     /// # Errors
-    /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which would
-    /// be taken for bytes of the other protocol. Nothing is written.
+    /// The status is not 101, the peer did not ask for an upgrade, or content of the request is still to come, which
+    /// would be taken for bytes of the other protocol. Nothing is written.
     pub fn upgrade(&mut self, response: &Response, date: HttpDate, out: &mut Vec<u8>) -> Result<(), ResponseError> {
         let Writing::Awaiting(exchange) = self.writing else {
             return Err(ResponseError::OutOfTurn);
@@ -215,7 +216,7 @@ impl Protocol {
 
     /// Decides whether the connection persists after this response: its head announces it.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: ResponseFraming) {
-        // The peer can send the content or not, as it was not asked for it: what follows is ambiguous.
+        // The peer was not asked for the content and can send it or not, so the next bytes are ambiguous.
         let undecided = exchange.continue_state == ContinueState::Pending;
         let too_much = match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),

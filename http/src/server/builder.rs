@@ -10,9 +10,9 @@ use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Runni
 
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
-use crate::server::task::{Service, serve};
+use crate::server::task::{HttpService, serve};
 
-/// A server being configured, made by [`Server::builder`](crate::Server::builder).
+/// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
 /// Bind at least one address, then call [`run`](ServerBuilder::run), which serves until SIGINT or SIGTERM, or
 /// [`start`](ServerBuilder::start), which returns at once. The order of the other calls does not matter.
@@ -101,7 +101,8 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
-    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on one thread per worker, on the worker's core.
+    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on one thread per worker, on the worker's
+    /// core.
     pub fn placement(mut self, placement: HandlerPlacement) -> Self {
         self.placement = Some(placement);
         self
@@ -144,7 +145,7 @@ impl<H: Handler> ServerBuilder<H> {
         for listener in self.listeners {
             engine = engine.bind_inherited(listener);
         }
-        let service = Service::new(self.handler, self.http);
+        let service = HttpService::new(self.handler, self.http);
         engine.start(move |connection| serve(connection, &service))
     }
 

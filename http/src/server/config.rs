@@ -24,11 +24,11 @@ tidegate_engine::__settings! {
     pub struct HttpConfig {
         /// The limits of requests.
         pub limits: Limits,
-        /// Longest time from the first byte of a head, or from the start of the connection, to the end of the head. A later
-        /// head is answered with 408, or not at all if no byte has arrived. Not zero. Default 10 s.
+        /// Longest time from the first byte of a head, or from the start of the connection, to the end of the head. A
+        /// later head is answered with 408, or not at all if no byte has arrived. Not zero. Default 10 s.
         pub header_timeout: Duration,
-        /// Longest wait of a persistent connection for its next request. The connection is then closed. Not zero. Default
-        /// 75 s: longer than the 60 s of common proxies, which then close first.
+        /// Longest wait of a persistent connection for its next request. The connection is then closed. Not zero.
+        /// Default 75 s: longer than the 60 s of common proxies, which then close first.
         pub keep_alive_timeout: Duration,
         /// Longest wait of a handler for the next piece of content. Reading then fails with a
         /// [`BodyError`](crate::BodyError), which converts into 408. Each piece renews it, so it does not bound a whole
@@ -38,8 +38,8 @@ tidegate_engine::__settings! {
         /// (under 512 KiB); not applied after an upgrade. `None` is unlimited. Not zero. Default 30 s.
         pub write_timeout: Option<Duration>,
         /// Longest time for a handler to return its response, from the first time that it waits; the content of the
-        /// response is not included. Its future is then dropped, the request is answered with 503, and the connection is
-        /// closed. `None` is unlimited, the default. Not zero.
+        /// response is not included. Its future is then dropped, the request is answered with 503, and the connection
+        /// is closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,

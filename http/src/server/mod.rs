@@ -33,7 +33,7 @@ use crate::server::handler::Handler;
 pub struct Server;
 
 impl Server {
-    /// Creates a server of a handler, usually a [`Router`](crate::Router), to be bound and run.
+    /// Starts configuring a server for `handler`, usually a [`Router`](crate::Router).
     pub fn builder<H: Handler>(handler: H) -> ServerBuilder<H> {
         ServerBuilder::new(handler)
     }

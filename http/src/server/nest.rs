@@ -34,7 +34,8 @@ impl Nest {
         &self.prefix
     }
 
-    /// Returns whether a path is the prefix or below it. A parameter in the prefix matches one segment that is not empty.
+    /// Returns whether a path is the prefix or below it. A parameter in the prefix matches one segment that is not
+    /// empty.
     pub(crate) fn contains(&self, path: &str) -> bool {
         let mut rest = path.split('/');
         segments(&self.prefix).all(|expected| rest.next().is_some_and(|segment| is_match(expected, segment)))
@@ -53,8 +54,8 @@ impl Nest {
         segments(&self.prefix).map(without_name).eq(segments(&other.prefix).map(without_name))
     }
 
-    /// Orders the more specific prefix first: at the first segment in which they differ, a literal precedes a parameter,
-    /// and a longer prefix precedes its beginning.
+    /// Orders the more specific prefix first: at the first segment in which they differ, a literal precedes a
+    /// parameter, and a longer prefix precedes its beginning.
     pub(crate) fn order(&self, other: &Nest) -> Ordering {
         let ranks = |nest: &'_ Nest| -> Vec<u8> {
             let ranks = segments(&nest.prefix).map(|segment| u8::from(!matches!(segment, Segment::Literal(_))));

@@ -1,7 +1,8 @@
 //! The patterns of routes, and the percent-decoding of their parameters.
 //!
 //! Owns the syntax, `/ws/:room` and `/files/*rest` or `/ws/{room}` and `/files/{*rest}`, and its translation to that of
-//! `matchit`. Called by the router while routes are registered; decoding is called for each parameter with a percent sign.
+//! `matchit`. Called by the router while routes are registered; decoding is called for each parameter with a percent
+//! sign.
 
 /// The largest number of parameters in one pattern.
 pub(crate) const PARAMS_MAX: usize = 16;
@@ -52,8 +53,8 @@ pub(crate) fn to_matchit_syntax(path: &str) -> String {
             Segment::Literal(literal) => {
                 assert!(
                     !literal.contains(['{', '}']),
-                    "invalid route {path:?}: braces must enclose a whole segment, as in `/{{user_id}}`; a literal brace is \
-                     written %7B or %7D"
+                    "invalid route {path:?}: braces must enclose a whole segment, as in `/{{user_id}}`; a literal \
+                     brace is written %7B or %7D"
                 );
                 translated.push_str(literal);
                 continue;

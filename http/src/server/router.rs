@@ -1,7 +1,7 @@
 //! Finds the handler of a request by its path and method.
 //!
-//! Owns the routes, and the answers to requests without a route: 404, 405 with Allow, OPTIONS, 501. Shared by all workers,
-//! and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
+//! Owns the routes, and the answers to requests without a route: 404, 405 with Allow, OPTIONS, 501. Shared by all
+//! workers, and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,19 +30,20 @@ use crate::server::route::{Route, allow};
 /// ```
 ///
 /// # Paths
-/// A segment `:name` or `{name}` matches one non-empty segment; a last segment `*name` or `{*name}` matches the non-empty
-/// rest, slashes included. Literal segments take precedence over parameters and wildcards. A parameter and a wildcard
-/// cannot be in the same place. Literal braces are written `%7B` and `%7D`.
+/// A segment `:name` or `{name}` matches one non-empty segment; a last segment `*name` or `{*name}` matches the
+/// non-empty rest, slashes included. Literal segments take precedence over parameters and wildcards. A parameter and a
+/// wildcard cannot be in the same place. Literal braces are written `%7B` and `%7D`.
 ///
 /// Literal segments match exactly: case matters, `/a` and `/a/` differ, nothing is normalised (`/a/../b` has three
 /// segments), and percent-encoded bytes match only themselves (`%2F` is not a slash).
 ///
-/// The values of parameters are percent-decoded, so they can contain slashes even if one segment was matched. A value that
-/// does not decode to UTF-8 is answered with 400.
+/// The values of parameters are percent-decoded, so they can contain slashes even if one segment was matched. A value
+/// that does not decode to UTF-8 is answered with 400.
 ///
 /// # Methods
 /// The handler of GET answers HEAD too, without content, unless HEAD has its own. OPTIONS is answered with the list of
-/// methods unless it has a handler. Other methods are answered with 405 and Allow, or with 501 if they are not standard.
+/// methods unless it has a handler. Other methods are answered with 405 and Allow, or with 501 if they are not
+/// standard.
 ///
 /// # Panics
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
@@ -58,7 +59,8 @@ pub struct Router {
     fallback: Option<(HandlerName, Box<dyn Handler>)>,
     /// The prefixes of nested routers, the most specific first.
     nests: Vec<Nest>,
-    /// Prefixes of nested routers that have a route `/`, with the index of that route. A route of that path replaces one.
+    /// Prefixes of nested routers that have a route `/`, with the index of that route. A route of that path replaces
+    /// one.
     aliases: Vec<(String, usize)>,
 }
 
@@ -111,7 +113,8 @@ impl Router {
         self.route(Method::PATCH, path, handler)
     }
 
-    /// Answers requests for a path whose method has no handler of its own.
+    /// Answers requests for a path whose method has no handler of its own, HEAD and OPTIONS included unless GET answers
+    /// HEAD. The field Allow lists only methods that have one.
     ///
     /// # Panics
     /// As [`route`](Router::route).
@@ -143,16 +146,16 @@ impl Router {
     ///     .get("/:page", |_req: Request| async { "a page" });
     /// ```
     ///
-    /// Everything below the prefix, and the prefix itself, belongs to the nested router: its fallback answers what has no
-    /// route, or this router's if it has none, but never a route of this router with a parameter or a wildcard in place of
-    /// a literal segment of the prefix. Such a fallback sees the parameters of the prefix.
+    /// Everything below the prefix, and the prefix itself, belongs to the nested router: its fallback answers what has
+    /// no route, or this router's if it has none, but never a route of this router with a parameter or a wildcard in
+    /// place of a literal segment of the prefix. Such a fallback sees the parameters of the prefix.
     ///
-    /// The nested route `/` answers both `/api/` and `/api`. A route of this router for `/api` takes that path over, for
-    /// example to redirect it.
+    /// The nested route `/` answers both `/api/` and `/api`. A route of this router for `/api` takes that path over,
+    /// for example to redirect it.
     ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or if
-    /// two routers below one prefix both have a fallback.
+    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or
+    /// if two routers below one prefix both have a fallback.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),

@@ -1,8 +1,8 @@
 //! The task of one connection: request, handler, response, and again.
 //!
 //! Owns the order of the exchange, in [`answer_requests`], and the bounds of a handler: its panics and its time. The
-//! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed future,
-//! which is freed before an upgraded connection continues.
+//! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed
+//! future, which is freed before an upgraded connection continues.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -32,22 +32,22 @@ use crate::server::handler_name::HandlerName;
 
 /// The handler and the settings that all connections of a server share, for [`serve`].
 #[derive(Debug)]
-pub struct Service<H> {
+pub struct HttpService<H> {
     handler: Arc<H>,
     config: Arc<HttpConfig>,
     limits: Arc<Limits>,
 }
 
-impl<H: Handler> Service<H> {
-    /// Creates a service of a handler and settings.
-    pub fn new(handler: H, config: HttpConfig) -> Service<H> {
-        Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
+impl<H: Handler> HttpService<H> {
+    /// Creates a service from a handler and settings, which are not checked: see [`HttpConfig::check`].
+    pub fn new(handler: H, config: HttpConfig) -> HttpService<H> {
+        HttpService { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
 }
 
-impl<H> Clone for Service<H> {
-    fn clone(&self) -> Service<H> {
-        Service {
+impl<H> Clone for HttpService<H> {
+    fn clone(&self) -> HttpService<H> {
+        HttpService {
             handler: Arc::clone(&self.handler),
             config: Arc::clone(&self.config),
             limits: Arc::clone(&self.limits),
@@ -57,21 +57,23 @@ impl<H> Clone for Service<H> {
 
 /// Serves HTTP on a connection until it ends, or until it is upgraded to another protocol and that ends.
 ///
-/// [`Server`](crate::Server) calls it. Call it for a server made with the engine's own builder. The future is small: the
+/// [`Server`](crate::Server) calls it. Call it for an engine that you start yourself. The future is small: the
 /// state of HTTP is in a box, which is freed by an upgrade.
 ///
-/// ```no_run
-/// use tidegate_engine::{Config, Engine};
-/// use tidegate_http::{HttpConfig, Request, Router, Service, serve};
+/// ```
+/// use tidegate_engine::{Config, Engine, Shutdown};
+/// use tidegate_http::{HttpConfig, Request, Router, HttpService, serve};
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let app = Router::new().get("/", |_req: Request| async { "Hello, World!" });
-/// let service = Service::new(app, HttpConfig::default());
-/// let running = Engine::new(Config::default()).start(move |connection| serve(connection, &service))?;
+/// let service = HttpService::new(app, HttpConfig::default());
+/// let engine = Engine::new(Config::default()).bind("127.0.0.1:0")?;
+/// let running = engine.start(move |connection| serve(connection, &service))?;
+/// running.shutdown(Shutdown::immediate());
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
+pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> impl Future<Output = ()> + use<H> {
     ConnectionTask::Http(Box::pin(serve_http(connection, service.clone())))
 }
 
@@ -100,7 +102,10 @@ impl Future for ConnectionTask {
 }
 
 /// Serves HTTP on a connection. Returns the future of the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<'static, ()>> {
+async fn serve_http<H: Handler>(
+    connection: Connection,
+    service: HttpService<H>,
+) -> Option<LocalBoxFuture<'static, ()>> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
     let upgraded = answer_requests(&conn, &*service.handler, &config).await;
@@ -265,8 +270,8 @@ async fn send_stream(
     }
 }
 
-/// Replaces a response by 500 that cannot be sent: a final one with an informational status, or an upgrade whose status is
-/// not 101 any more.
+/// Replaces a response by 500 that cannot be sent: a final one with an informational status, or an upgrade whose status
+/// is not 101 any more.
 fn replace_unsendable(response: Response, name: HandlerName) -> Response {
     let status = response.status();
     match response.body() {
@@ -282,8 +287,8 @@ fn replace_unsendable(response: Response, name: HandlerName) -> Response {
     Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426 names
-/// the protocol in Upgrade.
+/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426
+/// names the protocol in Upgrade.
 fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
     if asked {
         let text = Bytes::from_static(b"an upgrade request must have no content\n");
@@ -312,7 +317,7 @@ mod tests {
     use super::*;
     use crate::server::router::Router;
 
-    fn future_bytes<F>(_: impl Fn(Connection, &Service<Router>) -> F) -> usize {
+    fn future_bytes<F>(_: impl Fn(Connection, &HttpService<Router>) -> F) -> usize {
         size_of::<F>()
     }
 

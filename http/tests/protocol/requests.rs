@@ -69,8 +69,8 @@ impl Server {
     }
 }
 
-/// Feeds the input whole, in small pieces, in two pieces, and with trailing bytes; expects the same events each time, and
-/// returns them.
+/// Feeds the input whole, in small pieces, in two pieces, and with trailing bytes; expects the same events each time,
+/// and returns them.
 fn see_with(input: &[u8], limits: &Limits) -> String {
     let mut whole = Server::new(limits.clone());
     whole.feed(input);
