@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 use thiserror::Error;
+use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
 /// A refused request.
 ///
@@ -180,9 +181,9 @@ pub enum BodyError {
     /// The request is over: its response was sent, or the connection was upgraded to another protocol.
     #[error("the request is over: content must be read before the response is sent")]
     Finished,
-    /// The connection was lost or timed out, with the reason.
-    #[error("connection lost: {0}")]
-    Connection(String),
+    /// The connection was closed, with the cause.
+    #[error("connection closed: {0}")]
+    Connection(CloseCause),
 }
 
 impl BodyError {
@@ -194,6 +195,24 @@ impl BodyError {
             BodyError::NotText => StatusCode::BAD_REQUEST,
             BodyError::Finished => StatusCode::INTERNAL_SERVER_ERROR,
             BodyError::Connection(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl From<ReceiveError> for BodyError {
+    fn from(error: ReceiveError) -> BodyError {
+        match error {
+            ReceiveError::Closed(cause) => BodyError::Connection(cause),
+            _ => BodyError::Request(RequestError::Timeout),
+        }
+    }
+}
+
+impl From<SendError> for BodyError {
+    fn from(error: SendError) -> BodyError {
+        match error {
+            SendError::Closed(cause) => BodyError::Connection(cause),
+            _ => BodyError::Finished,
         }
     }
 }
