@@ -270,3 +270,81 @@ fn async_handlers_need_not_be_send() {
     });
     assert_eq!(ask(&router, "GET", "/a"), (200, "/a".into()));
 }
+
+/// A generator of small numbers, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn path(&mut self, segments: &[&str], depth_max: usize) -> String {
+        let depth = 1 + self.below(depth_max);
+        (0..depth).map(|_| format!("/{}", segments[self.below(segments.len())])).collect()
+    }
+}
+
+/// The rank of each segment, the most specific first: literal, parameter, wildcard, end.
+fn ranks(pattern: &str) -> Vec<u8> {
+    let rank = |segment: &str| u8::from(segment.starts_with(':')) + 2 * u8::from(segment.starts_with('*'));
+    pattern.split('/').map(rank).chain([3]).collect()
+}
+
+fn matches(pattern: &str, path: &str, is_prefix: bool) -> bool {
+    let mut rest = path.split('/');
+    for expected in pattern.split('/') {
+        match rest.next() {
+            Some(segment) if expected.starts_with('*') => return !segment.is_empty() || rest.next().is_some(),
+            Some(segment) if expected == segment || (expected.starts_with(':') && !segment.is_empty()) => {}
+            _ => return false,
+        }
+    }
+    is_prefix || rest.next().is_none()
+}
+
+/// Compares the router with the plain rules: the most specific route, unless a more specific prefix contains the path.
+#[test]
+fn nested_routers_follow_the_plain_rules() {
+    let mut numbers = Numbers(7);
+    let mut compared = 0;
+    for _ in 0..if cfg!(miri) { 20 } else { 3000 } {
+        let prefixes: Vec<String> = (0..2).map(|_| numbers.path(&["a", "b", ":p"], 2)).collect();
+        let mut inner = || numbers.path(&["a", "b", ":q", ":r"], 2);
+        let nested = [inner(), inner()];
+        let outer: Vec<String> = (0..4).map(|_| numbers.path(&["a", "b", "ab", ":o", ":n", "*rest"], 3)).collect();
+        let routes: Vec<String> =
+            nested.iter().zip(&prefixes).map(|(path, prefix)| format!("{prefix}{path}")).collect();
+        let routes: Vec<String> = routes.into_iter().chain(outer.iter().cloned()).collect();
+        let named = |name: String| sync_handler(move |_| name.clone());
+        let build = || {
+            let mut router = Router::new();
+            for path in &outer {
+                router = router.get(path, named(path.clone()));
+            }
+            for (path, prefix) in nested.iter().zip(&prefixes) {
+                let inner = Router::new().get(path, named(format!("{prefix}{path}")));
+                router = router.nest(prefix, inner.fallback(named(format!("below {prefix}"))));
+            }
+            router
+        };
+        // Routes that conflict are another test's.
+        let Ok(router) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)) else { continue };
+        for _ in 0..20 {
+            let path = numbers.path(&["a", "b", "ab", "c", ""], 4);
+            let route = routes.iter().filter(|route| matches(route, &path, false)).min_by_key(|route| ranks(route));
+            let prefix =
+                prefixes.iter().filter(|prefix| matches(prefix, &path, true)).min_by_key(|prefix| ranks(prefix));
+            let expected = match (route, prefix) {
+                (Some(route), Some(prefix)) if ranks(route) > ranks(prefix) => format!("below {prefix}"),
+                (Some(route), _) => route.clone(),
+                (None, Some(prefix)) => format!("below {prefix}"),
+                (None, None) => "not found\n".to_owned(),
+            };
+            assert_eq!(ask(&router, "GET", &path).1, expected, "{path} of {routes:?} below {prefixes:?}");
+            compared += 1;
+        }
+    }
+    assert!(cfg!(miri) || compared > 5_000, "{compared}");
+}

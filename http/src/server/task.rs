@@ -223,6 +223,7 @@ async fn await_response(
         if let Some(timeout) = &mut timeout
             && Pin::new(timeout).poll(cx).is_ready()
         {
+            log::warn!("{name} took too long, request of {} answered with 503", conn.peer());
             conn.close_after_response();
             let response = Response::text("the handler took too long\n");
             return Poll::Ready(Ok((response.with_status(StatusCode::SERVICE_UNAVAILABLE), name)));
