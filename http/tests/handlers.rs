@@ -231,7 +231,8 @@ fn assert_logged<H: Handler>(app: fn() -> H, lines: &[(&str, &str)]) {
             for (target, line) in lines {
                 let mut stream = TcpStream::connect(address).expect("connects");
                 stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
-                stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("sent");
+                let fields = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+                stream.write_all(format!("GET {target} HTTP/1.1\r\n{fields}").as_bytes()).expect("sent");
                 // The line is logged before the connection ends.
                 let _ = stream.read_to_end(&mut Vec::new()).expect("an end in time");
                 let peer = stream.local_addr().expect("connected").to_string();
@@ -281,7 +282,14 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
             })
         });
         let fallback = sync_handler(|_| panic_with("outer"));
-        let router = Router::new().nest("/panics", nested).get("/stream", stream).fallback(fallback);
+        let upgrade = sync_handler(|_| {
+            Response::upgrade(HeaderValue::from_static("echo"), |connection| async move {
+                connection.sender().send("upgraded").await.expect("sent");
+                let _ = panic_with("upgraded");
+            })
+        });
+        let router =
+            Router::new().get("/upgrade", upgrade).nest("/panics", nested).get("/stream", stream).fallback(fallback);
         CallsLate(router)
     };
     assert_logged(
@@ -294,6 +302,7 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
             ("/stream?late", "response content of the handler of /stream panicked, connection of PEER closed: content"),
             ("/panics/x", "the fallback below /panics panicked, connection of PEER closed: below"),
             ("/stream", "response content of the handler of /stream panicked, connection of PEER closed: content"),
+            ("/upgrade", "the handler of /upgrade panicked after its upgrade"),
             ("/x", "the fallback panicked, connection of PEER closed: outer"),
         ],
     );

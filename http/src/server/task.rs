@@ -79,8 +79,32 @@ pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> im
 
 /// The phase of a connection. Entering the next one frees the box of the last.
 enum ConnectionTask {
-    Http(LocalBoxFuture<'static, Option<LocalBoxFuture<'static, ()>>>),
-    Upgraded(LocalBoxFuture<'static, ()>),
+    Http(LocalBoxFuture<'static, Option<Upgraded>>),
+    Upgraded(Upgraded),
+}
+
+/// The other protocol of an upgraded connection, and the handler that started it.
+struct Upgraded {
+    future: LocalBoxFuture<'static, ()>,
+    name: HandlerName,
+}
+
+impl Upgraded {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let unwinding = LogsUnwinding(self.name);
+        let polled = self.future.as_mut().poll(cx);
+        std::mem::forget(unwinding);
+        polled
+    }
+}
+
+/// Logs the handler of a panic that the engine catches. It is dropped only then, so that a poll has no work for it.
+struct LogsUnwinding(HandlerName);
+
+impl Drop for LogsUnwinding {
+    fn drop(&mut self) {
+        log::error!("{} panicked after its upgrade", self.0);
+    }
 }
 
 impl Future for ConnectionTask {
@@ -95,24 +119,22 @@ impl Future for ConnectionTask {
             }
         }
         match &mut *self {
-            ConnectionTask::Upgraded(upgraded) => upgraded.as_mut().poll(cx),
+            ConnectionTask::Upgraded(upgraded) => upgraded.poll(cx),
             ConnectionTask::Http(_) => Poll::Ready(()),
         }
     }
 }
 
-/// Serves HTTP on a connection. Returns the future of the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(
-    connection: Connection,
-    service: HttpService<H>,
-) -> Option<LocalBoxFuture<'static, ()>> {
+/// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
+async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
     let upgraded = answer_requests(&conn, &*service.handler, &config).await;
     // A body can outlive its request, but must not keep the connection open.
     conn.close();
-    let (connection, on_upgrade) = upgraded.ok().flatten()?;
-    Some(on_upgrade.start(connection))
+    let (connection, on_upgrade, name) = upgraded.ok().flatten()?;
+    name.enter();
+    Some(Upgraded { future: on_upgrade.start(connection), name })
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or it is upgraded.
@@ -120,7 +142,7 @@ async fn answer_requests<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     config: &HttpConfig,
-) -> Result<Option<(Connection, OnUpgrade)>, ConnectionLost> {
+) -> Result<Option<(Connection, OnUpgrade, HandlerName)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
         let (uncoalesced, unsent) = answer_ready(conn, handler, head);
         if let Some(coalesced) = unsent? {
@@ -135,7 +157,7 @@ async fn answer_requests<H: Handler>(
         match response.take_body() {
             ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
-                    return Ok(Some((connection, on_upgrade)));
+                    return Ok(Some((connection, on_upgrade, name)));
                 }
                 let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
                 conn.send_whole(&refusal, text).await?;
