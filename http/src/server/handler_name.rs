@@ -38,11 +38,13 @@ impl HandlerName {
     /// server polls the future of a response, this is the one that runs.
     ///
     /// [`Handler::handle`]: crate::Handler::handle
+    #[inline]
     pub fn current() -> HandlerName {
         HandlerName(CURRENT.get())
     }
 
     /// Makes it the current name of this thread.
+    #[inline]
     pub(crate) fn enter(self) {
         CURRENT.set(self.0);
     }

@@ -30,6 +30,7 @@ impl Route {
     }
 
     /// Answers a request for this path.
+    #[inline]
     pub(super) fn handle(&self, request: Request) -> Reply<'_> {
         let method = request.method();
         let own = self.handler(method);
@@ -52,6 +53,7 @@ impl Route {
     }
 
     /// Returns the handler of a method.
+    #[inline]
     pub(super) fn handler(&self, method: &Method) -> Option<&dyn Handler> {
         self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| &**handler)
     }
