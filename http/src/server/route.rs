@@ -5,9 +5,8 @@
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::message::request::Request;
 use crate::message::response::Response;
-use crate::server::handler::{Handler, Reply};
+use crate::server::handler::Handler;
 use crate::server::handler_name::HandlerName;
 
 /// A path with its handlers.
@@ -29,19 +28,23 @@ impl Route {
         Route { path: path.to_owned(), pattern, shadows, name, methods: Vec::new(), any: None }
     }
 
-    /// Answers a request for this path.
+    /// Returns the handler for requests with this method, and makes its name the current one. The router calls it:
+    /// passing the request through here would copy it once more.
     #[inline]
-    pub(super) fn handle(&self, request: Request) -> Reply<'_> {
-        let method = request.method();
+    pub(super) fn enter_handler(&self, method: &Method) -> Option<&dyn Handler> {
         let own = self.handler(method);
         let handler = match own {
             None if method == Method::HEAD => self.handler(&Method::GET),
             own => own,
         };
-        if let Some(handler) = handler.or(self.any.as_deref()) {
-            self.name.enter();
-            return handler.handle(request);
-        }
+        let handler = handler.or(self.any.as_deref())?;
+        self.name.enter();
+        Some(handler)
+    }
+
+    /// Returns the response to a method without a handler.
+    #[cold]
+    pub(super) fn refuse(&self, method: &Method) -> Response {
         let response = if method == Method::OPTIONS {
             Response::new(StatusCode::NO_CONTENT)
         } else if is_standard(method) {
@@ -49,7 +52,7 @@ impl Route {
         } else {
             Response::text("method not implemented\n").with_status(StatusCode::NOT_IMPLEMENTED)
         };
-        Reply::Ready(response.with_header(header::ALLOW, self.allow()))
+        response.with_header(header::ALLOW, self.allow())
     }
 
     /// Returns the handler of a method.

@@ -57,6 +57,12 @@ pub struct Router {
     literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
     fallback: Option<(HandlerName, Box<dyn Handler>)>,
+    nesting: Box<Nesting>,
+}
+
+/// The nested routers. Apart from the router, which most of the time has none.
+#[derive(Default)]
+struct Nesting {
     /// The prefixes of nested routers, the most specific first.
     nests: Vec<Nest>,
     /// Prefixes of nested routers that have a route `/`, with the index of that route. A route of that path replaces
@@ -176,17 +182,18 @@ impl Router {
             }
             moved.push(index);
         }
-        for (inner, index) in router.aliases {
+        let nesting = *router.nesting;
+        for (inner, index) in nesting.aliases {
             self.add_alias(&format!("{prefix}{inner}"), moved[index]);
         }
         let fallback = router.fallback.map(|(_, handler)| Arc::from(handler));
-        for inner in router.nests {
+        for inner in nesting.nests {
             self.add_nest(inner.below(prefix, fallback.as_ref()));
         }
         self.add_nest(Nest::new(prefix.to_owned(), fallback));
-        self.nests.sort_by(Nest::order);
+        self.nesting.nests.sort_by(Nest::order);
         for route in &mut self.routes {
-            route.shadows = shadows(&self.nests, &route.path);
+            route.shadows = shadows(&self.nesting.nests, &route.path);
         }
         self
     }
@@ -225,13 +232,13 @@ impl Router {
             return known;
         }
         let index = self.routes.len();
-        let aliases = self.aliases.len();
-        self.aliases.retain(|(alias, _)| to_matchit_syntax(alias) != pattern);
-        if self.aliases.len() < aliases {
+        let aliases = self.nesting.aliases.len();
+        self.nesting.aliases.retain(|(alias, _)| to_matchit_syntax(alias) != pattern);
+        if self.nesting.aliases.len() < aliases {
             self.rebuild();
         }
         self.add_to_tree(path, &pattern, index);
-        let shadows = shadows(&self.nests, path);
+        let shadows = shadows(&self.nesting.nests, path);
         self.routes.push(Route::new(path, pattern, shadows));
         index
     }
@@ -240,16 +247,16 @@ impl Router {
     fn add_alias(&mut self, path: &str, index: usize) {
         let pattern = to_matchit_syntax(path);
         let is_known = self.routes.iter().any(|route| route.pattern == pattern)
-            || self.aliases.iter().any(|(alias, _)| to_matchit_syntax(alias) == pattern);
+            || self.nesting.aliases.iter().any(|(alias, _)| to_matchit_syntax(alias) == pattern);
         if !is_known {
             self.add_to_tree(path, &pattern, index);
-            self.aliases.push((path.to_owned(), index));
+            self.nesting.aliases.push((path.to_owned(), index));
         }
     }
 
     fn add_nest(&mut self, nest: Nest) {
-        let Some(known) = self.nests.iter_mut().find(|known| known.is_same(&nest)) else {
-            self.nests.push(nest);
+        let Some(known) = self.nesting.nests.iter_mut().find(|known| known.is_same(&nest)) else {
+            self.nesting.nests.push(nest);
             return;
         };
         assert!(
@@ -276,7 +283,7 @@ impl Router {
         self.tree = matchit::Router::new();
         self.literal.clear();
         let routes = self.routes.iter().map(|route| route.path.clone()).zip(0..);
-        let entries: Vec<_> = routes.chain(self.aliases.iter().cloned()).collect();
+        let entries: Vec<_> = routes.chain(self.nesting.aliases.iter().cloned()).collect();
         for (path, index) in entries {
             self.add_to_tree(&path, &to_matchit_syntax(&path), index);
         }
@@ -287,7 +294,8 @@ impl Router {
         let matchit::InsertError::Conflict { with } = error else {
             panic!("invalid route {path:?}: {error}");
         };
-        let paths = self.routes.iter().map(|route| &route.path).chain(self.aliases.iter().map(|(alias, _)| alias));
+        let paths =
+            self.routes.iter().map(|route| &route.path).chain(self.nesting.aliases.iter().map(|(alias, _)| alias));
         let other = paths.into_iter().find(|path| to_matchit_syntax(path) == *with).unwrap_or(with);
         let count = |path: &str| segments(path).filter(|segment| matches!(segment, Segment::Wildcard(_))).count();
         if count(path) == count(other) {
@@ -328,31 +336,36 @@ impl Router {
             return Ok(None);
         };
         let route = &self.routes[*found.value];
-        if route.shadows.iter().any(|&index| self.nests[index].contains(path)) {
+        if route.shadows.iter().any(|&index| self.nesting.nests[index].contains(path)) {
             return Ok(None);
         }
         if found.params.is_empty() {
             return Ok(Some(route));
         }
-        let mut params = Params::default();
-        found.params.iter().for_each(|(name, value)| params.push(path, name, value));
-        params.add_to(request)?;
+        let mut params = [("", 0, 0); PARAMS_MAX];
+        let count = found.params.len().min(PARAMS_MAX);
+        for (slot, (name, value)) in params.iter_mut().zip(found.params.iter()) {
+            *slot = (name, value.as_ptr() as usize - path.as_ptr() as usize, value.len());
+        }
+        add_params(request, &params[..count])?;
         Ok(Some(route))
     }
 
     /// Answers a request whose path has no route.
+    #[inline]
     fn handle_unrouted(&self, mut request: Request) -> Reply<'_> {
         let path = request.path();
         // Only OPTIONS has the target `*`; the parser refuses it with other methods.
         if request.method() == Method::OPTIONS && path == "*" {
             return Reply::Ready(self.options_asterisk());
         }
-        if let Some(nest) = self.nests.iter().find(|nest| nest.contains(path))
+        if let Some(nest) = self.nesting.nests.iter().find(|nest| nest.contains(path))
             && let Some(fallback) = &nest.fallback
         {
-            let mut params = Params::default();
-            nest.params(path).for_each(|(name, value)| params.push(path, name, value));
-            return match params.add_to(&mut request) {
+            let position = |value: &str| value.as_ptr() as usize - path.as_ptr() as usize;
+            let params: Vec<_> =
+                nest.params(path).map(|(name, value)| (name, position(value), value.len())).take(PARAMS_MAX).collect();
+            return match add_params(&mut request, &params) {
                 Ok(()) => {
                     nest.name.enter();
                     fallback.handle(request)
@@ -381,7 +394,10 @@ impl Router {
 impl Handler for Router {
     fn handle(&self, mut request: Request) -> Reply<'_> {
         match self.find(&mut request) {
-            Ok(Some(route)) => route.handle(request),
+            Ok(Some(route)) => match route.enter_handler(request.method()) {
+                Some(handler) => handler.handle(request),
+                None => Reply::Ready(route.refuse(request.method())),
+            },
             Ok(None) => self.handle_unrouted(request),
             Err(InvalidParam) => Reply::Ready(refuse_param()),
         }
@@ -403,35 +419,19 @@ fn refuse_param() -> Response {
     Response::text(text).with_status(StatusCode::BAD_REQUEST)
 }
 
-/// The parameters found in a path: the name, and the start and the length of the value.
-#[derive(Default)]
-struct Params<'r> {
-    found: [(&'r str, usize, usize); PARAMS_MAX],
-    count: usize,
-}
-
-impl<'r> Params<'r> {
-    /// Adds a parameter whose value is a part of `path`.
-    fn push(&mut self, path: &str, name: &'r str, value: &str) {
-        if let Some(slot) = self.found.get_mut(self.count) {
-            *slot = (name, value.as_ptr() as usize - path.as_ptr() as usize, value.len());
-            self.count += 1;
+/// Adds parameters to a request, percent-decoded: the name of each, and the start and the length of its value in the path.
+#[inline(always)]
+fn add_params(request: &mut Request, params: &[(&str, usize, usize)]) -> Result<(), InvalidParam> {
+    for &(name, start, length) in params {
+        let value = &request.path()[start..start + length];
+        if value.contains('%') {
+            let decoded = percent_decode(value).ok_or(InvalidParam)?;
+            request.push_param(name, &decoded);
+        } else {
+            request.push_param_of_path(name, start, length);
         }
     }
-
-    /// Adds the parameters to a request with this path, percent-decoded.
-    fn add_to(&self, request: &mut Request) -> Result<(), InvalidParam> {
-        for &(name, start, length) in &self.found[..self.count] {
-            let value = &request.path()[start..start + length];
-            if value.contains('%') {
-                let decoded = percent_decode(value).ok_or(InvalidParam)?;
-                request.push_param(name, &decoded);
-            } else {
-                request.push_param_of_path(name, start, length);
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Returns the indices of the prefixes that take paths from a route.
