@@ -83,13 +83,12 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
-pub use ext::byte_stream::{BlockingJoined, Joined};
+pub use ext::byte_stream::{BlockingByteStream, ByteStream};
 #[cfg(feature = "futures")]
 pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use handshake::{OriginAllowList, Scheme};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::{Opcode, ReservedBits};
