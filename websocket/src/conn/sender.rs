@@ -13,7 +13,7 @@ use crate::conn::send::{SendMessage, SendRef};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// The sending half of a WebSocket: cloneable, usable from any thread.
 ///

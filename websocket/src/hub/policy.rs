@@ -1,7 +1,7 @@
-//! The settings of hubs and their members.
+//! The treatment of slow members.
 
 use bytes::Bytes;
-use tidegate_engine::JoinOptions;
+use tidegate_engine::SlowMemberPolicy;
 
 /// Close 1013, unmasked: the close frame of [`SlowPolicy::CloseTryAgainLater`].
 const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
@@ -58,68 +58,16 @@ pub enum SlowPolicy {
     CloseTryAgainLater,
 }
 
-tidegate_engine::__settings! {
-    /// How a [`Hub`](crate::Hub) treats its members.
-    ///
-    /// ```
-    /// use tidegate_websocket::{Hub, HubConfig, SlowPolicy};
-    /// let hub: Hub = Hub::new(HubConfig::default().slow(SlowPolicy::Drop).queue_bytes_max(64 * 1024));
-    /// ```
-    #[derive(Clone, Debug)]
-    #[non_exhaustive]
-    pub struct HubConfig {
-        /// The treatment of slow members. Default: the connection is reset.
-        pub slow: SlowPolicy,
-        /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high
-        /// mark of the connection's outbound queue (1 MiB by default) always applies and is the default.
-        pub queue_bytes_max: Option<usize>,
-        /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single
-        /// larger message passes. Default: 8 MiB.
-        pub pending_bytes_max: usize,
-        /// The most rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
-        pub rooms_max: usize,
-    }
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: None, pending_bytes_max: 8 << 20, rooms_max: 1024 }
-    }
-}
-
-tidegate_engine::__settings! {
-    /// The settings of one member, where they differ from the hub's; for
-    /// [`Hub::register_with`](crate::Hub::register_with).
-    ///
-    /// ```
-    /// use tidegate_websocket::{MemberConfig, SlowPolicy};
-    /// let config = MemberConfig::default().slow(SlowPolicy::DropOldest { backlog_max: 16 });
-    /// ```
-    #[derive(Clone, Debug, Default)]
-    #[non_exhaustive]
-    pub struct MemberConfig {
-        /// Replaces [`HubConfig::slow`].
-        pub slow: Option<SlowPolicy>,
-        /// Replaces [`HubConfig::queue_bytes_max`].
-        pub queue_bytes_max: Option<usize>,
-    }
-}
-
-impl MemberConfig {
-    /// Returns the settings in force as options of the engine.
-    pub(super) fn join_options(&self, hub: &HubConfig) -> JoinOptions {
-        let mut options = JoinOptions::default();
-        options.slow = match self.slow.unwrap_or(hub.slow) {
-            SlowPolicy::Drop => tidegate_engine::SlowMemberPolicy::Drop,
-            SlowPolicy::Remove => tidegate_engine::SlowMemberPolicy::Remove,
-            SlowPolicy::Abort => tidegate_engine::SlowMemberPolicy::Abort,
-            SlowPolicy::DropOldest { backlog_max } => tidegate_engine::SlowMemberPolicy::DropOldest { backlog_max },
-            SlowPolicy::Conflate { backlog_max } => tidegate_engine::SlowMemberPolicy::Conflate { backlog_max },
-            SlowPolicy::CloseTryAgainLater => {
-                tidegate_engine::SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER))
-            }
-        };
-        options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max);
-        options
+impl SlowPolicy {
+    /// Returns the policy as the engine's.
+    pub(super) fn for_engine(self) -> SlowMemberPolicy {
+        match self {
+            Self::Drop => SlowMemberPolicy::Drop,
+            Self::Remove => SlowMemberPolicy::Remove,
+            Self::Abort => SlowMemberPolicy::Abort,
+            Self::DropOldest { backlog_max } => SlowMemberPolicy::DropOldest { backlog_max },
+            Self::Conflate { backlog_max } => SlowMemberPolicy::Conflate { backlog_max },
+            Self::CloseTryAgainLater => SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
+        }
     }
 }

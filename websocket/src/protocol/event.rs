@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use crate::close::CloseFrame;
 use crate::message::{Message, MessageKind};
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::Text;
 
 /// The result of a step of receiving.

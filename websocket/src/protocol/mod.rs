@@ -70,9 +70,10 @@ use std::ops::Range;
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
 use crate::message::MessageKind;
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
@@ -95,7 +96,6 @@ pub use event::{ControlPayload, Event, Progress};
 tidegate_engine::__settings! {
     /// The settings of receiving.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct ProtocolConfig {
         /// Our role, and the reserved bits and opcodes that are allowed.
         pub frames: FrameRules,
