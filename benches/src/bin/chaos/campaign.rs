@@ -92,7 +92,9 @@ fn half(
     report.faults.extend(faults);
     let counts = process.wait_for_connections(0)?;
     report.faults.extend(inequalities(&counts));
-    process.resources()
+    let held = process.resources()?;
+    println!("after {rounds} rounds: {held}");
+    Ok(held)
 }
 
 /// Returns what should be equal while nobody is connected, and is not.

@@ -1,6 +1,5 @@
 //! The server's process, seen from outside: its counts, memory, descriptors, sockets, log and end.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -8,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use crate::Outcome;
 use crate::counts::Counts;
@@ -39,6 +39,17 @@ pub struct Resources {
     pub resident_bytes: u64,
     pub descriptors: usize,
     pub threads: usize,
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { live_blocks, live_bytes, resident_bytes, descriptors, threads } = self;
+        write!(
+            f,
+            "{live_blocks} live allocations of {live_bytes} bytes, {resident_bytes} bytes resident, \
+             {descriptors} descriptors, {threads} threads"
+        )
+    }
 }
 
 impl Process {

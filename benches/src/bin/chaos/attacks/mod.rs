@@ -28,9 +28,11 @@ const ATTACKS: [(&str, Attack); 5] = [
 pub fn round(address: SocketAddr, seed: u64) -> (Counts, Vec<String>) {
     let (mut done, mut faults) = (Counts::default(), Vec::new());
     thread::scope(|scope| {
-        let running = ATTACKS.map(|(name, attack)| {
-            (name, scope.spawn(move || attack(address, &mut Random::new(seed.wrapping_mul(31) + name.len() as u64))))
-        });
+        let start = |(index, (name, attack)): (usize, (&'static str, Attack))| {
+            let mut random = Random::new(seed.wrapping_mul(ATTACKS.len() as u64) + index as u64);
+            (name, scope.spawn(move || attack(address, &mut random)))
+        };
+        let running: Vec<_> = ATTACKS.into_iter().enumerate().map(start).collect();
         for (name, thread) in running {
             match thread.join() {
                 Ok(Ok(counts)) => done.add_all(&counts),
