@@ -57,6 +57,8 @@ impl Process {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         command.arg(SERVE).arg(combination.engine.to_string()).arg(combination.placement.to_string());
+        // Many arenas would keep more free memory than a leak has.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the closure makes one system call, which is allowed between fork and exec.
         unsafe {
