@@ -7,7 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs code of the application. A panic in it is reported by the panic hook and ends here. Returns whether there was
 /// none.
 pub(crate) fn contain(code: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(code)).map_err(std::mem::forget).is_ok()
+    let Err(payload) = catch_unwind(AssertUnwindSafe(code)) else { return true };
+    // The panic's payload is a value of the application too. What its own destructor panics with is leaked.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+    false
 }
 
 /// A value that may run code of the application when it is dropped, such as `Bytes::from_owner`. A panic there is
