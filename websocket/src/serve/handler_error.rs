@@ -13,7 +13,8 @@ use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::error::Error;
 use crate::hub::HubError;
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 
 /// The error of a WebSocket handler. `?` converts every [`std::error::Error`] into it.
 ///
