@@ -184,7 +184,7 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
@@ -324,8 +324,8 @@ impl Starting {
 
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
-    if config.engine == EngineKind::Std {
-        return Ok(EngineKind::Std);
+    if config.engine == EngineKind::Portable {
+        return Ok(EngineKind::Portable);
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
@@ -335,8 +335,8 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 }
 
 fn fall_back(reason: &str) -> EngineKind {
-    log::warn!("using std sockets: {reason}");
-    EngineKind::Std
+    log::warn!("using the portable engine: {reason}");
+    EngineKind::Portable
 }
 
 #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ use core_affinity::CoreId;
 
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
-use crate::driver::threads::ThreadsDriver;
+use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
@@ -88,7 +88,7 @@ impl WorkerSetup {
             _ => {
                 let count = listeners.len();
                 let connections_max = connections_max.min(self.regular_max);
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
+                let driver = PortableDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }

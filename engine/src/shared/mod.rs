@@ -8,7 +8,6 @@ pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod inbound;
 pub(crate) mod key;
-#[cfg(target_os = "linux")]
 pub(crate) mod lease;
 pub(crate) mod mailbox;
 pub(crate) mod outbound;
