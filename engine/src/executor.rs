@@ -7,11 +7,13 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_task::Runnable;
 
 use crate::connection::Connection;
+use crate::panic_note;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::shared::wake_scope::WakeScope;
@@ -131,12 +133,14 @@ impl Executor {
         let due = LOCAL.with(|local| local.borrow().as_ref().map_or(0, |l| l.runnables.len())).min(TURN_TASKS_MAX);
         for _ in 0..due {
             let Some(runnable) = next_local() else { break };
-            // `run` closes the task and drops its future; the panic hook has reported the panic.
-            let run = || {
+            // `run` closes the task and drops its future.
+            let run = AssertUnwindSafe(|| {
                 runnable.run();
-            };
-            if !contain(run) {
-                log::error!("a handler panicked; its connection is closed");
+            });
+            if let Err(panic) = catch_unwind(run) {
+                log::error!("{}", panic_note::describe(&*panic));
+                // Dropping it could panic again.
+                std::mem::forget(panic);
             }
         }
         self.has_work()

@@ -57,6 +57,8 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+#[doc(hidden)]
+pub mod panic_note;
 mod shared;
 mod shutdown;
 mod stats;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::members::{Member, Members, MembershipId};
 use super::publication::Publication;
+use crate::shared::ConnShared;
 use crate::shared::worker_shared::WorkerShared;
 use crate::util::sync::Mutex;
 
@@ -17,6 +18,8 @@ pub(super) enum Op {
     Join(Member),
     Leave(MembershipId),
     Publish(Arc<Publication>),
+    /// The connection has published what is before this, and its sends wait for the delivery.
+    Release(Arc<ConnShared>),
 }
 
 /// The members of one fan-out that one worker serves, and their inbox.

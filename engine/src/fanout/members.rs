@@ -109,6 +109,8 @@ pub(crate) struct Members {
     /// The number of the next message.
     next: u64,
     round: Option<Round>,
+    /// Connections whose sends wait until all messages before the number are handed over.
+    releases: VecDeque<(u64, Arc<ConnShared>)>,
     ops: Vec<Op>,
 }
 
@@ -194,6 +196,8 @@ impl Members {
                 self.pending.push_back(publication);
                 self.next += 1;
             }
+            Op::Release(own) if self.pending.is_empty() => own.end_behind(),
+            Op::Release(own) => self.releases.push_back((self.next, own)),
         }
     }
 
@@ -246,6 +250,10 @@ impl Members {
     fn end_round(&mut self, lane: &Lane) {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
+        let done = self.next - self.pending.len() as u64;
+        while let Some((_, own)) = self.releases.pop_front_if(|(until, _)| *until <= done) {
+            own.end_behind();
+        }
         round.report();
     }
 

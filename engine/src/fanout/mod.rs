@@ -64,8 +64,8 @@ pub enum PublishError {
 /// member whose connection has closed is removed by the next message.
 ///
 /// Published messages reach a member's queue through its worker, so their order relative to the bytes that the member's
-/// handler sends itself is undefined. A message published without members is accepted, and its receipt is complete at
-/// once.
+/// handler sends itself is undefined, unless they are published in its name ([`Publish::publisher`]). A message
+/// published without members is accepted, and its receipt is complete at once.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
@@ -162,15 +162,21 @@ impl FanOut {
         self.len() == 0
     }
 
-    fn send(&self, publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
+    fn send(&self, mut publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
         let share = self.inner.budget.take(publish.bytes.len())?;
+        let publisher = publish.publisher.take().filter(|(member, _)| publish.is_for(*member));
+        let mut behind = publisher.map(|(_, sender)| sender.shared).filter(|own| own.outbound.lock().begin_behind());
         let publication = Arc::new(Publication::new(publish, share, counting));
         let mut resting = Vec::new();
         for lane in &*self.inner.lanes.lock() {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.inbox.push(Op::Publish(Arc::clone(&publication))) {
+            let needs_notify = lane.inbox.push(Op::Publish(Arc::clone(&publication)));
+            if let Some(own) = behind.take_if(|own| lane.is_of(&own.worker)) {
+                lane.inbox.push(Op::Release(own));
+            }
+            if needs_notify {
                 resting.push(Arc::clone(lane));
             } else {
                 // The thread that notified the worker may defer the wake to the end of its wake scope; this message
@@ -179,6 +185,10 @@ impl FanOut {
             }
         }
         resting.iter().for_each(notify_worker);
+        if let Some(own) = behind {
+            // Its worker serves no member.
+            own.end_behind();
+        }
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use tidegate_engine::Connection;
+use tidegate_engine::{Connection, panic_note};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
@@ -91,19 +91,20 @@ struct Upgraded {
 
 impl Upgraded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let unwinding = LogsUnwinding(self.name);
+        let unwinding = NotesUnwinding(self.name);
         let polled = self.future.as_mut().poll(cx);
         std::mem::forget(unwinding);
         polled
     }
 }
 
-/// Logs the handler of a panic that the engine catches. It is dropped only then, so that a poll has no work for it.
-struct LogsUnwinding(HandlerName);
+/// Notes the handler of a panic that the engine catches and logs. It is dropped only then, so that a poll has no work
+/// for it.
+struct NotesUnwinding(HandlerName);
 
-impl Drop for LogsUnwinding {
+impl Drop for NotesUnwinding {
     fn drop(&mut self) {
-        log::error!("{} panicked after its upgrade", self.0);
+        panic_note::note_handler(&self.0);
     }
 }
 

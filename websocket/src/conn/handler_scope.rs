@@ -6,6 +6,11 @@
 //! closed at once. (A way back in each session would cost every idle connection a heap block.)
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
+use std::task::Context;
+
+use tidegate_engine::{Address, panic_note};
+use tidegate_http::HandlerName;
 
 use crate::close_code::CloseCode;
 use crate::conn::session::Session;
@@ -13,39 +18,77 @@ use crate::conn::session::Session;
 type Sessions = Vec<Box<Session>>;
 
 thread_local! {
-    /// Whether this thread is inside a handler scope.
-    static IN_SCOPE: Cell<bool> = const { Cell::new(false) };
+    /// The task whose handler scope this thread is inside; 0 outside of one.
+    static TASK: Cell<usize> = const { Cell::new(0) };
     /// The sessions dropped within the scope.
     static DROPPED: RefCell<Sessions> = const { RefCell::new(Vec::new()) };
+    /// The peer of the session that a panic dropped last.
+    static PANICKED_PEER: Cell<Option<Address>> = const { Cell::new(None) };
+}
+
+/// The task of a handler, by its address. An address is used again after the task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TaskId(NonZeroUsize);
+
+impl TaskId {
+    /// Returns the task whose handler this thread polls.
+    pub(crate) fn current() -> Option<Self> {
+        NonZeroUsize::new(TASK.try_with(Cell::get).unwrap_or(0)).map(Self)
+    }
 }
 
 /// Polls a handler and returns the sessions that were dropped meanwhile.
 #[inline]
-pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
-    let mut scope = HandlerScope::begin();
-    let result = poll();
+pub(crate) fn handler_scope<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> (R, Sessions) {
+    // (Odd, and so never 0.)
+    let mut scope = HandlerScope::begin(cx.waker().data().addr() | 1);
+    let result = poll(cx);
     let sessions = scope.end();
     scope.restore();
     std::mem::forget(scope);
     (result, sessions)
 }
 
+/// Calls a handler outside of a scope. A panic is logged with its peer and the route, as within one.
+pub(crate) fn note_panic_of<R>(call: impl FnOnce() -> R) -> R {
+    struct Notes;
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            panic_note::note_handler(&HandlerName::current());
+            note_panicked_peer();
+        }
+    }
+    let notes = Notes;
+    let result = call();
+    std::mem::forget(notes);
+    result
+}
+
+fn note_panicked_peer() {
+    if let Some(peer) = PANICKED_PEER.try_with(Cell::take).ok().flatten() {
+        panic_note::note_peer(peer);
+    }
+}
+
 /// A handler scope. Dropping it, after a panic, closes the sessions of the scope with 1011.
 struct HandlerScope {
+    /// The task of the scope around this one; 0 if there is none.
+    outer_task: usize,
     /// The sessions of the scope around this one.
     outer: Option<Sessions>,
 }
 
 impl HandlerScope {
     #[inline]
-    fn begin() -> Self {
-        let outer = IN_SCOPE.replace(true).then(|| DROPPED.take());
-        Self { outer }
+    fn begin(task: usize) -> Self {
+        let outer_task = TASK.replace(task);
+        let outer = (outer_task != 0).then(|| DROPPED.take());
+        Self { outer_task, outer }
     }
 
     #[inline]
     fn end(&self) -> Sessions {
-        IN_SCOPE.set(self.outer.is_some());
+        TASK.set(self.outer_task);
         DROPPED.with_borrow_mut(|dropped| if dropped.is_empty() { Vec::new() } else { std::mem::take(dropped) })
     }
 
@@ -60,8 +103,10 @@ impl HandlerScope {
 impl Drop for HandlerScope {
     fn drop(&mut self) {
         for session in self.end() {
+            panic_note::note_peer(session.connection.peer_addr());
             session.close_and_forget(CloseCode::INTERNAL_ERROR);
         }
+        note_panicked_peer();
         self.restore();
     }
 }
@@ -71,11 +116,15 @@ impl Drop for HandlerScope {
 pub(crate) fn return_session(session: Box<Session>) {
     let mut session = Some(session);
     // (An error means that the thread is ending: there is no scope.)
-    if !std::thread::panicking() && IN_SCOPE.try_with(Cell::get) == Ok(true) {
+    if !std::thread::panicking() && TaskId::current().is_some() {
         let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().extend(session.take()));
     }
     if let Some(session) = session {
-        let code = if std::thread::panicking() { CloseCode::INTERNAL_ERROR } else { CloseCode::NORMAL };
-        session.close_and_forget(code);
+        if std::thread::panicking() {
+            let _ = PANICKED_PEER.try_with(|peer| peer.set(Some(session.connection.peer_addr())));
+            session.close_and_forget(CloseCode::INTERNAL_ERROR);
+        } else {
+            session.close_and_forget(CloseCode::NORMAL);
+        }
     }
 }

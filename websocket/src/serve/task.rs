@@ -12,7 +12,7 @@ use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::conn::attachments::Attachments;
 use crate::conn::context::ConnContext;
-use crate::conn::handler_scope::handler_scope;
+use crate::conn::handler_scope::{handler_scope, note_panic_of};
 use crate::conn::session::Session;
 use crate::conn::websocket::WebSocket;
 use crate::serve::handler_error::HandlerError;
@@ -104,7 +104,7 @@ where
     // closure is checked for every lifetime of its captures, and its output has no borrow.
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
     // A handler that drops its WebSocket before it returns a future leaves nothing to close.
-    WebSocketTask::Running { future: borrowed(argument), handler }
+    WebSocketTask::Running { future: note_panic_of(|| borrowed(argument)), handler }
 }
 
 pin_project_lite::pin_project! {
@@ -128,7 +128,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let TaskProjection::Running { .. } = self.as_mut().project() {
-            let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
+            let (polled, mut dropped) = handler_scope(cx, |cx| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped while the handler goes on: closed now, not when the handler returns.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
