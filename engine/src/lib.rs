@@ -78,7 +78,7 @@ pub use engine::Engine;
 pub use engine::running::{Handle, Running};
 pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
 pub use fanout::{
-    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
+    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowHook,
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;

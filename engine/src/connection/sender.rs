@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::address::Address;
 use crate::clock::NEVER;
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
@@ -342,6 +343,11 @@ impl ByteSender {
 
 /// # State
 impl ByteSender {
+    /// Returns the peer's address.
+    pub fn peer_addr(&self) -> Address {
+        self.shared.peer
+    }
+
     /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
         Timer::new(Arc::clone(&self.shared.worker))

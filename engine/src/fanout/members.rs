@@ -205,6 +205,13 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.queue_bytes_max;
+        if round.is_last {
+            if round.is_whole_for(member) {
+                worker.finish(&member.shared, round.bytes_for(member));
+                self.leave_now(index, lane);
+            }
+            return;
+        }
         // The backlog goes first.
         let behind = member.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
@@ -213,7 +220,7 @@ impl Members {
                 // There can be space for some of the messages.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
-                    if !round.refused(0, member, error, worker) {
+                    if !round.refused(0, member, error, lane, worker) {
                         self.leave_now(index, lane);
                     }
                     return;
@@ -231,7 +238,7 @@ impl Members {
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
                 Err(error) => {
-                    if !round.refused(number, member, error, worker) {
+                    if !round.refused(number, member, error, lane, worker) {
                         return self.leave_now(index, lane);
                     }
                 }

@@ -35,12 +35,22 @@ pub struct Publish {
     pub(super) key: Option<Bytes>,
     pub(super) publisher: Option<(MemberId, ByteSender)>,
     pub(super) variants: Option<Arc<[(u32, Bytes)]>>,
+    /// The last bytes of every member's connection.
+    pub(super) is_last: bool,
 }
 
 impl Publish {
     /// Creates a message for all members. The bytes are shared, not copied per member.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), except: None, only: None, key: None, publisher: None, variants: None }
+        Self {
+            bytes: bytes.into(),
+            except: None,
+            only: None,
+            key: None,
+            publisher: None,
+            variants: None,
+            is_last: false,
+        }
     }
 
     /// Excludes one member, such as the author of the message.
