@@ -334,6 +334,12 @@ impl ByteSender {
         shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
+    /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).
+    pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+    }
+
     /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
@@ -346,6 +352,16 @@ impl ByteSender {
     /// Returns the peer's address.
     pub fn peer_addr(&self) -> Address {
         self.shared.peer
+    }
+
+    /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
+    pub fn received_bytes_total(&self) -> u32 {
+        self.shared.inbound.lock().received()
+    }
+
+    /// As [`Connection::is_paused`](crate::Connection::is_paused), from any task.
+    pub fn is_paused(&self) -> bool {
+        self.shared.inbound.lock().is_paused()
     }
 
     /// Returns the timer of this connection's worker.

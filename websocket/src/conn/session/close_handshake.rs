@@ -32,19 +32,24 @@ impl Session {
         }
     }
 
-    /// Notices that the engine or another sender has queued our close frame, or that sending has failed.
-    pub(super) fn notice_farewell(&mut self) {
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true if
+    /// it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
+    pub(super) fn notice_farewell(&mut self) -> bool {
         if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
-            return;
+            return false;
+        }
+        if self.is_silent() {
+            return true;
         }
         match self.connection.sender().check_open() {
-            Ok(()) => return,
+            Ok(()) => return false,
             Err(SendError::Closed(_)) => self.closing.lose(),
             Err(_) => {
                 let _ = self.closing.send_close();
             }
         }
         self.await_close();
+        false
     }
 
     /// Limits reading to the close timeout.
@@ -110,7 +115,9 @@ impl Session {
 
     /// Sends a close frame, unless one was sent, and waits for the peer's.
     pub(crate) async fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        self.notice_farewell();
+        if self.notice_farewell() {
+            return Err(self.lose_silent());
+        }
         if self.closing.transport() == Transport::Keep {
             // What the handler has published to itself comes before the close frame.
             poll_fn(|cx| self.connection.sender().poll_published(cx)).await;
