@@ -1,7 +1,8 @@
 //! The handler and the peer of a panic, noted where it passes, for the one line in the log where the engine catches it.
 //!
-//! The layers above note them while a panic unwinds through them, so that a handler that does not panic costs nothing.
-//! Public for the http and websocket crates alone, and hidden from the documentation.
+//! They are noted while the panic unwinds, so that a handler that does not panic costs nothing: the peer by the connection
+//! that is dropped, the handler by the layers above. Public for the http and websocket crates alone, and hidden from the
+//! documentation.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -26,8 +27,8 @@ pub fn note_handler(name: &dyn fmt::Display) {
     let _ = NOTE.try_with(|note| note.borrow_mut().handler = Some(name));
 }
 
-/// Notes the peer of the connection whose handler panics.
-pub fn note_peer(peer: Address) {
+/// Notes the peer of the connection that a panic drops.
+pub(crate) fn note_peer(peer: Address) {
     let _ = NOTE.try_with(|note| note.borrow_mut().peer = Some(peer));
 }
 

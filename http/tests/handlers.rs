@@ -302,7 +302,7 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
             ("/stream?late", "response content of the handler of /stream panicked, connection of PEER closed: content"),
             ("/panics/x", "the fallback below /panics panicked, connection of PEER closed: below"),
             ("/stream", "response content of the handler of /stream panicked, connection of PEER closed: content"),
-            ("/upgrade", "the handler of /upgrade panicked after its upgrade"),
+            ("/upgrade", "the handler of /upgrade panicked, connection of PEER closed: upgraded"),
             ("/x", "the fallback panicked, connection of PEER closed: outer"),
         ],
     );

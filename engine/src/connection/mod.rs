@@ -24,6 +24,7 @@ use bytes::Bytes;
 use crate::address::Address;
 use crate::connection::sender::ByteSender;
 use crate::error::ReceiveError;
+use crate::panic_note;
 use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::{CloseMode, Command};
@@ -399,6 +400,9 @@ fn is_read_overdue(shared: &ConnShared) -> bool {
 impl Drop for Connection {
     fn drop(&mut self) {
         let shared = self.shared();
+        if std::thread::panicking() {
+            panic_note::note_peer(shared.peer);
+        }
         let unread = shared.inbound.lock().discard();
         drop(unread);
         shared.outbound.lock().expect_end();

@@ -9,9 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::task::Context;
 
-use tidegate_engine::{Address, panic_note};
-use tidegate_http::HandlerName;
-
 use crate::close_code::CloseCode;
 use crate::conn::session::Session;
 
@@ -22,8 +19,6 @@ thread_local! {
     static TASK: Cell<usize> = const { Cell::new(0) };
     /// The sessions dropped within the scope.
     static DROPPED: RefCell<Sessions> = const { RefCell::new(Vec::new()) };
-    /// The peer of the session that a panic dropped last.
-    static PANICKED_PEER: Cell<Option<Address>> = const { Cell::new(None) };
 }
 
 /// The task of a handler, by its address. An address is used again after the task has ended.
@@ -47,27 +42,6 @@ pub(crate) fn handler_scope<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Cont
     scope.restore();
     std::mem::forget(scope);
     (result, sessions)
-}
-
-/// Calls a handler outside of a scope. A panic is logged with its peer and the route, as within one.
-pub(crate) fn note_panic_of<R>(call: impl FnOnce() -> R) -> R {
-    struct Notes;
-    impl Drop for Notes {
-        fn drop(&mut self) {
-            panic_note::note_handler(&HandlerName::current());
-            note_panicked_peer();
-        }
-    }
-    let notes = Notes;
-    let result = call();
-    std::mem::forget(notes);
-    result
-}
-
-fn note_panicked_peer() {
-    if let Some(peer) = PANICKED_PEER.try_with(Cell::take).ok().flatten() {
-        panic_note::note_peer(peer);
-    }
 }
 
 /// A handler scope. Dropping it, after a panic, closes the sessions of the scope with 1011.
@@ -103,10 +77,8 @@ impl HandlerScope {
 impl Drop for HandlerScope {
     fn drop(&mut self) {
         for session in self.end() {
-            panic_note::note_peer(session.connection.peer_addr());
             session.close_and_forget(CloseCode::INTERNAL_ERROR);
         }
-        note_panicked_peer();
         self.restore();
     }
 }
@@ -120,11 +92,7 @@ pub(crate) fn return_session(session: Box<Session>) {
         let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().extend(session.take()));
     }
     if let Some(session) = session {
-        if std::thread::panicking() {
-            let _ = PANICKED_PEER.try_with(|peer| peer.set(Some(session.connection.peer_addr())));
-            session.close_and_forget(CloseCode::INTERNAL_ERROR);
-        } else {
-            session.close_and_forget(CloseCode::NORMAL);
-        }
+        let code = if std::thread::panicking() { CloseCode::INTERNAL_ERROR } else { CloseCode::NORMAL };
+        session.close_and_forget(code);
     }
 }
