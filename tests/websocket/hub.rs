@@ -426,7 +426,7 @@ fn closing_a_hub_closes_its_members_after_pending_messages() {
 fn a_callback_hears_of_slow_members() {
     for slow in [SlowPolicy::Drop, SlowPolicy::Disconnect, SlowPolicy::DropOldest { backlog_max: 1 }] {
         on_every_engine(|setup| {
-            let config = HubConfig::default().slow(slow).queue_bytes_max(100_000);
+            let config = HubConfig::default().slow(slow).queue_bytes_max(300_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
             let (report, reports) = reports();
             server.hub.on_slow(|_| panic!("replaced"));

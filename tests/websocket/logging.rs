@@ -77,7 +77,7 @@ fn refused_handshakes_are_logged_with_the_reason() {
     on_every_engine(|setup| {
         let server = TestServer::echo(setup);
         for (from, to, reason) in [
-            ("Version: 13", "Version: 12", "version"),
+            ("Version: 13", "Version: 12", "must be 13"),
             ("Host: example.com", "Host: example.com\r\nOrigin: https://evil.example", "allow its origin"),
         ] {
             let mut client = Client::connect(server.address);

@@ -392,8 +392,10 @@ fn a_send_that_would_wait_for_its_own_stream_fails() {
             gate.pass().await;
             message.finish().await?;
             ws.send("two").await?;
+            ws.recv().await?;
             // Another task takes the stream over with its first piece: then this task waits for it.
             let mut message = sender.send_stream(MessageKind::Text).await?;
+            let pass = pass.clone();
             let other = thread::spawn(move || {
                 block_on(async {
                     message.write(b"three").await?;
@@ -423,6 +425,7 @@ fn a_send_that_would_wait_for_its_own_stream_fails() {
         texts.sort();
         assert_eq!(texts, [b"from a thread".to_vec(), b"two".to_vec()]);
         assert!(waiting.join().unwrap(), "a send of another task waits");
+        client.send(TEXT, b"go on");
         client.expect(TEXT - FIN, b"three");
         passed.open();
         client.expect(CONTINUATION, b"");

@@ -300,8 +300,8 @@ fn mistakes_in_routes_panic_with_the_route() {
         ("a", "must begin with a slash"),
         ("/a?b", "must be percent-encoded as in a request, and have no query or fragment"),
         ("/a b", "must be percent-encoded as in a request, and have no query or fragment"),
-        ("/:", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
-        ("/:a-b", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
+        ("/:", "a parameter's name must be letters, digits and underscores, as in `:user_id` or `{user_id}`"),
+        ("/:a-b", "a parameter's name must be letters, digits and underscores, as in `:user_id` or `{user_id}`"),
         ("/:a/:a", "two parameters are named \"a\"; rename one"),
     ] {
         assert_eq!(refused(&[path]), format!("invalid route {path:?}: {reason}"));
