@@ -100,6 +100,10 @@ pub enum SendError {
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
     Finished,
+    /// The task that would wait has [exclusive use](crate::ExclusiveSender) of the queue itself, so it would wait
+    /// forever. The `try_` and `check_` calls, which do not wait, return [`Full`](Self::Full).
+    #[error("the same task has exclusive use of the queue and would wait for itself: end that first")]
+    HeldByCaller,
     /// The connection is closed.
     #[error("connection closed: {0}")]
     Closed(CloseCause),

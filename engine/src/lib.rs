@@ -78,7 +78,7 @@ pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
 #[doc(hidden)]
 pub use executor::label as handler_label;
 pub use fanout::{
-    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
+    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowHook,
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;

@@ -50,7 +50,8 @@ pub enum Error {
     /// The connection ended inside a message that was being read in pieces, even if the peer sent a close frame.
     #[error("the connection ended inside a message: the pieces read so far are not the whole message")]
     Incomplete,
-    /// Nothing was received before the read deadline. The connection stays usable.
+    /// Nothing was received before the read deadline. The connection stays usable; returned by a handler, this error
+    /// closes with 1001.
     #[error("nothing was received before the read deadline: set a later one and read on, or close")]
     ReadDeadline,
     /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
@@ -101,6 +102,8 @@ impl Error {
             #[cfg(feature = "json")]
             Self::Json(_) => CloseCode::INVALID_PAYLOAD,
             Self::Full | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
+            // As after the idle timeout: the peer was silent for longer than the handler waits.
+            Self::ReadDeadline => CloseCode::GOING_AWAY,
             _ => CloseCode::NORMAL,
         }
     }
@@ -116,6 +119,7 @@ impl From<SendError> for Error {
         match error {
             SendError::Full => Self::Full,
             SendError::Closed(cause) => Self::Closed(cause),
+            SendError::HeldByCaller => Self::Usage(UsageError::StreamOpen),
             // The last bytes of a WebSocket are its close frame, whichever sender queued it.
             _ => Self::Usage(UsageError::CloseSent),
         }

@@ -97,6 +97,13 @@ impl ConnShared {
         answer
     }
 
+    /// Lets sends that were held behind a publication go on.
+    pub(crate) fn end_behind(&self) {
+        let (schedule, waiting) = self.outbound.lock().end_behind();
+        self.notify(schedule);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
     /// Leaves the reader's waker in the buffer, which must be empty and open.
     pub(crate) fn park_reader(&self, inbound: &mut Inbound, waker: &Waker) {
         inbound.set_waker(waker);
