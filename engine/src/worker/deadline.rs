@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::progress::first_look;
+use super::progress::first_check;
 use super::{Conn, Due, Phase, Receive, Worker};
 use crate::clock::NEVER;
 use crate::driver::Driver;
@@ -43,7 +43,7 @@ impl<D: Driver> Worker<D> {
         }
         let Some(conn) = self.conn(key) else { return };
         conn.follow_stall_timeout(now);
-        if self.look_at_progress(key, now) {
+        if self.check_progress(key, now) {
             return;
         }
         let Some(conn) = self.conn(key) else { return };
@@ -110,7 +110,7 @@ impl Conn {
             return false;
         }
         // The send begins within this tick, so the timeout counts from the next.
-        self.close_at = now + 1 + first_look(u64::from(stall));
+        self.close_at = now + 1 + first_check(u64::from(stall));
         self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 

@@ -87,7 +87,7 @@ struct Conn {
     /// Tick of the last received bytes.
     received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
-    /// makes no progress. Before that the peer's progress is looked at (see `progress`).
+    /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Worker<D> {
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// What slow peers have acknowledged; see `progress`.
-    looks: HashMap<ConnKey, progress::Look>,
+    progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Recently seen local addresses.
@@ -162,7 +162,7 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
-            looks: HashMap::new(),
+            progress_checks: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,

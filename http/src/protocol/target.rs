@@ -3,12 +3,12 @@
 //! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no
 //! percent signs: the router does, for parameters. Called by `parse` and `header_facts`.
 
-use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use http::Method;
 
 use crate::error::RequestError;
+use crate::field::{Host, split_host};
 
 /// The parts of a target, as positions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,29 +45,11 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
 
 /// Returns whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target then has no authority.
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let literal = std::str::from_utf8(&rest[..end]).unwrap_or_default();
-            if literal.parse::<Ipv6Addr>().is_err() {
-                return false;
-            }
-            match &rest[end + 1..] {
-                [] => return true,
-                [b':', port @ ..] => return is_port(port),
-                _ => return false,
-            }
-        }
-        // The first byte not allowed in a name is the colon before the port, or the value is invalid.
-        _ => match value.iter().position(|&byte| !is_of(byte, NAME)) {
-            Some(colon) if value[colon] == b':' => (&value[..colon], &value[colon + 1..]),
-            Some(_) => return false,
-            None => return true,
-        },
-    };
-    is_port(port) && !host.is_empty()
+    match split_host(value) {
+        Some((Host::Name(b""), _)) => value.is_empty(),
+        Some((_, port)) => is_port(port),
+        None => false,
+    }
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
@@ -119,9 +101,8 @@ fn is_port(port: &[u8]) -> bool {
 }
 
 /// The classes of bytes, each a bit in [`CLASSES`].
-const NAME: u8 = 1;
-const PATH: u8 = 2;
-const QUERY: u8 = 4;
+const PATH: u8 = 1;
+const QUERY: u8 = 2;
 
 /// The classes of each byte value.
 const CLASSES: [u8; 256] = {
@@ -129,9 +110,6 @@ const CLASSES: [u8; 256] = {
     let mut byte = 0_u8;
     while byte < 128 {
         let class = &mut classes[byte as usize];
-        if is_name_byte(byte) {
-            *class |= NAME;
-        }
         if is_path_byte(byte) {
             *class |= PATH;
         }
@@ -150,13 +128,6 @@ fn is_of(byte: u8, class: u8) -> bool {
 /// Returns whether all bytes are of a class, without a branch per byte.
 fn all_of(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
-}
-
-/// Returns whether a byte is allowed in a host name (RFC 3986, section 3.2.2): unreserved and sub-delims, which include
-/// the bytes of IPv4 addresses. Percent signs are refused: `http::Uri` accepts none in a host, and names in the DNS are
-/// in their IDNA encoding (the same section). RFC 9112, section 3.2: an invalid Host is answered with 400.
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
 /// Returns whether `http::Uri` accepts a byte in a path: those of RFC 3986, and those that browsers leave unencoded.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
-use crate::limits::{Limits, LimitsError};
+use crate::limits::Limits;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -59,12 +59,7 @@ impl HttpConfig {
     /// # Errors
     /// The first timeout that is zero, or limit that [`Limits::check`] refuses.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.limits.check().map_err(|error| match error {
-            LimitsError::OutOfRange { name, value, rule } => ConfigError::new(name, value, rule),
-            LimitsError::TargetAboveHead { target, .. } => {
-                ConfigError::new("target_bytes_max", target, "below head_bytes_max")
-            }
-        })?;
+        self.limits.check()?;
         for (name, timeout) in [
             ("header_timeout", Some(self.header_timeout)),
             ("keep_alive_timeout", Some(self.keep_alive_timeout)),

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use http::{Method, StatusCode};
-use tidegate_http::panic::panic_message;
+use tidegate_http::__private::panic_message;
 use tidegate_http::{LocalBoxFuture, SharedAcrossThreads, percent_decode};
 
 pub use error::InvalidBody;
