@@ -13,7 +13,7 @@ use crate::sync::lock;
 
 /// The smallest buffer that is pooled; the allocator is fast for smaller ones.
 const POOLED_BYTES_MIN: usize = 64 * 1024;
-/// The most bytes in the pool of a thread. A larger message is not pooled.
+/// Maximum bytes in a thread's pool. A larger message is not pooled.
 const POOL_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The buffers of one thread, the most recently used last.

@@ -25,7 +25,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         match self {
@@ -61,7 +61,7 @@ impl Message {
         }
     }
 
-    /// Returns the bytes of payload.
+    /// Returns the length of the payload in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
@@ -206,7 +206,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {

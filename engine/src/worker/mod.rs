@@ -297,7 +297,7 @@ impl<D: Driver> Worker<D> {
             return Err(error);
         }
         if self.enter_failures == 1 {
-            log::warn!("worker {} cannot wait for I/O and tries again: {error}", self.worker_shared.index);
+            log::warn!("worker {} cannot wait for I/O, retrying: {error}", self.worker_shared.index);
         }
         Ok(())
     }

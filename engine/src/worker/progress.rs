@@ -1,9 +1,9 @@
 //! The progress of slow peers: a slow reader is not a dead one.
 //!
-//! A send in flight is a batch of up to 512 KiB, which a slow peer takes longer for than its timeout allows. So before
-//! a timeout of sending ends a connection, the kernel is asked how much the peer has acknowledged, every quarter of the
-//! timeout: the connection is reset when nothing was acknowledged, and no batch handed over, for a whole timeout. Where
-//! the kernel does not tell (Unix-domain sockets, systems other than Linux), only batches count.
+//! A send in flight is a batch of up to 512 KiB, and a slow peer can need longer than the timeout to take it. So before
+//! a send timeout ends a connection, the worker asks the kernel, every quarter of the timeout, how much the peer has
+//! acknowledged: the connection is reset when nothing was acknowledged, and no batch handed over, for a whole timeout.
+//! Where the kernel cannot report this (Unix-domain sockets, systems other than Linux), only batches count.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ enum State {
     /// The answer is awaited.
     Asked,
     Answered,
-    /// The kernel does not tell.
+    /// The kernel cannot report it.
     Unknown,
 }
 

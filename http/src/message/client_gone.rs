@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use tidegate_engine::ByteSender;
 
 /// A future that completes when the client of a request has gone: it has reset the connection, or ended its side of it
-/// (FIN). [`Request::client_gone`](crate::Request::client_gone) returns it. It can be awaited on any thread, and completes
-/// whatever of the connection is unread.
+/// (FIN). [`Request::client_gone`](crate::Request::client_gone) returns it. It can be awaited on any thread, and
+/// completes even if bytes of the connection are unread.
 ///
-/// By default a handler is dropped when its client has gone, so this is for work outside of it, or with
+/// By default a handler is dropped when its client has gone, so this is for work outside the handler, or with
 /// [`half_close`](crate::HttpConfig::half_close).
 #[derive(Debug, Clone)]
 pub struct ClientGone(Option<ByteSender>);

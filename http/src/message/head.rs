@@ -53,7 +53,7 @@ impl RequestHead {
         self.memory().query.map(|span| self.text(span))
     }
 
-    /// Returns the target as an [`http::Uri`], parsed anew by each call.
+    /// Returns the target as an [`http::Uri`], parsed again by each call.
     ///
     /// # Errors
     /// Never for a request that was received or parsed: the parser refuses every target that `Uri` does.

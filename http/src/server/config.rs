@@ -44,9 +44,9 @@ tidegate_engine::__settings! {
         /// is closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// Whether a client that has ended its side of the connection (FIN) still gets the response to a request that a
-        /// handler is working on. By default the handler, or the response's content that it produces, is dropped while
-        /// it waits for anything: most clients that send FIN have gone. A client that has reset the connection is gone
-        /// in any case. Default `false`.
+        /// handler is working on. By default the handler, or the producer of the response's content, is dropped at its
+        /// next await: most clients that send FIN have gone. A client that has reset the connection is gone in any
+        /// case. Default `false`.
         pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,

@@ -10,8 +10,8 @@ use crate::message::{Message, MessageKind};
 use crate::protocol::ShortFrame;
 use crate::utf8::Text;
 
-/// The least bytes of a payload that keeps the memory it was received in, if it fills at least half of it. Copying a
-/// smaller one costs less.
+/// Minimum bytes of a payload that keeps the memory it was received in, if it fills at least half of that memory.
+/// Copying a smaller one costs less.
 const TAKE_BYTES_MIN: usize = 2048;
 
 /// The future of [`WebSocket::recv`](crate::WebSocket::recv).

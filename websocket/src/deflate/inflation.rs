@@ -53,7 +53,7 @@ impl Inflation {
         }
     }
 
-    /// Returns the bytes of memory held.
+    /// Returns the number of bytes held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
     }

@@ -99,7 +99,7 @@ tidegate_engine::__settings! {
     pub struct ProtocolConfig {
         /// Our role, and the reserved bits and opcodes that are allowed.
         pub frames: FrameRules,
-        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
+        /// Maximum payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
         /// 64 MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
         pub message_bytes_max: u64,
         /// The compression that the opening handshake agreed on.
@@ -220,8 +220,8 @@ impl Protocol {
         matches!(self.incoming, Incoming::Ended)
     }
 
-    /// Returns the bytes of heap held: for a message or control frame that has arrived in part, and for the context of
-    /// compressed messages if it is kept between them.
+    /// Returns the number of heap bytes held: for a message or control frame that has arrived in part, and for the
+    /// context of compressed messages if it is kept between them.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let message = match &self.incoming {

@@ -218,8 +218,8 @@ impl WebSocket {
         self.session().peer_close()
     }
 
-    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the
-    /// peer broke a rule, was lost, or could not be sent our close frame.
+    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and if the
+    /// peer broke a rule or was lost, or our close frame could not be sent.
     pub fn is_closed_cleanly(&self) -> bool {
         self.session().closing.is_clean()
     }
