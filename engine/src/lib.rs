@@ -75,6 +75,8 @@ pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
 pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
+#[doc(hidden)]
+pub use executor::label as handler_label;
 pub use fanout::{
     DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
     SlowMemberPolicy,

@@ -21,6 +21,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod causes;
 mod error;
 mod field;
 mod limits;

@@ -30,6 +30,8 @@ struct State {
     shutdown: Option<ShutdownPlan>,
     report: ShutdownReport,
     failure: Option<Failure>,
+    /// The wait for the end is over.
+    closed: bool,
 }
 
 /// The first worker that failed.
@@ -106,6 +108,19 @@ impl Lifecycle {
             };
         }
         state.report
+    }
+
+    /// Waits for `time`. Returns false once all workers have ended or the wait for their end is over.
+    pub(crate) fn runs_for(&self, time: Duration) -> bool {
+        let runs = |state: &mut State| !state.closed && state.ended < state.workers.len();
+        let waited = self.changed.wait_timeout_while(self.state(), time, runs);
+        runs(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Ends the wait for the end, with or without workers left behind.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
     }
 
     /// Returns the first failure of a worker.

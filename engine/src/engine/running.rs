@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-#[cfg(unix)]
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -54,6 +53,7 @@ pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) handlers: Vec<HandlerThread>,
+    pub(crate) watchdog: Option<JoinHandle<()>>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) summary: String,
 }
@@ -94,10 +94,10 @@ impl Running {
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
-    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once, and
-    /// a worker whose thread such a handler holds has two seconds. Threads of [`blocking`](crate::blocking) handlers
-    /// are not waited for. See [`Shutdown`].
+    /// [`drain_timeout`](Shutdown::drain_timeout). The futures of handlers that still wait for something then are
+    /// dropped. A handler that computes or blocks has one more second before its thread is left behind; with
+    /// [`Inline`](crate::HandlerPlacement::Inline) placement it holds a worker, which has two. Threads of
+    /// [`blocking`](crate::blocking) handlers are not waited for. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.lifecycle.shut_down(shutdown);
         self.join()
@@ -121,6 +121,8 @@ impl Running {
             // An error means that the thread dropped its end: it has ended.
             let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
+        self.lifecycle.close();
+        self.watchdog.into_iter().for_each(|watchdog| drop(watchdog.join()));
         report
     }
 

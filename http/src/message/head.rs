@@ -151,9 +151,9 @@ impl RequestHead {
         self.memory_mut().push_param(name, value);
     }
 
-    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
-    pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
-        self.memory_mut().push_param_of_path(name, start, length);
+    /// Adds a path parameter whose value is this part of the path.
+    pub(crate) fn push_param_of_path(&mut self, name: &str, value: Span) {
+        self.memory_mut().push_param_of_path(name, value);
     }
 
     /// Returns the memory, which a head has until it is dropped; the empty one replaces a panic.

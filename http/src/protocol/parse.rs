@@ -276,7 +276,7 @@ mod tests {
         let followed = [input, b"abc"].concat();
         let (mut first, conclusion, length) = parse_unscanned(input, &limits).expect("valid");
         first.push_param("name", "value");
-        first.push_param_of_path("rest", 3, 1);
+        first.push_param_of_path("rest", Span::new(3, 1));
         first.extensions_mut().insert(1_u8);
         let of_first = first.headers().clone();
         drop(first);

@@ -34,6 +34,14 @@ pub(crate) fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
     path.split('/').map(Segment::parse)
 }
 
+/// Returns the names of a pattern's parameters, in order.
+pub(crate) fn param_names(path: &str) -> impl Iterator<Item = &str> {
+    segments(path).filter_map(|segment| match segment {
+        Segment::Param(name) | Segment::Wildcard(name) => Some(name),
+        Segment::Literal(_) => None,
+    })
+}
+
 /// Translates a pattern to the syntax of `matchit`. Not part of the API: public for the text routes of WebSockets.
 ///
 /// # Panics

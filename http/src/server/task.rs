@@ -160,6 +160,8 @@ async fn answer_requests<H: Handler>(
                     return Ok(Some((connection, on_upgrade, name)));
                 }
                 let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
+                let reason = if asks_upgrade { "the request has content" } else { "the request does not ask for it" };
+                log::debug!("upgrade of {} by {name} refused with {}: {reason}", conn.peer(), refusal.status());
                 conn.send_whole(&refusal, text).await?;
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,

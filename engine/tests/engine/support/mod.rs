@@ -9,9 +9,11 @@ use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, 
 
 pub mod child;
 mod inbox;
+mod lines;
 pub mod seccomp;
 
 pub use inbox::Inbox;
+pub use lines::Lines;
 
 /// Maximum duration of a wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
