@@ -24,7 +24,7 @@ tidegate_engine::__settings! {
         /// Fields in one head, and in one trailer section. More are answered with 431. Default 100, at most
         /// [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
         pub fields_max: usize,
-        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110, section 4.1
+        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110 section 4.1
         /// recommends; at most [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
         pub target_bytes_max: usize,
         /// Bytes of a request's content, after decoding the transfer coding. Larger content is answered with 413.

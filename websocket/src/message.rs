@@ -132,7 +132,7 @@ enum Source<'a> {
     Owned(&'a OwnedMessage),
 }
 
-/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a
+/// A message that does not lie in a receive buffer, because it was assembled or is long: it can be shared without a
 /// copy.
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
@@ -237,7 +237,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Returns the message, owned: shared if it was gathered or fills most of its receive buffer, else copied.
+    /// Returns the message, owned: shared if it was assembled or fills most of its receive buffer, otherwise copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match self.0 {

@@ -30,8 +30,8 @@ use crate::time::Timer;
 ///
 /// | Method | When full | Copies | Notes |
 /// |---|---|---|---|
-/// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
-/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
+/// | [`send`](Self::send) | waits | up to 4 KiB, otherwise by reference | the only one that waits |
+/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, otherwise by reference | for a ready `Bytes` |
 /// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
 /// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |

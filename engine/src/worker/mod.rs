@@ -183,7 +183,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// The error of the driver's `enter`, if the ring itself has failed and not only for a moment.
+    /// The error of the driver's `enter`, if the ring itself has failed for good.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;

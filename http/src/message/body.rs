@@ -130,7 +130,7 @@ impl Body {
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
-    /// never merged into those of the head (RFC 9110, section 6.5).
+    /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),

@@ -1,4 +1,4 @@
-//! The four forms of a request-target (RFC 9112, section 3.2) and the syntax of Host (RFC 9110, section 7.2).
+//! The four forms of a request-target (RFC 9112 section 3.2) and the syntax of Host (RFC 9110 section 7.2).
 //!
 //! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no
 //! percent signs: the router does, for parameters. Called by `parse` and `header_facts`.
@@ -26,7 +26,7 @@ pub(crate) struct Target {
 pub(crate) enum Path {
     /// The bytes at these positions.
     Given(Range<usize>),
-    /// An absolute form without a path, which means `/` (RFC 9110, section 4.2.3).
+    /// An absolute form without a path, which means `/` (RFC 9110 section 4.2.3).
     Root,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
         return Err(RequestError::Connect);
     }
     match target {
-        // RFC 9112, section 3.2.4: only for OPTIONS of the whole server.
+        // RFC 9112 section 3.2.4: only for OPTIONS of the whole server.
         b"*" if method == Method::OPTIONS => Ok(Target { path: Path::Given(0..1), query: None, authority: None }),
         [b'/', ..] => origin_form(target, 0),
         _ => absolute_form(target),
@@ -77,7 +77,7 @@ fn absolute_form(target: &[u8]) -> Result<Target, RequestError> {
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?'))
         .map_or(target.len(), |offset| start + offset);
-    // RFC 9110, section 4.2: the host of an http URI is not empty; section 4.2.4: no user information.
+    // RFC 9110 section 4.2: the host of an http URI is not empty; section 4.2.4: no user information.
     if start == end || !is_host(&target[start..end]) {
         return Err(RequestError::Target);
     }
@@ -93,7 +93,7 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
 }
 
-/// Returns whether a text is a port: any number of digits, but the value must fit (RFC 3986, section 3.2.3).
+/// Returns whether a text is a port: any number of digits, but the value must fit (RFC 3986 section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))

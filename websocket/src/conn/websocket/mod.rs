@@ -109,8 +109,8 @@ impl WebSocket {
     /// # Errors
     /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got
     /// the close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
-    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an
-    /// orderly end.
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them apart
+    /// from an orderly end.
     ///
     /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close
     /// frame.
