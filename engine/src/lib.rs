@@ -32,7 +32,7 @@
 //! ```
 //!
 //! The same handler runs unchanged on io_uring and on readiness ([`EngineKind`]), and on the ring's thread or on
-//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, also after an upgrade to another
+//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, even after an upgrade to another
 //! protocol.
 //!
 //! | To | Use |

@@ -55,7 +55,7 @@ pub enum Error {
     #[error("nothing was received before the read deadline: set a later one and read on, or close")]
     ReadDeadline,
     /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
-    #[error("nothing was received for as long as the idle timeout: the peer vanished, or must send or ping more often")]
+    #[error("nothing was received within the idle timeout: the peer is gone, or must send or ping more often")]
     Idle,
     /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
     /// handler, this error closes with 1007. (Feature `json`.)

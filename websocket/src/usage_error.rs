@@ -43,7 +43,7 @@ pub enum UsageError {
     },
 
     /// A close frame payload of one byte: it must be empty or begin with a code of two bytes (RFC 6455 section 5.5.1).
-    #[error("close frame payload of one byte is too short: must be empty or begin with a code of two bytes")]
+    #[error("invalid close frame payload of one byte: must be empty or begin with a code of two bytes")]
     CloseCodeCut,
 
     /// A close reason of more than 123 bytes (RFC 6455 section 5.5.1).

@@ -32,9 +32,9 @@ crate::__settings! {
         /// Default: 0.
         pub workers: usize,
         /// Pins each worker and its same-core handler thread to one of the cores that the process may use
-        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
-        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
-        /// do not all share the first cores. Default: true.
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). With fewer workers than
+        /// cores, the first core is the process id modulo the number of cores, so that several such processes do not
+        /// all use the same cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,

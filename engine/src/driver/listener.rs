@@ -162,8 +162,8 @@ fn open_unix(path: &Path, workers: usize, options: Options) -> io::Result<Vec<Li
 }
 
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    // Listens before the others share its port. Two processes cannot both get here without asking to share, also not
-    // in the same moment.
+    // Listens before the other sockets share its port. Two processes that did not ask to share cannot both get here,
+    // even at the same moment.
     let first = bind(address, options, options.reuse_port)?;
     first.listen(options.backlog as i32)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);

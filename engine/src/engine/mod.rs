@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
-    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
     /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use tidegate_engine::ByteSender;
 
 use crate::error::BodyError;
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 
 /// The content of a request, read piece by piece.
 ///
@@ -86,12 +86,12 @@ impl Body {
     }
 
     /// The end of the client of this content's request.
-    pub(super) fn closed(&self) -> Closed {
+    pub(super) fn client_gone(&self) -> ClientGone {
         match &self.source {
             Source::None { connection: source, request } | Source::Connection { content: source, request } => {
-                Closed::of(source.sender(*request))
+                ClientGone::of(source.sender(*request))
             }
-            Source::Empty | Source::Bytes(_) => Closed::of(None),
+            Source::Empty | Source::Bytes(_) => ClientGone::of(None),
         }
     }
 
@@ -130,7 +130,7 @@ impl Body {
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
-    /// never merged into those of the head (RFC 9110, section 6.5).
+    /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),

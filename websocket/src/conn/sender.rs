@@ -41,9 +41,9 @@ impl Sender {
         Self { bytes, compression }
     }
 
-    /// Sets the deadline of the WebSocket's reads, such as from a handler of pongs, which renews it. It has an effect
-    /// once [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and
-    /// none once a close frame has been sent.
+    /// Sets the deadline of the WebSocket's reads, for example to renew it in a handler of pongs. It has an effect once
+    /// [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and none
+    /// once a close frame has been sent.
     ///
     /// ```no_run
     /// # use std::time::{Duration, Instant};

@@ -51,8 +51,8 @@ use crate::usage_error::UsageError;
 /// ```
 ///
 /// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
-/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
-/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
+/// itself. Anything else, such as a text or an `anyhow::Error` (which is not a [`std::error::Error`] either), is
+/// converted by [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
@@ -77,7 +77,7 @@ enum Cause {
 pub type Result<T = (), E = HandlerError> = std::result::Result<T, E>;
 
 impl HandlerError {
-    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// Creates an error from a cause: a text, a boxed error, or an error type of another crate that is not a
     /// [`std::error::Error`]. It closes with 1011, or 1008 from `on_connect`.
     ///
     /// ```

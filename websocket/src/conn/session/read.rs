@@ -1,4 +1,4 @@
-//! Reading: the next message or piece of one, with everything done that lies before it.
+//! Reads the next message, or piece of one, and handles the control frames before it.
 
 use std::task::{Context, Poll, ready};
 

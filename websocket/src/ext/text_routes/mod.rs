@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{Method, StatusCode};
-use tidegate_http::panic::panic_message;
+use tidegate_http::__private::panic_message;
 use tidegate_http::{LocalBoxFuture, SharedAcrossThreads, percent_decode};
 
 pub use error::InvalidBody;
