@@ -3,6 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tidegate_engine::Gathering;
 
 use super::Session;
 use super::read_state::ReadState;
@@ -87,11 +88,19 @@ impl Session {
                 return Poll::Ready(Ok(None));
             }
             match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(true)) if self.protocol.gathered_bytes() >= Gathering::STEP_BYTES => {
+                    ready!(self.poll_memory(cx))?;
+                }
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(Err(self.lose())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail_receiving(error))),
                 Poll::Pending => {
                     self.notice_farewell();
+                    if self.cold.is_some()
+                        && let Poll::Ready(error) = self.poll_too_slow(cx)
+                    {
+                        return Poll::Ready(Err(error));
+                    }
                     return self.poll_keepalive(cx).map(Err);
                 }
             }
@@ -121,6 +130,9 @@ impl Session {
             ) => {
                 self.cursor.set_len(progress.consumed as u32);
                 self.renew_idle_timeout();
+                if self.cold.is_some() {
+                    self.end_gathering();
+                }
                 self.note_reserved_bits(&event);
                 Ok(Some(event))
             }
