@@ -74,7 +74,7 @@ pub use connection::gathering::Gathering;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
-pub use engine::running::{Handle, Running};
+pub use engine::running::{Running, RunningHandle};
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
 #[doc(hidden)]
 pub use executor::label as handler_label;

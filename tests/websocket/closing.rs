@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::engine::{CloseCause, block_on};
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{Error, HandlerError, UsageError};
 
 use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
@@ -27,7 +27,7 @@ fn impatient() -> WebSocketConfig {
 fn reporting<T, F>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
 where
     T: Send + 'static,
-    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + Shared,
+    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + SharedAcrossThreads,
 {
     let (report, reports) = reports();
     let server = TestServer::serve(setup, config, async move |ws| handler(ws, report.clone()).await);
@@ -286,7 +286,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
-        wait_until("the reset", || sender.is_closed());
+        wait_until("the reset", || sender.is_finished());
         gate.open();
         assert_eq!(reports.next(), (true, false));
         server.finish();
@@ -412,7 +412,7 @@ fn nothing_is_sent_after_the_close_frame() {
                 ws.send("after").await,
             ];
             report.send(results).unwrap();
-            assert!(sender.is_closed());
+            assert!(sender.is_finished());
             assert!(ws.recv().await?.is_none());
             Ok(())
         });

@@ -4,6 +4,7 @@ use std::alloc::System;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
@@ -139,6 +140,7 @@ fn bombs_share_a_budget() {
         on_every_engine(|setup| {
             let mut setup = setup.clone();
             setup.config.memory.bytes_max = Some(BUDGET_BYTES);
+            setup.config.memory.wait_timeout = Duration::from_millis(200);
             let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
             let server = TestServer::start(&setup, Router::new().get("/ws", upgrade));
             let memory = server.running.memory();

@@ -6,7 +6,7 @@ use tidegate_engine::ConfigError;
 use tidegate_engine::time::GRANULARITY;
 
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 tidegate_engine::__settings! {
     /// The settings of the connections of an [`upgrade`](crate::upgrade()).
@@ -21,7 +21,6 @@ tidegate_engine::__settings! {
     ///     .write_timeout(None);
     /// ```
     #[derive(Clone, Debug)]
-    #[non_exhaustive]
     pub struct WebSocketConfig {
         /// The most payload bytes of a received message, over all of its frames, inflated if it is compressed. A larger
         /// message is answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the
@@ -108,7 +107,6 @@ tidegate_engine::__settings! {
     /// let config = WebSocketConfig::default().keepalive(keepalive);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct KeepaliveConfig {
         /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
         /// which many proxies drop a connection.

@@ -4,7 +4,8 @@ use thiserror::Error;
 use tidegate_engine::{CloseCause, GatheringError, ReceiveError, SendError};
 
 use crate::close_code::CloseCode;
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 
 /// An error of a [`WebSocket`](crate::WebSocket). The peer's close frame is not an error but the end of the messages.
 ///

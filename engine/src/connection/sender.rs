@@ -325,7 +325,7 @@ impl ByteSender {
     }
 
     /// Returns the number of bytes accepted and not yet taken by the kernel.
-    pub fn outbound_bytes(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         self.shared.outbound.lock().bytes()
     }
 }

@@ -29,7 +29,8 @@ pub(crate) struct WorkerHandle {
 /// A running engine. Dropping it leaves the engine running; [`shutdown`](Self::shutdown) ends it.
 ///
 /// A program that serves until a signal calls [`run_until_signal`](Self::run_until_signal). One that decides by itself
-/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`Handle`] and waits in [`join`](Self::join):
+/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`RunningHandle`] and waits in
+/// [`join`](Self::join):
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -94,8 +95,8 @@ impl Running {
     }
 
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
-    pub fn handle(&self) -> Handle {
-        Handle { lifecycle: Arc::clone(&self.lifecycle) }
+    pub fn handle(&self) -> RunningHandle {
+        RunningHandle { lifecycle: Arc::clone(&self.lifecycle) }
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
@@ -108,8 +109,8 @@ impl Running {
         self.join()
     }
 
-    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`Handle`], or by a worker
-    /// that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`RunningHandle`], or by a
+    /// worker that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
         let report = self.lifecycle.wait();
         for worker in self.workers {
@@ -188,7 +189,7 @@ impl fmt::Debug for Running {
 /// creates it; clones are handles to the same engine.
 ///
 /// ```no_run
-/// use tidegate_engine::{Handle, WorkerStats};
+/// use tidegate_engine::{RunningHandle, WorkerStats};
 ///
 /// /// Returns the number of open connections, for a health page.
 /// fn open_connections(handle: &Handle) -> u64 {
@@ -198,11 +199,11 @@ impl fmt::Debug for Running {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Handle {
+pub struct RunningHandle {
     lifecycle: Arc<Lifecycle>,
 }
 
-impl Handle {
+impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
@@ -219,8 +220,8 @@ impl Handle {
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for RunningHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.lifecycle.workers().len()).finish()
+        f.debug_struct("RunningHandle").field("workers", &self.lifecycle.workers().len()).finish()
     }
 }

@@ -1,9 +1,9 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `progress`, `send`,
-//! `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's state and
-//! its tick.
+//! the handlers. Workers share nothing on the data path. `accept`, `receive`, `backpressure`, `peer_end`, `progress`,
+//! `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's
+//! state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,20 +16,19 @@ use crate::clock::Clock;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{TimerId, Wheel};
 use crate::config::Config;
-use crate::connection::Connection;
-use crate::driver::{Accepted, Driver, Event};
+use crate::driver::{Driver, Event};
 use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
 use crate::shared::ConnShared;
 use crate::shared::command::Command;
-use crate::shared::deadlines::timeout_ticks;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
+mod accept;
 mod backpressure;
 mod close;
 mod deadline;
@@ -328,119 +327,6 @@ impl<D: Driver> Worker<D> {
         let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
         (conn.shared.key == key).then_some(conn)
     }
-
-    fn on_accepted(&mut self, accepted: &Accepted) {
-        let key = accepted.key;
-        let local = self.share_local(accepted.local);
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
-        while self.conns.len() <= key.index as usize {
-            self.conns.push(None);
-        }
-        let now = self.worker_shared.clock.now();
-        self.conns[key.index as usize] = Some(Conn {
-            shared: Arc::clone(&shared),
-            phase: Phase::Open,
-            receive: Receive::Paused,
-            sending: false,
-            watching: false,
-            counted_paused: false,
-            timer: None,
-            received_at: now,
-            close_at: crate::clock::NEVER,
-        });
-        self.open += 1;
-        self.worker_shared.counters.accepted_total.add(1);
-        self.worker_shared.counters.connections.add(1);
-        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
-        self.arm_receive(key);
-        let handler = &self.handlers[self.next_handler];
-        self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(shared));
-        self.drain_if_shutting_down(key);
-    }
-
-    /// Returns the shared copy of a local address.
-    fn share_local(&mut self, local: Address) -> Arc<Address> {
-        if let Some(known) = self.locals.iter().find(|known| ***known == local) {
-            return Arc::clone(known);
-        }
-        if self.locals.len() == LOCAL_ADDRESSES_MAX {
-            self.locals.clear();
-        }
-        let local = Arc::new(local);
-        self.locals.push(Arc::clone(&local));
-        local
-    }
-
-    fn arm_accept(&mut self, listener: usize) {
-        if self.drain.is_some() {
-            return;
-        }
-        let full = !self.driver.arm_accept(listener);
-        if full {
-            self.worker_shared.counters.accept_pauses_total.add(1);
-        }
-        self.accept_paused[listener] = full;
-    }
-
-    fn on_accept_ended(&mut self, listener: usize, error: Option<io::Error>) {
-        let Some(error) = error else { return self.arm_accept(listener) };
-        if self.drain.is_some() {
-            return;
-        }
-        match error.kind() {
-            // The client left before it was accepted.
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
-            _ if is_of_one_client(&error) => self.arm_accept(listener),
-            _ => {
-                // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
-                self.log_accept_failure(&error);
-                self.worker_shared.counters.accept_pauses_total.add(1);
-                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
-                self.wheel.insert(again, Due::Accept(listener));
-            }
-        }
-    }
-}
-
-impl<D> Worker<D> {
-    /// Logs a failure to accept, at most once a minute for all workers.
-    #[cold]
-    fn log_accept_failure(&self, error: &io::Error) {
-        let Some(left_out) = self.worker_shared.engine.accept_failures.take_turn(self.worker_shared.clock.now()) else {
-            return;
-        };
-        let before = if left_out > 0 { format!(" ({left_out} more times since the last line)") } else { String::new() };
-        log::warn!(
-            "accepting paused, retrying every {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower \
-             connections_max{before}"
-        );
-    }
-}
-
-/// Returns whether an error of accept(2) is about the network of the client that would have been accepted next. It must
-/// not delay the others.
-fn is_of_one_client(error: &io::Error) -> bool {
-    #[cfg(target_os = "linux")]
-    let about_the_network = matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::ETIMEDOUT
-        )
-    );
-    #[cfg(not(target_os = "linux"))]
-    let about_the_network = matches!(
-        error.kind(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable
-    );
-    about_the_network
 }
 
 /// Answers everything that waits for this worker: connections fail, sleeps end.
@@ -465,11 +351,5 @@ impl<D> Drop for Worker<D> {
     }
 }
 
-/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
-const LOCAL_ADDRESSES_MAX: usize = 16;
-
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;
-
-/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);

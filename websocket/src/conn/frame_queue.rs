@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// An upper bound of the bytes of a server's control frame.
 const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX;

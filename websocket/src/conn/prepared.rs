@@ -9,8 +9,8 @@ use crate::deflate::DeflatedVariant;
 use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
 use crate::opcode::Opcode;
-use crate::protocol_error::UsageError;
 use crate::sync::lock;
+use crate::usage_error::UsageError;
 use crate::utf8::Text;
 
 /// The frame of each variant that was asked for; `None` where compression does not make the message smaller.

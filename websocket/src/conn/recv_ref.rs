@@ -12,10 +12,10 @@ use crate::conn::session::Session;
 use crate::error::Error;
 use crate::frame::FrameHeader;
 use crate::message::{MessageKind, MessageRef, OwnedMessage};
-use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::check_utf8;
 
 /// The future of [`WebSocket::recv_ref`](crate::WebSocket::recv_ref).

@@ -7,8 +7,8 @@ use crate::conn::session::{MessagePiece, PiecePayload, Session};
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{MessageKind, PayloadRef};
-use crate::opcode::ReservedBits;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::{character_len, cut_character_start};
 
 /// One message, read in pieces as it arrives; see [`WebSocket::recv_stream`].

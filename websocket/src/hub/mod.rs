@@ -5,6 +5,7 @@
 //! `rooms` are the named parts of a hub, `broadcast` is a message on its way.
 
 mod broadcast;
+mod config;
 mod error;
 mod policy;
 mod registration;
@@ -20,8 +21,9 @@ use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+pub use config::{HubConfig, MemberConfig};
 pub use error::HubError;
-pub use policy::{HubConfig, MemberConfig, SlowPolicy};
+pub use policy::SlowPolicy;
 pub use registration::Registration;
 use rooms::Rooms;
 use variants::Variants;

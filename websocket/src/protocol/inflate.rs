@@ -9,9 +9,9 @@ use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
 use crate::deflate::Inflater;
 use crate::message::MessageKind;
-use crate::opcode::ReservedBits;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 
 /// The most compressed bytes inflated in one step. Each can make at most about a thousand bytes, a megabyte in all.
 const INPUT_BYTES_MAX: usize = 1024;

@@ -70,9 +70,10 @@ use std::ops::Range;
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
 use crate::message::MessageKind;
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
@@ -95,7 +96,6 @@ pub use event::{ControlPayload, Event, Progress};
 tidegate_engine::__settings! {
     /// The settings of receiving.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct ProtocolConfig {
         /// Our role, and the reserved bits and opcodes that are allowed.
         pub frames: FrameRules,
@@ -124,7 +124,7 @@ impl ProtocolConfig {
 /// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
     #[default]
     Whole,
@@ -148,7 +148,7 @@ pub enum Delivery {
 pub struct Protocol {
     frames: FrameDecoder,
     incoming: Incoming,
-    delivery: Delivery,
+    delivery: DeliveryMode,
     message_bytes_max: u64,
     /// State that few connections need, on the heap because there are very many idle ones.
     cold: Option<Box<ColdInput>>,
@@ -189,7 +189,7 @@ impl Protocol {
         Self {
             frames: FrameDecoder::new(frames),
             incoming: Incoming::Between,
-            delivery: Delivery::Whole,
+            delivery: DeliveryMode::Whole,
             message_bytes_max: config.message_bytes_max,
             cold,
         }
@@ -250,7 +250,7 @@ impl Protocol {
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != Delivery::Whole {
+        if !is_between || self.delivery != DeliveryMode::Whole {
             return Ok(None);
         }
         let Some((header, header_len)) = FrameHeader::parse(input, self.frames.rules())? else {
@@ -352,8 +352,8 @@ impl Protocol {
             reserved_bits = reserved_bits.without(ReservedBits::RSV1);
         }
         self.incoming = match self.delivery {
-            Delivery::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
-            Delivery::Pieces => {
+            DeliveryMode::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
+            DeliveryMode::Pieces => {
                 let validator = Utf8Validator::new();
                 Incoming::Streaming { kind, validator, begun: false, frames_bytes: 0, reserved_bits }
             }

@@ -6,13 +6,15 @@ use std::any::Any;
 use std::fmt;
 
 use tidegate_engine::{ReceiveError, SendError};
-use tidegate_http::Failure;
+use tidegate_http::HandlerFailure;
+use tidegate_http::causes::WithCauses;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::error::Error;
 use crate::hub::HubError;
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 
 /// The error of a WebSocket handler. `?` converts every [`std::error::Error`] into it.
 ///
@@ -136,7 +138,7 @@ fn take<E: 'static, T: 'static>(error: &mut Option<E>) -> Option<T> {
     (error as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
-impl<E: Failure> From<E> for HandlerError {
+impl<E: HandlerFailure> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut slot = Some(error);
         let known = take::<E, Error>(&mut slot)
@@ -162,14 +164,12 @@ impl From<CloseFrame> for HandlerError {
 /// The error with its causes, as it is logged.
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error: &dyn std::error::Error = match &self.0 {
+        let error: &(dyn std::error::Error + 'static) = match &self.0 {
             Cause::WebSocket(error) => return fmt::Display::fmt(error, f),
             Cause::Close(frame) => return write!(f, "closed with {} {:?}", frame.code(), frame.reason()),
             Cause::Other(error) => &**error,
         };
-        write!(f, "{error}")?;
-        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
-        causes.try_for_each(|cause| write!(f, ": {cause}"))
+        fmt::Display::fmt(&WithCauses(error), f)
     }
 }
 
@@ -182,6 +182,8 @@ impl fmt::Debug for HandlerError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
 
     fn code(error: impl Into<HandlerError>) -> u16 {
@@ -219,16 +221,11 @@ mod tests {
 
     #[test]
     fn the_text_has_the_causes() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot load the user")]
-        struct Load(#[source] std::io::Error);
-
-        let error = HandlerError::from(Load(std::io::Error::other("disk on fire")));
-        assert_eq!(
-            format!("{error} | {error:?}"),
-            "cannot load the user: disk on fire | cannot load the user: disk on fire"
-        );
-        assert_eq!(HandlerError::close(CloseCode::NORMAL, "bye").to_string(), "closed with 1000 \"bye\"");
+        let error = CString::new(*b"\xff").expect("no zero").into_string().expect_err("not UTF-8");
+        let text = HandlerError::from(error).to_string();
+        assert!(text.starts_with("C string contained non-utf8 bytes: invalid utf-8 sequence"), "{text}");
+        let error = HandlerError::close(CloseCode::NORMAL, "bye");
+        assert_eq!(format!("{error} | {error:?}"), "closed with 1000 \"bye\" | closed with 1000 \"bye\"");
     }
 
     /// Handlers that only pass errors of WebSockets on pay nothing for the conversion.

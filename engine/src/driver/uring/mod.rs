@@ -38,7 +38,7 @@ mod receive;
 mod ring;
 mod send;
 mod slot;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), not(miri)))]
 mod tests;
 mod watch;
 

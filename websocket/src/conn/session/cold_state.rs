@@ -5,7 +5,7 @@ use super::gathering::OpenMessage;
 use super::keepalive::Keepalive;
 use crate::close::CloseFrame;
 use crate::message::{Message, OwnedMessage};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// State that few connections need at a time, on the heap while it is needed.
 #[derive(Debug, Default)]

@@ -157,7 +157,7 @@ impl Awaited {
     fn sees_life(&mut self, connection: &Connection) -> bool {
         let (pauses, received) = (connection.pauses_total(), connection.received_bytes_total());
         // A ping that has not left cannot be answered, and a pong can be behind bytes that our reader has not taken.
-        let alive = connection.sender().outbound_bytes() > 0
+        let alive = connection.sender().queued_bytes() > 0
             || connection.inbound_bytes() > 0
             || connection.is_paused()
             || (pauses, received) != (self.pauses, self.received);

@@ -30,8 +30,8 @@ use crate::conn::frame_queue::FrameQueue;
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
 use crate::frame::FrameRules;
-use crate::opcode::ReservedBits;
 use crate::protocol::{Protocol, ProtocolConfig};
+use crate::reserved_bits::ReservedBits;
 use crate::role::Role;
 
 use cold_state::ColdState;

@@ -188,7 +188,7 @@ impl WebSocket {
 
     /// Returns the number of bytes that are queued for the peer and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
-        self.session().connection.sender().outbound_bytes()
+        self.session().connection.sender().queued_bytes()
     }
 }
 
