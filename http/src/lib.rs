@@ -24,19 +24,17 @@
 #[doc(hidden)]
 pub mod causes;
 mod error;
-#[doc(hidden)]
-pub mod field;
+mod field;
 mod limits;
 mod message;
-#[doc(hidden)]
-pub mod panic;
+mod panic;
 pub mod protocol;
 mod server;
 
 pub use error::BodyError;
-pub use limits::{Limits, LimitsError};
+pub use limits::Limits;
 pub use message::body::Body;
-pub use message::closed::Closed;
+pub use message::client_gone::ClientGone;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
@@ -51,10 +49,16 @@ pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
 pub use server::pattern::percent_decode;
-#[doc(hidden)]
-pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
 pub use server::task::{HttpService, serve};
+
+/// For the websocket crate alone: not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::field::{Host, list_elements, split_host, token};
+    pub use crate::panic::panic_message;
+    pub use crate::server::pattern::to_matchit_syntax;
+}
 
 /// The README's program, compiled.
 #[cfg(doctest)]

@@ -81,7 +81,7 @@ async fn pause() {
 
 /// Serves a handler, sends each input on a connection of its own, and returns what came back until its end.
 fn talk(app: impl Handler, inputs: &[&str]) -> Vec<String> {
-    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Std).workers(1);
+    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Portable).workers(1);
     let running: Running = builder.placement(HandlerPlacement::Inline).start().expect("starts");
     let address = running.local_addr().expect("an address");
     let outputs = inputs.iter().map(|input| {
@@ -228,7 +228,7 @@ fn panic_with(message: &str) -> Response {
 /// Asks a server for each target, and checks that it logs the line, with the address of the client for `PEER`.
 fn assert_logged<H: Handler>(app: fn() -> H, lines: &[(&str, &str)]) {
     let log = Log::start();
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
             let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
             let running: Running = builder.placement(placement).start().expect("starts");
@@ -373,7 +373,7 @@ fn a_handler_that_holds_its_thread_is_named() {
                 }),
             )
     };
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
             let run = format!("{kind}-{placement}").replace(':', "");
             let builder = Server::builder(app(&run)).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
@@ -420,7 +420,7 @@ fn a_refusal_is_logged_with_its_reason_and_its_peer() {
     let reads = async |mut request: Request| -> Result { Ok(Response::bytes(request.bytes().await?)) };
     let upgrade = sync_handler(|_| Response::upgrade(HeaderValue::from_static("echo"), async |_connection| ()));
     let app = || Router::new().post("/reads", reads).get("/upgrade", upgrade);
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
         let running: Running = builder.http(HttpConfig::default().half_close(true)).start().expect("starts");
         let address = running.local_addr().expect("an address");

@@ -281,7 +281,7 @@ impl Router {
         }
     }
 
-    /// Builds the tree anew, without an alias that was removed.
+    /// Builds the tree again, without an alias that was removed.
     fn rebuild(&mut self) {
         self.tree = matchit::Router::new();
         self.literal.clear();
@@ -380,7 +380,7 @@ impl Router {
         }
     }
 
-    /// Answers `OPTIONS *`, which asks about the whole server (RFC 9110, section 9.3.7).
+    /// Answers `OPTIONS *`, which asks about the whole server (RFC 9110 section 9.3.7).
     fn options_asterisk(&self) -> Response {
         let methods = self.routes.iter().flat_map(|route| &route.methods);
         let allow = allow(methods.map(|(method, _)| method.as_str()));

@@ -305,7 +305,7 @@ fn replace_unsendable(response: Response, name: HandlerName) -> Response {
     Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426
+/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110 section 15.5.22: 426
 /// names the protocol in Upgrade.
 fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
     if asked {

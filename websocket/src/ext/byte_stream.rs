@@ -37,7 +37,7 @@ enum At {
 /// # Reading all messages as one run of bytes
 impl WebSocket {
     /// Reads later messages as one stream of bytes, each followed by `terminator`, which can be empty. Messages are not
-    /// gathered: the part that has arrived is read at once, and a message of any size takes no memory.
+    /// assembled: the part that has arrived is read at once, and a message of any size takes no memory.
     ///
     /// If the stream is dropped inside a message, the next read skips the rest of that message.
     ///

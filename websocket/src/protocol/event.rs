@@ -76,8 +76,8 @@ pub enum Event {
         last: bool,
     },
     /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work
-    /// before [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature
-    /// `compression`.)
+    /// before [`receive`](crate::protocol::Protocol::receive) is called again. The step can have consumed no input.
+    /// (Feature `compression`.)
     Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),
