@@ -3,12 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown as Side, SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
-use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown, block_on};
+use tidegate_engine::{Config, EngineKind, HandlerPlacement, Running, Shutdown, block_on};
 use tidegate_http::{
     Handler, HandlerError, HttpConfig, OnUpgrade, Reply, Request, Response, ResponseBody, Result, Router, Server,
     sync_handler,
@@ -28,6 +28,10 @@ impl Log {
         let _ = log::set_logger(&LOG);
         log::set_max_level(log::LevelFilter::Debug);
         &LOG
+    }
+
+    fn has_begin(&self, begin: &str) -> bool {
+        self.0.lock().expect("not poisoned").iter().any(|logged| logged.starts_with(begin))
     }
 
     fn has(&self, line: &str) -> bool {
@@ -111,7 +115,7 @@ fn every_form_of_a_handler_is_accepted() {
         pause().await;
         request.path().to_owned()
     }
-    let state = std::sync::Arc::new(5);
+    let state = Arc::new(5);
     let boxed: Box<dyn Handler> = Box::new(function);
     let app = Router::new()
         .get("/function", function)
@@ -309,12 +313,103 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
     );
 }
 
-/// Sends a request, and returns the address that it was sent from, once the server has closed the connection.
-fn send_and_end(address: SocketAddr, input: &str) -> String {
+/// Holds its thread until the log has a line that begins so.
+fn hold_until_logged(begin: &str) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    while !LOG.has_begin(begin) {
+        assert!(Instant::now() < deadline, "not logged: {begin}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until another handler has run.
+async fn other(visits: Arc<AtomicU64>) {
+    while visits.swap(0, Ordering::Relaxed) == 0 {
+        pause().await;
+    }
+}
+
+/// The engine names a handler that holds its thread: in a call, after an await, in content, and after an upgrade. The
+/// handler of another connection runs before.
+#[test]
+fn a_handler_that_holds_its_thread_is_named() {
+    let log = Log::start();
+    let app = |run: &str| {
+        let visits = Arc::new(AtomicU64::new(0));
+        let [by_late, by_content, by_upgrade] = [(); 3].map(|()| Arc::clone(&visits));
+        let held = |path: &str| format!("WARN the handler of {path} has held ");
+        let path = |name: &str| format!("/{run}/{name}");
+        let (sync, late, content, upgrade) = (path("sync"), path("late"), path("content"), path("upgrade"));
+        let lines = [held(&sync), held(&late), held(&content), held(&upgrade)];
+        let [in_sync, in_late, in_content, in_upgrade] = lines;
+        Router::new()
+            .get("/other", sync_handler(move |_| visits.store(1, Ordering::Relaxed)))
+            .get(&sync, sync_handler(move |_| hold_until_logged(&in_sync)))
+            .get(&late, async move |_request| {
+                other(Arc::clone(&by_late)).await;
+                hold_until_logged(&in_late);
+            })
+            .get(
+                &content,
+                sync_handler(move |_| {
+                    let (in_content, visits) = (in_content.clone(), Arc::clone(&by_content));
+                    Response::stream(move |mut writer| async move {
+                        writer.write("some").await;
+                        other(visits).await;
+                        hold_until_logged(&in_content);
+                        Ok(())
+                    })
+                }),
+            )
+            .get(
+                &upgrade,
+                sync_handler(move |_| {
+                    let (in_upgrade, visits) = (in_upgrade.clone(), Arc::clone(&by_upgrade));
+                    Response::upgrade(HeaderValue::from_static("echo"), move |connection| async move {
+                        other(visits).await;
+                        hold_until_logged(&in_upgrade);
+                        drop(connection);
+                    })
+                }),
+            )
+    };
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
+        for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
+            let run = format!("{kind}-{placement}").replace(':', "");
+            let builder = Server::builder(app(&run)).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
+            let config = Config::default().thread_hold_warning(Duration::from_millis(20));
+            let builder = builder.placement(placement).config(config).http(HttpConfig::default().half_close(true));
+            let running: Running = builder.start().expect("starts");
+            let address = running.local_addr().expect("an address");
+            for name in ["sync", "late", "content", "upgrade"] {
+                let fields = "Host: a\r\nConnection: upgrade, close\r\nUpgrade: echo\r\n\r\n";
+                let mut stream = send(address, &format!("GET /{run}/{name} HTTP/1.1\r\n{fields}"));
+                if matches!(name, "content" | "upgrade") {
+                    stream.read_exact(&mut [0]).expect("the handler has begun");
+                }
+                if name != "sync" {
+                    send_and_end(address, "GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                }
+                let _ = stream.read_to_end(&mut Vec::new()).expect("an end in time");
+                assert!(log.has_begin(&format!("WARN the handler of /{run}/{name} has held ")), "{run} {name}");
+            }
+            running.shutdown(Shutdown::immediate());
+        }
+    }
+}
+
+/// Sends a request, and nothing after it.
+fn send(address: SocketAddr, input: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
     stream.write_all(input.as_bytes()).expect("sent");
     stream.shutdown(Side::Write).expect("half closed");
+    stream
+}
+
+/// Sends a request, and returns the address that it was sent from, once the server has closed the connection.
+fn send_and_end(address: SocketAddr, input: &str) -> String {
+    let mut stream = send(address, input);
     let _ = stream.read_to_end(&mut Vec::new()).expect("an end in time");
     stream.local_addr().expect("connected").to_string()
 }

@@ -161,13 +161,15 @@ impl Router {
     /// for example to redirect it.
     ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or
-    /// if two routers below one prefix both have a fallback.
+    /// As [`route`](Router::route), and if the prefix is invalid, ends with a slash, or has a wildcard, or if two
+    /// routers below one prefix both have a fallback.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
             "invalid prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
         );
+        // Panics if a segment is invalid, also for a router without routes.
+        let _ = to_matchit_syntax(prefix);
         let mut moved = Vec::with_capacity(router.routes.len());
         for inner in router.routes {
             let path = format!("{prefix}{}", inner.path);

@@ -259,14 +259,17 @@ async fn send_stream(
         return conn.send_end(None);
     }
     loop {
-        let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
-            Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-            Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
-            Err(panic) => {
-                let (peer, message) = (conn.peer(), panic_message(&*panic));
-                log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
-                conn.mark_incomplete();
-                Poll::Ready(Err(ConnectionLost))
+        let next = poll_fn(|cx| {
+            name.enter();
+            match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+                Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
+                Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
+                Err(panic) => {
+                    let (peer, message) = (conn.peer(), panic_message(&*panic));
+                    log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
+                    conn.mark_incomplete();
+                    Poll::Ready(Err(ConnectionLost))
+                }
             }
         })
         .await?;
