@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use log::Level;
-use tidegate_engine::{Config, Connection, EngineKind, HandlerPlacement, Running, Shutdown, time};
+use tidegate_engine::{Connection, Running, Shutdown, time};
 
 use crate::support::*;
 
