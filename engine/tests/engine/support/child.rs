@@ -36,7 +36,7 @@ impl Child {
         let mut command = match open_files_max {
             None => Command::new(program),
             Some(limit) => {
-                let limit = limit + inherited_files();
+                let limit = limit + inherited_files(limit);
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
                 shell
@@ -109,14 +109,15 @@ impl Child {
     }
 }
 
-/// Returns the number of files that a child inherits from this process, beyond the standard streams.
-fn inherited_files() -> usize {
+/// Returns the number of files that a child inherits from this process beyond the standard streams, of those that count
+/// towards its limit: it bounds the numbers of descriptors.
+fn inherited_files(limit: usize) -> usize {
     let is_inherited = |file: std::fs::DirEntry| {
-        let number: u32 = file.file_name().to_str()?.parse().ok()?;
+        let number: usize = file.file_name().to_str()?.parse().ok()?;
         let info = std::fs::read_to_string(file.path()).ok()?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
         let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
-        Some(number > 2 && flags & libc::O_CLOEXEC == 0)
+        Some((3..limit).contains(&number) && flags & libc::O_CLOEXEC == 0)
     };
     let files = std::fs::read_dir("/proc/self/fdinfo").unwrap();
     files.map_while(Result::ok).filter_map(is_inherited).filter(|inherited| *inherited).count()
