@@ -94,7 +94,7 @@ impl<T> Wheel<T> {
     fn cascade(&mut self, fired: &mut Vec<T>) {
         for level in (0..LEVELS).rev() {
             let shift = SLOT_BITS * level as u32;
-            if level > 0 && !self.now.is_multiple_of(1 << shift) {
+            if !self.now.is_multiple_of(1 << shift) {
                 continue;
             }
             let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
