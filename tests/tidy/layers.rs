@@ -27,7 +27,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "server", "protocol", "message", "limits", "field", "panic", "error"]),
+    ("http", &["lib", "server", "protocol", "message", "limits", "field", "panic", "causes", "error"]),
     (
         "websocket",
         &[
@@ -45,8 +45,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "message",
             "close",
             "protocol_error",
+            "usage_error",
             "close_code",
             "opcode",
+            "reserved_bits",
             "role",
             "limits",
             "utf8",

@@ -1,7 +1,8 @@
 //! SIGINT and SIGTERM (signal(7)) while a program waits for them, and their former dispositions before and after.
 //!
-//! The signal handler writes the signal's number to a socket pair; a thread reads it and tells the subscribers. Pair
-//! and thread stay for the rest of the process, so that a signal handler that runs late writes to no other descriptor.
+//! The signal handler writes the signal's number to a socket pair; a thread reads it and forwards it to the
+//! subscribers. Pair and thread stay for the rest of the process, so that a signal handler that runs late writes to no
+//! other descriptor.
 
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
