@@ -234,6 +234,17 @@ mod tests {
         assert_eq!(wheel.next_tick(), None);
     }
 
+    #[test]
+    fn draining_removes_every_entry() {
+        let mut wheel = Wheel::new(0);
+        for deadline in [1, 100, 5000] {
+            wheel.insert(deadline, deadline);
+        }
+        let mut drained = wheel.drain();
+        drained.sort_unstable();
+        assert_eq!((drained, wheel.next_tick()), (vec![1, 100, 5000], None));
+    }
+
     /// The wheel sleeps through everything else: a worker that woke for nothing would never be idle.
     #[test]
     fn an_entry_needs_attention_at_most_once_per_level() {
