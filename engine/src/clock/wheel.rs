@@ -94,7 +94,7 @@ impl<T> Wheel<T> {
     fn cascade(&mut self, fired: &mut Vec<T>) {
         for level in (0..LEVELS).rev() {
             let shift = SLOT_BITS * level as u32;
-            if level > 0 && !self.now.is_multiple_of(1 << shift) {
+            if !self.now.is_multiple_of(1 << shift) {
                 continue;
             }
             let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
@@ -232,6 +232,17 @@ mod tests {
         assert_eq!(fire(&mut wheel, 10), [10]);
         assert_eq!(wheel.remove(kept), None);
         assert_eq!(wheel.next_tick(), None);
+    }
+
+    #[test]
+    fn draining_removes_every_entry() {
+        let mut wheel = Wheel::new(0);
+        for deadline in [1, 100, 5000] {
+            wheel.insert(deadline, deadline);
+        }
+        let mut drained = wheel.drain();
+        drained.sort_unstable();
+        assert_eq!((drained, wheel.next_tick()), (vec![1, 100, 5000], None));
     }
 
     /// The wheel sleeps through everything else: a worker that woke for nothing would never be idle.
