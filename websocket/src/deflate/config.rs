@@ -18,8 +18,9 @@ tidegate_engine::__settings! {
     pub struct DeflateConfig {
         /// The compression level. Default: 1. Connections can change theirs.
         pub level: CompressionLevel,
-        /// Minimum payload bytes of a message that is compressed. Default: 128, below which headers and processor time
-        /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
+        /// Minimum payload bytes of a message that is compressed: any number, 0 for all messages. Default: 128, below
+        /// which headers and processor time outweigh the savings. Larger messages are sent compressed only if that
+        /// makes them smaller.
         pub threshold_bytes: usize,
         /// The window of our compressor. Default: 15, which is 32 KiB.
         pub own_window_bits_max: WindowBits,

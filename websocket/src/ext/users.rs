@@ -158,7 +158,8 @@ impl Users {
     }
 
     /// Queues a message, encoded once, for all connections of a user, and returns their number. Connections that are
-    /// closed or whose queues are full are left out.
+    /// closed or whose queues are full are left out. It takes the lock of the register, and a lock of each of these
+    /// connections: for very many connections use a [`Hub`](crate::Hub).
     pub fn send(&self, user: u64, message: impl Into<PreparedMessage>) -> usize {
         let connections = self.connections_of(user);
         if connections.is_empty() {

@@ -88,7 +88,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`.
+    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`. It costs
+    /// a lock of the hub and a message to the worker of the WebSocket.
     ///
     /// # Errors
     /// [`HubError::Closed`] after [`close`](Self::close).
