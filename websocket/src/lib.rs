@@ -91,7 +91,7 @@ pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use handshake::origin::{OriginAllowList, Scheme};
+pub use handshake::origin::{InvalidOrigin, OriginAllowList, Scheme};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::Opcode;

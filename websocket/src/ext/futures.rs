@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::message::Message;
 
 /// The messages of [`recv`](WebSocket::recv). After an error that is not final, more can follow.
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 impl Stream for WebSocket {
     type Item = Result<Message, Error>;
 
@@ -26,6 +27,7 @@ impl Stream for WebSocket {
 }
 
 /// Sends as a [`MessageSink`] does.
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 impl Sink<Message> for WebSocket {
     type Error = Error;
 
@@ -48,6 +50,7 @@ impl Sink<Message> for WebSocket {
 
 /// # Combinators
 /// With the feature `futures`.
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 impl WebSocket {
     /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
     /// them. (`StreamExt::split` works as well, with a lock.)
@@ -67,6 +70,7 @@ impl WebSocket {
 
 /// The reading half of a WebSocket, which owns it: dropping it ends the connection as dropping the WebSocket does.
 #[derive(Debug)]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 pub struct MessageStream {
     ws: WebSocket,
 }
@@ -91,6 +95,7 @@ impl Stream for MessageStream {
 /// kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
 /// has left or the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
 #[derive(Debug)]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 pub struct MessageSink {
     sender: Sender,
     taken: Option<Message>,

@@ -63,6 +63,7 @@ use crate::error::Error;
 /// route and says how to fix it.
 #[derive(Default)]
 #[must_use = "routes answer only the requests given to `serve` or `answer`"]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub struct TextRoutes {
     table: RouteTable<Box<dyn TextHandler>>,
 }
@@ -206,6 +207,7 @@ impl fmt::Debug for TextRoutes {
     label = "not a text response",
     note = "return `TextResponse`, `()`, or `Result<TextResponse, TextResponse>`, in which `?` converts an `InvalidBody`"
 )]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub trait IntoTextResponse {
     /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
