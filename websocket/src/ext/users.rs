@@ -204,7 +204,18 @@ impl fmt::Debug for Users {
     }
 }
 
-/// A registered WebSocket of a user.
+/// A registered WebSocket of a user, from [`Users::connection`] and [`Users::connections_of`].
+///
+/// ```
+/// use tidegate_websocket::Users;
+///
+/// // The connections of one user, with the bytes that each has still to take.
+/// fn print_queues(users: &Users, user: u64) {
+///     for connection in users.connections_of(user) {
+///         println!("{}: {} bytes", connection.id(), connection.sender().queued_bytes());
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct UserConnection {
     id: ConnectionId,
