@@ -22,7 +22,7 @@ use tidegate_http::{
 /// A test that waits this long fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Std];
+const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Portable];
 
 fn start(kind: EngineKind, app: impl Handler) -> (Running, TcpStream) {
     start_with(kind, app, HttpConfig::default())

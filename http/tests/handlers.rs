@@ -77,7 +77,7 @@ async fn pause() {
 
 /// Serves a handler, sends each input on a connection of its own, and returns what came back until its end.
 fn talk(app: impl Handler, inputs: &[&str]) -> Vec<String> {
-    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Std).workers(1);
+    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Portable).workers(1);
     let running: Running = builder.placement(HandlerPlacement::Inline).start().expect("starts");
     let address = running.local_addr().expect("an address");
     let outputs = inputs.iter().map(|input| {
@@ -224,7 +224,7 @@ fn panic_with(message: &str) -> Response {
 /// Asks a server for each target, and checks that it logs the line, with the address of the client for `PEER`.
 fn assert_logged<H: Handler>(app: fn() -> H, lines: &[(&str, &str)]) {
     let log = Log::start();
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
             let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
             let running: Running = builder.placement(placement).start().expect("starts");
@@ -303,7 +303,7 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
             ("/stream?late", "response content of the handler of /stream panicked, connection of PEER closed: content"),
             ("/panics/x", "the fallback below /panics panicked, connection of PEER closed: below"),
             ("/stream", "response content of the handler of /stream panicked, connection of PEER closed: content"),
-            ("/upgrade", "the handler of /upgrade panicked after its upgrade"),
+            ("/upgrade", "the handler of /upgrade panicked and its connection with PEER is closed: upgraded"),
             ("/x", "the fallback panicked, connection of PEER closed: outer"),
         ],
     );
@@ -325,7 +325,7 @@ fn a_refusal_is_logged_with_its_reason_and_its_peer() {
     let reads = async |mut request: Request| -> Result { Ok(Response::bytes(request.bytes().await?)) };
     let upgrade = sync_handler(|_| Response::upgrade(HeaderValue::from_static("echo"), async |_connection| ()));
     let app = || Router::new().post("/reads", reads).get("/upgrade", upgrade);
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
         let running: Running = builder.http(HttpConfig::default().half_close(true)).start().expect("starts");
         let address = running.local_addr().expect("an address");

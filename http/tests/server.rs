@@ -91,7 +91,7 @@ fn start(kind: EngineKind, placement: HandlerPlacement, config: HttpConfig) -> R
 
 /// Runs a test on every engine and placement.
 fn on_each(config: &HttpConfig, test: impl Fn(SocketAddr)) {
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(1)] {
             let running = start(kind, placement, config.clone());
             test(running.local_addr().expect("an address"));

@@ -92,7 +92,7 @@ pub use ext::futures::{MessageSink, MessageStream};
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
 pub use handshake::origin::{InvalidOrigin, OriginAllowList, Scheme};
-pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
+pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowMember, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::Opcode;
 pub use protocol_error::ProtocolError;

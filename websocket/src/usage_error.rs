@@ -53,6 +53,13 @@ pub enum UsageError {
         reason_bytes: usize,
     },
 
+    /// A send that would wait for a [`SendStream`](crate::SendStream) that its own task holds open, and so forever.
+    /// Nothing was sent. Sends of other tasks wait.
+    #[error(
+        "the same task has a `send_stream` open and would wait for itself: finish that first, or send from another task"
+    )]
+    StreamOpen,
+
     /// A compression level that does not exist. (Feature `compression`.)
     #[error("unsupported compression level {level}: must be -2 to 9")]
     CompressionLevel {

@@ -1,12 +1,14 @@
 //! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
+mod memory;
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
+pub use memory::MemoryConfig;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -78,6 +80,8 @@ crate::__settings! {
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
         pub thread_hold_warning: Option<Duration>,
+        /// The memory of all messages and bodies that have not arrived in full.
+        pub memory: MemoryConfig,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -161,6 +165,7 @@ impl Default for Config {
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
             thread_hold_warning: Some(Duration::from_secs(1)),
+            memory: MemoryConfig::default(),
             uring: UringConfig::default(),
         }
     }
@@ -241,6 +246,7 @@ impl Config {
         }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
+        self.memory.check()?;
         self.uring.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if self.workers == 0 { cores } else { self.workers };
@@ -333,7 +339,7 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 16] = [
+        let table: [(&str, Change); 18] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
@@ -348,6 +354,8 @@ mod tests {
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),
             ("inbound.bytes_low", |c| c.inbound.bytes_low = 64 * 1024),
             ("outbound.bytes_low", |c| c.outbound.bytes_low = 1024 * 1024),
+            ("memory.bytes_max", |c| c.memory.bytes_max = Some(1)),
+            ("memory.grace", |c| c.memory.grace = Duration::ZERO),
             ("uring.submission_entries", |c| c.uring.submission_entries = 3),
             ("uring.completion_entries", |c| c.uring.completion_entries = 1024),
         ];

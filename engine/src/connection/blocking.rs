@@ -169,6 +169,7 @@ fn receive_error(error: ReceiveError) -> io::Error {
 fn send_error(error: SendError) -> io::Error {
     let kind = match error {
         SendError::Full => io::ErrorKind::WouldBlock,
+        SendError::HeldByCaller => io::ErrorKind::Deadlock,
         SendError::Finished => io::ErrorKind::BrokenPipe,
         SendError::Closed(cause) => kind_of(cause),
     };

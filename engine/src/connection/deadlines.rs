@@ -58,7 +58,6 @@ impl Connection {
     /// Sets the lifetime deadline: the connection is reset with
     /// [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline) at `deadline`, however active it is.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        self.sender().set_lifetime_deadline(deadline);
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
+pub(crate) mod gathering;
 pub(crate) mod sender;
 mod socket;
 
@@ -28,6 +29,7 @@ use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::{CloseMode, Command};
 use crate::shared::inbound::End;
+use crate::shared::waiters::{WakerId, id_of};
 use crate::time::Timer;
 
 /// One accepted connection: its owner and its reading side.
@@ -95,13 +97,6 @@ pub struct Connection {
 /// buffer non-empty must not monopolize the thread. Large enough that yielding costs nothing compared to the work on
 /// the chunks.
 const TURN_CHUNKS_MAX: u8 = 8;
-
-/// The identity of a waker, without a reference to it.
-type WakerId = (usize, usize);
-
-fn id_of(waker: &Waker) -> WakerId {
-    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
-}
 
 impl Connection {
     pub(crate) fn new(shared: Arc<ConnShared>) -> Self {

@@ -21,12 +21,15 @@ use socket2::Socket;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
-use crate::driver::open_files;
+use crate::driver::{machine_memory, open_files};
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
 use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
+use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
 use crate::util::contained::catch;
 
@@ -184,7 +187,7 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
@@ -218,15 +221,17 @@ impl Starting {
                 worker.push(listener);
             }
         }
+        let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
+        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let mut running = Running {
             workers: Vec::new(),
-            lifecycle: Arc::default(),
+            lifecycle: Lifecycle::new(engine.memory.clone()),
             handlers: Vec::new(),
             watchdog: None,
             addresses,
             summary: String::new(),
         };
-        match self.start_threads(&mut running, listeners, start) {
+        match self.start_threads(&mut running, &engine, listeners, start) {
             Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
@@ -242,6 +247,7 @@ impl Starting {
     fn start_threads(
         &self,
         running: &mut Running,
+        engine: &Arc<EngineShared>,
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
@@ -269,6 +275,7 @@ impl Starting {
                 queues: queues.clone(),
                 core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                engine: Arc::clone(engine),
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
@@ -322,10 +329,17 @@ impl Starting {
     }
 }
 
+/// Returns the memory that unfinished messages share unless a number is configured.
+fn memory_bytes_default() -> usize {
+    const UNKNOWN: usize = 4 << 30;
+    const LEAST: usize = 16 << 20;
+    (machine_memory::bytes().unwrap_or(UNKNOWN) / 4).max(LEAST)
+}
+
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
-    if config.engine == EngineKind::Std {
-        return Ok(EngineKind::Std);
+    if config.engine == EngineKind::Portable {
+        return Ok(EngineKind::Portable);
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
@@ -335,8 +349,8 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 }
 
 fn fall_back(reason: &str) -> EngineKind {
-    log::warn!("using std sockets: {reason}");
-    EngineKind::Std
+    log::warn!("using the portable engine: {reason}");
+    EngineKind::Portable
 }
 
 #[cfg(target_os = "linux")]

@@ -93,7 +93,7 @@ fn start_reader() -> io::Result<()> {
             }
         }
     })?;
-    PIPE.store(pipe.into_raw_fd(), Ordering::Relaxed);
+    PIPE.store(pipe.into_raw_fd(), Ordering::Release);
     Ok(())
 }
 
@@ -102,7 +102,7 @@ extern "C" fn on_signal(signal: c_int) {
     let errno = io::Error::last_os_error().raw_os_error();
     // SAFETY: write(2) may be called in a signal handler. It reads one byte of this frame; the descriptor is never
     // closed. A full pipe holds more signals than anyone reads.
-    let sent = unsafe { libc::write(PIPE.load(Ordering::Relaxed), std::ptr::from_ref(&byte).cast(), 1) };
+    let sent = unsafe { libc::write(PIPE.load(Ordering::Acquire), std::ptr::from_ref(&byte).cast(), 1) };
     if sent < 0 {
         restore_errno(errno.unwrap_or(0));
     }

@@ -10,11 +10,12 @@ use core_affinity::CoreId;
 
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
-use crate::driver::threads::ThreadsDriver;
+use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 use crate::time;
@@ -49,6 +50,7 @@ pub(super) struct WorkerSetup {
     /// The core to pin the worker and its handler thread to.
     pub(super) core: Option<CoreId>,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) engine: Arc<EngineShared>,
     /// Maximum connections that take a descriptor of the process.
     pub(super) regular_max: usize,
 }
@@ -88,7 +90,7 @@ impl WorkerSetup {
             _ => {
                 let count = listeners.len();
                 let connections_max = connections_max.min(self.regular_max);
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
+                let driver = PortableDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }
@@ -103,7 +105,8 @@ impl WorkerSetup {
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
-        let worker_shared = WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound);
+        let worker_shared =
+            WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound, Arc::clone(&self.engine));
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal()) {

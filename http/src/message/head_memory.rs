@@ -163,12 +163,16 @@ impl HeadMemory {
             self.text.truncate(self.text_bytes);
         }
         self.params.clear();
-        if self.map.get().is_some() {
-            self.map.take();
+        if self.map.get().is_some() || !self.extensions.is_empty() {
+            self.end_rare_use();
         }
-        if !self.extensions.is_empty() {
-            self.extensions.clear();
-        }
+    }
+
+    /// Removes the additions that few requests have. Apart from the others, because freeing them takes much code.
+    #[inline(never)]
+    fn end_rare_use(&mut self) {
+        self.map.take();
+        self.extensions.clear();
     }
 }
 

@@ -91,19 +91,9 @@ struct Upgraded {
 
 impl Upgraded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let unwinding = LogsUnwinding(self.name);
-        let polled = self.future.as_mut().poll(cx);
-        std::mem::forget(unwinding);
-        polled
-    }
-}
-
-/// Logs the handler of a panic that the engine catches. It is dropped only then, so that a poll has no work for it.
-struct LogsUnwinding(HandlerName);
-
-impl Drop for LogsUnwinding {
-    fn drop(&mut self) {
-        log::error!("{} panicked after its upgrade", self.0);
+        // The engine logs panics with it.
+        self.name.enter();
+        self.future.as_mut().poll(cx)
     }
 }
 

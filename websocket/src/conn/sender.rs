@@ -67,7 +67,8 @@ impl Sender {
     ///
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the
-    /// connection has failed.
+    /// connection has failed, [`UsageError::StreamOpen`](crate::UsageError::StreamOpen) if it would wait for a
+    /// [`send_stream`](Self::send_stream) of the same task.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
         self.writer().send(message.into())
     }

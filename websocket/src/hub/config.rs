@@ -25,12 +25,21 @@ tidegate_engine::__settings! {
         /// Maximum rooms of one member; [`Registration::join`](crate::Registration::join) refuses more; with 0, all.
         /// Default: 1024.
         pub rooms_max: usize,
+        /// The most bytes of a room's name; [`Registration::join`](crate::Registration::join) refuses longer ones,
+        /// which clients often choose. Default: 1024.
+        pub room_name_bytes_max: usize,
     }
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: None, pending_bytes_max: 8 << 20, rooms_max: 1024 }
+        Self {
+            slow: SlowPolicy::default(),
+            queue_bytes_max: None,
+            pending_bytes_max: 8 << 20,
+            rooms_max: 1024,
+            room_name_bytes_max: 1024,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::usage_error::UsageError;
 /// | [`HandlerError::close`] | its code and reason | its code and reason |
 /// | [`Error::Usage`], [`Error::Application`] | 1011 | 1011 |
 /// | [`Error::Full`], [`Error::SendDeadline`], [`HubError::Full`] | 1013 | 1013 |
+/// | [`Error::ReadDeadline`]: the peer was silent, as after the idle timeout | 1001 | 1001 |
 /// | `Error::Json` (feature `json`) | 1007 | 1007 |
 /// | any other [`Error`]: caused by the peer or the connection | 1000 | 1000 |
 /// | an error of any other type | 1011 | 1008 |
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(code(Error::Full), 1013);
         assert_eq!(code(SendError::Full), 1013);
         assert_eq!(code(Error::SendDeadline), 1013);
+        assert_eq!(code(Error::ReadDeadline), 1001);
         assert_eq!(code(UsageError::ControlTooLong { payload_bytes: 126 }), 1011);
         assert_eq!(code(UsageError::CloseSent), 1000);
         assert_eq!(code(ProtocolError::InvalidUtf8), 1000);
