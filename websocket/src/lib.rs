@@ -37,7 +37,7 @@
 //! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
 //! bytes. Every bound is a setting with a default, or a constant of [`protocol`].
 #![deny(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod buffer_pool;
 mod close;

@@ -15,7 +15,7 @@ tidegate_engine::__settings! {
     /// # Ok::<(), tidegate_websocket::UsageError>(())
     /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
     pub struct DeflateConfig {
         /// The compression level. Default: 1. Connections can change theirs.
         pub level: CompressionLevel,
@@ -51,7 +51,7 @@ impl Default for DeflateConfig {
 
 /// The level of compression, from -2 to 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct CompressionLevel(i8);
 
 impl CompressionLevel {
@@ -90,7 +90,7 @@ impl Default for CompressionLevel {
 
 /// The window of a compressor as a power of two: with `n` bits it looks back 2^n bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct WindowBits(pub(super) u8);
 
 impl WindowBits {

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::message::Message;
 
 /// The messages of [`recv`](WebSocket::recv). After an error that is not final, more can follow.
-#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl Stream for WebSocket {
     type Item = Result<Message, Error>;
 
@@ -27,7 +27,7 @@ impl Stream for WebSocket {
 }
 
 /// Sends as a [`MessageSink`] does.
-#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl Sink<Message> for WebSocket {
     type Error = Error;
 
@@ -50,7 +50,7 @@ impl Sink<Message> for WebSocket {
 
 /// # Combinators
 /// With the feature `futures`.
-#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl WebSocket {
     /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
     /// them. (`StreamExt::split` works as well, with a lock.)
@@ -82,7 +82,7 @@ impl WebSocket {
 /// # }
 /// ```
 #[derive(Debug)]
-#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 pub struct MessageStream {
     ws: WebSocket,
 }
@@ -118,7 +118,7 @@ impl Stream for MessageStream {
 /// # }
 /// ```
 #[derive(Debug)]
-#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 pub struct MessageSink {
     sender: Sender,
     taken: Option<Message>,

@@ -41,7 +41,7 @@ impl Received {
 
 /// A request of [`TextRoutes`](super::TextRoutes).
 #[derive(Debug)]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextRequest {
     received: Received,
     params: Vec<(String, String)>,
@@ -109,7 +109,7 @@ impl TextRequest {
 
 /// A response or a broadcast. It converts to a [`Message`], so senders, hubs and users take it.
 #[derive(Clone, Debug, Serialize)]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextResponse {
     id: u64,
     code: u16,
@@ -178,7 +178,7 @@ impl TextResponse {
     }
 }
 
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 impl From<TextResponse> for Message {
     fn from(response: TextResponse) -> Self {
         response.to_json().into()
