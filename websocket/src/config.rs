@@ -109,8 +109,8 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct KeepaliveConfig {
-        /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
-        /// which many proxies drop a connection.
+        /// The time from one ping to the next. A shorter one than [`GRANULARITY`](tidegate_engine::time::GRANULARITY)
+        /// is raised to it. Default: 25 s, below the 30 s after which many proxies drop a connection.
         pub interval: Duration,
         /// The time in which a ping must be answered; choose more than the longest round trip. If it is longer than the
         /// interval, later pings wait for the pong. Default: 20 s.

@@ -258,8 +258,8 @@ impl Members {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
         let done = self.next - self.pending.len() as u64;
-        while let Some((_, own)) = self.releases.pop_front_if(|(until, _)| *until <= done) {
-            own.end_behind();
+        while self.releases.front().is_some_and(|(until, _)| *until <= done) {
+            self.releases.pop_front().into_iter().for_each(|(_, own)| own.end_behind());
         }
         round.report();
     }

@@ -1,7 +1,7 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of a
-//! connection that are being answered; this file joins them and turns failures into responses.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of
+//! a connection that are being answered; this file joins them and turns failures into responses.
 
 mod error;
 mod exchange;
@@ -69,6 +69,7 @@ use crate::error::Error;
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
 /// route and says how to fix it.
 #[must_use = "routes answer only the requests given to `serve` or `answer`"]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextRoutes {
     table: RouteTable<Box<dyn TextHandler>>,
     running_max: usize,
@@ -273,6 +274,7 @@ impl fmt::Debug for TextRoutes {
     label = "not a text response",
     note = "return `TextResponse`, `()`, or `Result<TextResponse, TextResponse>`, in which `?` converts an `InvalidBody`"
 )]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub trait IntoTextResponse {
     /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
