@@ -5,11 +5,12 @@
 //! a handler drops its future (and so closes its connection) and nothing else.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Waker;
 
-use async_task::Runnable;
+use async_task::{Runnable, Task};
 
 use crate::connection::Connection;
 use crate::shared::signal::Signal;
@@ -39,6 +40,11 @@ struct Inbox {
 pub(crate) struct Local {
     owner: usize,
     runnables: VecDeque<Runnable>,
+    queue: Arc<RunQueue>,
+    /// Tasks of this thread that outlive connections, by number. They are dropped with the executor.
+    lasting: BTreeMap<u64, Waker>,
+    /// Whether those tasks must end.
+    ending: bool,
 }
 
 thread_local! {
@@ -69,10 +75,15 @@ impl RunQueue {
 
     /// Spawns `future` on the current thread, which must own this queue's executor.
     pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + 'static) {
+        self.spawn_task(future).detach();
+    }
+
+    /// Spawns `future` as [`spawn`](Self::spawn) does. Dropping the result cancels it.
+    pub(crate) fn spawn_task<F: Future + 'static>(self: &Arc<Self>, future: F) -> Task<F::Output> {
         let queue = Arc::clone(self);
         let (runnable, task) = async_task::spawn_local(future, move |runnable| queue.schedule(runnable));
-        task.detach();
         runnable.schedule();
+        task
     }
 
     fn schedule(&self, runnable: Runnable) {
@@ -120,7 +131,14 @@ const TURN_TASKS_MAX: usize = 256;
 
 impl Executor {
     pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
-        LOCAL.with(|local| *local.borrow_mut() = Some(Local { owner: queue.id(), runnables: VecDeque::new() }));
+        let local = Local {
+            owner: queue.id(),
+            runnables: VecDeque::new(),
+            queue: Arc::clone(&queue),
+            lasting: BTreeMap::new(),
+            ending: false,
+        };
+        LOCAL.with(|current| *current.borrow_mut() = Some(local));
         Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
@@ -153,10 +171,14 @@ impl Executor {
     }
 
     fn take_inbox(&mut self) {
-        {
+        let stopped = {
             let mut inbox = self.queue.inbox.lock();
             std::mem::swap(&mut inbox.connections, &mut self.connections);
             std::mem::swap(&mut inbox.runnables, &mut self.runnables);
+            inbox.stopped
+        };
+        if stopped {
+            end_lasting();
         }
         if !self.runnables.is_empty() {
             LOCAL.with(|local| {
@@ -193,6 +215,47 @@ impl Executor {
     }
 }
 
+/// Returns the queue of the current thread; `None` if it runs no handlers.
+pub(crate) fn current_queue() -> Option<Arc<RunQueue>> {
+    LOCAL.try_with(|local| local.borrow().as_ref().map(|local| Arc::clone(&local.queue))).ok().flatten()
+}
+
+/// Adds the waker of a task that outlives connections. It is woken when the executor ends, and then dropped.
+pub(crate) fn add_lasting(waker: Waker) -> u64 {
+    let add = |local: &RefCell<Option<Local>>| {
+        let local = &mut *local.borrow_mut();
+        let lasting = &mut local.as_mut()?.lasting;
+        let number = lasting.last_key_value().map_or(0, |(last, _)| last + 1);
+        lasting.insert(number, waker);
+        Some(number)
+    };
+    LOCAL.try_with(add).ok().flatten().unwrap_or_default()
+}
+
+/// Returns whether the tasks that outlive connections must end, because their thread does.
+pub(crate) fn is_ending() -> bool {
+    LOCAL.try_with(|local| local.borrow().as_ref().is_none_or(|local| local.ending)).unwrap_or(true)
+}
+
+/// Makes the tasks that outlive connections end when they next run, and schedules them.
+fn end_lasting() {
+    let end = |local: &RefCell<Option<Local>>| {
+        let mut local = local.borrow_mut();
+        let local = local.as_mut()?;
+        local.ending = true;
+        Some(std::mem::take(&mut local.lasting))
+    };
+    let lasting = LOCAL.try_with(end).ok().flatten().unwrap_or_default();
+    lasting.into_values().for_each(Waker::wake);
+}
+
+/// Removes a task that [`add_lasting`] added.
+pub(crate) fn remove_lasting(number: u64) {
+    let removed = LOCAL.try_with(|local| local.borrow_mut().as_mut().and_then(|local| local.lasting.remove(&number)));
+    // Dropped outside the borrow: it can be the last reference to its task.
+    drop(removed);
+}
+
 fn next_local() -> Option<Runnable> {
     LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
 }
@@ -205,6 +268,8 @@ pub(crate) fn swap_local(other: &mut Option<Local>) {
 
 impl Drop for Executor {
     fn drop(&mut self) {
+        // They are among the tasks dropped below.
+        end_lasting();
         // Dropping a runnable drops its future, which can wake other tasks of this thread, so the cell must not be
         // borrowed.
         while let Some(runnable) = next_local() {

@@ -41,6 +41,8 @@
 //! | read, set deadlines, hand a connection over | [`Connection`] |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | start a task on a handler's thread | [`spawn_local`] |
+//! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
@@ -59,13 +61,14 @@ mod executor;
 mod fanout;
 mod shared;
 mod shutdown;
+mod spawn_local;
 mod stats;
 pub mod time;
 mod util;
 mod worker;
 
 pub use address::Address;
-pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
+pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, ThreadHooks, UringConfig};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
@@ -74,6 +77,7 @@ pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Handle, Running};
+pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
 pub use fanout::{
     DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
@@ -82,6 +86,7 @@ pub use fanout::{
 pub use shared::chunk::Chunk;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
+pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
 
 /// The README's program, compiled.

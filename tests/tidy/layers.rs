@@ -13,6 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "engine",
             "worker",
             "fanout",
+            "spawn_local",
             "executor",
             "connection",
             "time",

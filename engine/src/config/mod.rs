@@ -1,12 +1,16 @@
 //! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
+mod thread_hooks;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
+pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -74,6 +78,8 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Code around the threads that run handlers. Default: none.
+        pub thread_hooks: ThreadHooks,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -156,6 +162,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hooks: ThreadHooks::default(),
             uring: UringConfig::default(),
         }
     }
