@@ -28,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "server", "protocol", "message", "limits", "field", "panic", "error"]),
+    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "panic", "error"]),
     (
         "websocket",
         &[

@@ -51,9 +51,9 @@ pub struct Router {
     /// `routes`. They take precedence over those with parameters, so the tree would find the same.
     literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
-    fallback: Option<Box<dyn Handler>>,
+    fallback: Option<Box<dyn Fallback>>,
     /// Fallbacks of nested routers with their prefixes, the longest first.
-    nested: Vec<(String, Box<dyn Handler>)>,
+    nested: Vec<(String, Box<dyn Fallback>)>,
 }
 
 /// More literal routes of one length than this are searched by bisection.
@@ -63,6 +63,27 @@ struct Route {
     path: String,
     methods: Vec<(Method, Box<dyn Handler>)>,
     any: Option<Box<dyn Handler>>,
+}
+
+/// The handler of requests without a route.
+pub(crate) trait Fallback: Handler {
+    /// Returns this handler for a router that was nested below `prefix`.
+    fn nested(self: Box<Self>, prefix: &str) -> Box<dyn Fallback>;
+}
+
+/// A fallback that answers the same for any prefix.
+struct Unlayered<H>(H);
+
+impl<H: Handler> Handler for Unlayered<H> {
+    fn handle(&self, request: Request) -> Reply<'_> {
+        self.0.handle(request)
+    }
+}
+
+impl<H: Handler> Fallback for Unlayered<H> {
+    fn nested(self: Box<Self>, _prefix: &str) -> Box<dyn Fallback> {
+        self
+    }
 }
 
 impl Router {
@@ -163,10 +184,10 @@ impl Router {
             }
         }
         for (inner, handler) in router.nested {
-            self.nested.push((format!("{prefix}{inner}"), handler));
+            self.nested.push((format!("{prefix}{inner}"), handler.nested(prefix)));
         }
         if let Some(handler) = router.fallback {
-            self.nested.push((prefix.to_owned(), handler));
+            self.nested.push((prefix.to_owned(), handler.nested(prefix)));
         }
         self.nested.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.matches('/').count()));
         self
@@ -178,8 +199,14 @@ impl Router {
     /// If the router has a fallback already.
     pub fn fallback(mut self, handler: impl Handler) -> Router {
         assert!(self.fallback.is_none(), "conflicting fallback: the router has one already; remove one");
-        self.fallback = Some(Box::new(handler));
+        self.fallback = Some(Box::new(Unlayered(handler)));
         self
+    }
+
+    /// Creates a router that passes all requests to a fallback.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_fallback(fallback: Box<dyn Fallback>) -> Router {
+        Router { fallback: Some(fallback), ..Router::default() }
     }
 
     /// Returns the route of this path, new if there is none.

@@ -44,6 +44,11 @@ impl ContentSource for Conn {
         }
     }
 
+    #[cfg(feature = "tower")]
+    fn has_arrived(&self, request: u64) -> bool {
+        self.state_of(request).is_some_and(|state| state.chunk.is_some())
+    }
+
     fn sender(&self, request: u64) -> Option<ByteSender> {
         self.state_of(request)?.sender().cloned()
     }

@@ -1,0 +1,1 @@
+//! Tests of Tidegate together with the crates of the tokio, tower and axum ecosystem.
