@@ -1,1 +1,6 @@
-//! Tests of Tidegate together with the crates of the tokio, tower and axum ecosystem.
+//! Applications for the tests with the crates of the ecosystem.
+//!
+//! Each module of [`apps`] is one application for axum, written after an example of axum's documentation. None of them
+//! knows which server runs it.
+
+pub mod apps;

@@ -68,7 +68,7 @@ async fn a_hub_publishes_what_redis_does() {
             async move {
                 let mut messages = subscription.on_message();
                 while let Some(message) = messages.next().await {
-                    hub.broadcast(message.get_payload::<String>().unwrap());
+                    hub.broadcast(message.get_payload::<String>().unwrap()).try_queue().unwrap();
                 }
             }
         });

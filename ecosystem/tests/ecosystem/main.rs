@@ -3,6 +3,7 @@
 //! One program, so that each crate is linked once. The tests of PostgreSQL and Redis need their servers: `ci/ecosystem.sh`
 //! starts both and sets `TEST_POSTGRES_URL` and `TEST_REDIS_URL`.
 
+mod applications;
 mod databases;
 mod support;
 mod tokio_in_handlers;
