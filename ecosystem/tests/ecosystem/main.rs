@@ -5,5 +5,9 @@
 
 mod applications;
 mod databases;
+mod serving;
 mod support;
 mod tokio_in_handlers;
+mod tower_layers;
+mod tower_services;
+mod websockets;

@@ -78,7 +78,6 @@ pub async fn on_every_engine(test: impl AsyncFn(Setup)) {
 
 /// Where an axum application is served.
 pub struct Site {
-    pub name: &'static str,
     pub address: SocketAddr,
 }
 
@@ -115,7 +114,7 @@ pub async fn on_every_server(app: impl Fn() -> axum::Router, test: impl AsyncFn(
             }
             false => tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(signal).into_future()),
         };
-        tokio::time::timeout(PATIENCE, test(Site { name, address })).await.expect("the test hangs");
+        tokio::time::timeout(PATIENCE, test(Site { address })).await.expect("the test hangs");
         drop(stop);
         // hyper waits for its clients without a bound.
         match tidegate {
@@ -127,7 +126,7 @@ pub async fn on_every_server(app: impl Fn() -> axum::Router, test: impl AsyncFn(
         println!("on {}", setup.name);
         let app = app().into_make_service_with_connect_info::<SocketAddr>();
         let server = TestServer::of(&setup, tidegate::axum::server(app));
-        let site = Site { name: setup.name, address: server.address };
+        let site = Site { address: server.address };
         tokio::time::timeout(PATIENCE, test(site)).await.expect("the test hangs");
     }
 }
