@@ -31,8 +31,8 @@
 //! }
 //! ```
 //!
-//! The same handler runs unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on
-//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, also after an upgrade to another
+//! The same handler runs unchanged on io_uring and on readiness ([`EngineKind`]), and on the ring's thread or on
+//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, even after an upgrade to another
 //! protocol.
 //!
 //! | To | Use |
@@ -76,11 +76,13 @@ pub use connection::exclusive::ExclusiveSender;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
-pub use engine::running::{Handle, Running};
+pub use engine::running::{Running, RunningHandle};
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
+#[doc(hidden)]
+pub use executor::label as handler_label;
 pub use fanout::{
-    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
+    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowHook,
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;

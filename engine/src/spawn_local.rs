@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_task::FallibleTask;
 
-use crate::executor;
+use crate::executor::lasting;
 
 /// Starts a task on the current thread, which runs beside the thread's handlers. Its future need not be `Send`.
 ///
@@ -51,10 +50,9 @@ use crate::executor;
 /// # Panics
 /// On a thread that runs no handlers.
 pub fn spawn_local<F: Future + 'static>(future: F) -> LocalTask<F::Output> {
-    let queue = executor::current_queue();
-    let queue =
-        queue.expect("spawn_local: called on a thread that runs no handlers; call it in a handler or a thread hook");
-    let task = queue.spawn_task(Lasting { future: Box::pin(future), number: None });
+    let task = lasting::spawn(future);
+    let task =
+        task.expect("spawn_local: called on a thread that runs no handlers; call it in a handler or a thread hook");
     LocalTask { task: Some(task.fallible()) }
 }
 
@@ -99,41 +97,5 @@ impl<T> Drop for LocalTask<T> {
 impl<T> fmt::Debug for LocalTask<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalTask").field("finished", &self.is_finished()).finish()
-    }
-}
-
-/// A task's future, known to its executor until it is dropped. A panic in it ends nothing else.
-struct Lasting<F> {
-    future: Pin<Box<F>>,
-    /// Its number in the executor, from the first poll on.
-    number: Option<u64>,
-}
-
-impl<F: Future> Future for Lasting<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        if self.number.is_none() {
-            self.number = Some(executor::add_lasting(cx.waker().clone()));
-        }
-        if executor::is_ending() {
-            return Poll::Ready(None);
-        }
-        match catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Some),
-            Err(_) => {
-                // The panic hook has reported the panic.
-                log::error!("a task of spawn_local panicked");
-                Poll::Ready(None)
-            }
-        }
-    }
-}
-
-impl<F> Drop for Lasting<F> {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            executor::remove_lasting(number);
-        }
     }
 }

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! * [`Server`] binds a [`Router`], or any other [`Handler`], to an address and runs it on the engine.
-//! * A [`Handler`] answers a [`Request`] with a [`Response`], and `?` turns any error into a [`HandlerError`]. Content
-//!   flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a [`ContentStream`]
-//!   is polled when the connection has space.
+//! * A [`Handler`] answers a [`Request`] with a [`Response`], and `?` turns any error into a [`HandlerError`].
+//!   Content flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a
+//!   [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
 //! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
-//!   [`RequestError`](protocol::RequestError) lists what it refuses and with which status; [`Limits`] bounds every
+//!   [`RequestError`](protocol::RequestError) lists the refused requests and their statuses; [`Limits`] bounds every
 //!   request.
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
@@ -21,22 +21,22 @@
 
 #![forbid(unsafe_code)]
 
-mod error;
 #[doc(hidden)]
-pub mod field;
+pub mod causes;
+mod error;
+mod field;
 mod limits;
 mod message;
-#[doc(hidden)]
-pub mod panic;
+mod panic;
 pub mod protocol;
 mod server;
 #[cfg(feature = "tower")]
 pub mod tower;
 
 pub use error::BodyError;
-pub use limits::{Limits, LimitsError};
+pub use limits::Limits;
 pub use message::body::Body;
-pub use message::closed::Closed;
+pub use message::client_gone::ClientGone;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
@@ -46,13 +46,21 @@ pub use message::response::{Response, ResponseBody};
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
-pub use server::handler::{Handler, Reply, Shared, SyncHandler, sync_handler};
-pub use server::handler_error::{Failure, HandlerError, Result};
-pub use server::pattern::percent_decode;
+pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync_handler};
+pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
-pub use server::pattern::to_matchit_syntax;
+pub use server::handler_name::HandlerName;
+pub use server::pattern::percent_decode;
 pub use server::router::Router;
-pub use server::task::{Service, serve};
+pub use server::task::{HttpService, serve};
+
+/// For the websocket crate alone: not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::field::{Host, list_elements, split_host, token};
+    pub use crate::panic::panic_message;
+    pub use crate::server::pattern::to_matchit_syntax;
+}
 
 /// The README's program, compiled.
 #[cfg(doctest)]

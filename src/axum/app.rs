@@ -15,7 +15,7 @@ use super::incoming::IncomingStream;
 use crate::engine::Address;
 use crate::http;
 use crate::http::{Method, StatusCode};
-use crate::web::tower::{Content, Converted, Exchange, into_http, response_from_http};
+use crate::web::tower::{Carry, Content, Converted, Exchange, into_http, response_from_http};
 use crate::web::{Handler, LocalBoxFuture, Reply, Request, Response, Server, ServerBuilder};
 
 type HttpRequest = http::Request<Body>;
@@ -106,7 +106,7 @@ where
     S: Service<HttpRequest, Response = HttpResponse, Error = Infallible>,
 {
     let to_head = *request.method() == Method::HEAD;
-    let Converted { request, exchange, .. } = into_http(request, false);
+    let Converted { request, exchange, .. } = into_http(request, Carry::Nothing);
     let response = call(make, stream, request.map(body), exchange.as_ref()).await;
     response_from_http(response, exchange, to_head)
 }
@@ -119,7 +119,7 @@ where
     S: Service<HttpRequest, Response = HttpResponse, Error = Infallible>,
 {
     let to_head = *request.method() == Method::HEAD;
-    let Converted { request, exchange, head } = into_http(request, false);
+    let Converted { request, exchange, head } = into_http(request, Carry::Nothing);
     let mut request = request.map(body);
     let handshake = Handshake::start(request.extensions_mut());
     let mut response = call(make, stream, request, exchange.as_ref()).await;

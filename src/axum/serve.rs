@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::app::server;
 use super::incoming::IncomingStream;
 use super::listener::Listener;
-use crate::engine::{Handle, Shutdown};
+use crate::engine::{RunningHandle, Shutdown};
 use crate::http;
 
 /// Serves an axum application on a listener. It takes the place of `axum::serve`: with a tokio or std `TcpListener` or
@@ -194,7 +194,7 @@ where
 }
 
 /// Shuts the server down when its future is dropped.
-struct EndOnDrop(Handle);
+struct EndOnDrop(RunningHandle);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tidegate::engine::Running;
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 
 /// One engine and placement under test.
 #[derive(Clone)]
@@ -20,8 +20,8 @@ pub fn setups() -> Vec<Setup> {
         ("uring/inline", EngineKind::Uring, HandlerPlacement::Inline),
         ("uring/threads", EngineKind::Uring, HandlerPlacement::Threads(2)),
         ("uring/cancel", EngineKind::Uring, HandlerPlacement::SameCore),
-        ("std/same-core", EngineKind::Std, HandlerPlacement::SameCore),
-        ("std/inline", EngineKind::Std, HandlerPlacement::Inline),
+        ("portable/same-core", EngineKind::Portable, HandlerPlacement::SameCore),
+        ("portable/inline", EngineKind::Portable, HandlerPlacement::Inline),
     ];
     table
         .into_iter()
@@ -59,7 +59,7 @@ impl TestServer {
     /// Serves `handler` as the WebSocket at `/ws`.
     pub fn serve<F>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
     where
-        F: AsyncFn(WebSocket) -> websocket::Result + Shared,
+        F: AsyncFn(WebSocket) -> websocket::Result + SharedAcrossThreads,
     {
         Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
     }

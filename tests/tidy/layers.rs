@@ -28,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "panic", "error"]),
+    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "panic", "causes", "error"]),
     (
         "websocket",
         &[
@@ -46,8 +46,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "message",
             "close",
             "protocol_error",
+            "usage_error",
             "close_code",
             "opcode",
+            "reserved_bits",
             "role",
             "limits",
             "utf8",

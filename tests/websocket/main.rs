@@ -14,6 +14,7 @@ mod hooks;
 mod hub;
 mod json;
 mod keepalive;
+mod logging;
 mod memory;
 mod messages;
 mod shutdown;

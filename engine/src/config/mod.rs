@@ -36,9 +36,9 @@ crate::__settings! {
         /// Default: 0.
         pub workers: usize,
         /// Pins each worker and its same-core handler thread to one of the cores that the process may use
-        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
-        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
-        /// do not all share the first cores. Default: true.
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). With fewer workers than
+        /// cores, the first core is the process id modulo the number of cores, so that several such processes do not
+        /// all use the same cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,
@@ -80,6 +80,10 @@ crate::__settings! {
         pub idle_timeout: Option<Duration>,
         /// Code around the threads that run handlers. Default: none.
         pub thread_hooks: ThreadHooks,
+        /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
+        /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
+        /// thread that watches.
+        pub thread_hold_warning: Option<Duration>,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -163,6 +167,7 @@ impl Default for Config {
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
             thread_hooks: ThreadHooks::default(),
+            thread_hold_warning: Some(Duration::from_secs(1)),
             uring: UringConfig::default(),
         }
     }
@@ -234,7 +239,11 @@ impl Config {
         ] {
             within(setting, bytes.unwrap_or(1), 1, i32::MAX as u32, "1 to 2,147,483,647 bytes")?;
         }
-        for (setting, time) in [("flush_timeout", Some(self.flush_timeout)), ("idle_timeout", self.idle_timeout)] {
+        for (setting, time) in [
+            ("flush_timeout", Some(self.flush_timeout)),
+            ("idle_timeout", self.idle_timeout),
+            ("thread_hold_warning", self.thread_hold_warning),
+        ] {
             ConfigError::check_time(setting, time)?;
         }
         let inbound = self.inbound.check()?;
@@ -331,7 +340,7 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 15] = [
+        let table: [(&str, Change); 16] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
@@ -340,6 +349,7 @@ mod tests {
             ("socket_send_buffer_bytes", |c| c.socket_send_buffer_bytes = Some(u32::MAX)),
             ("flush_timeout", |c| c.flush_timeout = Duration::ZERO),
             ("idle_timeout", |c| c.idle_timeout = Some(Duration::ZERO)),
+            ("thread_hold_warning", |c| c.thread_hold_warning = Some(Duration::ZERO)),
             ("inbound.chunks_max", |c| c.inbound.chunks_max = 1),
             ("inbound.high_percent", |c| c.inbound.high_percent = 101),
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),

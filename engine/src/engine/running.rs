@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-#[cfg(unix)]
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -29,7 +28,8 @@ pub(crate) struct WorkerHandle {
 /// A running engine. Dropping it leaves the engine running; [`shutdown`](Self::shutdown) ends it.
 ///
 /// A program that serves until a signal calls [`run_until_signal`](Self::run_until_signal). One that decides by itself
-/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`Handle`] and waits in [`join`](Self::join):
+/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`RunningHandle`] and waits in
+/// [`join`](Self::join):
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -53,6 +53,7 @@ pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) handlers: Vec<HandlerThread>,
+    pub(crate) watchdog: Option<JoinHandle<()>>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) summary: String,
 }
@@ -88,22 +89,22 @@ impl Running {
     }
 
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
-    pub fn handle(&self) -> Handle {
-        Handle { lifecycle: Arc::clone(&self.lifecycle) }
+    pub fn handle(&self) -> RunningHandle {
+        RunningHandle { lifecycle: Arc::clone(&self.lifecycle) }
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
-    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once, and
-    /// a worker whose thread such a handler holds has two seconds. Threads of [`blocking`](crate::blocking) handlers
-    /// are not waited for. See [`Shutdown`].
+    /// [`drain_timeout`](Shutdown::drain_timeout). The futures of handlers that still wait for something then are
+    /// dropped. A handler that computes or blocks has one more second before its thread is left behind; with
+    /// [`Inline`](crate::HandlerPlacement::Inline) placement it holds a worker, which has two. Threads of
+    /// [`blocking`](crate::blocking) handlers are not waited for. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.lifecycle.shut_down(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`Handle`], or by a worker
-    /// that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`RunningHandle`], or by a
+    /// worker that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
         let report = self.lifecycle.wait();
         for worker in self.workers {
@@ -118,6 +119,8 @@ impl Running {
             // An error means that the thread dropped its end: it has ended.
             let _ = end.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
+        self.lifecycle.close();
+        self.watchdog.into_iter().for_each(|watchdog| drop(watchdog.join()));
         report
     }
 
@@ -178,7 +181,7 @@ impl fmt::Debug for Running {
 /// creates it; clones are handles to the same engine.
 ///
 /// ```no_run
-/// use tidegate_engine::{Handle, WorkerStats};
+/// use tidegate_engine::{RunningHandle, WorkerStats};
 ///
 /// /// Returns the number of open connections, for a health page.
 /// fn open_connections(handle: &Handle) -> u64 {
@@ -188,11 +191,11 @@ impl fmt::Debug for Running {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Handle {
+pub struct RunningHandle {
     lifecycle: Arc<Lifecycle>,
 }
 
-impl Handle {
+impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
@@ -204,8 +207,8 @@ impl Handle {
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for RunningHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.lifecycle.workers().len()).finish()
+        f.debug_struct("RunningHandle").field("workers", &self.lifecycle.workers().len()).finish()
     }
 }

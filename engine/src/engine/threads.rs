@@ -1,8 +1,6 @@
 //! The engine's threads: one per worker, and the handler threads.
 
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -12,7 +10,7 @@ use core_affinity::CoreId;
 
 use crate::config::{Checked, EngineKind, HandlerPlacement, ThreadHooks};
 use crate::driver::listener::Listener;
-use crate::driver::threads::ThreadsDriver;
+use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
@@ -21,6 +19,7 @@ use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 use crate::time;
 use crate::util::biased_lock;
+use crate::util::contained::catch;
 use crate::worker::Worker;
 
 /// The report of a worker's thread once it is set up.
@@ -28,6 +27,8 @@ pub(super) struct WorkerReady {
     pub(super) worker_shared: Arc<WorkerShared>,
     pub(super) capabilities: Capabilities,
     pub(super) handler: Option<HandlerThread>,
+    /// The queue of its inline handlers.
+    pub(super) inline: Option<Arc<RunQueue>>,
 }
 
 /// A handler thread's queue, and the channel that closes when it ends.
@@ -102,7 +103,7 @@ impl WorkerSetup {
             _ => {
                 let count = listeners.len();
                 let connections_max = connections_max.min(self.regular_max);
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
+                let driver = PortableDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }
@@ -128,17 +129,18 @@ impl WorkerSetup {
             }
         };
         let config = Arc::new(self.checked.config.clone());
+        let inline_queue = inline.is_some().then(|| queues.first().cloned()).flatten();
         let hooks = if inline.is_some() { config.thread_hooks.clone() } else { ThreadHooks::default() };
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
-        let mut prepared = Some((worker, WorkerReady { worker_shared, capabilities, handler }));
+        let mut prepared = Some((worker, WorkerReady { worker_shared, capabilities, handler, inline: inline_queue }));
         hooks.run(&mut || {
             let Some((worker, report)) = prepared.take() else { return };
             self.lifecycle.add(&report.worker_shared);
             let _ = ready.send(Ok(report));
             // The worker, its ring and its sockets are gone when this returns.
-            let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            let outcome = match catch(|| worker.run()) {
                 Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(panic) => Err(format!("its thread panicked: {}", text_of(&*panic))),
+                Err(message) => Err(format!("its thread panicked: {message}")),
             };
             self.lifecycle.end(self.index, outcome);
         });
@@ -202,12 +204,6 @@ pub(super) fn spawn_handler_thread(
     let queue =
         queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
     Ok(HandlerThread { queue, ended, timers })
-}
-
-/// Returns the message of a panic.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Returns the cores for `workers` workers, of those that the process may use; none if they are unknown.

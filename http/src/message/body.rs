@@ -14,7 +14,7 @@ use http::HeaderMap;
 use tidegate_engine::ByteSender;
 
 use crate::error::BodyError;
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 
 /// The content of a request, read piece by piece.
 ///
@@ -56,7 +56,7 @@ enum Source {
     #[cfg(feature = "tower")]
     Local {
         content: Option<Box<dyn LocalContent>>,
-        closed: Option<Closed>,
+        closed: Option<ClientGone>,
     },
 }
 
@@ -78,16 +78,16 @@ pub(crate) trait LocalContent {
 /// `request` is the request's number on its connection: a body that outlives its request must not read the content of
 /// the next one.
 pub(crate) trait ContentSource {
-    /// The next piece, never empty; `None` at the end.
+    /// Polls for the next piece, never empty; `None` at the end.
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
 
-    /// The bytes to come, if known.
+    /// Returns the bytes to come, if known.
     fn remaining(&self, request: u64) -> Option<u64>;
 
-    /// The trailer section, once the content is complete.
+    /// Takes the trailer section, once the content is complete.
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
 
-    /// The wait for the next piece was given up.
+    /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
 
     /// Whether received bytes wait to be read.
@@ -110,7 +110,7 @@ impl Body {
 
     /// Content of other code. `closed` is the end of the client, if the request is one of a client.
     #[cfg(feature = "tower")]
-    pub(crate) fn of_local(content: Option<Box<dyn LocalContent>>, closed: Option<Closed>) -> Body {
+    pub(crate) fn of_local(content: Option<Box<dyn LocalContent>>, closed: Option<ClientGone>) -> Body {
         Body { source: Source::Local { content, closed } }
     }
 
@@ -124,14 +124,14 @@ impl Body {
     }
 
     /// The end of the client of this content's request.
-    pub(super) fn closed(&self) -> Closed {
+    pub(super) fn client_gone(&self) -> ClientGone {
         match &self.source {
             Source::None { connection: source, request } | Source::Connection { content: source, request } => {
-                Closed::of(source.sender(*request))
+                ClientGone::of(source.sender(*request))
             }
-            Source::Empty | Source::Bytes(_) => Closed::of(None),
+            Source::Empty | Source::Bytes(_) => ClientGone::of(None),
             #[cfg(feature = "tower")]
-            Source::Local { closed, .. } => closed.clone().unwrap_or_else(|| Closed::of(None)),
+            Source::Local { closed, .. } => closed.clone().unwrap_or_else(|| ClientGone::of(None)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Body {
         }
     }
 
-    /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
+    /// Returns the bytes to come; `None` if the peer did not announce them (the chunked coding).
     pub fn remaining(&self) -> Option<u64> {
         match &self.source {
             Source::Empty | Source::None { .. } => Some(0),
@@ -176,7 +176,7 @@ impl Body {
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
-    /// never merged into those of the head (RFC 9110, section 6.5).
+    /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &mut self.source {
             Source::Connection { content, request } => content.take_trailers(*request),

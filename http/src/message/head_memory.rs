@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method, Version};
@@ -31,13 +32,13 @@ pub(crate) struct HeadMemory {
     pub(crate) query: Option<Span>,
     pub(crate) upgrade: bool,
     pub(crate) fields: Vec<Field>,
-    /// The target, and what was added to it. Valid UTF-8, so that the router need not check.
+    /// The target and the additions to it. Valid UTF-8, which the router need not check.
     text: String,
     /// Where the target and the parser's additions to it end; the router's parameters follow.
     text_bytes: usize,
     /// The whole head.
     bytes: Vec<u8>,
-    /// What the head means; `None` until it is complete.
+    /// The meaning of the head; `None` until it is complete.
     conclusion: Option<Conclusion>,
     /// The limits the head was checked against. Kept for the next head, which nearly always has the same.
     limits: Option<Arc<Limits>>,
@@ -131,7 +132,7 @@ impl HeadMemory {
         self.fields.push(field);
     }
 
-    /// The length of the head in bytes.
+    /// Returns the length of the head in bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -155,23 +156,21 @@ impl HeadMemory {
         self.params.push(Param { name, value });
     }
 
-    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
-    pub(super) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
+    /// Adds a path parameter whose value is this part of the path.
+    pub(super) fn push_param_of_path(&mut self, name: &str, value: Span) {
         let name = self.append_text(name);
-        let value = Span::new(self.path.start as usize + start, length);
+        let value = Span { start: self.path.start + value.start, ..value };
         self.params.push(Param { name, value });
     }
 
-    /// The part of the target or of its additions at this position.
+    /// Returns the part of the target or of its additions at this position.
     pub(super) fn text(&self, span: Span) -> &str {
-        let start = span.start as usize;
-        self.text.get(start..start + span.length as usize).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 
-    /// The part of the head at this position.
+    /// Returns the part of the head at this position.
     pub(super) fn slice(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
+        self.bytes.get(span.range()).unwrap_or_default()
     }
 
     /// Removes the head and keeps the capacity.
@@ -183,19 +182,23 @@ impl HeadMemory {
         self.fields.clear();
     }
 
-    /// Removes what the router, the server and the handler added, and keeps the head.
+    /// Removes the additions of the router, the server and the handler. The head stays.
     fn end_use(&mut self) {
         self.addresses = None;
         if self.text.len() > self.text_bytes {
             self.text.truncate(self.text_bytes);
         }
         self.params.clear();
-        if self.map.get().is_some() {
-            self.map.take();
+        if self.map.get().is_some() || !self.extensions.is_empty() {
+            self.end_rare_use();
         }
-        if !self.extensions.is_empty() {
-            self.extensions.clear();
-        }
+    }
+
+    /// Removes the additions that few requests have. Apart from the others, because freeing them takes much code.
+    #[inline(never)]
+    fn end_rare_use(&mut self) {
+        self.map.take();
+        self.extensions.clear();
     }
 }
 
@@ -218,6 +221,10 @@ impl Span {
     /// path parameters are added, and so fit in 32 bits.
     pub(crate) fn new(start: usize, length: usize) -> Span {
         Span { start: start as u32, length: length as u32 }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.length as usize
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Date field (RFC 9110, section 6.6.1), formatted once a second.
+//! The Date field (RFC 9110 section 6.6.1), formatted once a second.
 //!
 //! Owns the formatted second. It reads no clock: the caller passes the time, and keeps one cache per thread.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The end of the year 9999, the last the format can hold. Only a broken clock is beyond it.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
-/// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// A time as the 29 bytes of an IMF-fixdate (RFC 9110 section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpDate {
     /// The second since the epoch that the line names. Dates are equal if it is.
@@ -32,12 +32,12 @@ const VALUE_BYTES: usize = 29;
 impl HttpDate {
     const EPOCH: HttpDate = HttpDate { seconds: 0, line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
 
-    /// The bytes of the field value.
+    /// Returns the bytes of the field value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.line[NAME_BYTES..NAME_BYTES + VALUE_BYTES]
     }
 
-    /// The field line with its name and CRLF.
+    /// Returns the field line with its name and CRLF.
     pub(crate) fn line(&self) -> &[u8; LINE_BYTES] {
         &self.line
     }
@@ -57,7 +57,7 @@ pub struct DateCache {
 }
 
 impl DateCache {
-    /// Creates a cache of the epoch.
+    /// Creates a cache that holds the epoch.
     pub const fn new() -> DateCache {
         DateCache { date: HttpDate::EPOCH }
     }

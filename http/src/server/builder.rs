@@ -3,20 +3,18 @@
 //! Settings are checked when the server starts; the engine owns everything that runs.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
+#[cfg(unix)]
 use std::path::PathBuf;
 
 use socket2::Socket;
-use tidegate_engine::{
-    Config, ConfigError, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks,
-};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
-use crate::limits::{Limits, LimitsError};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
-use crate::server::task::{Service, serve};
+use crate::server::task::{HttpService, serve};
 
-/// A server being configured, made by [`Server::builder`](crate::Server::builder).
+/// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
 /// Bind at least one address, then call [`run`](ServerBuilder::run), which serves until SIGINT or SIGTERM, or
 /// [`start`](ServerBuilder::start), which returns at once. The order of the other calls does not matter.
@@ -43,17 +41,16 @@ use crate::server::task::{Service, serve};
 pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
+    /// The addresses. It gets its settings when it starts.
+    engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
-    engine: Option<EngineKind>,
+    kind: Option<EngineKind>,
     workers: Option<usize>,
     placement: Option<HandlerPlacement>,
     /// Hooks inside those of `config`.
     thread_hooks: ThreadHooks,
     shutdown: Shutdown,
-    addresses: Vec<SocketAddr>,
-    paths: Vec<PathBuf>,
-    listeners: Vec<Socket>,
 }
 
 impl<H: Handler> ServerBuilder<H> {
@@ -61,45 +58,76 @@ impl<H: Handler> ServerBuilder<H> {
         ServerBuilder {
             handler,
             http: HttpConfig::default(),
+            engine: Engine::new(Config::default()),
             config: Config::default(),
-            engine: None,
+            kind: None,
             workers: None,
             placement: None,
             thread_hooks: ThreadHooks::default(),
             shutdown: Shutdown::default(),
-            addresses: Vec::new(),
-            paths: Vec::new(),
-            listeners: Vec::new(),
         }
     }
 
-    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port. The sockets are bound by
-    /// [`start`](ServerBuilder::start).
+    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port, which
+    /// [`Running::local_addr`] returns. The sockets are bound by [`start`](ServerBuilder::start). A port that another
+    /// server has is an error, unless both set [`Config::reuse_port`].
     ///
     /// # Errors
     /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
-        let resolved = address.to_socket_addrs().map_err(|error| Error::bind(format!("{address:?}"), error))?;
-        self.addresses.extend(resolved);
+        self.engine = self.engine.bind(address)?;
         Ok(self)
     }
 
-    /// Adds a Unix-domain socket at this path, which [`start`](ServerBuilder::start) creates.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](ServerBuilder::start) creates at `path`, or at the abstract
+    /// name behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an
+    /// error. The file is removed when the server stops listening. [`Config::unix_mode`] sets its permissions:
+    ///
+    /// ```no_run
+    /// use tidegate_engine::Config;
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_unix("/run/app.sock").config(Config::default().unix_mode(0o660)).run()
+    /// # }
+    /// ```
+    #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
-        self.paths.push(path.into());
+        self.engine = self.engine.bind_unix(path);
         self
     }
 
-    /// Adds a listening socket that is bound already, such as one inherited from systemd: a `TcpListener`, a
-    /// `UnixListener` or an `OwnedFd`.
+    /// Adds a socket that already listens, such as one of a parent process: a `TcpListener`, a `UnixListener` or an
+    /// `OwnedFd`. See [`Engine::bind_inherited`] for what happens to its options.
     pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
-        self.listeners.push(listener.into());
+        self.engine = self.engine.bind_inherited(listener);
         self
+    }
+
+    /// Adds the sockets, TCP or Unix, that systemd or another manager passed to this process (`LISTEN_FDS`,
+    /// sd_listen_fds(3)). They can be taken once.
+    ///
+    /// ```no_run
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_systemd()?.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if none were passed, or one does not listen.
+    #[cfg(target_os = "linux")]
+    pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        self.engine = self.engine.bind_systemd()?;
+        Ok(self)
     }
 
     /// Sets the engine. Overrides [`Config::engine`]. Default: io_uring if it is available, std sockets otherwise.
     pub fn engine(mut self, kind: EngineKind) -> Self {
-        self.engine = Some(kind);
+        self.kind = Some(kind);
         self
     }
 
@@ -109,7 +137,8 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
-    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on a thread beside each worker, on its core.
+    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on one thread per worker, on the worker's
+    /// core.
     pub fn placement(mut self, placement: HandlerPlacement) -> Self {
         self.placement = Some(placement);
         self
@@ -198,28 +227,20 @@ impl<H: Handler> ServerBuilder<H> {
     /// Starts serving and returns at once.
     ///
     /// # Errors
-    /// A setting is out of range, an address cannot be bound or none was given, or the engine is not available.
+    /// [`Error::Config`] for a setting out of range, [`Error::Bind`] for an address that cannot be bound,
+    /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
     pub fn start(self) -> Result<Running, Error> {
-        self.http.limits.check().map_err(config_error)?;
-        self.http.check_timeouts()?;
-        let mut engine = Engine::new(self.engine_config());
-        for address in self.addresses {
-            engine = engine.bind(address)?;
-        }
-        for path in self.paths {
-            engine = engine.bind_unix(path);
-        }
-        for listener in self.listeners {
-            engine = engine.bind_inherited(listener);
-        }
-        let service = Service::new(self.handler, self.http);
-        engine.start(move |connection| serve(connection, &service))
+        self.http.check()?;
+        let config = self.engine_config();
+        let service = HttpService::new(self.handler, self.http);
+        self.engine.config(config).start(move |connection| serve(connection, &service))
     }
 
     /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal ends it at once.
     ///
     /// # Errors
-    /// As [`start`](ServerBuilder::start), and if signal handlers cannot be installed.
+    /// As [`start`](ServerBuilder::start); [`Error::Signal`] if signal handlers cannot be installed, and
+    /// [`Error::WorkerFailed`] if a worker failed.
     pub fn run(self) -> Result<(), Error> {
         let shutdown = self.shutdown;
         let report = self.start()?.run_until_signal(shutdown)?;
@@ -229,7 +250,7 @@ impl<H: Handler> ServerBuilder<H> {
 
     fn engine_config(&self) -> Config {
         let mut config = self.config.clone();
-        config.engine = self.engine.unwrap_or(config.engine);
+        config.engine = self.kind.unwrap_or(config.engine);
         config.workers = self.workers.unwrap_or(config.workers);
         config.placement = self.placement.unwrap_or(config.placement);
         config.thread_hooks = config.thread_hooks.with(self.thread_hooks.clone());
@@ -239,28 +260,7 @@ impl<H: Handler> ServerBuilder<H> {
 
 impl<H> fmt::Debug for ServerBuilder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder")
-            .field("addresses", &self.addresses)
-            .field("paths", &self.paths)
-            .field("config", &self.config)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
-    }
-}
-
-fn config_error(error: LimitsError) -> ConfigError {
-    match error {
-        LimitsError::OutOfRange { name, value, ceiling } => {
-            let rule = match ceiling {
-                Limits::FIELDS_CEILING => "1 to 256",
-                Limits::TARGET_BYTES_CEILING => "1 to 65,534",
-                _ => "1 to 16,777,216",
-            };
-            ConfigError::new(name, value, rule)
-        }
-        LimitsError::TargetAboveHead { target, .. } => {
-            ConfigError::new("target_bytes_max", target, "below head_bytes_max")
-        }
+        f.debug_struct("ServerBuilder").field("config", &self.config).field("http", &self.http).finish_non_exhaustive()
     }
 }
 
@@ -272,27 +272,14 @@ mod tests {
     #[test]
     fn settings_do_not_depend_on_the_order_of_calls() {
         let config = Config::default().workers(7).backlog(5);
-        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Std).config(config.clone());
-        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Std).workers(2);
+        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Portable).config(config.clone());
+        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Portable).workers(2);
         for builder in [before, after] {
             let merged = builder.engine_config();
-            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Std));
+            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Portable));
             assert_eq!(merged.placement, config.placement);
         }
         let without = ServerBuilder::new(Router::new()).config(config).engine_config();
         assert_eq!((without.workers, without.backlog), (7, 5));
-    }
-
-    #[test]
-    fn refused_limits_are_named_with_their_range() {
-        let rule = |limits: Limits| limits.check().map_err(config_error).expect_err("refused").rule;
-        assert_eq!(rule(Limits::default().fields_max(0)), "1 to 256");
-        assert_eq!(rule(Limits::default().target_bytes_max(0)), "1 to 65,534");
-        assert_eq!(rule(Limits::default().trailer_bytes_max(0)), "1 to 16,777,216");
-        assert_eq!(
-            (Limits::FIELDS_CEILING, Limits::TARGET_BYTES_CEILING, Limits::HEAD_BYTES_CEILING),
-            (256, 65_534, 16_777_216)
-        );
-        assert_eq!(rule(Limits::default().head_bytes_max(100)), "below head_bytes_max");
     }
 }

@@ -7,35 +7,37 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::causes::WithCauses;
 use crate::error::BodyError;
 use crate::message::into_response::IntoResponse;
 use crate::message::response::Response;
+use crate::server::handler_name::HandlerName;
 
 /// The error of a handler. `?` converts every [`std::error::Error`] into it.
 ///
-/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged. Two kinds
-/// are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
+/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged, with the
+/// route. Two kinds are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
 /// [`response`](HandlerError::response) as it is.
 ///
 /// ```
 /// use http::StatusCode;
-/// use tidegate_http::{self as web, HandlerError, Request, Router};
+/// use tidegate_http::{HandlerError, Request, Result, Router};
 ///
-/// async fn double(mut request: Request) -> web::Result<String> {
+/// async fn double(mut request: Request) -> Result<String> {
 ///     let number: u64 = request.text().await?.trim().parse()?;
 ///     let too_large = || HandlerError::response((StatusCode::BAD_REQUEST, "too large"));
 ///     let doubled = number.checked_mul(2).ok_or_else(too_large)?;
 ///     Ok(doubled.to_string())
 /// }
 ///
-/// let app = Router::new().post("/double", double).get("/config", async |_request: Request| -> web::Result<String> {
+/// let app = Router::new().post("/double", double).get("/config", async |_request: Request| -> Result<String> {
 ///     Ok(std::fs::read_to_string("app.toml")?)
 /// });
 /// ```
 ///
 /// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
-/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
-/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
+/// itself. Other values, such as text or an `anyhow::Error`, are converted by [`new`](HandlerError::new):
+/// `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
@@ -54,7 +56,7 @@ enum Cause {
 pub type Result<T = Response, E = HandlerError> = std::result::Result<T, E>;
 
 impl HandlerError {
-    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// Creates an error from a cause: a text, a boxed error, or an error type of another crate that is not a
     /// [`std::error::Error`]. It is logged and answered with 500.
     ///
     /// ```
@@ -84,18 +86,20 @@ impl HandlerError {
 
 /// The errors that `?` converts into a [`HandlerError`]: those that are `Send + Sync + 'static`.
 ///
-/// Implemented for every such type. The trait exists for its compile error, which says how to convert the others.
+/// Implemented for every such type, and not to be implemented. The trait exists for its compile error, which says how
+/// to convert the others.
 #[diagnostic::on_unimplemented(
     message = "`?` cannot convert `{Self}` into a `HandlerError`",
     label = "not an error that is `Send + Sync`: convert it with `.map_err(HandlerError::new)?`",
-    note = "convert it first: `.map_err(HandlerError::new)?`, or `.ok_or_else(|| HandlerError::new(\"..\"))?` for an `Option`"
+    note = "convert it first: `.map_err(HandlerError::new)?`, or `.ok_or_else(|| HandlerError::new(\"..\"))?` for an \
+            `Option`"
 )]
-pub trait Failure: std::error::Error + Send + Sync + 'static {}
+pub trait HandlerFailure: std::error::Error + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<E: std::error::Error + Send + Sync + 'static> Failure for E {}
+impl<E: std::error::Error + Send + Sync + 'static> HandlerFailure for E {}
 
-impl<E: Failure> From<E> for HandlerError {
+impl<E: HandlerFailure> From<E> for HandlerError {
     fn from(error: E) -> HandlerError {
         match (&error as &dyn Any).downcast_ref::<BodyError>() {
             Some(error) => HandlerError(Cause::Body(error.clone())),
@@ -110,7 +114,7 @@ impl IntoResponse for HandlerError {
             Cause::Body(error) => error.into_response(),
             Cause::Response(response) => *response,
             Cause::Other(_) => {
-                log::error!("a handler failed: {self}");
+                log::error!("{} failed: {self}", HandlerName::current());
                 Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
@@ -123,11 +127,7 @@ impl fmt::Display for HandlerError {
         match &self.0 {
             Cause::Body(error) => error.fmt(f),
             Cause::Response(response) => write!(f, "answered with {}", response.status()),
-            Cause::Other(error) => {
-                error.fmt(f)?;
-                let causes = std::iter::successors(error.source(), |cause| cause.source());
-                causes.into_iter().try_for_each(|cause| write!(f, ": {cause}"))
-            }
+            Cause::Other(error) => WithCauses(&**error).fmt(f),
         }
     }
 }
@@ -141,6 +141,8 @@ impl fmt::Debug for HandlerError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
     use crate::error::RequestError;
     use crate::message::response::ResponseBody;
@@ -174,14 +176,9 @@ mod tests {
 
     #[test]
     fn the_log_has_the_causes() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot load the user")]
-        struct Load(#[source] std::io::Error);
-
-        let error = HandlerError::from(Load(std::io::Error::other("disk on fire")));
-        assert_eq!(
-            format!("{error} | {error:?}"),
-            "cannot load the user: disk on fire | cannot load the user: disk on fire"
-        );
+        let error = CString::new(*b"\xff").expect("no zero").into_string().expect_err("not UTF-8");
+        let error = HandlerError::from(error);
+        assert!(error.to_string().starts_with("C string contained non-utf8 bytes: invalid utf-8 sequence"), "{error}");
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 }

@@ -11,7 +11,7 @@ use super::content::{BoxError, Content};
 use super::exchange::Exchange;
 use super::response;
 use crate::message::response::Response;
-use crate::server::handler::Shared;
+use crate::server::handler::SharedAcrossThreads;
 
 /// A tower service that [`service`](super::service()) makes a handler of: a
 /// `Service<http::Request<Content>, Response = http::Response<B>> + Clone` of any content `B`, which all threads can share.
@@ -24,7 +24,7 @@ use crate::server::handler::Shared;
     note = "the service must be `Clone + Send + Sync + 'static`, take `http::Request<tower::Content>`, and return an `http::Response<B>` of any `http_body::Body`",
     note = "the futures of handlers stay on their thread and are not `Send`: a layer that needs `Send` futures cannot be put around a handler"
 )]
-pub trait TowerService: Clone + Shared {
+pub trait TowerService: Clone + SharedAcrossThreads {
     /// Answers a request. `to_head` says that it is HEAD.
     #[doc(hidden)]
     fn answer(
@@ -54,7 +54,7 @@ where
 #[diagnostic::do_not_recommend]
 impl<S> TowerService for S
 where
-    S: Service<http::Request<Content>> + Clone + Shared,
+    S: Service<http::Request<Content>> + Clone + SharedAcrossThreads,
     S::Response: HttpResponse,
     S::Error: Into<BoxError>,
     S::Future: 'static,

@@ -32,13 +32,6 @@ impl<H: Handler> HandlerService<H> {
     }
 }
 
-impl<H> HandlerService<H> {
-    /// Returns the handler, if this is the only clone.
-    pub(super) fn into_inner(self) -> Option<H> {
-        Arc::into_inner(self.handler)
-    }
-}
-
 impl<H> Clone for HandlerService<H> {
     fn clone(&self) -> HandlerService<H> {
         HandlerService { handler: Arc::clone(&self.handler) }

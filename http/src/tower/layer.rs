@@ -1,13 +1,16 @@
 //! Layers around handlers and routers.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use tower_layer::Layer;
 
 use super::answer::TowerService;
 use super::handler_service::HandlerService;
 use super::service::{TowerHandler, service};
 use crate::message::request::Request;
-use crate::server::handler::{Handler, Reply, Shared};
-use crate::server::router::{Fallback, Router};
+use crate::server::fallback::Fallback;
+use crate::server::handler::{Handler, Reply, SharedAcrossThreads};
+use crate::server::router::Router;
 
 /// Puts a tower layer around a handler.
 pub trait HandlerExt: Handler + Sized {
@@ -46,7 +49,7 @@ impl Router {
     /// # use tower_layer::Layer;
     /// fn app<L>(require_token: L) -> Router
     /// where
-    ///     L: Layer<HandlerService<Router>, Service: TowerService> + Clone + Send + Sync + 'static,
+    ///     L: Layer<HandlerService<Router>, Service: TowerService> + Send + Sync + 'static,
     /// {
     ///     let api = Router::new().get("/users", async |_request: Request| "users").layer(require_token);
     ///     Router::new().get("/", async |_request: Request| "no token needed").nest("/api", api)
@@ -54,54 +57,43 @@ impl Router {
     /// ```
     pub fn layer<L>(self, layer: L) -> Router
     where
-        L: Layer<HandlerService<Router>> + Clone + Shared,
+        L: Layer<HandlerService<Router>> + SharedAcrossThreads,
         L::Service: TowerService,
     {
-        Router::of_fallback(Layered::new(self, layer))
+        let parts = Mutex::new(Some((self, layer)));
+        Router::of_fallback(Arc::new(Layered { parts, handler: OnceLock::new() }))
     }
 }
 
-/// A router inside a layer.
+/// A router inside a layer. It is put into the layer by the first request, when no prefix can be added any more.
 struct Layered<L: Layer<HandlerService<Router>>> {
-    /// Taken out when the router is nested, and put into the layer again.
-    router: HandlerService<Router>,
-    layer: L,
-    handler: TowerHandler<L::Service>,
-}
-
-impl<L> Layered<L>
-where
-    L: Layer<HandlerService<Router>> + Clone + Shared,
-    L::Service: TowerService,
-{
-    fn new(router: Router, layer: L) -> Box<Self> {
-        let router = HandlerService::new(router);
-        let handler = service(layer.layer(router.clone()));
-        Box::new(Layered { router, layer, handler })
-    }
+    parts: Mutex<Option<(Router, L)>>,
+    handler: OnceLock<TowerHandler<L::Service>>,
 }
 
 impl<L> Handler for Layered<L>
 where
-    L: Layer<HandlerService<Router>> + Clone + Shared,
+    L: Layer<HandlerService<Router>> + SharedAcrossThreads,
     L::Service: TowerService,
 {
     fn handle(&self, request: Request) -> Reply<'_> {
-        self.handler.handle(request)
+        let handler = self.handler.get_or_init(|| {
+            let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (router, layer) = parts.expect("taken only here");
+            service(layer.layer(HandlerService::new(router))).of_router()
+        });
+        handler.handle(request)
     }
 }
 
 impl<L> Fallback for Layered<L>
 where
-    L: Layer<HandlerService<Router>> + Clone + Shared,
+    L: Layer<HandlerService<Router>> + SharedAcrossThreads,
     L::Service: TowerService,
 {
-    fn nested(self: Box<Self>, prefix: &str) -> Box<dyn Fallback> {
-        let Layered { router, layer, handler } = *self;
-        drop(handler);
-        // A layer that keeps a clone of the service elsewhere keeps the router: its routes then stay without the prefix.
-        let router =
-            router.into_inner().expect("a layer keeps the service it was put around, so its router cannot be nested");
-        Layered::new(Router::new().nest(prefix, router), layer)
+    fn nest_below(&self, prefix: &str) {
+        if let Some((router, _)) = &mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner) {
+            *router = Router::new().nest(prefix, std::mem::take(router));
+        }
     }
 }

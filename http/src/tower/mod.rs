@@ -9,7 +9,7 @@
 //! use tidegate_http::tower::HandlerExt;
 //! use tidegate_http::{Request, Router};
 //!
-//! # fn example(cors: impl tower_layer::Layer<tidegate_http::tower::HandlerService<Router>, Service: tidegate_http::tower::TowerService> + Clone + Send + Sync + 'static) {
+//! # fn example(cors: impl tower_layer::Layer<tidegate_http::tower::HandlerService<Router>, Service: tidegate_http::tower::TowerService> + Send + Sync + 'static) {
 //! let app = Router::new()
 //!     .get("/", async |_request: Request| "Hello")
 //!     .layer(cors); // such as tower_http::cors::CorsLayer::permissive()
@@ -39,7 +39,7 @@ pub use handler_service::{HandlerFuture, HandlerService};
 pub use layer::HandlerExt;
 pub use request::Addresses;
 #[doc(hidden)]
-pub use request::{Converted, into_http};
+pub use request::{Carry, Converted, into_http};
 #[doc(hidden)]
 pub use response::from_http as response_from_http;
 pub use service::{TowerHandler, service};

@@ -13,7 +13,7 @@ use super::content::{BoxError, Content, Source};
 use super::exchange::Exchange;
 use crate::error::{BodyError, RequestError};
 use crate::message::body::{Body, LocalContent};
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 use crate::message::head::RequestHead;
 use crate::message::request::Request;
 
@@ -31,7 +31,7 @@ pub struct Addresses {
 struct Carried {
     params: Vec<(String, String)>,
     upgrade: bool,
-    closed: Closed,
+    closed: ClientGone,
 }
 
 /// A request for tower code, the exchange that moves its content, if it has some, and its head without extensions.
@@ -42,10 +42,28 @@ pub struct Converted {
     pub head: RequestHead,
 }
 
-/// Converts a request for tower code. `carry` keeps what a handler inside a layer needs.
+/// What a handler inside a layer gets from the request outside.
 #[doc(hidden)]
-pub fn into_http(request: Request, carry: bool) -> Converted {
-    let closed = carry.then(|| request.closed());
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Nothing: there is no handler inside.
+    Nothing,
+    /// What it needs of its connection.
+    Connection,
+    /// The path parameters too.
+    Params,
+}
+
+impl Carry {
+    pub(super) fn for_handler(params: bool) -> Carry {
+        if params { Carry::Params } else { Carry::Connection }
+    }
+}
+
+/// Converts a request for tower code.
+#[doc(hidden)]
+pub fn into_http(request: Request, carry: Carry) -> Converted {
+    let closed = (carry != Carry::Nothing).then(|| request.client_gone());
     let (mut head, body) = request.into_parts();
     let (content, exchange) = content_of(body);
     let mut http = http::Request::new(content);
@@ -60,7 +78,8 @@ pub fn into_http(request: Request, carry: bool) -> Converted {
         extensions.insert(Addresses { peer, local });
     }
     if let Some(closed) = closed {
-        let params = head.params().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let carried = head.params().filter(|_| carry == Carry::Params);
+        let params = carried.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         extensions.insert(Carried { params, upgrade: head.wants_upgrade(), closed });
     }
     Converted { request: http, exchange, head }

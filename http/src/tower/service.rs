@@ -1,17 +1,17 @@
 //! Tower services as handlers.
 
 use std::fmt;
+use std::task::Poll;
 
 use http::Method;
 
 use super::answer::TowerService;
-use super::request::{self, Converted};
+use super::request::{self, Carry, Converted};
 use super::response::poll_once;
 use crate::message::content_stream::LocalBoxFuture;
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
-use std::task::Poll;
 
 /// Makes a handler of a tower service, such as tower-http's `ServeDir`.
 ///
@@ -47,19 +47,26 @@ use std::task::Poll;
 ///
 /// An error of the service is logged and answered with 500.
 pub fn service<S: TowerService>(service: S) -> TowerHandler<S> {
-    TowerHandler { service }
+    TowerHandler { service, carries_params: true }
 }
 
 /// A handler made by [`service`].
 #[derive(Clone)]
 pub struct TowerHandler<S> {
     service: S,
+    /// Whether a handler inside gets the path parameters. A router inside finds them itself.
+    carries_params: bool,
 }
 
 impl<S: TowerService> TowerHandler<S> {
+    pub(super) fn of_router(mut self) -> TowerHandler<S> {
+        self.carries_params = false;
+        self
+    }
+
     fn answer(&self, request: Request) -> LocalBoxFuture<'static, Response> {
         let to_head = *request.method() == Method::HEAD;
-        let Converted { request, exchange, .. } = request::into_http(request, true);
+        let Converted { request, exchange, .. } = request::into_http(request, Carry::for_handler(self.carries_params));
         Box::pin(self.service.clone().answer(request, exchange.unwrap_or_default(), to_head))
     }
 }

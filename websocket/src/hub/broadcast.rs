@@ -20,7 +20,7 @@ pub struct Delivered {
     pub count: usize,
     /// Slow members whose backlogs hold the message until they have space, unless a newer one replaces it
     /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
-    /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
+    /// [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
     pub backlogged: usize,
     /// Why the first of the other members did not get it: [`Error::Full`] for a slow member, whatever its policy did.
     pub first_error: Option<Error>,
@@ -78,7 +78,7 @@ impl Broadcast {
         self
     }
 
-    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members
+    /// Sets the subject of the message, for [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate). Members
     /// that keep up get every message.
     ///
     /// ```

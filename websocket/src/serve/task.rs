@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_engine::{Address, Connection};
-use tidegate_http::{LocalBoxFuture, Shared};
+use tidegate_http::{LocalBoxFuture, SharedAcrossThreads};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -33,7 +33,7 @@ pub(crate) trait Serve: Send + Sync {
     ) -> LocalBoxFuture<'static, ()>;
 }
 
-impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared> Serve for F {
+impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Serve for F {
     fn serve(self: Arc<F>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()> {
         Box::pin(start(self, WebSocket::with_context(connection, context)))
     }
@@ -128,7 +128,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let TaskProjection::Running { .. } = self.as_mut().project() {
-            let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
+            let (polled, mut dropped) = handler_scope(cx, |cx| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped while the handler goes on: closed now, not when the handler returns.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, Shared};
+use tidegate_engine::ConfigError;
+use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, SharedAcrossThreads};
 
 use crate::config::WebSocketConfig;
 use crate::conn::context::ConnContext;
@@ -15,7 +16,8 @@ use crate::conn::disconnected::Disconnected;
 use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
 use crate::handshake::field::token;
-use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin};
+use crate::handshake::origin::{OriginAllowList, Scheme};
+use crate::handshake::{OriginError, check_same_origin};
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
 use crate::serve::task::Serve;
@@ -59,7 +61,7 @@ use crate::serve::task::Serve;
 /// ```
 pub fn upgrade<F>(handler: F) -> Upgrade
 where
-    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared,
+    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
 {
     Upgrade {
         handler: Arc::new(handler),
@@ -239,7 +241,7 @@ impl Upgrade {
     /// ```
     pub fn authorize<A, T, E>(mut self, authorize: A) -> Self
     where
-        A: AsyncFn(&RequestHead) -> Result<T, E> + Shared,
+        A: AsyncFn(&RequestHead) -> Result<T, E> + SharedAcrossThreads,
         T: Any + Send + Sync,
         E: IntoResponse + 'static,
     {
@@ -249,7 +251,14 @@ impl Upgrade {
 
     /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
     /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
+    ///
+    /// # Panics
+    /// If it is zero: every request would be refused.
+    #[track_caller]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        if let Err(error) = ConfigError::check_time("handshake_timeout", Some(timeout)) {
+            panic!("{error}");
+        }
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
@@ -270,7 +279,7 @@ impl Upgrade {
     /// ```
     pub fn on_connect<C>(mut self, connect: C) -> Self
     where
-        C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + Shared,
+        C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
     {
         self.hooks_mut().connect = Some(Box::new(connect));
         self
@@ -360,6 +369,12 @@ impl fmt::Debug for Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "invalid handshake_timeout \"0s\": must be above zero")]
+    fn a_handshake_timeout_of_zero_is_refused() {
+        let _ = upgrade(async |_ws| Ok(())).handshake_timeout(Duration::ZERO);
+    }
 
     #[test]
     #[should_panic(expected = "invalid subprotocol \"chat v1\": must be a token such as chat.v1")]

@@ -200,6 +200,13 @@ impl Neighbour for HandlerThread {
     }
 }
 
+/// The executor ends on its own thread.
+impl Drop for HandlerThread {
+    fn drop(&mut self) {
+        swap_local(&mut self.local);
+    }
+}
+
 struct Simulation {
     worker: Worker<SimDriver>,
     net: Rc<RefCell<Net>>,
@@ -223,8 +230,9 @@ impl Simulation {
             let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());
             let done = stage.clone();
             stage.log_of(number, |log| log.started = true);
+            let shared = Arc::clone(&connection.sender().shared);
             let future = handler(connection, stage);
-            queue.spawn(async move {
+            queue.spawn(shared, async move {
                 future.await;
                 let now = done.now();
                 done.log_of(number, |log| log.done_at = Some(now));

@@ -99,30 +99,35 @@ impl State {
                 Ok(Some(Input::Piece(piece))) => return Poll::Ready(Ok(Some(piece))),
                 Ok(Some(Input::Nothing | Input::Head(_))) => continue,
                 Ok(None) => {}
-                Err(error) => return self.fail(error.into()),
+                Err(error) => return self.refuse_content(error),
             }
             if let Err(error) = self.send_continue() {
-                return self.fail(BodyError::Connection(error.to_string()));
+                return self.fail(error.into());
             }
             match self.poll_receive(ReadDeadline::Content, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
                     if let Err(error) = self.protocol.receive_end() {
-                        return self.fail(error.into());
+                        return self.refuse_content(error);
                     }
                 }
                 Poll::Ready(Err(ReceiveError::Deadline)) => {
                     // The rest of the content can still arrive, so the connection cannot be used again.
                     self.protocol.close_after_response();
-                    return self.fail(RequestError::Timeout.into());
+                    return self.refuse_content(RequestError::Timeout);
                 }
                 Poll::Ready(Err(error)) => {
-                    return self.fail(BodyError::Connection(error.to_string()));
+                    return self.fail(error.into());
                 }
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    fn refuse_content(&mut self, error: RequestError) -> Poll<Result<Option<Bytes>, BodyError>> {
+        log::debug!("content of a request of {} refused with {}: {error}", self.peer(), error.status());
+        self.fail(error.into())
     }
 
     fn fail(&mut self, failure: BodyError) -> Poll<Result<Option<Bytes>, BodyError>> {

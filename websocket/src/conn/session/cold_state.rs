@@ -4,7 +4,7 @@ use super::Session;
 use super::keepalive::Keepalive;
 use crate::close::CloseFrame;
 use crate::message::{Message, OwnedMessage};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// State that few connections need at a time, on the heap while it is needed.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct ColdState {
     pub(super) peer_close: Option<CloseFrame>,
     /// The reserved bits of the last message that was read.
     pub(super) reserved_bits: ReservedBits,
-    pub(super) keepalive: Option<Box<Keepalive>>,
+    pub(super) keepalive: Option<Keepalive>,
     /// A message that a sink took before there was space for it.
     pub(crate) sink_message: Option<Message>,
 }
@@ -38,12 +38,9 @@ impl Session {
         }
     }
 
-    /// Returns whether the next short frame can be read at once: no pong waits, the peer has not closed, no ping is
-    /// due.
-    pub(super) fn is_cold_state_idle(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+    /// Returns whether the next short frame can be read at once: no pong waits, the peer has not closed.
+    pub(super) fn is_cold_state_idle(&mut self) -> bool {
         self.free_cold_state_if_idle();
-        let Some(cold) = &mut self.cold else { return true };
-        let waits = cold.pong.is_some() || cold.peer_close.is_some();
-        !waits && cold.keepalive.as_mut().is_none_or(|keepalive| keepalive.poll_due(cx).is_pending())
+        self.cold.as_ref().is_none_or(|cold| cold.pong.is_none() && cold.peer_close.is_none())
     }
 }
