@@ -109,6 +109,18 @@ pub enum SendError {
     Closed(CloseCause),
 }
 
+/// The reason why a message cannot be gathered further. See [`MemoryConfig`](crate::MemoryConfig).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatheringError {
+    /// All large messages together hold as much memory as they may.
+    #[error("the memory for large messages is spent: try again later, or raise `MemoryConfig::bytes_max`")]
+    MemorySpent,
+    /// It arrived more slowly than [`MemoryConfig::rate_min`](crate::MemoryConfig::rate_min) for too long.
+    #[error("the message arrives too slowly: see `MemoryConfig::rate_min`")]
+    TooSlow,
+}
+
 /// An error of starting or running an engine.
 ///
 /// Its texts are complete: they include the cause and say how to mend it. `Debug` prints the same text, so a `main`

@@ -68,17 +68,20 @@ mod util;
 mod worker;
 
 pub use address::Address;
-pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, ThreadHooks, UringConfig};
+pub use config::{
+    Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
+};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
+pub use connection::gathering::Gathering;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
 pub use engine::stopped::Stopped;
-pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
 #[doc(hidden)]
 pub use executor::label as handler_label;
 pub use fanout::{
@@ -86,6 +89,7 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};

@@ -1,6 +1,7 @@
 //! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
+mod memory;
 mod thread_hooks;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
+pub use memory::MemoryConfig;
 pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
@@ -84,6 +86,8 @@ crate::__settings! {
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
         pub thread_hold_warning: Option<Duration>,
+        /// The memory of all messages and bodies that have not arrived in full.
+        pub memory: MemoryConfig,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -168,6 +172,7 @@ impl Default for Config {
             idle_timeout: None,
             thread_hooks: ThreadHooks::default(),
             thread_hold_warning: Some(Duration::from_secs(1)),
+            memory: MemoryConfig::default(),
             uring: UringConfig::default(),
         }
     }
@@ -248,6 +253,7 @@ impl Config {
         }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
+        self.memory.check()?;
         self.uring.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if self.workers == 0 { cores } else { self.workers };
@@ -340,7 +346,7 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 16] = [
+        let table: [(&str, Change); 18] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
@@ -355,6 +361,8 @@ mod tests {
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),
             ("inbound.bytes_low", |c| c.inbound.bytes_low = 64 * 1024),
             ("outbound.bytes_low", |c| c.outbound.bytes_low = 1024 * 1024),
+            ("memory.bytes_max", |c| c.memory.bytes_max = Some(1)),
+            ("memory.grace", |c| c.memory.grace = Duration::ZERO),
             ("uring.submission_entries", |c| c.uring.submission_entries = 3),
             ("uring.completion_entries", |c| c.uring.completion_entries = 1024),
         ];

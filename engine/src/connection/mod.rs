@@ -10,6 +10,7 @@ pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
+pub(crate) mod gathering;
 pub(crate) mod sender;
 mod socket;
 

@@ -22,12 +22,15 @@ use socket2::Socket;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
-use crate::driver::open_files;
+use crate::driver::{machine_memory, open_files};
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
 use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
+use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
 use crate::util::contained::catch;
 
@@ -219,15 +222,17 @@ impl Starting {
                 worker.push(listener);
             }
         }
+        let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
+        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let mut running = Running {
             workers: Vec::new(),
-            lifecycle: Arc::default(),
+            lifecycle: Lifecycle::new(engine.memory.clone()),
             handlers: Vec::new(),
             watchdog: None,
             addresses,
             summary: String::new(),
         };
-        match self.start_threads(&mut running, listeners, start) {
+        match self.start_threads(&mut running, &engine, listeners, start) {
             Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
@@ -243,6 +248,7 @@ impl Starting {
     fn start_threads(
         &self,
         running: &mut Running,
+        engine: &Arc<EngineShared>,
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
@@ -271,6 +277,7 @@ impl Starting {
                 queues: queues.clone(),
                 core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                engine: Arc::clone(engine),
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
@@ -325,6 +332,13 @@ impl Starting {
         });
         if self.cores.is_empty() { "any".to_owned() } else { ranges.collect::<Vec<_>>().join(",") }
     }
+}
+
+/// Returns the memory that unfinished messages share unless a number is configured.
+fn memory_bytes_default() -> usize {
+    const UNKNOWN: usize = 4 << 30;
+    const LEAST: usize = 16 << 20;
+    (machine_memory::bytes().unwrap_or(UNKNOWN) / 4).max(LEAST)
 }
 
 /// Resolves `Auto`, with one log line if the answer is not io_uring.

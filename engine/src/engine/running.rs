@@ -14,6 +14,7 @@ use crate::engine::lifecycle::Failure;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
+use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -86,6 +87,11 @@ impl Running {
     /// Returns the counters of each worker, in the order of their indexes.
     pub fn stats(&self) -> Vec<WorkerStats> {
         self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
+    }
+
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
     }
 
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
@@ -199,6 +205,11 @@ impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
+    }
+
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
     }
 
     /// Returns the counters of each worker.

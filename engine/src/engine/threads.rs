@@ -15,6 +15,7 @@ use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 use crate::time;
@@ -64,6 +65,7 @@ pub(super) struct WorkerSetup {
     /// The core to pin the worker and its handler thread to.
     pub(super) core: Option<CoreId>,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) engine: Arc<EngineShared>,
     /// Maximum connections that take a descriptor of the process.
     pub(super) regular_max: usize,
 }
@@ -118,7 +120,8 @@ impl WorkerSetup {
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
-        let worker_shared = WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound);
+        let worker_shared =
+            WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound, Arc::clone(&self.engine));
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal(), &worker_shared) {

@@ -231,6 +231,20 @@ impl Protocol {
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
+    /// Returns the bytes gathered of the open message.
+    #[inline]
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        match &self.incoming {
+            Incoming::Assembling { assembler, .. } => assembler.len(),
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
+        }
+    }
+
+    /// Gives up the open message and all further input.
+    pub(crate) fn give_up(&mut self) {
+        self.end();
+    }
+
     /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In
     /// any other case returns `None` and leaves the input untouched.
     #[inline]

@@ -69,6 +69,7 @@ impl Session {
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
     pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
+        self.end_gathering();
         self.closing.fail();
         if self.closing.transport() == Transport::SendClose {
             let frame = CloseFrame::new(error.close_code(), "").ok();
