@@ -40,6 +40,9 @@ pub mod engine {
     pub use tidegate_engine::*;
 }
 
+#[cfg(feature = "axum")]
+pub mod axum;
+
 /// HTTP/1.1: server, router, requests and responses.
 pub mod web {
     #[doc(inline)]
@@ -52,7 +55,7 @@ pub mod websocket {
     pub use tidegate_websocket::*;
 }
 
-pub use engine::Error;
+pub use engine::{Error, spawn_local};
 pub use {bytes, http};
 
 /// The result of starting and running a server.

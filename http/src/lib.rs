@@ -30,6 +30,8 @@ mod message;
 mod panic;
 pub mod protocol;
 mod server;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use error::BodyError;
 pub use limits::Limits;

@@ -2,6 +2,9 @@
 
 mod choices;
 mod memory;
+mod thread_hooks;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
 pub use memory::MemoryConfig;
+pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -76,6 +80,8 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Code around the threads that run handlers. Default: none.
+        pub thread_hooks: ThreadHooks,
         /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
@@ -164,6 +170,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hooks: ThreadHooks::default(),
             thread_hold_warning: Some(Duration::from_secs(1)),
             memory: MemoryConfig::default(),
             uring: UringConfig::default(),

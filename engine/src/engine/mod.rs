@@ -4,6 +4,7 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod stopped;
 mod threads;
 mod watchdog;
 
@@ -251,10 +252,11 @@ impl Starting {
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
+        let hooks = &self.checked.config.thread_hooks;
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
@@ -279,6 +281,9 @@ impl Starting {
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
+            if index == 0 {
+                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            }
             watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
             let handler = ready.handler.take();
             watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));

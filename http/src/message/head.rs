@@ -143,6 +143,24 @@ impl RequestHead {
         &mut self.memory_mut().extensions
     }
 
+    /// Makes a head of the parts of an `http::Request`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_parts(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap, upgrade: bool) -> Self {
+        let mut memory = HeadMemory::take();
+        memory.set_parts(method, uri, version, upgrade);
+        headers.iter().for_each(|(name, value)| memory.push_field(name.as_str().as_bytes(), value.as_bytes()));
+        RequestHead(Some(memory))
+    }
+
+    /// Returns all fields, and leaves those of [`headers`](RequestHead::headers) to be built again.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        match self.memory_mut().map.take() {
+            Some(map) => *map,
+            None => self.build_map(),
+        }
+    }
+
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {
         self.memory_mut().addresses = Some(addresses);
     }

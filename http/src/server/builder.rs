@@ -8,7 +8,7 @@ use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
 use socket2::Socket;
-use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
@@ -48,6 +48,8 @@ pub struct ServerBuilder<H> {
     kind: Option<EngineKind>,
     workers: Option<usize>,
     placement: Option<HandlerPlacement>,
+    /// Hooks inside those of `config`.
+    thread_hooks: ThreadHooks,
     shutdown: Shutdown,
 }
 
@@ -61,6 +63,7 @@ impl<H: Handler> ServerBuilder<H> {
             kind: None,
             workers: None,
             placement: None,
+            thread_hooks: ThreadHooks::default(),
             shutdown: Shutdown::default(),
         }
     }
@@ -148,6 +151,66 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
+    /// Calls `start` on each thread that runs handlers, before [`start`](ServerBuilder::start) returns, and drops its
+    /// result when the thread ends. Can be called several times; see [`ThreadHooks`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_engine::{spawn_local, time};
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// let app = Router::new().get("/", async |_request: Request| "Hello");
+    /// let server = Server::builder(app).on_handler_thread_start(|| {
+    ///     spawn_local(async {
+    ///         loop {
+    ///             time::sleep(Duration::from_secs(60)).await;
+    ///             println!("one more minute");
+    ///         }
+    ///     });
+    /// });
+    /// ```
+    pub fn on_handler_thread_start<G>(mut self, start: impl Fn() -> G + Send + Sync + 'static) -> Self {
+        self.thread_hooks = self.thread_hooks.on_start(start);
+        self
+    }
+
+    /// Enters a tokio runtime on each thread that runs handlers, so that tokio's timers, sockets, `spawn` and
+    /// `spawn_blocking` work in handlers, and with them crates such as reqwest and sqlx. See [`ThreadHooks::tokio`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), tidegate_engine::Error> {
+    ///     let app = Router::new().get("/", async |_request: Request| {
+    ///         tokio::time::sleep(Duration::from_millis(1)).await;
+    ///         "Hello"
+    ///     });
+    ///     let runtime = tokio::runtime::Handle::current();
+    ///     let running = Server::builder(app).bind("127.0.0.1:9001")?.tokio(runtime).start()?;
+    ///     running.stopped().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.thread_hooks = self.thread_hooks.tokio(runtime);
+        self
+    }
+
+    /// As [`tokio`](ServerBuilder::tokio), with a new runtime of two threads that ends with the server.
+    ///
+    /// # Errors
+    /// If the runtime cannot be created.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_default(mut self) -> Result<Self, Error> {
+        self.thread_hooks = self.thread_hooks.tokio_default().map_err(Error::Worker)?;
+        Ok(self)
+    }
+
     /// Sets all settings of HTTP.
     pub fn http(mut self, config: HttpConfig) -> Self {
         self.http = config;
@@ -190,6 +253,7 @@ impl<H: Handler> ServerBuilder<H> {
         config.engine = self.kind.unwrap_or(config.engine);
         config.workers = self.workers.unwrap_or(config.workers);
         config.placement = self.placement.unwrap_or(config.placement);
+        config.thread_hooks = config.thread_hooks.with(self.thread_hooks.clone());
         config
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod builder;
 pub(crate) mod config;
 pub(crate) mod conn;
+pub(crate) mod fallback;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
