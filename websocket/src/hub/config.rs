@@ -18,8 +18,8 @@ tidegate_engine::__settings! {
         /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high
         /// mark of the connection's outbound queue (1 MiB by default) always applies and is the default.
         pub queue_bytes_max: Option<usize>,
-        /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single
-        /// larger message passes. Default: 8 MiB.
+        /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub; each
+        /// counts 256 bytes more than it has. A single larger message passes. Default: 8 MiB.
         pub pending_bytes_max: usize,
         /// The most rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
         pub rooms_max: usize,
