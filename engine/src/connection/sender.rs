@@ -180,7 +180,8 @@ impl ByteSender {
     /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
     /// not read, it grows until a write timeout or deadline ends the connection.
     ///
-    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
+    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block, and must
+    /// not use a connection: a call that would have to wait for a lock panics. It must
     /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it
     /// panics, its bytes are removed and the earlier ones stay.
     ///
