@@ -32,11 +32,16 @@ pub(crate) fn note_peer(peer: Address) {
     let _ = NOTE.try_with(|note| note.borrow_mut().peer = Some(peer));
 }
 
+/// Returns the message of a caught panic.
+pub fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
+
 /// Returns the line for a caught panic, and forgets what was noted.
 pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
     let Note { handler, peer } = NOTE.try_with(RefCell::take).unwrap_or_default();
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)");
+    let text = message(panic);
     let handler = handler.as_deref().unwrap_or("a handler");
     match peer {
         Some(peer) => format!("{handler} panicked, connection of {peer} closed: {text}"),

@@ -2,13 +2,7 @@
 //!
 //! Public for the websocket crate alone, and hidden from the documentation.
 
-use std::any::Any;
-
-/// Returns the message of a panic caught with [`catch_unwind`](std::panic::catch_unwind).
-pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
-}
+pub use tidegate_engine::panic_note::message as panic_message;
 
 #[cfg(test)]
 mod tests {
