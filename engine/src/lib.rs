@@ -94,6 +94,8 @@ pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[doc(hidden)]
+pub use util::contained::panic_message;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

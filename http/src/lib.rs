@@ -27,7 +27,6 @@ mod error;
 mod field;
 mod limits;
 mod message;
-mod panic;
 pub mod protocol;
 mod server;
 #[cfg(feature = "tower")]
@@ -58,8 +57,8 @@ pub use server::task::{HttpService, serve};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::field::{Host, list_elements, split_host, token};
-    pub use crate::panic::panic_message;
     pub use crate::server::pattern::to_matchit_syntax;
+    pub use tidegate_engine::panic_message;
 }
 
 /// The README's program, compiled.

@@ -259,7 +259,9 @@ impl Members {
         self.remove_leavers(lane);
         let done = self.next - self.pending.len() as u64;
         while self.releases.front().is_some_and(|(until, _)| *until <= done) {
-            self.releases.pop_front().into_iter().for_each(|(_, own)| own.end_behind());
+            if let Some((_, own)) = self.releases.pop_front() {
+                own.end_behind();
+            }
         }
         round.report();
     }

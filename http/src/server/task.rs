@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use tidegate_engine::Connection;
+use tidegate_engine::{Connection, panic_message};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
@@ -24,7 +24,6 @@ use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
-use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
