@@ -46,6 +46,7 @@
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod address;
 #[cfg(feature = "bench_support")]
