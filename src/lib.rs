@@ -28,7 +28,10 @@
 //! |---|---|---|
 //! | `compression` | yes | compression of WebSocket messages: permessage-deflate (RFC 7692), `Upgrade::compression` |
 //! | `json` | no | WebSocket messages as JSON (`recv_json`, `send_json`), and requests by method and path (`TextRoutes`) |
-//! | `futures` | no | `Stream` and `Sink` for WebSockets |
+//! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
+//! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
+//! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
+//! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 

@@ -4,3 +4,8 @@
 //! knows which server runs it.
 
 pub mod apps;
+
+/// The blocks of the guide's second part, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/ecosystem.md")]
+struct Guide;

@@ -50,6 +50,7 @@ pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync
 pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
+pub use server::on_response::RequestInfo;
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{HttpService, serve};

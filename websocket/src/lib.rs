@@ -27,7 +27,8 @@
 //! |---|---|---|
 //! | `compression` | yes | permessage-deflate (RFC 7692): `Upgrade::compression`, `WebSocket::compression`, `DeflateConfig`, `CompressionLevel`, `WindowBits`, `protocol::MessageDeflater` |
 //! | `json` | no | messages as JSON: `WebSocket::recv_json` and `send_json`, `Message::json`, `Error::Json`; requests by method and path: `TextRoutes` |
-//! | `futures` | no | `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `futures` | no | `ByteIo` as `AsyncRead` and `AsyncWrite` of the futures crates; `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
@@ -85,6 +86,8 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub use ext::async_io::ByteIo;
 pub use ext::byte_stream::{BlockingByteStream, ByteStream};
 #[cfg(feature = "futures")]
 pub use ext::futures::{MessageSink, MessageStream};

@@ -20,13 +20,13 @@ pub struct Setup {
     config: Config,
 }
 
-/// Returns io_uring and std sockets, each with handlers on their own thread and inline.
+/// Returns io_uring and the portable engine, each with handlers on their own thread and inline.
 pub fn setups() -> Vec<Setup> {
     let table = [
         ("uring/same-core", EngineKind::Uring, HandlerPlacement::SameCore),
         ("uring/inline", EngineKind::Uring, HandlerPlacement::Inline),
-        ("std/same-core", EngineKind::Std, HandlerPlacement::SameCore),
-        ("std/inline", EngineKind::Std, HandlerPlacement::Inline),
+        ("portable/same-core", EngineKind::Portable, HandlerPlacement::SameCore),
+        ("portable/inline", EngineKind::Portable, HandlerPlacement::Inline),
     ];
     let setup = |(name, engine, placement)| {
         let config = Config::default().engine(engine).placement(placement).workers(1).pin(false);

@@ -161,6 +161,11 @@ impl RequestHead {
         }
     }
 
+    /// Returns a copy without path parameters and extensions.
+    pub(crate) fn copy(&self) -> RequestHead {
+        RequestHead(Some(self.memory().copy()))
+    }
+
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {
         self.memory_mut().addresses = Some(addresses);
     }

@@ -132,6 +132,20 @@ impl HeadMemory {
         self.fields.push(field);
     }
 
+    /// Returns a copy of the head and its addresses. It is not reused for an equal head.
+    pub(super) fn copy(&self) -> Box<HeadMemory> {
+        let mut copy = HeadMemory::take();
+        copy.method = self.method.clone();
+        copy.version = self.version;
+        (copy.target, copy.path, copy.query, copy.upgrade) = (self.target, self.path, self.query, self.upgrade);
+        copy.fields.extend_from_slice(&self.fields);
+        copy.text.push_str(self.text.get(..self.text_bytes).unwrap_or_default());
+        copy.text_bytes = self.text_bytes;
+        copy.bytes.extend_from_slice(&self.bytes);
+        copy.addresses = self.addresses;
+        copy
+    }
+
     /// Returns the length of the head in bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.bytes.len()

@@ -11,6 +11,7 @@ pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
 mod nest;
+pub(crate) mod on_response;
 pub(crate) mod pattern;
 mod route;
 pub(crate) mod router;
