@@ -69,6 +69,8 @@ mod util;
 mod worker;
 
 pub use address::Address;
+#[doc(hidden)]
+pub use clock::instant_after;
 pub use config::{
     Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
 };

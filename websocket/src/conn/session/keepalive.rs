@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::time::Sleep;
-use tidegate_engine::{ByteSender, SendError, TcpInfo};
+use tidegate_engine::{ByteSender, SendError, TcpInfo, instant_after};
 
 use super::Session;
 use crate::close::CloseFrame;
@@ -141,7 +141,7 @@ impl Session {
 impl Keepalive {
     fn start(config: KeepaliveConfig, sender: &ByteSender, close_timeout: Duration) -> Self {
         let now = Instant::now();
-        let ping_at = after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
+        let ping_at = instant_after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
         let state = State {
             sleep: Some(sender.timer().sleep_until(ping_at)),
             question: None,
@@ -241,7 +241,7 @@ impl Pinger {
     fn await_pong(&self, state: &mut State, now: Instant) {
         state.sent = now;
         state.awaited = Some(Awaited {
-            deadline: after(now, self.config.pong_timeout),
+            deadline: instant_after(now, self.config.pong_timeout),
             received: self.sender.received_bytes_total(),
             acknowledged: None,
             delivered: false,
@@ -251,7 +251,7 @@ impl Pinger {
     fn look(&self, state: &mut State, now: Instant) -> Due {
         let is_due = now >= state.ping_at;
         while state.ping_at <= now {
-            state.ping_at = after(state.ping_at, self.config.interval_in_force());
+            state.ping_at = instant_after(state.ping_at, self.config.interval_in_force());
         }
         self.look_for_life(state, now);
         match &state.awaited {
@@ -275,7 +275,7 @@ impl Pinger {
         if self.sender.received_bytes_total() != awaited.received {
             state.awaited = None;
         } else if now >= awaited.deadline && self.sender.queued_bytes() > 0 {
-            awaited.deadline = after(now, self.config.pong_timeout);
+            awaited.deadline = instant_after(now, self.config.pong_timeout);
         }
     }
 
@@ -300,7 +300,7 @@ impl Pinger {
             if since >= timeout || mem::replace(&mut awaited.delivered, true) {
                 return Due::Missing;
             }
-            awaited.deadline = after(now, timeout - since);
+            awaited.deadline = instant_after(now, timeout - since);
             return Due::Nothing;
         }
         let total = info.acknowledged_bytes_total;
@@ -312,7 +312,7 @@ impl Pinger {
             }
             _ => awaited.acknowledged = Some((total, now)),
         }
-        awaited.deadline = after(now, timeout / 4);
+        awaited.deadline = instant_after(now, timeout / 4);
         Due::Nothing
     }
 
@@ -375,12 +375,6 @@ fn payload(number: u32) -> [u8; 8] {
 fn phase(number: u32, interval: Duration) -> Duration {
     let turn = number.wrapping_mul(GOLDEN_RATIO);
     interval.mul_f64(f64::from(turn) / (f64::from(u32::MAX) + 1.0))
-}
-
-/// Adds, up to a century: a deadline beyond the range of the clock is never reached.
-fn after(start: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    start.checked_add(duration.min(CENTURY)).unwrap_or(start)
 }
 
 impl fmt::Debug for Pinger {
