@@ -1,8 +1,8 @@
 //! The handler and the peer of a panic, noted where it passes, for the one line in the log where the engine catches it.
 //!
-//! They are noted while the panic unwinds, so that a handler that does not panic costs nothing: the peer by the connection
-//! that is dropped, the handler by the layers above. Public for the http and websocket crates alone, and hidden from the
-//! documentation.
+//! They are noted while the panic unwinds, so that a handler that does not panic costs nothing: the peer by the
+//! connection that is dropped, the handler by the layers above. Public for the http and websocket crates alone, and
+//! hidden from the documentation.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -93,7 +93,7 @@ impl ByteSender {
     fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(bytes.len(), marks) {
-                let Err(error) = outbound.hold_shared(error, marks, &[], bytes) else {
+                let Err(error) = outbound.queue_shared_behind(error, marks, &[], bytes) else {
                     return Ok(Schedule::AlreadyScheduled);
                 };
                 let Some(waker) = waker else { return Err(error) };
@@ -168,7 +168,7 @@ impl ByteSender {
         let schedule = {
             let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
             if let Err(error) = outbound.check_space(len, marks) {
-                return outbound.hold(error, len, marks, encode);
+                return outbound.queue_behind(error, len, marks, encode);
             }
             outbound.append(encode)
         };
@@ -204,7 +204,7 @@ impl ByteSender {
     pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(head.len() + payload.len(), marks) {
-                return outbound.hold_shared(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
+                return outbound.queue_shared_behind(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
             }
             Ok(enqueue(outbound, head, &mut payload))
         })

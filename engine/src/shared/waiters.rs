@@ -127,7 +127,7 @@ impl Waiters {
     }
 
     /// Keeps bytes that follow the undelivered publications.
-    pub(crate) fn hold(&mut self, bytes: Bytes) {
+    pub(crate) fn push_held(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
         lists.held_bytes += bytes.len();
         lists.held.push_back(Contained::new(bytes));

@@ -87,8 +87,8 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses input that cannot begin a method, so that a TLS client gets an answer at once instead of a timeout. A line
-    /// that begins with a carriage return can only be empty, and is refused at its second byte.
+    /// Refuses input that cannot begin a method, so that a TLS client gets an answer at once instead of a timeout. A
+    /// line that begins with a carriage return can only be empty, and is refused at its second byte.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());

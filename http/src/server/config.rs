@@ -35,8 +35,8 @@ tidegate_engine::__settings! {
         /// upload: [`handler_timeout`](field@HttpConfig::handler_timeout) does. It bounds the discarding of unread
         /// content as a whole. Not zero. Default 30 s.
         pub content_timeout: Duration,
-        /// Longest time that the peer takes nothing of what is sent to it. The connection is then closed. A slow peer is
-        /// not affected, see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not
+        /// Longest time that the peer takes nothing of what is sent to it. The connection is then closed. A slow peer
+        /// is not affected, see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not
         /// applied after an upgrade. `None` is unlimited. Not zero. Default 30 s.
         pub write_timeout: Option<Duration>,
         /// Longest time for a handler to return its response, from the first time that it waits; the content of the

@@ -419,7 +419,8 @@ fn refuse_param() -> Response {
     Response::text(text).with_status(StatusCode::BAD_REQUEST)
 }
 
-/// Adds parameters to a request, percent-decoded: the name of each, and the start and the length of its value in the path.
+/// Adds parameters to a request, percent-decoded: the name of each, and the start and the length of its value in the
+/// path.
 #[inline(always)]
 fn add_params(request: &mut Request, params: &[(&str, usize, usize)]) -> Result<(), InvalidParam> {
     for &(name, start, length) in params {

@@ -1,7 +1,7 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of a
-//! connection that are being answered; this file joins them and turns failures into responses.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of
+//! a connection that are being answered; this file joins them and turns failures into responses.
 
 mod error;
 mod exchange;
