@@ -23,6 +23,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "util",
             "stats",
             "config",
+            "panic_note",
             "error",
             "address",
         ],
