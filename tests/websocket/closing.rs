@@ -292,7 +292,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
-        wait_until("the reset", || sender.is_closed());
+        wait_until("the reset", || sender.is_finished());
         gate.open();
         assert_eq!(reports.next(), (true, false));
         server.finish();
@@ -418,7 +418,7 @@ fn nothing_is_sent_after_the_close_frame() {
                 ws.send("after").await,
             ];
             report.send(results).unwrap();
-            assert!(sender.is_closed());
+            assert!(sender.is_finished());
             assert!(ws.recv().await?.is_none());
             Ok(())
         });

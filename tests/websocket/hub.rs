@@ -186,7 +186,7 @@ fn filters_and_exceptions_choose() {
 fn a_peer_that_never_reads_delays_nobody() {
     const MESSAGES: u32 = 400;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
-    for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Close, SlowPolicy::Disconnect] {
+    for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Abort, SlowPolicy::CloseTryAgainLater] {
         on_every_engine(|setup| {
             let config = HubConfig::default().slow(slow);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
@@ -233,7 +233,7 @@ fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: C
                 assert!(frame.first == BINARY || frame.payload == 1000_u16.to_be_bytes());
             }
         }
-        SlowPolicy::Close => {
+        SlowPolicy::Abort => {
             assert!(full == 1 && server.hub.len() == 1);
             let result = server.ended.recv_timeout(PATIENCE).unwrap();
             assert!(matches!(result, Err(Error::Closed(tidegate::engine::CloseCause::TooSlow))), "{result:?}");
@@ -247,7 +247,7 @@ fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: C
         }
     }
     assert!(numbers.is_sorted(), "{numbers:?}");
-    if slow == SlowPolicy::Disconnect {
+    if slow == SlowPolicy::CloseTryAgainLater {
         assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "nothing before the close is lost");
     }
 }
@@ -424,7 +424,7 @@ fn closing_a_hub_closes_its_members_after_pending_messages() {
 /// The application hears of each message that a slow member has no space for, whatever the policy.
 #[test]
 fn a_callback_hears_of_slow_members() {
-    for slow in [SlowPolicy::Drop, SlowPolicy::Disconnect, SlowPolicy::DropOldest { backlog_max: 1 }] {
+    for slow in [SlowPolicy::Drop, SlowPolicy::CloseTryAgainLater, SlowPolicy::DropOldest { backlog_max: 1 }] {
         on_every_engine(|setup| {
             let config = HubConfig::default().slow(slow).queue_bytes_max(300_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
@@ -771,7 +771,7 @@ fn slow_members_can_get_the_newest_messages() {
     const MESSAGES: u32 = 300;
     const KEYS: u32 = 4;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
-    for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::ConflateByKey { backlog_max: 100 }] {
+    for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::Conflate { backlog_max: 100 }] {
         on_every_engine(|setup| {
             let config = HubConfig::default().slow(slow).queue_bytes_max(400_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());

@@ -66,7 +66,9 @@ fn a_panic_is_logged_with_its_message_its_route_and_its_peer() {
             client.send(TEXT, b"go on");
             let peer = client.stream.local_addr().unwrap();
             client.expect_close(1011);
-            wait_for_line(&format!("the handler of {route} panicked, connection of {peer} closed: {message}"));
+            wait_for_line(&format!(
+                "the handler of {route} panicked and its connection with {peer} is closed: {message}"
+            ));
         }
     });
 }

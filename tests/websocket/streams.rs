@@ -538,7 +538,7 @@ fn messages_are_joined_to_one_run_of_bytes() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let server = serve(setup, async move |mut ws: WebSocket| {
-            let mut lines = ws.joined("\r\n");
+            let mut lines = ws.byte_stream("\r\n");
             assert_eq!(lines.read(&mut []).await?, 0, "an empty buffer");
             let mut all = Vec::new();
             for size in (1..=7).chain([10_000]).cycle() {
@@ -581,7 +581,7 @@ fn joined_messages_are_read_by_blocking_code() {
             let end = Gate::default();
             let (ended, report) = (end.clone(), report.clone());
             thread::spawn(move || {
-                let mut lines = BufReader::new(ws.joined("\n").into_blocking());
+                let mut lines = BufReader::new(ws.byte_stream("\n").into_blocking());
                 let mut line = String::new();
                 while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
                     report.send(Ok(std::mem::take(&mut line))).unwrap();

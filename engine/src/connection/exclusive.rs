@@ -17,7 +17,7 @@ use crate::shared::waiters::{WakerId, id_of};
 /// Exclusive use of a connection's outbound queue, until dropped: for a message that is sent in parts, with nothing in
 /// between. [`ByteSender::exclusive`] creates it.
 ///
-/// During it, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
+/// While it lives, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
 /// Fan-out messages follow at the end, within the bounds of the queue. Three things do not wait:
 /// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
 /// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts

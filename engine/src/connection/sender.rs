@@ -31,14 +31,14 @@ use crate::time::Timer;
 ///
 /// | Method | When full | Copies | Notes |
 /// |---|---|---|---|
-/// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
-/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
+/// | [`send`](Self::send) | waits | up to 4 KiB, otherwise by reference | the only one that waits |
+/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, otherwise by reference | for a ready `Bytes` |
 /// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
 /// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
-/// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | also during an [exclusive use](crate::ExclusiveSender) |
+/// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | works also during another sender's [exclusive use](crate::ExclusiveSender) |
 ///
 /// All of them keep the order of the calls. During another sender's [exclusive use](crate::ExclusiveSender), `send`
 /// waits and the `try_` calls fail with `Full`, except `try_append_interleaved`; the `append` calls go through. The 4
@@ -93,7 +93,7 @@ impl ByteSender {
     fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(bytes.len(), marks) {
-                let Err(error) = outbound.queue_shared_behind(error, marks, &[], bytes) else {
+                let Err(error) = outbound.keep_shared_behind(error, marks, &[], bytes) else {
                     return Ok(Schedule::AlreadyScheduled);
                 };
                 let Some(waker) = waker else { return Err(error) };
@@ -168,7 +168,7 @@ impl ByteSender {
         let schedule = {
             let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
             if let Err(error) = outbound.check_space(len, marks) {
-                return outbound.queue_behind(error, len, marks, encode);
+                return outbound.keep_behind(error, len, marks, encode);
             }
             outbound.append(encode)
         };
@@ -180,7 +180,8 @@ impl ByteSender {
     /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
     /// not read, it grows until a write timeout or deadline ends the connection.
     ///
-    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
+    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block, and must
+    /// not use a connection: a call that would have to wait for a lock panics. It must
     /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it
     /// panics, its bytes are removed and the earlier ones stay.
     ///
@@ -197,14 +198,14 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.
+    /// Appends as [`append_with`](Self::append_with) does, but only if the queue has space for both.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(head.len() + payload.len(), marks) {
-                return outbound.queue_shared_behind(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
+                return outbound.keep_shared_behind(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
             }
             Ok(enqueue(outbound, head, &mut payload))
         })
@@ -247,8 +248,8 @@ impl ByteSender {
 
 /// # Flushing and ending
 impl ByteSender {
-    /// Waits until the kernel has taken everything accepted so far, not bytes that other senders queue later. The peer
-    /// has not necessarily received it: TCP does not report that.
+    /// Waits until the kernel has taken everything accepted before this call. Bytes that other senders queue later are
+    /// not waited for. The peer has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
@@ -314,8 +315,9 @@ impl ByteSender {
     /// Wakes `waker` once the peer has ended its side or the connection is closed, or at once if that has happened.
     /// A waker that waits already is not added again.
     ///
-    /// The peer's end is its FIN, whatever is unread, or its reset. A connection is closed when it has failed, was
-    /// aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger timeout passed.
+    /// The peer's end is its FIN, even if bytes before it are unread, or its reset. A connection is closed when it has
+    /// failed, was aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger
+    /// timeout passed.
     pub fn wake_at_end(&self, waker: &Waker) {
         let waits = self.shared.outbound.lock().wake_at_end(waker);
         if !waits {
@@ -383,7 +385,7 @@ impl ByteSender {
     }
 
     /// Returns the number of bytes accepted and not yet taken by the kernel.
-    pub fn outbound_bytes(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         let outbound = self.shared.outbound.lock();
         outbound.bytes() + outbound.held_bytes()
     }

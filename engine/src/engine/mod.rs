@@ -4,12 +4,13 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod stopped;
 mod threads;
+mod watchdog;
 
 use std::fmt;
 use std::future::Future;
 use std::net::ToSocketAddrs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,12 +22,17 @@ use socket2::Socket;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
-use crate::driver::open_files;
+use crate::driver::{machine_memory, open_files};
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
+use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
+use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
+use crate::util::contained::catch;
 
 /// An engine before its start: settings and addresses.
 ///
@@ -62,6 +68,12 @@ impl Engine {
         Self { config, bindings: Vec::new() }
     }
 
+    /// Replaces the settings, and keeps the addresses.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Adds a TCP address, or all addresses that a name resolves to. Port 0 selects a free port, which
     /// [`Running::local_addr`] returns; `[::]` also serves IPv4. The sockets are bound by [`start`](Self::start).
     ///
@@ -73,8 +85,9 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
-    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
-    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
+    /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions and
+    /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -146,11 +159,14 @@ impl Engine {
             return Err(Error::NoListener);
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+            let shared = Arc::clone(&connection.sender().shared);
             // A panic in the call drops the connection, like a panic in the future.
-            let peer = connection.peer_addr();
-            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-                Ok(future) => queue.spawn(future),
-                Err(_) => log::error!("a handler panicked; its connection with {peer} is closed"),
+            match catch(|| handler(connection)) {
+                Ok(future) => queue.spawn(shared, future),
+                Err(message) => {
+                    let peer = shared.peer;
+                    log::error!("a handler panicked and its connection with {peer} is closed: {message}");
+                }
             }
         });
         Starting::new(self.config.check()?)?.start(&self.bindings, &start)
@@ -173,7 +189,7 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
@@ -188,7 +204,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
-            unix_mode: config.unix_mode,
+            unix_file: listener::FileOptions { mode: config.unix_mode, uid: config.unix_uid, gid: config.unix_gid },
             reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
@@ -207,14 +223,17 @@ impl Starting {
                 worker.push(listener);
             }
         }
+        let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
+        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let mut running = Running {
             workers: Vec::new(),
-            lifecycle: Arc::default(),
+            lifecycle: Lifecycle::new(engine.memory.clone()),
             handlers: Vec::new(),
+            watchdog: None,
             addresses,
             summary: String::new(),
         };
-        match self.start_threads(&mut running, listeners, start) {
+        match self.start_threads(&mut running, &engine, listeners, start) {
             Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
@@ -230,18 +249,25 @@ impl Starting {
     fn start_threads(
         &self,
         running: &mut Running,
+        engine: &Arc<EngineShared>,
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
+        let hooks = &self.checked.config.thread_hooks;
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
         let regular_max = open_files::connections_max(self.checked.workers);
         let mut features = String::new();
+        let mut watched: Vec<_> = queues
+            .iter()
+            .enumerate()
+            .map(|(number, queue)| Watched::new(Arc::clone(queue), Role::Handlers(number)))
+            .collect();
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
                 index,
@@ -252,16 +278,27 @@ impl Starting {
                 queues: queues.clone(),
                 core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                engine: Arc::clone(engine),
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
-            running.handlers.extend(ready.handler.take());
+            if index == 0 {
+                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            }
+            watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
+            let handler = ready.handler.take();
+            watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));
+            running.handlers.extend(handler);
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
                 worker_shared: ready.worker_shared,
                 connections_max: ready.capabilities.connections_max,
             });
+        }
+        if let Some(warning) = self.checked.config.thread_hold_warning {
+            let watchdog = watchdog::spawn(watched, warning, Arc::clone(&running.lifecycle));
+            running.watchdog = Some(watchdog.map_err(Error::Worker)?);
         }
         Ok(features)
     }
@@ -298,10 +335,17 @@ impl Starting {
     }
 }
 
+/// Returns the memory that unfinished messages share unless a number is configured.
+fn memory_bytes_default() -> usize {
+    const UNKNOWN: usize = 4 << 30;
+    const LEAST: usize = 16 << 20;
+    (machine_memory::bytes().unwrap_or(UNKNOWN) / 4).max(LEAST)
+}
+
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
-    if config.engine == EngineKind::Std {
-        return Ok(EngineKind::Std);
+    if config.engine == EngineKind::Portable {
+        return Ok(EngineKind::Portable);
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
@@ -311,8 +355,8 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 }
 
 fn fall_back(reason: &str) -> EngineKind {
-    log::warn!("using std sockets: {reason}");
-    EngineKind::Std
+    log::warn!("using the portable engine: {reason}");
+    EngineKind::Portable
 }
 
 #[cfg(target_os = "linux")]

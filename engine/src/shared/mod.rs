@@ -6,11 +6,12 @@
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
+pub(crate) mod engine_shared;
 pub(crate) mod inbound;
 pub(crate) mod key;
-#[cfg(target_os = "linux")]
 pub(crate) mod lease;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
 pub(crate) mod outbound;
 pub(crate) mod send_batch;
 pub(crate) mod signal;
@@ -19,7 +20,7 @@ pub(crate) mod wake_scope;
 pub(crate) mod worker_shared;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct ConnShared {
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
     finished: AtomicBool,
+    /// The place of the handler's task in its executor's table, written by the executor alone.
+    pub(crate) task: AtomicU32,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
@@ -64,6 +67,7 @@ impl ConnShared {
             reader_parked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            task: AtomicU32::new(0),
             peer,
             local,
         })

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method, Version};
@@ -105,6 +106,46 @@ impl HeadMemory {
         self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
     }
 
+    /// Sets everything but the fields. The head has no conclusion, so it is not reused.
+    #[cfg(feature = "tower")]
+    pub(super) fn set_parts(&mut self, method: &Method, uri: &http::Uri, version: Version, upgrade: bool) {
+        self.method = method.clone();
+        self.version = version;
+        self.upgrade = upgrade;
+        let target = uri.to_string();
+        self.target = self.append_text(&target);
+        // The path and the query end the target.
+        let (path, query) = (uri.path().len(), uri.query().map(str::len));
+        let start = target.len().saturating_sub(path + query.map_or(0, |length| length + 1));
+        self.path = Span::new(start, path);
+        self.query = query.map(|length| Span::new(target.len() - length, length));
+        self.text_bytes = self.text.len();
+    }
+
+    /// Adds a field.
+    #[cfg(feature = "tower")]
+    pub(super) fn push_field(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        let field = Field { name: Span::new(start, name.len()), value: Span::new(start + name.len(), value.len()) };
+        self.fields.push(field);
+    }
+
+    /// Returns a copy of the head and its addresses. It is not reused for an equal head.
+    pub(super) fn copy(&self) -> Box<HeadMemory> {
+        let mut copy = HeadMemory::take();
+        copy.method = self.method.clone();
+        copy.version = self.version;
+        (copy.target, copy.path, copy.query, copy.upgrade) = (self.target, self.path, self.query, self.upgrade);
+        copy.fields.extend_from_slice(&self.fields);
+        copy.text.push_str(self.text.get(..self.text_bytes).unwrap_or_default());
+        copy.text_bytes = self.text_bytes;
+        copy.bytes.extend_from_slice(&self.bytes);
+        copy.addresses = self.addresses;
+        copy
+    }
+
     /// Returns the length of the head in bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.bytes.len()
@@ -129,23 +170,21 @@ impl HeadMemory {
         self.params.push(Param { name, value });
     }
 
-    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
-    pub(super) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
+    /// Adds a path parameter whose value is this part of the path.
+    pub(super) fn push_param_of_path(&mut self, name: &str, value: Span) {
         let name = self.append_text(name);
-        let value = Span::new(self.path.start as usize + start, length);
+        let value = Span { start: self.path.start + value.start, ..value };
         self.params.push(Param { name, value });
     }
 
     /// Returns the part of the target or of its additions at this position.
     pub(super) fn text(&self, span: Span) -> &str {
-        let start = span.start as usize;
-        self.text.get(start..start + span.length as usize).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 
     /// Returns the part of the head at this position.
     pub(super) fn slice(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
+        self.bytes.get(span.range()).unwrap_or_default()
     }
 
     /// Removes the head and keeps the capacity.
@@ -164,12 +203,16 @@ impl HeadMemory {
             self.text.truncate(self.text_bytes);
         }
         self.params.clear();
-        if self.map.get().is_some() {
-            self.map.take();
+        if self.map.get().is_some() || !self.extensions.is_empty() {
+            self.end_rare_use();
         }
-        if !self.extensions.is_empty() {
-            self.extensions.clear();
-        }
+    }
+
+    /// Removes the additions that few requests have. Apart from the others, because freeing them takes much code.
+    #[inline(never)]
+    fn end_rare_use(&mut self) {
+        self.map.take();
+        self.extensions.clear();
     }
 }
 
@@ -192,6 +235,10 @@ impl Span {
     /// path parameters are added, and so fit in 32 bits.
     pub(crate) fn new(start: usize, length: usize) -> Span {
         Span { start: start as u32, length: length as u32 }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.length as usize
     }
 }
 

@@ -3,13 +3,17 @@
 //! Settings are checked when the server starts; the engine owns everything that runs.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
+#[cfg(unix)]
 use std::path::PathBuf;
 
-use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
+use socket2::Socket;
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
+use crate::message::response::Response;
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
+use crate::server::on_response::{Observed, OnResponse, RequestInfo};
 use crate::server::task::{HttpService, serve};
 
 /// A server being configured, from [`Server::builder`](crate::Server::builder).
@@ -39,15 +43,17 @@ use crate::server::task::{HttpService, serve};
 pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
+    /// The addresses. It gets its settings when it starts.
+    engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
-    engine: Option<EngineKind>,
+    kind: Option<EngineKind>,
     workers: Option<usize>,
     placement: Option<HandlerPlacement>,
+    /// Hooks inside those of `config`.
+    thread_hooks: ThreadHooks,
+    on_response: Option<OnResponse>,
     shutdown: Shutdown,
-    addresses: Vec<SocketAddr>,
-    paths: Vec<PathBuf>,
-    listeners: Vec<TcpListener>,
 }
 
 impl<H: Handler> ServerBuilder<H> {
@@ -55,43 +61,77 @@ impl<H: Handler> ServerBuilder<H> {
         ServerBuilder {
             handler,
             http: HttpConfig::default(),
+            engine: Engine::new(Config::default()),
             config: Config::default(),
-            engine: None,
+            kind: None,
             workers: None,
             placement: None,
+            thread_hooks: ThreadHooks::default(),
+            on_response: None,
             shutdown: Shutdown::default(),
-            addresses: Vec::new(),
-            paths: Vec::new(),
-            listeners: Vec::new(),
         }
     }
 
-    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port. The sockets are bound by
-    /// [`start`](ServerBuilder::start).
+    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port, which
+    /// [`Running::local_addr`] returns. The sockets are bound by [`start`](ServerBuilder::start). A port that another
+    /// server has is an error, unless both set [`Config::reuse_port`].
     ///
     /// # Errors
     /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
-        let resolved = address.to_socket_addrs().map_err(|error| Error::bind(format!("{address:?}"), error))?;
-        self.addresses.extend(resolved);
+        self.engine = self.engine.bind(address)?;
         Ok(self)
     }
 
-    /// Adds a Unix-domain socket at this path, which [`start`](ServerBuilder::start) creates.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](ServerBuilder::start) creates at `path`, or at the abstract
+    /// name behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an
+    /// error. The file is removed when the server stops listening. [`Config::unix_mode`] sets its permissions:
+    ///
+    /// ```no_run
+    /// use tidegate_engine::Config;
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_unix("/run/app.sock").config(Config::default().unix_mode(0o660)).run()
+    /// # }
+    /// ```
+    #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
-        self.paths.push(path.into());
+        self.engine = self.engine.bind_unix(path);
         self
     }
 
-    /// Adds a listening socket that is bound already, such as one inherited from systemd.
-    pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
-        self.listeners.push(listener);
+    /// Adds a socket that already listens, such as one of a parent process: a `TcpListener`, a `UnixListener` or an
+    /// `OwnedFd`. See [`Engine::bind_inherited`] for what happens to its options.
+    pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.engine = self.engine.bind_inherited(listener);
         self
+    }
+
+    /// Adds the sockets, TCP or Unix, that systemd or another manager passed to this process (`LISTEN_FDS`,
+    /// sd_listen_fds(3)). They can be taken once.
+    ///
+    /// ```no_run
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_systemd()?.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if none were passed, or one does not listen.
+    #[cfg(target_os = "linux")]
+    pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        self.engine = self.engine.bind_systemd()?;
+        Ok(self)
     }
 
     /// Sets the engine. Overrides [`Config::engine`]. Default: io_uring if it is available, std sockets otherwise.
     pub fn engine(mut self, kind: EngineKind) -> Self {
-        self.engine = Some(kind);
+        self.kind = Some(kind);
         self
     }
 
@@ -115,6 +155,90 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
+    /// Calls `observe` for every response before it is sent, whoever made it: handlers and middleware, or the server
+    /// itself, which answers requests that it refuses (400, 408, 413, 431 and others), panics (500), handlers that take
+    /// too long (503) and upgrades that are not possible (426). It can change the status and the fields: for logs, ids
+    /// and fields that no response can be without. Of several calls the last one counts.
+    ///
+    /// It runs on the connection's thread and must not block. A panic in it is only logged. While none is set, nothing
+    /// is done for it. The content of the server's own answers can be replaced by other bytes, not by a stream.
+    ///
+    /// ```
+    /// use http::{HeaderValue, header};
+    /// use tidegate_http::{Request, RequestInfo, Response, Router, Server};
+    ///
+    /// let app = Router::new().get("/", async |_request: Request| "Hello");
+    /// let server = Server::builder(app).on_response(|request: &RequestInfo, response: &mut Response| {
+    ///     let target = request.head().map_or("?", |head| head.target());
+    ///     println!("{:?} {target} {}", request.peer_addr(), response.status());
+    ///     response.set_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    /// });
+    /// ```
+    pub fn on_response(mut self, observe: impl Fn(&RequestInfo, &mut Response) + Send + Sync + 'static) -> Self {
+        self.on_response = Some(OnResponse::new(observe));
+        self
+    }
+
+    /// Calls `start` on each thread that runs handlers, before [`start`](ServerBuilder::start) returns, and drops its
+    /// result when the thread ends. Can be called several times; see [`ThreadHooks`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_engine::{spawn_local, time};
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// let app = Router::new().get("/", async |_request: Request| "Hello");
+    /// let server = Server::builder(app).on_handler_thread_start(|| {
+    ///     spawn_local(async {
+    ///         loop {
+    ///             time::sleep(Duration::from_secs(60)).await;
+    ///             println!("one more minute");
+    ///         }
+    ///     });
+    /// });
+    /// ```
+    pub fn on_handler_thread_start<G>(mut self, start: impl Fn() -> G + Send + Sync + 'static) -> Self {
+        self.thread_hooks = self.thread_hooks.on_start(start);
+        self
+    }
+
+    /// Enters a tokio runtime on each thread that runs handlers, so that tokio's timers, sockets, `spawn` and
+    /// `spawn_blocking` work in handlers, and with them crates such as reqwest and sqlx. See [`ThreadHooks::tokio`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), tidegate_engine::Error> {
+    ///     let app = Router::new().get("/", async |_request: Request| {
+    ///         tokio::time::sleep(Duration::from_millis(1)).await;
+    ///         "Hello"
+    ///     });
+    ///     let runtime = tokio::runtime::Handle::current();
+    ///     let running = Server::builder(app).bind("127.0.0.1:9001")?.tokio(runtime).start()?;
+    ///     running.stopped().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.thread_hooks = self.thread_hooks.tokio(runtime);
+        self
+    }
+
+    /// As [`tokio`](ServerBuilder::tokio), with a new runtime of two threads that ends with the server.
+    ///
+    /// # Errors
+    /// If the runtime cannot be created.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_default(mut self) -> Result<Self, Error> {
+        self.thread_hooks = self.thread_hooks.tokio_default().map_err(Error::Worker)?;
+        Ok(self)
+    }
+
     /// Sets all settings of HTTP.
     pub fn http(mut self, config: HttpConfig) -> Self {
         self.http = config;
@@ -135,24 +259,23 @@ impl<H: Handler> ServerBuilder<H> {
     /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
     pub fn start(self) -> Result<Running, Error> {
         self.http.check()?;
-        let mut engine = Engine::new(self.engine_config());
-        for address in self.addresses {
-            engine = engine.bind(address)?;
+        let config = self.engine_config();
+        let engine = self.engine.config(config);
+        let http = self.http.with_on_response(self.on_response);
+        match http.observer() {
+            None => start(engine, HttpService::new(self.handler, http)),
+            Some(on_response) => {
+                let handler = Observed::new(self.handler, on_response.clone());
+                start(engine, HttpService::new(handler, http))
+            }
         }
-        for path in self.paths {
-            engine = engine.bind_unix(path);
-        }
-        for listener in self.listeners {
-            engine = engine.bind_inherited(listener);
-        }
-        let service = HttpService::new(self.handler, self.http);
-        engine.start(move |connection| serve(connection, &service))
     }
 
-    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal ends it at once.
+    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal resets the connections still open.
     ///
     /// # Errors
-    /// As [`start`](ServerBuilder::start), and if signal handlers cannot be installed.
+    /// As [`start`](ServerBuilder::start); [`Error::Signal`] if signal handlers cannot be installed, and
+    /// [`Error::WorkerFailed`] if a worker failed.
     pub fn run(self) -> Result<(), Error> {
         let shutdown = self.shutdown;
         let report = self.start()?.run_until_signal(shutdown)?;
@@ -162,21 +285,21 @@ impl<H: Handler> ServerBuilder<H> {
 
     fn engine_config(&self) -> Config {
         let mut config = self.config.clone();
-        config.engine = self.engine.unwrap_or(config.engine);
+        config.engine = self.kind.unwrap_or(config.engine);
         config.workers = self.workers.unwrap_or(config.workers);
         config.placement = self.placement.unwrap_or(config.placement);
+        config.thread_hooks = config.thread_hooks.with(self.thread_hooks.clone());
         config
     }
 }
 
+fn start<H: Handler>(engine: Engine, service: HttpService<H>) -> Result<Running, Error> {
+    engine.start(move |connection| serve(connection, &service))
+}
+
 impl<H> fmt::Debug for ServerBuilder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder")
-            .field("addresses", &self.addresses)
-            .field("paths", &self.paths)
-            .field("config", &self.config)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
+        f.debug_struct("ServerBuilder").field("config", &self.config).field("http", &self.http).finish_non_exhaustive()
     }
 }
 
@@ -188,11 +311,11 @@ mod tests {
     #[test]
     fn settings_do_not_depend_on_the_order_of_calls() {
         let config = Config::default().workers(7).backlog(5);
-        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Std).config(config.clone());
-        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Std).workers(2);
+        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Portable).config(config.clone());
+        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Portable).workers(2);
         for builder in [before, after] {
             let merged = builder.engine_config();
-            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Std));
+            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Portable));
             assert_eq!(merged.placement, config.placement);
         }
         let without = ServerBuilder::new(Router::new()).config(config).engine_config();

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::frame::MessageEncoder;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use crate::message::MessageKind;
-use crate::protocol_error::UsageError;
+use crate::usage_error::UsageError;
 use crate::utf8::Utf8Validator;
 
 /// One message, sent in pieces; see [`Sender::send_stream`].

@@ -20,7 +20,7 @@ pub struct Delivered {
     pub count: usize,
     /// Slow members whose backlogs hold the message until they have space, unless a newer one replaces it
     /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
-    /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
+    /// [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
     pub backlogged: usize,
     /// Why the first of the other members did not get it: [`Error::Full`] for a slow member, whatever its policy did.
     pub first_error: Option<Error>,
@@ -31,6 +31,10 @@ pub struct Delivered {
 /// Awaiting it sends it and waits for the outcome for every member. [`queue`](Self::queue) and
 /// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued
 /// together leave together.
+///
+/// # Errors
+/// Awaiting it fails with [`HubError::Closed`] after the hub was closed. A member that did not get the message is no
+/// error: see [`Delivered`].
 ///
 /// ```
 /// use tidegate_websocket::{Hub, HubError};
@@ -78,7 +82,7 @@ impl Broadcast {
         self
     }
 
-    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members
+    /// Sets the subject of the message, for [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate). Members
     /// that keep up get every message.
     ///
     /// ```

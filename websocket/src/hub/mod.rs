@@ -6,6 +6,7 @@
 //! handler's messages to the hub and to its own WebSocket.
 
 mod broadcast;
+mod config;
 mod error;
 mod policy;
 mod publishers;
@@ -24,8 +25,9 @@ use tidegate_engine::{FanOut, Publish, PublishBudget, SlowHook};
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+pub use config::{HubConfig, MemberConfig};
 pub use error::HubError;
-pub use policy::{HubConfig, MemberConfig, SlowPolicy};
+pub use policy::SlowPolicy;
 use publishers::Publishers;
 pub use registration::Registration;
 use rooms::Rooms;
@@ -103,7 +105,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`.
+    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`. It costs
+    /// a lock of the hub and a message to the worker of the WebSocket.
     ///
     /// # Errors
     /// [`HubError::Closed`] after [`close`](Self::close).

@@ -31,7 +31,7 @@ impl<'a, T> SlowMember<'a, T> {
 
     /// Returns the bytes that are queued for its peer and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
-        self.sender.outbound_bytes()
+        self.sender.queued_bytes()
     }
 }
 

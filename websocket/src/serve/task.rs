@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_engine::{Address, Connection, panic_note};
-use tidegate_http::{HandlerName, LocalBoxFuture, SharedAcrossThreads};
+use tidegate_engine::{Address, Connection};
+use tidegate_http::{LocalBoxFuture, SharedAcrossThreads};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -104,22 +104,7 @@ where
     // closure is checked for every lifetime of its captures, and its output has no borrow.
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
     // A handler that drops its WebSocket before it returns a future leaves nothing to close.
-    WebSocketTask::Running { future: note_panic(|| borrowed(argument)), handler }
-}
-
-/// Calls a handler for its future. The server notes the name of a handler whose future panics; if the call itself does,
-/// there is no future yet.
-fn note_panic<R>(call: impl FnOnce() -> R) -> R {
-    struct Notes;
-    impl Drop for Notes {
-        fn drop(&mut self) {
-            panic_note::note_handler(&HandlerName::current());
-        }
-    }
-    let notes = Notes;
-    let future = call();
-    std::mem::forget(notes);
-    future
+    WebSocketTask::Running { future: borrowed(argument), handler }
 }
 
 pin_project_lite::pin_project! {

@@ -15,7 +15,8 @@ use crate::close_code::CloseCode;
 use crate::error::Error;
 use crate::protocol_error::ProtocolError;
 
-/// The least time that a task has, on a busy thread, to give up a peer after the close timeout, before the engine does.
+/// Minimum time, after the close timeout, in which a task on a busy thread can give up a peer before the engine resets
+/// the connection.
 const GIVE_UP_TIME_MIN: Duration = Duration::from_secs(1);
 
 impl Session {
@@ -60,14 +61,15 @@ impl Session {
         }
         let timeout = self.context.config.close_timeout;
         self.connection.set_read_deadline_in(timeout);
-        // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
-        // It resets, so a task that can give up in order has time to do so first.
+        // A peer that never stops sending keeps the read timeout from being checked, so this deadline needs no reader.
+        // It resets the connection, so it leaves a task time to give up in order first.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
         self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
     pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
+        self.end_gathering();
         self.closing.fail();
         if self.closing.transport() == Transport::SendClose {
             let frame = CloseFrame::new(error.close_code(), "").ok();

@@ -274,7 +274,7 @@ impl Pinger {
         let Some(awaited) = &mut state.awaited else { return };
         if self.sender.received_bytes_total() != awaited.received {
             state.awaited = None;
-        } else if now >= awaited.deadline && self.sender.outbound_bytes() > 0 {
+        } else if now >= awaited.deadline && self.sender.queued_bytes() > 0 {
             awaited.deadline = after(now, self.config.pong_timeout);
         }
     }

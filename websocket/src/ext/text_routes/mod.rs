@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{Method, StatusCode};
-use tidegate_http::panic::panic_message;
+use tidegate_http::__private::panic_message;
 use tidegate_http::{LocalBoxFuture, SharedAcrossThreads, percent_decode};
 
 pub use error::InvalidBody;
@@ -69,6 +69,7 @@ use crate::error::Error;
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
 /// route and says how to fix it.
 #[must_use = "routes answer only the requests given to `serve` or `answer`"]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextRoutes {
     table: RouteTable<Route>,
     running_max: usize,
@@ -276,6 +277,7 @@ impl fmt::Debug for TextRoutes {
     label = "not a text response",
     note = "return `TextResponse`, `()`, or `Result<TextResponse, TextResponse>`, in which `?` converts an `InvalidBody`"
 )]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub trait IntoTextResponse {
     /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
