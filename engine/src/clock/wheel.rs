@@ -59,8 +59,8 @@ impl<T> Wheel<T> {
     pub(crate) fn next_tick(&self) -> Option<u64> {
         (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
             let shift = SLOT_BITS * level as u32;
-            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest level
-            // the current slot holds only entries a whole turn ahead.
+            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest
+            // level the current slot holds only entries a whole turn ahead.
             let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
             let ahead = match (level, turned & 1) {
                 (0, 1) => 0,
