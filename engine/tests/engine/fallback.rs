@@ -48,7 +48,7 @@ fn forbidden_by_a_filter() {
 #[test]
 fn missing_from_the_kernel() {
     child::in_child("fallback::missing_from_the_kernel", || {
-        check_without_io_uring(libc::SYS_io_uring_setup, libc::ENOSYS, "Linux 6.1 is needed");
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::ENOSYS, "Linux 6.1 or later is required");
     });
 }
 
@@ -56,7 +56,7 @@ fn missing_from_the_kernel() {
 #[test]
 fn older_than_linux_6_1() {
     child::in_child("fallback::older_than_linux_6_1", || {
-        check_without_io_uring(libc::SYS_io_uring_setup, libc::EINVAL, "Linux 6.1 is needed");
+        check_without_io_uring(libc::SYS_io_uring_setup, libc::EINVAL, "Linux 6.1 or later is required");
     });
 }
 

@@ -401,6 +401,10 @@ mod tests {
             assert_eq!(check(&asking, answer), expected, "{answer}");
         }
         assert_eq!(asking.check_response(None), Ok(None));
+        assert_eq!(asking.check_response(Some(&HeaderValue::from_static(""))), Ok(None));
+        let other = asking.check_response(Some(&HeaderValue::from_static("other; server_max_window_bits=12")));
+        assert_eq!(other, Err(UpgradeResponseError::InvalidExtensions));
+        assert_eq!(keeping().offer(), "permessage-deflate; client_max_window_bits");
         // The server must agree to the client's demands. The client grants all of the server's.
         let default = DeflateConfig::default();
         assert_eq!(check(&default, "; client_no_context_takeover"), invalid);
