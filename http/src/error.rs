@@ -175,12 +175,19 @@ pub enum BodyError {
     /// The content is larger than the limit given to [`bytes_up_to`](crate::Request::bytes_up_to), in bytes.
     #[error("content too large: at most {0} bytes are allowed")]
     TooLarge(u64),
+    /// The content was to be held in memory, and all large contents together hold as much as they may
+    /// ([`MemoryConfig`](tidegate_engine::MemoryConfig)). The connection is closed after the response.
+    #[error("out of memory for large content: try again later")]
+    MemorySpent,
     /// [`text`](crate::Request::text) was called, and the content is not UTF-8.
     #[error("invalid text: the content must be UTF-8")]
     NotText,
     /// The request is over: its response was sent, or the connection was upgraded to another protocol.
     #[error("the request is over: content must be read before the response is sent")]
     Finished,
+    /// A layer around the handler refused or could not read the content, with the reason.
+    #[error("content refused: {0}")]
+    Layer(String),
     /// The connection was closed, with the cause.
     #[error("connection closed: {0}")]
     Connection(CloseCause),
@@ -192,9 +199,10 @@ impl BodyError {
         match self {
             BodyError::Request(error) => error.status(),
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::MemorySpent => StatusCode::SERVICE_UNAVAILABLE,
             BodyError::NotText => StatusCode::BAD_REQUEST,
             BodyError::Finished => StatusCode::INTERNAL_SERVER_ERROR,
-            BodyError::Connection(_) => StatusCode::BAD_REQUEST,
+            BodyError::Layer(_) | BodyError::Connection(_) => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -245,6 +253,7 @@ mod tests {
             assert!(error.status().is_client_error() || error.status().is_server_error());
         }
         assert_eq!(BodyError::TooLarge(4).status(), 413);
+        assert_eq!(BodyError::MemorySpent.status(), 503);
         assert_eq!(BodyError::from(RequestError::BodyTooLarge).status(), 413);
     }
 }

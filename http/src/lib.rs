@@ -27,9 +27,10 @@ mod error;
 mod field;
 mod limits;
 mod message;
-mod panic;
 pub mod protocol;
 mod server;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use error::BodyError;
 pub use limits::Limits;
@@ -48,6 +49,7 @@ pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync
 pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
+pub use server::on_response::RequestInfo;
 pub use server::pattern::percent_decode;
 pub use server::router::Router;
 pub use server::task::{HttpService, serve};
@@ -56,8 +58,8 @@ pub use server::task::{HttpService, serve};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::field::{Host, list_elements, split_host, token};
-    pub use crate::panic::panic_message;
     pub use crate::server::pattern::to_matchit_syntax;
+    pub use tidegate_engine::panic_message;
 }
 
 /// The README's program, compiled.

@@ -2,6 +2,7 @@
 //! socket and the tests' own WebSocket client on the other.
 
 mod backpressure;
+mod budget;
 mod closing;
 mod combinators;
 mod compression;

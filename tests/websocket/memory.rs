@@ -4,6 +4,7 @@ use std::alloc::System;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
@@ -117,6 +118,57 @@ fn a_claimed_length_allocates_nothing() {
             client.expect_end();
             let allocated = ALLOCATOR.stats().bytes_allocated - allocated;
             assert!(allocated < SLACK_BYTES, "{allocated} bytes were allocated");
+            server.finish();
+        });
+    });
+}
+
+/// Many connections with a compressed message each that is large when inflated, and has no end. Together they stay
+/// within the budget, apart from the step of one mebibyte that each of them inflates at a time. Small messages go on,
+/// and the memory comes back.
+#[test]
+fn bombs_share_a_budget() {
+    const BOMBS: usize = 60;
+    const BUDGET_BYTES: usize = 32 << 20;
+    alone("memory::bombs_share_a_budget", || {
+        let mut deflated = Vec::with_capacity(100_000);
+        let mut codec = flate2::Compress::new(flate2::Compression::best(), false);
+        codec.compress_vec(&vec![0; 64 << 20], &mut deflated, flate2::FlushCompress::Sync).unwrap();
+        let bomb = frame(BINARY | 0x40, &deflated);
+        // Growing memory can be twice as large as what is in it.
+        let held_max = 2 * (BUDGET_BYTES + (BOMBS << 20)) + SLACK_BYTES + BOMBS * (48 << 10);
+        on_every_engine(|setup| {
+            let mut setup = setup.clone();
+            setup.config.memory.bytes_max = Some(BUDGET_BYTES);
+            setup.config.memory.wait_timeout = Duration::from_millis(200);
+            let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
+            let server = TestServer::start(&setup, Router::new().get("/ws", upgrade));
+            let memory = server.running.memory();
+            let mut small = Client::open(server.address);
+            small.check_echo(BINARY, b"before");
+            let (before, received) = (held_bytes(), received_bytes(&server));
+            let bombs: Vec<_> = (0..BOMBS)
+                .map(|_| {
+                    let mut client = Client::connect(server.address);
+                    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+                    client.write(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{offer}")).as_bytes());
+                    client.expect_upgraded();
+                    client.write(&bomb[..bomb.len() - 1]);
+                    client
+                })
+                .collect();
+            let mut peak = 0;
+            wait_until("the bombs", || {
+                small.check_echo(BINARY, &[b'x'; 1000]);
+                peak = peak.max(held_bytes());
+                assert!(memory.bytes() <= BUDGET_BYTES);
+                memory.refused_total() >= BOMBS as u64 / 2
+            });
+            assert!(received_bytes(&server) > received && peak < before + held_max, "{peak} bytes were held");
+            drop(bombs);
+            wait_until("the memory to come back", || memory.bytes() == 0 && held_bytes() < before + 8 * SLACK_BYTES);
+            small.check_echo(BINARY, b"after");
+            small.close();
             server.finish();
         });
     });

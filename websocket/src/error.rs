@@ -1,7 +1,7 @@
 //! The errors of a connection: who is at fault, and what becomes of the connection.
 
 use thiserror::Error;
-use tidegate_engine::{CloseCause, ReceiveError, SendError};
+use tidegate_engine::{CloseCause, GatheringError, ReceiveError, SendError};
 
 use crate::close_code::CloseCode;
 use crate::protocol_error::ProtocolError;
@@ -57,9 +57,14 @@ pub enum Error {
     /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
     #[error("nothing was received within the idle timeout: the peer is gone, or must send or ping more often")]
     Idle,
+    /// A large message was given up, because it arrived too slowly or the memory for all of them is spent. Close 1013
+    /// or 1008 has been sent. See `MemoryConfig` of the engine.
+    #[error("a large message was given up: {0}")]
+    GivenUp(#[from] GatheringError),
     /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
     /// handler, this error closes with 1007. (Feature `json`.)
     #[cfg(feature = "json")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
     #[error("the peer sent a message that is not the expected JSON: {0}")]
     Json(#[source] serde_json::Error),
     /// A ping of the keepalive was not answered in time. The peer is considered lost.

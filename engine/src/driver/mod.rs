@@ -23,6 +23,7 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod machine_memory;
 pub(crate) mod open_files;
 pub(crate) mod portable;
 pub(crate) mod share_port;

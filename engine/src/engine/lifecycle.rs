@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::shared::command::Command;
+use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 
@@ -16,8 +17,8 @@ const FAILURE_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time that workers have to end after the deadline of a shutdown, at which they reset their connections.
 const WORKERS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub(crate) struct Lifecycle {
+    pub(crate) memory: MemoryBudget,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -42,6 +43,10 @@ pub(crate) struct Failure {
 }
 
 impl Lifecycle {
+    pub(crate) fn new(memory: MemoryBudget) -> Arc<Self> {
+        Arc::new(Self { memory, state: Mutex::default(), changed: Condvar::new() })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,10 +6,12 @@
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
+pub(crate) mod engine_shared;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
 pub(crate) mod outbound;
 pub(crate) mod send_batch;
 pub(crate) mod signal;

@@ -197,7 +197,7 @@ mod tests {
         signal.announce_sleep();
         let inbound = InboundMarks { bytes_high: 2, bytes_low: 1, chunks_high: 2, chunks_low: 1 };
         let outbound = OutboundMarks { bytes_high: 2, bytes_low: 1 };
-        (WorkerShared::new(0, signal, Instant::now(), inbound, outbound), wakes)
+        (WorkerShared::new(0, signal, Instant::now(), inbound, outbound, Arc::default()), wakes)
     }
 
     fn flush(index: u32) -> Command {
@@ -305,7 +305,7 @@ mod loom_tests {
     fn worker(parker: &Parker) -> Arc<WorkerShared> {
         let inbound = InboundMarks { bytes_high: 2, bytes_low: 1, chunks_high: 2, chunks_low: 1 };
         let outbound = OutboundMarks { bytes_high: 2, bytes_low: 1 };
-        WorkerShared::new(0, parker.signal(), Instant::now(), inbound, outbound)
+        WorkerShared::new(0, parker.signal(), Instant::now(), inbound, outbound, Arc::default())
     }
 
     fn flush(index: u32) -> Command {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::command::Command;
+use crate::shared::engine_shared::EngineShared;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::signal::Signal;
 use crate::stats::Counters;
@@ -19,6 +20,7 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
+    pub(crate) engine: Arc<EngineShared>,
     /// Set when the worker has ended. From then on a thread that posts a command answers it itself.
     ended: AtomicBool,
 }
@@ -31,6 +33,7 @@ impl WorkerShared {
         epoch: Instant,
         inbound: InboundMarks,
         outbound: OutboundMarks,
+        engine: Arc<EngineShared>,
     ) -> Arc<Self> {
         Arc::new(Self {
             index,
@@ -39,6 +42,7 @@ impl WorkerShared {
             inbound,
             outbound,
             counters: Counters::default(),
+            engine,
             ended: AtomicBool::new(false),
         })
     }

@@ -30,6 +30,22 @@ impl<T> Mutex<T> {
         Self(Inner::new(value))
     }
 
+    /// Returns `None` if the lock is held.
+    #[cfg(not(loom))]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Models wait in [`lock`](Self::lock) only.
+    #[cfg(loom)]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        Some(self.lock())
+    }
+
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         match self.0.lock() {
             Ok(guard) => guard,

@@ -85,14 +85,26 @@ impl<D: Driver> Worker<D> {
             _ if is_of_one_client(&error) => self.arm_accept(listener),
             _ => {
                 // Descriptors or memory are short. Open connections continue; accepting pauses briefly.
-                log::warn!(
-                    "accepting paused, retrying in {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower connections_max"
-                );
+                self.log_accept_failure(&error);
                 self.worker_shared.counters.accept_pauses_total.add(1);
                 let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
                 self.wheel.insert(again, Due::Accept(listener));
             }
         }
+    }
+}
+
+impl<D> Worker<D> {
+    /// Logs a failure to accept, at most once a minute for all workers.
+    #[cold]
+    fn log_accept_failure(&self, error: &io::Error) {
+        let now = self.worker_shared.clock.now();
+        let Some(left_out) = self.worker_shared.engine.accept_failures.take_turn(now) else { return };
+        let before = if left_out > 0 { format!(" ({left_out} more times since the last line)") } else { String::new() };
+        log::warn!(
+            "accepting paused, retrying every {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower \
+             connections_max{before}"
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod body;
 pub(crate) mod client_gone;
+mod collecting;
 pub(crate) mod conclusion;
 pub(crate) mod content_stream;
 pub(crate) mod head;

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
 use crate::limits::Limits;
+use crate::server::on_response::OnResponse;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -50,10 +51,21 @@ tidegate_engine::__settings! {
         pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
+        on_response: Option<OnResponse>,
     }
 }
 
 impl HttpConfig {
+    pub(crate) fn with_on_response(mut self, on_response: Option<OnResponse>) -> HttpConfig {
+        self.on_response = on_response;
+        self
+    }
+
+    /// Returns the function that sees responses, if one is set.
+    pub(crate) fn observer(&self) -> Option<&OnResponse> {
+        self.on_response.as_ref()
+    }
+
     /// Checks each setting. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
     /// # Errors
@@ -84,6 +96,7 @@ impl Default for HttpConfig {
             handler_timeout: None,
             half_close: false,
             server: Some(HeaderValue::from_static("tidegate")),
+            on_response: None,
         }
     }
 }

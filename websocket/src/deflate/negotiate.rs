@@ -21,6 +21,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// The agreed parameters of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateParams {
     /// Whether the server's messages are compressed without context.
     pub server_no_context_takeover: bool,
@@ -86,6 +87,7 @@ impl DeflateParams {
 /// A server's answer to a client's offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateAgreement {
     /// The agreed parameters.
     pub params: DeflateParams,

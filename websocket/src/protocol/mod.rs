@@ -97,7 +97,7 @@ tidegate_engine::__settings! {
     /// The settings of receiving.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct ProtocolConfig {
-        /// Our role, and the reserved bits and opcodes that are allowed.
+        /// Our role, and the reserved bits and opcodes that are allowed. Default: no bits, and the opcodes of RFC 6455.
         pub frames: FrameRules,
         /// Maximum payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
         /// 64 MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
@@ -229,6 +229,20 @@ impl Protocol {
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
+    }
+
+    /// Returns the bytes gathered of the open message.
+    #[inline]
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        match &self.incoming {
+            Incoming::Assembling { assembler, .. } => assembler.len(),
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
+        }
+    }
+
+    /// Gives up the open message and all further input.
+    pub(crate) fn give_up(&mut self) {
+        self.end();
     }
 
     /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In

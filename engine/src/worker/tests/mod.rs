@@ -224,7 +224,8 @@ impl Simulation {
         let net = Net::new(&setup.sim);
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
-        let worker_shared = WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound);
+        let worker_shared =
+            WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound, Arc::default());
         let staged = stage.clone();
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());

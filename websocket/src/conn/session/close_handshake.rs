@@ -33,8 +33,8 @@ impl Session {
         }
     }
 
-    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true if
-    /// it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true
+    /// if it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
     pub(super) fn notice_farewell(&mut self) -> bool {
         if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
             return false;
@@ -69,6 +69,7 @@ impl Session {
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
     pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
+        self.end_gathering();
         self.closing.fail();
         if self.closing.transport() == Transport::SendClose {
             let frame = CloseFrame::new(error.close_code(), "").ok();

@@ -1,9 +1,9 @@
 //! Keepalive: regular pings, and peers that do not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
 //!
 //! It needs no reader: a sleep on the worker's wheel wakes it, on the worker's thread, and each step arms the next
-//! sleep. A handler that reads finds the pongs. While it does not, received bytes tell that the peer lives. A connection
-//! without keepalive pays nothing. Connections ping at different phases, so connections that were opened together do not
-//! ping together.
+//! sleep. A handler that reads finds the pongs. While it does not, received bytes tell that the peer lives. A
+//! connection without keepalive pays nothing. Connections ping at different phases, so connections that were opened
+//! together do not ping together.
 
 use std::fmt;
 use std::future::Future;
@@ -267,9 +267,9 @@ impl Pinger {
         }
     }
 
-    /// Ends the wait for a pong if the peer has sent anything since the ping: received bytes are as good as a pong, which
-    /// cannot stand inside a frame, and is not found while the handler reads nothing. A ping that has not left cannot be
-    /// answered.
+    /// Ends the wait for a pong if the peer has sent anything since the ping: received bytes are as good as a pong,
+    /// which cannot stand inside a frame, and is not found while the handler reads nothing. A ping that has not left
+    /// cannot be answered.
     fn look_for_life(&self, state: &mut State, now: Instant) {
         let Some(awaited) = &mut state.awaited else { return };
         if self.sender.received_bytes_total() != awaited.received {
@@ -280,8 +280,8 @@ impl Pinger {
     }
 
     /// Decides with the kernel's answer whether the peer is lost. The ping can still lie in the kernel's send buffer,
-    /// and the peer lives as long as it acknowledges what is before it. While receiving is paused no pong can arrive, and
-    /// a peer whose kernel acknowledges is as good as alive.
+    /// and the peer lives as long as it acknowledges what is before it. While receiving is paused no pong can arrive,
+    /// and a peer whose kernel acknowledges is as good as alive.
     fn judge(&self, state: &mut State, now: Instant, info: Option<TcpInfo>) -> Due {
         let (timeout, is_paused) = (self.config.pong_timeout, self.sender.is_paused());
         self.look_for_life(state, now);
@@ -316,8 +316,8 @@ impl Pinger {
         Due::Nothing
     }
 
-    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, which also wakes
-    /// a reader. Without a reader the connection is reset after the close timeout.
+    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, which also
+    /// wakes a reader. Without a reader the connection is reset after the close timeout.
     fn give_up(&self) {
         self.is_lost.store(true, Ordering::Release);
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok();

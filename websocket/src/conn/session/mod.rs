@@ -8,6 +8,7 @@ mod close_handshake;
 mod cold_state;
 mod control;
 mod cursor;
+mod gathering;
 mod keepalive;
 mod pieces;
 mod ping;

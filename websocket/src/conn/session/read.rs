@@ -3,6 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tidegate_engine::Gathering;
 
 use super::Session;
 use super::read_state::ReadState;
@@ -85,11 +86,15 @@ impl Session {
                 return Poll::Ready(Ok(None));
             }
             match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(true)) if self.protocol.gathered_bytes() >= Gathering::STEP_BYTES => {
+                    ready!(self.poll_memory(cx))?;
+                }
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) if self.is_silent() => return Poll::Ready(Err(self.lose_silent())),
                 Poll::Ready(Ok(false)) => return Poll::Ready(Err(self.lose())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail_receiving(error))),
                 Poll::Pending if self.notice_farewell() => return Poll::Ready(Err(self.lose_silent())),
+                Poll::Pending if self.cold.is_some() => return self.poll_too_slow(cx).map(Err),
                 Poll::Pending => return Poll::Pending,
             }
             match self.step()? {
@@ -118,6 +123,9 @@ impl Session {
             ) => {
                 self.cursor.set_len(progress.consumed as u32);
                 self.renew_idle_timeout();
+                if self.cold.is_some() {
+                    self.end_gathering();
+                }
                 self.note_reserved_bits(&event);
                 Ok(Some(event))
             }
