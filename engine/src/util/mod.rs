@@ -7,5 +7,6 @@ pub(crate) mod contained;
 #[cfg(target_os = "linux")]
 pub(crate) mod pages;
 pub(crate) mod prefetch;
+mod raw_lock;
 mod setters;
 pub(crate) mod sync;
