@@ -122,14 +122,13 @@ fn a_claimed_length_allocates_nothing() {
     });
 }
 
-/// No buffer is allocated for an idle connection: its cost on io_uring, with its task, in a build without optimization.
+/// No buffer is allocated for an idle connection: its cost with its task, in a build without optimization.
 #[test]
 fn an_idle_connection_costs_less_than_a_kilobyte() {
     const CONNECTIONS: usize = 512;
     const IDLE_BYTES_MAX: usize = 1024;
     alone("memory::an_idle_connection_costs_less_than_a_kilobyte", || {
-        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
-            println!("on {}", setup.name);
+        on_every_engine(|setup| {
             let server = TestServer::echo(setup);
             let mut clients = Vec::with_capacity(CONNECTIONS);
             clients.push(Client::open(server.address));
@@ -139,7 +138,7 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
             clients[0].check_echo(TEXT, b"all are served");
             clients.into_iter().for_each(Client::close);
             server.finish();
-        }
+        });
     });
 }
 
@@ -164,8 +163,7 @@ fn an_idle_connection_that_compresses_without_context_costs_little_more() {
             assert!(echoed.first == BINARY | 0x40 && echoed.payload.len() < 100, "{echoed:?}");
             client
         };
-        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
-            println!("on {}", setup.name);
+        on_every_engine(|setup| {
             let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
             let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
             let mut clients = Vec::with_capacity(CONNECTIONS);
@@ -176,6 +174,6 @@ fn an_idle_connection_that_compresses_without_context_costs_little_more() {
             wait_until("the memory of messages", || held_bytes() < before + CONNECTIONS * IDLE_BYTES_MAX);
             clients.into_iter().for_each(Client::close);
             server.finish();
-        }
+        });
     });
 }
