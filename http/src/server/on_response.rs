@@ -63,7 +63,9 @@ thread_local! {
 
 /// The function that sees responses.
 #[derive(Clone)]
-pub(crate) struct OnResponse(Arc<dyn Fn(&RequestInfo, &mut Response) + Send + Sync>);
+pub(crate) struct OnResponse(Arc<Callback>);
+
+type Callback = dyn Fn(&RequestInfo, &mut Response) + Send + Sync;
 
 impl OnResponse {
     pub(crate) fn new(observe: impl Fn(&RequestInfo, &mut Response) + Send + Sync + 'static) -> OnResponse {
