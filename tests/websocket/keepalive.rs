@@ -194,8 +194,8 @@ fn the_keepalive_holds_while_the_handler_reads_nothing() {
     });
 }
 
-/// While receiving is paused because the handler reads nothing, no pong can arrive: a peer whose kernel acknowledges the
-/// pings lives.
+/// While receiving is paused because the handler reads nothing, no pong can arrive: a peer whose kernel acknowledges
+/// the pings lives.
 #[test]
 fn a_peer_that_is_not_read_lives() {
     const PONG_TIMEOUT: Duration = Duration::from_secs(1);
