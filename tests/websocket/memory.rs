@@ -11,7 +11,7 @@ use tidegate::websocket::DeflateConfig;
 
 use crate::handler::{received_bytes, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
-use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
