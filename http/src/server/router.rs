@@ -415,13 +415,13 @@ impl fmt::Debug for Router {
     }
 }
 
-/// Tells fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
+/// Notifies fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
 fn nest_fallbacks<'f>(prefix: &str, fallbacks: impl Iterator<Item = &'f Arc<dyn Fallback>>) {
-    let mut told: Vec<*const ()> = Vec::new();
+    let mut notified: Vec<*const ()> = Vec::new();
     for fallback in fallbacks {
         let place = Arc::as_ptr(fallback).cast();
-        if !told.contains(&place) {
-            told.push(place);
+        if !notified.contains(&place) {
+            notified.push(place);
             fallback.nest_below(prefix);
         }
     }
