@@ -62,8 +62,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Sets the subprotocols that the server speaks, the preferred one first. The first that the client has requested is
-    /// selected.
+    /// Sets the subprotocols that the server speaks, the preferred one first. The first that the client has requested
+    /// is selected.
     ///
     /// # Panics
     /// In [`on_upgrade`](Self::on_upgrade), if a name is not a token.
