@@ -46,6 +46,7 @@
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod address;
 #[cfg(feature = "bench_support")]
@@ -68,6 +69,8 @@ mod util;
 mod worker;
 
 pub use address::Address;
+#[doc(hidden)]
+pub use clock::instant_after;
 pub use config::{
     Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
 };
@@ -94,6 +97,8 @@ pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[doc(hidden)]
+pub use util::contained::panic_message;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

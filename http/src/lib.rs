@@ -20,6 +20,7 @@
 //! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 #[doc(hidden)]
 pub mod causes;
@@ -27,7 +28,6 @@ mod error;
 mod field;
 mod limits;
 mod message;
-mod panic;
 pub mod protocol;
 mod server;
 #[cfg(feature = "tower")]
@@ -59,8 +59,8 @@ pub use server::task::{HttpService, serve};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::field::{Host, list_elements, split_host, token};
-    pub use crate::panic::panic_message;
     pub use crate::server::pattern::to_matchit_syntax;
+    pub use tidegate_engine::panic_message;
 }
 
 /// The README's program, compiled.

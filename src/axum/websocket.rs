@@ -164,7 +164,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpgradeRejection {
-    /// It is not an opening handshake (RFC 6455, section 4.2.1). Answered with the error's status.
+    /// It is not an opening handshake (RFC 6455 section 4.2.1). Answered with the error's status.
     Request(UpgradeRequestError),
     /// It was not received by this crate's server. Answered with 500.
     Server,

@@ -28,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "panic", "causes", "error"]),
+    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "causes", "error"]),
     (
         "websocket",
         &[

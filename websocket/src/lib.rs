@@ -38,7 +38,7 @@
 //! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
 //! bytes. Every bound is a setting with a default, or a constant of [`protocol`].
 #![deny(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod buffer_pool;
 mod close;
@@ -94,7 +94,7 @@ pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use handshake::origin::{OriginAllowList, Scheme};
+pub use handshake::origin::{InvalidOrigin, OriginAllowList, Scheme};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowMember, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::Opcode;

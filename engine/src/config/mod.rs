@@ -58,6 +58,12 @@ crate::__settings! {
         /// Permissions of the files of Unix-domain sockets (chmod(2)), such as `0o660`, set before anyone can connect.
         /// Default: `None`, what the umask leaves.
         pub unix_mode: Option<u32>,
+        /// Owner of the files of Unix-domain sockets, a number of passwd(5), set before anyone can connect (chown(2)).
+        /// Another owner than that of the process needs the privilege CAP_CHOWN. Default: `None`, that of the process.
+        pub unix_uid: Option<u32>,
+        /// Group of the files of Unix-domain sockets, a number of group(5), such as that of a proxy in front. Without
+        /// CAP_CHOWN it must be one of the groups of the process. Default: `None`, that of the process or the folder.
+        pub unix_gid: Option<u32>,
         /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
         /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
         /// false, a port that is in use is an error.
@@ -163,6 +169,8 @@ impl Default for Config {
             connections_max: 65_536,
             backlog: 1024,
             unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
             reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,

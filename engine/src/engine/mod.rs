@@ -86,7 +86,8 @@ impl Engine {
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
     /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
-    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions and
+    /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -203,7 +204,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
-            unix_mode: config.unix_mode,
+            unix_file: listener::FileOptions { mode: config.unix_mode, uid: config.unix_uid, gid: config.unix_gid },
             reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,

@@ -132,7 +132,8 @@ impl RequestHead {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
-    /// Returns the values that middleware attached.
+    /// Returns the values that middleware attached: the `http` crate's, by type. A WebSocket keeps them with the
+    /// request, apart from its own extensions.
     pub fn extensions(&self) -> &Extensions {
         &self.memory().extensions
     }

@@ -271,7 +271,7 @@ impl<H: Handler> ServerBuilder<H> {
         }
     }
 
-    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal ends it at once.
+    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal resets the connections still open.
     ///
     /// # Errors
     /// As [`start`](ServerBuilder::start); [`Error::Signal`] if signal handlers cannot be installed, and

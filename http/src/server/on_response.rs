@@ -16,8 +16,8 @@ use crate::error::RequestError;
 use crate::message::head::RequestHead;
 use crate::message::request::Request;
 use crate::message::response::Response;
-use crate::panic::panic_message;
 use crate::server::handler::{Handler, Reply};
+use tidegate_engine::panic_message;
 
 /// The request that a response is for, for the function of
 /// [`ServerBuilder::on_response`](crate::ServerBuilder::on_response).
@@ -63,7 +63,9 @@ thread_local! {
 
 /// The function that sees responses.
 #[derive(Clone)]
-pub(crate) struct OnResponse(Arc<dyn Fn(&RequestInfo, &mut Response) + Send + Sync>);
+pub(crate) struct OnResponse(Arc<Callback>);
+
+type Callback = dyn Fn(&RequestInfo, &mut Response) + Send + Sync;
 
 impl OnResponse {
     pub(crate) fn new(observe: impl Fn(&RequestInfo, &mut Response) + Send + Sync + 'static) -> OnResponse {

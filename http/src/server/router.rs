@@ -162,13 +162,15 @@ impl Router {
     /// for example to redirect it.
     ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or
-    /// if two routers below one prefix both have a fallback.
+    /// As [`route`](Router::route), and if the prefix is invalid, ends with a slash, or has a wildcard, or if two
+    /// routers below one prefix both have a fallback.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
             "invalid prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
         );
+        // Panics if a segment is invalid, also for a router without routes.
+        let _ = to_matchit_syntax(prefix);
         let mut moved = Vec::with_capacity(router.routes.len());
         for inner in router.routes {
             let path = format!("{prefix}{}", inner.path);
@@ -417,11 +419,11 @@ impl fmt::Debug for Router {
 
 /// Notifies fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
 fn nest_fallbacks<'f>(prefix: &str, fallbacks: impl Iterator<Item = &'f Arc<dyn Fallback>>) {
-    let mut notified: Vec<*const ()> = Vec::new();
+    let mut seen: Vec<*const ()> = Vec::new();
     for fallback in fallbacks {
         let place = Arc::as_ptr(fallback).cast();
-        if !notified.contains(&place) {
-            notified.push(place);
+        if !seen.contains(&place) {
+            seen.push(place);
             fallback.nest_below(prefix);
         }
     }

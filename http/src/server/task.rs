@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use tidegate_engine::Connection;
+use tidegate_engine::{Connection, panic_message};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
@@ -24,7 +24,6 @@ use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
-use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
@@ -261,14 +260,17 @@ async fn send_stream(
         return conn.send_end(None);
     }
     loop {
-        let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
-            Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-            Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
-            Err(panic) => {
-                let (peer, message) = (conn.peer(), panic_message(&*panic));
-                log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
-                conn.mark_incomplete();
-                Poll::Ready(Err(ConnectionLost))
+        let next = poll_fn(|cx| {
+            name.enter();
+            match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+                Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
+                Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
+                Err(panic) => {
+                    let (peer, message) = (conn.peer(), panic_message(&*panic));
+                    log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
+                    conn.mark_incomplete();
+                    Poll::Ready(Err(ConnectionLost))
+                }
             }
         })
         .await?;

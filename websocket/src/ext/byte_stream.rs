@@ -165,7 +165,20 @@ impl At {
     }
 }
 
-/// A [`ByteStream`] whose reads block the calling thread.
+/// A [`ByteStream`] whose reads block the calling thread, for code that takes an [`io::Read`].
+///
+/// ```no_run
+/// use std::io::{self, BufRead, BufReader};
+/// use tidegate_websocket::WebSocket;
+///
+/// // To be called on a separate thread.
+/// fn print_lines(ws: &mut WebSocket) -> io::Result<()> {
+///     for line in BufReader::new(ws.byte_stream("\n").into_blocking()).lines() {
+///         println!("{}", line?);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct BlockingByteStream<'a> {
     stream: ByteStream<'a>,
 }
