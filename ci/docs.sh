@@ -9,10 +9,10 @@ flags="--cfg tidegate_docs"
 RUSTFLAGS=$flags RUSTDOCFLAGS="$flags -D warnings" cargo +nightly doc --package tidegate --all-features --no-deps --target-dir "$target"
 
 status=0
-for page in WindowBits:compression TextRoutes:json MessageSink:futures; do
-  file=$target/doc/tidegate/websocket/struct.${page%:*}.html
-  if ! grep -q "crate feature <strong>${page#*:}</strong>\|crate feature.*<code>${page#*:}</code>" "$file"; then
-    echo "docs.sh: ${page%:*} is not labelled with the feature ${page#*:}" >&2
+for label in struct.WindowBits:compression struct.TextRoutes:json struct.MessageSink:futures struct.WebSocket:json; do
+  page=${label%:*} feature=${label#*:}
+  if ! grep -q "Available on <strong>crate feature <code>$feature</code>" "$target/doc/tidegate/websocket/$page.html"; then
+    echo "docs.sh: nothing on the page of $page is labelled with the feature $feature" >&2
     status=1
   fi
 done

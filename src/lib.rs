@@ -33,6 +33,7 @@
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
 //! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 // Modules rather than re-exported crates: the compiler then names `tidegate::web::Request` in its errors, not
 // `tidegate::tidegate_http::Request`, which nobody can write.
@@ -56,6 +57,19 @@ pub mod web {
 pub mod websocket {
     #[doc(inline)]
     pub use tidegate_websocket::*;
+    // Named as well, because a glob drops the labels of features.
+    #[cfg(feature = "compression")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{CompressionLevel, CompressionStatus, DeflateConfig, WindowBits};
+    #[cfg(feature = "json")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
+    #[cfg(feature = "futures")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{MessageSink, MessageStream};
 }
 
 pub use engine::{Error, spawn_local};

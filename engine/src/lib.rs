@@ -46,6 +46,7 @@
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod address;
 #[cfg(feature = "bench_support")]
@@ -68,6 +69,8 @@ mod util;
 mod worker;
 
 pub use address::Address;
+#[doc(hidden)]
+pub use clock::instant_after;
 pub use config::{
     Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
 };

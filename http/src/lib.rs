@@ -20,6 +20,7 @@
 //! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 #[doc(hidden)]
 pub mod causes;

@@ -1,9 +1,9 @@
 //! Upgrades of axum applications.
 //!
-//! axum's WebSockets, and other code for hyper, take the connection from hyper's `OnUpgrade`, which only hyper can make.
-//! So a request that asks for an upgrade is accompanied by a request of constant bytes to a hyper of its own, which
-//! makes an `OnUpgrade` for it. The application answers the real request. If it answers 101, that hyper is let finish
-//! its own upgrade, and its transport becomes the real connection.
+//! axum's WebSockets, and other code for hyper, take the connection from hyper's `OnUpgrade`, which only hyper can
+//! make. So a request that asks for an upgrade is accompanied by a request of constant bytes to a hyper of its own,
+//! which makes an `OnUpgrade` for it. The application answers the real request. If it answers 101, that hyper is let
+//! finish its own upgrade, and its transport becomes the real connection.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -35,7 +35,8 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Adds hyper's `OnUpgrade` to the extensions of a request, and the mark of [`WebSocketUpgrade`](super::WebSocketUpgrade).
+    /// Adds hyper's `OnUpgrade` to the extensions of a request, and the mark of
+    /// [`WebSocketUpgrade`](super::WebSocketUpgrade).
     pub(super) fn start(extensions: &mut Extensions) -> Option<Handshake> {
         extensions.insert(Upgradable);
         let (io, handover) = UpgradeIo::new();

@@ -17,8 +17,8 @@
 //!
 //! Handlers run on the threads of the engine, inside the tokio runtime that calls `serve`. What they spawn runs on the
 //! runtime's threads. axum's own `WebSocketUpgrade` works; [`WebSocketUpgrade`] of this module has the same shape and
-//! gives this crate's [`WebSocket`](crate::websocket::WebSocket), which stays on the connection's thread and costs less.
-//! The guide lists what differs from hyper.
+//! gives this crate's [`WebSocket`](crate::websocket::WebSocket), which stays on the connection's thread and costs
+//! less. The guide lists what differs from hyper.
 
 mod app;
 mod handshake;

@@ -32,7 +32,8 @@ use crate::http;
 /// use axum::{Router, routing::get};
 ///
 /// # async fn example() -> std::io::Result<()> {
-/// let app = Router::new().route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }));
+/// let address = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string();
+/// let app = Router::new().route("/", get(address));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 /// tidegate::axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
 ///     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap() })

@@ -62,8 +62,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Sets the subprotocols that the server speaks, the preferred one first. The first that the client has requested is
-    /// selected.
+    /// Sets the subprotocols that the server speaks, the preferred one first. The first that the client has requested
+    /// is selected.
     ///
     /// # Panics
     /// In [`on_upgrade`](Self::on_upgrade), if a name is not a token.
@@ -164,7 +164,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpgradeRejection {
-    /// It is not an opening handshake (RFC 6455, section 4.2.1). Answered with the error's status.
+    /// It is not an opening handshake (RFC 6455 section 4.2.1). Answered with the error's status.
     Request(UpgradeRequestError),
     /// It was not received by this crate's server. Answered with 500.
     Server,

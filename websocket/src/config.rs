@@ -90,8 +90,8 @@ impl WebSocketConfig {
 tidegate_engine::__settings! {
     /// Regular pings, each of which must be answered in time.
     ///
-    /// Connections ping at different phases, so connections that were opened together do not ping together. The pings go
-    /// on whatever the handler waits for. No ping is sent while a sign of life after another is awaited. That is the
+    /// Connections ping at different phases, so connections that were opened together do not ping together. The pings
+    /// go on whatever the handler waits for. No ping is sent while a sign of life after another is awaited. That is the
     /// pong, or any received byte: the pong can be behind a long message, or behind what the handler has not read.
     ///
     /// A peer without one in time is given up: close 1001 is sent, in case it reads, and reads fail with

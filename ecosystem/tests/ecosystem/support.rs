@@ -91,8 +91,8 @@ impl Site {
     }
 }
 
-/// Runs `test` on an axum application: served by `axum::serve` on hyper, by `tidegate::axum::serve`, and by this crate on
-/// every engine and placement. `app` is called for each.
+/// Runs `test` on an axum application: served by `axum::serve` on hyper, by `tidegate::axum::serve`, and by this crate
+/// on every engine and placement. `app` is called for each.
 pub async fn on_every_server(app: impl Fn() -> axum::Router, test: impl AsyncFn(Site)) {
     for tidegate in [false, true] {
         let name = if tidegate { "tidegate::axum::serve" } else { "axum::serve" };

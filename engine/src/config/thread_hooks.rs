@@ -7,8 +7,8 @@ use std::sync::Arc;
 /// placement, handler threads with the others.
 ///
 /// It runs when the thread starts, before [`Engine::start`](crate::Engine::start) returns, and what it returns is
-/// dropped when the thread ends. A panic in it makes `start` fail. Threads of [`blocking`](crate::blocking) handlers are
-/// not among them.
+/// dropped when the thread ends. A panic in it makes `start` fail. Threads of [`blocking`](crate::blocking) handlers
+/// are not among them.
 ///
 /// ```
 /// use tidegate_engine::{Config, ThreadHooks};

@@ -1,7 +1,7 @@
 //! Connections as the byte streams of other runtimes (features `tokio` and `futures`).
 //!
-//! Reads take received bytes, writes append to the outbound queue up to its high mark. A flush does nothing, as that of a
-//! socket: queued bytes leave by themselves. Closing sends what is queued and then FIN; receiving continues.
+//! Reads take received bytes, writes append to the outbound queue up to its high mark. A flush does nothing, as that of
+//! a socket: queued bytes leave by themselves. Closing sends what is queued and then FIN; receiving continues.
 
 use std::io;
 use std::pin::Pin;

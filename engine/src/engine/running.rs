@@ -172,7 +172,7 @@ fn shut_down_at(signals: &Receiver<i32>, lifecycle: &Lifecycle, shutdown: Shutdo
     let Ok(second) = signals.recv() else { return };
     lifecycle.shut_down(Shutdown::immediate());
     if !matches!(signals.recv_timeout(LAST_RESORT_TIMEOUT), Err(RecvTimeoutError::Disconnected)) {
-        log::error!("the engine does not end; the signal ends the process");
+        log::error!("the engine did not end in time; ending the process by the signal");
         super::signals::end_process(second);
     }
 }

@@ -11,8 +11,9 @@ use crate::engine::running::Running;
 use crate::shutdown::ShutdownReport;
 
 impl Running {
-    /// Returns a future that completes when a shutdown has ended: [`join`](Self::join) for async code, such as a program
-    /// of another runtime. It waits in a thread, and can be polled on any thread. Dropping it leaves the engine running.
+    /// Returns a future that completes when a shutdown has ended: [`join`](Self::join) for async code, such as a
+    /// program of another runtime. It waits in a thread, and can be polled on any thread. Dropping it leaves the engine
+    /// running.
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, Shutdown};

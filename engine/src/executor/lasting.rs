@@ -28,8 +28,8 @@ pub(super) struct Lasting {
     ending: bool,
 }
 
-/// Spawns `future` on the current thread; `None` if it runs no handlers. The task gives `None` if the future panicked or
-/// was dropped with its thread.
+/// Spawns `future` on the current thread; `None` if it runs no handlers. The task gives `None` if the future panicked
+/// or was dropped with its thread.
 pub(crate) fn spawn<F: Future + 'static>(future: F) -> Option<Task<Option<F::Output>>> {
     let queue = with_local(|local| {
         local.lasting.futures += 1;

@@ -22,7 +22,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU32;
 
-use crate::util::sync::{AtomicBool, Guard, Mutex, Ordering, yield_now};
+use crate::util::raw_lock::RawLock;
+use crate::util::sync::{AtomicBool, Ordering, yield_now};
 
 #[cfg(not(loom))]
 thread_local! {
@@ -71,9 +72,15 @@ impl Drop for NoWaiting {
 /// The panic of code that uses a connection inside the lock of one.
 const NESTED: &str = "a connection was used by code that runs under a connection's lock, such as a closure of `append`";
 
+/// Panics if the current thread may not wait (see [`NoWaiting`]).
+#[cold]
+fn refuse_to_wait() {
+    assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
+}
+
 /// A mutual-exclusion lock that is biased to one thread until another wants it.
 pub(crate) struct Biased<T> {
-    mutex: Mutex<()>,
+    mutex: RawLock,
     owner: u32,
     /// The owner holds the lock without the mutex, or is about to check whether it can.
     inside: AtomicBool,
@@ -92,7 +99,7 @@ impl<T> Biased<T> {
     pub(crate) fn new(value: T) -> Self {
         let owner = OWNER.with(Cell::get);
         Self {
-            mutex: Mutex::new(()),
+            mutex: RawLock::new(),
             owner,
             inside: AtomicBool::new(false),
             shared: AtomicBool::new(owner == NOBODY),
@@ -112,7 +119,7 @@ impl<T> Biased<T> {
             // Keeps the compiler from reordering; `share` does the processor's part.
             fence::on_this_core();
             if !self.shared.load(Ordering::Relaxed) {
-                return BiasedGuard { lock: self, mutex: None, _not_send: PhantomData };
+                return BiasedGuard { lock: self, holds_mutex: false, _not_send: PhantomData };
             }
             self.inside.store(false, Ordering::Release);
         }
@@ -121,24 +128,18 @@ impl<T> Biased<T> {
 
     #[inline(never)]
     fn lock_shared(&self) -> BiasedGuard<'_, T> {
-        let guard = self.mutex.try_lock().unwrap_or_else(|| self.wait());
+        self.mutex.lock(refuse_to_wait);
+        let guard = BiasedGuard { lock: self, holds_mutex: true, _not_send: PhantomData };
         if !self.shared.load(Ordering::Relaxed) {
             self.share();
         }
-        BiasedGuard { lock: self, mutex: Some(guard), _not_send: PhantomData }
-    }
-
-    /// Waits for the mutex.
-    #[cold]
-    fn wait(&self) -> Guard<'_, ()> {
-        assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
-        self.mutex.lock()
+        guard
     }
 
     /// Removes the bias. The mutex must be held.
     #[cold]
     fn share(&self) {
-        assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
+        refuse_to_wait();
         self.shared.store(true, Ordering::SeqCst);
         fence::on_every_core();
         // The owner leaves soon: its critical sections are bounded and never wait.
@@ -151,8 +152,8 @@ impl<T> Biased<T> {
 /// Access to the value of a [`Biased`] lock.
 pub(crate) struct BiasedGuard<'a, T> {
     lock: &'a Biased<T>,
-    /// `None` for the owner of an unshared lock.
-    mutex: Option<Guard<'a, ()>>,
+    /// False for the owner of an unshared lock.
+    holds_mutex: bool,
     /// Keeps the guard on its thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -182,7 +183,9 @@ impl<T> DerefMut for BiasedGuard<'_, T> {
 impl<T> Drop for BiasedGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.mutex.is_none() {
+        if self.holds_mutex {
+            self.lock.mutex.unlock();
+        } else {
             self.lock.inside.store(false, Ordering::Release);
         }
     }

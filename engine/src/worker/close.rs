@@ -123,11 +123,7 @@ impl<D: Driver> Worker<D> {
         self.forget_progress(key);
         self.open -= 1;
         self.worker_shared.counters.connections.sub(1);
-        for listener in 0..self.accept_paused.len() {
-            if self.accept_paused[listener] {
-                self.arm_accept(listener);
-            }
-        }
+        self.resume_accept();
     }
 
     fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {

@@ -101,7 +101,7 @@ fn a_later_ring_is_refused() {
     // The standard streams, a listener and two more for each worker, and one for a connection.
     const LIMIT: usize = 3 + 16 * 3 + 1;
     if !child::is_child(NAME) {
-        let mut child = Child::start(NAME, Some(LIMIT));
+        let mut child = Child::start(NAME, Some(LIMIT + child::inherited_files(LIMIT)));
         let address: SocketAddr = child.answer().parse().unwrap();
         check_echo(&mut connect(address), b"portable");
         return child.finish();

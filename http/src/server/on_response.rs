@@ -1,8 +1,8 @@
 //! A function of the application that sees every response before it is sent.
 //!
-//! Owns the wrapper that calls it for the responses of handlers, and the request that such a response is for. The answers
-//! of the server itself, such as those to requests that it refuses, are shown to it where they are made. A server without
-//! such a function has no wrapper.
+//! Owns the wrapper that calls it for the responses of handlers, and the request that such a response is for. The
+//! answers of the server itself, such as those to requests that it refuses, are shown to it where they are made. A
+//! server without such a function has no wrapper.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +19,8 @@ use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
 use tidegate_engine::panic_message;
 
-/// The request that a response is for, for the function of [`ServerBuilder::on_response`](crate::ServerBuilder::on_response).
+/// The request that a response is for, for the function of
+/// [`ServerBuilder::on_response`](crate::ServerBuilder::on_response).
 #[derive(Debug)]
 pub struct RequestInfo {
     head: Option<RequestHead>,
@@ -62,7 +63,9 @@ thread_local! {
 
 /// The function that sees responses.
 #[derive(Clone)]
-pub(crate) struct OnResponse(Arc<dyn Fn(&RequestInfo, &mut Response) + Send + Sync>);
+pub(crate) struct OnResponse(Arc<Callback>);
+
+type Callback = dyn Fn(&RequestInfo, &mut Response) + Send + Sync;
 
 impl OnResponse {
     pub(crate) fn new(observe: impl Fn(&RequestInfo, &mut Response) + Send + Sync + 'static) -> OnResponse {

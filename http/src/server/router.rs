@@ -419,11 +419,11 @@ impl fmt::Debug for Router {
 
 /// Tells fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
 fn nest_fallbacks<'f>(prefix: &str, fallbacks: impl Iterator<Item = &'f Arc<dyn Fallback>>) {
-    let mut told: Vec<*const ()> = Vec::new();
+    let mut seen: Vec<*const ()> = Vec::new();
     for fallback in fallbacks {
         let place = Arc::as_ptr(fallback).cast();
-        if !told.contains(&place) {
-            told.push(place);
+        if !seen.contains(&place) {
+            seen.push(place);
             fallback.nest_below(prefix);
         }
     }

@@ -13,8 +13,8 @@ use super::response;
 use crate::message::response::Response;
 use crate::server::handler::SharedAcrossThreads;
 
-/// A tower service that [`service`](super::service()) makes a handler of: a
-/// `Service<http::Request<Content>, Response = http::Response<B>> + Clone` of any content `B`, which all threads can share.
+/// A tower service that [`service`](super::service()) makes a handler of: a `Service<http::Request<Content>, Response =
+/// http::Response<B>> + Clone` of any content `B`, which all threads can share.
 ///
 /// Implemented for every such type. It is cloned for each request. Its futures stay on the connection's thread and need
 /// not be `Send`.

@@ -22,8 +22,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The content of a request or a response for tower services: an [`http_body::Body`] that is `Send`.
 ///
-/// It is read piece by piece, each when it is polled for. A reader on another thread slows the peer down like one on the
-/// connection's own. The content of a request can be read until its response has been sent; later reads fail with
+/// It is read piece by piece, each when it is polled for. A reader on another thread slows the peer down like one on
+/// the connection's own. The content of a request can be read until its response has been sent; later reads fail with
 /// [`BodyError::Finished`].
 #[derive(Default)]
 pub struct Content(State);

@@ -9,7 +9,11 @@
 //! use tidegate_http::tower::HandlerExt;
 //! use tidegate_http::{Request, Router};
 //!
-//! # fn example(cors: impl tower_layer::Layer<tidegate_http::tower::HandlerService<Router>, Service: tidegate_http::tower::TowerService> + Send + Sync + 'static) {
+//! # use tidegate_http::tower::{HandlerService, TowerService};
+//! # fn example<L>(cors: L)
+//! # where
+//! #     L: tower_layer::Layer<HandlerService<Router>, Service: TowerService> + Send + Sync + 'static,
+//! # {
 //! let app = Router::new()
 //!     .get("/", async |_request: Request| "Hello")
 //!     .layer(cors); // such as tower_http::cors::CorsLayer::permissive()

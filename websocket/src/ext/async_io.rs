@@ -24,8 +24,8 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// binary message of up to 64 KiB, and waits while the outbound queue is full. A flush does nothing: messages leave by
 /// themselves. Closing sends close 1000, unless a close frame was sent, and waits until it has left.
 ///
-/// It implements `AsyncRead` and `AsyncWrite` of tokio with the feature `tokio`, and those of the futures crates with the
-/// feature `futures`.
+/// It implements `AsyncRead` and `AsyncWrite` of tokio with the feature `tokio`, and those of the futures crates with
+/// the feature `futures`.
 ///
 /// ```
 /// # #[cfg(feature = "futures")]

@@ -30,13 +30,12 @@ pub struct Child {
 const MARK: &str = "answer: ";
 
 impl Child {
-    /// Runs the test `name` again, in a process that can open `open_files_max` files, the standard streams included.
+    /// Runs the test `name` again, in a process with a limit of `open_files_max` open files.
     pub fn start(name: &str, open_files_max: Option<usize>) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = match open_files_max {
             None => Command::new(program),
             Some(limit) => {
-                let limit = limit + inherited_files(limit);
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
                 shell
@@ -111,7 +110,7 @@ impl Child {
 
 /// Returns the number of files that a child inherits from this process beyond the standard streams, of those that count
 /// towards its limit: it bounds the numbers of descriptors.
-fn inherited_files(limit: usize) -> usize {
+pub fn inherited_files(limit: usize) -> usize {
     let is_inherited = |file: std::fs::DirEntry| {
         let number: usize = file.file_name().to_str()?.parse().ok()?;
         let info = std::fs::read_to_string(file.path()).ok()?;

@@ -43,13 +43,13 @@ use crate::error::Error;
 /// non-empty segment, and `*name` at its end matches the rest. The values are percent-decoded. Fixed segments take
 /// precedence over parameters.
 ///
-/// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
-/// 404; one whose handler panicked with 500. The WebSocket stays open.
+/// Any other text is answered with code 400, with its id if that can be read, otherwise 0; a request without a route
+/// with 404; one whose handler panicked with 500. The WebSocket stays open.
 ///
 /// Up to 16 requests of a connection run at a time ([`running_max`](Self::running_max)). Their handlers start in the
 /// order of the requests, and the responses are sent as they complete, in any order: clients tell them apart by `id`.
 /// Meanwhile reading goes on, so pings are answered, up to the first request that has to wait. When the messages end,
-/// handlers that still run are dropped: nobody can be answered.
+/// handlers that still run are dropped.
 ///
 /// ```
 /// use tidegate_websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
