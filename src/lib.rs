@@ -28,7 +28,10 @@
 //! |---|---|---|
 //! | `compression` | yes | compression of WebSocket messages: permessage-deflate (RFC 7692), `Upgrade::compression` |
 //! | `json` | no | WebSocket messages as JSON (`recv_json`, `send_json`), and requests by method and path (`TextRoutes`) |
-//! | `futures` | no | `Stream` and `Sink` for WebSockets |
+//! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
+//! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
+//! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
+//! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 
 // Modules rather than re-exported crates: the compiler then names `tidegate::web::Request` in its errors, not
@@ -39,6 +42,9 @@ pub mod engine {
     #[doc(inline)]
     pub use tidegate_engine::*;
 }
+
+#[cfg(feature = "axum")]
+pub mod axum;
 
 /// HTTP/1.1: server, router, requests and responses.
 pub mod web {
@@ -52,7 +58,7 @@ pub mod websocket {
     pub use tidegate_websocket::*;
 }
 
-pub use engine::Error;
+pub use engine::{Error, spawn_local};
 pub use {bytes, http};
 
 /// The result of starting and running a server.

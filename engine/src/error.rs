@@ -100,6 +100,10 @@ pub enum SendError {
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
     Finished,
+    /// The task that would wait has [exclusive use](crate::ExclusiveSender) of the queue itself, so it would wait
+    /// forever. The `try_` and `check_` calls, which do not wait, return [`Full`](Self::Full).
+    #[error("the same task has exclusive use of the queue and would wait for itself: end that first")]
+    HeldByCaller,
     /// The connection is closed.
     #[error("connection closed: {0}")]
     Closed(CloseCause),
@@ -149,7 +153,7 @@ pub enum Error {
         error: io::Error,
     },
     /// io_uring was requested by name ([`EngineKind::Uring`](crate::EngineKind::Uring)) and is unavailable.
-    #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Std")]
+    #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Portable")]
     #[non_exhaustive]
     UringUnavailable {
         /// The failed attempt and the kernel's error.
@@ -179,6 +183,43 @@ pub enum Error {
     Signal(io::Error),
 }
 
+/// A passed deadline is [`TimedOut`](io::ErrorKind::TimedOut). The source is the engine's error.
+impl From<ReceiveError> for io::Error {
+    fn from(error: ReceiveError) -> Self {
+        let kind = match error {
+            ReceiveError::Deadline => io::ErrorKind::TimedOut,
+            ReceiveError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The source is the engine's error.
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::Full => io::ErrorKind::WouldBlock,
+            SendError::HeldByCaller => io::ErrorKind::Deadlock,
+            SendError::Finished => io::ErrorKind::BrokenPipe,
+            SendError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl CloseCause {
+    fn io_kind(self) -> io::ErrorKind {
+        match self {
+            Self::Reset => io::ErrorKind::ConnectionReset,
+            Self::Io(kind) => kind,
+            Self::WriteDeadline | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeDeadline => {
+                io::ErrorKind::TimedOut
+            }
+            Self::Aborted | Self::Shutdown | Self::Dropped | Self::TooSlow => io::ErrorKind::ConnectionAborted,
+        }
+    }
+}
+
 impl Error {
     /// Creates the error of an address that cannot be resolved or bound.
     pub fn bind(address: impl fmt::Display, error: io::Error) -> Self {
@@ -206,7 +247,7 @@ impl fmt::Debug for Error {
 ///
 /// let error = "epoll".parse::<EngineKind>().unwrap_err();
 /// assert_eq!(error.setting, "engine");
-/// assert_eq!(error.to_string(), r#"invalid engine "epoll": must be auto, uring or std"#);
+/// assert_eq!(error.to_string(), r#"invalid engine "epoll": must be auto, uring or portable"#);
 /// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {setting} {value:?}: must be {rule}")]
@@ -259,7 +300,7 @@ mod tests {
             (Error::bind("127.0.0.1:80", io::ErrorKind::AddrInUse.into()), "cannot bind 127.0.0.1:80: address in use"),
             (
                 Error::UringUnavailable { reason: "no ring".to_owned() },
-                "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Std",
+                "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Portable",
             ),
             (
                 Error::Worker(io::Error::other("no thread")),

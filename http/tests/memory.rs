@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 
 /// Runs `test` on every engine and placement, with a budget of one MiB and other settings.
 fn on_every_engine(memory: impl Fn(MemoryConfig) -> MemoryConfig, test: impl Fn(&Running, SocketAddr)) {
-    for engine in [EngineKind::Auto, EngineKind::Std] {
+    for engine in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)] {
             println!("on {engine:?}, {placement:?}");
             let app = Router::new().post("/", async |mut request: Request| -> tidegate_http::Result<String> {

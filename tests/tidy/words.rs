@@ -26,6 +26,10 @@ const WEBSOCKET: &[&str] = &["websocket/", "docs/", "tests/websocket/", "example
 
 /// The word, the folders and files in which it is refused, and the project's word.
 const WORDS: &[(Old, &[&str], &str)] = &[
+    // The form of citations.
+    (Exactly("9110, section"), EVERYWHERE, "RFC 9110 section"),
+    (Exactly("9112, section"), EVERYWHERE, "RFC 9112 section"),
+    (Exactly("6455, section"), EVERYWHERE, "RFC 6455 section"),
     // Of other projects.
     (Word("reactor"), PUBLISHED, "worker"),
     (Word("shard"), PUBLISHED, "worker"),

@@ -15,6 +15,7 @@ mod hooks;
 mod hub;
 mod json;
 mod keepalive;
+mod logging;
 mod memory;
 mod messages;
 mod shutdown;

@@ -10,7 +10,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
 use tidegate::websocket::DeflateConfig;
 
-use crate::handler::{received_bytes, wait_until};
+use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
@@ -192,6 +192,42 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
             clients.into_iter().for_each(Client::close);
             server.finish();
         }
+    });
+}
+
+/// The compressor of a connection is freed with it, although senders are kept.
+#[test]
+fn a_sender_does_not_keep_the_compressor_of_an_ended_connection() {
+    const CONNECTIONS: usize = 16;
+    alone("memory::a_sender_does_not_keep_the_compressor_of_an_ended_connection", || {
+        on_every_engine(|setup: &Setup| {
+            let (report, reports) = reports();
+            let deflate = DeflateConfig::default().own_context_takeover(true);
+            let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
+                ws.send("compressed ".repeat(100)).await?;
+                report.send(ws.sender())?;
+                while ws.recv().await?.is_some() {}
+                Ok(())
+            });
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade.compression(deflate)));
+            let open = || {
+                let mut client = Client::connect(server.address);
+                let offer =
+                    HANDSHAKE.replacen("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1);
+                client.write(offer.as_bytes());
+                assert!(client.http_response().head.contains("permessage-deflate"));
+                assert_eq!(client.next().expect("a message").first, TEXT | 0x40);
+                client
+            };
+            let clients: Vec<_> = (0..CONNECTIONS).map(|_| open()).collect();
+            let senders: Vec<_> = (0..CONNECTIONS).map(|_| reports.next()).collect();
+            let before = held_bytes();
+            clients.into_iter().for_each(Client::close);
+            // More than 200 KiB each.
+            wait_until("the compressors to be freed", || held_bytes() + CONNECTIONS * 128 * 1024 < before);
+            drop(senders);
+            server.finish();
+        });
     });
 }
 

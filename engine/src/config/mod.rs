@@ -2,6 +2,9 @@
 
 mod choices;
 mod memory;
+mod thread_hooks;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
 pub use memory::MemoryConfig;
+pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -34,9 +38,9 @@ crate::__settings! {
         /// Default: 0.
         pub workers: usize,
         /// Pins each worker and its same-core handler thread to one of the cores that the process may use
-        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
-        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
-        /// do not all share the first cores. Default: true.
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). With fewer workers than
+        /// cores, the first core is the process id modulo the number of cores, so that several such processes do not
+        /// all use the same cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,
@@ -82,6 +86,8 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Code around the threads that run handlers. Default: none.
+        pub thread_hooks: ThreadHooks,
         /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
@@ -172,6 +178,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hooks: ThreadHooks::default(),
             thread_hold_warning: Some(Duration::from_secs(1)),
             memory: MemoryConfig::default(),
             uring: UringConfig::default(),

@@ -4,6 +4,7 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod stopped;
 mod threads;
 mod watchdog;
 
@@ -84,9 +85,9 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
-    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
-    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions
-    /// and [`Config::unix_uid`] for its owner.
+    /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions and
+    /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -188,7 +189,7 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
@@ -252,10 +253,11 @@ impl Starting {
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
+        let hooks = &self.checked.config.thread_hooks;
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
@@ -280,6 +282,9 @@ impl Starting {
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
+            if index == 0 {
+                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            }
             watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
             let handler = ready.handler.take();
             watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));
@@ -339,8 +344,8 @@ fn memory_bytes_default() -> usize {
 
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
-    if config.engine == EngineKind::Std {
-        return Ok(EngineKind::Std);
+    if config.engine == EngineKind::Portable {
+        return Ok(EngineKind::Portable);
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
@@ -350,8 +355,8 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 }
 
 fn fall_back(reason: &str) -> EngineKind {
-    log::warn!("using std sockets: {reason}");
-    EngineKind::Std
+    log::warn!("using the portable engine: {reason}");
+    EngineKind::Portable
 }
 
 #[cfg(target_os = "linux")]

@@ -109,6 +109,8 @@ pub(crate) struct Members {
     /// The number of the next message.
     next: u64,
     round: Option<Round>,
+    /// Connections whose sends wait until all messages before the number are handed over.
+    releases: VecDeque<(u64, Arc<ConnShared>)>,
     ops: Vec<Op>,
 }
 
@@ -194,6 +196,8 @@ impl Members {
                 self.pending.push_back(publication);
                 self.next += 1;
             }
+            Op::Release(own) if self.pending.is_empty() => own.end_behind(),
+            Op::Release(own) => self.releases.push_back((self.next, own)),
         }
     }
 
@@ -201,6 +205,13 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.queue_bytes_max;
+        if round.is_last {
+            if round.is_whole_for(member) {
+                worker.finish(&member.shared, round.bytes_for(member));
+                self.leave_now(index, lane);
+            }
+            return;
+        }
         // The backlog goes first.
         let behind = member.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
@@ -209,7 +220,7 @@ impl Members {
                 // There can be space for some of the messages.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
-                    if !round.refused(0, member, error, worker) {
+                    if !round.refused(0, member, error, lane, worker) {
                         self.leave_now(index, lane);
                     }
                     return;
@@ -227,7 +238,7 @@ impl Members {
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
                 Err(error) => {
-                    if !round.refused(number, member, error, worker) {
+                    if !round.refused(number, member, error, lane, worker) {
                         return self.leave_now(index, lane);
                     }
                 }
@@ -246,6 +257,12 @@ impl Members {
     fn end_round(&mut self, lane: &Lane) {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
+        let done = self.next - self.pending.len() as u64;
+        while self.releases.front().is_some_and(|(until, _)| *until <= done) {
+            if let Some((_, own)) = self.releases.pop_front() {
+                own.end_behind();
+            }
+        }
         round.report();
     }
 

@@ -111,7 +111,8 @@ fn hand_over(worker: &WorkerShared, mut commands: Vec<Command>) {
         }
     }
     let end_scope = EndScope;
-    worker.post_all(&mut commands);
+    worker.mailbox.post_all(&mut commands);
+    worker.answer_if_ended();
     std::mem::forget(end_scope);
     COLLECTED.with(|collected| {
         let mut collected = collected.borrow_mut();
@@ -149,7 +150,8 @@ pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
         other
     });
     if let Ok(Some((other, mut commands))) = other {
-        other.post_all(&mut commands);
+        other.mailbox.post_all(&mut commands);
+        other.answer_if_ended();
     }
     // No scope, or a thread that is ending.
     if let Some(command) = command {

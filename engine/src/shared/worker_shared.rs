@@ -54,13 +54,8 @@ impl WorkerShared {
         self.answer_if_ended();
     }
 
-    /// Posts all of `commands`, which is left empty, as [`post_now`](Self::post_now) does.
-    pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
-        self.mailbox.post_all(commands);
-        self.answer_if_ended();
-    }
-
-    fn answer_if_ended(&self) {
+    /// Answers commands that were put into the mailbox after the worker has ended. To be called after putting some.
+    pub(crate) fn answer_if_ended(&self) {
         // The mailbox's lock orders either this after the worker's last look or that look after the command.
         if self.ended.load(Ordering::Relaxed) {
             self.answer_all();

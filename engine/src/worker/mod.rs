@@ -87,7 +87,7 @@ struct Conn {
     /// Tick of the last received bytes.
     received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
-    /// makes no progress. Before that the peer's progress is looked at (see `progress`).
+    /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Worker<D> {
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// What slow peers have acknowledged; see `progress`.
-    looks: HashMap<ConnKey, progress::Look>,
+    progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Recently seen local addresses.
@@ -162,7 +162,7 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
-            looks: HashMap::new(),
+            progress_checks: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -183,7 +183,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// The error of the driver's `enter`, if the ring itself has failed and not only for a moment.
+    /// The error of the driver's `enter`, if the ring itself has failed for good.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -297,7 +297,7 @@ impl<D: Driver> Worker<D> {
             return Err(error);
         }
         if self.enter_failures == 1 {
-            log::warn!("worker {} cannot wait for I/O and tries again: {error}", self.worker_shared.index);
+            log::warn!("worker {} cannot wait for I/O, retrying: {error}", self.worker_shared.index);
         }
         Ok(())
     }

@@ -1,4 +1,6 @@
-//! Where io_uring is missing, too old or forbidden: std sockets with one log line, or a helpful error.
+//! Where io_uring is missing, too old or forbidden: the portable engine with one log line, or a helpful error.
+
+use std::net::SocketAddr;
 
 use log::Level;
 use tidegate_engine::{Config, Engine, EngineKind, Error};
@@ -18,11 +20,11 @@ fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     let engine = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap();
     let error = engine.start(echo).unwrap_err();
     assert!(matches!(&error, Error::UringUnavailable { reason, .. } if reason.contains(word)), "{error}");
-    assert!(error.to_string().contains("EngineKind::Std"), "the error names the alternative: {error}");
+    assert!(error.to_string().contains("EngineKind::Portable"), "the error names the alternative: {error}");
     assert!(log.all().is_empty(), "an error is returned, not logged");
 
     let (running, address) = start(config(EngineKind::Auto), echo);
-    assert!(running.summary().contains("std sockets"), "{}", running.summary());
+    assert!(running.summary().contains("portable"), "{}", running.summary());
     for _ in 0..8 {
         check_echo(&mut connect(address), &pattern(100_000));
     }
@@ -32,8 +34,8 @@ fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
     assert!(warnings.len() == 1 && warnings[0].1.contains(word), "one line, with the reason: {lines:?}");
 
     // Asked for by name there is nothing to warn of.
-    let (running, address) = start(config(EngineKind::Std), echo);
-    check_echo(&mut connect(address), b"std");
+    let (running, address) = start(config(EngineKind::Portable), echo);
+    check_echo(&mut connect(address), b"portable");
     finish(running);
     assert!(log.all().iter().all(|(level, _)| *level > Level::Warn));
 }
@@ -91,23 +93,28 @@ fn the_locked_memory_limit_is_too_low() {
     });
 }
 
-/// A limit that the trial and the first rings keep, but not the n-th ring. The workers and sockets of the first attempt
-/// are gone, and the connections that the summary promises fit.
+/// A limit that the trial and the first rings keep, but not the last ring: trying its features takes two descriptors
+/// for a moment. The workers and sockets of the first attempt are gone, so the other engine has room.
 #[test]
 fn a_later_ring_is_refused() {
     const NAME: &str = "fallback::a_later_ring_is_refused";
-    const LIMIT: usize = 40;
+    // The standard streams, a listener and two more for each worker, and one for a connection.
+    const LIMIT: usize = 3 + 16 * 3 + 1;
     if !child::is_child(NAME) {
-        return Child::start(NAME, Some(LIMIT)).finish();
+        let mut child = Child::start(NAME, Some(LIMIT));
+        let address: SocketAddr = child.answer().parse().unwrap();
+        check_echo(&mut connect(address), b"portable");
+        return child.finish();
     }
     let log = Lines::collect();
     let (running, address) = start(config(EngineKind::Auto).workers(16), echo);
     let summary = running.summary();
-    assert!(summary.contains("std sockets") && summary.contains("workers=16 "), "{summary}");
+    assert!(summary.contains("portable") && summary.contains("workers=16 "), "{summary}");
     let promised = summary.split("connections_max=").nth(1).unwrap();
     let promised: usize = promised.split(' ').next().unwrap().parse().unwrap();
     assert!((16..LIMIT).contains(&promised), "{summary}");
-    check_echo(&mut connect(address), b"std");
+    child::answer(address);
+    wait_until("the client to leave", || total(&running).closed_total == 1);
     finish(running);
     let lines = log.take();
     let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level <= Level::Warn).collect();
@@ -123,7 +130,7 @@ fn auto_means_io_uring_where_it_works() {
     child::in_child("fallback::auto_means_io_uring_where_it_works", || {
         let log = Lines::collect();
         let by_name = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap().start(echo);
-        let expected = if by_name.is_ok() { "io_uring" } else { "std sockets" };
+        let expected = if by_name.is_ok() { "io_uring" } else { "portable" };
         let (running, address) = start(config(EngineKind::Auto), echo);
         assert!(running.summary().contains(expected), "{}", running.summary());
         let line = format!("listening: {}", running.summary());

@@ -11,17 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use log::Level;
-use tidegate_engine::{Config, Connection, EngineKind, HandlerPlacement, Running, Shutdown, time};
+use tidegate_engine::{Connection, Running, Shutdown, time};
 
 use crate::support::*;
-
-/// Runs `test` on every setup, and on std sockets with shared handler threads.
-fn on_every_executor(test: impl Fn(Config)) {
-    on_every_engine(|setup| test(setup.config));
-    println!("on std/threads");
-    let config = Config::default().engine(EngineKind::Std).workers(1).pin(false);
-    test(config.placement(HandlerPlacement::Threads(2)));
-}
 
 /// Counts its drop.
 struct Counted(Arc<AtomicUsize>);
@@ -88,7 +80,7 @@ fn client_that(running: &Running, way: u8) -> TcpStream {
 /// leaked. A waker that is left over does no harm.
 #[test]
 fn pending_futures_end_with_the_engine() {
-    on_every_executor(|config| {
+    on_every_engine(|Setup { config, .. }| {
         let (dropped, wakers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (count, left) = (Arc::clone(&dropped), Arc::clone(&wakers));
         let (running, _) =
@@ -108,7 +100,7 @@ fn pending_futures_end_with_the_engine() {
 /// Another thread wakes tasks all the time while their executor ends. Each future is dropped once and on its thread.
 #[test]
 fn futures_are_dropped_while_others_wake_them() {
-    on_every_executor(|config| {
+    on_every_engine(|Setup { config, .. }| {
         let (dropped, wakers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::<Waker>::new())));
         let (count, left) = (Arc::clone(&dropped), Arc::clone(&wakers));
         let (running, _) =
@@ -142,7 +134,7 @@ fn a_destructor_that_panics_ends_its_connection_only() {
         }
     }
     let log = Lines::collect();
-    on_every_executor(|config| {
+    on_every_engine(|Setup { config, .. }| {
         let dropped = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&dropped);
         let (running, address) =
@@ -161,7 +153,7 @@ fn a_destructor_that_panics_ends_its_connection_only() {
 #[test]
 fn a_panic_is_logged_with_its_peer_and_message() {
     let log = Lines::collect();
-    on_every_executor(|config| {
+    on_every_engine(|Setup { config, .. }| {
         let (running, address) = start(config, async |mut connection: Connection| {
             let chunk = connection.receive().await.unwrap().unwrap();
             panic!("no {}", String::from_utf8_lossy(&chunk));
@@ -189,7 +181,7 @@ fn hold(go: &Mutex<Receiver<()>>) {
 fn a_handler_that_holds_its_thread_is_named() {
     let log = Lines::collect();
     for in_the_call in [false, true] {
-        on_every_executor(|config| {
+        on_every_engine(|Setup { config, .. }| {
             let (let_go, go): (Sender<()>, _) = channel();
             let go = Arc::new(Mutex::new(go));
             let config = config.thread_hold_warning(Duration::from_millis(40));

@@ -21,6 +21,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// The agreed parameters of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateParams {
     /// Whether the server's messages are compressed without context.
     pub server_no_context_takeover: bool,
@@ -33,7 +34,7 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// Returns the most bytes of heap that our end of the connection holds between messages: for the context of sent
+    /// Returns the maximum heap bytes that our end of the connection holds between messages: for the context of sent
     /// messages 380 KB with the largest window and 251 KB with the smallest, for that of received messages 48 KB. A
     /// context that is not kept (`no_context_takeover`) costs nothing.
     ///
@@ -86,6 +87,7 @@ impl DeflateParams {
 /// A server's answer to a client's offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateAgreement {
     /// The agreed parameters.
     pub params: DeflateParams,

@@ -5,7 +5,7 @@ use std::fmt;
 use tidegate::engine::{EngineKind, HandlerPlacement};
 
 /// The engines, each attacked with each placement.
-const ENGINES: [EngineKind; 2] = [EngineKind::Uring, EngineKind::Std];
+const ENGINES: [EngineKind; 2] = [EngineKind::Uring, EngineKind::Portable];
 
 /// The placements of handlers.
 const PLACEMENTS: [HandlerPlacement; 3] =

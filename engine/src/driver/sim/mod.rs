@@ -45,7 +45,7 @@ pub(crate) struct SimConfig {
     /// Memory is short now and then: entering the driver fails, and so does taking on a connection.
     pub(crate) short_of_memory: bool,
     pub(crate) receive_budget: bool,
-    /// The kernel tells how much a peer has acknowledged.
+    /// The kernel reports how much a peer has acknowledged.
     pub(crate) acknowledges: bool,
     pub(crate) buffers: u16,
     pub(crate) buffer_bytes: usize,

@@ -30,12 +30,13 @@ pub struct Child {
 const MARK: &str = "answer: ";
 
 impl Child {
-    /// Runs the test `name` again, in a process with a limit of `open_files_max` open files.
+    /// Runs the test `name` again, in a process that can open `open_files_max` files, the standard streams included.
     pub fn start(name: &str, open_files_max: Option<usize>) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = match open_files_max {
             None => Command::new(program),
             Some(limit) => {
+                let limit = limit + inherited_files(limit);
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
                 shell
@@ -106,6 +107,20 @@ impl Child {
         self.answers.lines().map_while(Result::ok).for_each(drop);
         self.process.wait().unwrap()
     }
+}
+
+/// Returns the number of files that a child inherits from this process beyond the standard streams, of those that count
+/// towards its limit: it bounds the numbers of descriptors.
+fn inherited_files(limit: usize) -> usize {
+    let is_inherited = |file: std::fs::DirEntry| {
+        let number: usize = file.file_name().to_str()?.parse().ok()?;
+        let info = std::fs::read_to_string(file.path()).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        Some((3..limit).contains(&number) && flags & libc::O_CLOEXEC == 0)
+    };
+    let files = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    files.map_while(Result::ok).filter_map(is_inherited).filter(|inherited| *inherited).count()
 }
 
 /// Sends `line` from a child to its parent.
