@@ -12,7 +12,7 @@ use std::process::Command;
 const RUSTC: &str = "rustc 1.95.0";
 
 #[test]
-fn a_mistake_gives_one_error_that_says_what_to_write() {
+fn a_mistake_gives_one_error_that_names_paths_a_user_can_write() {
     if !Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src").is_dir() {
         println!("not checked: the texts name files of the whole repository, which are not in the package");
         return;
@@ -24,5 +24,9 @@ fn a_mistake_gives_one_error_that_says_what_to_write() {
         println!("not checked: the texts are those of {RUSTC}, this is {version}");
         return;
     }
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/compile_fail/*.rs");
+    if cfg!(feature = "tower") {
+        cases.compile_fail("tests/compile_fail/tower/*.rs");
+    }
 }

@@ -100,9 +100,25 @@ pub enum SendError {
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
     Finished,
+    /// The task that would wait has [exclusive use](crate::ExclusiveSender) of the queue itself, so it would wait
+    /// forever. The `try_` and `check_` calls, which do not wait, return [`Full`](Self::Full).
+    #[error("the same task has exclusive use of the queue and would wait for itself: end that first")]
+    HeldByCaller,
     /// The connection is closed.
     #[error("connection closed: {0}")]
     Closed(CloseCause),
+}
+
+/// The reason why a message cannot be gathered further. See [`MemoryConfig`](crate::MemoryConfig).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatheringError {
+    /// All large messages together hold as much memory as they may.
+    #[error("the memory for large messages is spent: try again later, or raise `MemoryConfig::bytes_max`")]
+    MemorySpent,
+    /// It arrived more slowly than [`MemoryConfig::rate_min`](crate::MemoryConfig::rate_min) for too long.
+    #[error("the message arrives too slowly: see `MemoryConfig::rate_min`")]
+    TooSlow,
 }
 
 /// An error of starting or running an engine.
@@ -165,6 +181,43 @@ pub enum Error {
     /// Signal handlers could not be installed.
     #[error("cannot install signal handlers: {0}")]
     Signal(io::Error),
+}
+
+/// A passed deadline is [`TimedOut`](io::ErrorKind::TimedOut). The source is the engine's error.
+impl From<ReceiveError> for io::Error {
+    fn from(error: ReceiveError) -> Self {
+        let kind = match error {
+            ReceiveError::Deadline => io::ErrorKind::TimedOut,
+            ReceiveError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The source is the engine's error.
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::Full => io::ErrorKind::WouldBlock,
+            SendError::HeldByCaller => io::ErrorKind::Deadlock,
+            SendError::Finished => io::ErrorKind::BrokenPipe,
+            SendError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl CloseCause {
+    fn io_kind(self) -> io::ErrorKind {
+        match self {
+            Self::Reset => io::ErrorKind::ConnectionReset,
+            Self::Io(kind) => kind,
+            Self::WriteDeadline | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeDeadline => {
+                io::ErrorKind::TimedOut
+            }
+            Self::Aborted | Self::Shutdown | Self::Dropped | Self::TooSlow => io::ErrorKind::ConnectionAborted,
+        }
+    }
 }
 
 impl Error {

@@ -20,23 +20,23 @@
 //! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 #[doc(hidden)]
 pub mod causes;
 mod error;
-#[doc(hidden)]
-pub mod field;
+mod field;
 mod limits;
 mod message;
-#[doc(hidden)]
-pub mod panic;
 pub mod protocol;
 mod server;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use error::BodyError;
-pub use limits::{Limits, LimitsError};
+pub use limits::Limits;
 pub use message::body::Body;
-pub use message::closed::Closed;
+pub use message::client_gone::ClientGone;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
@@ -50,11 +50,18 @@ pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync
 pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
+pub use server::on_response::RequestInfo;
 pub use server::pattern::percent_decode;
-#[doc(hidden)]
-pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
 pub use server::task::{HttpService, serve};
+
+/// For the websocket crate alone: not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::field::{Host, list_elements, split_host, token};
+    pub use crate::server::pattern::to_matchit_syntax;
+    pub use tidegate_engine::panic_message;
+}
 
 /// The README's program, compiled.
 #[cfg(doctest)]

@@ -87,11 +87,11 @@ fn leftovers() -> [(&'static str, Vec<u8>); 5] {
     ]
 }
 
-/// Serves `/ready`, and `/waits`, whose handler waits for ever and reports its begin, its drop and `closed()`.
+/// Serves `/ready`, and `/waits`, whose handler waits for ever and reports its begin, its drop and `client_gone()`.
 fn waiting_app(events: mpsc::Sender<&'static str>) -> Router {
     let waits = move |req: Request| {
         let guard = Guard(events.clone());
-        let (closed, report) = (req.closed(), events.clone());
+        let (closed, report) = (req.client_gone(), events.clone());
         std::thread::spawn(move || {
             tidegate_engine::block_on(closed);
             let _ = report.send("closed");
@@ -147,7 +147,7 @@ fn a_half_closed_client_is_waited_for_if_configured() {
             let (answer, gate) = mpsc::channel::<()>();
             let gate = std::sync::Mutex::new(Some(gate));
             let answers = move |req: Request| {
-                let (closed, gate) = (req.closed(), gate.lock().expect("not poisoned").take());
+                let (closed, gate) = (req.client_gone(), gate.lock().expect("not poisoned").take());
                 async move {
                     let _unread = req;
                     closed.await;

@@ -284,7 +284,7 @@ fn a_stream_that_ends_early_is_an_error_for_the_reader() {
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
         assert!(read_to_end(&mut stream).ends_with(b"ready"));
-        // So does one that sends only an empty line after it (RFC 9112, section 2.2).
+        // So does one that sends only an empty line after it (RFC 9112 section 2.2).
         let mut stream = connect(address);
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");

@@ -13,6 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "engine",
             "worker",
             "fanout",
+            "spawn_local",
             "executor",
             "connection",
             "time",
@@ -27,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "server", "protocol", "message", "limits", "field", "panic", "causes", "error"]),
+    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "causes", "error"]),
     (
         "websocket",
         &[

@@ -80,6 +80,8 @@ fn the_checkout_is_tidy() {
     complaints.extend(imports::directions(&files, layers::LAYERS, layers::CIRCLES));
     complaints.extend(rules::folder_sizes(&files));
     complaints.extend(rules::named_tests(&files));
+    complaints.extend(rules::named_functions(&files));
+    complaints.extend(rules::named_layers(&files));
     complaints.extend(rules::needless_exceptions(&files));
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }

@@ -51,6 +51,11 @@ fn the_result_of_a_handler_decides_on_the_close_code() {
                 Some("refuse badly") => Err(HandlerError::close(CloseCode::ABNORMAL, "must not be sent")),
                 Some("overload") => Err(Error::Full.into()),
                 Some("lose") => Err(Error::Lost.into()),
+                Some("wait") => {
+                    ws.set_read_deadline(Some(std::time::Instant::now()));
+                    ws.recv().await?;
+                    Ok(())
+                }
                 Some("close") => {
                     ws.sender().close(CloseCode::new(4000), "")?;
                     Ok(ws.send("too late").await?)
@@ -71,6 +76,7 @@ fn the_result_of_a_handler_decides_on_the_close_code() {
             ("misuse", 1011, ""),
             ("overload", 1013, ""),
             ("lose", 1000, ""),
+            ("wait", 1001, ""),
             ("close", 4000, ""),
             ("drop", 1000, ""),
             ("panic", 1011, ""),

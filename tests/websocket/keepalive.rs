@@ -8,8 +8,8 @@ use tidegate::prelude::*;
 use tidegate::websocket::{Error, KeepaliveConfig};
 
 use crate::deadlines::on_every_engine_at_once;
-use crate::handler::reports;
-use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
+use crate::handler::{Gate, reports};
+use crate::support::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -138,30 +138,143 @@ fn a_missing_pong_closes() {
     });
 }
 
-/// A pong that arrives while the handler is busy counts as in time.
+/// Pings go on while the handler reads nothing: a peer that answers lives, one that does not is ended, whatever it sent
+/// before.
+#[test]
+fn the_keepalive_holds_while_the_handler_reads_nothing() {
+    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+    const PINGS: usize = 30;
+    on_every_engine_at_once(|setup| {
+        let (report, reports) = reports();
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let config = config(SHORT, PONG_TIMEOUT).close_timeout(SHORT);
+        let server = TestServer::serve(setup, config, async move |mut ws: WebSocket| {
+            if ws.recv().await?.is_some_and(|message| message.as_text() == Some("dead")) {
+                ws.closed().await;
+                let sent = ws.send("nobody is there").await;
+                let (first, second) = (ws.recv().await, ws.recv().await);
+                report.send((sent.is_err(), matches!(first, Err(Error::NoPong)), matches!(second, Ok(None)))).unwrap();
+                return Ok(());
+            }
+            passed.pass().await;
+            // The pongs that nobody has read are not the application's.
+            ws.on_pong(|_, _| Err(Error::application("a pong of the keepalive")));
+            while let Some(message) = ws.recv().await? {
+                ws.send(message).await?;
+            }
+            Ok(())
+        });
+        let mut dead = Client::open(server.address);
+        dead.send(TEXT, b"dead");
+        let mut living = Client::open(server.address);
+        living.send(TEXT, b"living");
+        for _ in 0..PINGS {
+            let ping = next_ping(&mut living);
+            living.send(PONG, &ping);
+        }
+        expect_no_pong_or_reset(dead);
+        assert_eq!(reports.next(), (true, true, true));
+        gate.open();
+        living.send(TEXT, b"still here");
+        loop {
+            let frame = living.next().expect("the connection lives");
+            match frame.first {
+                PING => living.send(PONG, &frame.payload),
+                _ => {
+                    assert_eq!(frame.payload, b"still here", "{frame:?}");
+                    break;
+                }
+            }
+        }
+        living.write(&close_frame(1000, ""));
+        while living.next().expect("a close frame").first == PING {}
+        living.expect_end();
+        server.finish();
+    });
+}
+
+/// While receiving is paused because the handler reads nothing, no pong can arrive: a peer whose kernel acknowledges
+/// the pings lives.
+#[test]
+fn a_peer_that_is_not_read_lives() {
+    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+    // Made first, because a busy machine takes long for it.
+    let payload = pattern(1 << 20);
+    let message = frame(BINARY, &payload);
+    on_every_engine_at_once(|setup| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |ws: WebSocket| {
+            passed.pass().await;
+            echo(ws).await
+        });
+        let mut client = Client::open(server.address);
+        let mut writer = client.stream.try_clone().unwrap();
+        let message = message.clone();
+        let upload = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &message).unwrap());
+        // Each one comes after the time in which the one before had to be answered.
+        for _ in 0..3 {
+            next_ping(&mut client);
+        }
+        gate.open();
+        loop {
+            let frame = client.next().expect("the connection lives");
+            if frame.first == BINARY {
+                assert!(frame.payload == payload);
+                break;
+            }
+            assert_eq!(frame.first, PING, "{frame:?}");
+        }
+        upload.join().unwrap();
+        client.write(&close_frame(1000, ""));
+        while client.next().expect("a close frame").first == PING {}
+        client.expect_end();
+        server.finish();
+    });
+}
+
+/// Reads to the close frame of a lost peer. Nothing is answered, so the connection is reset after it.
+fn expect_no_pong_or_reset(mut client: Client) {
+    let mut all = Vec::new();
+    let end = client.stream.read_to_end(&mut all);
+    assert!(end.is_ok() || end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(all.ends_with(&[&[CLOSE, 9], &1001_u16.to_be_bytes()[..], b"no pong"].concat()), "{all:?}");
+}
+
+/// A pong that arrives while the handler is busy counts as in time, and is found later.
 #[test]
 fn a_busy_handler_loses_no_peer() {
     /// Longer than a busy machine can delay a client's answer.
     const PONG_TIMEOUT: Duration = Duration::from_secs(1);
     on_every_engine_at_once(|setup| {
-        let (report, reports) = reports();
         let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |mut ws: WebSocket| {
             let message = ws.recv().await?;
             assert_eq!(message, Some(Message::from("a pong follows")));
             ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
-            // The pong is behind this message. Then the keepalive ends, and nothing answers it.
-            assert_eq!(ws.recv().await?, Some(Message::from("behind the pong")));
-            report.send(ws.rtt()).unwrap();
+            // Only the pong of the last ping has a round trip, and a slow client can be one behind.
+            while ws.rtt().is_none() {
+                assert_eq!(ws.recv().await?, Some(Message::from("behind a pong")));
+            }
+            // Then the keepalive ends, and nothing answers it.
             ws.set_keepalive(None);
+            ws.send("found").await?;
             ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
             echo(ws).await
         });
         let mut client = Client::open(server.address);
         let ping = next_ping(&mut client);
-        let answer = [frame(TEXT, b"a pong follows"), frame(PONG, &ping), frame(TEXT, b"behind the pong")];
-        client.write(&answer.concat());
-        assert!(reports.next().is_some());
-        client.check_echo(TEXT, b"still here");
+        client.write(&[frame(TEXT, b"a pong follows"), frame(PONG, &ping)].concat());
+        loop {
+            let received = client.next().expect("a ping or the message");
+            if received.first != PING {
+                assert_eq!(received.payload, b"found");
+                break;
+            }
+            client.write(&[frame(PONG, &received.payload), frame(TEXT, b"behind a pong")].concat());
+        }
+        client.send(TEXT, b"still here");
+        while client.next().expect("the echo").payload != b"still here" {}
         client.close();
         server.finish();
     });
@@ -215,8 +328,9 @@ fn a_download_with_the_ping_behind_it_is_life() {
         setup.config.socket_send_buffer_bytes = Some(1 << 20);
         let server = TestServer::serve(&setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             ws.recv().await?;
-            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(STEPS_MAX)));
             ws.send(pattern(BYTES)).await?;
+            // Now, because pings do not wait for a reader.
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(STEPS_MAX)));
             echo(ws).await
         });
         let mut client = Client::open(server.address);

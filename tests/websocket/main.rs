@@ -2,6 +2,7 @@
 //! socket and the tests' own WebSocket client on the other.
 
 mod backpressure;
+mod budget;
 mod closing;
 mod combinators;
 mod compression;
@@ -14,6 +15,7 @@ mod hooks;
 mod hub;
 mod json;
 mod keepalive;
+mod logging;
 mod memory;
 mod messages;
 mod shutdown;

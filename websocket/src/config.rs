@@ -22,14 +22,15 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Clone, Debug)]
     pub struct WebSocketConfig {
-        /// The most payload bytes of a received message, over all of its frames, inflated if it is compressed. A larger
-        /// message is answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the
-        /// claimed length.
+        /// Maximum payload bytes of a received message, over all of its frames, after inflating. A larger message is
+        /// answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the claimed
+        /// length.
         pub message_bytes_max: u64,
         /// The time without any received byte, those of pongs and of unfinished messages included, after which the
         /// connection is closed with 1001 and the reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits
         /// for something other than a read, the peer is sent 1001 when nothing was received for a quarter longer (at
-        /// least 250 ms), and the connection is reset if it has not ended in twice the close timeout. Default: none.
+        /// least 250 ms), and the connection is reset if it has not ended within twice the close timeout. Default:
+        /// none.
         pub idle_timeout: Option<Duration>,
         /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
         /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and
@@ -89,13 +90,16 @@ impl WebSocketConfig {
 tidegate_engine::__settings! {
     /// Regular pings, each of which must be answered in time.
     ///
-    /// Connections ping at different phases, so connections that were opened together do not ping together. The
-    /// connection's reader sends the pings and finds the pongs: keep a read going. No ping is sent while the pong of
-    /// another is awaited.
+    /// Connections ping at different phases, so connections that were opened together do not ping together. The pings
+    /// go on whatever the handler waits for. No ping is sent while a sign of life after another is awaited. That is the
+    /// pong, or any received byte: the pong can be behind a long message, or behind what the handler has not read.
     ///
-    /// A missing pong ends the connection: close 1001 is sent, in case the peer reads, and reads fail with
-    /// [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued, and while the
-    /// pong can be behind bytes that our own reader has not taken.
+    /// A peer without one in time is given up: close 1001 is sent, in case it reads, and reads fail with
+    /// [`Error::NoPong`](crate::Error::NoPong). If the handler does not read, the connection is reset after the
+    /// [`close_timeout`](WebSocketConfig::close_timeout), and [`WebSocket::closed`](crate::WebSocket::closed)
+    /// completes. The wait is prolonged while the ping is still queued, here or, with the peer acknowledging the bytes
+    /// before it, in the kernel. While receiving is paused because the handler does not read, a peer whose kernel
+    /// acknowledges the ping lives.
     ///
     /// ```
     /// use std::time::Duration;
@@ -108,11 +112,11 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct KeepaliveConfig {
-        /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
-        /// which many proxies drop a connection.
+        /// The time from one ping to the next. A shorter one than [`GRANULARITY`](tidegate_engine::time::GRANULARITY)
+        /// is raised to it. Default: 25 s, below the 30 s after which many proxies drop a connection.
         pub interval: Duration,
         /// The time in which a ping must be answered; choose more than the longest round trip. If it is longer than the
-        /// interval, later pings wait for the pong. Default: 20 s.
+        /// interval, later pings wait for the answer. Default: 20 s.
         pub pong_timeout: Duration,
     }
 }

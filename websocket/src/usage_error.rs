@@ -43,7 +43,7 @@ pub enum UsageError {
     },
 
     /// A close frame payload of one byte: it must be empty or begin with a code of two bytes (RFC 6455 section 5.5.1).
-    #[error("close frame payload of one byte is too short: must be empty or begin with a code of two bytes")]
+    #[error("invalid close frame payload of one byte: must be empty or begin with a code of two bytes")]
     CloseCodeCut,
 
     /// A close reason of more than 123 bytes (RFC 6455 section 5.5.1).
@@ -52,6 +52,13 @@ pub enum UsageError {
         /// Bytes that were asked for.
         reason_bytes: usize,
     },
+
+    /// A send that would wait for a [`SendStream`](crate::SendStream) that its own task holds open, and so forever.
+    /// Nothing was sent. Sends of other tasks wait.
+    #[error(
+        "the same task has a `send_stream` open and would wait for itself: finish that first, or send from another task"
+    )]
+    StreamOpen,
 
     /// A compression level that does not exist. (Feature `compression`.)
     #[error("unsupported compression level {level}: must be -2 to 9")]

@@ -1,12 +1,18 @@
 //! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
+mod memory;
+mod thread_hooks;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
+pub use memory::MemoryConfig;
+pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -32,9 +38,9 @@ crate::__settings! {
         /// Default: 0.
         pub workers: usize,
         /// Pins each worker and its same-core handler thread to one of the cores that the process may use
-        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
-        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
-        /// do not all share the first cores. Default: true.
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). With fewer workers than
+        /// cores, the first core is the process id modulo the number of cores, so that several such processes do not
+        /// all use the same cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,
@@ -52,6 +58,12 @@ crate::__settings! {
         /// Permissions of the files of Unix-domain sockets (chmod(2)), such as `0o660`, set before anyone can connect.
         /// Default: `None`, what the umask leaves.
         pub unix_mode: Option<u32>,
+        /// Owner of the files of Unix-domain sockets, a number of passwd(5), set before anyone can connect (chown(2)).
+        /// Another owner than that of the process needs the privilege CAP_CHOWN. Default: `None`, that of the process.
+        pub unix_uid: Option<u32>,
+        /// Group of the files of Unix-domain sockets, a number of group(5), such as that of a proxy in front. Without
+        /// CAP_CHOWN it must be one of the groups of the process. Default: `None`, that of the process or the folder.
+        pub unix_gid: Option<u32>,
         /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
         /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
         /// false, a port that is in use is an error.
@@ -74,10 +86,14 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Code around the threads that run handlers. Default: none.
+        pub thread_hooks: ThreadHooks,
         /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
         pub thread_hold_warning: Option<Duration>,
+        /// The memory of all messages and bodies that have not arrived in full.
+        pub memory: MemoryConfig,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -153,6 +169,8 @@ impl Default for Config {
             connections_max: 65_536,
             backlog: 1024,
             unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
             reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,
@@ -160,7 +178,9 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hooks: ThreadHooks::default(),
             thread_hold_warning: Some(Duration::from_secs(1)),
+            memory: MemoryConfig::default(),
             uring: UringConfig::default(),
         }
     }
@@ -241,6 +261,7 @@ impl Config {
         }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
+        self.memory.check()?;
         self.uring.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if self.workers == 0 { cores } else { self.workers };
@@ -333,7 +354,7 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 16] = [
+        let table: [(&str, Change); 18] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
@@ -348,6 +369,8 @@ mod tests {
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),
             ("inbound.bytes_low", |c| c.inbound.bytes_low = 64 * 1024),
             ("outbound.bytes_low", |c| c.outbound.bytes_low = 1024 * 1024),
+            ("memory.bytes_max", |c| c.memory.bytes_max = Some(1)),
+            ("memory.grace", |c| c.memory.grace = Duration::ZERO),
             ("uring.submission_entries", |c| c.uring.submission_entries = 3),
             ("uring.completion_entries", |c| c.uring.completion_entries = 1024),
         ];

@@ -25,7 +25,7 @@ fn connection() -> Connection {
     let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
     let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
     let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
-    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound);
+    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
     Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
 }
 

@@ -23,6 +23,7 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod machine_memory;
 pub(crate) mod open_files;
 pub(crate) mod portable;
 pub(crate) mod share_port;
@@ -134,8 +135,8 @@ pub(crate) trait Driver {
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);
 
-    /// Asks how many bytes of a connection its peer has acknowledged. The answer comes on this thread: `None` if the
-    /// system does not tell.
+    /// Asks how many bytes of a connection its peer has acknowledged. The answer arrives on this thread: `None` if the
+    /// system cannot report it.
     fn ask_acknowledged(&mut self, key: ConnKey, answer: Box<dyn FnOnce(Option<u64>) + Send>) {
         let ask: SocketTask = Box::new(|socket| {
             answer(socket.and_then(|socket| tcp_info::read(&socket)).ok().map(|info| info.acknowledged_bytes_total));

@@ -4,6 +4,7 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod stopped;
 mod threads;
 mod watchdog;
 
@@ -21,12 +22,15 @@ use socket2::Socket;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
-use crate::driver::open_files;
+use crate::driver::{machine_memory, open_files};
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
 use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
+use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
 use crate::util::contained::catch;
 
@@ -81,8 +85,9 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
-    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
-    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
+    /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions and
+    /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -199,7 +204,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
-            unix_mode: config.unix_mode,
+            unix_file: listener::FileOptions { mode: config.unix_mode, uid: config.unix_uid, gid: config.unix_gid },
             reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
@@ -218,15 +223,17 @@ impl Starting {
                 worker.push(listener);
             }
         }
+        let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
+        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let mut running = Running {
             workers: Vec::new(),
-            lifecycle: Arc::default(),
+            lifecycle: Lifecycle::new(engine.memory.clone()),
             handlers: Vec::new(),
             watchdog: None,
             addresses,
             summary: String::new(),
         };
-        match self.start_threads(&mut running, listeners, start) {
+        match self.start_threads(&mut running, &engine, listeners, start) {
             Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
@@ -242,13 +249,15 @@ impl Starting {
     fn start_threads(
         &self,
         running: &mut Running,
+        engine: &Arc<EngineShared>,
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
+        let hooks = &self.checked.config.thread_hooks;
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
@@ -269,9 +278,13 @@ impl Starting {
                 queues: queues.clone(),
                 core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                engine: Arc::clone(engine),
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
+            if index == 0 {
+                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            }
             watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
             let handler = ready.handler.take();
             watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));
@@ -320,6 +333,13 @@ impl Starting {
         });
         if self.cores.is_empty() { "any".to_owned() } else { ranges.collect::<Vec<_>>().join(",") }
     }
+}
+
+/// Returns the memory that unfinished messages share unless a number is configured.
+fn memory_bytes_default() -> usize {
+    const UNKNOWN: usize = 4 << 30;
+    const LEAST: usize = 16 << 20;
+    (machine_memory::bytes().unwrap_or(UNKNOWN) / 4).max(LEAST)
 }
 
 /// Resolves `Auto`, with one log line if the answer is not io_uring.

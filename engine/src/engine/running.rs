@@ -14,6 +14,7 @@ use crate::engine::lifecycle::Failure;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
+use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -88,6 +89,11 @@ impl Running {
         self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
     }
 
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
+    }
+
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
     pub fn handle(&self) -> RunningHandle {
         RunningHandle { lifecycle: Arc::clone(&self.lifecycle) }
@@ -114,12 +120,10 @@ impl Running {
             }
         }
         let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
-        for handler in &self.handlers {
-            handler.queue.stop();
-        }
-        for handler in &self.handlers {
+        let ends: Vec<_> = self.handlers.into_iter().map(HandlerThread::stop).collect();
+        for end in ends {
             // An error means that the thread dropped its end: it has ended.
-            let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let _ = end.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
         self.lifecycle.close();
         self.watchdog.into_iter().for_each(|watchdog| drop(watchdog.join()));
@@ -168,7 +172,7 @@ fn shut_down_at(signals: &Receiver<i32>, lifecycle: &Lifecycle, shutdown: Shutdo
     let Ok(second) = signals.recv() else { return };
     lifecycle.shut_down(Shutdown::immediate());
     if !matches!(signals.recv_timeout(LAST_RESORT_TIMEOUT), Err(RecvTimeoutError::Disconnected)) {
-        log::error!("the engine does not end; the signal ends the process");
+        log::error!("the engine did not end in time; ending the process by the signal");
         super::signals::end_process(second);
     }
 }
@@ -201,6 +205,11 @@ impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
+    }
+
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
     }
 
     /// Returns the counters of each worker.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::backlog::ConflationKey;
-use super::lane::{Lane, Op};
+use super::lane::{Lane, LaneOp};
 use super::publication::Publication;
 use super::round::{Round, joinable};
 use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
@@ -109,7 +109,9 @@ pub(crate) struct Members {
     /// The number of the next message.
     next: u64,
     round: Option<Round>,
-    ops: Vec<Op>,
+    /// Connections whose sends wait until all messages before the number are handed over.
+    releases: VecDeque<(u64, Arc<ConnShared>)>,
+    ops: Vec<LaneOp>,
 }
 
 impl Members {
@@ -171,9 +173,9 @@ impl Members {
         true
     }
 
-    fn accept(&mut self, op: Op, lane: &Lane) {
+    fn accept(&mut self, op: LaneOp, lane: &Lane) {
         match op {
-            Op::Join(mut member) => {
+            LaneOp::Join(mut member) => {
                 member.from = self.next;
                 if !self.leaving.is_empty() && self.round_boundaries.back() != Some(&self.next) {
                     self.round_boundaries.push_back(self.next);
@@ -181,7 +183,7 @@ impl Members {
                 self.places.insert(member.membership_id, self.members.len());
                 self.members.push(member);
             }
-            Op::Leave(membership_id) => {
+            LaneOp::Leave(membership_id) => {
                 let Some(place) = self.places.get(&membership_id) else { return };
                 let member = &mut self.members[*place];
                 member.to = member.to.min(self.next);
@@ -190,10 +192,12 @@ impl Members {
                     self.remove_leavers(lane);
                 }
             }
-            Op::Publish(publication) => {
+            LaneOp::Publish(publication) => {
                 self.pending.push_back(publication);
                 self.next += 1;
             }
+            LaneOp::Release(own) if self.pending.is_empty() => own.end_behind(),
+            LaneOp::Release(own) => self.releases.push_back((self.next, own)),
         }
     }
 
@@ -201,6 +205,13 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.queue_bytes_max;
+        if round.is_last {
+            if round.is_whole_for(member) {
+                worker.finish(&member.shared, round.bytes_for(member));
+                self.leave_now(index, lane);
+            }
+            return;
+        }
         // The backlog goes first.
         let behind = member.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
@@ -209,7 +220,7 @@ impl Members {
                 // There can be space for some of the messages.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
-                    if !round.refused(0, member, error, worker) {
+                    if !round.refused(0, member, error, lane, worker) {
                         self.leave_now(index, lane);
                     }
                     return;
@@ -227,7 +238,7 @@ impl Members {
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
                 Err(error) => {
-                    if !round.refused(number, member, error, worker) {
+                    if !round.refused(number, member, error, lane, worker) {
                         return self.leave_now(index, lane);
                     }
                 }
@@ -246,6 +257,12 @@ impl Members {
     fn end_round(&mut self, lane: &Lane) {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
+        let done = self.next - self.pending.len() as u64;
+        while self.releases.front().is_some_and(|(until, _)| *until <= done) {
+            if let Some((_, own)) = self.releases.pop_front() {
+                own.end_behind();
+            }
+        }
         round.report();
     }
 

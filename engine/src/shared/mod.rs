@@ -6,10 +6,12 @@
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
+pub(crate) mod engine_shared;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
 pub(crate) mod outbound;
 pub(crate) mod send_batch;
 pub(crate) mod signal;
@@ -95,6 +97,13 @@ impl ConnShared {
         drop(outbound);
         drop(dropped);
         answer
+    }
+
+    /// Lets sends that were held behind a publication go on.
+    pub(crate) fn end_behind(&self) {
+        let (schedule, waiting) = self.outbound.lock().end_behind();
+        self.notify(schedule);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Leaves the reader's waker in the buffer, which must be empty and open.

@@ -21,9 +21,6 @@ const LOCAL_ADDRESSES_MAX: usize = 16;
 /// connection closes.
 const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
-/// Minimum time between two log lines about such failures.
-const ACCEPT_WARNING: Duration = Duration::from_secs(10);
-
 /// The reason why accepting on a listener has paused.
 pub(super) enum AcceptPause {
     /// It has not.
@@ -120,18 +117,27 @@ impl<D: Driver> Worker<D> {
             _ => {
                 // Descriptors or memory are short. Open connections continue; accepting pauses until one closes, or
                 // briefly, because what is short can become free elsewhere.
+                self.log_accept_failure(&error);
                 let now = self.worker_shared.clock.now();
-                if self.accept_warning_due <= now {
-                    self.accept_warning_due = now + Clock::ticks_in(ACCEPT_WARNING);
-                    log::warn!(
-                        "accepting paused: {error}; raise the open-file limit (ulimit -n) or lower connections_max"
-                    );
-                }
                 self.worker_shared.counters.accept_pauses_total.add(1);
                 let timer = self.wheel.insert(now + Clock::ticks_in(ACCEPT_RETRY), Due::Accept(listener));
                 self.accept_pauses[listener] = AcceptPause::Failed(timer);
             }
         }
+    }
+}
+
+impl<D> Worker<D> {
+    /// Logs a failure to accept, at most once a minute for all workers.
+    #[cold]
+    fn log_accept_failure(&self, error: &io::Error) {
+        let now = self.worker_shared.clock.now();
+        let Some(left_out) = self.worker_shared.engine.accept_failures.take_turn(now) else { return };
+        let before = if left_out > 0 { format!(" ({left_out} more times since the last line)") } else { String::new() };
+        log::warn!(
+            "accepting paused, retrying every {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower \
+             connections_max{before}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use super::progress::first_look;
+use super::progress::first_check;
 use super::{Phase, Receive, Worker};
 use crate::clock::{Clock, NEVER};
 use crate::driver::Driver;
@@ -43,7 +43,7 @@ impl<D: Driver> Worker<D> {
         if paused {
             self.arm_receive(key);
         }
-        self.set_close_deadline(key, Clock::since_epoch(first_look(Clock::ticks_in(self.config.flush_timeout))));
+        self.set_close_deadline(key, Clock::since_epoch(first_check(Clock::ticks_in(self.config.flush_timeout))));
         self.flush(key);
     }
 
@@ -65,9 +65,17 @@ impl<D: Driver> Worker<D> {
     pub(super) fn advance_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
-            self.worker_shared.counters.closed_total.add(1);
-            self.shut(key, false);
+            self.shut_in_order(key);
         }
+    }
+
+    /// Closes a connection whose handler has ended, without a reset. It has failed if bytes could not be sent.
+    pub(super) fn shut_in_order(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let failed = conn.shared.outbound.lock().is_closed();
+        let counters = &self.worker_shared.counters;
+        if failed { &counters.failed_total } else { &counters.closed_total }.add(1);
+        self.shut(key, false);
     }
 
     /// Ends a connection at once: drops queued bytes and wakes all waiters with the cause.
@@ -130,7 +138,7 @@ impl<D: Driver> Worker<D> {
 
     /// Renews the deadline of a closing connection that made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let at = self.worker_shared.clock.now() + 1 + first_look(Clock::ticks_in(self.config.flush_timeout));
+        let at = self.worker_shared.clock.now() + 1 + first_check(Clock::ticks_in(self.config.flush_timeout));
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER

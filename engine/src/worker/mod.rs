@@ -89,7 +89,7 @@ struct Conn {
     /// Tick of the last received bytes.
     received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
-    /// makes no progress. Before that the peer's progress is looked at (see `progress`).
+    /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
 }
 
@@ -116,11 +116,9 @@ pub(crate) struct Worker<D> {
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// What slow peers have acknowledged; see `progress`.
-    looks: HashMap<ConnKey, progress::Look>,
+    progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// The state of each listener's accepting.
     accept_pauses: Vec<AcceptPause>,
-    /// Tick from which on a failure of accepting is logged again.
-    accept_warning_due: u64,
     /// Recently seen local addresses.
     locals: Vec<Arc<Address>>,
     handlers: Vec<Arc<RunQueue>>,
@@ -166,9 +164,8 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
-            looks: HashMap::new(),
+            progress_checks: HashMap::new(),
             accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
-            accept_warning_due: 0,
             locals: Vec::new(),
             handlers,
             next_handler,
@@ -188,7 +185,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// The error of the driver's `enter`, if the ring itself has failed and not only for a moment.
+    /// The error of the driver's `enter`, if the ring itself has failed for good.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -302,7 +299,7 @@ impl<D: Driver> Worker<D> {
             return Err(error);
         }
         if self.enter_failures == 1 {
-            log::warn!("worker {} cannot wait for I/O and tries again: {error}", self.worker_shared.index);
+            log::warn!("worker {} cannot wait for I/O, retrying: {error}", self.worker_shared.index);
         }
         Ok(())
     }

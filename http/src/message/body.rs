@@ -1,6 +1,6 @@
 //! The content of a request, read piece by piece.
 //!
-//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server
+//! Owns [`Body`]; `collecting` reads one into memory. The source of the content is behind a private trait: the server
 //! receives from the connection only while a body is read, which is the backpressure.
 
 use std::fmt;
@@ -8,13 +8,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
-use tidegate_engine::ByteSender;
+use tidegate_engine::{ByteSender, Gathering};
 
 use crate::error::BodyError;
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 
 /// The content of a request, read piece by piece.
 ///
@@ -52,6 +52,25 @@ enum Source {
         content: Rc<dyn ContentSource>,
         request: u64,
     },
+    /// Content that a layer has changed or replaced, and the end of the client it is from.
+    #[cfg(feature = "tower")]
+    Local {
+        content: Option<Box<dyn LocalContent>>,
+        closed: Option<ClientGone>,
+    },
+}
+
+/// Content that comes from other code than the connection.
+#[cfg(feature = "tower")]
+pub(crate) trait LocalContent {
+    /// The next piece, never empty; `None` at the end.
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
+
+    /// The bytes to come, if known.
+    fn remaining(&self) -> Option<u64>;
+
+    /// The trailer section, once the content is complete.
+    fn take_trailers(&mut self) -> Option<Box<HeaderMap>>;
 }
 
 /// The source of a request's content: the connection it arrives on.
@@ -71,6 +90,16 @@ pub(crate) trait ContentSource {
     /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
 
+    /// Whether received bytes wait to be read.
+    #[cfg(feature = "tower")]
+    fn has_arrived(&self, request: u64) -> bool;
+
+    /// The record of content that is held in memory, while the request is the current one.
+    fn gathering(&self, request: u64) -> Option<Gathering>;
+
+    /// The content is not read further: it ends with this error, and the connection after the response.
+    fn give_up(&self, request: u64, error: BodyError);
+
     /// The connection's writing side, while the request is the current one.
     fn sender(&self, request: u64) -> Option<ByteSender>;
 }
@@ -85,13 +114,37 @@ impl Body {
         Body { source: Source::None { connection, request } }
     }
 
+    /// Content of other code. `closed` is the end of the client, if the request is one of a client.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_local(content: Option<Box<dyn LocalContent>>, closed: Option<ClientGone>) -> Body {
+        Body { source: Source::Local { content, closed } }
+    }
+
+    /// Takes the piece that is received already, if there is one. Neither receives nor waits.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_arrived(&mut self) -> Option<Bytes> {
+        if let Source::Connection { content, request } = &self.source
+            && !content.has_arrived(*request)
+        {
+            return None;
+        }
+        let wait = Wait(self);
+        match wait.0.poll_chunk(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(Ok(piece)) => piece,
+            // An error is found again by the next poll.
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
     /// The end of the client of this content's request.
-    pub(super) fn closed(&self) -> Closed {
+    pub(super) fn client_gone(&self) -> ClientGone {
         match &self.source {
             Source::None { connection: source, request } | Source::Connection { content: source, request } => {
-                Closed::of(source.sender(*request))
+                ClientGone::of(source.sender(*request))
             }
-            Source::Empty | Source::Bytes(_) => Closed::of(None),
+            Source::Empty | Source::Bytes(_) => ClientGone::of(None),
+            #[cfg(feature = "tower")]
+            Source::Local { closed, .. } => closed.clone().unwrap_or_else(|| ClientGone::of(None)),
         }
     }
 
@@ -117,6 +170,10 @@ impl Body {
                 Poll::Ready(Ok(Some(bytes).filter(|bytes| !bytes.is_empty())))
             }
             Source::Connection { content, request } => content.poll_content(*request, cx),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => {
+                content.as_mut().map_or(Poll::Ready(Ok(None)), |content| content.poll_content(cx))
+            }
         }
     }
 
@@ -126,44 +183,42 @@ impl Body {
             Source::Empty | Source::None { .. } => Some(0),
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Connection { content, request } => content.remaining(*request),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => content.as_ref().map_or(Some(0), |content| content.remaining()),
         }
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
-    /// never merged into those of the head (RFC 9110, section 6.5).
+    /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
-        match &self.source {
+        match &mut self.source {
             Source::Connection { content, request } => content.take_trailers(*request),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => content.as_mut()?.take_trailers(),
             Source::Empty | Source::None { .. } | Source::Bytes(_) => None,
         }
     }
 
-    /// Reads the rest into memory, which grows with the received bytes, not with the announced length.
-    pub(super) async fn collect(&mut self, limit: u64) -> Result<Bytes, BodyError> {
-        if self.remaining().is_some_and(|length| length > limit) {
-            return Err(BodyError::TooLarge(limit));
+    /// The record of this content while it is held in memory; `None` if nothing of it is still to arrive.
+    pub(super) fn gathering(&self) -> Option<Gathering> {
+        match &self.source {
+            Source::Connection { content, request } => content.gathering(*request),
+            Source::Empty | Source::Bytes(_) | Source::None { .. } => None,
+            #[cfg(feature = "tower")]
+            Source::Local { .. } => None,
         }
-        let Some(first) = self.chunk().await? else {
-            return Ok(Bytes::new());
-        };
-        if self.remaining() == Some(0) && first.len() as u64 <= limit {
-            return Ok(first);
-        }
-        let mut collected = BytesMut::from(first);
-        loop {
-            if collected.len() as u64 > limit {
-                return Err(BodyError::TooLarge(limit));
-            }
-            match self.chunk().await? {
-                Some(piece) => collected.extend_from_slice(&piece),
-                None => return Ok(collected.freeze()),
-            }
+    }
+
+    /// Reads nothing further: the content ends with this error, and the connection after the response.
+    pub(super) fn give_up(&self, error: BodyError) {
+        if let Source::Connection { content, request } = &self.source {
+            content.give_up(*request, error);
         }
     }
 }
 
 /// A wait for a piece of content. Dropping it cancels the content timeout.
-struct Wait<'a>(&'a mut Body);
+pub(super) struct Wait<'a>(pub(super) &'a mut Body);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {

@@ -38,7 +38,7 @@ impl RequestHead {
         self.memory().version
     }
 
-    /// Returns the request-target as it was received (RFC 9112, section 3.2).
+    /// Returns the request-target as it was received (RFC 9112 section 3.2).
     pub fn target(&self) -> &str {
         self.text(self.memory().target)
     }
@@ -53,7 +53,7 @@ impl RequestHead {
         self.memory().query.map(|span| self.text(span))
     }
 
-    /// Returns the target as an [`http::Uri`], parsed anew by each call.
+    /// Returns the target as an [`http::Uri`], parsed again by each call.
     ///
     /// # Errors
     /// Never for a request that was received or parsed: the parser refuses every target that `Uri` does.
@@ -63,7 +63,7 @@ impl RequestHead {
 
     /// Returns the value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// The value of `Host` is the authority of the target if the target has one (RFC 9112, section 3.2.2), except in a
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2), except in a
     /// request of HTTP/1.0 without Host, which stays without one.
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
@@ -117,7 +117,7 @@ impl RequestHead {
     }
 
     /// Returns whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection
-    /// option `upgrade` (RFC 9110, section 7.8).
+    /// option `upgrade` (RFC 9110 section 7.8).
     pub fn wants_upgrade(&self) -> bool {
         self.memory().upgrade
     }
@@ -132,7 +132,8 @@ impl RequestHead {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
-    /// Returns the values that middleware attached.
+    /// Returns the values that middleware attached: the `http` crate's, by type. A WebSocket keeps them with the
+    /// request, apart from its own extensions.
     pub fn extensions(&self) -> &Extensions {
         &self.memory().extensions
     }
@@ -140,6 +141,29 @@ impl RequestHead {
     /// Returns the values that middleware attached, to change them.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.memory_mut().extensions
+    }
+
+    /// Makes a head of the parts of an `http::Request`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_parts(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap, upgrade: bool) -> Self {
+        let mut memory = HeadMemory::take();
+        memory.set_parts(method, uri, version, upgrade);
+        headers.iter().for_each(|(name, value)| memory.push_field(name.as_str().as_bytes(), value.as_bytes()));
+        RequestHead(Some(memory))
+    }
+
+    /// Returns all fields, and leaves those of [`headers`](RequestHead::headers) to be built again.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        match self.memory_mut().map.take() {
+            Some(map) => *map,
+            None => self.build_map(),
+        }
+    }
+
+    /// Returns a copy without path parameters and extensions.
+    pub(crate) fn copy(&self) -> RequestHead {
+        RequestHead(Some(self.memory().copy()))
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {

@@ -116,7 +116,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
 }
 
 /// Stores the positions of the path and the query. The target begins at `start` in the head; its authority replaces the
-/// value of Host (RFC 9112, section 3.2.2).
+/// value of Host (RFC 9112 section 3.2.2).
 fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &HeaderFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = memory.fields.get_mut(index)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
-use crate::limits::{Limits, LimitsError};
+use crate::limits::Limits;
+use crate::server::on_response::OnResponse;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -44,27 +45,33 @@ tidegate_engine::__settings! {
         /// is closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// Whether a client that has ended its side of the connection (FIN) still gets the response to a request that a
-        /// handler is working on. By default the handler, or the response's content that it produces, is dropped while
-        /// it waits for anything: most clients that send FIN have gone. A client that has reset the connection is gone
-        /// in any case. Default `false`.
+        /// handler is working on. By default the handler, or the producer of the response's content, is dropped at its
+        /// next await: most clients that send FIN have gone. A client that has reset the connection is gone in any
+        /// case. Default `false`.
         pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
+        on_response: Option<OnResponse>,
     }
 }
 
 impl HttpConfig {
+    pub(crate) fn with_on_response(mut self, on_response: Option<OnResponse>) -> HttpConfig {
+        self.on_response = on_response;
+        self
+    }
+
+    /// Returns the function that sees responses, if one is set.
+    pub(crate) fn observer(&self) -> Option<&OnResponse> {
+        self.on_response.as_ref()
+    }
+
     /// Checks each setting. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
     /// # Errors
     /// The first timeout that is zero, or limit that [`Limits::check`] refuses.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.limits.check().map_err(|error| match error {
-            LimitsError::OutOfRange { name, value, rule } => ConfigError::new(name, value, rule),
-            LimitsError::TargetAboveHead { target, .. } => {
-                ConfigError::new("target_bytes_max", target, "below head_bytes_max")
-            }
-        })?;
+        self.limits.check()?;
         for (name, timeout) in [
             ("header_timeout", Some(self.header_timeout)),
             ("keep_alive_timeout", Some(self.keep_alive_timeout)),
@@ -89,6 +96,7 @@ impl Default for HttpConfig {
             handler_timeout: None,
             half_close: false,
             server: Some(HeaderValue::from_static("tidegate")),
+            on_response: None,
         }
     }
 }

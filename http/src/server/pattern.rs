@@ -92,7 +92,7 @@ pub fn to_matchit_syntax(path: &str) -> String {
     translated
 }
 
-/// Decodes percent signs (RFC 3986, section 2.1), as the router does for parameters: for queries, and for paths from
+/// Decodes percent signs (RFC 3986 section 2.1), as the router does for parameters: for queries, and for paths from
 /// elsewhere. `None` if one is not followed by two hexadecimal digits, or if the result is not UTF-8.
 ///
 /// ```

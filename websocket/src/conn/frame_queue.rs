@@ -90,12 +90,7 @@ impl FrameQueue<'_> {
 
     /// Waits for space, then queues a frame by copy.
     pub(crate) async fn send_frame(self, frame: &Frame<'_>, payload_len: usize) -> Result<(), Error> {
-        loop {
-            match self.try_queue_frame(frame, payload_len) {
-                Err(SendError::Full) => poll_fn(|cx| self.poll_ready(cx, payload_len)).await?,
-                queued => return Ok(queued?),
-            }
-        }
+        poll_fn(|cx| self.poll_queue(cx, payload_len, |queue| queue.try_queue_frame(frame, payload_len))).await
     }
 
     /// Queues a control frame if there is space. It can come between the frames of a message that is sent in pieces.

@@ -116,7 +116,7 @@ impl<'a> RecvStream<'a> {
         Self { session, kind, reserved_bits, unread: Unread::Piece(payload, 0), last, cut: Character::default() }
     }
 
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         self.kind

@@ -41,9 +41,9 @@ impl Sender {
         Self { bytes, compression }
     }
 
-    /// Sets the deadline of the WebSocket's reads, such as from a handler of pongs, which renews it. It has an effect
-    /// once [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and
-    /// none once a close frame has been sent.
+    /// Sets the deadline of the WebSocket's reads, for example to renew it in a handler of pongs. It has an effect once
+    /// [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and none
+    /// once a close frame has been sent.
     ///
     /// ```no_run
     /// # use std::time::{Duration, Instant};
@@ -67,7 +67,8 @@ impl Sender {
     ///
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the
-    /// connection has failed.
+    /// connection has failed, [`UsageError::StreamOpen`](crate::UsageError::StreamOpen) if it would wait for a
+    /// [`send_stream`](Self::send_stream) of the same task.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
         self.writer().send(message.into())
     }

@@ -19,7 +19,7 @@ pub use client::{ClientHandshake, Established};
 pub use error::{UpgradeRequestError, UpgradeResponseError, UriError};
 pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
-pub use origin::{InvalidOrigin, Origin, OriginError, check_same_origin};
+pub use origin::{Origin, OriginError, check_same_origin};
 pub use server::{Acceptance, Offer, is_websocket_request};
 
 /// The only supported version of the protocol (RFC 6455 section 4.1).

@@ -15,20 +15,32 @@ tidegate_engine::__settings! {
     pub struct HubConfig {
         /// The treatment of slow members. Default: the connection is reset.
         pub slow: SlowPolicy,
-        /// The most bytes queued for a member; above it the member is slow. A single larger message passes. The high
-        /// mark of the connection's outbound queue (1 MiB by default) always applies and is the default.
+        /// Maximum bytes queued for a member; above it the member counts as slow. A larger message passes if nothing
+        /// else is queued. The high mark of the connection's outbound queue (1 MiB) applies in any case. Default:
+        /// `None`, no further bound.
         pub queue_bytes_max: Option<usize>,
-        /// The most bytes of messages that are sent and not yet handed to every member, for the whole hub. A single
-        /// larger message passes. Default: 8 MiB.
+        /// Maximum bytes of messages in transit: published and not yet handed to every member, over the whole hub. Each
+        /// message counts 256 bytes more than its payload. A single larger message passes, so 0 is one message at a
+        /// time. Default: 8 MiB.
         pub pending_bytes_max: usize,
-        /// The most rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
+        /// Maximum rooms of one member; [`Registration::join`](crate::Registration::join) refuses more; with 0, all.
+        /// Default: 1024.
         pub rooms_max: usize,
+        /// The most bytes of a room's name; [`Registration::join`](crate::Registration::join) refuses longer ones,
+        /// which clients often choose. Default: 1024.
+        pub room_name_bytes_max: usize,
     }
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { slow: SlowPolicy::default(), queue_bytes_max: None, pending_bytes_max: 8 << 20, rooms_max: 1024 }
+        Self {
+            slow: SlowPolicy::default(),
+            queue_bytes_max: None,
+            pending_bytes_max: 8 << 20,
+            rooms_max: 1024,
+            room_name_bytes_max: 1024,
+        }
     }
 }
 
@@ -42,9 +54,9 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Clone, Debug, Default)]
     pub struct MemberConfig {
-        /// Replaces [`HubConfig::slow`].
+        /// Replaces [`HubConfig::slow`]. Default: `None`, the hub's.
         pub slow: Option<SlowPolicy>,
-        /// Replaces [`HubConfig::queue_bytes_max`].
+        /// Replaces [`HubConfig::queue_bytes_max`]. Default: `None`, the hub's.
         pub queue_bytes_max: Option<usize>,
     }
 }

@@ -21,7 +21,7 @@ const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
 /// use tidegate_websocket::{Hub, HubConfig, HubError, SlowPolicy};
 ///
 /// # fn example() -> Result<(), HubError> {
-/// // A member that reads slowly gets the newest price of each symbol, at most 16 KiB late.
+/// // A member that reads slowly gets the newest price of each symbol, and is never more than 16 KiB behind.
 /// let config = HubConfig::default().slow(SlowPolicy::Conflate { backlog_max: 100 }).queue_bytes_max(16 << 10);
 /// let prices: Hub = Hub::new(config);
 /// prices.broadcast("EURUSD 1.0831").key("EURUSD").try_queue()?;
@@ -44,13 +44,13 @@ pub enum SlowPolicy {
     /// messages and no more bytes than can be queued for the member; beyond that the oldest pending message is dropped.
     /// With a small [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
     DropOldest {
-        /// The most messages in the backlog.
+        /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,
     },
     /// As [`DropOldest`](Self::DropOldest), and a message with a [key](crate::Broadcast::key) replaces the pending one
     /// with the same key: a slow member gets the newest of each key, such as the last price of each symbol.
     Conflate {
-        /// The most messages in the backlog.
+        /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,
     },
     /// The member is removed and gets close 1013 (try again later) after the queued bytes. It has the

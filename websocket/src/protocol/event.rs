@@ -76,8 +76,8 @@ pub enum Event {
         last: bool,
     },
     /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work
-    /// before [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature
-    /// `compression`.)
+    /// before [`receive`](crate::protocol::Protocol::receive) is called again. The step can have consumed no input.
+    /// (Feature `compression`.)
     Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),
@@ -122,6 +122,7 @@ impl Event {
 
 /// The payload of a control frame, at most 125 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ControlPayload {
     /// The place of the unmasked payload in the input.
     InPlace(Range<usize>),

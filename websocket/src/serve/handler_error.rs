@@ -26,6 +26,7 @@ use crate::usage_error::UsageError;
 /// | [`HandlerError::close`] | its code and reason | its code and reason |
 /// | [`Error::Usage`], [`Error::Application`] | 1011 | 1011 |
 /// | [`Error::Full`], [`Error::SendDeadline`], [`HubError::Full`] | 1013 | 1013 |
+/// | [`Error::ReadDeadline`]: the peer was silent, as after the idle timeout | 1001 | 1001 |
 /// | `Error::Json` (feature `json`) | 1007 | 1007 |
 /// | any other [`Error`]: caused by the peer or the connection | 1000 | 1000 |
 /// | an error of any other type | 1011 | 1008 |
@@ -50,8 +51,8 @@ use crate::usage_error::UsageError;
 /// ```
 ///
 /// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
-/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
-/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
+/// itself. Anything else, such as a text or an `anyhow::Error` (which is not a [`std::error::Error`] either), is
+/// converted by [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
@@ -76,7 +77,7 @@ enum Cause {
 pub type Result<T = (), E = HandlerError> = std::result::Result<T, E>;
 
 impl HandlerError {
-    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// Creates an error from a cause: a text, a boxed error, or an error type of another crate that is not a
     /// [`std::error::Error`]. It closes with 1011, or 1008 from `on_connect`.
     ///
     /// ```
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(code(Error::Full), 1013);
         assert_eq!(code(SendError::Full), 1013);
         assert_eq!(code(Error::SendDeadline), 1013);
+        assert_eq!(code(Error::ReadDeadline), 1001);
         assert_eq!(code(UsageError::ControlTooLong { payload_bytes: 126 }), 1011);
         assert_eq!(code(UsageError::CloseSent), 1000);
         assert_eq!(code(ProtocolError::InvalidUtf8), 1000);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tidegate_engine::ConfigError;
 use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, SharedAcrossThreads};
 
 use crate::config::WebSocketConfig;
@@ -199,7 +200,8 @@ impl Upgrade {
     }
 
     /// Keeps the head of the request, with its path parameters, query and fields, for the life of the connection: see
-    /// [`WebSocket::request`]. It costs its size and about 500 bytes for each connection. Default: it is dropped.
+    /// [`WebSocket::request`]. A second call changes nothing. It costs its size and about 500 bytes for each
+    /// connection. Default: it is dropped.
     ///
     /// ```
     /// use tidegate_websocket::upgrade;
@@ -250,7 +252,14 @@ impl Upgrade {
 
     /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
     /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
+    ///
+    /// # Panics
+    /// If it is zero: every request would be refused.
+    #[track_caller]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        if let Err(error) = ConfigError::check_time("handshake_timeout", Some(timeout)) {
+            panic!("{error}");
+        }
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
@@ -295,7 +304,8 @@ impl Upgrade {
     }
 
     /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip):
-    /// usually a page. Without it the former are refused as bad handshakes, the latter with 404.
+    /// usually a page. A second call replaces it. Without it the former are refused as bad handshakes, the latter with
+    /// 404.
     ///
     /// ```
     /// use tidegate_http::{Request, Router};
@@ -310,7 +320,7 @@ impl Upgrade {
         self
     }
 
-    /// Leaves requests for which `skip` is true to the [next handler](Self::or_else).
+    /// Leaves requests for which `skip` is true to the [next handler](Self::or_else). A second call replaces it.
     pub fn skip(mut self, skip: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.skip.check = Some(Box::new(skip));
         self
@@ -361,6 +371,12 @@ impl fmt::Debug for Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "invalid handshake_timeout \"0s\": must be above zero")]
+    fn a_handshake_timeout_of_zero_is_refused() {
+        let _ = upgrade(async |_ws| Ok(())).handshake_timeout(Duration::ZERO);
+    }
 
     #[test]
     #[should_panic(expected = "invalid subprotocol \"chat v1\": must be a token such as chat.v1")]

@@ -20,8 +20,8 @@ use crate::server::MESSAGE_BYTES_MAX;
 /// Clients of each kind.
 const CLIENTS_PER_KIND: usize = 3;
 
-/// The most bytes of several messages that are sent before their echoes are read: less than the buffers on the way hold,
-/// so neither side waits for the other.
+/// The most bytes of several messages that are sent before their echoes are read: less than the buffers on the way
+/// hold, so neither side waits for the other.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// The pause between two batches, which leaves the processor to the attacks.
@@ -250,7 +250,7 @@ fn fan_out(address: SocketAddr, stop: &AtomicBool, random: &mut Random) -> Outco
 
 /// Lengths of publications: now and then one of several kilobytes.
 fn random_length(number: u64) -> usize {
-    if number % 16 == 0 { 8192 } else { (number % 512) as usize }
+    if number.is_multiple_of(16) { 8192 } else { (number % 512) as usize }
 }
 
 /// Reads a publication, checks its hash, and returns its publisher and number.

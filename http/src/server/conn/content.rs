@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_engine::{ByteSender, ReceiveError, SendError};
+use tidegate_engine::{ByteSender, Gathering, ReceiveError, SendError};
 
 use super::receive::Input;
 use super::{Conn, ReadDeadline, State};
@@ -41,6 +41,23 @@ impl ContentSource for Conn {
         {
             state.reader = None;
             state.clear_content_deadline();
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    fn has_arrived(&self, request: u64) -> bool {
+        self.state_of(request).is_some_and(|state| state.chunk.is_some())
+    }
+
+    fn gathering(&self, request: u64) -> Option<Gathering> {
+        self.state_of(request)?.connection.as_ref().map(Gathering::new)
+    }
+
+    fn give_up(&self, request: u64, error: BodyError) {
+        if let Some(mut state) = self.state_of(request) {
+            // The rest of the content can still arrive, so the connection cannot be used again.
+            state.protocol.close_after_response();
+            state.failure = Some(error);
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) use coalesce::Coalesced;
 use crate::error::BodyError;
 use crate::limits::Limits;
 use crate::message::head::RequestHead;
+use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::{DateCache, HttpDate};
 use crate::server::config::HttpConfig;
@@ -108,11 +109,11 @@ impl Conn {
         (state.request, state.has_body)
     }
 
-    /// Ready once the peer has gone, whatever is unread: it has reset the connection or, unless
+    /// Ready once the peer has gone, even if bytes are unread: it has reset the connection or, unless
     /// [`half_close`](HttpConfig::half_close) is set, ended its side of it.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let mut state = self.0.borrow_mut();
-        // The handler waits, so the date of its response is another.
+        // The handler waits, so its response will need a new date.
         state.date = None;
         state.poll_lost(cx)
     }
@@ -127,6 +128,17 @@ impl Conn {
             state.date = None;
         }
         polled
+    }
+
+    /// Shows an answer of the server to the application's `on_response`.
+    #[cold]
+    pub(crate) fn observe(&self, mut response: Response) -> Response {
+        // Cloned: the function must not run while the state is borrowed.
+        let on_response = self.0.borrow().config.observer().cloned();
+        if let Some(on_response) = on_response {
+            on_response.observe_current(&mut response);
+        }
+        response
     }
 
     /// Makes the current response the last one.

@@ -12,6 +12,7 @@ use super::{ConnectionLost, ReadDeadline, State, date_now};
 use crate::error::RequestError;
 use crate::message::head::RequestHead;
 use crate::message::head_memory::Addresses;
+use crate::protocol::Protocol;
 use crate::protocol::event::{Event, Next};
 
 /// What the received bytes began with.
@@ -95,8 +96,12 @@ impl State {
         log::debug!("request of {} refused with {}: {error}", self.peer(), error.status());
         if let Some(connection) = &self.connection {
             // Fails only if the connection is lost, and then needs no answer.
+            let mut response = Protocol::refusal(error);
+            if let Some(on_response) = self.config.observer() {
+                on_response.observe_refusal(error, connection, &mut response);
+            }
             let _ = connection.sender().append(|out| {
-                self.protocol.refuse(error, date_now(), out);
+                self.protocol.refuse_with(response, date_now(), out);
             });
         }
         Poll::Ready(None)

@@ -35,6 +35,7 @@ const SCRATCH_BYTES_MAX: usize = 64 << 10;
 /// [`WebSocket::compression`](crate::WebSocket::compression).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct CompressionStatus {
     /// The agreed parameters.
     pub params: DeflateParams,
@@ -69,6 +70,11 @@ impl Compression {
 
     pub(crate) fn set_level(&self, level: Option<CompressionLevel>) {
         self.deflater().set_level(level);
+    }
+
+    /// Frees the context of earlier messages: the connection has ended, and senders can outlive it.
+    pub(crate) fn end(&self) {
+        self.deflater().end();
     }
 
     /// Returns the way in which messages for many connections are compressed for this one; `None` if they are not.

@@ -25,7 +25,7 @@ pub(crate) struct MessagePiece {
 pub(crate) enum PiecePayload {
     /// In the connection's buffer, until the next read.
     InPlace(Range<usize>),
-    /// In separate memory: it was compressed, or gathered by a read that was dropped.
+    /// In separate memory: it was compressed, or assembled by a read that was dropped.
     Owned(Bytes),
 }
 
