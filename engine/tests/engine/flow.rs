@@ -302,6 +302,45 @@ fn a_flood_delays_others_by_its_share_of_a_tick() {
     });
 }
 
+/// More bytes at once than a worker has memory for small reads, one message from each of many peers.
+#[test]
+fn messages_that_arrive_all_at_once_are_all_received() {
+    on_every_engine(|setup| {
+        if setup.config.placement != HandlerPlacement::Inline {
+            // Only an inline handler can hold its worker until all is there.
+            return;
+        }
+        let (held, let_go) = (Progress::<bool>::default(), Progress::<bool>::default());
+        let (holds, wait) = (held.clone(), let_go.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (holds, wait) = (holds.clone(), wait.clone());
+            async move {
+                let Ok(Some(first)) = connection.receive().await else { return };
+                if &first[..] == b"hold" {
+                    holds.update(|held| *held = true);
+                    wait.wait("all messages to be there", |let_go| let_go.then_some(()));
+                }
+                connection.unread(first);
+                echo(connection).await;
+            }
+        });
+        let mut clients: Vec<_> = (0..250).map(|_| connect(address)).collect();
+        wait_until("all to be accepted", || total(&running).connections == 250);
+        let mut holder = connect(address);
+        holder.write_all(b"hold").unwrap();
+        held.wait("the worker to be held up", |held| held.then_some(()));
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.write_all(&pattern(3000 + number)).unwrap();
+        }
+        let_go.update(|let_go| *let_go = true);
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert!(read_exact(client, 3000 + number) == pattern(3000 + number), "the echo differs");
+        }
+        drop((clients, holder));
+        finish(running);
+    });
+}
+
 /// A peer that sends much is received in large buffers, and its later messages of any size arrive.
 #[test]
 fn large_buffers_serve_peers_that_send_much() {
