@@ -109,6 +109,8 @@ impl DerefMut for Lease {
 }
 
 impl Drop for Lease {
+    // Not inlined: a chunk is dropped in many places, and most own their memory.
+    #[inline(never)]
     fn drop(&mut self) {
         let pushed = self.pool.returned.push(self.buffer);
         debug_assert!(pushed.is_ok(), "the return queue holds every buffer");
