@@ -49,8 +49,8 @@ crate::__settings! {
         /// The bounded queue between a connection's senders and its socket.
         pub outbound: OutboundConfig,
         /// Maximum connections per worker, 1 to 16,777,216. At the maximum, accepting pauses and further clients wait
-        /// in the kernel's queue. With io_uring the open-file limit of the process also bounds each ring's table.
-        /// Default: 65,536.
+        /// in the kernel's queue. The open-file limit of the process is a bound too: with io_uring for each
+        /// ring's table, on the portable engine for all workers together. Default: 65,536.
         pub connections_max: usize,
         /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
         /// `net.core.somaxconn`. Default: 1024.

@@ -3,8 +3,8 @@
 /// Descriptors that are left to the application.
 const RESERVED: usize = 8;
 
-/// Descriptors that a worker needs in addition to its connections: its ring, its eventfd, and one that is open only
-/// briefly.
+/// Descriptors that a worker needs in addition to its connections: its ring, epoll or kqueue, its eventfd, and one that
+/// is open only briefly.
 const WORKER_DESCRIPTORS: usize = 3;
 
 /// Returns the open-file limit of the process (RLIMIT_NOFILE).

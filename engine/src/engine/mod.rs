@@ -96,7 +96,7 @@ impl Engine {
 
     /// Adds a socket that already listens, such as one of systemd's socket activation or of a parent process: a
     /// `TcpListener`, a `UnixListener` or an `OwnedFd`. The workers share it. The file of a Unix-domain socket stays.
-    /// The engine sets its socket options and its backlog and makes it blocking; the process that it comes from shares
+    /// The engine sets its socket options and its backlog and whether it blocks; the process that it comes from shares
     /// these settings.
     pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
         self.bindings.push(Binding::Inherited(listener.into()));
