@@ -226,7 +226,7 @@ async fn connections_are_streams_of_tokio() {
         })
         .unwrap();
     let mut client = tokio::net::TcpStream::connect(running.local_addr().unwrap()).await.unwrap();
-    let sent: Vec<u8> = (0..3_000_000_u32).map(|byte| (byte * 31 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..3_000_000_u32).map(|byte| ((byte * 31) >> 3) as u8).collect();
     let (mut read, mut write) = client.split();
     let mut received = Vec::new();
     let (_, _) = tokio::join!(

@@ -134,7 +134,7 @@ async fn websockets_are_streams_of_bytes() {
         for path in ["tokio", "futures"] {
             let (ws, _) = tokio_tungstenite::connect_async(format!("ws://{}/{path}", server.address)).await.unwrap();
             let (mut sink, mut stream) = ws.split();
-            let sent: Vec<u8> = (0..2_000_000_u32).map(|byte| (byte * 31 >> 3) as u8).collect();
+            let sent: Vec<u8> = (0..2_000_000_u32).map(|byte| ((byte * 31) >> 3) as u8).collect();
             let messages = sent.clone();
             let sending = tokio::spawn(async move {
                 for message in messages.chunks(300_000) {

@@ -12,7 +12,7 @@ use crate::support::*;
 
 /// Bytes whose values reveal a loss, a repetition or a swap.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place * 31 ^ place >> 8) as u8).collect()
+    (0..length).map(|place| ((place * 31) ^ (place >> 8)) as u8).collect()
 }
 
 /// Sends `bytes` in pieces of unknown total length.
