@@ -44,7 +44,7 @@ pub mod engine {
     pub use tidegate_engine::*;
 }
 
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", unix))]
 pub mod axum;
 
 /// HTTP/1.1: server, router, requests and responses.

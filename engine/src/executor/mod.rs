@@ -227,15 +227,15 @@ impl Executor {
     }
 
     fn take_inbox(&mut self) {
-        let (lasting, stopped) = {
+        let has_lasting = {
             let mut inbox = self.queue.inbox.lock();
             std::mem::swap(&mut inbox.connections, &mut self.connections);
             std::mem::swap(&mut inbox.runnables, &mut self.runnables);
-            (std::mem::take(&mut inbox.lasting), inbox.stopped)
+            inbox.stopped || !inbox.lasting.is_empty()
         };
         self.queue_locally();
-        if stopped || !lasting.is_empty() {
-            queue_lasting(lasting, stopped);
+        if has_lasting {
+            self.queue_lasting();
         }
         self.start_connections();
     }
@@ -248,6 +248,23 @@ impl Executor {
                     local.runnables.extend(self.runnables.drain(..));
                 }
             });
+        }
+    }
+
+    /// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is stopped.
+    #[cold]
+    fn queue_lasting(&mut self) {
+        let (woken, stopped) = {
+            let mut inbox = self.queue.inbox.lock();
+            (std::mem::take(&mut inbox.lasting), inbox.stopped)
+        };
+        LOCAL.with(|local| {
+            if let Some(local) = &mut *local.borrow_mut() {
+                local.lasting.runnables.extend(woken);
+            }
+        });
+        if stopped {
+            lasting::end();
         }
     }
 
@@ -293,19 +310,6 @@ fn run_lasting(due: usize) {
         if let Some(runnable) = lasting::next() {
             runnable.run();
         }
-    }
-}
-
-/// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is `stopped`.
-#[cold]
-fn queue_lasting(woken: Vec<async_task::Runnable>, stopped: bool) {
-    LOCAL.with(|local| {
-        if let Some(local) = &mut *local.borrow_mut() {
-            local.lasting.runnables.extend(woken);
-        }
-    });
-    if stopped {
-        lasting::end();
     }
 }
 
