@@ -26,6 +26,7 @@ pub const BIG_BYTES: usize = 256 << 10;
 
 /// Timeouts that end peers who do nothing: short, because each round of attacks waits for them.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,6 +63,7 @@ pub fn run(combination: Combination) -> Result<(), Box<dyn std::error::Error>> {
     log::set_max_level(log::LevelFilter::Warn);
     tidegate_benches::socket::raise_file_limit()?;
     let config = Config::default().engine(combination.engine).placement(combination.placement).workers(2).pin(false);
+    let config = config.linger_timeout(LINGER_TIMEOUT);
     let http = HttpConfig::default()
         .header_timeout(HEADER_TIMEOUT)
         .content_timeout(CONTENT_TIMEOUT)

@@ -1,6 +1,7 @@
 //! A thousand opening handshakes at once that arrive a few bytes at a time.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use tidegate_benches::handshake::Upgrade;
 
@@ -9,6 +10,7 @@ use crate::counts::Counts;
 use crate::frame;
 use crate::peer::{Peer, field};
 use crate::random::Random;
+use crate::server::{HEADER_TIMEOUT, LINGER_TIMEOUT};
 
 /// Handshakes per round.
 const HANDSHAKES: usize = 1000;
@@ -33,6 +35,7 @@ struct Slow {
     handshake: Upgrade,
     intent: Intent,
     sent: usize,
+    begun: Instant,
 }
 
 pub fn run(address: SocketAddr, random: &mut Random) -> Outcome<Counts> {
@@ -45,7 +48,7 @@ pub fn run(address: SocketAddr, random: &mut Random) -> Outcome<Counts> {
             1 => Intent::Die(random.index(handshake.request().len())),
             _ => Intent::Stall,
         };
-        clients.push(Slow { peer, handshake, intent, sent: 0 });
+        clients.push(Slow { peer, handshake, intent, sent: 0, begun: Instant::now() });
     }
     let mut done = Counts::default();
     done.add("slow_handshakes", HANDSHAKES as u64);
@@ -59,8 +62,15 @@ pub fn run(address: SocketAddr, random: &mut Random) -> Outcome<Counts> {
                 Intent::Stall => STALLED_BYTES,
             };
             let piece = (1 + random.index(PIECE_BYTES_MAX)).min(end - client.sent);
-            // On a slow machine the server can have given up already. It then reads on, and resets nothing.
-            client.peer.send(&client.handshake.request()[client.sent..client.sent + piece])?;
+            // On a slow machine the server can have given up already. It then reads on for a while, and resets nothing.
+            if let Err(error) = client.peer.send(&client.handshake.request()[client.sent..client.sent + piece]) {
+                let age = client.begun.elapsed();
+                if age < HEADER_TIMEOUT + LINGER_TIMEOUT {
+                    return Err(format!("{error}, after {age:?}"));
+                }
+                done.add("handshakes_slower_than_the_linger_timeout", 1);
+                continue;
+            }
             client.sent += piece;
             match client.intent {
                 _ if client.sent < end => next.push(client),
