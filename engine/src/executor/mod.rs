@@ -168,6 +168,15 @@ pub(crate) struct Executor {
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
+/// The time at which a handler thread wakes other threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    /// At the end of a turn.
+    Collected,
+    /// During a turn, because handlers can compute or block there.
+    AtOnce,
+}
+
 /// Maximum tasks per turn: bounds how long other work (the ring, the inbox) waits for tasks.
 const TURN_TASKS_MAX: usize = 256;
 
@@ -281,11 +290,10 @@ impl Executor {
         }
     }
 
-    /// Runs the loop of a handler thread until stopped. Wakes of other threads are collected for a turn, or sent
-    /// `at_once` where handlers can compute or block during a turn.
-    pub(crate) fn run(mut self, at_once: bool) {
+    /// Runs the loop of a handler thread until stopped.
+    pub(crate) fn run(mut self, wakes: Wakes) {
         loop {
-            let scope = (!at_once).then(WakeScope::begin);
+            let scope = (wakes == Wakes::Collected).then(WakeScope::begin);
             let more = self.turn();
             drop(scope);
             if more {
