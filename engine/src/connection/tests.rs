@@ -1,6 +1,7 @@
 //! Reading, waiting and yielding; the test plays the worker.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
@@ -116,4 +117,24 @@ fn a_reader_that_never_waits_yields() {
     let woken = wakes.0.load(Ordering::Relaxed);
     assert!(connection.poll_receive(&mut cx).is_pending());
     assert_eq!(wakes.0.load(Ordering::Relaxed), woken);
+}
+
+/// Every call that takes an encoder runs it under the queue's lock: an encoder that would wait for that lock panics.
+#[test]
+fn an_encoder_that_uses_its_connection_panics_in_every_call() {
+    let connection = connection();
+    let sender = connection.sender();
+    let append = |sender: &ByteSender| {
+        let nested = |_: &mut Vec<u8>| {
+            let _ = sender.check_ready(1);
+        };
+        [
+            catch_unwind(AssertUnwindSafe(|| sender.try_append(1, nested))),
+            catch_unwind(AssertUnwindSafe(|| sender.append(nested))),
+            catch_unwind(AssertUnwindSafe(|| sender.try_append_interleaved(1, nested))),
+            catch_unwind(AssertUnwindSafe(|| sender.append_last(nested))),
+        ]
+    };
+    assert!(append(sender).iter().all(Result::is_err));
+    assert_eq!(sender.check_ready(1), Ok(()), "the lock and the queue are open");
 }

@@ -190,7 +190,7 @@ impl fmt::Debug for Running {
 /// use tidegate_engine::{RunningHandle, WorkerStats};
 ///
 /// /// Returns the number of open connections, for a health page.
-/// fn open_connections(handle: &Handle) -> u64 {
+/// fn open_connections(handle: &RunningHandle) -> u64 {
 ///     let mut all = WorkerStats::default();
 ///     handle.stats().iter().for_each(|worker| all.add(worker));
 ///     all.connections

@@ -188,8 +188,8 @@ impl Executor {
         Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
-    /// Runs one turn of the runnable tasks. Returns whether something is left to run.
-    pub(crate) fn turn(&mut self) -> bool {
+    /// Runs one turn of the runnable tasks.
+    pub(crate) fn turn(&mut self) {
         self.take_inbox();
         // Tasks woken by this turn run in the next.
         let due = |local: &Local| (local.runnables.len().min(TURN_TASKS_MAX), local.lasting.runnables.len());
@@ -209,7 +209,6 @@ impl Executor {
         if lasting_due > 0 {
             run_lasting(lasting_due);
         }
-        self.has_work()
     }
 
     #[cold]
@@ -225,7 +224,7 @@ impl Executor {
     }
 
     /// Returns whether the local queue has a runnable task.
-    fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         let has_work = |local: &Local| !local.runnables.is_empty() || !local.lasting.runnables.is_empty();
         LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work))
     }
@@ -294,9 +293,9 @@ impl Executor {
     pub(crate) fn run(mut self, wakes: Wakes) {
         loop {
             let scope = (wakes == Wakes::Collected).then(WakeScope::begin);
-            let more = self.turn();
+            self.turn();
             drop(scope);
-            if more {
+            if self.has_work() {
                 continue;
             }
             self.queue.signal.announce_sleep();

@@ -76,14 +76,25 @@ impl Outbound {
         self.check_open().err().unwrap_or(SendError::Full)
     }
 
-    /// Keeps the worker's bytes until exclusive use ends, within `bytes_max` and the high mark, or with nothing else
-    /// queued.
-    pub(super) fn defer(
+    /// As [`offer`](Self::offer), in a state other than open.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn offer_unopened(
         &mut self,
         shared: &Bytes,
         bytes_max: usize,
         marks: &OutboundMarks,
     ) -> Result<Offered, SendError> {
+        match self.state {
+            SendState::Exclusive => self.defer(shared, bytes_max, marks),
+            SendState::Behind => self.offer_room(shared, bytes_max, marks),
+            _ => Err(self.refusal()),
+        }
+    }
+
+    /// Keeps the worker's bytes until exclusive use ends, within `bytes_max` and the high mark, or with nothing else
+    /// queued.
+    fn defer(&mut self, shared: &Bytes, bytes_max: usize, marks: &OutboundMarks) -> Result<Offered, SendError> {
         let bytes = self.bytes() + self.waiters.deferred_bytes();
         if bytes != 0 && bytes + shared.len() > bytes_max.min(marks.bytes_high) {
             return Err(SendError::Full);

@@ -251,14 +251,17 @@ impl Outbound {
         bytes_max: usize,
         marks: &OutboundMarks,
     ) -> Result<Offered, SendError> {
-        let bytes = self.bytes();
-        if let Err(error) = self.check_space(shared.len(), marks) {
-            match self.state {
-                SendState::Exclusive => return self.defer(shared, bytes_max, marks),
-                SendState::Behind => self.check_room(shared.len(), marks)?,
-                _ => return Err(error),
-            }
+        if self.state != SendState::Open {
+            return self.offer_unopened(shared, bytes_max, marks);
         }
+        self.offer_room(shared, bytes_max, marks)
+    }
+
+    /// As [`offer`](Self::offer), in any state.
+    #[inline]
+    fn offer_room(&mut self, shared: &Bytes, bytes_max: usize, marks: &OutboundMarks) -> Result<Offered, SendError> {
+        self.check_room(shared.len(), marks)?;
+        let bytes = self.bytes();
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
         }

@@ -198,9 +198,9 @@ impl Neighbour for HandlerThread {
         }
         swap_local(&mut self.local);
         let turn = WakeScope::begin();
-        let more = self.executor.turn();
+        self.executor.turn();
         drop(turn);
-        if !more {
+        if !self.executor.has_work() {
             self.signal.announce_sleep();
             self.parked = self.executor.is_idle();
             if !self.parked {
@@ -358,7 +358,10 @@ impl Simulation {
     fn run_handlers_out(&mut self) {
         for _ in 0..TICKS_MAX {
             let runs = match &mut self.worker.inline {
-                Some(executor) => executor.turn() || !executor.is_idle(),
+                Some(executor) => {
+                    executor.turn();
+                    !executor.is_idle()
+                }
                 None => self.worker.driver.step_neighbour(),
             };
             if !runs {
