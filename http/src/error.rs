@@ -1,11 +1,12 @@
 //! Errors, sorted by whose fault they are.
 //!
 //! [`RequestError`]: the peer broke the protocol or a limit; [`RequestError::status`] is the one place that maps it to
-//! a status code. [`BodyError`]: what a handler sees while it reads content. [`ResponseError`]: the application gave a
+//! a status code. [`BodyError`]: a handler's reading of content failed. [`ResponseError`]: the application gave a
 //! response that cannot be sent.
 
 use http::StatusCode;
 use thiserror::Error;
+use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
 /// A refused request.
 ///
@@ -117,7 +118,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The status code of the answer.
+    /// Returns the status code of the answer.
     pub fn status(&self) -> StatusCode {
         use RequestError as E;
         match self {
@@ -180,13 +181,13 @@ pub enum BodyError {
     /// The request is over: its response was sent, or the connection was upgraded to another protocol.
     #[error("the request is over: content must be read before the response is sent")]
     Finished,
-    /// The connection was lost or timed out, with the reason.
-    #[error("connection lost: {0}")]
-    Connection(String),
+    /// The connection was closed, with the cause.
+    #[error("connection closed: {0}")]
+    Connection(CloseCause),
 }
 
 impl BodyError {
-    /// The status code of the answer, unless the handler chooses another.
+    /// Returns the status code of the answer, unless the handler chooses another.
     pub fn status(&self) -> StatusCode {
         match self {
             BodyError::Request(error) => error.status(),
@@ -198,17 +199,35 @@ impl BodyError {
     }
 }
 
+impl From<ReceiveError> for BodyError {
+    fn from(error: ReceiveError) -> BodyError {
+        match error {
+            ReceiveError::Closed(cause) => BodyError::Connection(cause),
+            _ => BodyError::Request(RequestError::Timeout),
+        }
+    }
+}
+
+impl From<SendError> for BodyError {
+    fn from(error: SendError) -> BodyError {
+        match error {
+            SendError::Closed(cause) => BodyError::Connection(cause),
+            _ => BodyError::Finished,
+        }
+    }
+}
+
 /// A misuse of the response side of [`Protocol`](crate::protocol::Protocol) by the application.
 ///
 /// Nothing is written. If a part of the response was sent before, the connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// No request awaits what was given: a second response, or content before the head.
-    #[error("out of turn: no request awaits this")]
+    /// Out of order: a second response, or content before the head.
+    #[error("out of order: no request awaits a response, or its head was not sent")]
     OutOfTurn,
     /// More or less content than the announced length.
-    #[error("content length mismatch: more or less content than announced")]
+    #[error("content does not match the announced length: return the right `ContentStream::length`, or None")]
     LengthMismatch,
     /// A final response with an informational status, or 101 to a request that did not ask for an upgrade.
     #[error("invalid status: a response must be final, and 101 needs a request that asks for an upgrade")]

@@ -7,15 +7,15 @@
 //! Quoted strings are not recognised: a comma or a semicolon in one separates too. Fields that allow them need a parser
 //! on top, which can check its parts with [`token`].
 
-/// The elements of a comma-separated list, without the whitespace around them. Empty elements are skipped (RFC 9110,
-/// section 5.6.1.2).
+/// Returns the elements of a comma-separated list, without the whitespace around them. Empty elements are skipped (RFC
+/// 9110, section 5.6.1.2).
 ///
 /// For a field with several lines, chain the lines: `lines.flat_map(list_elements)`.
 pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Whether a list has an element equal to `token`, ignoring case.
+/// Returns whether a list has an element equal to `token`, ignoring case.
 pub fn contains_token(value: &[u8], token: &[u8]) -> bool {
     list_elements(value).any(|element| element.eq_ignore_ascii_case(token))
 }
@@ -26,7 +26,7 @@ pub fn token(bytes: &[u8]) -> Option<&str> {
     if is_token { std::str::from_utf8(bytes).ok() } else { None }
 }
 
-/// Whether a byte is allowed in a token (RFC 9110, section 5.6.2).
+/// Returns whether a byte is allowed in a token (RFC 9110, section 5.6.2).
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! * [`Server`] binds a [`Router`], or any other [`Handler`], to an address and runs it on the engine.
-//! * A [`Handler`] answers a [`Request`] with a [`Response`], and `?` turns any error into a [`HandlerError`]. Content
-//!   flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a [`ContentStream`]
-//!   is polled when the connection has space.
+//! * A [`Handler`] answers a [`Request`] with a [`Response`], and `?` turns any error into a [`HandlerError`].
+//!   Content flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a
+//!   [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
 //! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
-//!   [`RequestError`](protocol::RequestError) lists what it refuses and with which status; [`Limits`] bounds every
+//!   [`RequestError`](protocol::RequestError) lists the refused requests and their statuses; [`Limits`] bounds every
 //!   request.
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
@@ -44,13 +44,15 @@ pub use message::response::{Response, ResponseBody};
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
-pub use server::handler::{Handler, Reply, Shared, SyncHandler, sync_handler};
-pub use server::handler_error::{Failure, HandlerError, Result};
+pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync_handler};
+pub use server::handler_error::{HandlerError, HandlerFailure, Result};
+#[doc(hidden)]
+pub use server::handler_name::HandlerName;
 pub use server::pattern::percent_decode;
 #[doc(hidden)]
 pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
-pub use server::task::{Service, serve};
+pub use server::task::{HttpService, serve};
 
 /// The README's program, compiled.
 #[cfg(doctest)]

@@ -18,26 +18,27 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Limits {
-        /// Bytes of the request line and all fields, line ends included. Beyond: 431. Default 64 KiB, at most
-        /// [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
+        /// Bytes of the request line and all fields, line ends included. A larger head is answered with 431. Default 64
+        /// KiB, at most [`HEAD_BYTES_CEILING`](Limits::HEAD_BYTES_CEILING).
         pub head_bytes_max: usize,
-        /// Fields in one head, and in one trailer section. Beyond: 431. Default 100, at most
+        /// Fields in one head, and in one trailer section. More are answered with 431. Default 100, at most
         /// [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
         pub fields_max: usize,
-        /// Bytes of the request-target. Beyond: 414. Default 8 KiB, as RFC 9110, section 4.1 recommends; at most
-        /// [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
+        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110, section 4.1
+        /// recommends; at most [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
         pub target_bytes_max: usize,
-        /// Bytes of a request's content, after decoding the transfer coding. Beyond: 413. Default 100 MiB.
+        /// Bytes of a request's content, after decoding the transfer coding. Larger content is answered with 413.
+        /// Default 100 MiB.
         pub body_bytes_max: u64,
-        /// Bytes of one chunk-size line with its extensions. Beyond: 400. Default 1 KiB.
+        /// Bytes of one chunk-size line with its extensions. A longer line is answered with 400. Default 1 KiB.
         pub chunk_line_bytes_max: usize,
-        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. Beyond: 400.
-        /// Default 16 KiB.
+        /// Bytes of chunk extensions in one request. They are skipped unread, so they only cost time. More are answered
+        /// with 400. Default 16 KiB.
         pub chunk_extension_bytes_max: usize,
-        /// Bytes of a trailer section, line ends included. Beyond: 431. Default 8 KiB.
+        /// Bytes of a trailer section, line ends included. A larger one is answered with 431. Default 8 KiB.
         pub trailer_bytes_max: usize,
         /// Bytes of unread content that are discarded after the response, to keep the connection for the next request.
-        /// Beyond: the connection closes. Default 256 KiB, about what a peer has in flight.
+        /// With more, the connection is closed. Default 256 KiB, about what a peer has in flight.
         pub drain_bytes_max: u64,
     }
 }
@@ -61,7 +62,7 @@ impl Limits {
     /// The largest value of [`fields_max`](field@Limits::fields_max): the parser keeps its field table on the stack.
     pub const FIELDS_CEILING: usize = 256;
 
-    /// The largest value of [`target_bytes_max`](field@Limits::target_bytes_max): what `http::Uri` can hold.
+    /// The largest value of [`target_bytes_max`](field@Limits::target_bytes_max): the longest that `http::Uri` holds.
     pub const TARGET_BYTES_CEILING: usize = 65_534;
 
     /// The largest value of [`head_bytes_max`](field@Limits::head_bytes_max): positions in a head are 32 bits wide, and
@@ -76,15 +77,16 @@ impl Limits {
     /// # Errors
     /// The first limit that is zero or above its ceiling.
     pub fn check(&self) -> Result<(), LimitsError> {
-        for (name, value, ceiling) in [
-            ("head_bytes_max", self.head_bytes_max, Limits::HEAD_BYTES_CEILING),
-            ("fields_max", self.fields_max, Limits::FIELDS_CEILING),
-            ("target_bytes_max", self.target_bytes_max, Limits::TARGET_BYTES_CEILING),
-            ("chunk_line_bytes_max", self.chunk_line_bytes_max, Limits::HEAD_BYTES_CEILING),
-            ("trailer_bytes_max", self.trailer_bytes_max, Limits::HEAD_BYTES_CEILING),
+        let bytes = (Limits::HEAD_BYTES_CEILING, "1 to 16,777,216");
+        for (name, value, (ceiling, rule)) in [
+            ("head_bytes_max", self.head_bytes_max, bytes),
+            ("fields_max", self.fields_max, (Limits::FIELDS_CEILING, "1 to 256")),
+            ("target_bytes_max", self.target_bytes_max, (Limits::TARGET_BYTES_CEILING, "1 to 65,534")),
+            ("chunk_line_bytes_max", self.chunk_line_bytes_max, bytes),
+            ("trailer_bytes_max", self.trailer_bytes_max, bytes),
         ] {
             if !(1..=ceiling).contains(&value) {
-                return Err(LimitsError::OutOfRange { name, value, ceiling });
+                return Err(LimitsError::OutOfRange { name, value, rule });
             }
         }
         if self.target_bytes_max >= self.head_bytes_max {
@@ -99,14 +101,14 @@ impl Limits {
 #[non_exhaustive]
 pub enum LimitsError {
     /// The value is zero or above the ceiling.
-    #[error("invalid {name} {value}: must be 1 to {ceiling}")]
+    #[error("invalid {name} {value}: must be {rule}")]
     OutOfRange {
         /// The field of [`Limits`].
         name: &'static str,
         /// Its value.
         value: usize,
-        /// The largest value allowed.
-        ceiling: usize,
+        /// The values allowed, such as `1 to 256`.
+        rule: &'static str,
     },
     /// A target of the allowed length does not fit in a head of the allowed size.
     #[error("invalid target_bytes_max {target}: must be below head_bytes_max, which is {head}")]
@@ -134,6 +136,21 @@ mod tests {
         assert_eq!(error.to_string(), "invalid fields_max 257: must be 1 to 256");
         let limits = Limits::default().head_bytes_max(0);
         assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
+    }
+
+    #[test]
+    fn the_rules_name_the_ceilings() {
+        let thousands = |text: &str| text.replace(',', "");
+        for (limits, ceiling) in [
+            (Limits::default().fields_max(0), Limits::FIELDS_CEILING),
+            (Limits::default().target_bytes_max(0), Limits::TARGET_BYTES_CEILING),
+            (Limits::default().head_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+            (Limits::default().chunk_line_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+            (Limits::default().trailer_bytes_max(0), Limits::HEAD_BYTES_CEILING),
+        ] {
+            let Err(LimitsError::OutOfRange { rule, .. }) = limits.check() else { panic!("{limits:?}") };
+            assert_eq!(thousands(rule), format!("1 to {ceiling}"));
+        }
     }
 
     #[test]

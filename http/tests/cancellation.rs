@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_engine::time::sleep;
-use tidegate_engine::{EngineKind, Running, Shutdown};
+use tidegate_engine::{CloseCause, EngineKind, Running, Shutdown};
 use tidegate_http::protocol::RequestError;
 use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, sync_handler};
 
@@ -200,6 +200,25 @@ fn a_silent_stream_ends_with_its_client() {
         wait_unread(&stream);
         stream.shutdown(Side::Write).expect("half closed");
         assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok("dropped"));
+        running.shutdown(Shutdown::immediate());
+    }
+}
+
+#[test]
+fn a_reader_of_content_sees_why_the_connection_ended() {
+    for kind in KINDS {
+        let (events, received) = mpsc::channel();
+        let app = Router::new().post("/", move |mut req: Request| {
+            let events = events.clone();
+            async move { events.send(req.body_mut().chunk().await).expect("the test waits") }
+        });
+        let (running, mut stream) = start(kind, app);
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+            .expect("sent");
+        wait_unread(&stream);
+        drop(stream);
+        assert_eq!(received.recv_timeout(TEST_TIMEOUT), Ok(Err(BodyError::Connection(CloseCause::Reset))));
         running.shutdown(Shutdown::immediate());
     }
 }

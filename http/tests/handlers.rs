@@ -202,8 +202,8 @@ fn a_failed_handler_is_answered_with_500_and_its_text_is_only_logged() {
     assert!(outputs[0].ends_with("\r\n\r\ninternal server error\n"), "{outputs:?}");
     assert!(outputs[1].ends_with("\r\n\r\n42"), "{outputs:?}");
     assert!(outputs[2].ends_with("\r\n\r\ninternal server error\n"), "{outputs:?}");
-    assert!(log.has("ERROR a handler failed: invalid digit found in string"));
-    assert!(log.has("ERROR a handler failed: no number"));
+    assert!(log.has("ERROR the handler of /double/:number failed: invalid digit found in string"));
+    assert!(log.has("ERROR the handler of /closure failed: no number"));
 }
 
 #[test]
@@ -213,6 +213,114 @@ fn a_failed_handler_leaves_the_connection_open() {
     let two = "GET /double/y HTTP/1.1\r\nHost: a\r\n\r\nGET /double/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let outputs = talk(app, &[two]);
     assert!(outputs[0].starts_with("HTTP/1.1 500 ") && outputs[0].ends_with("\r\n\r\n2"), "{outputs:?}");
+}
+
+/// Panics in a way that the compiler does not see.
+fn panic_with(message: &str) -> Response {
+    std::hint::black_box(Err::<Response, _>(message.to_owned())).unwrap_or_else(|message| panic!("{message}"))
+}
+
+/// Asks a server for each target, and checks that it logs the line, with the address of the client for `PEER`.
+fn assert_logged<H: Handler>(app: fn() -> H, lines: &[(&str, &str)]) {
+    let log = Log::start();
+    for kind in [EngineKind::Auto, EngineKind::Std] {
+        for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
+            let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
+            let running: Running = builder.placement(placement).start().expect("starts");
+            let address = running.local_addr().expect("an address");
+            for (target, line) in lines {
+                let mut stream = TcpStream::connect(address).expect("connects");
+                stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
+                let fields = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+                stream.write_all(format!("GET {target} HTTP/1.1\r\n{fields}").as_bytes()).expect("sent");
+                // The line is logged before the connection ends.
+                let _ = stream.read_to_end(&mut Vec::new()).expect("an end in time");
+                let peer = stream.local_addr().expect("connected").to_string();
+                assert!(
+                    log.has(&format!("ERROR {}", line.replace("PEER", &peer))),
+                    "{target} on {kind:?}, {placement:?}"
+                );
+            }
+            running.shutdown(Shutdown::immediate());
+        }
+    }
+}
+
+/// Middleware that calls its handler for some paths only after an await.
+struct CallsLate<H>(H);
+
+impl<H: Handler> Handler for CallsLate<H> {
+    fn handle(&self, request: Request) -> Reply<'_> {
+        if request.query() != Some("late") {
+            return self.0.handle(request);
+        }
+        Reply::from_future(async move {
+            pause().await;
+            let response = self.0.handle(request).response().await;
+            pause().await;
+            response
+        })
+    }
+}
+
+#[test]
+fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
+    let app = || {
+        let nested = Router::new()
+            .get("/sync/:id", sync_handler(|_| panic_with("sync")))
+            .get("/async/{id}", async |request: Request| {
+                drop(request);
+                pause().await;
+                panic_with("async")
+            })
+            .fallback(sync_handler(|_| panic_with("below")));
+        let stream = sync_handler(|_| {
+            Response::stream(|mut writer| async move {
+                writer.write("some").await;
+                let _ = panic_with("content");
+                Ok(())
+            })
+        });
+        let fallback = sync_handler(|_| panic_with("outer"));
+        let upgrade = sync_handler(|_| {
+            Response::upgrade(HeaderValue::from_static("echo"), |connection| async move {
+                connection.sender().send("upgraded").await.expect("sent");
+                let _ = panic_with("upgraded");
+            })
+        });
+        let router =
+            Router::new().get("/upgrade", upgrade).nest("/panics", nested).get("/stream", stream).fallback(fallback);
+        CallsLate(router)
+    };
+    assert_logged(
+        app,
+        &[
+            ("/panics/sync/1", "the handler of /panics/sync/:id panicked, connection of PEER closed: sync"),
+            ("/panics/async/1", "the handler of /panics/async/{id} panicked, connection of PEER closed: async"),
+            ("/panics/sync/1?late", "the handler of /panics/sync/:id panicked, connection of PEER closed: sync"),
+            ("/panics/async/1?late", "the handler of /panics/async/{id} panicked, connection of PEER closed: async"),
+            ("/stream?late", "response content of the handler of /stream panicked, connection of PEER closed: content"),
+            ("/panics/x", "the fallback below /panics panicked, connection of PEER closed: below"),
+            ("/stream", "response content of the handler of /stream panicked, connection of PEER closed: content"),
+            ("/upgrade", "the handler of /upgrade panicked after its upgrade"),
+            ("/x", "the fallback panicked, connection of PEER closed: outer"),
+        ],
+    );
+}
+
+#[test]
+fn an_upgrade_with_another_status_is_a_failure_of_the_server() {
+    let log = Log::start();
+    let changed = sync_handler(|_| {
+        let upgrade = Response::upgrade(HeaderValue::from_static("echo"), async |_connection| ());
+        upgrade.with_status(StatusCode::OK)
+    });
+    let fields = "Host: a\r\nConnection: upgrade, close\r\nUpgrade: echo\r\n\r\n";
+    let outputs = talk(Router::new().get("/changed", changed), &[&format!("GET /changed HTTP/1.1\r\n{fields}")]);
+    assert!(outputs[0].starts_with("HTTP/1.1 500 "), "{outputs:?}");
+    let line =
+        "the handler of /changed returned an upgrade with the status 200 OK: replace its content too, or leave 101";
+    assert!(log.has(&format!("ERROR {line}")));
 }
 
 #[test]

@@ -122,6 +122,99 @@ fn nesting_and_fallbacks() {
     assert_eq!(ask(&Router::new(), "GET", "/").0, 404);
 }
 
+#[test]
+fn everything_below_a_prefix_is_the_nested_routers() {
+    let api = Router::new().get("/users/:id", named("user")).post("/users", named("new")).fallback(named("api"));
+    let silent = Router::new().get("/a", named("silent"));
+    let router = Router::new()
+        .get("/:page", named("page"))
+        .get("/:page/:part", named("part"))
+        .get("/:page/users/:id/x", named("deep"))
+        .nest("/api", api)
+        .nest("/silent", silent)
+        .get("/api/explicit/:id", named("explicit"))
+        .fallback(named("outer"));
+    let get = |target| ask(&router, "GET", target).1;
+    assert_eq!(get("/other"), "page page=other");
+    assert_eq!(get("/other/x"), "part page=other part=x");
+    assert_eq!(get("/apis/x"), "part page=apis part=x");
+    assert_eq!(get("/api/users/7"), "user id=7");
+    for path in ["/api", "/api/", "/api/x", "/api/x/y", "/api/users/7/x", "/api/users/"] {
+        assert_eq!(get(path), "api ", "{path}");
+    }
+    assert_eq!(ask(&router, "GET", "/api/users").0, 405);
+    // A route that spells the prefix out is below it.
+    assert_eq!(get("/api/explicit/1"), "explicit id=1");
+    // Without a fallback of the nested router, that of the outer one answers.
+    assert_eq!(get("/silent/a"), "silent ");
+    assert_eq!((get("/silent"), get("/silent/x")), ("outer ".into(), "outer ".into()));
+}
+
+#[test]
+fn prefixes_with_parameters() {
+    let nested = |name| Router::new().get("/a", named("a")).fallback(named(name));
+    let router = Router::new()
+        .nest("/:tenant", nested("tenant"))
+        .nest("/api", nested("api"))
+        .nest("/:tenant/deep", nested("deep"))
+        .get("/health/*rest", named("health"))
+        .fallback(named("outer"));
+    let get = |target| ask(&router, "GET", target).1;
+    // The literal prefix comes first, whichever was registered first.
+    assert_eq!((get("/api/x"), get("/api/a")), ("api ".into(), "a ".into()));
+    assert_eq!(get("/me/a"), "a tenant=me");
+    assert_eq!(get("/me/x%20y"), "tenant tenant=me");
+    assert_eq!(get("/m%20e/x"), "tenant tenant=m e");
+    assert_eq!(get("/me/deep/x"), "deep tenant=me");
+    assert_eq!(get("/health/x"), "health rest=x");
+    // A parameter does not match an empty segment.
+    assert_eq!((get("/"), get("//a")), ("outer ".into(), "outer ".into()));
+    assert_eq!(ask(&router, "GET", "/%ff/x").0, 400);
+}
+
+#[test]
+fn the_root_of_a_nested_router_is_the_prefix_with_and_without_a_slash() {
+    let nested = || Router::new().get("/", named("root")).fallback(named("missing"));
+    let both = Router::new().nest("/api", nested()).nest("/of/:user", Router::new().nest("/in", nested()));
+    assert_eq!(ask(&both, "GET", "/api").1, "root ");
+    assert_eq!(ask(&both, "GET", "/api/").1, "root ");
+    assert_eq!(ask(&both, "POST", "/api").0, 405);
+    assert_eq!(ask(&both, "GET", "/of/me/in").1, "root user=me");
+    assert_eq!(ask(&both, "GET", "/of/me/in/").1, "root user=me");
+    assert_eq!(ask(&both, "GET", "/of/me").0, 404);
+    // A route of the outer router for the prefix takes it over, before or after the call of `nest`.
+    for own in [
+        Router::new().get("/api", named("own")).nest("/api", nested()),
+        Router::new().nest("/api", nested()).get("/api", named("own")),
+    ] {
+        assert_eq!((ask(&own, "GET", "/api").1, ask(&own, "GET", "/api/").1), ("own ".into(), "root ".into()));
+    }
+    let without = Router::new().nest("/api", Router::new().get("/a", named("a")).fallback(named("missing")));
+    assert_eq!(
+        (ask(&without, "GET", "/api").1, ask(&without, "GET", "/api/").1),
+        ("missing ".into(), "missing ".into())
+    );
+}
+
+#[test]
+fn braces_are_the_other_syntax_of_parameters() {
+    let router = Router::new()
+        .get("/rooms/{room}", named("room"))
+        .post("/rooms/:room", named("post"))
+        .get("/files/{*rest}", named("files"))
+        .nest("/of/{user}", Router::new().get("/b", named("of")));
+    assert_eq!(ask(&router, "GET", "/rooms/a").1, "room room=a");
+    assert_eq!(ask(&router, "POST", "/rooms/a").1, "post room=a");
+    assert_eq!(ask(&router, "GET", "/files/a/b").1, "files rest=a/b");
+    assert_eq!(ask(&router, "GET", "/of/me/b").1, "of user=me");
+    let partly = panic_of(|| Router::new().get("/a{b}", named("1")));
+    assert_eq!(
+        partly,
+        "invalid route \"/a{b}\": braces must enclose a whole segment, as in `/{user_id}`; a literal brace is written \
+         %7B or %7D"
+    );
+}
+
 /// The message of the panic that registering a route must raise.
 fn panic_of(register: impl Fn() -> Router + std::panic::UnwindSafe) -> String {
     let panic = std::panic::catch_unwind(register).expect_err("a panic");
@@ -135,12 +228,24 @@ fn conflicting_routes_panic_with_their_names() {
     let renamed = panic_of(|| Router::new().get("/:a/x", named("1")).get("/:b/x", named("2")));
     assert_eq!(
         renamed,
-        "conflicting route \"/:b/x\": matches the same paths as \"/:a/x\"; name their parameters alike"
+        "conflicting route \"/:b/x\": matches the same paths as \"/:a/x\"; give their parameters the same names"
     );
     let any = panic_of(|| Router::new().any("/a", named("1")).any("/a", named("2")));
     assert_eq!(any, "conflicting route \"/a\": `any` was called for it before; remove one");
     let nested = panic_of(|| Router::new().get("/a/b", named("1")).nest("/a", Router::new().get("/b", named("2"))));
     assert_eq!(nested, "conflicting route GET \"/a/b\": it has a handler already; remove one");
+    let wildcard = panic_of(|| Router::new().get("/:a", named("1")).get("/*rest", named("2")));
+    assert_eq!(
+        wildcard,
+        "conflicting route \"/*rest\": a parameter and a wildcard are in the same place in it and in \"/:a\""
+    );
+    let syntaxes = panic_of(|| Router::new().get("/{a}", named("1")).get("/:a", named("2")));
+    assert_eq!(syntaxes, "conflicting route GET \"/:a\": it has a handler already; remove one");
+    let nests = panic_of(|| {
+        let nested = |name| Router::new().fallback(named(name));
+        Router::new().nest("/:a", nested("1")).nest("/{b}", nested("2"))
+    });
+    assert_eq!(nests, "conflicting fallback below \"/{b}\": two routers nested there have one; remove one");
     let fallback = panic_of(|| Router::new().fallback(named("1")).fallback(named("2")));
     assert_eq!(fallback, "conflicting fallback: the router has one already; remove one");
 }
@@ -164,4 +269,82 @@ fn async_handlers_need_not_be_send() {
         Response::text(path.to_string())
     });
     assert_eq!(ask(&router, "GET", "/a"), (200, "/a".into()));
+}
+
+/// A generator of small numbers, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn path(&mut self, segments: &[&str], depth_max: usize) -> String {
+        let depth = 1 + self.below(depth_max);
+        (0..depth).map(|_| format!("/{}", segments[self.below(segments.len())])).collect()
+    }
+}
+
+/// The rank of each segment, the most specific first: literal, parameter, wildcard, end.
+fn ranks(pattern: &str) -> Vec<u8> {
+    let rank = |segment: &str| u8::from(segment.starts_with(':')) + 2 * u8::from(segment.starts_with('*'));
+    pattern.split('/').map(rank).chain([3]).collect()
+}
+
+fn matches(pattern: &str, path: &str, is_prefix: bool) -> bool {
+    let mut rest = path.split('/');
+    for expected in pattern.split('/') {
+        match rest.next() {
+            Some(segment) if expected.starts_with('*') => return !segment.is_empty() || rest.next().is_some(),
+            Some(segment) if expected == segment || (expected.starts_with(':') && !segment.is_empty()) => {}
+            _ => return false,
+        }
+    }
+    is_prefix || rest.next().is_none()
+}
+
+/// Compares the router with the plain rules: the most specific route, unless a more specific prefix contains the path.
+#[test]
+fn nested_routers_follow_the_plain_rules() {
+    let mut numbers = Numbers(7);
+    let mut compared = 0;
+    for _ in 0..if cfg!(miri) { 20 } else { 3000 } {
+        let prefixes: Vec<String> = (0..2).map(|_| numbers.path(&["a", "b", ":p"], 2)).collect();
+        let mut inner = || numbers.path(&["a", "b", ":q", ":r"], 2);
+        let nested = [inner(), inner()];
+        let outer: Vec<String> = (0..4).map(|_| numbers.path(&["a", "b", "ab", ":o", ":n", "*rest"], 3)).collect();
+        let routes: Vec<String> =
+            nested.iter().zip(&prefixes).map(|(path, prefix)| format!("{prefix}{path}")).collect();
+        let routes: Vec<String> = routes.into_iter().chain(outer.iter().cloned()).collect();
+        let named = |name: String| sync_handler(move |_| name.clone());
+        let build = || {
+            let mut router = Router::new();
+            for path in &outer {
+                router = router.get(path, named(path.clone()));
+            }
+            for (path, prefix) in nested.iter().zip(&prefixes) {
+                let inner = Router::new().get(path, named(format!("{prefix}{path}")));
+                router = router.nest(prefix, inner.fallback(named(format!("below {prefix}"))));
+            }
+            router
+        };
+        // Routes that conflict are another test's.
+        let Ok(router) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)) else { continue };
+        for _ in 0..20 {
+            let path = numbers.path(&["a", "b", "ab", "c", ""], 4);
+            let route = routes.iter().filter(|route| matches(route, &path, false)).min_by_key(|route| ranks(route));
+            let prefix =
+                prefixes.iter().filter(|prefix| matches(prefix, &path, true)).min_by_key(|prefix| ranks(prefix));
+            let expected = match (route, prefix) {
+                (Some(route), Some(prefix)) if ranks(route) > ranks(prefix) => format!("below {prefix}"),
+                (Some(route), _) => route.clone(),
+                (None, Some(prefix)) => format!("below {prefix}"),
+                (None, None) => "not found\n".to_owned(),
+            };
+            assert_eq!(ask(&router, "GET", &path).1, expected, "{path} of {routes:?} below {prefixes:?}");
+            compared += 1;
+        }
+    }
+    assert!(cfg!(miri) || compared > 5_000, "{compared}");
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
 use tidegate_http::{BodyError, HttpConfig, Limits, Request, Response, Router, Server, StreamError, sync_handler};
 
@@ -29,6 +29,14 @@ fn app() -> Router {
             Ok::<_, BodyError>(Response::bytes(piece.unwrap_or_default()))
         })
         .post("/ignore", sync_handler(|_| "ignored"))
+        .post("/reset", sync_handler(|_| Response::text("a form").with_status(StatusCode::RESET_CONTENT)))
+        .route(
+            Method::HEAD,
+            "/sized",
+            sync_handler(|_| {
+                Response::new(StatusCode::OK).with_header(header::CONTENT_LENGTH, HeaderValue::from_static("1234"))
+            }),
+        )
         .get("/stream/:count", |req: Request| async move {
             let count: usize = req.param("count").and_then(|count| count.parse().ok()).unwrap_or(0);
             Response::stream(move |mut writer| async move {
@@ -146,6 +154,21 @@ fn a_response_has_what_it_needs() {
         }
         assert!(head.contains("\r\ndate: ") && head.contains(" GMT"));
         assert_eq!(content, "Hello, World!");
+    });
+}
+
+#[test]
+fn responses_without_content_announce_no_false_length() {
+    on_each(&config(), |address| {
+        let keep = "Host: a\r\n\r\n";
+        let input =
+            format!("HEAD /sized HTTP/1.1\r\n{keep}POST /reset HTTP/1.1\r\n{keep}HEAD /ready HTTP/1.1\r\n{CLOSE}");
+        let output = talk(address, input.as_bytes());
+        let heads: Vec<_> = output.split_terminator("\r\n\r\n").collect();
+        assert_eq!(heads.len(), 3, "{output}");
+        for (head, length) in heads.iter().zip(["content-length: 1234", "content-length: 0", "content-length: 5"]) {
+            assert!(head.starts_with("HTTP/1.1 20") && head.lines().any(|line| line == length), "{length} in {head}");
+        }
     });
 }
 

@@ -59,16 +59,16 @@ enum Source {
 /// `request` is the request's number on its connection: a body that outlives its request must not read the content of
 /// the next one.
 pub(crate) trait ContentSource {
-    /// The next piece, never empty; `None` at the end.
+    /// Polls for the next piece, never empty; `None` at the end.
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
 
-    /// The bytes to come, if known.
+    /// Returns the bytes to come, if known.
     fn remaining(&self, request: u64) -> Option<u64>;
 
-    /// The trailer section, once the content is complete.
+    /// Takes the trailer section, once the content is complete.
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>>;
 
-    /// The wait for the next piece was given up.
+    /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
 
     /// The connection's writing side, while the request is the current one.
@@ -120,7 +120,7 @@ impl Body {
         }
     }
 
-    /// The bytes to come; `None` if the peer did not announce them (the chunked coding).
+    /// Returns the bytes to come; `None` if the peer did not announce them (the chunked coding).
     pub fn remaining(&self) -> Option<u64> {
         match &self.source {
             Source::Empty | Source::None { .. } => Some(0),

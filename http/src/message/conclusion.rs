@@ -1,7 +1,7 @@
-//! What the fields of a request mean for its content and its connection.
+//! The meaning of a request's fields for its content and its connection.
 //!
-//! Plain values. `protocol::header_facts` draws the conclusion; it is kept with the head, because an equal head means
-//! the same.
+//! Plain values. `protocol::header_facts` draws the conclusion; it is kept with the head, because an equal head has the
+//! same meaning.
 
 /// How the end of a request's content is determined (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(crate) enum RequestFraming {
     Chunked,
 }
 
-/// What the fields of a request mean.
+/// The meaning of a request's fields for its content and its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conclusion {
     pub(crate) framing: RequestFraming,

@@ -19,7 +19,8 @@ pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Response content that is polled piece by piece, as the peer takes it.
 ///
-/// For content from a poll-based source; [`Response::stream`](crate::Response::stream) makes one of an async function.
+/// For content from a poll-based source; [`Response::stream`](crate::Response::stream) makes one from an async
+/// function.
 ///
 /// ```
 /// use std::task::{Context, Poll};
@@ -56,8 +57,9 @@ pub trait ContentStream {
     /// the last chunk, short of the announced length, or by a reset.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>>;
 
-    /// The length of the whole content in bytes, if it is known before the first piece; it is sent as Content-Length.
-    /// Otherwise the chunked coding is used, and in HTTP/1.0 the end of the connection. Default: unknown.
+    /// Returns the length of the whole content in bytes, if it is known before the first piece; it is sent as
+    /// Content-Length. Otherwise the chunked coding is used, and in HTTP/1.0 the end of the connection. Default:
+    /// unknown.
     fn length(&self) -> Option<u64> {
         None
     }
@@ -74,7 +76,7 @@ pub trait ContentStream {
 pub struct StreamError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StreamError {
-    /// Creates an error of a cause: another error, or a text.
+    /// Creates an error from a cause: another error, or a text.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StreamError {
         StreamError(cause.into())
     }

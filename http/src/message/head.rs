@@ -28,47 +28,48 @@ use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 pub struct RequestHead(Option<Box<HeadMemory>>);
 
 impl RequestHead {
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.memory().method
     }
 
-    /// `HTTP/1.0` or `HTTP/1.1`.
+    /// Returns the version: `HTTP/1.0` or `HTTP/1.1`.
     pub fn version(&self) -> Version {
         self.memory().version
     }
 
-    /// The request-target as it was received (RFC 9112, section 3.2).
+    /// Returns the request-target as it was received (RFC 9112, section 3.2).
     pub fn target(&self) -> &str {
         self.text(self.memory().target)
     }
 
-    /// The path of the target, percent-encoded as it was received. `*` for `OPTIONS *`.
+    /// Returns the path of the target, percent-encoded as it was received. `*` for `OPTIONS *`.
     pub fn path(&self) -> &str {
         self.text(self.memory().path)
     }
 
-    /// The query of the target without its question mark, percent-encoded as it was received.
+    /// Returns the query of the target without its question mark, percent-encoded as it was received.
     pub fn query(&self) -> Option<&str> {
         self.memory().query.map(|span| self.text(span))
     }
 
-    /// The target as an [`http::Uri`], parsed anew by each call.
+    /// Returns the target as an [`http::Uri`], parsed anew by each call.
     ///
     /// # Errors
-    /// Never for a request that was received or parsed: the parser refuses what a `Uri` cannot hold.
+    /// Never for a request that was received or parsed: the parser refuses every target that `Uri` does.
     pub fn uri(&self) -> Result<Uri, InvalidUri> {
         Uri::try_from(self.target())
     }
 
-    /// The value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
+    /// Returns the value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// The value of `Host` is the authority of the target if the target has one (RFC 9112, section 3.2.2).
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112, section 3.2.2), except in a
+    /// request of HTTP/1.0 without Host, which stays without one.
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
     }
 
-    /// The value of the first field of this name, as bytes.
+    /// Returns the value of the first field of this name, as bytes.
     pub fn header_bytes(&self, name: impl AsRef<str>) -> Option<&[u8]> {
         let name = name.as_ref().as_bytes();
         let memory = self.memory();
@@ -76,7 +77,7 @@ impl RequestHead {
         Some(memory.slice(field.value))
     }
 
-    /// The values of all fields of this name in the order of arrival. Names are compared ignoring case.
+    /// Returns the values of all fields of this name in the order of arrival. Names are compared ignoring case.
     ///
     /// ```
     /// let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\n\r\n";
@@ -90,7 +91,7 @@ impl RequestHead {
         memory.fields.iter().filter(has_name).map(|field| memory.slice(field.value))
     }
 
-    /// All fields in the order of arrival: the name as it was received, and the value.
+    /// Returns all fields in the order of arrival: the name as it was received, and the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let memory = self.memory();
         // Names are tokens, and so ASCII; the default is never used.
@@ -98,44 +99,45 @@ impl RequestHead {
         memory.fields.iter().map(move |field| (name(field), memory.slice(field.value)))
     }
 
-    /// All fields as an [`http::HeaderMap`], built by the first call. [`header`](RequestHead::header) is cheaper for
-    /// single fields.
+    /// Returns all fields as an [`http::HeaderMap`], built by the first call. [`header`](RequestHead::header) is
+    /// cheaper for single fields.
     pub fn headers(&self) -> &HeaderMap {
         self.memory().map.get_or_init(|| Box::new(self.build_map()))
     }
 
-    /// The value of a path parameter of the route, percent-decoded: `room` for the route `/ws/:room`.
+    /// Returns the value of a path parameter of the route, percent-decoded: `room` for the route `/ws/:room` or
+    /// `/ws/{room}`.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params().find(|param| param.0 == name).map(|param| param.1)
     }
 
-    /// All path parameters in the order of the route, percent-decoded.
+    /// Returns all path parameters in the order of the route, percent-decoded.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.memory().params.iter().map(|param| (self.text(param.name), self.text(param.value)))
     }
 
-    /// Whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection option
-    /// `upgrade` (RFC 9110, section 7.8).
+    /// Returns whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection
+    /// option `upgrade` (RFC 9110, section 7.8).
     pub fn wants_upgrade(&self) -> bool {
         self.memory().upgrade
     }
 
-    /// The peer's address; `None` if the request was not received over a connection.
+    /// Returns the peer's address; `None` if the request was not received over a connection.
     pub fn peer_addr(&self) -> Option<Address> {
         self.memory().addresses.map(|addresses| addresses.peer)
     }
 
-    /// The address the peer connected to; `None` if the request was not received over a connection.
+    /// Returns the address the peer connected to; `None` if the request was not received over a connection.
     pub fn local_addr(&self) -> Option<Address> {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
-    /// Values that middleware attached.
+    /// Returns the values that middleware attached.
     pub fn extensions(&self) -> &Extensions {
         &self.memory().extensions
     }
 
-    /// Values that middleware attached, mutable.
+    /// Returns the values that middleware attached, to change them.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.memory_mut().extensions
     }
@@ -154,7 +156,7 @@ impl RequestHead {
         self.memory_mut().push_param_of_path(name, start, length);
     }
 
-    /// A head has memory until it is dropped; the empty one replaces a panic.
+    /// Returns the memory, which a head has until it is dropped; the empty one replaces a panic.
     fn memory(&self) -> &HeadMemory {
         static EMPTY: LazyLock<HeadMemory> = LazyLock::new(HeadMemory::default);
         self.0.as_deref().unwrap_or_else(|| &EMPTY)

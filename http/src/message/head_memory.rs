@@ -31,13 +31,13 @@ pub(crate) struct HeadMemory {
     pub(crate) query: Option<Span>,
     pub(crate) upgrade: bool,
     pub(crate) fields: Vec<Field>,
-    /// The target, and what was added to it. Valid UTF-8, so that the router need not check.
+    /// The target and the additions to it. Valid UTF-8, which the router need not check.
     text: String,
     /// Where the target and the parser's additions to it end; the router's parameters follow.
     text_bytes: usize,
     /// The whole head.
     bytes: Vec<u8>,
-    /// What the head means; `None` until it is complete.
+    /// The meaning of the head; `None` until it is complete.
     conclusion: Option<Conclusion>,
     /// The limits the head was checked against. Kept for the next head, which nearly always has the same.
     limits: Option<Arc<Limits>>,
@@ -105,7 +105,7 @@ impl HeadMemory {
         self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
     }
 
-    /// The length of the head in bytes.
+    /// Returns the length of the head in bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -136,13 +136,13 @@ impl HeadMemory {
         self.params.push(Param { name, value });
     }
 
-    /// The part of the target or of its additions at this position.
+    /// Returns the part of the target or of its additions at this position.
     pub(super) fn text(&self, span: Span) -> &str {
         let start = span.start as usize;
         self.text.get(start..start + span.length as usize).unwrap_or_default()
     }
 
-    /// The part of the head at this position.
+    /// Returns the part of the head at this position.
     pub(super) fn slice(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
         self.bytes.get(start..start + span.length as usize).unwrap_or_default()
@@ -157,7 +157,7 @@ impl HeadMemory {
         self.fields.clear();
     }
 
-    /// Removes what the router, the server and the handler added, and keeps the head.
+    /// Removes the additions of the router, the server and the handler. The head stays.
     fn end_use(&mut self) {
         self.addresses = None;
         if self.text.len() > self.text_bytes {

@@ -35,7 +35,8 @@ use crate::message::response::Response;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a response",
     label = "not a response",
-    note = "return `Response`, `&'static str`, `String`, `Bytes`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of them; any error becomes a 500 in `web::Result`"
+    note = "return `Response`, `&'static str`, `String`, `Bytes`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of \
+            them; in `tidegate_http::Result`, any error becomes a 500"
 )]
 pub trait IntoResponse {
     /// Returns the response to send.

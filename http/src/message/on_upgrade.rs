@@ -13,7 +13,7 @@ use crate::message::content_stream::LocalBoxFuture;
 
 /// The other protocol of an upgraded connection: an async function that takes the connection after 101.
 ///
-/// Made by [`Response::upgrade`](crate::Response::upgrade), and found in a response by middleware as
+/// [`Response::upgrade`](crate::Response::upgrade) creates one. Middleware finds it in a response as
 /// [`ResponseBody::Upgrade`](crate::ResponseBody::Upgrade):
 ///
 /// ```
@@ -38,7 +38,7 @@ impl OnUpgrade {
         OnUpgrade::from_boxed(|connection| Box::pin(run(connection)))
     }
 
-    /// Creates an upgrade of a function that boxes its future itself, which saves the box around a box.
+    /// Creates an upgrade from a function that returns a boxed future, which saves a second box.
     ///
     /// Put it into a 101 as [`ResponseBody::Upgrade`](crate::ResponseBody::Upgrade);
     /// [`Response::upgrade`](crate::Response::upgrade) does both for an async function.

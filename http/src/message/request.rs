@@ -30,17 +30,17 @@ impl Request {
         Request { head, body }
     }
 
-    /// The head. [`into_parts`](Request::into_parts) gives it without the content.
+    /// Returns the head. [`into_parts`](Request::into_parts) returns it without the content.
     pub fn head(&self) -> &RequestHead {
         &self.head
     }
 
-    /// The content: how much of it remains.
+    /// Returns the content, such as to ask how much of it remains.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
-    /// The content, to be read piece by piece.
+    /// Returns the content, to be read piece by piece.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.body
     }
@@ -69,13 +69,14 @@ impl Request {
         (self.head, self.body)
     }
 
-    /// Creates a request of a head and content, such as content that middleware has read or replaced.
+    /// Creates a request from a head and content, such as content that middleware has read or replaced.
     pub fn from_parts(head: RequestHead, body: Body) -> Request {
         Request { head, body }
     }
 
-    /// Reads the rest of the content into memory, up to
-    /// [`Limits::body_bytes_max`](crate::Limits::body_bytes_max), by default 100 MiB.
+    /// Reads the rest of the content into memory, up to [`Limits::body_bytes_max`](crate::Limits::body_bytes_max), by
+    /// default 100 MiB. Prefer [`bytes_up_to`](Request::bytes_up_to) with the size that the handler needs: each request
+    /// can hold this much memory.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -92,6 +93,7 @@ impl Request {
     }
 
     /// Reads the rest of the content into memory as UTF-8 text, up to the same limit as [`bytes`](Request::bytes).
+    /// Content that arrived in one piece is not copied unless its memory is shared.
     ///
     /// # Errors
     /// [`BodyError::NotText`] if it is not UTF-8.

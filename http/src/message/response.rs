@@ -135,17 +135,17 @@ impl Response {
             .with_body(ResponseBody::Upgrade(OnUpgrade::new(run)))
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The value of the first field of this name.
+    /// Returns the value of the first field of this name.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.fields().find(|field| field.0 == name).map(|field| field.1)
     }
 
-    /// All fields in the order in which they are sent, without those that the server adds.
+    /// Returns all fields in the order in which they are sent, without those that the server adds.
     pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let content_type = self.content_type.as_ref();
         content_type
@@ -158,19 +158,19 @@ impl Response {
         self.content_type.as_ref()
     }
 
-    /// All fields except Content-Type.
+    /// Returns all fields except Content-Type.
     pub(crate) fn other_fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.fields
     }
 
-    /// Whether the handler set `Connection: close`.
+    /// Returns whether the handler set `Connection: close`.
     pub(crate) fn has_close_option(&self) -> bool {
         self.fields
             .iter()
             .any(|(name, value)| *name == header::CONNECTION && contains_token(value.as_bytes(), b"close"))
     }
 
-    /// The content.
+    /// Returns the content.
     pub fn body(&self) -> &ResponseBody {
         &self.body
     }
@@ -189,8 +189,9 @@ impl Response {
 
     /// Sets a field, replacing all fields of its name.
     ///
-    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. Of Connection, only
-    /// the option `close` has an effect. Date and Server are added unless they are set.
+    /// Content-Length and Transfer-Encoding follow from the content: values set here are not sent. The exceptions are
+    /// the responses to HEAD and with 304, which have no content: they are sent with the Content-Length that is set
+    /// here. Of Connection, only the option `close` has an effect. Date and Server are added unless they are set.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.set_header(name, value);
         self
@@ -240,7 +241,7 @@ impl Response {
 }
 
 impl ResponseBody {
-    /// The length in bytes, if it is known before the content is sent.
+    /// Returns the length in bytes, if it is known before the content is sent.
     pub fn length(&self) -> Option<u64> {
         match self {
             ResponseBody::Empty | ResponseBody::Upgrade(_) => Some(0),

@@ -30,7 +30,7 @@ pub(crate) struct Decoded {
     pub(crate) found: Found,
 }
 
-/// What the input began with.
+/// The item found at the start of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing: more input is needed, and all of it was consumed.
@@ -95,7 +95,7 @@ impl ContentDecoder {
         }
     }
 
-    /// The bytes still to come, if announced.
+    /// Returns the bytes still to come, if announced.
     pub(crate) fn remaining(&self) -> Option<u64> {
         match self {
             ContentDecoder::Length(left) => Some(*left),

@@ -32,12 +32,12 @@ const VALUE_BYTES: usize = 29;
 impl HttpDate {
     const EPOCH: HttpDate = HttpDate { seconds: 0, line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
 
-    /// The bytes of the field value.
+    /// Returns the bytes of the field value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.line[NAME_BYTES..NAME_BYTES + VALUE_BYTES]
     }
 
-    /// The field line with its name and CRLF.
+    /// Returns the field line with its name and CRLF.
     pub(crate) fn line(&self) -> &[u8; LINE_BYTES] {
         &self.line
     }
@@ -57,7 +57,7 @@ pub struct DateCache {
 }
 
 impl DateCache {
-    /// Creates a cache of the epoch.
+    /// Creates a cache that holds the epoch.
     pub const fn new() -> DateCache {
         DateCache { date: HttpDate::EPOCH }
     }

@@ -129,7 +129,7 @@ pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether only the protocol machine writes a field of this name.
+/// Returns whether only the protocol machine writes a field of this name.
 fn is_of_protocol(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::CONNECTION
 }

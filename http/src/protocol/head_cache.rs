@@ -46,7 +46,8 @@ pub(crate) fn write_head(response: &Response, protocol: &ProtocolFields<'_>, out
     }
 }
 
-/// A plain head: 200, content of a known length, no fields except Content-Type. Holds what such heads differ in.
+/// A plain head: 200, content of a known length, no fields except Content-Type. Holds the parts in which such heads
+/// differ.
 struct PlainHead<'a> {
     length: u64,
     content_type: Option<&'a HeaderValue>,
@@ -119,7 +120,7 @@ impl<'a> PlainHead<'a> {
     }
 }
 
-/// Whether two values are equal. They nearly always share their memory, which is compared first.
+/// Returns whether two values are equal. They nearly always share their memory, which is compared first.
 fn is_same_value(one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other,

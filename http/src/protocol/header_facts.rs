@@ -89,7 +89,7 @@ impl HeaderFacts {
         }
     }
 
-    /// The position of the Host field among the fields.
+    /// Returns the position of the Host field among the fields.
     pub(crate) fn host_index(&self) -> Option<usize> {
         self.host_index
     }
@@ -116,7 +116,7 @@ impl HeaderFacts {
         })
     }
 
-    /// RFC 9112, section 6.3, for requests.
+    /// Returns the framing by RFC 9112, section 6.3, for requests.
     fn framing(&self, is_10: bool, limits: &Limits) -> Result<RequestFraming, RequestError> {
         if self.codings != Codings::Absent && is_10 {
             return Err(RequestError::TransferEncodingIn10);

@@ -18,7 +18,7 @@
 //!
 //! It never blocks, reads no clock, and never panics on the peer's bytes. Every transition is here, in `reading` and in
 //! `writing`; `fast_path` takes several at a time for the common exchange. An idle machine holds no heap memory, except
-//! after an empty line that some peers send behind a request.
+//! after an empty line that some peers send after a request.
 
 pub(crate) mod content_decoder;
 pub(crate) mod date;

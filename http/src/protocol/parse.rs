@@ -130,7 +130,7 @@ fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &
     memory.query = target.query.as_ref().map(|query| Span::new(query.start, query.len()));
 }
 
-/// The position in `bytes` of a slice of it.
+/// Returns the position in `bytes` of a slice of it.
 fn offset(bytes: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)
 }
@@ -170,7 +170,7 @@ fn request_line_refusal(bytes: &[u8]) -> RequestError {
 }
 
 impl Request {
-    /// Creates a request of the bytes of a head, with its empty line, and content: for testing handlers.
+    /// Parses a request for a handler's test: the bytes of a head, with its empty line, and the content.
     ///
     /// # Errors
     /// The same as for a request received from a peer.

@@ -67,18 +67,18 @@ impl Protocol {
         if complete { Ok(()) } else { Err(RequestError::Incomplete) }
     }
 
-    /// Whether a part of a head was received, so that the header timeout runs. An empty line before the head (RFC 9112,
-    /// section 2.2) does not count.
+    /// Returns whether a part of a head was received, so that the header timeout runs. An empty line before the head
+    /// (RFC 9112, section 2.2) does not count.
     pub fn is_in_head(&self) -> bool {
         matches!(&self.reading, Reading::Head(Some(partial)) if !partial.scanner.is_blank())
     }
 
-    /// Whether content of the request is still to come.
+    /// Returns whether the request has content left to receive.
     pub fn has_content(&self) -> bool {
         matches!(self.reading, Reading::Content(_, ContentUse::Handler))
     }
 
-    /// The bytes of content still to come; `None` for the chunked coding.
+    /// Returns the bytes of content still to come; `None` for the chunked coding.
     pub fn content_remaining(&self) -> Option<u64> {
         match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining(),

@@ -52,7 +52,7 @@ impl HeadScanner {
         HeadScanner { section: Section::Fields(0), ..HeadScanner::default() }
     }
 
-    /// Whether only an empty line, or the start of one, was seen: no request has begun.
+    /// Returns whether only an empty line, or the start of one, was seen: no request has begun.
     pub(crate) fn is_blank(&self) -> bool {
         match self.section {
             Section::Start => self.line_bytes == 0 || (self.line_bytes == 1 && self.last == b'\r'),
@@ -87,8 +87,8 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses what cannot be a method at its first byte: a peer that speaks TLS then does not wait for a timeout. A
-    /// line that begins with a carriage return can only be empty, and is refused at its second byte.
+    /// Refuses input that cannot begin a method, so that a TLS client gets an answer at once instead of a timeout. A line
+    /// that begins with a carriage return can only be empty, and is refused at its second byte.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());

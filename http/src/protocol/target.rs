@@ -43,7 +43,7 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
     }
 }
 
-/// Whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target then has no authority.
+/// Returns whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target then has no authority.
 pub(crate) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
@@ -81,7 +81,8 @@ fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
     Ok(Target { path: Path::Given(start..path_end), query, authority: None })
 }
 
-/// RFC 9112, section 3.2.2: a server must accept it, although only clients of proxies send it.
+/// Parses the absolute form, which a server must accept although only clients of proxies send it (RFC 9112,
+/// section 3.2.2).
 fn absolute_form(target: &[u8]) -> Result<Target, RequestError> {
     let start = if starts_with_ignoring_case(target, b"http://") {
         7
@@ -110,7 +111,7 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
 }
 
-/// Any number of digits is allowed, but the value must fit (RFC 3986, section 3.2.3).
+/// Returns whether a text is a port: any number of digits, but the value must fit (RFC 3986, section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
@@ -146,24 +147,24 @@ fn is_of(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether all bytes are of a class, without a branch per byte.
+/// Returns whether all bytes are of a class, without a branch per byte.
 fn all_of(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
 }
 
-/// RFC 3986, section 3.2.2: unreserved and sub-delims, which include the bytes of IPv4 addresses. Percent signs are
-/// refused: `http::Uri` accepts none in a host, and names in the DNS are in their IDNA encoding (the same section).
-/// RFC 9112, section 3.2: an invalid Host is answered with 400.
+/// Returns whether a byte is allowed in a host name (RFC 3986, section 3.2.2): unreserved and sub-delims, which include
+/// the bytes of IPv4 addresses. Percent signs are refused: `http::Uri` accepts none in a host, and names in the DNS are
+/// in their IDNA encoding (the same section). RFC 9112, section 3.2: an invalid Host is answered with 400.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
-/// The bytes that `http::Uri` accepts in a path: RFC 3986, and those that browsers leave unencoded.
+/// Returns whether `http::Uri` accepts a byte in a path: those of RFC 3986, and those that browsers leave unencoded.
 const fn is_path_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
 }
 
-/// The bytes that `http::Uri` accepts in a query. A fragment is never part of a target.
+/// Returns whether `http::Uri` accepts a byte in a query. A fragment is never part of a target.
 const fn is_query_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
 }

@@ -32,12 +32,12 @@ pub(super) enum Writing {
 }
 
 impl Protocol {
-    /// Whether a request awaits its response, and nothing of that is written yet.
+    /// Returns whether a request awaits its response, and nothing of that is written yet.
     pub fn is_awaiting_response(&self) -> bool {
         matches!(self.writing, Writing::Awaiting(_))
     }
 
-    /// Whether the peer waits for 100 (Continue) before it sends content.
+    /// Returns whether the peer waits for 100 (Continue) before it sends content.
     pub fn awaits_continue(&self) -> bool {
         matches!(self.writing, Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending)
     }
@@ -58,7 +58,7 @@ impl Protocol {
     /// Writes the head of a response. `length` is the length of its content, if known.
     ///
     /// Write the content with [`content`](Protocol::content) and end it with [`finish`](Protocol::finish). Call both
-    /// for every response: where it has no content (HEAD, 204, 304) they write nothing.
+    /// for every response: where it has no content (HEAD, 204, 205, 304) they write nothing.
     ///
     /// # Errors
     /// No request awaits a response, or the status is informational. Nothing is written.
@@ -75,7 +75,7 @@ impl Protocol {
         if response.status().is_informational() {
             return Err(ResponseError::Status);
         }
-        let (framing, field) = frame_response(&exchange, response.status(), length);
+        let (framing, field) = frame_response(&exchange, response, length);
         self.decide_persistence(&exchange, response, framing);
         let fields = ProtocolFields {
             length: field,
@@ -125,12 +125,13 @@ impl Protocol {
         }
     }
 
-    /// Whether content is sent at all: false for HEAD, 204 and 304, where its producer need not run.
+    /// Returns whether content is sent at all: false for HEAD, 204, 205 and 304, where its producer need not run.
     pub fn wants_content(&self) -> bool {
         matches!(self.writing, Writing::Content(framing) if framing != ResponseFraming::Discarded)
     }
 
-    /// Whether the response ends with the connection (HTTP/1.0), so that only a reset shows that it is incomplete.
+    /// Returns whether the response ends with the connection (HTTP/1.0), so that only a reset shows that it is
+    /// incomplete.
     pub fn content_ends_with_connection(&self) -> bool {
         matches!(self.writing, Writing::Content(ResponseFraming::UntilClose))
     }
@@ -215,7 +216,7 @@ impl Protocol {
 
     /// Decides whether the connection persists after this response: its head announces it.
     fn decide_persistence(&mut self, exchange: &Exchange, response: &Response, framing: ResponseFraming) {
-        // The peer can send the content or not, as it was not asked for it: what follows is ambiguous.
+        // The peer was not asked for the content and can send it or not, so the next bytes are ambiguous.
         let undecided = exchange.continue_state == ContinueState::Pending;
         let too_much = match &self.reading {
             Reading::Content(decoder, _) => decoder.remaining().is_some_and(|left| left > self.limits.drain_bytes_max),

@@ -6,14 +6,13 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
-use tidegate_engine::{Config, ConfigError, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
 
-use crate::limits::{Limits, LimitsError};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
-use crate::server::task::{Service, serve};
+use crate::server::task::{HttpService, serve};
 
-/// A server being configured, made by [`Server::builder`](crate::Server::builder).
+/// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
 /// Bind at least one address, then call [`run`](ServerBuilder::run), which serves until SIGINT or SIGTERM, or
 /// [`start`](ServerBuilder::start), which returns at once. The order of the other calls does not matter.
@@ -102,7 +101,8 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
-    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on a thread beside each worker, on its core.
+    /// Sets where handlers run. Overrides [`Config::placement`]. Default: on one thread per worker, on the worker's
+    /// core.
     pub fn placement(mut self, placement: HandlerPlacement) -> Self {
         self.placement = Some(placement);
         self
@@ -131,10 +131,10 @@ impl<H: Handler> ServerBuilder<H> {
     /// Starts serving and returns at once.
     ///
     /// # Errors
-    /// A setting is out of range, an address cannot be bound or none was given, or the engine is not available.
+    /// [`Error::Config`] for a setting out of range, [`Error::Bind`] for an address that cannot be bound,
+    /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
     pub fn start(self) -> Result<Running, Error> {
-        self.http.limits.check().map_err(config_error)?;
-        self.http.check_timeouts()?;
+        self.http.check()?;
         let mut engine = Engine::new(self.engine_config());
         for address in self.addresses {
             engine = engine.bind(address)?;
@@ -145,7 +145,7 @@ impl<H: Handler> ServerBuilder<H> {
         for listener in self.listeners {
             engine = engine.bind_inherited(listener);
         }
-        let service = Service::new(self.handler, self.http);
+        let service = HttpService::new(self.handler, self.http);
         engine.start(move |connection| serve(connection, &service))
     }
 
@@ -180,22 +180,6 @@ impl<H> fmt::Debug for ServerBuilder<H> {
     }
 }
 
-fn config_error(error: LimitsError) -> ConfigError {
-    match error {
-        LimitsError::OutOfRange { name, value, ceiling } => {
-            let rule = match ceiling {
-                Limits::FIELDS_CEILING => "1 to 256",
-                Limits::TARGET_BYTES_CEILING => "1 to 65,534",
-                _ => "1 to 16,777,216",
-            };
-            ConfigError::new(name, value, rule)
-        }
-        LimitsError::TargetAboveHead { target, .. } => {
-            ConfigError::new("target_bytes_max", target, "below head_bytes_max")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,18 +197,5 @@ mod tests {
         }
         let without = ServerBuilder::new(Router::new()).config(config).engine_config();
         assert_eq!((without.workers, without.backlog), (7, 5));
-    }
-
-    #[test]
-    fn refused_limits_are_named_with_their_range() {
-        let rule = |limits: Limits| limits.check().map_err(config_error).expect_err("refused").rule;
-        assert_eq!(rule(Limits::default().fields_max(0)), "1 to 256");
-        assert_eq!(rule(Limits::default().target_bytes_max(0)), "1 to 65,534");
-        assert_eq!(rule(Limits::default().trailer_bytes_max(0)), "1 to 16,777,216");
-        assert_eq!(
-            (Limits::FIELDS_CEILING, Limits::TARGET_BYTES_CEILING, Limits::HEAD_BYTES_CEILING),
-            (256, 65_534, 16_777_216)
-        );
-        assert_eq!(rule(Limits::default().head_bytes_max(100)), "below head_bytes_max");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, LimitsError};
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -24,21 +24,24 @@ tidegate_engine::__settings! {
     pub struct HttpConfig {
         /// The limits of requests.
         pub limits: Limits,
-        /// The time from the first byte of a head, or the start of the connection, to the end of the head. Beyond: 408,
-        /// or no answer if no byte has arrived. Default 10 s.
+        /// Longest time from the first byte of a head, or from the start of the connection, to the end of the head. A
+        /// later head is answered with 408, or not at all if no byte has arrived. Not zero. Default 10 s.
         pub header_timeout: Duration,
-        /// The time that a persistent connection can wait for its next request. Beyond: closed. Default 75 s: longer
-        /// than the 60 s of common proxies, which then close first.
+        /// Longest wait of a persistent connection for its next request. The connection is then closed. Not zero.
+        /// Default 75 s: longer than the 60 s of common proxies, which then close first.
         pub keep_alive_timeout: Duration,
-        /// The time that a handler can wait for the next piece of content. Beyond: a [`BodyError`](crate::BodyError),
-        /// which converts into 408. Default 30 s.
+        /// Longest wait of a handler for the next piece of content. Reading then fails with a
+        /// [`BodyError`](crate::BodyError), which converts into 408. Each piece renews it, so it does not bound a whole
+        /// upload: [`handler_timeout`](field@HttpConfig::handler_timeout) does. It bounds the discarding of unread
+        /// content as a whole. Not zero. Default 30 s.
         pub content_timeout: Duration,
-        /// The time that the peer can take nothing of what is sent to it. Beyond: closed. A slow peer is not affected,
-        /// see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not applied after an
-        /// upgrade. `None` is unlimited. Default 30 s.
+        /// Longest time that the peer takes nothing of what is sent to it. The connection is then closed. A slow peer is
+        /// not affected, see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not
+        /// applied after an upgrade. `None` is unlimited. Not zero. Default 30 s.
         pub write_timeout: Option<Duration>,
-        /// The time that a handler can take to return its response, without the response's content. Beyond: 503, and
-        /// the handler's future is dropped. `None` is unlimited, the default.
+        /// Longest time for a handler to return its response, from the first time that it waits; the content of the
+        /// response is not included. Its future is then dropped, the request is answered with 503, and the connection
+        /// is closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// Whether a client that has ended its side of the connection (FIN) still gets the response to a request that a
         /// handler is working on. By default the handler, or the response's content that it produces, is dropped while
@@ -47,6 +50,31 @@ tidegate_engine::__settings! {
         pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
+    }
+}
+
+impl HttpConfig {
+    /// Checks each setting. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
+    ///
+    /// # Errors
+    /// The first timeout that is zero, or limit that [`Limits::check`] refuses.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.limits.check().map_err(|error| match error {
+            LimitsError::OutOfRange { name, value, rule } => ConfigError::new(name, value, rule),
+            LimitsError::TargetAboveHead { target, .. } => {
+                ConfigError::new("target_bytes_max", target, "below head_bytes_max")
+            }
+        })?;
+        for (name, timeout) in [
+            ("header_timeout", Some(self.header_timeout)),
+            ("keep_alive_timeout", Some(self.keep_alive_timeout)),
+            ("content_timeout", Some(self.content_timeout)),
+            ("write_timeout", self.write_timeout),
+            ("handler_timeout", self.handler_timeout),
+        ] {
+            ConfigError::check_time(name, timeout)?;
+        }
+        Ok(())
     }
 }
 
@@ -65,43 +93,27 @@ impl Default for HttpConfig {
     }
 }
 
-impl HttpConfig {
-    /// Checks the timeouts. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it, and checks the limits too.
-    ///
-    /// # Errors
-    /// The first timeout that is zero.
-    pub fn check_timeouts(&self) -> Result<(), ConfigError> {
-        for (setting, time) in [
-            ("header_timeout", Some(self.header_timeout)),
-            ("keep_alive_timeout", Some(self.keep_alive_timeout)),
-            ("content_timeout", Some(self.content_timeout)),
-            ("write_timeout", self.write_timeout),
-            ("handler_timeout", self.handler_timeout),
-        ] {
-            ConfigError::check_time(setting, time)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_of_zero_is_refused_by_name() {
-        type Change = fn(HttpConfig) -> HttpConfig;
-        let table: [(&str, Change); 5] = [
-            ("header_timeout", |config| config.header_timeout(Duration::ZERO)),
-            ("keep_alive_timeout", |config| config.keep_alive_timeout(Duration::ZERO)),
-            ("content_timeout", |config| config.content_timeout(Duration::ZERO)),
-            ("write_timeout", |config| config.write_timeout(Duration::ZERO)),
-            ("handler_timeout", |config| config.handler_timeout(Duration::ZERO)),
-        ];
-        assert_eq!(HttpConfig::default().check_timeouts(), Ok(()));
-        for (setting, change) in table {
-            let error = change(HttpConfig::default()).check_timeouts().expect_err(setting);
-            assert_eq!(error.to_string(), format!("invalid {setting} \"0s\": must be above zero"));
+    fn zero_timeouts_are_refused_by_name() {
+        let zero = Duration::ZERO;
+        let config = HttpConfig::default;
+        assert_eq!(config().check().err().map(|error| error.to_string()), None);
+        for (name, config) in [
+            ("header_timeout", config().header_timeout(zero)),
+            ("keep_alive_timeout", config().keep_alive_timeout(zero)),
+            ("content_timeout", config().content_timeout(zero)),
+            ("write_timeout", config().write_timeout(zero)),
+            ("handler_timeout", config().handler_timeout(zero)),
+        ] {
+            let error = config.check().expect_err("refused").to_string();
+            assert_eq!(error, format!("invalid {name} \"0s\": must be above zero"));
         }
+        let limits = Limits::default().head_bytes_max(100);
+        let error = config().limits(limits).check().expect_err("refused").to_string();
+        assert_eq!(error, "invalid target_bytes_max \"8192\": must be below head_bytes_max");
     }
 }

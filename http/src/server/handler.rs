@@ -15,19 +15,20 @@ use crate::message::response::Response;
 
 /// `Send + Sync + 'static`: what all threads of a server can share.
 ///
-/// Implemented for every such type. One name for the three bounds makes one compile error of a value that cannot be
-/// shared, which says what to capture instead.
+/// Implemented for every such type. One name for the three bounds gives one compile error for a value that cannot be
+/// shared, which says what to capture instead. It is not to be implemented.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be shared between threads",
     label = "captures a value that is not `Send + Sync`",
-    note = "all worker threads share a handler: capture an `Arc` in place of an `Rc`, and a `Mutex` or an atomic in place of a `RefCell` or a `Cell`"
+    note = "all worker threads share a handler: capture an `Arc` in place of an `Rc`, and a `Mutex` or an atomic in \
+            place of a `RefCell` or a `Cell`"
 )]
-pub trait Shared: Send + Sync + 'static {}
+pub trait SharedAcrossThreads: Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Send + Sync + 'static> Shared for T {}
+impl<T: Send + Sync + 'static> SharedAcrossThreads for T {}
 
-/// An application's answer to requests.
+/// An application's answer to requests. Implement it for middleware and for routers of your own.
 ///
 /// Implemented for async functions and closures from a [`Request`] to anything that implements [`IntoResponse`], for
 /// [`sync_handler`] functions, and for [`Router`](crate::Router):
@@ -80,12 +81,15 @@ impl<T: Send + Sync + 'static> Shared for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer requests",
     label = "not a handler of HTTP requests",
-    note = "a handler is `async |request: Request| {{ .. }}` or `async fn(Request) -> R`, where `R` is a response: `Response`, `&'static str`, `String`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of them",
-    note = "what it captures must be `Send + Sync + 'static`, because all worker threads share it",
-    note = "a function that answers without waiting is wrapped in `sync_handler(..)`, a WebSocket handler in `websocket::upgrade(..)`"
+    note = "a handler is `async |request: Request| {{ .. }}` or `async fn(Request) -> R`, where `R` is a response: \
+            `Response`, `&'static str`, `String`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of them",
+    note = "its captured values must be `Send + Sync + 'static`, because all worker threads share it",
+    note = "wrap a function that answers without waiting in `sync_handler(..)`, and one that takes the connection over \
+            in the function of its protocol"
 )]
-pub trait Handler: Shared {
-    /// Answers a request, at once or with a future. A panic is answered with 500 and closes the connection.
+pub trait Handler: SharedAcrossThreads {
+    /// Answers a request, at once or with a future. A panic is answered with 500, logged with the route and the peer,
+    /// and closes the connection.
     fn handle(&self, request: Request) -> Reply<'_>;
 }
 
@@ -128,7 +132,7 @@ pub enum Reply<'h> {
 }
 
 impl<'h> Reply<'h> {
-    /// Creates a pending reply of a future.
+    /// Creates a pending reply from a future.
     pub fn from_future<F>(future: F) -> Reply<'h>
     where
         F: Future + 'h,
@@ -185,7 +189,7 @@ where
 
 impl<F, R> Handler for F
 where
-    F: AsyncFn(Request) -> R + Shared,
+    F: AsyncFn(Request) -> R + SharedAcrossThreads,
     R: IntoResponse,
 {
     fn handle(&self, request: Request) -> Reply<'_> {
@@ -200,7 +204,7 @@ impl Handler for Box<dyn Handler> {
     }
 }
 
-/// Creates a handler of a function that answers without waiting, which saves a future per request.
+/// Turns a function that answers without waiting into a handler, which saves a future per request.
 ///
 /// ```
 /// use tidegate_http::{Router, sync_handler};
@@ -208,7 +212,7 @@ impl Handler for Box<dyn Handler> {
 /// ```
 pub fn sync_handler<F, R>(answer: F) -> SyncHandler<F>
 where
-    F: Fn(Request) -> R + Shared,
+    F: Fn(Request) -> R + SharedAcrossThreads,
     R: IntoResponse,
 {
     SyncHandler(answer)
@@ -221,7 +225,7 @@ pub struct SyncHandler<F>(F);
 #[diagnostic::do_not_recommend]
 impl<F, R> Handler for SyncHandler<F>
 where
-    F: Fn(Request) -> R + Shared,
+    F: Fn(Request) -> R + SharedAcrossThreads,
     R: IntoResponse,
 {
     fn handle(&self, request: Request) -> Reply<'_> {

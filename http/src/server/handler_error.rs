@@ -10,32 +10,33 @@ use http::StatusCode;
 use crate::error::BodyError;
 use crate::message::into_response::IntoResponse;
 use crate::message::response::Response;
+use crate::server::handler_name::HandlerName;
 
 /// The error of a handler. `?` converts every [`std::error::Error`] into it.
 ///
-/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged. Two kinds
-/// are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
+/// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged, with the
+/// route. Two kinds are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
 /// [`response`](HandlerError::response) as it is.
 ///
 /// ```
 /// use http::StatusCode;
-/// use tidegate_http::{self as web, HandlerError, Request, Router};
+/// use tidegate_http::{HandlerError, Request, Result, Router};
 ///
-/// async fn double(mut request: Request) -> web::Result<String> {
+/// async fn double(mut request: Request) -> Result<String> {
 ///     let number: u64 = request.text().await?.trim().parse()?;
 ///     let too_large = || HandlerError::response((StatusCode::BAD_REQUEST, "too large"));
 ///     let doubled = number.checked_mul(2).ok_or_else(too_large)?;
 ///     Ok(doubled.to_string())
 /// }
 ///
-/// let app = Router::new().post("/double", double).get("/config", async |_request: Request| -> web::Result<String> {
+/// let app = Router::new().post("/double", double).get("/config", async |_request: Request| -> Result<String> {
 ///     Ok(std::fs::read_to_string("app.toml")?)
 /// });
 /// ```
 ///
 /// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
-/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
-/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
+/// itself. Other values, such as text or an `anyhow::Error`, are converted by [`new`](HandlerError::new):
+/// `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
@@ -54,7 +55,7 @@ enum Cause {
 pub type Result<T = Response, E = HandlerError> = std::result::Result<T, E>;
 
 impl HandlerError {
-    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// Creates an error from a cause: a text, a boxed error, or an error type of another crate that is not a
     /// [`std::error::Error`]. It is logged and answered with 500.
     ///
     /// ```
@@ -84,18 +85,20 @@ impl HandlerError {
 
 /// The errors that `?` converts into a [`HandlerError`]: those that are `Send + Sync + 'static`.
 ///
-/// Implemented for every such type. The trait exists for its compile error, which says how to convert the others.
+/// Implemented for every such type, and not to be implemented. The trait exists for its compile error, which says how
+/// to convert the others.
 #[diagnostic::on_unimplemented(
     message = "`?` cannot convert `{Self}` into a `HandlerError`",
     label = "not an error that is `Send + Sync`: convert it with `.map_err(HandlerError::new)?`",
-    note = "convert it first: `.map_err(HandlerError::new)?`, or `.ok_or_else(|| HandlerError::new(\"..\"))?` for an `Option`"
+    note = "convert it first: `.map_err(HandlerError::new)?`, or `.ok_or_else(|| HandlerError::new(\"..\"))?` for an \
+            `Option`"
 )]
-pub trait Failure: std::error::Error + Send + Sync + 'static {}
+pub trait HandlerFailure: std::error::Error + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<E: std::error::Error + Send + Sync + 'static> Failure for E {}
+impl<E: std::error::Error + Send + Sync + 'static> HandlerFailure for E {}
 
-impl<E: Failure> From<E> for HandlerError {
+impl<E: HandlerFailure> From<E> for HandlerError {
     fn from(error: E) -> HandlerError {
         match (&error as &dyn Any).downcast_ref::<BodyError>() {
             Some(error) => HandlerError(Cause::Body(error.clone())),
@@ -110,7 +113,7 @@ impl IntoResponse for HandlerError {
             Cause::Body(error) => error.into_response(),
             Cause::Response(response) => *response,
             Cause::Other(_) => {
-                log::error!("a handler failed: {self}");
+                log::error!("{} failed: {self}", HandlerName::current());
                 Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }

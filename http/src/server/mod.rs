@@ -8,7 +8,10 @@ pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
+pub(crate) mod handler_name;
+mod nest;
 pub(crate) mod pattern;
+mod route;
 pub(crate) mod router;
 pub(crate) mod task;
 
@@ -30,7 +33,7 @@ use crate::server::handler::Handler;
 pub struct Server;
 
 impl Server {
-    /// Creates a server of a handler, usually a [`Router`](crate::Router), to be bound and run.
+    /// Starts configuring a server for `handler`, usually a [`Router`](crate::Router).
     pub fn builder<H: Handler>(handler: H) -> ServerBuilder<H> {
         ServerBuilder::new(handler)
     }

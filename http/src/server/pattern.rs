@@ -1,11 +1,38 @@
 //! The patterns of routes, and the percent-decoding of their parameters.
 //!
-//! Owns the syntax, `/ws/:room` and `/files/*rest`, and its translation to that of `matchit`. Called by the router, and
-//! by the WebSocket crate's text routes, while routes are registered; decoding is called for each parameter with a
-//! percent sign.
+//! Owns the syntax, `/ws/:room` and `/files/*rest` or `/ws/{room}` and `/files/{*rest}`, and its translation to that of
+//! `matchit`. Called by the router, and by the WebSocket crate's text routes, while routes are registered; decoding is
+//! called for each parameter with a percent sign.
 
 /// The largest number of parameters in one pattern.
 pub(crate) const PARAMS_MAX: usize = 16;
+
+/// One segment of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Segment<'p> {
+    Literal(&'p str),
+    /// `:name` or `{name}`.
+    Param(&'p str),
+    /// `*name` or `{*name}`.
+    Wildcard(&'p str),
+}
+
+impl<'p> Segment<'p> {
+    pub(crate) fn parse(segment: &'p str) -> Segment<'p> {
+        let braced = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        match (segment.as_bytes(), braced) {
+            (_, Some(name)) => name.strip_prefix('*').map_or(Segment::Param(name), Segment::Wildcard),
+            ([b':', ..], _) => Segment::Param(&segment[1..]),
+            ([b'*', ..], _) => Segment::Wildcard(&segment[1..]),
+            _ => Segment::Literal(segment),
+        }
+    }
+}
+
+/// Returns the segments of a pattern, of which the first, before the first slash, is the empty literal.
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
+    path.split('/').map(Segment::parse)
+}
 
 /// Translates a pattern to the syntax of `matchit`. Not part of the API: public for the text routes of WebSockets.
 ///
@@ -18,26 +45,32 @@ pub fn to_matchit_syntax(path: &str) -> String {
         path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')),
         "invalid route {path:?}: must be percent-encoded as in a request, and have no query or fragment"
     );
-    let segments: Vec<&str> = path[1..].split('/').collect();
     let mut translated = String::with_capacity(path.len() + 8);
     let mut names = Vec::new();
-    for (index, segment) in segments.iter().enumerate() {
+    let mut rest = path[1..].split('/').peekable();
+    while let Some(text) = rest.next() {
         translated.push('/');
-        let (open, name) = match segment.as_bytes() {
-            [b':', ..] => ("{", &segment[1..]),
-            [b'*', ..] => ("{*", &segment[1..]),
-            _ => {
-                translated.push_str(&segment.replace('{', "{{").replace('}', "}}"));
+        let (open, name) = match Segment::parse(text) {
+            Segment::Literal(literal) => {
+                assert!(
+                    !literal.contains(['{', '}']),
+                    "invalid route {path:?}: braces must enclose a whole segment, as in `/{{user_id}}`; a literal \
+                     brace is written %7B or %7D"
+                );
+                translated.push_str(literal);
                 continue;
             }
+            Segment::Param(name) => ("{", name),
+            Segment::Wildcard(name) => ("{*", name),
         };
         assert!(
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
-            "invalid route {path:?}: a parameter's name must be letters, digits and underscores, as in `:user_id`"
+            "invalid route {path:?}: a parameter's name must be letters, digits and underscores, as in `:user_id` or \
+             `{{user_id}}`"
         );
         assert!(
-            open == "{" || index + 1 == segments.len(),
-            "invalid route {path:?}: the wildcard `*{name}` must be the last segment"
+            open == "{" || rest.peek().is_none(),
+            "invalid route {path:?}: the wildcard `{text}` must be the last segment"
         );
         assert!(!names.contains(&name), "invalid route {path:?}: two parameters are named {name:?}; rename one");
         names.push(name);
@@ -82,12 +115,16 @@ mod tests {
         assert_eq!(to_matchit_syntax("/"), "/");
         assert_eq!(to_matchit_syntax("/ws/:room"), "/ws/{room}");
         assert_eq!(to_matchit_syntax("/:a/b/*rest"), "/{a}/b/{*rest}");
-        assert_eq!(to_matchit_syntax("/a:b/{c}/"), "/a:b/{{c}}/");
+        assert_eq!(to_matchit_syntax("/{a}/b/{*rest}"), "/{a}/b/{*rest}");
+        assert_eq!(to_matchit_syntax("/a:b/c*/"), "/a:b/c*/");
     }
 
     #[test]
     fn invalid_paths_panic() {
-        for path in ["", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a-b", "/\u{e9}"] {
+        for path in [
+            "", "a", "/a?b", "/a b", "/:", "/*", "/*a/b", "/:a/:a", "/:a/{a}", "/:a-b", "/\u{e9}", "/{}", "/{*}",
+            "/{*a}/b", "/a{b}", "/{a}b", "/{a", "/a}", "/{:a}",
+        ] {
             assert!(std::panic::catch_unwind(|| to_matchit_syntax(path)).is_err(), "{path}");
         }
     }

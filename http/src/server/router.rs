@@ -4,14 +4,18 @@
 //! workers, and never changed while serving. The tree is `matchit`'s; the syntax of paths is in `pattern`.
 
 use std::fmt;
+use std::sync::Arc;
 
-use http::header::{self, HeaderValue};
+use http::header;
 use http::{Method, StatusCode};
 
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
-use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
+use crate::server::handler_name::HandlerName;
+use crate::server::nest::Nest;
+use crate::server::pattern::{PARAMS_MAX, Segment, percent_decode, segments, to_matchit_syntax};
+use crate::server::route::{Route, allow};
 
 /// Routes requests to handlers.
 ///
@@ -26,8 +30,9 @@ use crate::server::pattern::{PARAMS_MAX, percent_decode, to_matchit_syntax};
 /// ```
 ///
 /// # Paths
-/// A segment `:name` matches one non-empty segment; a last segment `*name` matches the non-empty rest, slashes
-/// included. Literal segments take precedence over parameters, and parameters over wildcards.
+/// A segment `:name` or `{name}` matches one non-empty segment; a last segment `*name` or `{*name}` matches the
+/// non-empty rest, slashes included. Literal segments take precedence over parameters and wildcards. A parameter and a
+/// wildcard cannot be in the same place. Literal braces are written `%7B` and `%7D`.
 ///
 /// Literal segments match exactly: case matters, `/a` and `/a/` differ, nothing is normalised (`/a/../b` has three
 /// segments), and percent-encoded bytes match only themselves (`%2F` is not a slash).
@@ -51,19 +56,22 @@ pub struct Router {
     /// `routes`. They take precedence over those with parameters, so the tree would find the same.
     literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
-    fallback: Option<Box<dyn Handler>>,
-    /// Fallbacks of nested routers with their prefixes, the longest first.
-    nested: Vec<(String, Box<dyn Handler>)>,
+    fallback: Option<(HandlerName, Box<dyn Handler>)>,
+    nesting: Box<Nesting>,
+}
+
+/// The nested routers. Apart from the router, which most of the time has none.
+#[derive(Default)]
+struct Nesting {
+    /// The prefixes of nested routers, the most specific first.
+    nests: Vec<Nest>,
+    /// Prefixes of nested routers that have a route `/`, with the index of that route. A route of that path replaces
+    /// one.
+    aliases: Vec<(String, usize)>,
 }
 
 /// More literal routes of one length than this are searched by bisection.
 const LINEAR_SEARCH_MAX: usize = 4;
-
-struct Route {
-    path: String,
-    methods: Vec<(Method, Box<dyn Handler>)>,
-    any: Option<Box<dyn Handler>>,
-}
 
 impl Router {
     /// Creates a router without routes.
@@ -111,14 +119,13 @@ impl Router {
         self.route(Method::PATCH, path, handler)
     }
 
-    /// Answers requests for a path whose method has no handler of its own.
+    /// Answers requests for a path whose method has no handler of its own, HEAD and OPTIONS included unless GET answers
+    /// HEAD. The field Allow lists only methods that have one.
     ///
     /// # Panics
     /// As [`route`](Router::route).
     pub fn any(mut self, path: &str, handler: impl Handler) -> Router {
-        let route = self.register(path);
-        assert!(route.any.is_none(), "conflicting route {path:?}: `any` was called for it before; remove one");
-        route.any = Some(Box::new(handler));
+        self.insert_any(path, Box::new(handler));
         self
     }
 
@@ -127,48 +134,67 @@ impl Router {
     /// # Panics
     /// If the path is invalid, conflicts with the path of another route, or has a handler for the method already.
     pub fn route(mut self, method: Method, path: &str, handler: impl Handler) -> Router {
-        let route = self.register(path);
-        assert!(
-            route.handler(&method).is_none(),
-            "conflicting route {method} {path:?}: it has a handler already; remove one"
-        );
-        route.methods.push((method, Box::new(handler)));
+        self.insert(method, path, Box::new(handler));
         self
     }
 
-    /// Adds the routes of another router below a prefix, such as `/api`. Its handlers see the whole path. Its fallback
-    /// answers requests below the prefix that have no route.
+    /// Adds the routes of another router below a prefix, such as `/api`. Its handlers see the whole path.
     ///
     /// ```
     /// use tidegate_http::{Request, Router};
     ///
-    /// let api = Router::new().get("/users/:id", |_req: Request| async { "a user" });
-    /// let app = Router::new().nest("/api", api); // serves /api/users/:id
+    /// let api = Router::new()
+    ///     .get("/", |_req: Request| async { "the index" })
+    ///     .get("/users/:id", |_req: Request| async { "a user" })
+    ///     .fallback(|_req: Request| async { "no such resource" });
+    /// let app = Router::new()
+    ///     .nest("/api", api) // serves /api, /api/ and /api/users/:id
+    ///     .get("/:page", |_req: Request| async { "a page" });
     /// ```
     ///
+    /// Everything below the prefix, and the prefix itself, belongs to the nested router: its fallback answers what has
+    /// no route, or this router's if it has none, but never a route of this router with a parameter or a wildcard in
+    /// place of a literal segment of the prefix. Such a fallback sees the parameters of the prefix.
+    ///
+    /// The nested route `/` answers both `/api/` and `/api`. A route of this router for `/api` takes that path over,
+    /// for example to redirect it.
+    ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard.
+    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or
+    /// if two routers below one prefix both have a fallback.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
             "invalid prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
         );
+        let mut moved = Vec::with_capacity(router.routes.len());
         for inner in router.routes {
             let path = format!("{prefix}{}", inner.path);
+            let index = self.register(&path);
             if let Some(handler) = inner.any {
-                self = self.any(&path, handler);
+                self.insert_any(&path, handler);
             }
             for (method, handler) in inner.methods {
-                self = self.route(method, &path, handler);
+                self.insert(method, &path, handler);
             }
+            if inner.path == "/" {
+                self.add_alias(prefix, index);
+            }
+            moved.push(index);
         }
-        for (inner, handler) in router.nested {
-            self.nested.push((format!("{prefix}{inner}"), handler));
+        let nesting = *router.nesting;
+        for (inner, index) in nesting.aliases {
+            self.add_alias(&format!("{prefix}{inner}"), moved[index]);
         }
-        if let Some(handler) = router.fallback {
-            self.nested.push((prefix.to_owned(), handler));
+        let fallback = router.fallback.map(|(_, handler)| Arc::from(handler));
+        for inner in nesting.nests {
+            self.add_nest(inner.below(prefix, fallback.as_ref()));
         }
-        self.nested.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.matches('/').count()));
+        self.add_nest(Nest::new(prefix.to_owned(), fallback));
+        self.nesting.nests.sort_by(Nest::order);
+        for route in &mut self.routes {
+            route.shadows = shadows(&self.nesting.nests, &route.path);
+        }
         self
     }
 
@@ -178,25 +204,89 @@ impl Router {
     /// If the router has a fallback already.
     pub fn fallback(mut self, handler: impl Handler) -> Router {
         assert!(self.fallback.is_none(), "conflicting fallback: the router has one already; remove one");
-        self.fallback = Some(Box::new(handler));
+        self.fallback = Some((HandlerName::new("the fallback".to_owned()), Box::new(handler)));
         self
     }
 
-    /// Returns the route of this path, new if there is none.
-    fn register(&mut self, path: &str) -> &mut Route {
-        let known = self.routes.iter().position(|route| route.path == path);
-        let index = known.unwrap_or_else(|| {
-            let index = self.routes.len();
-            if let Err(error) = self.tree.insert(to_matchit_syntax(path), index) {
-                self.refuse(path, &error);
-            }
-            if !path.contains("/:") && !path.contains("/*") {
-                self.add_literal(path, index);
-            }
-            self.routes.push(Route { path: path.to_owned(), methods: Vec::new(), any: None });
-            index
-        });
-        &mut self.routes[index]
+    fn insert(&mut self, method: Method, path: &str, handler: Box<dyn Handler>) {
+        let index = self.register(path);
+        let route = &mut self.routes[index];
+        assert!(
+            route.handler(&method).is_none(),
+            "conflicting route {method} {path:?}: it has a handler already; remove one"
+        );
+        route.methods.push((method, handler));
+    }
+
+    fn insert_any(&mut self, path: &str, handler: Box<dyn Handler>) {
+        let index = self.register(path);
+        let route = &mut self.routes[index];
+        assert!(route.any.is_none(), "conflicting route {path:?}: `any` was called for it before; remove one");
+        route.any = Some(handler);
+    }
+
+    /// Returns the index of the route of this path, new if there is none.
+    fn register(&mut self, path: &str) -> usize {
+        let pattern = to_matchit_syntax(path);
+        if let Some(known) = self.routes.iter().position(|route| route.pattern == pattern) {
+            return known;
+        }
+        let index = self.routes.len();
+        let aliases = self.nesting.aliases.len();
+        self.nesting.aliases.retain(|(alias, _)| to_matchit_syntax(alias) != pattern);
+        if self.nesting.aliases.len() < aliases {
+            self.rebuild();
+        }
+        self.add_to_tree(path, &pattern, index);
+        let shadows = shadows(&self.nesting.nests, path);
+        self.routes.push(Route::new(path, pattern, shadows));
+        index
+    }
+
+    /// Lets a route answer another path too, unless that has a route.
+    fn add_alias(&mut self, path: &str, index: usize) {
+        let pattern = to_matchit_syntax(path);
+        let is_known = self.routes.iter().any(|route| route.pattern == pattern)
+            || self.nesting.aliases.iter().any(|(alias, _)| to_matchit_syntax(alias) == pattern);
+        if !is_known {
+            self.add_to_tree(path, &pattern, index);
+            self.nesting.aliases.push((path.to_owned(), index));
+        }
+    }
+
+    fn add_nest(&mut self, nest: Nest) {
+        let Some(known) = self.nesting.nests.iter_mut().find(|known| known.is_same(&nest)) else {
+            self.nesting.nests.push(nest);
+            return;
+        };
+        assert!(
+            known.fallback.is_none() || nest.fallback.is_none(),
+            "conflicting fallback below {:?}: two routers nested there have one; remove one",
+            nest.prefix()
+        );
+        if nest.fallback.is_some() {
+            *known = nest;
+        }
+    }
+
+    fn add_to_tree(&mut self, path: &str, pattern: &str, index: usize) {
+        if let Err(error) = self.tree.insert(pattern, index) {
+            self.refuse(path, &error);
+        }
+        if !pattern.contains('{') {
+            self.add_literal(path, index);
+        }
+    }
+
+    /// Builds the tree anew, without an alias that was removed.
+    fn rebuild(&mut self) {
+        self.tree = matchit::Router::new();
+        self.literal.clear();
+        let routes = self.routes.iter().map(|route| route.path.clone()).zip(0..);
+        let entries: Vec<_> = routes.chain(self.nesting.aliases.iter().cloned()).collect();
+        for (path, index) in entries {
+            self.add_to_tree(&path, &to_matchit_syntax(&path), index);
+        }
     }
 
     /// Panics with the reason why a path cannot be registered, in the syntax of this router.
@@ -204,9 +294,16 @@ impl Router {
         let matchit::InsertError::Conflict { with } = error else {
             panic!("invalid route {path:?}: {error}");
         };
-        let other = self.routes.iter().find(|route| to_matchit_syntax(&route.path) == *with);
-        let other = other.map_or(with, |route| &route.path);
-        panic!("conflicting route {path:?}: matches the same paths as {other:?}; name their parameters alike");
+        let paths =
+            self.routes.iter().map(|route| &route.path).chain(self.nesting.aliases.iter().map(|(alias, _)| alias));
+        let other = paths.into_iter().find(|path| to_matchit_syntax(path) == *with).unwrap_or(with);
+        let count = |path: &str| segments(path).filter(|segment| matches!(segment, Segment::Wildcard(_))).count();
+        if count(path) == count(other) {
+            panic!(
+                "conflicting route {path:?}: matches the same paths as {other:?}; give their parameters the same names"
+            );
+        }
+        panic!("conflicting route {path:?}: a parameter and a wildcard are in the same place in it and in {other:?}");
     }
 
     /// Returns the route without parameters that has this path.
@@ -239,37 +336,48 @@ impl Router {
             return Ok(None);
         };
         let route = &self.routes[*found.value];
+        if route.shadows.iter().any(|&index| self.nesting.nests[index].contains(path)) {
+            return Ok(None);
+        }
         if found.params.is_empty() {
             return Ok(Some(route));
         }
         let mut params = [("", 0, 0); PARAMS_MAX];
         let count = found.params.len().min(PARAMS_MAX);
         for (slot, (name, value)) in params.iter_mut().zip(found.params.iter()) {
-            let start = value.as_ptr() as usize - path.as_ptr() as usize;
-            *slot = (name, start, value.len());
+            *slot = (name, value.as_ptr() as usize - path.as_ptr() as usize, value.len());
         }
-        for &(name, start, length) in &params[..count] {
-            let value = &request.path()[start..start + length];
-            if value.contains('%') {
-                let decoded = percent_decode(value).ok_or(InvalidParam)?;
-                request.push_param(name, &decoded);
-            } else {
-                request.push_param_of_path(name, start, length);
-            }
-        }
+        add_params(request, &params[..count])?;
         Ok(Some(route))
     }
 
     /// Answers a request whose path has no route.
-    fn handle_unrouted(&self, request: Request) -> Reply<'_> {
+    #[inline]
+    fn handle_unrouted(&self, mut request: Request) -> Reply<'_> {
+        let path = request.path();
         // Only OPTIONS has the target `*`; the parser refuses it with other methods.
-        if request.method() == Method::OPTIONS && request.path() == "*" {
+        if request.method() == Method::OPTIONS && path == "*" {
             return Reply::Ready(self.options_asterisk());
         }
-        let is_above = |(prefix, _): &&(String, _)| is_below(request.path(), prefix);
-        let nested = self.nested.iter().find(is_above).map(|(_, handler)| handler);
-        match nested.or(self.fallback.as_ref()) {
-            Some(handler) => handler.handle(request),
+        if let Some(nest) = self.nesting.nests.iter().find(|nest| nest.contains(path))
+            && let Some(fallback) = &nest.fallback
+        {
+            let position = |value: &str| value.as_ptr() as usize - path.as_ptr() as usize;
+            let params: Vec<_> =
+                nest.params(path).map(|(name, value)| (name, position(value), value.len())).take(PARAMS_MAX).collect();
+            return match add_params(&mut request, &params) {
+                Ok(()) => {
+                    nest.name.enter();
+                    fallback.handle(request)
+                }
+                Err(InvalidParam) => Reply::Ready(refuse_param()),
+            };
+        }
+        match &self.fallback {
+            Some((name, handler)) => {
+                name.enter();
+                handler.handle(request)
+            }
             None => Reply::Ready(Response::text("not found\n").with_status(StatusCode::NOT_FOUND)),
         }
     }
@@ -286,12 +394,12 @@ impl Router {
 impl Handler for Router {
     fn handle(&self, mut request: Request) -> Reply<'_> {
         match self.find(&mut request) {
-            Ok(Some(route)) => route.handle(request),
+            Ok(Some(route)) => match route.enter_handler(request.method()) {
+                Some(handler) => handler.handle(request),
+                None => Reply::Ready(route.refuse(request.method())),
+            },
             Ok(None) => self.handle_unrouted(request),
-            Err(InvalidParam) => {
-                let text = "invalid path: its parameters must be percent-encoded UTF-8\n";
-                Reply::Ready(Response::text(text).with_status(StatusCode::BAD_REQUEST))
-            }
+            Err(InvalidParam) => Reply::Ready(refuse_param()),
         }
     }
 }
@@ -306,69 +414,27 @@ impl fmt::Debug for Router {
 /// A parameter that does not decode to UTF-8.
 struct InvalidParam;
 
-impl Route {
-    fn handle(&self, request: Request) -> Reply<'_> {
-        let method = request.method();
-        let own = self.handler(method);
-        let handler = match own {
-            None if method == Method::HEAD => self.handler(&Method::GET),
-            own => own,
-        };
-        if let Some(handler) = handler.or(self.any.as_deref()) {
-            return handler.handle(request);
-        }
-        let response = if method == Method::OPTIONS {
-            Response::new(StatusCode::NO_CONTENT)
-        } else if is_standard(method) {
-            Response::text("method not allowed\n").with_status(StatusCode::METHOD_NOT_ALLOWED)
+fn refuse_param() -> Response {
+    let text = "invalid path: its parameters must be percent-encoded UTF-8\n";
+    Response::text(text).with_status(StatusCode::BAD_REQUEST)
+}
+
+/// Adds parameters to a request, percent-decoded: the name of each, and the start and the length of its value in the path.
+#[inline(always)]
+fn add_params(request: &mut Request, params: &[(&str, usize, usize)]) -> Result<(), InvalidParam> {
+    for &(name, start, length) in params {
+        let value = &request.path()[start..start + length];
+        if value.contains('%') {
+            let decoded = percent_decode(value).ok_or(InvalidParam)?;
+            request.push_param(name, &decoded);
         } else {
-            Response::text("method not implemented\n").with_status(StatusCode::NOT_IMPLEMENTED)
-        };
-        Reply::Ready(response.with_header(header::ALLOW, self.allow()))
+            request.push_param_of_path(name, start, length);
+        }
     }
-
-    fn handler(&self, method: &Method) -> Option<&dyn Handler> {
-        self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| &**handler)
-    }
-
-    fn allow(&self) -> HeaderValue {
-        allow(self.methods.iter().map(|(method, _)| method.as_str()))
-    }
+    Ok(())
 }
 
-/// Returns the value of Allow for these methods and those answered without a handler.
-fn allow<'a>(methods: impl Iterator<Item = &'a str>) -> HeaderValue {
-    let mut names: Vec<&str> = methods.collect();
-    if names.contains(&"GET") {
-        names.push("HEAD");
-    }
-    names.push("OPTIONS");
-    names.sort_unstable();
-    names.dedup();
-    // Methods are tokens, which are valid in field values.
-    HeaderValue::try_from(names.join(", ")).unwrap_or(const { HeaderValue::from_static("") })
-}
-
-/// Whether a method is one of RFC 9110 or PATCH: these are refused with 405, others with 501.
-fn is_standard(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PATCH,
-        Method::CONNECT,
-    ]
-    .contains(method)
-}
-
-/// Whether a path is the prefix or below it. Parameters in the prefix match any segment.
-fn is_below(path: &str, prefix: &str) -> bool {
-    let mut segments = path.split('/');
-    prefix
-        .split('/')
-        .all(|expected| segments.next().is_some_and(|segment| segment == expected || expected.starts_with(':')))
+/// Returns the indices of the prefixes that take paths from a route.
+fn shadows(nests: &[Nest], path: &str) -> Vec<usize> {
+    nests.iter().enumerate().filter(|(_, nest)| nest.shadows(path)).map(|(index, _)| index).collect()
 }

@@ -28,25 +28,26 @@ use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
+use crate::server::handler_name::HandlerName;
 
 /// The handler and the settings that all connections of a server share, for [`serve`].
 #[derive(Debug)]
-pub struct Service<H> {
+pub struct HttpService<H> {
     handler: Arc<H>,
     config: Arc<HttpConfig>,
     limits: Arc<Limits>,
 }
 
-impl<H: Handler> Service<H> {
-    /// Creates a service of a handler and settings.
-    pub fn new(handler: H, config: HttpConfig) -> Service<H> {
-        Service { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
+impl<H: Handler> HttpService<H> {
+    /// Creates a service from a handler and settings, which are not checked: see [`HttpConfig::check`].
+    pub fn new(handler: H, config: HttpConfig) -> HttpService<H> {
+        HttpService { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
 }
 
-impl<H> Clone for Service<H> {
-    fn clone(&self) -> Service<H> {
-        Service {
+impl<H> Clone for HttpService<H> {
+    fn clone(&self) -> HttpService<H> {
+        HttpService {
             handler: Arc::clone(&self.handler),
             config: Arc::clone(&self.config),
             limits: Arc::clone(&self.limits),
@@ -56,28 +57,54 @@ impl<H> Clone for Service<H> {
 
 /// Serves HTTP on a connection until it ends, or until it is upgraded to another protocol and that ends.
 ///
-/// [`Server`](crate::Server) calls it. Call it for a server made with the engine's own builder. The future is small:
-/// the state of HTTP is in a box, which is freed by an upgrade.
+/// [`Server`](crate::Server) calls it. Call it for an engine that you start yourself. The future is small: the
+/// state of HTTP is in a box, which is freed by an upgrade.
 ///
-/// ```no_run
-/// use tidegate_engine::{Config, Engine};
-/// use tidegate_http::{HttpConfig, Request, Router, Service, serve};
+/// ```
+/// use tidegate_engine::{Config, Engine, Shutdown};
+/// use tidegate_http::{HttpConfig, Request, Router, HttpService, serve};
 ///
 /// # fn main() -> Result<(), tidegate_engine::Error> {
 /// let app = Router::new().get("/", |_req: Request| async { "Hello, World!" });
-/// let service = Service::new(app, HttpConfig::default());
-/// let running = Engine::new(Config::default()).start(move |connection| serve(connection, &service))?;
+/// let service = HttpService::new(app, HttpConfig::default());
+/// let engine = Engine::new(Config::default()).bind("127.0.0.1:0")?;
+/// let running = engine.start(move |connection| serve(connection, &service))?;
+/// running.shutdown(Shutdown::immediate());
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve<H: Handler>(connection: Connection, service: &Service<H>) -> impl Future<Output = ()> + use<H> {
+pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> impl Future<Output = ()> + use<H> {
     ConnectionTask::Http(Box::pin(serve_http(connection, service.clone())))
 }
 
 /// The phase of a connection. Entering the next one frees the box of the last.
 enum ConnectionTask {
-    Http(LocalBoxFuture<'static, Option<LocalBoxFuture<'static, ()>>>),
-    Upgraded(LocalBoxFuture<'static, ()>),
+    Http(LocalBoxFuture<'static, Option<Upgraded>>),
+    Upgraded(Upgraded),
+}
+
+/// The other protocol of an upgraded connection, and the handler that started it.
+struct Upgraded {
+    future: LocalBoxFuture<'static, ()>,
+    name: HandlerName,
+}
+
+impl Upgraded {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let unwinding = LogsUnwinding(self.name);
+        let polled = self.future.as_mut().poll(cx);
+        std::mem::forget(unwinding);
+        polled
+    }
+}
+
+/// Logs the handler of a panic that the engine catches. It is dropped only then, so that a poll has no work for it.
+struct LogsUnwinding(HandlerName);
+
+impl Drop for LogsUnwinding {
+    fn drop(&mut self) {
+        log::error!("{} panicked after its upgrade", self.0);
+    }
 }
 
 impl Future for ConnectionTask {
@@ -92,21 +119,22 @@ impl Future for ConnectionTask {
             }
         }
         match &mut *self {
-            ConnectionTask::Upgraded(upgraded) => upgraded.as_mut().poll(cx),
+            ConnectionTask::Upgraded(upgraded) => upgraded.poll(cx),
             ConnectionTask::Http(_) => Poll::Ready(()),
         }
     }
 }
 
-/// Serves HTTP on a connection. Returns the future of the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(connection: Connection, service: Service<H>) -> Option<LocalBoxFuture<'static, ()>> {
+/// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
+async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
     let upgraded = answer_requests(&conn, &*service.handler, &config).await;
     // A body can outlive its request, but must not keep the connection open.
     conn.close();
-    let (connection, on_upgrade) = upgraded.ok().flatten()?;
-    Some(on_upgrade.start(connection))
+    let (connection, on_upgrade, name) = upgraded.ok().flatten()?;
+    name.enter();
+    Some(Upgraded { future: on_upgrade.start(connection), name })
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or it is upgraded.
@@ -114,29 +142,29 @@ async fn answer_requests<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
     config: &HttpConfig,
-) -> Result<Option<(Connection, OnUpgrade)>, ConnectionLost> {
+) -> Result<Option<(Connection, OnUpgrade, HandlerName)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
         let (uncoalesced, unsent) = answer_ready(conn, handler, head);
         if let Some(coalesced) = unsent? {
             conn.send_coalesced(coalesced).await?;
         }
-        let Some(Uncoalesced { reply, asks_upgrade }) = uncoalesced? else { continue };
-        let response = match reply {
-            Reply::Ready(response) => response,
-            Reply::Pending(future) => await_response(conn, future, config).await?,
+        let Some(Uncoalesced { reply, name, asks_upgrade }) = uncoalesced? else { continue };
+        let (response, name) = match reply {
+            Reply::Ready(response) => (response, name),
+            Reply::Pending(future) => await_response(conn, future, config, name).await?,
         };
-        let mut response = replace_informational(response);
+        let mut response = replace_unsendable(response, name);
         match response.take_body() {
             ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
-                    return Ok(Some((connection, on_upgrade)));
+                    return Ok(Some((connection, on_upgrade, name)));
                 }
                 let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
                 conn.send_whole(&refusal, text).await?;
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
             ResponseBody::Bytes(bytes) => conn.send_whole(&response, bytes).await?,
-            ResponseBody::Stream(stream) => send_stream(conn, &response, stream).await?,
+            ResponseBody::Stream(stream) => send_stream(conn, &response, stream, name).await?,
         }
     }
     Ok(None)
@@ -145,6 +173,7 @@ async fn answer_requests<H: Handler>(
 /// A reply that was not coalesced: its response is pending, large, streamed, or an upgrade.
 struct Uncoalesced<'h> {
     reply: Reply<'h>,
+    name: HandlerName,
     asks_upgrade: bool,
 }
 
@@ -176,31 +205,37 @@ fn coalesce_answers<'h, H: Handler>(
             (number, false) => Body::none_of_connection(Rc::clone(conn) as Rc<_>, number),
         };
         let request = Request::new(head, body);
+        HandlerName::UNKNOWN.enter();
         let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
             Ok(reply) => reply,
-            Err(panic) => Reply::Ready(answer_panic(conn, &*panic)),
+            Err(panic) => Reply::Ready(answer_panic(conn, HandlerName::current(), &*panic)),
         };
         match reply {
             Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
-            reply => return Ok(Some(Uncoalesced { reply, asks_upgrade })),
+            reply => return Ok(Some(Uncoalesced { reply, name: HandlerName::current(), asks_upgrade })),
         }
         next = conn.next_head(coalesced);
     }
     Ok(None)
 }
 
-/// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost.
+/// Runs the handler's future until it is ready, the handler timeout expires, or the connection is lost. Returns the
+/// response with the name of its handler, which middleware can call late.
 async fn await_response(
     conn: &Conn,
     mut future: LocalBoxFuture<'_, Response>,
     config: &HttpConfig,
-) -> Result<Response, ConnectionLost> {
+    mut name: HandlerName,
+) -> Result<(Response, HandlerName), ConnectionLost> {
     let mut timeout = None;
     poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Ready(response)) => return Poll::Ready(Ok(response)),
+        name.enter();
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        name = HandlerName::current();
+        match polled {
+            Ok(Poll::Ready(response)) => return Poll::Ready(Ok((response, name))),
             Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Ok(answer_panic(conn, &*panic))),
+            Err(panic) => return Poll::Ready(Ok((answer_panic(conn, name, &*panic), name))),
         }
         if timeout.is_none()
             && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
@@ -210,9 +245,10 @@ async fn await_response(
         if let Some(timeout) = &mut timeout
             && Pin::new(timeout).poll(cx).is_ready()
         {
+            log::warn!("{name} took too long, request of {} answered with 503", conn.peer());
             conn.close_after_response();
             let response = Response::text("the handler took too long\n");
-            return Poll::Ready(Ok(response.with_status(StatusCode::SERVICE_UNAVAILABLE)));
+            return Poll::Ready(Ok((response.with_status(StatusCode::SERVICE_UNAVAILABLE), name)));
         }
         conn.poll_lost(cx).map(Err)
     })
@@ -224,6 +260,7 @@ async fn send_stream(
     conn: &Conn,
     response: &Response,
     mut stream: Box<dyn ContentStream>,
+    name: HandlerName,
 ) -> Result<(), ConnectionLost> {
     poll_fn(|cx| conn.poll_ready(cx, 0)).await?;
     if !conn.send_head(response, stream.length())? {
@@ -234,7 +271,8 @@ async fn send_stream(
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
             Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
             Err(panic) => {
-                log::error!("response content panicked, connection closed: {}", panic_message(&*panic));
+                let (peer, message) = (conn.peer(), panic_message(&*panic));
+                log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
                 conn.mark_incomplete();
                 Poll::Ready(Err(ConnectionLost))
             }
@@ -247,7 +285,7 @@ async fn send_stream(
                 conn.send_content(piece)?;
             }
             Some(Err(error)) => {
-                log::warn!("response content failed, connection closed: {error}");
+                log::warn!("response content of {name} failed, connection of {} closed: {error}", conn.peer());
                 conn.mark_incomplete();
                 return Err(ConnectionLost);
             }
@@ -255,13 +293,21 @@ async fn send_stream(
     }
 }
 
-/// Replaces a response with an informational status, which cannot be a final one, by 500. An upgrade's 101 is left.
-fn replace_informational(response: Response) -> Response {
-    if response.status().is_informational() && !matches!(response.body(), ResponseBody::Upgrade(_)) {
-        log::error!("a handler returned the informational status {}: it must be a final one", response.status());
-        return Response::new(StatusCode::INTERNAL_SERVER_ERROR);
+/// Replaces a response by 500 that cannot be sent: a final one with an informational status, or an upgrade whose status
+/// is not 101 any more.
+fn replace_unsendable(response: Response, name: HandlerName) -> Response {
+    let status = response.status();
+    match response.body() {
+        ResponseBody::Upgrade(_) if status == StatusCode::SWITCHING_PROTOCOLS => return response,
+        ResponseBody::Upgrade(_) => {
+            log::error!("{name} returned an upgrade with the status {status}: replace its content too, or leave 101");
+        }
+        _ if status.is_informational() => {
+            log::error!("{name} returned the informational status {status}: it must be a final one");
+        }
+        _ => return response,
     }
-    response
+    Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426
@@ -283,8 +329,8 @@ fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
 }
 
 /// Returns the answer for a handler that panicked, and makes it the last one. The worker goes on.
-fn answer_panic(conn: &Conn, panic: &(dyn Any + Send)) -> Response {
-    log::error!("a handler panicked: {}", panic_message(panic));
+fn answer_panic(conn: &Conn, name: HandlerName, panic: &(dyn Any + Send)) -> Response {
+    log::error!("{name} panicked, connection of {} closed: {}", conn.peer(), panic_message(panic));
     conn.close_after_response();
     Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -294,7 +340,7 @@ mod tests {
     use super::*;
     use crate::server::router::Router;
 
-    fn future_bytes<F>(_: impl Fn(Connection, &Service<Router>) -> F) -> usize {
+    fn future_bytes<F>(_: impl Fn(Connection, &HttpService<Router>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -32,6 +32,42 @@ fn respond(request: &str, response: &Response, length: Option<u64>) -> (String, 
     (text, protocol.advance())
 }
 
+/// The response to HEAD has the length of the response to GET, or none (RFC 9110, section 8.6).
+#[test]
+fn the_length_in_a_response_to_head_is_the_handlers() {
+    let head = GET.replace("GET", "HEAD");
+    let with_length = |value| Response::new(StatusCode::OK).with_header(header::CONTENT_LENGTH, value);
+    let own = with_length(HeaderValue::from_static("1234"));
+    for length in [None, Some(0), Some(5)] {
+        let (text, next) = respond(&head, &own, length);
+        assert_eq!((&*text, next), ("HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", Next::Receive), "{length:?}");
+    }
+    let (text, next) = respond(&head, &Response::new(StatusCode::OK), Some(0));
+    assert_eq!((&*text, next), ("HTTP/1.1 200 OK\r\n\r\n", Next::Receive));
+    for invalid in ["+5", "", "5, 5", "x", "99999999999999999999"] {
+        let (text, _) = respond(&head, &with_length(HeaderValue::from_static(invalid)), Some(5));
+        assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "{invalid}");
+    }
+    // 304 has no content either, and the length of the representation.
+    let (text, _) = respond(GET, &own.with_status(StatusCode::NOT_MODIFIED), Some(0));
+    assert_eq!(text, "HTTP/1.1 304 Not Modified\r\ncontent-length: 1234\r\n\r\n");
+    // Everywhere else, the length is that of the content.
+    let (text, _) = respond(GET, &with_length(HeaderValue::from_static("1234")), Some(5));
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+}
+
+#[test]
+fn a_response_with_205_has_no_content() {
+    let reset = Response::new(StatusCode::RESET_CONTENT);
+    for request in [GET, &GET.replace("GET", "HEAD")] {
+        for length in [None, Some(5)] {
+            let (text, next) = respond(request, &reset, length);
+            assert_eq!(text, "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n");
+            assert_eq!(next, Next::Receive);
+        }
+    }
+}
+
 #[test]
 fn response_framing() {
     let ok = Response::new(StatusCode::OK);

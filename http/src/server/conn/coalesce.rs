@@ -12,6 +12,7 @@ use tidegate_engine::{COPY_BYTES_MAX, SendError};
 use super::{Conn, ConnectionLost, date_now};
 use crate::message::head::RequestHead;
 use crate::message::response::{Response, ResponseBody};
+use crate::server::handler_name::HandlerName;
 
 /// No response is added to this many bytes or more. With one small response above it, it bounds what a connection holds
 /// in addition to its outbound queue for a peer that does not read.
@@ -62,7 +63,8 @@ impl Conn {
         }
         let date = *state.date.get_or_insert_with(date_now);
         state.protocol.respond_whole(response, content, date, &mut coalesced.0).map_err(|error| {
-            log::error!("response dropped, connection closed: {error}");
+            let name = HandlerName::current();
+            log::error!("invalid response of {name}, connection of {} closed: {error}", state.peer());
             ConnectionLost
         })?;
         Ok(true)

@@ -97,7 +97,7 @@ impl State {
                 Err(error) => return self.fail(error.into()),
             }
             if let Err(error) = self.send_continue() {
-                return self.fail(BodyError::Connection(error.to_string()));
+                return self.fail(error.into());
             }
             match self.poll_receive(ReadDeadline::Content, cx) {
                 Poll::Pending => return Poll::Pending,
@@ -113,7 +113,7 @@ impl State {
                     return self.fail(RequestError::Timeout.into());
                 }
                 Poll::Ready(Err(error)) => {
-                    return self.fail(BodyError::Connection(error.to_string()));
+                    return self.fail(error.into());
                 }
             }
         }

@@ -12,13 +12,14 @@ mod receive;
 mod respond;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use http::HeaderMap;
 use tidegate_engine::time::Timer;
-use tidegate_engine::{ByteSender, Chunk, Connection};
+use tidegate_engine::{Address, ByteSender, Chunk, Connection};
 
 pub(crate) use coalesce::Coalesced;
 
@@ -155,6 +156,11 @@ impl Conn {
         }
     }
 
+    /// Returns the peer's address, for the log.
+    pub(crate) fn peer(&self) -> Peer {
+        self.0.borrow().peer()
+    }
+
     /// The timer of the connection's worker.
     pub(crate) fn timer(&self) -> Option<Timer> {
         self.0.borrow().connection.as_ref().map(Connection::timer)
@@ -166,12 +172,29 @@ impl State {
         self.connection.as_ref().map(Connection::sender)
     }
 
+    /// Returns the peer's address, for the log.
+    fn peer(&self) -> Peer {
+        Peer(self.connection.as_ref().map(Connection::peer_addr))
+    }
+
     fn clear_read_deadline(&mut self) {
         if self.read_deadline != ReadDeadline::None {
             self.read_deadline = ReadDeadline::None;
             if let Some(connection) = &self.connection {
                 connection.set_read_deadline(None);
             }
+        }
+    }
+}
+
+/// The peer in a line of the log; `None` once the connection is closed.
+pub(crate) struct Peer(Option<Address>);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a peer that has disconnected"),
         }
     }
 }

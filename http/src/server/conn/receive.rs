@@ -92,7 +92,7 @@ impl State {
     }
 
     fn refuse(&mut self, error: RequestError) -> Poll<Option<RequestHead>> {
-        log::debug!("request refused: {error}");
+        log::debug!("request of {} refused with {}: {error}", self.peer(), error.status());
         if let Some(connection) = &self.connection {
             // Fails only if the connection is lost, and then needs no answer.
             let _ = connection.sender().append(|out| {

@@ -99,7 +99,7 @@ impl Conn {
             Ok(sent) => Ok(sent),
             Err(SendFailure::Connection) => Err(ConnectionLost),
             Err(SendFailure::Response(error)) => {
-                log::error!("response dropped, connection closed: {error}");
+                log::error!("invalid response, connection of {} closed: {error}", state.peer());
                 Err(ConnectionLost)
             }
         }
