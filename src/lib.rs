@@ -27,7 +27,10 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `compression` | yes | compression of WebSocket messages: permessage-deflate (RFC 7692), `Upgrade::compression` |
-//! | `json` | no | WebSocket messages as JSON (`recv_json`, `send_json`), and requests by method and path (`TextRoutes`) |
+//! | `json` | no | JSON in requests and responses (`Request::json`, `Response::json`) and in WebSocket messages (`recv_json`, `send_json`), and WebSocket requests by method and path (`TextRoutes`) |
+//! | `form` | no | queries and urlencoded forms as serde types (`query_as`, `form`) |
+//! | `multipart` | no | forms with files (`Request::multipart`) |
+//! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 

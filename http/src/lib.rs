@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod extract;
 #[doc(hidden)]
 pub mod field;
 mod limits;
@@ -32,6 +33,9 @@ pub mod protocol;
 mod server;
 
 pub use error::BodyError;
+#[cfg(feature = "multipart")]
+pub use extract::multipart::{Field, Multipart};
+pub use extract::rejection::Rejection;
 pub use limits::{Limits, LimitsError};
 pub use message::body::Body;
 pub use message::closed::Closed;
@@ -52,7 +56,12 @@ pub use server::pattern::percent_decode;
 #[doc(hidden)]
 pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
+pub use server::state_router::{StateHandler, StateRouter};
 pub use server::task::{HttpService, serve};
+
+/// Cookies: the types of the `cookie` crate.
+#[cfg(feature = "cookies")]
+pub use cookie;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

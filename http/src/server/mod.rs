@@ -13,6 +13,7 @@ mod nest;
 pub(crate) mod pattern;
 mod route;
 pub(crate) mod router;
+pub(crate) mod state_router;
 pub(crate) mod task;
 
 use crate::server::builder::ServerBuilder;
