@@ -1,11 +1,8 @@
 //! The server over loopback, on every engine and placement.
 #![cfg(not(miri))]
 
-use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown as Side, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -403,83 +400,4 @@ fn timeouts() {
         let handler = talk(address, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(handler.starts_with("HTTP/1.1 503 "), "{handler}");
     });
-}
-
-/// A server whose handler reports that it has begun, and then waits for the test.
-struct Gate {
-    running: Running,
-    begun: mpsc::Receiver<()>,
-    lock: Arc<Mutex<Lock>>,
-}
-
-#[derive(Default)]
-struct Lock {
-    open: bool,
-    waiting: Option<Waker>,
-}
-
-impl Gate {
-    fn new(kind: EngineKind) -> Gate {
-        let (begin, begun) = mpsc::channel();
-        let lock = Arc::new(Mutex::new(Lock::default()));
-        let watched = Arc::clone(&lock);
-        let handler = move |_req: Request| {
-            begin.send(()).expect("the test waits");
-            let watched = Arc::clone(&watched);
-            async move {
-                poll_fn(|cx| {
-                    let mut lock = watched.lock().expect("not poisoned");
-                    lock.waiting = Some(cx.waker().clone());
-                    match lock.open {
-                        true => Poll::Ready(()),
-                        false => Poll::Pending,
-                    }
-                })
-                .await;
-                (StatusCode::OK, "in flight")
-            }
-        };
-        let router = Router::new().get("/gate", handler).get("/ready", sync_handler(|_| "ready"));
-        let running = Server::builder(router)
-            .bind("127.0.0.1:0")
-            .expect("resolves")
-            .engine(kind)
-            .workers(1)
-            .start()
-            .expect("starts");
-        Gate { running, begun, lock }
-    }
-}
-
-fn open(lock: &Mutex<Lock>) {
-    let mut lock = lock.lock().expect("not poisoned");
-    lock.open = true;
-    if let Some(waker) = lock.waiting.take() {
-        waker.wake();
-    }
-}
-
-#[test]
-fn shutdown_finishes_responses_in_flight() {
-    for kind in [EngineKind::Auto, EngineKind::Std] {
-        let Gate { running, begun, lock } = Gate::new(kind);
-        let address = running.local_addr().expect("an address");
-        let mut idle = connect(address);
-        idle.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        read_until(&mut idle, b"ready");
-        let mut busy = connect(address);
-        busy.write_all(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        begun.recv_timeout(TEST_TIMEOUT).expect("the handler begins");
-        let ending = std::thread::spawn(move || running.shutdown(Shutdown::default()));
-        // The idle connection is closed at once, the other only after its response.
-        assert_eq!(read_to_end(&mut idle), b"");
-        drop(idle);
-        open(&lock);
-        let output = String::from_utf8(read_to_end(&mut busy)).expect("text");
-        assert!(output.contains("\r\nconnection: close\r\n"), "{output}");
-        assert!(output.ends_with("in flight"), "{output}");
-        drop(busy);
-        let report = ending.join().expect("ends");
-        assert_eq!(report.forced, 0);
-    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tidegate::engine::Running;
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 
 /// One engine and placement under test.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl TestServer {
     /// Serves `handler` as the WebSocket at `/ws`.
     pub fn serve<F>(setup: &Setup, config: WebSocketConfig, handler: F) -> Self
     where
-        F: AsyncFn(WebSocket) -> websocket::Result + Shared,
+        F: AsyncFn(WebSocket) -> websocket::Result + SharedAcrossThreads,
     {
         Self::start(setup, Router::new().get("/ws", websocket::upgrade(handler).config(config)))
     }

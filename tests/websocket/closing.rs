@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::engine::{CloseCause, block_on};
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{Error, HandlerError, UsageError};
 
 use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
@@ -27,7 +27,7 @@ fn impatient() -> WebSocketConfig {
 fn reporting<T, F>(setup: &Setup, config: WebSocketConfig, handler: F) -> (TestServer, Reports<T>)
 where
     T: Send + 'static,
-    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + Shared,
+    F: AsyncFn(WebSocket, Sender<T>) -> websocket::Result + SharedAcrossThreads,
 {
     let (report, reports) = reports();
     let server = TestServer::serve(setup, config, async move |ws| handler(ws, report.clone()).await);

@@ -5,7 +5,7 @@ use std::thread;
 use futures_util::{SinkExt, StreamExt, TryStreamExt, stream};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{Error, MessageSink};
 use tokio_tungstenite::tungstenite;
 
@@ -15,7 +15,7 @@ use crate::support::servers::{Setup, TestServer, on_every_engine};
 
 fn serve<F>(setup: &Setup, handler: F) -> TestServer
 where
-    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
+    F: AsyncFn(WebSocket) -> websocket::Result + SharedAcrossThreads,
 {
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }

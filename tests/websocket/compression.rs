@@ -8,7 +8,7 @@ use std::thread;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Sender, WindowBits};
 
 use crate::handler::reports;
@@ -26,7 +26,7 @@ fn takeover() -> DeflateConfig {
 
 fn serve<F>(setup: &Setup, deflate: DeflateConfig, handler: F) -> TestServer
 where
-    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
+    F: AsyncFn(WebSocket) -> websocket::Result + SharedAcrossThreads,
 {
     TestServer::start(setup, Router::new().get("/ws", websocket::upgrade(handler).compression(deflate)))
 }

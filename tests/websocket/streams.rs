@@ -8,7 +8,7 @@ use std::thread;
 
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::web::Shared;
+use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{Error, MessageKind, ProtocolError, RecvStream, UsageError};
 
 use crate::handler::{Gate, reports};
@@ -101,7 +101,7 @@ async fn echo_streaming(mut ws: WebSocket) -> websocket::Result {
 
 fn serve<F>(setup: &Setup, handler: F) -> TestServer
 where
-    F: AsyncFn(WebSocket) -> websocket::Result + Shared,
+    F: AsyncFn(WebSocket) -> websocket::Result + SharedAcrossThreads,
 {
     TestServer::serve(setup, WebSocketConfig::default(), handler)
 }

@@ -62,6 +62,12 @@ impl Engine {
         Self { config, bindings: Vec::new() }
     }
 
+    /// Replaces the settings, and keeps the addresses.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Adds a TCP address, or all addresses that a name resolves to. Port 0 selects a free port, which
     /// [`Running::local_addr`] returns; `[::]` also serves IPv4. The sockets are bound by [`start`](Self::start).
     ///

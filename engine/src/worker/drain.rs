@@ -28,7 +28,9 @@ impl<D: Driver> Worker<D> {
                 self.drain = Some(Drain { plan, notified: 0, of, open_at_start, forced: 0 });
             }
         }
-        self.step_drain();
+        // As a timer, because those expire after a look at everything that has arrived: a connection whose peer has
+        // begun its next request is then not mistaken for an idle one.
+        self.wheel.insert(self.worker_shared.clock.now() + 1, Due::Drain);
     }
 
     /// Notifies the connections that are due, resets all at the deadline, and sets the timer for the next step.

@@ -3,9 +3,11 @@
 //! Settings are checked when the server starts; the engine owns everything that runs.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
+#[cfg(unix)]
 use std::path::PathBuf;
 
+use socket2::Socket;
 use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
 
 use crate::server::config::HttpConfig;
@@ -39,15 +41,14 @@ use crate::server::task::{HttpService, serve};
 pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
+    /// The addresses. It gets its settings when it starts.
+    engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
-    engine: Option<EngineKind>,
+    kind: Option<EngineKind>,
     workers: Option<usize>,
     placement: Option<HandlerPlacement>,
     shutdown: Shutdown,
-    addresses: Vec<SocketAddr>,
-    paths: Vec<PathBuf>,
-    listeners: Vec<TcpListener>,
 }
 
 impl<H: Handler> ServerBuilder<H> {
@@ -55,43 +56,75 @@ impl<H: Handler> ServerBuilder<H> {
         ServerBuilder {
             handler,
             http: HttpConfig::default(),
+            engine: Engine::new(Config::default()),
             config: Config::default(),
-            engine: None,
+            kind: None,
             workers: None,
             placement: None,
             shutdown: Shutdown::default(),
-            addresses: Vec::new(),
-            paths: Vec::new(),
-            listeners: Vec::new(),
         }
     }
 
-    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port. The sockets are bound by
-    /// [`start`](ServerBuilder::start).
+    /// Adds a TCP address, or all that a name resolves to; port 0 asks for a free port, which
+    /// [`Running::local_addr`] returns. The sockets are bound by [`start`](ServerBuilder::start). A port that another
+    /// server has is an error, unless both set [`Config::reuse_port`].
     ///
     /// # Errors
     /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
-        let resolved = address.to_socket_addrs().map_err(|error| Error::bind(format!("{address:?}"), error))?;
-        self.addresses.extend(resolved);
+        self.engine = self.engine.bind(address)?;
         Ok(self)
     }
 
-    /// Adds a Unix-domain socket at this path, which [`start`](ServerBuilder::start) creates.
+    /// Adds a Unix-domain socket (unix(7)), which [`start`](ServerBuilder::start) creates at `path`, or at the abstract
+    /// name behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an
+    /// error. The file is removed when the server stops listening. [`Config::unix_mode`] sets its permissions:
+    ///
+    /// ```no_run
+    /// use tidegate_engine::Config;
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_unix("/run/app.sock").config(Config::default().unix_mode(0o660)).run()
+    /// # }
+    /// ```
+    #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
-        self.paths.push(path.into());
+        self.engine = self.engine.bind_unix(path);
         self
     }
 
-    /// Adds a listening socket that is bound already, such as one inherited from systemd.
-    pub fn bind_inherited(mut self, listener: TcpListener) -> Self {
-        self.listeners.push(listener);
+    /// Adds a socket that already listens, such as one of a parent process: a `TcpListener`, a `UnixListener` or an
+    /// `OwnedFd`. See [`Engine::bind_inherited`] for what happens to its options.
+    pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.engine = self.engine.bind_inherited(listener);
         self
+    }
+
+    /// Adds the sockets, TCP or Unix, that systemd or another manager passed to this process (`LISTEN_FDS`,
+    /// sd_listen_fds(3)). They can be taken once.
+    ///
+    /// ```no_run
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = Router::new().get("/health", |_req: Request| async { "ok" });
+    /// Server::builder(app).bind_systemd()?.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if none were passed, or one does not listen.
+    #[cfg(target_os = "linux")]
+    pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        self.engine = self.engine.bind_systemd()?;
+        Ok(self)
     }
 
     /// Sets the engine. Overrides [`Config::engine`]. Default: io_uring if it is available, std sockets otherwise.
     pub fn engine(mut self, kind: EngineKind) -> Self {
-        self.engine = Some(kind);
+        self.kind = Some(kind);
         self
     }
 
@@ -135,24 +168,16 @@ impl<H: Handler> ServerBuilder<H> {
     /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
     pub fn start(self) -> Result<Running, Error> {
         self.http.check()?;
-        let mut engine = Engine::new(self.engine_config());
-        for address in self.addresses {
-            engine = engine.bind(address)?;
-        }
-        for path in self.paths {
-            engine = engine.bind_unix(path);
-        }
-        for listener in self.listeners {
-            engine = engine.bind_inherited(listener);
-        }
+        let config = self.engine_config();
         let service = HttpService::new(self.handler, self.http);
-        engine.start(move |connection| serve(connection, &service))
+        self.engine.config(config).start(move |connection| serve(connection, &service))
     }
 
     /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal ends it at once.
     ///
     /// # Errors
-    /// As [`start`](ServerBuilder::start), and if signal handlers cannot be installed.
+    /// As [`start`](ServerBuilder::start); [`Error::Signal`] if signal handlers cannot be installed, and
+    /// [`Error::WorkerFailed`] if a worker failed.
     pub fn run(self) -> Result<(), Error> {
         let shutdown = self.shutdown;
         let report = self.start()?.run_until_signal(shutdown)?;
@@ -162,7 +187,7 @@ impl<H: Handler> ServerBuilder<H> {
 
     fn engine_config(&self) -> Config {
         let mut config = self.config.clone();
-        config.engine = self.engine.unwrap_or(config.engine);
+        config.engine = self.kind.unwrap_or(config.engine);
         config.workers = self.workers.unwrap_or(config.workers);
         config.placement = self.placement.unwrap_or(config.placement);
         config
@@ -171,12 +196,7 @@ impl<H: Handler> ServerBuilder<H> {
 
 impl<H> fmt::Debug for ServerBuilder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder")
-            .field("addresses", &self.addresses)
-            .field("paths", &self.paths)
-            .field("config", &self.config)
-            .field("http", &self.http)
-            .finish_non_exhaustive()
+        f.debug_struct("ServerBuilder").field("config", &self.config).field("http", &self.http).finish_non_exhaustive()
     }
 }
 

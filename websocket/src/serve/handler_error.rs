@@ -6,7 +6,7 @@ use std::any::Any;
 use std::fmt;
 
 use tidegate_engine::{ReceiveError, SendError};
-use tidegate_http::Failure;
+use tidegate_http::HandlerFailure;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -136,7 +136,7 @@ fn take<E: 'static, T: 'static>(error: &mut Option<E>) -> Option<T> {
     (error as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
-impl<E: Failure> From<E> for HandlerError {
+impl<E: HandlerFailure> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut slot = Some(error);
         let known = take::<E, Error>(&mut slot)

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tidegate_engine::time::Timer;
-use tidegate_http::{IntoResponse, LocalBoxFuture, RequestHead, Response, Shared};
+use tidegate_http::{IntoResponse, LocalBoxFuture, RequestHead, Response, SharedAcrossThreads};
 
 use crate::conn::disconnected::OnDisconnect;
 use crate::conn::extensions::Extensions;
@@ -77,7 +77,7 @@ impl<A, T, E> Authorized<A, T, E> {
 
 impl<A, T, E> Authorize for Authorized<A, T, E>
 where
-    A: AsyncFn(&RequestHead) -> Result<T, E> + Shared,
+    A: AsyncFn(&RequestHead) -> Result<T, E> + SharedAcrossThreads,
     T: Any + Send + Sync,
     E: IntoResponse,
 {
@@ -125,7 +125,7 @@ pub(crate) trait Connect: Send + Sync {
     fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalBoxFuture<'a, Result<(), HandlerError>>;
 }
 
-impl<C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + Shared> Connect for C {
+impl<C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Connect for C {
     fn connect<'a>(&'a self, ws: &'a mut WebSocket) -> LocalBoxFuture<'a, Result<(), HandlerError>> {
         Box::pin(self(ws))
     }

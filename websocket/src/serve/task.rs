@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_engine::{Address, Connection};
-use tidegate_http::{LocalBoxFuture, Shared};
+use tidegate_http::{LocalBoxFuture, SharedAcrossThreads};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -33,7 +33,7 @@ pub(crate) trait Serve: Send + Sync {
     ) -> LocalBoxFuture<'static, ()>;
 }
 
-impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared> Serve for F {
+impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Serve for F {
     fn serve(self: Arc<F>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()> {
         Box::pin(start(self, WebSocket::with_context(connection, context)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, Shared};
+use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, SharedAcrossThreads};
 
 use crate::config::WebSocketConfig;
 use crate::conn::context::ConnContext;
@@ -59,7 +59,7 @@ use crate::serve::task::Serve;
 /// ```
 pub fn upgrade<F>(handler: F) -> Upgrade
 where
-    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + Shared,
+    F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
 {
     Upgrade {
         handler: Arc::new(handler),
@@ -239,7 +239,7 @@ impl Upgrade {
     /// ```
     pub fn authorize<A, T, E>(mut self, authorize: A) -> Self
     where
-        A: AsyncFn(&RequestHead) -> Result<T, E> + Shared,
+        A: AsyncFn(&RequestHead) -> Result<T, E> + SharedAcrossThreads,
         T: Any + Send + Sync,
         E: IntoResponse + 'static,
     {
@@ -270,7 +270,7 @@ impl Upgrade {
     /// ```
     pub fn on_connect<C>(mut self, connect: C) -> Self
     where
-        C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + Shared,
+        C: AsyncFn(&mut WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
     {
         self.hooks_mut().connect = Some(Box::new(connect));
         self

@@ -1,5 +1,7 @@
 //! Graceful shutdown: farewells, the drain deadline, late connections.
 
+use std::task::Poll;
+
 use super::*;
 use crate::driver::sim::Saw;
 use crate::error::SendError;
@@ -82,6 +84,32 @@ fn connections_that_end_by_themselves_are_drained() {
         sim.net.borrow_mut().settle();
         let served = |peer: &crate::driver::sim::Peer| peer.received == b"done" && peer.saw == Saw::Fin;
         assert!(sim.net.borrow().peers.iter().all(served), "seed {seed}");
+    }
+}
+
+/// A peer whose bytes arrive just before the shutdown has begun its next request: its handler sees them first.
+#[test]
+fn handlers_see_what_had_arrived_before_the_shutdown() {
+    for setup in Setup::calm().both_placements() {
+        let mut sim = Simulation::new(setup, |mut connection, stage| async move {
+            let has_begun = std::future::poll_fn(|cx| match connection.poll_receive(cx) {
+                Poll::Ready(_) => Poll::Ready(true),
+                Poll::Pending if connection.is_draining() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            });
+            if has_begun.await {
+                stage.send(&connection, b"answered".to_vec()).await;
+            }
+        });
+        let peer = sim.connect(Script { ending: Ending::FinAfterOurs, ..talker(Vec::new()) });
+        let _alarm = sim.alarm(Duration::from_millis(50));
+        sim.run_until("a moment of rest", |sim| sim.now() >= Duration::from_millis(50));
+        sim.begin_shutdown(drain(Duration::from_secs(5)));
+        let now = sim.now();
+        sim.net.borrow_mut().say(peer, b"next", now);
+        sim.run_to_end();
+        sim.net.borrow_mut().settle();
+        assert_eq!(sim.net.borrow().peers[peer].received, b"answered");
     }
 }
 

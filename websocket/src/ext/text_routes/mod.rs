@@ -15,7 +15,7 @@ use std::task::Poll;
 
 use http::{Method, StatusCode};
 use tidegate_http::panic::panic_message;
-use tidegate_http::{LocalBoxFuture, Shared, percent_decode};
+use tidegate_http::{LocalBoxFuture, SharedAcrossThreads, percent_decode};
 
 pub use error::InvalidBody;
 use exchange::Received;
@@ -79,7 +79,7 @@ impl TextRoutes {
     /// If the path is invalid, or has a handler for the method already.
     pub fn route<H, R>(mut self, method: Method, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.table.insert(method, path, Box::new(handler));
@@ -92,7 +92,7 @@ impl TextRoutes {
     /// As [`route`](Self::route).
     pub fn get<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.route(Method::GET, path, handler)
@@ -104,7 +104,7 @@ impl TextRoutes {
     /// As [`route`](Self::route).
     pub fn post<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.route(Method::POST, path, handler)
@@ -116,7 +116,7 @@ impl TextRoutes {
     /// As [`route`](Self::route).
     pub fn put<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.route(Method::PUT, path, handler)
@@ -128,7 +128,7 @@ impl TextRoutes {
     /// As [`route`](Self::route).
     pub fn delete<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.route(Method::DELETE, path, handler)
@@ -140,7 +140,7 @@ impl TextRoutes {
     /// As [`route`](Self::route).
     pub fn patch<H, R>(self, path: &str, handler: H) -> Self
     where
-        H: AsyncFn(TextRequest) -> R + Shared,
+        H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
         self.route(Method::PATCH, path, handler)
@@ -238,7 +238,7 @@ trait TextHandler: Send + Sync {
 
 impl<H, R> TextHandler for H
 where
-    H: AsyncFn(TextRequest) -> R + Shared,
+    H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
     R: IntoTextResponse,
 {
     fn handle(&self, request: TextRequest) -> LocalBoxFuture<'_, TextResponse> {
