@@ -31,6 +31,7 @@ mod message;
 pub mod panic;
 pub mod protocol;
 mod server;
+mod sse;
 
 pub use error::BodyError;
 #[cfg(feature = "multipart")]
@@ -39,6 +40,7 @@ pub use extract::rejection::Rejection;
 pub use limits::{Limits, LimitsError};
 pub use message::body::Body;
 pub use message::closed::Closed;
+pub use message::content_connection::ContentConnection;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
@@ -58,6 +60,9 @@ pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
 pub use server::task::{HttpService, serve};
+pub use sse::event::{Event, EventError, InvalidEvent};
+pub use sse::sender::EventSender;
+pub use sse::stream::EventStream;
 
 /// Cookies: the types of the `cookie` crate.
 #[cfg(feature = "cookies")]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::MemberId;
 use super::budget::Share;
+use super::members::Member;
 use super::receipt::{Counting, DeliveryReport};
 use crate::util::contained::Contained;
 
@@ -74,6 +75,10 @@ impl Publish {
         variants.iter().find(|(number, _)| *number == variant).map_or(&self.bytes, |(_, bytes)| bytes)
     }
 
+    fn has_variant(&self, variant: u32) -> bool {
+        self.variants.as_deref().unwrap_or_default().iter().any(|(number, _)| *number == variant)
+    }
+
     /// Returns the bytes of the message.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -93,8 +98,10 @@ impl Publication {
         Self { publish: Contained::new(publish), _share: share, counting }
     }
 
-    pub(super) fn is_for(&self, member: MemberId) -> bool {
-        self.publish.except != Some(member) && self.publish.only.as_ref().is_none_or(|only| only.contains(&member))
+    pub(super) fn is_for(&self, member: &Member) -> bool {
+        self.publish.except != Some(member.id)
+            && self.publish.only.as_ref().is_none_or(|only| only.contains(&member.id))
+            && (!member.variant_only || self.publish.has_variant(member.variant))
     }
 
     /// Adds the result of one worker.

@@ -5,6 +5,7 @@
 pub(crate) mod body;
 pub(crate) mod closed;
 pub(crate) mod conclusion;
+pub(crate) mod content_connection;
 pub(crate) mod content_stream;
 mod conversions;
 pub(crate) mod head;

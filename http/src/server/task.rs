@@ -19,6 +19,7 @@ use tidegate_engine::Connection;
 
 use crate::limits::Limits;
 use crate::message::body::Body;
+use crate::message::content_connection::ContentConnection;
 use crate::message::content_stream::{ContentStream, LocalBoxFuture};
 use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
@@ -257,7 +258,7 @@ async fn await_response(
 
 /// Sends a response whose content is a stream, each piece once the connection has space for it.
 async fn send_stream(
-    conn: &Conn,
+    conn: &Rc<Conn>,
     response: &Response,
     mut stream: Box<dyn ContentStream>,
     name: HandlerName,
@@ -266,6 +267,7 @@ async fn send_stream(
     if !conn.send_head(response, stream.length())? {
         return conn.send_end(None);
     }
+    stream.begin(ContentConnection::new(Rc::clone(conn) as Rc<_>, conn.current_request().0));
     loop {
         let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),

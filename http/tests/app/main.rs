@@ -4,5 +4,6 @@
 //! them.
 #![cfg(all(not(miri), feature = "json", feature = "form", feature = "multipart", feature = "cookies"))]
 
+mod events;
 mod extract;
 mod support;

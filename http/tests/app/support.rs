@@ -20,15 +20,16 @@ pub fn matrix() -> impl Iterator<Item = (EngineKind, HandlerPlacement)> {
 
 /// Runs a test against a server on every engine and placement.
 pub fn on_each<H: Handler>(server: impl Fn() -> ServerBuilder<H>, test: impl Fn(SocketAddr)) {
-    on_each_running(server, |running| test(running.local_addr().expect("an address")));
+    on_each_running(server, |running| {
+        test(running.local_addr().expect("an address"));
+        running.shutdown(Shutdown::immediate());
+    });
 }
 
-/// As [`on_each`], for a test that needs the server itself. The server is shut down after the test.
-pub fn on_each_running<H: Handler>(server: impl Fn() -> ServerBuilder<H>, test: impl Fn(&Running)) {
+/// As [`on_each`], for a test that shuts the server down itself.
+pub fn on_each_running<H: Handler>(server: impl Fn() -> ServerBuilder<H>, test: impl Fn(Running)) {
     for (kind, placement) in matrix() {
-        let running = start(server(), kind, placement);
-        test(&running);
-        running.shutdown(Shutdown::immediate());
+        test(start(server(), kind, placement));
     }
 }
 

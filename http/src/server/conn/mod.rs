@@ -10,6 +10,7 @@ mod coalesce;
 mod content;
 mod receive;
 mod respond;
+mod shared_content;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -53,6 +54,8 @@ struct State {
     /// The waker of the task that waits for content, which can be another than the connection's.
     reader: Option<Waker>,
     trailers: Option<Box<HeaderMap>>,
+    /// Whether others than the connection's task send content of the current response, which is then the last one.
+    shares_content: bool,
     /// The date of responses, read once for the requests of one chunk.
     date: Option<HttpDate>,
     config: Arc<HttpConfig>,
@@ -86,6 +89,7 @@ impl Conn {
             failure: None,
             reader: None,
             trailers: None,
+            shares_content: false,
             date: None,
             config,
         }))

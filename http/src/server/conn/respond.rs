@@ -14,6 +14,9 @@ use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
 
+/// Bytes around the content of a chunk: its size in up to 16 digits, and two line ends.
+const CHUNK_FRAME_BYTES: usize = 20;
+
 impl Conn {
     /// Waits for space and sends a whole response.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), ConnectionLost> {
@@ -42,9 +45,16 @@ impl Conn {
 
     /// Sends a piece of content.
     pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), ConnectionLost> {
+        let is_shared = self.0.borrow().shares_content;
         self.send(|protocol, sender, _| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
+            }
+            if is_shared {
+                // In one step, so that nothing of others comes between its parts.
+                let mut whole = Vec::with_capacity(piece.len() + CHUNK_FRAME_BYTES);
+                protocol.content(&piece, &mut whole)?;
+                return Ok(sender.append_with(&[], whole.into())?);
             }
             let mut prefix = Vec::new();
             if let Some(suffix) = protocol.begin_content(piece.len(), &mut prefix)? {
@@ -59,6 +69,9 @@ impl Conn {
 
     /// Ends the content.
     pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), ConnectionLost> {
+        if self.0.borrow().shares_content {
+            return self.send_shared_end(trailers);
+        }
         self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
@@ -84,7 +97,7 @@ impl Conn {
         Ok(Some(connection))
     }
 
-    fn send<T>(
+    pub(super) fn send<T>(
         &self,
         send: impl FnOnce(&mut Protocol, &ByteSender, HttpDate) -> Result<T, SendFailure>,
     ) -> Result<T, ConnectionLost> {
@@ -107,7 +120,7 @@ impl Conn {
 }
 
 /// The reason why nothing was sent.
-enum SendFailure {
+pub(super) enum SendFailure {
     Connection,
     Response(ResponseError),
 }
