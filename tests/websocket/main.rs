@@ -12,6 +12,7 @@ mod handler;
 mod handshake;
 mod hooks;
 mod hub;
+mod hub_events;
 mod json;
 mod keepalive;
 mod memory;

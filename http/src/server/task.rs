@@ -271,7 +271,7 @@ async fn send_stream(
     loop {
         let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
             Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-            Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
+            Ok(Poll::Pending) => conn.poll_content_lost(cx).map(Err),
             Err(panic) => {
                 let (peer, message) = (conn.peer(), panic_message(&*panic));
                 log::error!("response content of {name} panicked, connection of {peer} closed: {message}");

@@ -1,4 +1,4 @@
-//! Hubs: one message to every WebSocket that is registered.
+//! Hubs: one message to every WebSocket and every event stream that is registered.
 //!
 //! A hub is a register of connections over the engine's [`FanOut`]: a message is encoded once, handed over once to each
 //! worker that serves a member, and sent from one shared buffer. `registration` is the membership of one connection,
@@ -16,16 +16,19 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
-use tidegate_engine::{FanOut, MemberId, Publish, PublishBudget};
+use tidegate_engine::{FanOut, MemberId, PublishBudget};
+use tidegate_http::EventSender;
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
 pub use error::HubError;
 pub use policy::{HubConfig, MemberConfig, SlowPolicy};
+use policy::{LAST_CHUNK, TRY_AGAIN_LATER};
 pub use registration::Registration;
 use rooms::Rooms;
 use variants::Variants;
 
+use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::sync::lock;
@@ -65,7 +68,7 @@ struct Shared<T> {
     config: HubConfig,
     everyone: FanOut,
     rooms: Arc<Rooms>,
-    variants: Variants,
+    variants: Arc<Variants>,
     /// The values that members carry.
     register: Mutex<HashMap<MemberId, Arc<T>>>,
 }
@@ -76,13 +79,7 @@ impl<T> Hub<T> {
         let budget = PublishBudget::new(config.pending_bytes_max);
         let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
         Self {
-            shared: Arc::new(Shared {
-                config,
-                everyone,
-                rooms,
-                variants: Variants::default(),
-                register: Mutex::default(),
-            }),
+            shared: Arc::new(Shared { config, everyone, rooms, variants: Arc::default(), register: Mutex::default() }),
         }
     }
 
@@ -110,7 +107,67 @@ impl<T> Hub<T> {
         if self.shared.everyone.budget().is_closed() {
             return Err(HubError::Closed);
         }
-        Ok(Registration::new(self.clone(), &ws.into(), Arc::new(data), &config))
+        let sender = ws.into();
+        let variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
+        let mut options = config.join_options(&self.shared.config, TRY_AGAIN_LATER);
+        options.variant = variant;
+        Ok(Registration::new(self.clone(), sender.bytes().clone(), Arc::new(data), options))
+    }
+
+    /// Registers an event stream as a member until the [`Registration`] is dropped. It carries the default of `T`. The
+    /// hub's messages reach it as events: see [`Broadcast::event`].
+    ///
+    /// ```
+    /// use tidegate_http::{Request, Response, Router};
+    /// use tidegate_websocket::{Hub, upgrade};
+    ///
+    /// let hub: Hub = Hub::default();
+    /// let news = hub.clone();
+    /// let app = Router::new()
+    ///     .get("/news", async move |_request: Request| {
+    ///         let news = news.clone();
+    ///         Response::sse(|events| async move {
+    ///             let _member = news.register_events(&events.sender()?)?;
+    ///             events.draining().await; // the hub sends until then
+    ///             Ok(())
+    ///         })
+    ///     })
+    ///     .get("/ws", upgrade(async move |mut ws| {
+    ///         let _member = hub.register(&ws)?;
+    ///         while let Some(message) = ws.recv().await? {
+    ///             hub.broadcast(message).queue().await?;
+    ///         }
+    ///         Ok(())
+    ///     }));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_events(&self, events: &EventSender) -> Result<Registration<T>, HubError>
+    where
+        T: Default,
+    {
+        self.register_events_with(events, T::default(), MemberConfig::default())
+    }
+
+    /// Registers an event stream as a member that carries `data`, with its own settings.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_events_with(
+        &self,
+        events: &EventSender,
+        data: T,
+        config: MemberConfig,
+    ) -> Result<Registration<T>, HubError> {
+        if self.shared.everyone.budget().is_closed() {
+            return Err(HubError::Closed);
+        }
+        let last = if events.is_chunked() { LAST_CHUNK } else { b"" };
+        let mut options = config.join_options(&self.shared.config, last);
+        options.variant = self.shared.variants.enter_events(events.is_chunked());
+        options.variant_only = true;
+        Ok(Registration::new(self.clone(), events.byte_sender().clone(), Arc::new(data), options))
     }
 
     /// Returns a message for every member. It is sent when the [`Broadcast`] is awaited or queued.
@@ -124,7 +181,7 @@ impl<T> Hub<T> {
     /// # }
     /// ```
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Broadcast {
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), self.publish_of(message))
+        Broadcast::new(Target::Hub(self.shared.everyone.clone()), message.into(), &self.shared.variants)
     }
 
     /// Returns an encoded message for every member. Nothing is encoded or copied again.
@@ -143,8 +200,7 @@ impl<T> Hub<T> {
         // The application's code runs without the lock: it can use the hub.
         let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
-        let publish = self.publish_of(message).only(chosen);
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
+        self.broadcast(message).only(chosen)
     }
 
     /// Returns a message for the members in a room ([`Registration::join`]), or for nobody if the room does not exist.
@@ -162,7 +218,7 @@ impl<T> Hub<T> {
     /// ```
     pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
         let room = Target::Room(Arc::clone(&self.shared.rooms), room.into());
-        Broadcast::new(room, self.publish_of(message))
+        Broadcast::new(room, message.into(), &self.shared.variants)
     }
 
     /// Returns the number of members in a room.
@@ -192,11 +248,6 @@ impl<T> Hub<T> {
         let budget = self.shared.everyone.budget();
         budget.close();
         poll_fn(|cx| budget.poll_drained(cx)).await;
-    }
-
-    /// Returns a message in the variants that the members take.
-    fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
-        self.shared.variants.publish(&message.into())
     }
 }
 

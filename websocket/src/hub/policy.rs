@@ -4,14 +4,17 @@ use bytes::Bytes;
 use tidegate_engine::JoinOptions;
 
 /// Close 1013, unmasked: the close frame of [`SlowPolicy::Disconnect`].
-const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+pub(super) const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+
+/// The end of a chunked event stream: what [`SlowPolicy::Disconnect`] sends it.
+pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// The treatment of a member whose outbound queue has no space for a message. The other members never wait for it.
 ///
 /// | Policy | The member | For |
 /// |---|---|---|
 /// | [`Close`](Self::Close), the default | is cut off | members that must miss nothing and can reconnect |
-/// | [`Disconnect`](Self::Disconnect) | gets close 1013 after the queued bytes | the same, in order |
+/// | [`Disconnect`](Self::Disconnect) | gets close 1013 (an event stream: its end) after the queued bytes | the same, in order |
 /// | [`Remove`](Self::Remove) | stays connected, outside of the hub or the room | members that register again when they have caught up |
 /// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
 /// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
@@ -107,7 +110,8 @@ tidegate_engine::__settings! {
 
 impl MemberConfig {
     /// Returns the settings in force as options of the engine.
-    pub(super) fn join_options(&self, hub: &HubConfig) -> JoinOptions {
+    /// `last` are the bytes with which a slow member is disconnected.
+    pub(super) fn join_options(&self, hub: &HubConfig, last: &'static [u8]) -> JoinOptions {
         let mut options = JoinOptions::default();
         options.slow = match self.slow.unwrap_or(hub.slow) {
             SlowPolicy::Drop => tidegate_engine::SlowMemberPolicy::Drop,
@@ -115,7 +119,7 @@ impl MemberConfig {
             SlowPolicy::Close => tidegate_engine::SlowMemberPolicy::Abort,
             SlowPolicy::DropOldest { backlog_max } => tidegate_engine::SlowMemberPolicy::DropOldest { backlog_max },
             SlowPolicy::ConflateByKey { backlog_max } => tidegate_engine::SlowMemberPolicy::Conflate { backlog_max },
-            SlowPolicy::Disconnect => tidegate_engine::SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
+            SlowPolicy::Disconnect => tidegate_engine::SlowMemberPolicy::Finish(Bytes::from_static(last)),
         };
         options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max);
         options

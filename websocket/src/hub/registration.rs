@@ -3,13 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_engine::{JoinOptions, MemberId, Membership};
+use tidegate_engine::{ByteSender, JoinOptions, MemberId, Membership};
 
 use super::rooms::JoinedRooms;
-use super::{Broadcast, Hub, HubError, MemberConfig};
-use crate::conn::compression::Compression;
+use super::{Broadcast, Hub, HubError};
 use crate::conn::prepared::PreparedMessage;
-use crate::conn::sender::Sender;
 use crate::sync::lock;
 
 /// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
@@ -35,19 +33,18 @@ pub struct Registration<T = ()> {
     id: MemberId,
     data: Arc<T>,
     everyone: Membership,
-    sender: Sender,
+    sender: ByteSender,
     options: JoinOptions,
     rooms: JoinedRooms,
 }
 
 impl<T> Registration<T> {
-    pub(super) fn new(hub: Hub<T>, sender: &Sender, data: Arc<T>, config: &MemberConfig) -> Self {
+    /// Joins a connection to the hub. `options` names a variant that the member has entered, and leaves at the end.
+    pub(super) fn new(hub: Hub<T>, sender: ByteSender, data: Arc<T>, options: JoinOptions) -> Self {
         let id = MemberId::next();
-        let mut options = config.join_options(&hub.shared.config);
-        options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
         lock(&hub.shared.register).insert(id, Arc::clone(&data));
-        let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
-        Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: JoinedRooms::default() }
+        let everyone = hub.shared.everyone.join(&sender, id, options.clone());
+        Self { hub, id, data, everyone, sender, options, rooms: JoinedRooms::default() }
     }
 
     /// Returns the hub.
@@ -78,7 +75,7 @@ impl<T> Registration<T> {
         if shared.everyone.budget().is_closed() {
             return Err(HubError::Closed);
         }
-        let member = || (self.sender.bytes().clone(), self.id, self.options.clone());
+        let member = || (self.sender.clone(), self.id, self.options.clone());
         self.rooms.join(&shared.rooms, room, shared.config.rooms_max, member).ok_or(HubError::TooManyRooms)
     }
 

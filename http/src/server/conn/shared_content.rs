@@ -3,9 +3,11 @@
 //! Each of them queues whole chunks, and the queue keeps their order. The last chunk ends the queue in the same step, so
 //! that nothing of the others can follow it: a connection whose content was shared serves no further request.
 
+use std::task::{Context, Poll};
+
 use http::HeaderMap;
-use tidegate_engine::Connection;
 use tidegate_engine::time::Timer;
+use tidegate_engine::{ByteSender, Connection};
 
 use super::respond::SendFailure;
 use super::{Conn, ConnectionLost, State};
@@ -32,6 +34,17 @@ impl ContentSink for Conn {
 }
 
 impl Conn {
+    /// As [`poll_lost`](Conn::poll_lost), while content is sent: also once somebody else has ended content that is
+    /// shared, as a fan-out does for a slow member.
+    pub(crate) fn poll_content_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
+        let lost = self.poll_lost(cx);
+        let state = self.0.borrow();
+        if state.shares_content && state.sender().is_none_or(ByteSender::is_finished) {
+            return Poll::Ready(ConnectionLost);
+        }
+        lost
+    }
+
     /// Ends the content, and with it the sending side of the connection.
     #[cold]
     pub(super) fn send_shared_end(&self, trailers: Option<&HeaderMap>) -> Result<(), ConnectionLost> {
