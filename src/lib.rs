@@ -30,6 +30,7 @@
 //! | `json` | no | JSON in requests and responses (`Request::json`, `Response::json`) and in WebSocket messages (`recv_json`, `send_json`), and WebSocket requests by method and path (`TextRoutes`) |
 //! | `form` | no | queries and urlencoded forms as serde types (`query_as`, `form`) |
 //! | `multipart` | no | forms with files (`Request::multipart`) |
+//! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
 //! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |

@@ -30,6 +30,7 @@ mod message;
 #[doc(hidden)]
 pub mod panic;
 pub mod protocol;
+mod proxy;
 mod server;
 mod sse;
 
@@ -47,6 +48,8 @@ pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;
 pub use message::request::Request;
 pub use message::response::{Response, ResponseBody};
+#[cfg(feature = "proxy")]
+pub use proxy::trusted::ForwardedFields;
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
@@ -63,6 +66,10 @@ pub use server::task::{HttpService, serve};
 pub use sse::event::{Event, EventError, InvalidEvent};
 pub use sse::sender::EventSender;
 pub use sse::stream::EventStream;
+
+/// The PROXY protocol: the types of the `proxy-header` crate.
+#[cfg(feature = "proxy")]
+pub use proxy_header;
 
 /// Cookies: the types of the `cookie` crate.
 #[cfg(feature = "cookies")]

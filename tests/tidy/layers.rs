@@ -27,7 +27,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "server", "protocol", "sse", "extract", "message", "limits", "field", "panic", "error"]),
+    ("http", &["lib", "server", "proxy", "protocol", "sse", "extract", "message", "limits", "field", "panic", "error"]),
     (
         "websocket",
         &[

@@ -17,6 +17,7 @@ mod json;
 mod keepalive;
 mod memory;
 mod messages;
+mod proxies;
 mod shutdown;
 mod streams;
 mod text_routes;

@@ -270,6 +270,12 @@ impl Connection {
     pub fn local_addr(&self) -> Address {
         *self.shared().local
     }
+
+    /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
+    /// sockets were given to the engine: see [`Engine::listeners`](crate::Engine::listeners).
+    pub fn listener(&self) -> usize {
+        usize::from(self.shared().listener)
+    }
 }
 
 /// # Shutdown and ending

@@ -26,7 +26,7 @@ fn connection() -> Connection {
     let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
     let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
     let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound);
-    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, 0, address, Arc::new(address)))
 }
 
 /// Pushes a received chunk as the worker does.

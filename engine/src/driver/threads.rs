@@ -166,7 +166,7 @@ impl ThreadsDriver {
                     // The listener has closed. Most likely this is the connection from `unblock_accept`.
                     return;
                 }
-                match self.open(socket, &peer) {
+                match self.open(listener, socket, &peer) {
                     Ok(accepted) => {
                         events.push(accepted);
                         events.push(Event::AcceptEnded { listener, error: None });
@@ -184,7 +184,7 @@ impl ThreadsDriver {
     }
 
     /// Gives an accepted socket a slot and its two threads.
-    fn open(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
+    fn open(&mut self, listener: usize, socket: Socket, peer: &SockAddr) -> io::Result<Event> {
         socket.set_write_timeout(Some(BLOCKED_WRITE_LOOK))?;
         let peer = Address::from_name(peer);
         let local = socket.local_addr().map_or(peer, |local| Address::from_name(&local));
@@ -206,7 +206,7 @@ impl ThreadsDriver {
         self.slots[index as usize].connection = Some(Io { socket, channels: Some((reads, writes)), threads: 2, reset });
         self.used += 1;
         self.in_flight += 2;
-        Ok(Event::Accepted(Box::new(Accepted { key, peer, local })))
+        Ok(Event::Accepted(Box::new(Accepted { key, listener, peer, local })))
     }
 
     fn spawn_reader(&self, key: ConnKey, socket: &Arc<Socket>, ops: Receiver<ReadOp>) -> io::Result<()> {

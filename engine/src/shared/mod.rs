@@ -47,6 +47,8 @@ pub(crate) struct ConnShared {
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
     finished: AtomicBool,
+    /// The number of the listener that accepted it.
+    pub(crate) listener: u16,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
@@ -54,7 +56,13 @@ pub(crate) struct ConnShared {
 }
 
 impl ConnShared {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<Address>) -> Arc<Self> {
+    pub(crate) fn new(
+        key: ConnKey,
+        worker: Arc<WorkerShared>,
+        listener: usize,
+        peer: Address,
+        local: Arc<Address>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,
@@ -64,6 +72,7 @@ impl ConnShared {
             reader_parked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            listener: listener as u16,
             peer,
             local,
         })

@@ -332,7 +332,8 @@ impl<D: Driver> Worker<D> {
     fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(accepted.local);
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
+        let worker_shared = Arc::clone(&self.worker_shared);
+        let shared = ConnShared::new(key, worker_shared, accepted.listener, accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }

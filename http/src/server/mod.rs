@@ -11,6 +11,8 @@ pub(crate) mod handler_error;
 pub(crate) mod handler_name;
 mod nest;
 pub(crate) mod pattern;
+#[cfg(feature = "proxy")]
+mod proxied;
 mod route;
 pub(crate) mod router;
 pub(crate) mod state_router;

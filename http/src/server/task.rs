@@ -44,6 +44,13 @@ impl<H: Handler> HttpService<H> {
     pub fn new(handler: H, config: HttpConfig) -> HttpService<H> {
         HttpService { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
     }
+
+    /// Returns a service with another handler and the same settings.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn with_handler(&self, handler: H) -> HttpService<H> {
+        let (limits, config) = (Arc::clone(&self.limits), Arc::clone(&self.config));
+        HttpService { handler: Arc::new(handler), limits, config }
+    }
 }
 
 impl<H> Clone for HttpService<H> {
@@ -79,13 +86,13 @@ pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> im
 }
 
 /// The phase of a connection. Entering the next one frees the box of the last.
-enum ConnectionTask {
+pub(super) enum ConnectionTask {
     Http(LocalBoxFuture<'static, Option<Upgraded>>),
     Upgraded(Upgraded),
 }
 
 /// The other protocol of an upgraded connection, and the handler that started it.
-struct Upgraded {
+pub(super) struct Upgraded {
     future: LocalBoxFuture<'static, ()>,
     name: HandlerName,
 }
@@ -127,7 +134,7 @@ impl Future for ConnectionTask {
 }
 
 /// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
+pub(super) async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
     let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
     let upgraded = answer_requests(&conn, &*service.handler, &config).await;

@@ -2,8 +2,16 @@
 //!
 //! Over loopback on every engine and placement. Requests are sent whole, byte by byte, and with another request behind
 //! them.
-#![cfg(all(not(miri), feature = "json", feature = "form", feature = "multipart", feature = "cookies"))]
+#![cfg(all(
+    not(miri),
+    feature = "json",
+    feature = "form",
+    feature = "multipart",
+    feature = "cookies",
+    feature = "proxy"
+))]
 
 mod events;
 mod extract;
+mod proxies;
 mod support;

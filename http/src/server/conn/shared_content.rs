@@ -51,7 +51,7 @@ impl Conn {
         self.send(|protocol, sender, _| {
             let mut ended = Ok(());
             sender.append_last(|out| ended = protocol.finish(trailers, out))?;
-            Ok(ended.map_err(SendFailure::from)?)
+            ended.map_err(SendFailure::from)
         })
     }
 
