@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes the parsers and state machines, each target for some seconds, from the seeds in fuzz/corpus.
 # usage: fuzz.sh [SECONDS] [TARGET...]     (default: 30 seconds, every target; 0 seconds runs the seeds alone)
-# env: FUZZ_TOOLCHAIN (default nightly), FUZZ_SANITIZER (default address; none is faster)
+# env: FUZZ_TOOLCHAIN (default nightly), FUZZ_SANITIZER (default address; none is faster),
+#      FUZZ_JOBS (targets that run at a time; default: the number of processors)
 # Exits with 1 after a crash, and says how to reproduce it; with 2 if the compiler or libFuzzer is missing.
 # Inputs found are kept in the target folder, and the next run begins with them.
 set -euo pipefail
@@ -40,19 +41,15 @@ if [ ${#targets[@]} -eq 1 ]; then build "${targets[0]}"; else build; fi
 
 limit=(-max_total_time="$seconds")
 [ "$seconds" -gt 0 ] || limit=(-runs=0)
-failed=()
-for name in "${targets[@]}"; do
-  binary=$folder/$host/release/$name
-  found=$folder/found/$name
-  artifacts=$folder/artifacts/$name/
-  log=$folder/$name.log
+# Runs one target and prints its outcome: one line, and after a crash how to reproduce it.
+fuzz() { # TARGET
+  local name=$1 log=$folder/$1.log binary=$folder/$host/release/$1 found=$folder/found/$1 artifacts=$folder/artifacts/$1/ input
   mkdir -p "$found" "$artifacts"
   touch "$log.start"
   if "$binary" "${limit[@]}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$artifacts" "$found" "fuzz/corpus/$name" >"$log" 2>&1; then
     printf '%-20s passed: %s\n' "$name" "$(grep -a '^Done' "$log" || echo 'the seeds')"
-    continue
+    return
   fi
-  failed+=("$name")
   printf '%-20s FAILED\n' "$name"
   grep -a -A 6 -E 'panicked at|ERROR: ' "$log" | cut -c 1-1000 | head -n 30
   while IFS= read -r input; do
@@ -60,5 +57,17 @@ for name in "${targets[@]}"; do
       "$(base64 -w 0 "$input")" "$binary" "$input" "$binary" "$input"
   done < <(find "$artifacts" -type f -newer "$log.start")
   printf 'log: %s\n\n' "$log"
+}
+
+jobs=${FUZZ_JOBS:-$(nproc)}
+for name in "${targets[@]}"; do
+  while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+  fuzz "$name" >"$folder/$name.outcome" &
+done
+wait
+failed=()
+for name in "${targets[@]}"; do
+  cat "$folder/$name.outcome"
+  grep -q "^$name *passed: " "$folder/$name.outcome" || failed+=("$name")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "fuzz.sh: failed: ${failed[*]}" >&2; exit 1; }

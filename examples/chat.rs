@@ -23,7 +23,7 @@ const HELP: &str = "error: send join ROOM or, in a room, leave ROOM or say ROOM 
 
 fn main() -> tidegate::Result<()> {
     let options = server::options("A chat with rooms, and the page for it.", &[]);
-    let hub = Hub::new(HubConfig::default().slow(SlowPolicy::Disconnect).rooms_max(16));
+    let hub = Hub::new(HubConfig::default().slow(SlowPolicy::CloseTryAgainLater).rooms_max(16));
     let limits = WebSocketConfig::default().message_bytes_max(16 << 10);
 
     let chat = websocket::upgrade(async move |ws| chat(&hub, ws).await).config(limits).keep_request();

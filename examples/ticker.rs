@@ -25,7 +25,7 @@ fn main() -> tidegate::Result<()> {
     let own = [("--period-ms MILLISECONDS", "100", "time between two rounds of prices")];
     let options = server::options("Broadcasts prices, with two policies for slow clients.", &own);
     let period = Duration::from_millis(options.value("--period-ms"));
-    let config = HubConfig::default().slow(SlowPolicy::ConflateByKey { backlog_max: 100 }).queue_bytes_max(16 << 10);
+    let config = HubConfig::default().slow(SlowPolicy::Conflate { backlog_max: 100 }).queue_bytes_max(16 << 10);
     let (latest, all) = (Hub::new(config), Hub::default());
     let app = Router::new().get("/latest", subscribe(&latest)).get("/all", subscribe(&all));
 

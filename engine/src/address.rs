@@ -1,7 +1,7 @@
 //! The address of one end of a connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::SockAddr;
 
@@ -38,6 +38,15 @@ impl Address {
                 None => Self::Ip(address),
             },
             SocketAddr::V4(_) => Self::Ip(address),
+        }
+    }
+
+    /// Returns the unspecified address of the same family, for a peer whose address is unknown.
+    pub(crate) fn unspecified(self) -> Self {
+        match self {
+            Self::Ip(SocketAddr::V6(_)) => Self::Ip(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)),
+            Self::Ip(SocketAddr::V4(_)) => Self::Ip(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)),
+            Self::Unix => Self::Unix,
         }
     }
 

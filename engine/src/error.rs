@@ -100,9 +100,25 @@ pub enum SendError {
     /// The last bytes are already queued (by `append_last`, `shutdown_write` or the farewell of a graceful shutdown).
     #[error("the sending side is finished: nothing can follow the last bytes")]
     Finished,
+    /// The task that would wait has [exclusive use](crate::ExclusiveSender) of the queue itself, so it would wait
+    /// forever. The `try_` and `check_` calls, which do not wait, return [`Full`](Self::Full).
+    #[error("the same task has exclusive use of the queue and would wait for itself: end that first")]
+    HeldByCaller,
     /// The connection is closed.
     #[error("connection closed: {0}")]
     Closed(CloseCause),
+}
+
+/// The reason why a message cannot be gathered further. See [`MemoryConfig`](crate::MemoryConfig).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatheringError {
+    /// All large messages together hold as much memory as they may.
+    #[error("the memory for large messages is spent: try again later, or raise `MemoryConfig::bytes_max`")]
+    MemorySpent,
+    /// It arrived more slowly than [`MemoryConfig::rate_min`](crate::MemoryConfig::rate_min) for too long.
+    #[error("the message arrives too slowly: see `MemoryConfig::rate_min`")]
+    TooSlow,
 }
 
 /// An error of starting or running an engine.
@@ -137,7 +153,7 @@ pub enum Error {
         error: io::Error,
     },
     /// io_uring was requested by name ([`EngineKind::Uring`](crate::EngineKind::Uring)) and is unavailable.
-    #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Std")]
+    #[error("io_uring is unavailable: {reason}; allow it, or use EngineKind::Auto or EngineKind::Portable")]
     #[non_exhaustive]
     UringUnavailable {
         /// The failed attempt and the kernel's error.
@@ -194,7 +210,7 @@ impl fmt::Debug for Error {
 ///
 /// let error = "epoll".parse::<EngineKind>().unwrap_err();
 /// assert_eq!(error.setting, "engine");
-/// assert_eq!(error.to_string(), r#"invalid engine "epoll": must be auto, uring or std"#);
+/// assert_eq!(error.to_string(), r#"invalid engine "epoll": must be auto, uring or portable"#);
 /// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {setting} {value:?}: must be {rule}")]
@@ -247,7 +263,7 @@ mod tests {
             (Error::bind("127.0.0.1:80", io::ErrorKind::AddrInUse.into()), "cannot bind 127.0.0.1:80: address in use"),
             (
                 Error::UringUnavailable { reason: "no ring".to_owned() },
-                "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Std",
+                "io_uring is unavailable: no ring; allow it, or use EngineKind::Auto or EngineKind::Portable",
             ),
             (
                 Error::Worker(io::Error::other("no thread")),

@@ -31,8 +31,8 @@
 //! }
 //! ```
 //!
-//! The same handler runs unchanged on io_uring and on std sockets ([`EngineKind`]), and on the ring's thread or on
-//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, also after an upgrade to another
+//! The same handler runs unchanged on io_uring and on readiness ([`EngineKind`]), and on the ring's thread or on
+//! others ([`HandlerPlacement`]). A connection's socket stays with its worker, even after an upgrade to another
 //! protocol.
 //!
 //! | To | Use |
@@ -65,21 +65,25 @@ mod util;
 mod worker;
 
 pub use address::Address;
-pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, OutboundConfig, UringConfig};
+pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, UringConfig};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
+pub use connection::gathering::Gathering;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
-pub use engine::running::{Handle, Running};
-pub use error::{CloseCause, ConfigError, Error, ReceiveError, SendError};
+pub use engine::running::{Running, RunningHandle};
+pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
+#[doc(hidden)]
+pub use executor::label as handler_label;
 pub use fanout::{
-    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt,
+    DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowHook,
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::WorkerStats;

@@ -10,7 +10,7 @@ use miniz_oxide::{DataFormat, MZFlush};
 use tidegate_fuzz::Source;
 use tidegate_fuzz::adapters::inflater::Inflater;
 
-/// The end of every message, which is not sent (RFC 7692, section 7.2.2).
+/// The end of every message, which is not sent (RFC 7692 section 7.2.2).
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
 
 fuzz_target!(|data: &[u8]| {

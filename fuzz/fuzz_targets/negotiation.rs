@@ -161,7 +161,7 @@ fn value(text: &[u8]) -> Option<String> {
     if bytes.next().is_none() && is_trimmed { token(&value) } else { None }
 }
 
-/// The parameters of RFC 7692, section 7.1.
+/// The parameters of RFC 7692 section 7.1.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parameters {
     server_no_takeover: bool,

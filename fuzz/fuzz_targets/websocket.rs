@@ -66,7 +66,7 @@ fn script(setup: Setup, input: &[u8], compress: bool) -> Vec<u8> {
     out
 }
 
-/// The payload of a compressed message (RFC 7692, section 7.2.1).
+/// The payload of a compressed message (RFC 7692 section 7.2.1).
 fn compressed(codec: &mut Compress, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() * 2 + 100);
     codec.reset();

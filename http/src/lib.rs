@@ -21,14 +21,14 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod causes;
 mod error;
 mod extract;
-#[doc(hidden)]
-pub mod field;
+mod field;
 mod limits;
 mod message;
-#[doc(hidden)]
-pub mod panic;
+mod panic;
 pub mod protocol;
 mod proxy;
 mod server;
@@ -38,9 +38,9 @@ pub use error::BodyError;
 #[cfg(feature = "multipart")]
 pub use extract::multipart::{Field, Multipart};
 pub use extract::rejection::Rejection;
-pub use limits::{Limits, LimitsError};
+pub use limits::Limits;
 pub use message::body::Body;
-pub use message::closed::Closed;
+pub use message::client_gone::ClientGone;
 pub use message::content_connection::ContentConnection;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
@@ -58,8 +58,6 @@ pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
 pub use server::pattern::percent_decode;
-#[doc(hidden)]
-pub use server::pattern::to_matchit_syntax;
 pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
 pub use server::task::{HttpService, serve};
@@ -74,6 +72,14 @@ pub use proxy_header;
 /// Cookies: the types of the `cookie` crate.
 #[cfg(feature = "cookies")]
 pub use cookie;
+
+/// For the websocket crate alone: not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::field::{Host, list_elements, split_host, token};
+    pub use crate::panic::panic_message;
+    pub use crate::server::pattern::to_matchit_syntax;
+}
 
 /// The README's program, compiled.
 #[cfg(doctest)]

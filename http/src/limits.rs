@@ -3,7 +3,7 @@
 //! Owns the numbers and their check. The parser and the protocol machine read them; a server calls [`Limits::check`]
 //! once and shares one [`Limits`] between all connections.
 
-use thiserror::Error;
+use tidegate_engine::ConfigError;
 
 tidegate_engine::__settings! {
     /// The limits of one request. Exceeding one is answered with the status named at it.
@@ -24,7 +24,7 @@ tidegate_engine::__settings! {
         /// Fields in one head, and in one trailer section. More are answered with 431. Default 100, at most
         /// [`FIELDS_CEILING`](Limits::FIELDS_CEILING).
         pub fields_max: usize,
-        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110, section 4.1
+        /// Bytes of the request-target. A longer one is answered with 414. Default 8 KiB, as RFC 9110 section 4.1
         /// recommends; at most [`TARGET_BYTES_CEILING`](Limits::TARGET_BYTES_CEILING).
         pub target_bytes_max: usize,
         /// Bytes of a request's content, after decoding the transfer coding. Larger content is answered with 413.
@@ -75,8 +75,8 @@ impl Limits {
     /// the ceiling.
     ///
     /// # Errors
-    /// The first limit that is zero or above its ceiling.
-    pub fn check(&self) -> Result<(), LimitsError> {
+    /// The first limit that is zero or above its ceiling, or a target that does not fit in a head.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let bytes = (Limits::HEAD_BYTES_CEILING, "1 to 16,777,216");
         for (name, value, (ceiling, rule)) in [
             ("head_bytes_max", self.head_bytes_max, bytes),
@@ -86,38 +86,14 @@ impl Limits {
             ("trailer_bytes_max", self.trailer_bytes_max, bytes),
         ] {
             if !(1..=ceiling).contains(&value) {
-                return Err(LimitsError::OutOfRange { name, value, rule });
+                return Err(ConfigError::new(name, value, rule));
             }
         }
         if self.target_bytes_max >= self.head_bytes_max {
-            return Err(LimitsError::TargetAboveHead { target: self.target_bytes_max, head: self.head_bytes_max });
+            return Err(ConfigError::new("target_bytes_max", self.target_bytes_max, "below head_bytes_max"));
         }
         Ok(())
     }
-}
-
-/// A limit that [`Limits::check`] refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum LimitsError {
-    /// The value is zero or above the ceiling.
-    #[error("invalid {name} {value}: must be {rule}")]
-    OutOfRange {
-        /// The field of [`Limits`].
-        name: &'static str,
-        /// Its value.
-        value: usize,
-        /// The values allowed, such as `1 to 256`.
-        rule: &'static str,
-    },
-    /// A target of the allowed length does not fit in a head of the allowed size.
-    #[error("invalid target_bytes_max {target}: must be below head_bytes_max, which is {head}")]
-    TargetAboveHead {
-        /// The value of [`Limits::target_bytes_max`](field@Limits::target_bytes_max).
-        target: usize,
-        /// The value of [`Limits::head_bytes_max`](field@Limits::head_bytes_max).
-        head: usize,
-    },
 }
 
 #[cfg(test)]
@@ -133,9 +109,9 @@ mod tests {
     fn zero_and_too_large_are_named() {
         let limits = Limits::default().fields_max(Limits::FIELDS_CEILING + 1);
         let error = limits.check().expect_err("too large");
-        assert_eq!(error.to_string(), "invalid fields_max 257: must be 1 to 256");
+        assert_eq!(error.to_string(), "invalid fields_max \"257\": must be 1 to 256");
         let limits = Limits::default().head_bytes_max(0);
-        assert!(matches!(limits.check(), Err(LimitsError::OutOfRange { name, .. }) if name == "head_bytes_max"));
+        assert!(limits.check().is_err_and(|error| error.setting == "head_bytes_max"));
     }
 
     #[test]
@@ -148,14 +124,15 @@ mod tests {
             (Limits::default().chunk_line_bytes_max(0), Limits::HEAD_BYTES_CEILING),
             (Limits::default().trailer_bytes_max(0), Limits::HEAD_BYTES_CEILING),
         ] {
-            let Err(LimitsError::OutOfRange { rule, .. }) = limits.check() else { panic!("{limits:?}") };
-            assert_eq!(thousands(rule), format!("1 to {ceiling}"));
+            let error = limits.check().expect_err("zero");
+            assert_eq!(thousands(error.rule), format!("1 to {ceiling}"));
         }
     }
 
     #[test]
     fn the_target_fits_in_the_head() {
         let limits = Limits::default().head_bytes_max(1024).target_bytes_max(1024);
-        assert_eq!(limits.check(), Err(LimitsError::TargetAboveHead { target: 1024, head: 1024 }));
+        let error = limits.check().expect_err("the target alone fills the head").to_string();
+        assert_eq!(error, "invalid target_bytes_max \"1024\": must be below head_bytes_max");
     }
 }

@@ -1,6 +1,4 @@
 //! The text of a panic, for the log.
-//!
-//! Public for the websocket crate alone, and hidden from the documentation.
 
 use std::any::Any;
 

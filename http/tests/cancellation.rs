@@ -15,12 +15,14 @@ use bytes::Bytes;
 use tidegate_engine::time::sleep;
 use tidegate_engine::{CloseCause, EngineKind, Running, Shutdown};
 use tidegate_http::protocol::RequestError;
-use tidegate_http::{Body, BodyError, Handler, HttpConfig, Request, Response, Router, Server, sync_handler};
+use tidegate_http::{
+    Body, BodyError, ContentWriter, Handler, HttpConfig, Request, Response, Router, Server, StreamError, sync_handler,
+};
 
 /// A test that waits this long fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Std];
+const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Portable];
 
 fn start(kind: EngineKind, app: impl Handler) -> (Running, TcpStream) {
     start_with(kind, app, HttpConfig::default())
@@ -85,11 +87,11 @@ fn leftovers() -> [(&'static str, Vec<u8>); 5] {
     ]
 }
 
-/// Serves `/ready`, and `/waits`, whose handler waits for ever and reports its begin, its drop and `closed()`.
+/// Serves `/ready`, and `/waits`, whose handler waits for ever and reports its begin, its drop and `client_gone()`.
 fn waiting_app(events: mpsc::Sender<&'static str>) -> Router {
     let waits = move |req: Request| {
         let guard = Guard(events.clone());
-        let (closed, report) = (req.closed(), events.clone());
+        let (closed, report) = (req.client_gone(), events.clone());
         std::thread::spawn(move || {
             tidegate_engine::block_on(closed);
             let _ = report.send("closed");
@@ -145,7 +147,7 @@ fn a_half_closed_client_is_waited_for_if_configured() {
             let (answer, gate) = mpsc::channel::<()>();
             let gate = std::sync::Mutex::new(Some(gate));
             let answers = move |req: Request| {
-                let (closed, gate) = (req.closed(), gate.lock().expect("not poisoned").take());
+                let (closed, gate) = (req.client_gone(), gate.lock().expect("not poisoned").take());
                 async move {
                     let _unread = req;
                     closed.await;
@@ -179,22 +181,32 @@ fn a_half_closed_client_is_waited_for_if_configured() {
     }
 }
 
+/// Answers `/` with content that this function produces. The guard reports when its future ends.
+fn streaming<F>(
+    events: mpsc::Sender<&'static str>,
+    produce: impl Fn(ContentWriter, Guard) -> F + Clone + Send + Sync + 'static,
+) -> Router
+where
+    F: Future<Output = Result<(), StreamError>> + 'static,
+{
+    Router::new().get(
+        "/",
+        sync_handler(move |_| {
+            let (guard, produce) = (Guard(events.clone()), produce.clone());
+            Response::stream(move |writer| produce(writer, guard))
+        }),
+    )
+}
+
 /// The content of a response that waits for its next piece, such as a silent event stream, ends with its client.
 #[test]
 fn a_silent_stream_ends_with_its_client() {
     for kind in KINDS {
         let (events, received) = mpsc::channel();
-        let app = Router::new().get(
-            "/",
-            sync_handler(move |_| {
-                let guard = Guard(events.clone());
-                Response::stream(move |mut writer| async move {
-                    let _guard = guard;
-                    writer.write("hello").await;
-                    std::future::pending().await
-                })
-            }),
-        );
+        let app = streaming(events, async |mut writer, _guard| {
+            writer.write("hello").await;
+            std::future::pending().await
+        });
         let (running, mut stream) = start(kind, app);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         wait_unread(&stream);
@@ -230,21 +242,17 @@ fn a_producer_waits_for_a_peer_that_does_not_read() {
         let (events, received) = mpsc::channel();
         let produced = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&produced);
-        let app = Router::new().get(
-            "/",
-            sync_handler(move |_| {
-                let (guard, count) = (Guard(events.clone()), Arc::clone(&count));
-                Response::stream(move |mut writer| async move {
-                    let guard = guard;
-                    for _ in 0..PIECES {
-                        writer.write(vec![b'x'; 64 * 1024]).await;
-                        count.fetch_add(1, Ordering::SeqCst);
-                    }
-                    drop(guard);
-                    Ok(())
-                })
-            }),
-        );
+        let app = streaming(events, move |mut writer, guard| {
+            let count = Arc::clone(&count);
+            async move {
+                for _ in 0..PIECES {
+                    writer.write(vec![b'x'; 64 * 1024]).await;
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                drop(guard);
+                Ok(())
+            }
+        });
         let (running, mut stream) = start(kind, app);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         wait_unread(&stream);
@@ -259,18 +267,11 @@ fn a_producer_waits_for_a_peer_that_does_not_read() {
 fn a_peer_that_reads_nothing_is_disconnected() {
     for kind in KINDS {
         let (events, received) = mpsc::channel();
-        let app = Router::new().get(
-            "/",
-            sync_handler(move |_| {
-                let guard = Guard(events.clone());
-                Response::stream(move |mut writer| async move {
-                    let _guard = guard;
-                    loop {
-                        writer.write(vec![b'x'; 64 * 1024]).await;
-                    }
-                })
-            }),
-        );
+        let app = streaming(events, async |mut writer, _guard| {
+            loop {
+                writer.write(vec![b'x'; 64 * 1024]).await;
+            }
+        });
         let config = HttpConfig::default().write_timeout(Duration::from_millis(50));
         let (running, mut stream) = start_with(kind, app, config);
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");

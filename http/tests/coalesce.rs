@@ -47,7 +47,7 @@ fn numbered(number: &str) -> String {
 }
 
 fn on_each(test: impl Fn(TcpStream)) {
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline] {
             let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves");
             let running: Running = builder.engine(kind).workers(1).placement(placement).start().expect("starts");

@@ -2,7 +2,7 @@
 #![cfg(not(miri))]
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown as Side, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown, block_on};
 use tidegate_http::{
-    Handler, HandlerError, OnUpgrade, Reply, Request, Response, ResponseBody, Result, Router, Server, sync_handler,
+    Handler, HandlerError, HttpConfig, OnUpgrade, Reply, Request, Response, ResponseBody, Result, Router, Server,
+    sync_handler,
 };
 
 /// A test that waits this long fails.
@@ -25,7 +26,7 @@ impl Log {
     fn start() -> &'static Log {
         // Another test of this process can have set it already.
         let _ = log::set_logger(&LOG);
-        log::set_max_level(log::LevelFilter::Error);
+        log::set_max_level(log::LevelFilter::Debug);
         &LOG
     }
 
@@ -76,7 +77,7 @@ async fn pause() {
 
 /// Serves a handler, sends each input on a connection of its own, and returns what came back until its end.
 fn talk(app: impl Handler, inputs: &[&str]) -> Vec<String> {
-    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Std).workers(1);
+    let builder = Server::builder(app).bind("127.0.0.1:0").expect("resolves").engine(EngineKind::Portable).workers(1);
     let running: Running = builder.placement(HandlerPlacement::Inline).start().expect("starts");
     let address = running.local_addr().expect("an address");
     let outputs = inputs.iter().map(|input| {
@@ -223,7 +224,7 @@ fn panic_with(message: &str) -> Response {
 /// Asks a server for each target, and checks that it logs the line, with the address of the client for `PEER`.
 fn assert_logged<H: Handler>(app: fn() -> H, lines: &[(&str, &str)]) {
     let log = Log::start();
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::Inline, HandlerPlacement::SameCore, HandlerPlacement::Threads(1)] {
             let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
             let running: Running = builder.placement(placement).start().expect("starts");
@@ -302,10 +303,54 @@ fn a_panic_is_logged_with_its_handler_its_peer_and_its_message() {
             ("/stream?late", "response content of the handler of /stream panicked, connection of PEER closed: content"),
             ("/panics/x", "the fallback below /panics panicked, connection of PEER closed: below"),
             ("/stream", "response content of the handler of /stream panicked, connection of PEER closed: content"),
-            ("/upgrade", "the handler of /upgrade panicked after its upgrade"),
+            ("/upgrade", "the handler of /upgrade panicked and its connection with PEER is closed: upgraded"),
             ("/x", "the fallback panicked, connection of PEER closed: outer"),
         ],
     );
+}
+
+/// Sends a request, and returns the address that it was sent from, once the server has closed the connection.
+fn send_and_end(address: SocketAddr, input: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).expect("set");
+    stream.write_all(input.as_bytes()).expect("sent");
+    stream.shutdown(Side::Write).expect("half closed");
+    let _ = stream.read_to_end(&mut Vec::new()).expect("an end in time");
+    stream.local_addr().expect("connected").to_string()
+}
+
+#[test]
+fn a_refusal_is_logged_with_its_reason_and_its_peer() {
+    let log = Log::start();
+    let reads = async |mut request: Request| -> Result { Ok(Response::bytes(request.bytes().await?)) };
+    let upgrade = sync_handler(|_| Response::upgrade(HeaderValue::from_static("echo"), async |_connection| ()));
+    let app = || Router::new().post("/reads", reads).get("/upgrade", upgrade);
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
+        let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").engine(kind).workers(1);
+        let running: Running = builder.http(HttpConfig::default().half_close(true)).start().expect("starts");
+        let address = running.local_addr().expect("an address");
+        for (input, line) in [
+            (
+                "GET /\r\n\r\n",
+                "request of PEER refused with 400 Bad Request: malformed request line: must be `method SP \
+                 request-target SP HTTP-version`",
+            ),
+            (
+                "POST /reads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
+                "content of a request of PEER refused with 400 Bad Request: invalid chunk size: must be 1 to 16 hexadecimal \
+                 digits",
+            ),
+            (
+                "GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                "upgrade of PEER by the handler of /upgrade refused with 426 Upgrade Required: the request does not ask \
+                 for it",
+            ),
+        ] {
+            let peer = send_and_end(address, input);
+            assert!(log.has(&format!("DEBUG {}", line.replace("PEER", &peer))), "{input:?} on {kind:?}");
+        }
+        running.shutdown(Shutdown::immediate());
+    }
 }
 
 #[test]

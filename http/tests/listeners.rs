@@ -15,7 +15,7 @@ use tidegate_http::{Router, Server, ServerBuilder, sync_handler};
 /// A test that waits this long fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Std];
+const KINDS: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Portable];
 
 fn server(kind: EngineKind) -> ServerBuilder<Router> {
     Server::builder(Router::new().get("/ready", sync_handler(|_| "ready"))).engine(kind).workers(2)
@@ -70,12 +70,12 @@ fn a_unix_socket_has_its_mode_and_is_removed_at_the_end() {
 #[test]
 fn an_address_in_use_is_named_as_it_was_bound() {
     let path = SocketPath::new("in-use");
-    let running = server(EngineKind::Std).bind_unix(&path.0).start().expect("starts");
-    let error = server(EngineKind::Std).bind_unix(&path.0).start().err().expect("in use");
+    let running = server(EngineKind::Portable).bind_unix(&path.0).start().expect("starts");
+    let error = server(EngineKind::Portable).bind_unix(&path.0).start().err().expect("in use");
     assert!(matches!(error, Error::Bind { .. }), "{error}");
     assert!(error.to_string().starts_with(&format!("cannot bind {}: ", path.0.display())), "{error}");
     running.shutdown(Shutdown::immediate());
-    let error = server(EngineKind::Std).start().err().expect("no address").to_string();
+    let error = server(EngineKind::Portable).start().err().expect("no address").to_string();
     assert_eq!(error, "nothing to serve: call `bind` before `start`");
 }
 

@@ -91,7 +91,7 @@ fn start(kind: EngineKind, placement: HandlerPlacement, config: HttpConfig) -> R
 
 /// Runs a test on every engine and placement.
 fn on_each(config: &HttpConfig, test: impl Fn(SocketAddr)) {
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(1)] {
             let running = start(kind, placement, config.clone());
             test(running.local_addr().expect("an address"));
@@ -284,7 +284,7 @@ fn a_stream_that_ends_early_is_an_error_for_the_reader() {
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");
         assert!(read_to_end(&mut stream).ends_with(b"ready"));
-        // So does one that sends only an empty line after it (RFC 9112, section 2.2).
+        // So does one that sends only an empty line after it (RFC 9112 section 2.2).
         let mut stream = connect(address);
         stream.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n\r\n").expect("sent");
         stream.shutdown(Side::Write).expect("half closed");

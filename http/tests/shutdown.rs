@@ -119,7 +119,7 @@ fn use_once(mut stream: TcpStream) -> TcpStream {
 }
 
 fn on_each(test: impl Fn(Gate)) {
-    for kind in [EngineKind::Auto, EngineKind::Std] {
+    for kind in [EngineKind::Auto, EngineKind::Portable] {
         for placement in [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(1)] {
             test(Gate::new(kind, placement));
         }

@@ -20,8 +20,8 @@ pub fn setups() -> Vec<Setup> {
         ("uring/inline", EngineKind::Uring, HandlerPlacement::Inline),
         ("uring/threads", EngineKind::Uring, HandlerPlacement::Threads(2)),
         ("uring/cancel", EngineKind::Uring, HandlerPlacement::SameCore),
-        ("std/same-core", EngineKind::Std, HandlerPlacement::SameCore),
-        ("std/inline", EngineKind::Std, HandlerPlacement::Inline),
+        ("portable/same-core", EngineKind::Portable, HandlerPlacement::SameCore),
+        ("portable/inline", EngineKind::Portable, HandlerPlacement::Inline),
     ];
     table
         .into_iter()

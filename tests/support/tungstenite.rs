@@ -19,7 +19,7 @@ const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 const PIPELINED_MESSAGES: usize = 1000;
 const TEXT: &str = "Gezeiten, marée, прилив, 潮汐, \u{1f30a}, e\u{301}, \u{0}, \u{10ffff}";
 
-/// Bytes of a broken client, with a masking key of zeros, and the close code that must answer them (RFC 6455, section
+/// Bytes of a broken client, with a masking key of zeros, and the close code that must answer them (RFC 6455 section
 /// 7.4.1).
 const VIOLATIONS: &[(&str, &[u8], u16)] = &[
     ("reserved opcode", b"\x83\x80\0\0\0\0", 1002),

@@ -27,7 +27,13 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "server", "proxy", "protocol", "sse", "extract", "message", "limits", "field", "panic", "error"]),
+    (
+        "http",
+        &[
+            "lib", "server", "proxy", "protocol", "sse", "extract", "message", "limits", "field", "panic", "causes",
+            "error",
+        ],
+    ),
     (
         "websocket",
         &[
@@ -45,8 +51,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "message",
             "close",
             "protocol_error",
+            "usage_error",
             "close_code",
             "opcode",
+            "reserved_bits",
             "role",
             "limits",
             "utf8",

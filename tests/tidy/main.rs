@@ -28,6 +28,10 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/driver/", "system calls and memory shared with the kernel"),
     ("engine/src/engine/signals.rs", "signal dispositions and the handler of two signals"),
+    (
+        "engine/src/executor/mod.rs",
+        "futures that stay on one thread and need not be `Send`, and the catch of a panic in their destructors",
+    ),
     ("engine/src/shared/lease.rs", "the part of the mapped pages that a lease alone may touch"),
     ("engine/src/util/biased_lock.rs", "a lock whose owner enters without atomic operations, and membarrier(2)"),
     ("engine/src/util/contained.rs", "one block: a drop of the application's value inside a catch of its panic"),
@@ -76,6 +80,8 @@ fn the_checkout_is_tidy() {
     complaints.extend(imports::directions(&files, layers::LAYERS, layers::CIRCLES));
     complaints.extend(rules::folder_sizes(&files));
     complaints.extend(rules::named_tests(&files));
+    complaints.extend(rules::named_functions(&files));
+    complaints.extend(rules::named_layers(&files));
     complaints.extend(rules::needless_exceptions(&files));
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }

@@ -202,6 +202,59 @@ pub fn named_tests(files: &Files) -> Vec<String> {
     missing.map(|(file, number, name)| file.complain(number, &format!("there is no test `{name}`"))).collect()
 }
 
+/// Functions that the documentation names in a row after their file, and the file does not have.
+pub fn named_functions(files: &Files) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|file| file.path == "docs/ARCHITECTURE.md") {
+        for (number, line) in file.lines() {
+            let mut cells = line.split('|').skip(1);
+            let (Some(path), Some(functions)) = (cells.next(), cells.next()) else { continue };
+            let Some(path) = path.trim().strip_prefix('`').and_then(|path| path.strip_suffix('`')) else { continue };
+            if !path.ends_with(".rs") || !path.contains("/src/") {
+                continue;
+            }
+            let Some(source) = files.iter().find(|file| file.path == path) else {
+                complaints.push(file.complain(number, &format!("there is no file `{path}`")));
+                continue;
+            };
+            let code = source.code();
+            for function in functions.split('`').skip(1).step_by(2) {
+                let name = function.rsplit("::").next().unwrap_or_default();
+                let is_there =
+                    |line: &String| ["(", "<"].iter().any(|after| line.contains(&format!("fn {name}{after}")));
+                if !code.iter().any(is_there) {
+                    complaints.push(file.complain(number, &format!("there is no function `{function}` in `{path}`")));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// Layers of a crate, as a line of the documentation, that are not those of the list.
+pub fn named_layers(files: &Files) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|file| file.path == "docs/ARCHITECTURE.md") {
+        let named: Vec<_> = file.lines().filter(|(_, line)| line.starts_with("`lib > ")).collect();
+        if named.len() != LAYERS.len() {
+            complaints.push(format!(
+                "{}: one line of layers for each crate: {} of {}",
+                file.path,
+                named.len(),
+                LAYERS.len()
+            ));
+        }
+        for ((name, layers), (number, line)) in LAYERS.iter().zip(named) {
+            let line = line.trim_matches('`');
+            let ours = layers.join(" > ");
+            if line != ours {
+                complaints.push(file.complain(number, &format!("the layers of {name} are `{ours}`")));
+            }
+        }
+    }
+    complaints
+}
+
 /// Entries of the lists of exceptions that nothing needs any more.
 pub fn needless_exceptions(files: &Files) -> Vec<String> {
     let long = LONG_FILES.iter().filter(|(path, _)| {
@@ -272,6 +325,33 @@ mod tests {
             let files: Files = [text("docs/ARCHITECTURE.md", table), text("tests/a.rs", test)].into_iter().collect();
             assert_eq!(named_tests(&files).len(), complaints, "{test}");
         }
+    }
+
+    #[test]
+    fn names_of_functions() {
+        let table = "| File | Function |\n| `http/src/a.rs` | `A::b`, `c` | takes `d` |\n| `b` | `c` |\n";
+        for (code, complaints) in
+            [("fn b() {}\nfn c<T>() {}", 0), ("fn b() {}\n// fn c()", 1), ("fn bc() {}\nfn c() {}", 1), ("", 2)]
+        {
+            let files: Files = [text("docs/ARCHITECTURE.md", table), text("http/src/a.rs", code)].into_iter().collect();
+            assert_eq!(named_functions(&files).len(), complaints, "{code}");
+        }
+        let files: Files = [text("docs/ARCHITECTURE.md", table)].into_iter().collect();
+        assert_eq!(named_functions(&files).len(), 1, "the file is missing");
+    }
+
+    #[test]
+    fn lines_of_layers() {
+        let lines: Vec<_> = LAYERS.iter().map(|(_, layers)| format!("`{}`", layers.join(" > "))).collect();
+        let complaints = |lines: &[String]| -> usize {
+            let files: Files = [text("docs/ARCHITECTURE.md", &lines.join("\n\n"))].into_iter().collect();
+            named_layers(&files).len()
+        };
+        assert_eq!(complaints(&lines), 0);
+        assert_eq!(complaints(&lines[1..]), LAYERS.len(), "one is missing, and the others are shifted");
+        let mut swapped = lines.clone();
+        swapped[0] = swapped[0].replace("shared > shutdown", "shutdown > shared");
+        assert_eq!(complaints(&swapped), 1);
     }
 
     #[test]

@@ -26,6 +26,11 @@ const WEBSOCKET: &[&str] = &["websocket/", "docs/", "tests/websocket/", "example
 
 /// The word, the folders and files in which it is refused, and the project's word.
 const WORDS: &[(Old, &[&str], &str)] = &[
+    // The form of citations, and the word of `Assembler`.
+    (Exactly("9110, section"), EVERYWHERE, "RFC 9110 section"),
+    (Exactly("9112, section"), EVERYWHERE, "RFC 9112 section"),
+    (Exactly("6455, section"), EVERYWHERE, "RFC 6455 section"),
+    (Word("gather"), &["websocket/src/"], "assemble"),
     // Of other projects.
     (Word("reactor"), PUBLISHED, "worker"),
     (Word("shard"), PUBLISHED, "worker"),
@@ -70,6 +75,14 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Name("internals"), EVERYWHERE, "bench_support"),
     (Exactly("\"internals\""), EVERYWHERE, "bench_support"),
     (Exactly("/internals"), EVERYWHERE, "bench_support"),
+    (Name("kept_max"), EVERYWHERE, "backlog_max"),
+    (Name("outbound_bytes"), EVERYWHERE, "queued_bytes"),
+    (Name("Delivered"), &["engine/"], "DeliveryReport"),
+    (Name("SlowPolicy"), &["engine/"], "SlowMemberPolicy"),
+    (Name("Handle"), &["engine/"], "RunningHandle"),
+    (Exactly("CloseCause::Lifetime "), EVERYWHERE, "LifetimeDeadline"),
+    (Exactly("Engine::listen"), EVERYWHERE, "bind"),
+    (Exactly("Error::Listen"), EVERYWHERE, "Bind"),
     // HTTP.
     (Name("Channel"), HTTP, "Conn"),
     (Module("channel"), HTTP, "conn"),
@@ -115,6 +128,13 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Module("forms"), EVERYWHERE, "variants"),
     (Module("failure"), EVERYWHERE, "error"),
     (Module("joined"), EVERYWHERE, "byte_stream"),
+    (Name("Joined"), EVERYWHERE, "ByteStream"),
+    (Name("BlockingJoined"), EVERYWHERE, "BlockingByteStream"),
+    (Name("ConflateByKey"), EVERYWHERE, "Conflate"),
+    (Exactly("SlowPolicy::Disconnect"), EVERYWHERE, "CloseTryAgainLater"),
+    (Exactly("SlowPolicy::Close "), EVERYWHERE, "Abort"),
+    (Name("Refusal"), WEBSOCKET, "HandlerError::close"),
+    (Name("RouteError"), EVERYWHERE, "a panic: a wrong route is a mistake in the program"),
     (Module("deflated_send"), EVERYWHERE, "send_deflated"),
     (Name("RequestError"), &["websocket/src/handshake/"], "a name that HTTP does not have, such as OfferError"),
 ];

@@ -51,6 +51,11 @@ fn the_result_of_a_handler_decides_on_the_close_code() {
                 Some("refuse badly") => Err(HandlerError::close(CloseCode::ABNORMAL, "must not be sent")),
                 Some("overload") => Err(Error::Full.into()),
                 Some("lose") => Err(Error::Lost.into()),
+                Some("wait") => {
+                    ws.set_read_deadline(Some(std::time::Instant::now()));
+                    ws.recv().await?;
+                    Ok(())
+                }
                 Some("close") => {
                     ws.sender().close(CloseCode::new(4000), "")?;
                     Ok(ws.send("too late").await?)
@@ -71,6 +76,7 @@ fn the_result_of_a_handler_decides_on_the_close_code() {
             ("misuse", 1011, ""),
             ("overload", 1013, ""),
             ("lose", 1000, ""),
+            ("wait", 1001, ""),
             ("close", 4000, ""),
             ("drop", 1000, ""),
             ("panic", 1011, ""),
@@ -286,7 +292,7 @@ fn a_close_that_cannot_be_answered_is_not_clean() {
         // Closing a socket with unread input resets the connection.
         assert_eq!(client.stream.peek(&mut [0]).unwrap(), 1);
         drop(client);
-        wait_until("the reset", || sender.is_closed());
+        wait_until("the reset", || sender.is_finished());
         gate.open();
         assert_eq!(reports.next(), (true, false));
         server.finish();
@@ -412,7 +418,7 @@ fn nothing_is_sent_after_the_close_frame() {
                 ws.send("after").await,
             ];
             report.send(results).unwrap();
-            assert!(sender.is_closed());
+            assert!(sender.is_finished());
             assert!(ws.recv().await?.is_none());
             Ok(())
         });

@@ -93,6 +93,42 @@ fn reads_return_the_errors_of_control_handlers() {
     });
 }
 
+/// An error of a control handler while our close frame waits for its answer does not cut the handshake short.
+#[test]
+fn the_closing_handshake_goes_on_after_errors_of_control_handlers() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let closing = report.clone();
+        let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
+            if ws.recv().await?.is_some_and(|message| message.as_text() == Some("close")) {
+                let closed = ws.close(CloseCode::NORMAL, "").await;
+                closing.send(if matches!(closed, Err(Error::Application(_))) && ws.is_closed_cleanly() {
+                    1
+                } else {
+                    0
+                })?;
+            }
+            Ok(())
+        });
+        let upgrade = upgrade
+            .on_pong(|_, _| Err(Error::application("as the test asked for")))
+            .on_disconnect(move |ended| report.send(ended.close_code().value()).unwrap());
+        let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+        for message in ["return", "close"] {
+            let mut client = Client::open(server.address);
+            client.send(TEXT, message.as_bytes());
+            client.expect_close(1000);
+            client.write(&[frame(PONG, b"one"), frame(PONG, b"two"), close_frame(4321, "")].concat());
+            client.expect_end();
+            if message == "close" {
+                assert_eq!(reports.next(), 1, "the error is returned after the handshake");
+            }
+            assert_eq!(reports.next(), 4321);
+        }
+        server.finish();
+    });
+}
+
 #[test]
 fn control_frames_with_a_deadline() {
     on_every_engine(|setup| {

@@ -12,7 +12,7 @@ use tidegate::prelude::*;
 use tidegate::websocket::{CloseCodeClass, Error};
 
 use crate::deadlines::on_every_engine_at_once;
-use crate::handler::{reports, wait_until};
+use crate::handler::{Gate, reports, wait_until};
 use crate::support::client::{BINARY, Client, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{TestServer, on_every_engine};
 
@@ -213,6 +213,30 @@ fn every_code_has_its_constant() {
             client.write(&close_frame(*value, ""));
             client.expect_end();
         }
+        server.finish();
+    });
+}
+
+/// A breach of the protocol ends the connection for its helpers, although the handler goes on.
+#[test]
+fn closed_completes_when_the_peer_breaks_a_rule() {
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let gate = Gate::default();
+        let end = gate.clone();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let closed = ws.closed();
+            let error = ws.recv().await;
+            report.send((matches!(error, Err(Error::Protocol(_))), closed.is_closed())).unwrap();
+            gate.pass().await;
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"\xff");
+        assert_eq!(reports.next(), (true, true));
+        client.expect_close(1007);
+        end.open();
+        client.expect_end();
         server.finish();
     });
 }

@@ -3,7 +3,8 @@
 use tidegate::engine::Address;
 use tidegate::prelude::*;
 use tidegate::web::RequestHead;
-use tidegate::websocket::handshake::{OriginAllowList, Scheme, UpgradeRequestError};
+use tidegate::websocket::handshake::UpgradeRequestError;
+use tidegate::websocket::{OriginAllowList, Scheme};
 
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{Client, HANDSHAKE, PING, PONG, TEXT, frame};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
-use tidegate::engine::block_on;
+use tidegate::engine::{Address, block_on};
 use tidegate::prelude::*;
 use tidegate::websocket::{
     Delivered, Error, HubConfig, HubError, MemberConfig, PreparedMessage, Registration, Sender, SlowPolicy,
@@ -186,7 +186,7 @@ fn filters_and_exceptions_choose() {
 fn a_peer_that_never_reads_delays_nobody() {
     const MESSAGES: u32 = 400;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
-    for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Close, SlowPolicy::Disconnect] {
+    for slow in [SlowPolicy::Drop, SlowPolicy::Remove, SlowPolicy::Abort, SlowPolicy::CloseTryAgainLater] {
         on_every_engine(|setup| {
             let config = HubConfig::default().slow(slow);
             let server = HubServer::start(setup, config, WebSocketConfig::default());
@@ -233,7 +233,7 @@ fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: C
                 assert!(frame.first == BINARY || frame.payload == 1000_u16.to_be_bytes());
             }
         }
-        SlowPolicy::Close => {
+        SlowPolicy::Abort => {
             assert!(full == 1 && server.hub.len() == 1);
             let result = server.ended.recv_timeout(PATIENCE).unwrap();
             assert!(matches!(result, Err(Error::Closed(tidegate::engine::CloseCause::TooSlow))), "{result:?}");
@@ -247,7 +247,7 @@ fn check_stalled(server: &HubServer, slow: SlowPolicy, full: u32, mut stalled: C
         }
     }
     assert!(numbers.is_sorted(), "{numbers:?}");
-    if slow == SlowPolicy::Disconnect {
+    if slow == SlowPolicy::CloseTryAgainLater {
         assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "nothing before the close is lost");
     }
 }
@@ -383,26 +383,149 @@ fn a_hub_holds_connections_of_several_servers() {
     assert!(hub.is_empty());
 }
 
-/// `close` refuses new messages, and returns once earlier ones are delivered.
+/// `close` refuses new messages, delivers the earlier ones of the hub and of its rooms, then closes and unregisters the
+/// members.
 #[test]
-fn closing_drains_pending_messages() {
+fn closing_a_hub_closes_its_members_after_pending_messages() {
     const MESSAGES: u32 = 500;
     on_every_engine(|setup| {
-        let server = start(setup);
-        let mut clients: Vec<_> = (0..4).map(|_| server.join()).collect();
+        let (server, mut members) = members(setup, 4);
+        let hub = &server.hub;
+        members.iter().for_each(|(_, member)| assert_eq!(member.join("room"), Ok(true)));
         for number in 0..MESSAGES {
-            block_on(server.hub.broadcast(number.to_be_bytes().to_vec()).queue()).unwrap();
+            block_on(hub.publish("room", number.to_be_bytes().to_vec()).queue()).unwrap();
         }
-        block_on(server.hub.close());
-        assert!(matches!(server.hub.broadcast("late").try_queue(), Err(HubError::Closed)));
-        assert!(matches!(block_on(server.hub.broadcast("late")), Err(HubError::Closed)));
-        for client in &mut clients {
+        let unsendable = block_on(hub.close(CloseCode::ABNORMAL, ""));
+        assert!(matches!(unsendable, Err(Error::Usage(_))) && hub.len() == 8, "{unsendable:?}");
+        block_on(hub.close(CloseCode::new(4000), "over")).unwrap();
+        block_on(hub.close(CloseCode::new(4001), "again")).unwrap();
+        assert!(matches!(hub.broadcast("late").try_queue(), Err(HubError::Closed)));
+        assert!(matches!(block_on(hub.broadcast("late")), Err(HubError::Closed)));
+        assert!(hub.is_empty() && hub.rooms().is_empty() && hub.room_len("room") == 0);
+        for (client, member) in &mut members {
+            assert!(!member.is_member() && member.rooms().is_empty());
+            assert_eq!(member.join("other"), Err(HubError::Closed));
             for number in 0..MESSAGES {
                 client.expect(BINARY, &number.to_be_bytes());
             }
+            assert_eq!(client.expect_close(4000), "over");
         }
-        clients.into_iter().for_each(Client::close);
-        server.finish();
+        for (mut client, _) in members {
+            client.write(&close_frame(4000, ""));
+            client.expect_end();
+            assert!(server.ended.recv_timeout(PATIENCE).unwrap().is_ok());
+        }
+        let (client, late) = (Client::open(server.server.address), server.registered.recv_timeout(PATIENCE));
+        assert!(late.is_err(), "a closed hub takes no members");
+        drop(client);
+    });
+}
+
+/// The application hears of each message that a slow member has no space for, whatever the policy.
+#[test]
+fn a_callback_hears_of_slow_members() {
+    for slow in [SlowPolicy::Drop, SlowPolicy::CloseTryAgainLater, SlowPolicy::DropOldest { backlog_max: 1 }] {
+        on_every_engine(|setup| {
+            let config = HubConfig::default().slow(slow).queue_bytes_max(300_000);
+            let server = HubServer::start(setup, config, WebSocketConfig::default());
+            let (report, reports) = reports();
+            server.hub.on_slow(|_| panic!("replaced"));
+            server.hub.on_slow(move |member| {
+                report.send((*member.data(), member.peer_addr(), member.queued_bytes())).unwrap();
+                panic!("as the test asked for");
+            });
+            let stalled = server.join();
+            let mut reader = server.join();
+            let number = loop {
+                let delivered = server.broadcast(pattern(50_000));
+                reader.expect(BINARY, &pattern(50_000));
+                if delivered.count == 1 {
+                    break 0;
+                }
+            };
+            let (data, peer, queued) = reports.next();
+            assert_eq!((data, peer), (number, Address::Ip(stalled.stream.local_addr().unwrap())));
+            assert!(queued > 50_000, "{queued}");
+            reader.close();
+            drop(stalled);
+        });
+    }
+}
+
+/// What a handler publishes to a hub or room that it is in arrives at itself before what it sends afterwards.
+#[test]
+fn a_handler_gets_what_it_has_published_before_what_it_sends_then() {
+    const REPETITIONS: usize = 50;
+    on_every_engine(|setup| {
+        let hub: Hub = Hub::default();
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            let member = hub.register(&ws)?;
+            member.join("room")?;
+            let sender = ws.sender();
+            while let Some(message) = ws.recv().await? {
+                match message.as_text() {
+                    Some("hub") => hub.broadcast("published").queue().await?,
+                    Some("others") => hub.publish("room", "to others").except(&member).try_queue()?,
+                    Some("bye") => {
+                        hub.publish("room", "published").try_queue()?;
+                        ws.close(CloseCode::new(4000), "").await?;
+                        break;
+                    }
+                    Some("return") => {
+                        hub.publish("room", "published").try_queue()?;
+                        return Ok(());
+                    }
+                    _ => hub.publish("room", "published").try_queue()?,
+                }
+                ws.send("sent").await?;
+                sender.try_send("at once")?;
+                sender.send_prepared(&PreparedMessage::from(vec![7; 10_000])).await?;
+                ws.sender().flush().await?;
+                ws.send("flushed").await?;
+            }
+            Ok(())
+        });
+        let mut client = Client::open(server.address);
+        let mut other = Client::open(server.address);
+        // A client that has an answer is a member.
+        client.send(TEXT, b"others");
+        other.send(TEXT, b"others");
+        let answer = |client: &mut Client, published: bool| {
+            let mut texts = Vec::new();
+            while texts.last().is_none_or(|text| text != "flushed") {
+                let frame = client.next().expect("a message");
+                if frame.first == BINARY {
+                    assert_eq!(frame.payload, [7; 10_000]);
+                    texts.push("binary".to_owned());
+                } else {
+                    texts.push(String::from_utf8(frame.payload).expect("text"));
+                }
+            }
+            texts.retain(|text| text != "to others");
+            let expected = ["published", "sent", "at once", "binary", "flushed"];
+            assert_eq!(texts, expected[usize::from(!published)..]);
+        };
+        answer(&mut client, false);
+        answer(&mut other, false);
+        for repetition in 0..REPETITIONS {
+            for place in ["hub", "room"] {
+                client.send(TEXT, place.as_bytes());
+                answer(&mut client, true);
+                if repetition == 0 {
+                    println!("to the {place}");
+                }
+            }
+        }
+        for end in ["bye", "return"] {
+            let mut client = Client::open(server.address);
+            client.send(TEXT, end.as_bytes());
+            client.expect(TEXT, b"published");
+            let code = if end == "bye" { 4000 } else { 1000 };
+            client.expect_close(code);
+            client.write(&close_frame(code, ""));
+            client.expect_end();
+        }
+        drop((client, other));
     });
 }
 
@@ -504,7 +627,7 @@ fn a_hub_answers_after_its_server_has_ended() {
         server.server.running.shutdown(Shutdown::immediate());
         let delivered = block_on(hub.broadcast("is anybody there"));
         assert_eq!(delivered.unwrap().count, 0);
-        block_on(hub.close());
+        block_on(hub.close(CloseCode::GOING_AWAY, "")).unwrap();
         drop(registration);
         let mut byte = [0];
         let kind = std::io::Read::read(&mut client.stream, &mut byte).map_err(|error| error.kind());
@@ -575,6 +698,11 @@ fn the_rooms_of_a_member_are_bounded() {
         assert_eq!(member.join("c"), Err(HubError::TooManyRooms));
         assert!(member.leave("a"));
         assert_eq!(member.join("c"), Ok(true));
+        assert!(member.leave("c"));
+        assert_eq!(member.join(&"n".repeat(1025)), Err(HubError::RoomNameTooLong));
+        assert_eq!(member.join(&"n".repeat(1024)), Ok(true));
+        assert!(member.leave(&"n".repeat(1024)));
+        assert_eq!(member.join("c"), Ok(true));
         let mut rooms: Vec<_> = member.rooms().iter().map(ToString::to_string).collect();
         rooms.sort();
         assert_eq!(rooms, ["b", "c"]);
@@ -643,7 +771,7 @@ fn slow_members_can_get_the_newest_messages() {
     const MESSAGES: u32 = 300;
     const KEYS: u32 = 4;
     let message = |number: u32| [&number.to_be_bytes()[..], &pattern(50_000)].concat();
-    for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::ConflateByKey { backlog_max: 100 }] {
+    for slow in [SlowPolicy::DropOldest { backlog_max: 3 }, SlowPolicy::Conflate { backlog_max: 100 }] {
         on_every_engine(|setup| {
             let config = HubConfig::default().slow(slow).queue_bytes_max(400_000);
             let server = HubServer::start(setup, config, WebSocketConfig::default());

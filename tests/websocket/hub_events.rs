@@ -153,7 +153,7 @@ fn one_message_reaches_websockets_and_event_streams() {
 #[test]
 fn a_slow_event_stream_is_ended_in_order_and_delays_nobody() {
     on_every_engine(|setup| {
-        let config = HubConfig::default().slow(SlowPolicy::Disconnect).queue_bytes_max(256 * 1024);
+        let config = HubConfig::default().slow(SlowPolicy::CloseTryAgainLater).queue_bytes_max(256 * 1024);
         let server = EventServer::start(setup, config);
         let (mut ws, mut slow) = (server.open_ws(), server.open_events("1.1"));
         let text = "x".repeat(32 * 1024);
@@ -175,7 +175,7 @@ fn a_slow_event_stream_is_ended_in_order_and_delays_nobody() {
 }
 
 #[test]
-fn a_member_with_its_own_policy_misses_events_whole() {
+fn a_member_with_its_own_policy_misses_events_whole_and_closing_a_hub_ends_its_event_streams() {
     on_every_engine(|setup| {
         let hub: Hub<u32> = Hub::default();
         let (members, (registered_out, registered)) = (hub.clone(), channel());
@@ -205,10 +205,15 @@ fn a_member_with_its_own_policy_misses_events_whole() {
         for _ in 0..taken {
             reader.expect(&format!("data: {text}\n"));
         }
-        server.running.handle().begin_shutdown(Shutdown::default());
+        let mut old = Events::open(server.address, "1.0");
+        registered.recv_timeout(PATIENCE).expect("registers");
+        block_on(hub.broadcast("bye").queue()).expect("open");
+        block_on(hub.close(CloseCode::NORMAL, "")).expect("a valid code");
+        reader.expect("data: bye\n");
         reader.expect_end();
-        server.running.join();
-        block_on(hub.close());
+        old.expect("data: bye\n");
+        old.expect_end();
+        server.finish();
         assert_eq!(block_on(hub.broadcast("x").queue()), Err(HubError::Closed));
     });
 }

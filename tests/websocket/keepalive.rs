@@ -8,8 +8,8 @@ use tidegate::prelude::*;
 use tidegate::websocket::{Error, KeepaliveConfig};
 
 use crate::deadlines::on_every_engine_at_once;
-use crate::handler::reports;
-use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
+use crate::handler::{Gate, reports};
+use crate::support::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -138,7 +138,71 @@ fn a_missing_pong_closes() {
     });
 }
 
-/// A pong that arrives while the handler is busy counts as in time.
+/// Pings go on while the handler reads nothing: a peer that answers lives, one that does not is ended, whatever it sent
+/// before.
+#[test]
+fn the_keepalive_holds_while_the_handler_reads_nothing() {
+    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+    const PINGS: usize = 30;
+    on_every_engine_at_once(|setup| {
+        let (report, reports) = reports();
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let config = config(SHORT, PONG_TIMEOUT).close_timeout(SHORT);
+        let server = TestServer::serve(setup, config, async move |mut ws: WebSocket| {
+            if ws.recv().await?.is_some_and(|message| message.as_text() == Some("dead")) {
+                ws.closed().await;
+                let sent = ws.send("nobody is there").await;
+                let (first, second) = (ws.recv().await, ws.recv().await);
+                report.send((sent.is_err(), matches!(first, Err(Error::NoPong)), matches!(second, Ok(None)))).unwrap();
+                return Ok(());
+            }
+            passed.pass().await;
+            // The pongs that nobody has read are not the application's.
+            ws.on_pong(|_, _| Err(Error::application("a pong of the keepalive")));
+            while let Some(message) = ws.recv().await? {
+                ws.send(message).await?;
+            }
+            Ok(())
+        });
+        let mut dead = Client::open(server.address);
+        dead.send(TEXT, b"dead");
+        let mut living = Client::open(server.address);
+        living.send(TEXT, b"living");
+        for _ in 0..PINGS {
+            let ping = next_ping(&mut living);
+            living.send(PONG, &ping);
+        }
+        expect_no_pong_or_reset(dead);
+        assert_eq!(reports.next(), (true, true, true));
+        gate.open();
+        living.send(TEXT, b"still here");
+        loop {
+            let frame = living.next().expect("the connection lives");
+            match frame.first {
+                PING => living.send(PONG, &frame.payload),
+                _ => {
+                    assert_eq!(frame.payload, b"still here", "{frame:?}");
+                    break;
+                }
+            }
+        }
+        living.write(&close_frame(1000, ""));
+        while living.next().expect("a close frame").first == PING {}
+        living.expect_end();
+        server.finish();
+    });
+}
+
+/// Reads to the close frame of a lost peer. Nothing is answered, so the connection is reset after it.
+fn expect_no_pong_or_reset(mut client: Client) {
+    let mut all = Vec::new();
+    let end = client.stream.read_to_end(&mut all);
+    assert!(end.is_ok() || end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(all.ends_with(&[&[CLOSE, 9], &1001_u16.to_be_bytes()[..], b"no pong"].concat()), "{all:?}");
+}
+
+/// A pong that arrives while the handler is busy counts as in time, and is found later.
 #[test]
 fn a_busy_handler_loses_no_peer() {
     /// Longer than a busy machine can delay a client's answer.
@@ -149,8 +213,8 @@ fn a_busy_handler_loses_no_peer() {
             let message = ws.recv().await?;
             assert_eq!(message, Some(Message::from("a pong follows")));
             ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
-            // The pong is behind this message. Then the keepalive ends, and nothing answers it.
-            assert_eq!(ws.recv().await?, Some(Message::from("behind the pong")));
+            // The pongs are before this message. Then the keepalive ends, and nothing answers it.
+            assert_eq!(ws.recv().await?, Some(Message::from("behind the pongs")));
             report.send(ws.rtt()).unwrap();
             ws.set_keepalive(None);
             ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
@@ -158,10 +222,16 @@ fn a_busy_handler_loses_no_peer() {
         });
         let mut client = Client::open(server.address);
         let ping = next_ping(&mut client);
-        let answer = [frame(TEXT, b"a pong follows"), frame(PONG, &ping), frame(TEXT, b"behind the pong")];
-        client.write(&answer.concat());
+        client.write(&[frame(TEXT, b"a pong follows"), frame(PONG, &ping)].concat());
+        // Once more than the handler is busy.
+        for _ in 0..2 * PONG_TIMEOUT.as_millis() / SHORT.as_millis() {
+            let ping = next_ping(&mut client);
+            client.send(PONG, &ping);
+        }
+        client.send(TEXT, b"behind the pongs");
         assert!(reports.next().is_some());
-        client.check_echo(TEXT, b"still here");
+        client.send(TEXT, b"still here");
+        while client.next().expect("the echo").first == PING {}
         client.close();
         server.finish();
     });

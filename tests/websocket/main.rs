@@ -2,6 +2,7 @@
 //! socket and the tests' own WebSocket client on the other.
 
 mod backpressure;
+mod budget;
 mod closing;
 mod combinators;
 mod compression;
@@ -15,6 +16,7 @@ mod hub;
 mod hub_events;
 mod json;
 mod keepalive;
+mod logging;
 mod memory;
 mod messages;
 mod proxies;

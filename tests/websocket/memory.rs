@@ -4,12 +4,13 @@ use std::alloc::System;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
 use tidegate::websocket::DeflateConfig;
 
-use crate::handler::{received_bytes, wait_until};
+use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
@@ -122,6 +123,57 @@ fn a_claimed_length_allocates_nothing() {
     });
 }
 
+/// Many connections with a compressed message each that is large when inflated, and has no end. Together they stay
+/// within the budget, apart from the step of one mebibyte that each of them inflates at a time. Small messages go on,
+/// and the memory comes back.
+#[test]
+fn bombs_share_a_budget() {
+    const BOMBS: usize = 60;
+    const BUDGET_BYTES: usize = 32 << 20;
+    alone("memory::bombs_share_a_budget", || {
+        let mut deflated = Vec::with_capacity(100_000);
+        let mut codec = flate2::Compress::new(flate2::Compression::best(), false);
+        codec.compress_vec(&vec![0; 64 << 20], &mut deflated, flate2::FlushCompress::Sync).unwrap();
+        let bomb = frame(BINARY | 0x40, &deflated);
+        // Growing memory can be twice as large as what is in it.
+        let held_max = 2 * (BUDGET_BYTES + (BOMBS << 20)) + SLACK_BYTES + BOMBS * (48 << 10);
+        on_every_engine(|setup| {
+            let mut setup = setup.clone();
+            setup.config.memory.bytes_max = Some(BUDGET_BYTES);
+            setup.config.memory.wait_timeout = Duration::from_millis(200);
+            let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
+            let server = TestServer::start(&setup, Router::new().get("/ws", upgrade));
+            let memory = server.running.memory();
+            let mut small = Client::open(server.address);
+            small.check_echo(BINARY, b"before");
+            let (before, received) = (held_bytes(), received_bytes(&server));
+            let bombs: Vec<_> = (0..BOMBS)
+                .map(|_| {
+                    let mut client = Client::connect(server.address);
+                    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+                    client.write(HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{offer}")).as_bytes());
+                    client.expect_upgraded();
+                    client.write(&bomb[..bomb.len() - 1]);
+                    client
+                })
+                .collect();
+            let mut peak = 0;
+            wait_until("the bombs", || {
+                small.check_echo(BINARY, &[b'x'; 1000]);
+                peak = peak.max(held_bytes());
+                assert!(memory.bytes() <= BUDGET_BYTES);
+                memory.refused_total() >= BOMBS as u64 / 2
+            });
+            assert!(received_bytes(&server) > received && peak < before + held_max, "{peak} bytes were held");
+            drop(bombs);
+            wait_until("the memory to come back", || memory.bytes() == 0 && held_bytes() < before + 8 * SLACK_BYTES);
+            small.check_echo(BINARY, b"after");
+            small.close();
+            server.finish();
+        });
+    });
+}
+
 /// No buffer is allocated for an idle connection: its cost on io_uring, with its task, in a build without optimization.
 #[test]
 fn an_idle_connection_costs_less_than_a_kilobyte() {
@@ -140,6 +192,42 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
             clients.into_iter().for_each(Client::close);
             server.finish();
         }
+    });
+}
+
+/// The compressor of a connection is freed with it, although senders are kept.
+#[test]
+fn a_sender_does_not_keep_the_compressor_of_an_ended_connection() {
+    const CONNECTIONS: usize = 16;
+    alone("memory::a_sender_does_not_keep_the_compressor_of_an_ended_connection", || {
+        on_every_engine(|setup: &Setup| {
+            let (report, reports) = reports();
+            let deflate = DeflateConfig::default().own_context_takeover(true);
+            let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
+                ws.send("compressed ".repeat(100)).await?;
+                report.send(ws.sender())?;
+                while ws.recv().await?.is_some() {}
+                Ok(())
+            });
+            let server = TestServer::start(setup, Router::new().get("/ws", upgrade.compression(deflate)));
+            let open = || {
+                let mut client = Client::connect(server.address);
+                let offer =
+                    HANDSHAKE.replacen("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1);
+                client.write(offer.as_bytes());
+                assert!(client.http_response().head.contains("permessage-deflate"));
+                assert_eq!(client.next().expect("a message").first, TEXT | 0x40);
+                client
+            };
+            let clients: Vec<_> = (0..CONNECTIONS).map(|_| open()).collect();
+            let senders: Vec<_> = (0..CONNECTIONS).map(|_| reports.next()).collect();
+            let before = held_bytes();
+            clients.into_iter().for_each(Client::close);
+            // More than 200 KiB each.
+            wait_until("the compressors to be freed", || held_bytes() + CONNECTIONS * 128 * 1024 < before);
+            drop(senders);
+            server.finish();
+        });
     });
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::web::SharedAcrossThreads;
-use tidegate::websocket::{Error, MessageKind, ProtocolError, RecvStream, UsageError};
+use tidegate::websocket::{Error, MessageKind, PreparedMessage, ProtocolError, RecvStream, UsageError};
 
 use crate::handler::{Gate, reports};
 use crate::support::client::{
@@ -362,6 +362,80 @@ fn nothing_but_control_frames_comes_between_pieces() {
     });
 }
 
+/// A send that only the end of its own task's stream could let through is an error at once.
+#[test]
+fn a_send_that_would_wait_for_its_own_stream_fails() {
+    fn is_refused<T>(result: Result<T, Error>) -> bool {
+        matches!(result, Err(Error::Usage(UsageError::StreamOpen)))
+    }
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let (go, passed) = (Gate::default(), Gate::default());
+        let (gate, pass) = (go.clone(), passed.clone());
+        let server = serve(setup, async move |mut ws: WebSocket| {
+            let sender = ws.sender();
+            let mut message = sender.send_stream(MessageKind::Text).await?;
+            let later = std::time::Instant::now() + crate::support::client::PATIENCE;
+            let prepared = PreparedMessage::from("prepared");
+            assert!(is_refused(ws.send("at once").await));
+            message.write(b"one ").await?;
+            assert!(is_refused(ws.send("owned").await));
+            assert!(is_refused(ws.send_text("borrowed").await));
+            assert!(is_refused(ws.send_prepared(&prepared).await));
+            assert!(is_refused(ws.send_with_deadline("deadline", later).await));
+            assert!(is_refused(sender.send(vec![0; 100_000]).await));
+            assert!(is_refused(sender.send_stream(MessageKind::Binary).await.map(drop)));
+            // Calls that do not wait have space later, and control frames do not wait.
+            assert!(matches!(sender.try_send("between"), Err(Error::Full)));
+            ws.ping(b"ours")?;
+            report.send(ws.sender()).unwrap();
+            gate.pass().await;
+            message.finish().await?;
+            ws.send("two").await?;
+            ws.recv().await?;
+            // Another task takes the stream over with its first piece: then this task waits for it.
+            let mut message = sender.send_stream(MessageKind::Text).await?;
+            let pass = pass.clone();
+            let other = thread::spawn(move || {
+                block_on(async {
+                    message.write(b"three").await?;
+                    pass.pass().await;
+                    assert!(is_refused(sender.send("of the thread").await));
+                    message.finish().await
+                })
+            });
+            while is_refused(ws.send("four").await) {
+                thread::yield_now();
+            }
+            other.join().expect("no panic")?;
+            echo(ws).await
+        });
+        let mut client = Client::open(server.address);
+        client.expect(TEXT - FIN, b"one ");
+        client.expect(PING, b"ours");
+        let sender = reports.next();
+        let waiting = thread::spawn(move || {
+            let waits = block_on(once(sender.send("waits"))).is_pending();
+            go.open();
+            block_on(sender.send("from a thread")).unwrap();
+            waits
+        });
+        client.expect(CONTINUATION, b"");
+        let mut texts = [client.next().expect("a message").payload, client.next().expect("a message").payload];
+        texts.sort();
+        assert_eq!(texts, [b"from a thread".to_vec(), b"two".to_vec()]);
+        assert!(waiting.join().unwrap(), "a send of another task waits");
+        client.send(TEXT, b"go on");
+        client.expect(TEXT - FIN, b"three");
+        passed.open();
+        client.expect(CONTINUATION, b"");
+        client.expect(TEXT, b"four");
+        client.check_echo(TEXT, b"and so on");
+        client.close();
+        server.finish();
+    });
+}
+
 /// An unfinished message closes the connection; one without a piece has no effect.
 #[test]
 fn a_part_of_a_message_is_never_taken_for_the_whole() {
@@ -464,7 +538,7 @@ fn messages_are_joined_to_one_run_of_bytes() {
     on_every_engine(|setup| {
         let (report, reports) = reports();
         let server = serve(setup, async move |mut ws: WebSocket| {
-            let mut lines = ws.joined("\r\n");
+            let mut lines = ws.byte_stream("\r\n");
             assert_eq!(lines.read(&mut []).await?, 0, "an empty buffer");
             let mut all = Vec::new();
             for size in (1..=7).chain([10_000]).cycle() {
@@ -507,7 +581,7 @@ fn joined_messages_are_read_by_blocking_code() {
             let end = Gate::default();
             let (ended, report) = (end.clone(), report.clone());
             thread::spawn(move || {
-                let mut lines = BufReader::new(ws.joined("\n").into_blocking());
+                let mut lines = BufReader::new(ws.byte_stream("\n").into_blocking());
                 let mut line = String::new();
                 while lines.read_line(&mut line).is_ok_and(|len| len > 0) {
                     report.send(Ok(std::mem::take(&mut line))).unwrap();

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use tidegate::http::Method;
 use tidegate::prelude::*;
-use tidegate::websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
+use tidegate::websocket::{MessageKind, Sender, TextRequest, TextResponse, TextRoutes, upgrade};
 
-use crate::support::client::{BINARY, Client, TEXT};
+use crate::handler::{Gate, reports};
+use crate::support::client::{BINARY, CONTINUATION, Client, FIN, PING, PONG, TEXT, frame};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
 
 fn panics() -> Method {
@@ -152,8 +153,8 @@ fn subscribers_get_broadcasts() {
         teller.send(TEXT, request.to_string().as_bytes());
         let news = json!({"id": 0, "code": 0, "message": "news", "body": "\"spring\""});
         assert_eq!(next_json(&mut other), news);
-        let mut told = [next_json(&mut teller), next_json(&mut teller)];
-        told.sort_by_key(|response| response["id"].as_u64());
+        // A client is told the news before that it has told them.
+        let told = [next_json(&mut teller), next_json(&mut teller)];
         assert_eq!(told, [news, json!({"id": 2, "code": 200, "message": "", "body": null})]);
         teller.close();
         other.close();
@@ -186,6 +187,106 @@ fn requests_and_other_messages_can_be_mixed() {
     });
 }
 
+/// Requests run side by side up to the bound, in the order of their arrival; meanwhile pings are answered.
+#[test]
+fn reading_goes_on_while_a_route_runs() {
+    on_every_engine(|setup| {
+        for running_max in [1, 2] {
+            let gates = [Gate::default(), Gate::default(), Gate::default()];
+            let (report, reports) = reports();
+            let passed = gates.clone();
+            let routes =
+                TextRoutes::new().running_max(running_max).get("/pass/:gate", async move |request: TextRequest| {
+                    let number: usize = request.param("gate").and_then(|gate| gate.parse().ok()).expect("a number");
+                    report.send(number).unwrap();
+                    passed[number].pass().await;
+                });
+            let handler = upgrade(async move |mut ws: WebSocket| Ok(routes.serve(&mut ws).await?));
+            let server = TestServer::start(setup, Router::new().get("/ws", handler));
+            let mut client = Client::open(server.address);
+            let pass = |id: usize| json!({"id": id, "method": "GET", "target": format!("/pass/{id}")}).to_string();
+            let requests = (0..running_max).flat_map(|id| frame(TEXT, pass(id).as_bytes())).collect::<Vec<_>>();
+            client.write(&[requests, frame(PING, b"still there?")].concat());
+            client.expect(PONG, b"still there?");
+            client.send(TEXT, pass(2).as_bytes());
+            let started: Vec<_> = (0..running_max).map(|_| reports.next()).collect();
+            assert_eq!(started, (0..running_max).collect::<Vec<_>>());
+            // The last one answers first, and makes space for the one that waits.
+            gates[running_max - 1].open();
+            assert_eq!(next_json(&mut client)["id"], json!(running_max - 1));
+            assert_eq!(reports.next(), 2);
+            gates.iter().for_each(Gate::open);
+            let mut rest: Vec<_> = (0..running_max).map(|_| next_json(&mut client)["id"].as_u64()).collect();
+            rest.sort();
+            let expected = if running_max == 1 { vec![Some(2)] } else { vec![Some(0), Some(2)] };
+            assert_eq!(rest, expected);
+            client.close();
+            server.finish();
+        }
+    });
+}
+
+/// A route whose client has left is dropped.
+#[test]
+fn routes_end_with_their_connection() {
+    struct Told(std::sync::mpsc::Sender<&'static str>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.send("dropped");
+        }
+    }
+    on_every_engine(|setup| {
+        let (report, reports) = reports();
+        let routes = TextRoutes::new().get("/wait", async move |_request: TextRequest| {
+            let told = Told(report.clone());
+            report.send("begun").unwrap();
+            std::future::pending::<()>().await;
+            drop(told);
+        });
+        let handler = upgrade(async move |mut ws: WebSocket| Ok(routes.serve(&mut ws).await?));
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let mut client = Client::open(server.address);
+        client.send(TEXT, json!({"id": 1, "method": "GET", "target": "/wait"}).to_string().as_bytes());
+        assert_eq!(reports.next(), "begun");
+        client.close();
+        assert_eq!(reports.next(), "dropped");
+        server.finish();
+    });
+}
+
+/// A route can send a stream to its own connection while other routes answer: their responses wait for it.
+#[test]
+fn a_route_can_stream_to_its_own_connection() {
+    on_every_engine(|setup| {
+        let routes = TextRoutes::new()
+            .get("/stream", async |request: TextRequest| {
+                let sender = request.extensions().get::<Sender>().expect("kept by the handler");
+                let mut message = sender.send_stream(MessageKind::Text).await.expect("open");
+                message.write(b"piece").await.expect("open");
+                request.extensions().get::<Gate>().expect("kept by the handler").pass().await;
+                message.finish().await.expect("open");
+            })
+            .get("/open", async |request: TextRequest| request.extensions().get::<Gate>().expect("kept").open());
+        let handler = upgrade(async move |mut ws: WebSocket| {
+            ws.extensions().insert(ws.sender());
+            ws.extensions().insert(Gate::default());
+            Ok(routes.serve(&mut ws).await?)
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws", handler));
+        let mut client = Client::open(server.address);
+        for (id, target) in [(1, "/stream"), (2, "/nowhere"), (3, "/open")] {
+            client.send(TEXT, json!({"id": id, "method": "GET", "target": target}).to_string().as_bytes());
+        }
+        client.expect(TEXT - FIN, b"piece");
+        client.expect(CONTINUATION, b"");
+        let mut ids: Vec<_> = (0..3).map(|_| next_json(&mut client)["id"].as_u64()).collect();
+        ids.sort();
+        assert_eq!(ids, [Some(1), Some(2), Some(3)]);
+        client.close();
+        server.finish();
+    });
+}
+
 #[test]
 fn mistakes_in_routes_panic_with_the_route() {
     let refused = |paths: &[&str]| {
@@ -199,8 +300,8 @@ fn mistakes_in_routes_panic_with_the_route() {
         ("a", "must begin with a slash"),
         ("/a?b", "must be percent-encoded as in a request, and have no query or fragment"),
         ("/a b", "must be percent-encoded as in a request, and have no query or fragment"),
-        ("/:", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
-        ("/:a-b", "a parameter's name must be letters, digits and underscores, as in `:user_id`"),
+        ("/:", "a parameter's name must be letters, digits and underscores, as in `:user_id` or `{user_id}`"),
+        ("/:a-b", "a parameter's name must be letters, digits and underscores, as in `:user_id` or `{user_id}`"),
         ("/:a/:a", "two parameters are named \"a\"; rename one"),
     ] {
         assert_eq!(refused(&[path]), format!("invalid route {path:?}: {reason}"));

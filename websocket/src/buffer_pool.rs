@@ -1,8 +1,8 @@
 //! Reuses the memory of large messages.
 //!
-//! A large message that arrives in many chunks would otherwise be gathered in new pages each time, and the kernel
-//! clears each of them: that cost as much as all copying. Every thread that gathers messages has a small pool, to which
-//! the memory returns from wherever the message is dropped.
+//! A large message that arrives in many chunks would otherwise be assembled in new pages each time, and the kernel
+//! clears each of them: that cost as much as all copying. Every thread that assembles messages has a small pool, to
+//! which the memory returns from wherever the message is dropped.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::sync::lock;
 
 /// The smallest buffer that is pooled; the allocator is fast for smaller ones.
 const POOLED_BYTES_MIN: usize = 64 * 1024;
-/// The most bytes in the pool of a thread. A larger message is not pooled.
+/// Maximum bytes in a thread's pool. A larger message is not pooled.
 const POOL_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The buffers of one thread, the most recently used last.
@@ -66,7 +66,7 @@ fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
     buffer.reserve_exact(target - buffer.len());
 }
 
-/// Returns the message gathered in `buffer`. Its memory goes to the pool when the message is dropped, if it is large
+/// Returns the message assembled in `buffer`. Its memory goes to the pool when the message is dropped, if it is large
 /// enough.
 pub(crate) fn into_bytes(buffer: Vec<u8>) -> Bytes {
     if !(POOLED_BYTES_MIN..=POOL_BYTES_MAX).contains(&buffer.capacity()) {

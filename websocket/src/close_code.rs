@@ -40,7 +40,7 @@ impl CloseCode {
     /// 1015: the TLS handshake failed. Never sent.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
-    /// Returns the code of any number.
+    /// Creates a code from any number.
     #[must_use]
     pub const fn new(value: u16) -> Self {
         Self(value)

@@ -6,7 +6,7 @@ use tidegate_engine::ConfigError;
 use tidegate_engine::time::GRANULARITY;
 
 use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 tidegate_engine::__settings! {
     /// The settings of the connections of an [`upgrade`](crate::upgrade()).
@@ -21,16 +21,16 @@ tidegate_engine::__settings! {
     ///     .write_timeout(None);
     /// ```
     #[derive(Clone, Debug)]
-    #[non_exhaustive]
     pub struct WebSocketConfig {
-        /// The most payload bytes of a received message, over all of its frames, inflated if it is compressed. A larger
-        /// message is answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the
-        /// claimed length.
+        /// Maximum payload bytes of a received message, over all of its frames, after inflating. A larger message is
+        /// answered with close 1009. Default: 64 MiB. Memory grows with the bytes that arrive, not with the claimed
+        /// length.
         pub message_bytes_max: u64,
         /// The time without any received byte, those of pongs and of unfinished messages included, after which the
         /// connection is closed with 1001 and the reader gets [`Error::Idle`](crate::Error::Idle). If the handler waits
         /// for something other than a read, the peer is sent 1001 when nothing was received for a quarter longer (at
-        /// least 250 ms), and the connection is reset if it has not ended in twice the close timeout. Default: none.
+        /// least 250 ms), and the connection is reset if it has not ended within twice the close timeout. Default:
+        /// none.
         pub idle_timeout: Option<Duration>,
         /// The time in which the peer must take some of the queued bytes. After it the connection is reset, and sends
         /// and reads fail with [`Error::Closed`](crate::Error::Closed). It applies to pongs and close frames too, and
@@ -108,7 +108,6 @@ tidegate_engine::__settings! {
     /// let config = WebSocketConfig::default().keepalive(keepalive);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct KeepaliveConfig {
         /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
         /// which many proxies drop a connection.

@@ -1,10 +1,11 @@
 //! The errors of a connection: who is at fault, and what becomes of the connection.
 
 use thiserror::Error;
-use tidegate_engine::{CloseCause, ReceiveError, SendError};
+use tidegate_engine::{CloseCause, GatheringError, ReceiveError, SendError};
 
 use crate::close_code::CloseCode;
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 
 /// An error of a [`WebSocket`](crate::WebSocket). The peer's close frame is not an error but the end of the messages.
 ///
@@ -49,12 +50,17 @@ pub enum Error {
     /// The connection ended inside a message that was being read in pieces, even if the peer sent a close frame.
     #[error("the connection ended inside a message: the pieces read so far are not the whole message")]
     Incomplete,
-    /// Nothing was received before the read deadline. The connection stays usable.
+    /// Nothing was received before the read deadline. The connection stays usable; returned by a handler, this error
+    /// closes with 1001.
     #[error("nothing was received before the read deadline: set a later one and read on, or close")]
     ReadDeadline,
     /// Nothing was received for as long as the idle timeout. Close 1001 has been sent.
-    #[error("nothing was received for as long as the idle timeout: the peer vanished, or must send or ping more often")]
+    #[error("nothing was received within the idle timeout: the peer is gone, or must send or ping more often")]
     Idle,
+    /// A large message was given up, because it arrived too slowly or the memory for all of them is spent. Close 1013
+    /// or 1008 has been sent. See `MemoryConfig` of the engine.
+    #[error("a large message was given up: {0}")]
+    GivenUp(#[from] GatheringError),
     /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
     /// handler, this error closes with 1007. (Feature `json`.)
     #[cfg(feature = "json")]
@@ -100,6 +106,8 @@ impl Error {
             #[cfg(feature = "json")]
             Self::Json(_) => CloseCode::INVALID_PAYLOAD,
             Self::Full | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
+            // As after the idle timeout: the peer was silent for longer than the handler waits.
+            Self::ReadDeadline => CloseCode::GOING_AWAY,
             _ => CloseCode::NORMAL,
         }
     }
@@ -115,6 +123,7 @@ impl From<SendError> for Error {
         match error {
             SendError::Full => Self::Full,
             SendError::Closed(cause) => Self::Closed(cause),
+            SendError::HeldByCaller => Self::Usage(UsageError::StreamOpen),
             // The last bytes of a WebSocket are its close frame, whichever sender queued it.
             _ => Self::Usage(UsageError::CloseSent),
         }

@@ -59,9 +59,11 @@ mod message;
 mod opcode;
 pub mod protocol;
 mod protocol_error;
+mod reserved_bits;
 mod role;
 mod serve;
 mod sync;
+mod usage_error;
 mod utf8;
 
 pub use close::CloseFrame;
@@ -83,19 +85,21 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
-pub use ext::byte_stream::{BlockingJoined, Joined};
+pub use ext::byte_stream::{BlockingByteStream, ByteStream};
 #[cfg(feature = "futures")]
 pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use handshake::{OriginAllowList, Scheme};
-pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
+pub use handshake::origin::{OriginAllowList, Scheme};
+pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowMember, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
-pub use opcode::{Opcode, ReservedBits};
-pub use protocol_error::{ProtocolError, UsageError};
+pub use opcode::Opcode;
+pub use protocol_error::ProtocolError;
+pub use reserved_bits::ReservedBits;
 pub use serve::handler_error::{HandlerError, Result};
 pub use serve::upgrade::{Upgrade, upgrade};
+pub use usage_error::UsageError;
 pub use utf8::{InvalidUtf8, Text};
 
 /// The README's program, compiled.

@@ -3,10 +3,11 @@
 //! The *number* of fragments of a message is not bounded: its bytes are, and a bound on the count would only refuse
 //! honest peers.
 
-/// The most payload bytes of a control frame (RFC 6455 section 5.5).
+/// Maximum payload bytes of a control frame (RFC 6455 section 5.5).
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
-/// The most bytes of a close reason: a control payload less the two bytes of the close code (RFC 6455 section 5.5.1).
+/// Maximum bytes of a close reason: those of a control frame minus the two bytes of the close code (RFC 6455 section
+/// 5.5.1).
 pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
 
 /// The bytes of the longest frame header: two bytes, a 64-bit length and a masking key (RFC 6455 section 5.2).

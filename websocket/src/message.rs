@@ -25,7 +25,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         match self {
@@ -61,7 +61,7 @@ impl Message {
         }
     }
 
-    /// Returns the bytes of payload.
+    /// Returns the length of the payload in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
@@ -132,7 +132,7 @@ enum Source<'a> {
     Owned(&'a OwnedMessage),
 }
 
-/// A message that does not lie in a receive buffer, because it was gathered or is long: it can be shared without a
+/// A message that does not lie in a receive buffer, because it was assembled or is long: it can be shared without a
 /// copy.
 #[derive(Debug)]
 pub(crate) struct OwnedMessage {
@@ -206,7 +206,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> MessageKind {
@@ -237,7 +237,7 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// Returns the message, owned: shared if it was gathered or fills most of its receive buffer, else copied.
+    /// Returns the message, owned: shared if it was assembled or fills most of its receive buffer, otherwise copied.
     #[must_use]
     pub fn to_message(&self) -> Message {
         match self.0 {

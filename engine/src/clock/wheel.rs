@@ -59,10 +59,9 @@ impl<T> Wheel<T> {
     pub(crate) fn next_tick(&self) -> Option<u64> {
         (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
             let shift = SLOT_BITS * level as u32;
-            let here = (self.now >> shift) as u32 % SLOTS as u32;
-            // Slots in turning order, from the current one on. Above the lowest level the current slot holds only
-            // entries a whole turn ahead.
-            let turned = self.occupied[level].rotate_right(here);
+            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest level
+            // the current slot holds only entries a whole turn ahead.
+            let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
             let ahead = match (level, turned & 1) {
                 (0, 1) => 0,
                 _ => match (turned & !1).trailing_zeros() {
@@ -233,6 +232,28 @@ mod tests {
         assert_eq!(fire(&mut wheel, 10), [10]);
         assert_eq!(wheel.remove(kept), None);
         assert_eq!(wheel.next_tick(), None);
+    }
+
+    /// The wheel sleeps through everything else: a worker that woke for nothing would never be idle.
+    #[test]
+    fn an_entry_needs_attention_at_most_once_per_level() {
+        for start in [0, 1, 63, 4000, 262_143, (1 << 24) - 1, 987_654_321] {
+            for ahead in [1, 5, 63, 64, 65, 4095, 4096, 262_144, 300_000, (1 << 24) - 1, 1 << 24, 5 << 24] {
+                let (deadline, mut wheel) = (start + ahead, Wheel::new(start));
+                wheel.insert(deadline, deadline);
+                // A distant deadline waits in the top level, one turn after the other.
+                let ticks_max = LEVELS + (ahead >> 24) as usize;
+                let mut ticks = Vec::new();
+                while let Some(tick) = wheel.next_tick() {
+                    assert!(tick > *ticks.last().unwrap_or(&start), "{start} + {ahead}: {tick} after {ticks:?}");
+                    ticks.push(tick);
+                    let fired = fire(&mut wheel, tick);
+                    assert_eq!(fired.is_empty(), tick < deadline);
+                    assert!(ticks.len() <= ticks_max, "{start} + {ahead}: {ticks:?}");
+                }
+                assert_eq!(ticks.last(), Some(&deadline));
+            }
+        }
     }
 
     /// Compares the wheel with a sorted list.

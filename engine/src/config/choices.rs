@@ -11,27 +11,27 @@ use crate::error::ConfigError;
 /// use tidegate_engine::{Config, EngineKind};
 ///
 /// // A container that forbids io_uring, without the warning that `Auto` logs there.
-/// let config = Config::default().engine(EngineKind::Std);
-/// # assert_eq!(config.engine, EngineKind::Std);
+/// let config = Config::default().engine(EngineKind::Portable);
+/// # assert_eq!(config.engine, EngineKind::Portable);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineKind {
-    /// io_uring where it works, std sockets otherwise, with one log line that gives the reason.
+    /// io_uring where it works, otherwise `Portable`, with one log line that gives the reason.
     #[default]
     Auto,
     /// io_uring (Linux 6.1 or later), or [`Error::UringUnavailable`](crate::Error::UringUnavailable) at start.
     Uring,
-    /// Blocking std sockets with two threads per connection. Portable; for development, for older kernels and for
-    /// containers that forbid io_uring.
-    Std,
+    /// Non-blocking sockets with readiness from epoll(7) or kqueue(2), one thread per worker: for macOS, for kernels
+    /// before Linux 6.1 and for containers that forbid io_uring.
+    Portable,
 }
 
-/// Parses `auto`, `uring` or `std`, for command-line options.
+/// Parses `auto`, `uring` or `portable`, for command-line options. `std` is an older name of `portable`.
 ///
 /// ```
 /// use tidegate_engine::EngineKind;
-/// assert_eq!("std".parse(), Ok(EngineKind::Std));
+/// assert_eq!("portable".parse(), Ok(EngineKind::Portable));
 /// ```
 impl FromStr for EngineKind {
     type Err = ConfigError;
@@ -40,8 +40,8 @@ impl FromStr for EngineKind {
         match text {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
-            "std" => Ok(Self::Std),
-            _ => Err(ConfigError::new("engine", text, "auto, uring or std")),
+            "portable" | "std" => Ok(Self::Portable),
+            _ => Err(ConfigError::new("engine", text, "auto, uring or portable")),
         }
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Display for EngineKind {
         f.pad(match self {
             Self::Auto => "auto",
             Self::Uring => "uring",
-            Self::Std => "std",
+            Self::Portable => "portable",
         })
     }
 }
@@ -119,15 +119,16 @@ mod tests {
 
     #[test]
     fn engines_and_placements_are_read_from_their_text_form() {
-        let engines = ["auto", "uring", "std"].map(|text| text.parse::<EngineKind>().unwrap());
-        assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Std]);
+        let engines = ["auto", "uring", "portable"].map(|text| text.parse::<EngineKind>().unwrap());
+        assert_eq!(engines, [EngineKind::Auto, EngineKind::Uring, EngineKind::Portable]);
+        assert_eq!("std".parse(), Ok(EngineKind::Portable), "the older name");
         let placements = ["same-core", "inline", "threads:2"].map(|text| text.parse::<HandlerPlacement>().unwrap());
         assert_eq!(placements, [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(2)]);
-        assert_eq!(engines.map(|engine| engine.to_string()), ["auto", "uring", "std"]);
+        assert_eq!(engines.map(|engine| engine.to_string()), ["auto", "uring", "portable"]);
         assert_eq!(placements.map(|placement| placement.to_string()), ["same-core", "inline", "threads:2"]);
         assert_eq!(
             "epoll".parse::<EngineKind>().unwrap_err().to_string(),
-            "invalid engine \"epoll\": must be auto, uring or std"
+            "invalid engine \"epoll\": must be auto, uring or portable"
         );
         for text in ["", "threads", "threads:", "threads:-1", "Inline"] {
             assert_eq!(text.parse::<HandlerPlacement>().unwrap_err().value, text);

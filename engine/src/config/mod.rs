@@ -1,12 +1,14 @@
 //! Settings. [`Config::check`] returns them with every value within its bounds.
 
 mod choices;
+mod memory;
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
+pub use memory::MemoryConfig;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -32,9 +34,9 @@ crate::__settings! {
         /// Default: 0.
         pub workers: usize,
         /// Pins each worker and its same-core handler thread to one of the cores that the process may use
-        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). A process with fewer
-        /// workers than cores begins at the core of its process id modulo their number, so that several such processes
-        /// do not all share the first cores. Default: true.
+        /// (sched_setaffinity(2)), as listed by [`Running::summary`](crate::Running::summary). With fewer workers than
+        /// cores, the first core is the process id modulo the number of cores, so that several such processes do not
+        /// all use the same cores. Default: true.
         pub pin: bool,
         /// The threads that run handlers. Default: [`HandlerPlacement::SameCore`].
         pub placement: HandlerPlacement,
@@ -74,6 +76,12 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
+        /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
+        /// thread that watches.
+        pub thread_hold_warning: Option<Duration>,
+        /// The memory of all messages and bodies that have not arrived in full.
+        pub memory: MemoryConfig,
         /// Settings of io_uring.
         pub uring: UringConfig,
     }
@@ -156,6 +164,8 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hold_warning: Some(Duration::from_secs(1)),
+            memory: MemoryConfig::default(),
             uring: UringConfig::default(),
         }
     }
@@ -227,11 +237,16 @@ impl Config {
         ] {
             within(setting, bytes.unwrap_or(1), 1, i32::MAX as u32, "1 to 2,147,483,647 bytes")?;
         }
-        for (setting, time) in [("flush_timeout", Some(self.flush_timeout)), ("idle_timeout", self.idle_timeout)] {
+        for (setting, time) in [
+            ("flush_timeout", Some(self.flush_timeout)),
+            ("idle_timeout", self.idle_timeout),
+            ("thread_hold_warning", self.thread_hold_warning),
+        ] {
             ConfigError::check_time(setting, time)?;
         }
         let inbound = self.inbound.check()?;
         let outbound = self.outbound.check()?;
+        self.memory.check()?;
         self.uring.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if self.workers == 0 { cores } else { self.workers };
@@ -324,7 +339,7 @@ mod tests {
     #[test]
     fn each_bound_names_its_setting() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 15] = [
+        let table: [(&str, Change); 18] = [
             ("workers", |c| c.workers = 1025),
             ("placement threads", |c| c.placement = HandlerPlacement::Threads(0)),
             ("connections_max", |c| c.connections_max = 0),
@@ -333,11 +348,14 @@ mod tests {
             ("socket_send_buffer_bytes", |c| c.socket_send_buffer_bytes = Some(u32::MAX)),
             ("flush_timeout", |c| c.flush_timeout = Duration::ZERO),
             ("idle_timeout", |c| c.idle_timeout = Some(Duration::ZERO)),
+            ("thread_hold_warning", |c| c.thread_hold_warning = Some(Duration::ZERO)),
             ("inbound.chunks_max", |c| c.inbound.chunks_max = 1),
             ("inbound.high_percent", |c| c.inbound.high_percent = 101),
             ("inbound.low_percent", |c| c.inbound.low_percent = 75),
             ("inbound.bytes_low", |c| c.inbound.bytes_low = 64 * 1024),
             ("outbound.bytes_low", |c| c.outbound.bytes_low = 1024 * 1024),
+            ("memory.bytes_max", |c| c.memory.bytes_max = Some(1)),
+            ("memory.grace", |c| c.memory.grace = Duration::ZERO),
             ("uring.submission_entries", |c| c.uring.submission_entries = 3),
             ("uring.completion_entries", |c| c.uring.completion_entries = 1024),
         ];

@@ -34,7 +34,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
          or call it on a thread of the application (see `blocking`)"
     );
     let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = UNPARK.try_with(Waker::clone).unwrap_or_else(|_| Unpark::waker());
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
@@ -44,7 +44,18 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+thread_local! {
+    /// The waker of this thread: one for all calls, because it identifies the thread as a task.
+    static UNPARK: Waker = Unpark::waker();
+}
+
 struct Unpark(Thread);
+
+impl Unpark {
+    fn waker() -> Waker {
+        Waker::from(Arc::new(Self(thread::current())))
+    }
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

@@ -57,8 +57,8 @@ where
 
 /// A [`Connection`] whose methods block the current thread instead of returning futures. [`blocking`] creates it.
 ///
-/// It reads and writes with the engine's own types and errors, or through [`Read`], [`BufRead`] and [`Write`]. There an
-/// expired read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and each error wraps the engine's.
+/// It reads and writes with the engine's own types and errors, or through [`Read`], [`BufRead`] and [`Write`]. Through
+/// these traits an expired read deadline is [`TimedOut`](io::ErrorKind::TimedOut), and each error wraps the engine's.
 /// [`connection`](Self::connection) gives deadlines, addresses and the [`ByteSender`](crate::ByteSender).
 ///
 /// ```no_run
@@ -169,6 +169,7 @@ fn receive_error(error: ReceiveError) -> io::Error {
 fn send_error(error: SendError) -> io::Error {
     let kind = match error {
         SendError::Full => io::ErrorKind::WouldBlock,
+        SendError::HeldByCaller => io::ErrorKind::Deadlock,
         SendError::Finished => io::ErrorKind::BrokenPipe,
         SendError::Closed(cause) => kind_of(cause),
     };

@@ -41,8 +41,8 @@ impl Connection {
     /// is queued. It is independent of the [write deadline](Self::set_write_deadline).
     ///
     /// A slow peer is not a dead one: the kernel is asked for acknowledged bytes, and only when a send takes longer
-    /// than a quarter of `timeout`. On Unix-domain sockets and on systems other than Linux the kernel does not tell;
-    /// progress is then noticed when it has taken a whole batch of queued bytes (under 512 KiB).
+    /// than a quarter of `timeout`. On Unix-domain sockets and on systems other than Linux the kernel does not report
+    /// this; progress is then noticed only when it has taken a whole batch of queued bytes (under 512 KiB).
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_stall(timeout);
     }
@@ -58,7 +58,6 @@ impl Connection {
     /// Sets the lifetime deadline: the connection is reset with
     /// [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline) at `deadline`, however active it is.
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        self.sender().set_lifetime_deadline(deadline);
     }
 }

@@ -12,15 +12,21 @@ use bytes::Bytes;
 use crate::connection::sender::ByteSender;
 use crate::error::SendError;
 use crate::shared::outbound::enqueue;
+use crate::shared::waiters::{WakerId, id_of};
 
 /// Exclusive use of a connection's outbound queue, until dropped: for a message that is sent in parts, with nothing in
 /// between. [`ByteSender::exclusive`] creates it.
 ///
-/// During it, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
+/// While it lives, [`ByteSender::send`] of other senders waits, and their `try_` calls fail with [`SendError::Full`].
 /// Fan-out messages follow at the end, within the bounds of the queue. Three things do not wait:
 /// [`ByteSender::try_append_interleaved`] and [`ByteSender::append`], for bytes that can stand between parts, and the
 /// last bytes ([`ByteSender::append_last`], the farewell of a shutdown), which end the exclusive use: further parts
 /// then fail with [`SendError::Finished`].
+///
+/// The task that holds it must not wait for another send of the connection, which could only follow: such a send, and
+/// another exclusive use, fail with [`SendError::HeldByCaller`]. Tasks are told apart by their wakers, and each thread
+/// that calls [`block_on`](crate::block_on) is one. The holder is the task that began it, until another one calls
+/// [`enter_task`](Self::enter_task).
 ///
 /// ```no_run
 /// # use tidegate_engine::{Connection, SendError};
@@ -36,6 +42,8 @@ use crate::shared::outbound::enqueue;
 #[must_use = "dropping it ends the exclusive use"]
 pub struct ExclusiveSender {
     sender: ByteSender,
+    /// The task that holds it.
+    task: WakerId,
 }
 
 /// # Exclusive use
@@ -43,15 +51,15 @@ impl ByteSender {
     /// Waits for exclusive use of the queue. See [`ExclusiveSender`]. Senders that wait get it in no particular order.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send): [`SendError::HeldByCaller`] if the same task has it already.
     pub async fn exclusive(&self) -> Result<ExclusiveSender, SendError> {
         poll_fn(|cx| self.poll_exclusive(cx)).await
     }
 
     fn poll_exclusive(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
         let mut outbound = self.shared.outbound.lock();
-        if outbound.begin_exclusive()? {
-            return Poll::Ready(Ok(ExclusiveSender { sender: self.clone() }));
+        if outbound.begin_exclusive(Some(cx.waker()))? {
+            return Poll::Ready(Ok(ExclusiveSender { sender: self.clone(), task: id_of(cx.waker()) }));
         }
         outbound.add_waker(cx.waker());
         Poll::Pending
@@ -74,11 +82,21 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready_interleaved(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        self.poll_space(cx, |outbound, marks| outbound.check_space_exclusive(len, marks))
+        self.poll_space(cx, |outbound, marks, _| outbound.check_space_exclusive(len, marks))
     }
 }
 
 impl ExclusiveSender {
+    /// Makes the task of `waker` the holder, if it is not. To be called when the value has moved to another task.
+    #[inline]
+    pub fn enter_task(&mut self, waker: &Waker) {
+        let task = id_of(waker);
+        if self.task != task {
+            self.task = task;
+            self.sender.shared.outbound.lock().pass_exclusive(waker);
+        }
+    }
+
     /// Waits until `len` more bytes can be queued. The bounds of the queue apply to exclusive use too.
     ///
     /// # Errors

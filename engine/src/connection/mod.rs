@@ -8,6 +8,7 @@ pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
+pub(crate) mod gathering;
 pub(crate) mod sender;
 mod socket;
 
@@ -28,6 +29,7 @@ use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::{CloseMode, Command};
 use crate::shared::inbound::End;
+use crate::shared::waiters::{WakerId, id_of};
 use crate::time::Timer;
 
 /// One accepted connection: its owner and its reading side.
@@ -95,13 +97,6 @@ pub struct Connection {
 /// buffer non-empty must not monopolize the thread. Large enough that yielding costs nothing compared to the work on
 /// the chunks.
 const TURN_CHUNKS_MAX: u8 = 8;
-
-/// The identity of a waker, without a reference to it.
-type WakerId = (usize, usize);
-
-fn id_of(waker: &Waker) -> WakerId {
-    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
-}
 
 impl Connection {
     pub(crate) fn new(shared: Arc<ConnShared>) -> Self {
@@ -268,13 +263,13 @@ impl Connection {
 
     /// Returns the local address that the peer connected to.
     pub fn local_addr(&self) -> Address {
-        *self.shared().local
+        self.shared().local.address
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
     /// sockets were given to the engine: see [`Engine::listeners`](crate::Engine::listeners).
     pub fn listener(&self) -> usize {
-        usize::from(self.shared().listener)
+        self.shared().local.listener
     }
 }
 
@@ -298,17 +293,16 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Waits until the peer has ended its side (FIN) or the connection has failed, whatever is unread: also behind
-    /// bytes that wait to be received or read. Reads nothing. Wakes the task that last polled this or
-    /// [`poll_receive`](Self::poll_receive).
+    /// Waits until the peer has ended its side (FIN) or the connection has failed, even if bytes before the FIN are
+    /// still unread. Reads nothing. Wakes the task that last polled this or [`poll_receive`](Self::poll_receive).
     ///
     /// With the std engine on systems other than Linux, a FIN behind unreceived bytes is not noticed.
     pub fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_end(cx, true)
     }
 
-    /// As [`poll_peer_end`](Self::poll_peer_end), but for a failure only: a peer that has ended only its side still
-    /// waits for an answer.
+    /// As [`poll_peer_end`](Self::poll_peer_end), but waits for a failure only and ignores a FIN: a peer that sent FIN
+    /// can still be waiting for an answer.
     pub fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_end(cx, false)
     }
@@ -361,8 +355,8 @@ impl Connection {
 
     /// Limits the time from the farewell to the end of the connection, whatever its handler does: the connection is
     /// then reset with [`CloseCause::LifetimeDeadline`](crate::CloseCause::LifetimeDeadline). Rounded up to seconds,
-    /// 255 at most. With a limit the idle timeout too sends the farewell, instead of a reset at once. Default: no limit
-    /// but that of the shutdown.
+    /// 255 at most. With a limit set, the idle timeout also sends the farewell first instead of resetting at once.
+    /// Default: no limit except the deadline of the shutdown.
     pub fn set_farewell_timeout(&self, timeout: Duration) {
         let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 255) as u8;
         self.shared().outbound.lock().set_farewell_seconds(seconds);
@@ -386,8 +380,8 @@ impl Connection {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
-    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Two calls tell whether the peer
-    /// sent anything in between.
+    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Compare two calls to see
+    /// whether the peer sent anything in between.
     pub fn received_bytes_total(&self) -> u32 {
         self.shared().inbound.lock().received()
     }

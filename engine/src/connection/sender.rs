@@ -6,11 +6,12 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::address::Address;
 use crate::clock::NEVER;
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
@@ -30,14 +31,14 @@ use crate::time::Timer;
 ///
 /// | Method | When full | Copies | Notes |
 /// |---|---|---|---|
-/// | [`send`](Self::send) | waits | up to 4 KiB, else by reference | the only one that waits |
-/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, else by reference | for a ready `Bytes` |
+/// | [`send`](Self::send) | waits | up to 4 KiB, otherwise by reference | the only one that waits |
+/// | [`try_send`](Self::try_send) | [`Full`](SendError::Full) | up to 4 KiB, otherwise by reference | for a ready `Bytes` |
 /// | [`try_append`](Self::try_append) | [`Full`](SendError::Full), nothing is encoded | none: encodes in place | for bytes that are not built yet |
 /// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
-/// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | also during an [exclusive use](crate::ExclusiveSender) |
+/// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | works also during another sender's [exclusive use](crate::ExclusiveSender) |
 ///
 /// All of them keep the order of the calls. During another sender's [exclusive use](crate::ExclusiveSender), `send`
 /// waits and the `try_` calls fail with `Full`, except `try_append_interleaved`; the `append` calls go through. The 4
@@ -68,7 +69,8 @@ impl ByteSender {
     /// Waits for space, then queues `bytes`. Dropping the future before it completes queues nothing.
     ///
     /// # Errors
-    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed.
+    /// [`SendError::Finished`] after the last bytes, [`SendError::Closed`] once the connection has failed,
+    /// [`SendError::HeldByCaller`] if it would wait for an [exclusive use](crate::ExclusiveSender) of the same task.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         let bytes = bytes.into();
         poll_fn(|cx| match self.queue_bytes(&bytes, Some(cx.waker())) {
@@ -91,7 +93,12 @@ impl ByteSender {
     fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(bytes.len(), marks) {
-                if let (SendError::Full, Some(waker)) = (error, waker) {
+                let Err(error) = outbound.hold_shared(error, marks, &[], bytes) else {
+                    return Ok(Schedule::AlreadyScheduled);
+                };
+                let Some(waker) = waker else { return Err(error) };
+                let error = outbound.error_for(error, waker);
+                if error == SendError::Full {
                     outbound.add_waker(waker);
                 }
                 return Err(error);
@@ -116,10 +123,10 @@ impl ByteSender {
     pub(super) fn poll_space(
         &self,
         cx: &mut Context<'_>,
-        check: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<(), SendError>,
+        check: impl FnOnce(&mut Outbound, &OutboundMarks, &Waker) -> Result<(), SendError>,
     ) -> Poll<Result<(), SendError>> {
         let mut outbound = self.shared.outbound.lock();
-        match check(&mut outbound, &self.shared.worker.outbound) {
+        match check(&mut outbound, &self.shared.worker.outbound, cx.waker()) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -137,7 +144,9 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_ready(&self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), SendError>> {
-        self.poll_space(cx, |outbound, marks| outbound.check_space(len, marks))
+        self.poll_space(cx, |outbound, marks, waker| {
+            outbound.check_space_held(len, marks).map_err(|error| outbound.error_for(error, waker))
+        })
     }
 
     /// Checks that `len` more bytes can be queued now. If not, the queue counts as full: further sends are refused
@@ -146,7 +155,7 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.shared.outbound.lock().check_space(len, &self.shared.worker.outbound)
+        self.shared.outbound.lock().check_space_held(len, &self.shared.worker.outbound)
     }
 
     /// Appends in place if `len` more bytes can be queued now: [`check_ready`](Self::check_ready) and
@@ -157,8 +166,10 @@ impl ByteSender {
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         // Without `queue`: nesting `encode` in its closure costs a pipelined response 5 % more instructions.
         let schedule = {
-            let mut outbound = self.shared.outbound.lock();
-            outbound.check_space(len, &self.shared.worker.outbound)?;
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            if let Err(error) = outbound.check_space(len, marks) {
+                return outbound.hold(error, len, marks, encode);
+            }
             outbound.append(encode)
         };
         self.shared.notify(schedule);
@@ -186,13 +197,15 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Appends as [`append_with`](Self::append_with), if `head` and `payload` fit.
+    /// Appends as [`append_with`](Self::append_with) does, but only if the queue has space for both.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
-            outbound.check_space(head.len() + payload.len(), marks)?;
+            if let Err(error) = outbound.check_space(head.len() + payload.len(), marks) {
+                return outbound.hold_shared(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
+            }
             Ok(enqueue(outbound, head, &mut payload))
         })
     }
@@ -218,8 +231,9 @@ impl ByteSender {
     pub fn append_last(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let (schedule, waiting) = self.shared.end_outbound(|outbound| {
             outbound.check_open()?;
-            // The append decides about the wake; finishing adds nothing.
-            let schedule = outbound.append(encode);
+            // The appends decide about the wake; finishing adds nothing.
+            let schedule = outbound.release_held();
+            let schedule = schedule.or(outbound.append(encode));
             let _ = outbound.finish(false);
             Ok((schedule, outbound.take_wakers()))
         })?;
@@ -233,12 +247,13 @@ impl ByteSender {
 
 /// # Flushing and ending
 impl ByteSender {
-    /// Waits until the kernel has taken everything accepted so far, not bytes that other senders queue later. The peer
-    /// has not necessarily received it: TCP does not report that.
+    /// Waits until the kernel has taken everything accepted before this call. Bytes that other senders queue later are
+    /// not waited for. The peer has not necessarily received it: TCP does not report that.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection failed first.
     pub async fn flush(&self) -> Result<(), SendError> {
+        poll_fn(|cx| self.poll_held(cx)).await;
         let end = self.shared.outbound.lock().accepted_end();
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
@@ -248,8 +263,30 @@ impl ByteSender {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_held(cx));
         let end = self.shared.outbound.lock().accepted_end();
         self.poll_sent(cx, end)
+    }
+
+    /// Waits until no send is held behind a publication.
+    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut outbound = self.shared.outbound.lock();
+        if outbound.held_bytes() == 0 {
+            return Poll::Ready(());
+        }
+        outbound.add_waker(cx.waker());
+        Poll::Pending
+    }
+
+    /// Waits until the messages that were [published](crate::Publish::publisher) in the name of this connection are in
+    /// its queue.
+    pub fn poll_published(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut outbound = self.shared.outbound.lock();
+        if !outbound.is_behind() {
+            return Poll::Ready(());
+        }
+        outbound.add_waker(cx.waker());
+        Poll::Pending
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
@@ -277,8 +314,9 @@ impl ByteSender {
     /// Wakes `waker` once the peer has ended its side or the connection is closed, or at once if that has happened.
     /// A waker that waits already is not added again.
     ///
-    /// The peer's end is its FIN, whatever is unread, or its reset. A connection is closed when it has failed, was
-    /// aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger timeout passed.
+    /// The peer's end is its FIN, even if bytes before it are unread, or its reset. A connection is closed when it has
+    /// failed, was aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger
+    /// timeout passed.
     pub fn wake_at_end(&self, waker: &Waker) {
         let waits = self.shared.outbound.lock().wake_at_end(waker);
         if !waits {
@@ -297,6 +335,12 @@ impl ByteSender {
         shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
+    /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).
+    pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
+        let shared = &self.shared;
+        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+    }
+
     /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
@@ -306,6 +350,21 @@ impl ByteSender {
 
 /// # State
 impl ByteSender {
+    /// Returns the peer's address.
+    pub fn peer_addr(&self) -> Address {
+        self.shared.peer
+    }
+
+    /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
+    pub fn received_bytes_total(&self) -> u32 {
+        self.shared.inbound.lock().received()
+    }
+
+    /// As [`Connection::is_paused`](crate::Connection::is_paused), from any task.
+    pub fn is_paused(&self) -> bool {
+        self.shared.inbound.lock().is_paused()
+    }
+
     /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
         Timer::new(Arc::clone(&self.shared.worker))
@@ -325,8 +384,9 @@ impl ByteSender {
     }
 
     /// Returns the number of bytes accepted and not yet taken by the kernel.
-    pub fn outbound_bytes(&self) -> usize {
-        self.shared.outbound.lock().bytes()
+    pub fn queued_bytes(&self) -> usize {
+        let outbound = self.shared.outbound.lock();
+        outbound.bytes() + outbound.held_bytes()
     }
 }
 

@@ -18,8 +18,8 @@ use crate::util::sync::Mutex;
 /// # Socket
 impl Connection {
     /// Runs `task` on the connection's socket, on its worker's thread, and returns its result. Gives access to socket
-    /// options and the kernel's TCP state on every engine. The task runs within the worker's next ticks, for which a
-    /// sleeping worker is woken. It must not block, and must not read, write or shut down.
+    /// options and the kernel's TCP state on every engine. The task runs within the worker's next few ticks; a sleeping
+    /// worker is woken for it. It must not block, and must not read, write or shut down.
     ///
     /// # Errors
     /// `NotConnected` if the connection is closed by then; otherwise the error of `task`.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::LocalEnd;
 use crate::shared::key::ConnKey;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
@@ -25,8 +26,13 @@ fn connection() -> Connection {
     let address = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
     let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
     let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
-    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound);
-    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, 0, address, Arc::new(address)))
+    let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
+    Connection::new(ConnShared::new(
+        ConnKey { index: 0, generation: 0 },
+        worker,
+        address,
+        Arc::new(LocalEnd { address, listener: 0 }),
+    ))
 }
 
 /// Pushes a received chunk as the worker does.

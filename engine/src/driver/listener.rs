@@ -10,6 +10,7 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::Address;
+use crate::driver::share_port;
 #[cfg(unix)]
 use crate::driver::unix_socket::{self, SocketFile};
 use crate::error::Error;
@@ -19,6 +20,8 @@ use crate::error::Error;
 pub(crate) struct Listener {
     socket: Socket,
     address: Address,
+    /// Other workers accept from the same socket.
+    shared: bool,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings use it"))]
     backlog: usize,
     /// The file of a Unix-domain socket, shared by the workers' listeners.
@@ -91,11 +94,17 @@ impl Listener {
         &self.socket
     }
 
-    fn from_socket(socket: Socket, options: Options) -> io::Result<Self> {
+    /// Returns whether other workers accept from the same socket.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    fn from_socket(socket: Socket, options: Options, shared: bool) -> io::Result<Self> {
         let address = socket.local_addr()?.as_socket().map_or(Address::Unix, Address::Ip);
         Ok(Self {
             socket,
             address,
+            shared,
             backlog: options.backlog,
             #[cfg(unix)]
             file: None,
@@ -133,11 +142,12 @@ pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Resul
 fn share(socket: &Socket, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
     let share = || {
         let socket = socket.try_clone()?;
+        // Each driver then sets whether it blocks.
         socket.set_nonblocking(false)?;
         options.apply(&socket, socket.local_addr()?.as_socket().is_some())?;
         // It already listens; this sets the length of its queue.
         socket.listen(options.backlog as i32)?;
-        Listener::from_socket(socket, options)
+        Listener::from_socket(socket, options, workers > 1)
     };
     (0..workers).map(|_| share()).collect()
 }
@@ -152,32 +162,31 @@ fn open_unix(path: &Path, workers: usize, options: Options) -> io::Result<Vec<Li
 }
 
 fn open_tcp(address: SocketAddr, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    // Listens before the others share its port. Two processes cannot both get here without asking to share, also not
-    // in the same moment.
+    // Listens before the other sockets share its port. Two processes that did not ask to share cannot both get here,
+    // even at the same moment.
     let first = bind(address, options, options.reuse_port)?;
     first.listen(options.backlog as i32)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);
-    if workers == 1 || !cfg!(target_os = "linux") {
-        // Only Linux balances between sockets that share a port. Elsewhere the workers share one socket.
-        return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options)).collect();
+    if workers == 1 {
+        return Ok(vec![Listener::from_socket(first, options, false)?]);
     }
-    #[cfg(unix)]
-    first.set_reuse_port(true)?;
-    let mut listeners = vec![Listener::from_socket(first, options)?];
+    if !share_port::is_balanced(&first, options.reuse_port)? {
+        return (0..workers).map(|_| Listener::from_socket(first.try_clone()?, options, true)).collect();
+    }
+    let mut listeners = vec![Listener::from_socket(first, options, false)?];
     for _ in 1..workers {
         let socket = bind(bound, options, true)?;
         socket.listen(options.backlog as i32)?;
-        listeners.push(Listener::from_socket(socket, options)?);
+        listeners.push(Listener::from_socket(socket, options, false)?);
     }
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr, options: Options, share_port: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, options: Options, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    if share_port {
-        socket.set_reuse_port(true)?;
+    if share {
+        share_port::allow(&socket)?;
     }
     if address.is_ipv6() && address.ip().is_unspecified() {
         // [::] takes IPv4 connections too, regardless of the system default.

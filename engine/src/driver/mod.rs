@@ -1,8 +1,8 @@
 //! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are three: `uring` (a ring per worker), `threads` (std sockets with two
-//! blocking threads per connection; portable) and, in tests, `sim` (scripted peers, seeded faults, fake time).
+//! a list that it then processes. There are three: `uring` (a ring per worker), `portable` (non-blocking
+//! sockets and readiness) and, in tests, `sim` (scripted peers, seeded faults, fake time).
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
@@ -23,14 +23,15 @@ use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
 pub(crate) mod listener;
+pub(crate) mod machine_memory;
 pub(crate) mod open_files;
-pub(crate) mod peer_end;
+pub(crate) mod portable;
+pub(crate) mod share_port;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 #[cfg(target_os = "linux")]
 pub(crate) mod systemd;
 pub(crate) mod tcp_info;
-pub(crate) mod threads;
 #[cfg(unix)]
 pub(crate) mod unix_socket;
 #[cfg(target_os = "linux")]
@@ -69,8 +70,8 @@ pub(crate) struct Accepted {
 pub(crate) enum Received {
     /// `len` bytes in receive buffer `buffer`. The worker reads them with [`Driver::view`] and must pass this to either
     /// [`Driver::lease`] or [`Driver::recycle`].
-    #[cfg_attr(not(any(test, target_os = "linux")), expect(dead_code, reason = "only rings have receive buffers"))]
     Buffer {
+        /// Its name, for the driver alone.
         buffer: u16,
         /// It is a large buffer.
         large: bool,
@@ -84,9 +85,8 @@ pub(crate) enum Received {
 pub(crate) enum ReceiveEnd {
     Eof,
     /// No receive buffer was free. More bytes, or the end of the stream, can be waiting.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings have receive buffers"))]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings run out of buffers"))]
     Starved,
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings cancel"))]
     Cancelled,
     Failed(i32),
 }
@@ -94,7 +94,7 @@ pub(crate) enum ReceiveEnd {
 /// The capabilities of a driver, found by probing.
 #[derive(Clone, Debug)]
 pub(crate) struct Capabilities {
-    /// The driver for logs: "io_uring" with the features in use, or "std sockets".
+    /// The driver for logs: "io_uring" with the features in use, or "portable" with the source of readiness.
     pub(crate) summary: String,
     /// Receives can be armed with a byte budget. Otherwise the worker cancels them at the high mark.
     pub(crate) receive_budget: bool,
@@ -137,8 +137,8 @@ pub(crate) trait Driver {
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);
 
-    /// Asks how many bytes of a connection its peer has acknowledged. The answer comes on this thread: `None` if the
-    /// system does not tell.
+    /// Asks how many bytes of a connection its peer has acknowledged. The answer arrives on this thread: `None` if the
+    /// system cannot report it.
     fn ask_acknowledged(&mut self, key: ConnKey, answer: Box<dyn FnOnce(Option<u64>) + Send>) {
         let ask: SocketTask = Box::new(|socket| {
             answer(socket.and_then(|socket| tcp_info::read(&socket)).ok().map(|info| info.acknowledged_bytes_total));

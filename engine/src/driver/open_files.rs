@@ -3,7 +3,8 @@
 /// Descriptors that are left to the application.
 const RESERVED: usize = 8;
 
-/// Descriptors of a worker beside its connections: its ring, its eventfd, and one more for a moment.
+/// Descriptors that a worker needs in addition to its connections: its ring, its eventfd, and one that is open only
+/// briefly.
 const WORKER_DESCRIPTORS: usize = 3;
 
 /// Returns the open-file limit of the process (RLIMIT_NOFILE).
@@ -22,10 +23,10 @@ pub(crate) fn limit() -> usize {
     usize::MAX
 }
 
-/// Returns how many connections with a descriptor of the process each of `workers` can hold: an equal part of what is
-/// left now, when the listeners are open.
+/// Returns how many connections each of `workers` can hold if each connection takes a descriptor of the process: an
+/// equal share of what is left once the listeners are open.
 pub(crate) fn connections_max(workers: usize) -> usize {
-    // Where there is no such folder, those of a small program.
+    // Without /proc: about as many as a small program has open.
     let in_use = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
     (limit().saturating_sub(in_use + RESERVED) / workers).saturating_sub(WORKER_DESCRIPTORS).max(1)
 }

@@ -15,7 +15,7 @@ pub(crate) struct SocketFile {
     inode: u64,
 }
 
-/// Binds a socket at `path`, or at the abstract name behind an `@` (unix(7)), which has no file. A file that a dead
+/// Binds a socket at `path`, or at the abstract name after an `@` (unix(7)), which has no file. A file that a dead
 /// server left there is replaced. `mode` is set before anyone can connect.
 pub(crate) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(Socket, Option<SocketFile>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -1,12 +1,13 @@
 //! The end of an engine: the shutdown in progress, the workers still running, and those that failed.
 //!
-//! A worker that fails shuts the others down: a server that has lost a part of its clients, and would accept no more of
-//! them, should be seen and restarted. Waiting for the end is bounded, because a handler can hold a worker's thread.
+//! A worker that fails shuts the others down: a server that has lost part of its clients and no longer accepts them
+//! should be noticed and restarted. Waiting for the end is bounded, because a handler can hold a worker's thread.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::shared::command::Command;
+use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 
@@ -16,8 +17,8 @@ const FAILURE_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time that workers have to end after the deadline of a shutdown, at which they reset their connections.
 const WORKERS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub(crate) struct Lifecycle {
+    pub(crate) memory: MemoryBudget,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -30,6 +31,8 @@ struct State {
     shutdown: Option<ShutdownPlan>,
     report: ShutdownReport,
     failure: Option<Failure>,
+    /// The wait for the end is over.
+    closed: bool,
 }
 
 /// The first worker that failed.
@@ -40,6 +43,10 @@ pub(crate) struct Failure {
 }
 
 impl Lifecycle {
+    pub(crate) fn new(memory: MemoryBudget) -> Arc<Self> {
+        Arc::new(Self { memory, state: Mutex::default(), changed: Condvar::new() })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,6 +115,19 @@ impl Lifecycle {
         state.report
     }
 
+    /// Waits for `time`. Returns false once all workers have ended or the wait for their end is over.
+    pub(crate) fn runs_for(&self, time: Duration) -> bool {
+        let runs = |state: &mut State| !state.closed && state.ended < state.workers.len();
+        let waited = self.changed.wait_timeout_while(self.state(), time, runs);
+        runs(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Ends the wait for the end, with or without workers left behind.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
     /// Returns the first failure of a worker.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.state().failure.clone()
@@ -116,7 +136,7 @@ impl Lifecycle {
 
 impl State {
     fn fail(&mut self, worker: usize, reason: String) {
-        log::error!("worker {worker} has failed, its connections are closed, and the engine shuts down: {reason}");
+        log::error!("worker {worker} failed, its connections are closed and the engine is shutting down: {reason}");
         self.report.failed_workers += 1;
         self.failure.get_or_insert(Failure { worker, reason });
     }
@@ -125,10 +145,7 @@ impl State {
     fn leave_behind(&mut self) {
         for worker in self.workers.clone() {
             if !worker.has_ended() {
-                self.fail(
-                    worker.index,
-                    "a handler holds its thread and did not return when its time was up".to_owned(),
-                );
+                self.fail(worker.index, "a handler blocked its thread past the deadline of the shutdown".to_owned());
             }
         }
     }

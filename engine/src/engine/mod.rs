@@ -5,11 +5,11 @@ pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
 mod threads;
+mod watchdog;
 
 use std::fmt;
 use std::future::Future;
 use std::net::ToSocketAddrs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,12 +21,17 @@ use socket2::Socket;
 use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
-use crate::driver::open_files;
+use crate::driver::{machine_memory, open_files};
+use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
+use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
 use crate::executor::{RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
+use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
+use crate::util::contained::catch;
 
 /// An engine before its start: settings and addresses.
 ///
@@ -85,7 +90,7 @@ impl Engine {
     }
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
-    /// behind an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
+    /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
     /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
@@ -158,11 +163,14 @@ impl Engine {
             return Err(Error::NoListener);
         }
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+            let shared = Arc::clone(&connection.sender().shared);
             // A panic in the call drops the connection, like a panic in the future.
-            let peer = connection.peer_addr();
-            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-                Ok(future) => queue.spawn(future),
-                Err(_) => log::error!("a handler panicked; its connection with {peer} is closed"),
+            match catch(|| handler(connection)) {
+                Ok(future) => queue.spawn(shared, future),
+                Err(message) => {
+                    let peer = shared.peer;
+                    log::error!("a handler panicked and its connection with {peer} is closed: {message}");
+                }
             }
         });
         Starting::new(self.config.check()?)?.start(&self.bindings, &start)
@@ -185,7 +193,7 @@ impl Starting {
         Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
     }
 
-    /// Starts on the chosen engine. `Auto` starts again on std sockets where io_uring fails at any step.
+    /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
@@ -219,14 +227,17 @@ impl Starting {
                 worker.push(listener);
             }
         }
+        let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
+        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let mut running = Running {
             workers: Vec::new(),
-            lifecycle: Arc::default(),
+            lifecycle: Lifecycle::new(engine.memory.clone()),
             handlers: Vec::new(),
+            watchdog: None,
             addresses,
             summary: String::new(),
         };
-        match self.start_threads(&mut running, listeners, start) {
+        match self.start_threads(&mut running, &engine, listeners, start) {
             Ok(features) => running.summary = self.describe(&running, bindings, &features),
             Err(error) => {
                 // The threads started so far are of no use alone.
@@ -242,6 +253,7 @@ impl Starting {
     fn start_threads(
         &self,
         running: &mut Running,
+        engine: &Arc<EngineShared>,
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
@@ -254,6 +266,11 @@ impl Starting {
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
         let regular_max = open_files::connections_max(self.checked.workers);
         let mut features = String::new();
+        let mut watched: Vec<_> = queues
+            .iter()
+            .enumerate()
+            .map(|(number, queue)| Watched::new(Arc::clone(queue), Role::Handlers(number)))
+            .collect();
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
                 index,
@@ -264,16 +281,24 @@ impl Starting {
                 queues: queues.clone(),
                 core: self.cores.get(index).copied(),
                 lifecycle: Arc::clone(&running.lifecycle),
+                engine: Arc::clone(engine),
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
-            running.handlers.extend(ready.handler.take());
+            watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
+            let handler = ready.handler.take();
+            watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));
+            running.handlers.extend(handler);
             features = ready.capabilities.summary;
             running.workers.push(WorkerHandle {
                 thread,
                 worker_shared: ready.worker_shared,
                 connections_max: ready.capabilities.connections_max,
             });
+        }
+        if let Some(warning) = self.checked.config.thread_hold_warning {
+            let watchdog = watchdog::spawn(watched, warning, Arc::clone(&running.lifecycle));
+            running.watchdog = Some(watchdog.map_err(Error::Worker)?);
         }
         Ok(features)
     }
@@ -310,10 +335,17 @@ impl Starting {
     }
 }
 
+/// Returns the memory that unfinished messages share unless a number is configured.
+fn memory_bytes_default() -> usize {
+    const UNKNOWN: usize = 4 << 30;
+    const LEAST: usize = 16 << 20;
+    (machine_memory::bytes().unwrap_or(UNKNOWN) / 4).max(LEAST)
+}
+
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
 fn choose(config: &Config) -> Result<EngineKind, Error> {
-    if config.engine == EngineKind::Std {
-        return Ok(EngineKind::Std);
+    if config.engine == EngineKind::Portable {
+        return Ok(EngineKind::Portable);
     }
     match uring_check(config) {
         Ok(()) => Ok(EngineKind::Uring),
@@ -323,8 +355,8 @@ fn choose(config: &Config) -> Result<EngineKind, Error> {
 }
 
 fn fall_back(reason: &str) -> EngineKind {
-    log::warn!("using std sockets: {reason}");
-    EngineKind::Std
+    log::warn!("using the portable engine: {reason}");
+    EngineKind::Portable
 }
 
 #[cfg(target_os = "linux")]

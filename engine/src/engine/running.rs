@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-#[cfg(unix)]
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -15,6 +14,7 @@ use crate::engine::lifecycle::Failure;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
+use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::stats::WorkerStats;
@@ -29,7 +29,8 @@ pub(crate) struct WorkerHandle {
 /// A running engine. Dropping it leaves the engine running; [`shutdown`](Self::shutdown) ends it.
 ///
 /// A program that serves until a signal calls [`run_until_signal`](Self::run_until_signal). One that decides by itself
-/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`Handle`] and waits in [`join`](Self::join):
+/// calls [`shutdown`](Self::shutdown), or begins it elsewhere through a [`RunningHandle`] and waits in
+/// [`join`](Self::join):
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct Running {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) handlers: Vec<HandlerThread>,
+    pub(crate) watchdog: Option<JoinHandle<()>>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) summary: String,
 }
@@ -87,23 +89,28 @@ impl Running {
         self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
     }
 
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
+    }
+
     /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
-    pub fn handle(&self) -> Handle {
-        Handle { lifecycle: Arc::clone(&self.lifecycle) }
+    pub fn handle(&self) -> RunningHandle {
+        RunningHandle { lifecycle: Arc::clone(&self.lifecycle) }
     }
 
     /// Shuts down gracefully and waits until every connection has ended, at most about
-    /// [`drain_timeout`](Shutdown::drain_timeout). Handlers that still run then have one more second before their
-    /// thread is left behind; with [`Inline`](crate::HandlerPlacement::Inline) placement they are dropped at once, and
-    /// a worker whose thread such a handler holds has two seconds. Threads of [`blocking`](crate::blocking) handlers
-    /// are not waited for. See [`Shutdown`].
+    /// [`drain_timeout`](Shutdown::drain_timeout). The futures of handlers that still wait for something then are
+    /// dropped. A handler that computes or blocks has one more second before its thread is left behind; with
+    /// [`Inline`](crate::HandlerPlacement::Inline) placement it holds a worker, which has two. Threads of
+    /// [`blocking`](crate::blocking) handlers are not waited for. See [`Shutdown`].
     pub fn shutdown(self, shutdown: Shutdown) -> ShutdownReport {
         self.lifecycle.shut_down(shutdown);
         self.join()
     }
 
-    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`Handle`], or by a worker
-    /// that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
+    /// Waits until a shutdown has ended, without limit if none is begun: one begun through a [`RunningHandle`], or by a
+    /// worker that failed ([`ShutdownReport::failed_workers`]). See [`shutdown`](Self::shutdown).
     pub fn join(self) -> ShutdownReport {
         let report = self.lifecycle.wait();
         for worker in self.workers {
@@ -120,6 +127,8 @@ impl Running {
             // An error means that the thread dropped its end: it has ended.
             let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
+        self.lifecycle.close();
+        self.watchdog.into_iter().for_each(|watchdog| drop(watchdog.join()));
         report
     }
 
@@ -180,7 +189,7 @@ impl fmt::Debug for Running {
 /// creates it; clones are handles to the same engine.
 ///
 /// ```no_run
-/// use tidegate_engine::{Handle, WorkerStats};
+/// use tidegate_engine::{RunningHandle, WorkerStats};
 ///
 /// /// Returns the number of open connections, for a health page.
 /// fn open_connections(handle: &Handle) -> u64 {
@@ -190,14 +199,19 @@ impl fmt::Debug for Running {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Handle {
+pub struct RunningHandle {
     lifecycle: Arc<Lifecycle>,
 }
 
-impl Handle {
+impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
+    }
+
+    /// Returns the memory that unfinished messages and bodies hold.
+    pub fn memory(&self) -> MemoryBudget {
+        self.lifecycle.memory.clone()
     }
 
     /// Returns the counters of each worker.
@@ -206,8 +220,8 @@ impl Handle {
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for RunningHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.lifecycle.workers().len()).finish()
+        f.debug_struct("RunningHandle").field("workers", &self.lifecycle.workers().len()).finish()
     }
 }

@@ -1,7 +1,8 @@
 //! SIGINT and SIGTERM (signal(7)) while a program waits for them, and their former dispositions before and after.
 //!
-//! The signal handler writes the signal's number to a socket pair; a thread reads it and tells the subscribers. Pair
-//! and thread stay for the rest of the process, so that a signal handler that runs late writes to no other descriptor.
+//! The signal handler writes the signal's number to a socket pair; a thread reads it and forwards it to the
+//! subscribers. Pair and thread stay for the rest of the process, so that a signal handler that runs late writes to no
+//! other descriptor.
 
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -92,7 +93,7 @@ fn start_reader() -> io::Result<()> {
             }
         }
     })?;
-    PIPE.store(pipe.into_raw_fd(), Ordering::Relaxed);
+    PIPE.store(pipe.into_raw_fd(), Ordering::Release);
     Ok(())
 }
 
@@ -101,7 +102,7 @@ extern "C" fn on_signal(signal: c_int) {
     let errno = io::Error::last_os_error().raw_os_error();
     // SAFETY: write(2) may be called in a signal handler. It reads one byte of this frame; the descriptor is never
     // closed. A full pipe holds more signals than anyone reads.
-    let sent = unsafe { libc::write(PIPE.load(Ordering::Relaxed), std::ptr::from_ref(&byte).cast(), 1) };
+    let sent = unsafe { libc::write(PIPE.load(Ordering::Acquire), std::ptr::from_ref(&byte).cast(), 1) };
     if sent < 0 {
         restore_errno(errno.unwrap_or(0));
     }

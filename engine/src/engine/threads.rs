@@ -1,8 +1,6 @@
 //! The engine's threads: one per worker, and the handler threads.
 
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -12,15 +10,17 @@ use core_affinity::CoreId;
 
 use crate::config::{Checked, EngineKind, HandlerPlacement};
 use crate::driver::listener::Listener;
-use crate::driver::threads::ThreadsDriver;
+use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
 use crate::executor::{Executor, RunQueue, Start};
+use crate::shared::engine_shared::EngineShared;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 use crate::time;
 use crate::util::biased_lock;
+use crate::util::contained::catch;
 use crate::worker::Worker;
 
 /// The report of a worker's thread once it is set up.
@@ -28,6 +28,8 @@ pub(super) struct WorkerReady {
     pub(super) worker_shared: Arc<WorkerShared>,
     pub(super) capabilities: Capabilities,
     pub(super) handler: Option<HandlerThread>,
+    /// The queue of its inline handlers.
+    pub(super) inline: Option<Arc<RunQueue>>,
 }
 
 /// A handler thread's queue, and the channel that closes when it ends.
@@ -48,6 +50,7 @@ pub(super) struct WorkerSetup {
     /// The core to pin the worker and its handler thread to.
     pub(super) core: Option<CoreId>,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) engine: Arc<EngineShared>,
     /// Maximum connections that take a descriptor of the process.
     pub(super) regular_max: usize,
 }
@@ -87,7 +90,7 @@ impl WorkerSetup {
             _ => {
                 let count = listeners.len();
                 let connections_max = connections_max.min(self.regular_max);
-                let driver = ThreadsDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
+                let driver = PortableDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
                 self.serve(driver, count, ready)
             }
         }
@@ -102,7 +105,8 @@ impl WorkerSetup {
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
-        let worker_shared = WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound);
+        let worker_shared =
+            WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound, Arc::clone(&self.engine));
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal()) {
@@ -113,13 +117,14 @@ impl WorkerSetup {
             }
         };
         let config = Arc::new(self.checked.config.clone());
+        let inline_queue = inline.is_some().then(|| queues.first().cloned()).flatten();
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
         self.lifecycle.add(&worker_shared);
-        let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler }));
+        let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler, inline: inline_queue }));
         // The worker, its ring and its sockets are gone when this returns.
-        let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        let outcome = match catch(|| worker.run()) {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
-            Err(panic) => Err(format!("its thread panicked: {}", text_of(&*panic))),
+            Err(message) => Err(format!("its thread panicked: {message}")),
         };
         self.lifecycle.end(self.index, outcome);
     }
@@ -170,12 +175,6 @@ pub(super) fn spawn_handler_thread(
     let queue =
         queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
     Ok(HandlerThread { queue, ended })
-}
-
-/// Returns the message of a panic.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Returns the cores for `workers` workers, of those that the process may use; none if they are unknown.

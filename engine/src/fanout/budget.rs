@@ -100,9 +100,18 @@ impl PublishBudget {
     pub(super) fn take(&self, len: usize) -> Result<Share, PublishError> {
         let mut state = self.state.lock();
         state.check(len, self.bytes_max)?;
+        Ok(self.share(&mut state, len))
+    }
+
+    /// Takes a share regardless of the bound and of [`close`](Self::close).
+    pub(super) fn take_last(&self, len: usize) -> Share {
+        self.share(&mut self.state.lock(), len)
+    }
+
+    fn share(&self, state: &mut State, len: usize) -> Share {
         state.bytes += len;
         state.messages += 1;
-        Ok(Share { budget: self.clone(), len })
+        Share { budget: self.clone(), len }
     }
 }
 

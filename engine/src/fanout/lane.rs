@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::members::{Member, Members, MembershipId};
 use super::publication::Publication;
+use super::slow_hook::SlowHook;
+use crate::shared::ConnShared;
 use crate::shared::worker_shared::WorkerShared;
 use crate::util::sync::Mutex;
 
@@ -17,6 +19,8 @@ pub(super) enum Op {
     Join(Member),
     Leave(MembershipId),
     Publish(Arc<Publication>),
+    /// The connection has published what is before this, and its sends wait for the delivery.
+    Release(Arc<ConnShared>),
 }
 
 /// The members of one fan-out that one worker serves, and their inbox.
@@ -27,11 +31,13 @@ pub(crate) struct Lane {
     members: Mutex<Option<Box<Members>>>,
     /// Current number of members.
     pub(super) present: AtomicUsize,
+    pub(super) slow_hook: SlowHook,
 }
 
 impl Lane {
-    pub(super) fn new(worker: Arc<WorkerShared>) -> Arc<Self> {
-        Arc::new(Self { worker, inbox: Inbox::new(), members: Mutex::new(None), present: AtomicUsize::new(0) })
+    pub(super) fn new(worker: Arc<WorkerShared>, slow_hook: SlowHook) -> Arc<Self> {
+        let (inbox, members, present) = (Inbox::new(), Mutex::new(None), AtomicUsize::new(0));
+        Arc::new(Self { worker, inbox, members, present, slow_hook })
     }
 
     pub(super) fn is_of(&self, worker: &Arc<WorkerShared>) -> bool {

@@ -113,6 +113,8 @@ pub(crate) struct Members {
     /// The number of the next message.
     next: u64,
     round: Option<Round>,
+    /// Connections whose sends wait until all messages before the number are handed over.
+    releases: VecDeque<(u64, Arc<ConnShared>)>,
     ops: Vec<Op>,
 }
 
@@ -199,6 +201,8 @@ impl Members {
                 self.pending.push_back(publication);
                 self.next += 1;
             }
+            Op::Release(own) if self.pending.is_empty() => own.end_behind(),
+            Op::Release(own) => self.releases.push_back((self.next, own)),
         }
     }
 
@@ -206,6 +210,13 @@ impl Members {
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.queue_bytes_max;
+        if round.is_last {
+            if round.is_for(0, member) {
+                worker.finish(&member.shared, round.bytes_for(member));
+                self.leave_now(index, lane);
+            }
+            return;
+        }
         // The backlog goes first.
         let behind = member.slow.backlog_max().is_some() && worker.has_backlog(&member.shared);
         if !behind && round.is_whole_for(member) {
@@ -214,7 +225,7 @@ impl Members {
                 // There can be space for some of the messages.
                 Err(SendError::Full) if round.publications.len() > 1 => {}
                 Err(error) => {
-                    if !round.refused(0, member, error, worker) {
+                    if !round.refused(0, member, error, lane, worker) {
                         self.leave_now(index, lane);
                     }
                     return;
@@ -232,7 +243,7 @@ impl Members {
             match handed_over {
                 Ok(()) => round.part(number).count += 1,
                 Err(error) => {
-                    if !round.refused(number, member, error, worker) {
+                    if !round.refused(number, member, error, lane, worker) {
                         return self.leave_now(index, lane);
                     }
                 }
@@ -251,6 +262,10 @@ impl Members {
     fn end_round(&mut self, lane: &Lane) {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
+        let done = self.next - self.pending.len() as u64;
+        while let Some((_, own)) = self.releases.pop_front_if(|(until, _)| *until <= done) {
+            own.end_behind();
+        }
         round.report();
     }
 

@@ -22,10 +22,13 @@ mod options;
 mod publication;
 mod receipt;
 mod round;
+mod slow_hook;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
 
 use crate::connection::sender::ByteSender;
 use crate::shared::command::Command;
@@ -34,6 +37,7 @@ use crate::util::sync::Mutex;
 
 pub(crate) use backlog::{Backlog, BacklogBounds, ConflationKey};
 pub use budget::PublishBudget;
+use budget::Share;
 pub(crate) use lane::Lane;
 use lane::Op;
 pub(crate) use members::{HandOver, Members};
@@ -43,6 +47,7 @@ use publication::Publication;
 pub use publication::Publish;
 use receipt::Counting;
 pub use receipt::{DeliveryReport, Receipt};
+pub use slow_hook::SlowHook;
 
 /// An error of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,8 +69,8 @@ pub enum PublishError {
 /// member whose connection has closed is removed by the next message.
 ///
 /// Published messages reach a member's queue through its worker, so their order relative to the bytes that the member's
-/// handler sends itself is undefined. A message published without members is accepted, and its receipt is complete at
-/// once.
+/// handler sends itself is undefined, unless they are published in its name ([`Publish::publisher`]). A message
+/// published without members is accepted, and its receipt is complete at once.
 ///
 /// ```no_run
 /// use tidegate_engine::{Connection, FanOut, JoinOptions, MemberId, Publish, PublishBudget};
@@ -89,6 +94,7 @@ pub struct FanOut {
 
 struct Inner {
     budget: PublishBudget,
+    slow_hook: SlowHook,
     /// One lane per worker that had a member. Locked while an op is put into all of them, so that all have the same
     /// order.
     lanes: Mutex<Vec<Arc<Lane>>>,
@@ -97,7 +103,12 @@ struct Inner {
 impl FanOut {
     /// Creates a fan-out without members. Published messages count towards `budget`.
     pub fn new(budget: PublishBudget) -> Self {
-        Self { inner: Arc::new(Inner { budget, lanes: Mutex::new(Vec::new()) }) }
+        Self::with_slow_hook(budget, SlowHook::default())
+    }
+
+    /// Creates a fan-out as [`new`](Self::new) does, with a function that is called with slow members.
+    pub fn with_slow_hook(budget: PublishBudget, slow_hook: SlowHook) -> Self {
+        Self { inner: Arc::new(Inner { budget, slow_hook, lanes: Mutex::new(Vec::new()) }) }
     }
 
     /// Returns the budget given to [`new`](Self::new).
@@ -117,7 +128,7 @@ impl FanOut {
             let lane = match lanes.iter().find(|lane| lane.is_of(&sender.shared.worker)) {
                 Some(lane) => Arc::clone(lane),
                 None => {
-                    let lane = Lane::new(Arc::clone(&sender.shared.worker));
+                    let lane = Lane::new(Arc::clone(&sender.shared.worker), self.inner.slow_hook.clone());
                     lanes.push(Arc::clone(&lane));
                     lane
                 }
@@ -152,6 +163,16 @@ impl FanOut {
         Ok(receipt)
     }
 
+    /// Ends the members' connections in order: these bytes follow everything published before as the last ones of each,
+    /// and all members are removed. Backlogs of slow members are dropped. Works on a closed budget too. Members that
+    /// take only a variant that is missing here stay.
+    pub fn finish(&self, last: impl Into<Bytes>, variants: impl IntoIterator<Item = (u32, Bytes)>) {
+        let mut publish = Publish::new(last).variants(variants);
+        publish.is_last = true;
+        let share = self.inner.budget.take_last(publish.bytes.len());
+        self.put(publish, share, None);
+    }
+
     /// Returns the current number of members.
     pub fn len(&self) -> usize {
         self.inner.lanes.lock().iter().map(|lane| lane.present()).sum()
@@ -164,13 +185,25 @@ impl FanOut {
 
     fn send(&self, publish: Publish, counting: Option<Counting>) -> Result<(), PublishError> {
         let share = self.inner.budget.take(publish.bytes.len())?;
+        self.put(publish, share, counting);
+        Ok(())
+    }
+
+    /// Puts a message into the lanes.
+    fn put(&self, mut publish: Publish, share: Share, counting: Option<Counting>) {
+        let publisher = publish.publisher.take().filter(|(member, _)| publish.is_for(*member));
+        let mut behind = publisher.map(|(_, sender)| sender.shared).filter(|own| own.outbound.lock().begin_behind());
         let publication = Arc::new(Publication::new(publish, share, counting));
         let mut resting = Vec::new();
         for lane in &*self.inner.lanes.lock() {
             if lane.present() == 0 {
                 continue;
             }
-            if lane.inbox.push(Op::Publish(Arc::clone(&publication))) {
+            let needs_notify = lane.inbox.push(Op::Publish(Arc::clone(&publication)));
+            if let Some(own) = behind.take_if(|own| lane.is_of(&own.worker)) {
+                lane.inbox.push(Op::Release(own));
+            }
+            if needs_notify {
                 resting.push(Arc::clone(lane));
             } else {
                 // The thread that notified the worker may defer the wake to the end of its wake scope; this message
@@ -179,7 +212,10 @@ impl FanOut {
             }
         }
         resting.iter().for_each(notify_worker);
-        Ok(())
+        if let Some(own) = behind {
+            // Its worker serves no member.
+            own.end_behind();
+        }
     }
 }
 

@@ -21,12 +21,12 @@ impl MemberId {
 ///
 /// | Policy | The member | The message |
 /// |---|---|---|
-/// | `Drop` | stays | is lost for it |
-/// | `Remove` | leaves, its connection stays open | is lost for it |
-/// | `Abort` (default) | is reset | is lost for it |
+/// | `Drop` | stays | is not delivered to it |
+/// | `Remove` | leaves, its connection stays open | is not delivered to it |
+/// | `Abort` (default) | is reset | is not delivered to it |
 /// | `DropOldest` | stays | waits; the oldest pending one is dropped at the bound |
 /// | `Conflate` | stays | waits, or replaces the pending one with its key |
-/// | `Finish` | leaves, its connection ends in order with the given bytes | is lost for it |
+/// | `Finish` | leaves, its connection ends in order with the given bytes | is not delivered to it |
 ///
 /// ```
 /// use tidegate_engine::{JoinOptions, SlowMemberPolicy};

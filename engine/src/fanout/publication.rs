@@ -9,6 +9,7 @@ use super::MemberId;
 use super::budget::Share;
 use super::members::Member;
 use super::receipt::{Counting, DeliveryReport};
+use crate::connection::sender::ByteSender;
 use crate::util::contained::Contained;
 
 /// A message to publish, with its recipients: all members, unless [`except`](Self::except) or [`only`](Self::only) says
@@ -33,13 +34,24 @@ pub struct Publish {
     pub(super) except: Option<MemberId>,
     pub(super) only: Option<Arc<HashSet<MemberId>>>,
     pub(super) key: Option<Bytes>,
+    pub(super) publisher: Option<(MemberId, ByteSender)>,
     pub(super) variants: Option<Arc<[(u32, Bytes)]>>,
+    /// The last bytes of every member's connection.
+    pub(super) is_last: bool,
 }
 
 impl Publish {
     /// Creates a message for all members. The bytes are shared, not copied per member.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), except: None, only: None, key: None, variants: None }
+        Self {
+            bytes: bytes.into(),
+            except: None,
+            only: None,
+            key: None,
+            publisher: None,
+            variants: None,
+            is_last: false,
+        }
     }
 
     /// Excludes one member, such as the author of the message.
@@ -61,6 +73,13 @@ impl Publish {
         self
     }
 
+    /// Names the member in whose name it is published. If that gets the message, what is sent on its connection
+    /// afterwards comes after it. Without this, the order of the two is undefined.
+    pub fn publisher(mut self, member: MemberId, sender: &ByteSender) -> Self {
+        self.publisher = Some((member, sender.clone()));
+        self
+    }
+
     /// Adds variants of the message, by number, for members that take them
     /// ([`JoinOptions::variant`](super::JoinOptions::variant)). Other members get the bytes themselves.
     pub fn variants(mut self, variants: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
@@ -77,6 +96,10 @@ impl Publish {
 
     fn has_variant(&self, variant: u32) -> bool {
         self.variants.as_deref().unwrap_or_default().iter().any(|(number, _)| *number == variant)
+    }
+
+    pub(super) fn is_for(&self, member: MemberId) -> bool {
+        self.except != Some(member) && self.only.as_ref().is_none_or(|only| only.contains(&member))
     }
 
     /// Returns the bytes of the message.
@@ -99,9 +122,7 @@ impl Publication {
     }
 
     pub(super) fn is_for(&self, member: &Member) -> bool {
-        self.publish.except != Some(member.id)
-            && self.publish.only.as_ref().is_none_or(|only| only.contains(&member.id))
-            && (!member.variant_only || self.publish.has_variant(member.variant))
+        self.publish.is_for(member.id) && (!member.variant_only || self.publish.has_variant(member.variant))
     }
 
     /// Adds the result of one worker.

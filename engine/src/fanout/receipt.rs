@@ -19,7 +19,7 @@ pub struct DeliveryReport {
     /// ([`SlowMemberPolicy::DropOldest`](super::SlowMemberPolicy::DropOldest),
     /// [`SlowMemberPolicy::Conflate`](super::SlowMemberPolicy::Conflate)).
     pub backlogged: usize,
-    /// The error of the first other member, which did not get it.
+    /// The error of the first member that neither accepted nor backlogged it; `None` if there was no such member.
     pub first_error: Option<SendError>,
 }
 

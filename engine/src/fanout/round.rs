@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::backlog::BacklogBounds;
+use super::lane::Lane;
 use super::members::{HandOver, Member};
 use super::options::{MemberId, SlowMemberPolicy};
 use super::publication::Publication;
 use super::receipt::DeliveryReport;
+use crate::connection::sender::ByteSender;
 use crate::error::SendError;
 use crate::shared::outbound::COPY_BYTES_MAX;
 use crate::util::contained::Contained;
@@ -34,6 +36,8 @@ pub(super) struct Round {
     selective: bool,
     /// The round is one message in several variants.
     has_variants: bool,
+    /// The round is the last bytes of the members' connections.
+    pub(super) is_last: bool,
     /// Index of the next member, and of the first that joined too late.
     pub(super) at: usize,
     until: usize,
@@ -47,7 +51,7 @@ pub(super) struct Round {
 pub(super) fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
     let alone = |publication: &Publication| {
         let publish = &publication.publish;
-        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.variants.is_some()
+        publish.bytes.len() > COPY_BYTES_MAX || publish.only.is_some() || publish.variants.is_some() || publish.is_last
     };
     let mut bytes = 0;
     let joined = pending.iter().take(ROUND_MESSAGES_MAX).take_while(|publication| {
@@ -75,9 +79,11 @@ impl Round {
         excepted.sort_unstable();
         let selective = variant_only || publications.iter().any(|one| one.publish.only.is_some());
         let has_variants = publications.iter().any(|one| one.publish.variants.is_some());
+        let is_last = publications.iter().any(|one| one.publish.is_last);
         let parts = Vec::new();
         let bytes = Contained::new(bytes);
-        Self { publications, bytes, ends, first, excepted, selective, has_variants, at: 0, until, whole: 0, parts }
+        let (at, whole) = (0, 0);
+        Self { publications, bytes, ends, first, excepted, selective, has_variants, is_last, at, until, whole, parts }
     }
 
     pub(super) fn next(&mut self) -> Option<usize> {
@@ -125,9 +131,11 @@ impl Round {
         number: usize,
         member: &Member,
         error: SendError,
+        lane: &Lane,
         worker: &mut impl HandOver,
     ) -> bool {
         if error == SendError::Full {
+            lane.slow_hook.call(member.id, &ByteSender { shared: Arc::clone(&member.shared) });
             match &member.slow {
                 SlowMemberPolicy::Drop => {
                     self.part(number).fail(error);

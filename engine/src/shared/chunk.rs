@@ -7,11 +7,9 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use bytes::{Buf, Bytes};
-
-#[cfg(target_os = "linux")]
 use crate::shared::lease::Lease;
 use crate::util::buffer_pool;
+use bytes::{Buf, Bytes};
 
 /// Later receives grow a small owned chunk up to this size, so that a slow handler holds few full chunks instead of
 /// many tiny ones.
@@ -36,7 +34,6 @@ pub struct Chunk {
 
 enum Memory {
     Owned(Vec<u8>),
-    #[cfg(target_os = "linux")]
     Leased(Lease),
 }
 
@@ -68,7 +65,6 @@ impl Chunk {
     pub(crate) fn into_bytes(mut self) -> Bytes {
         let mut bytes = match std::mem::replace(&mut self.memory, Memory::Owned(Vec::new())) {
             Memory::Owned(bytes) => Bytes::from(bytes),
-            #[cfg(target_os = "linux")]
             Memory::Leased(lease) => Bytes::from_owner(lease),
         };
         bytes.advance(self.start as usize);
@@ -79,7 +75,6 @@ impl Chunk {
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.memory {
             Memory::Owned(bytes) => bytes.capacity(),
-            #[cfg(target_os = "linux")]
             Memory::Leased(lease) => lease.held_bytes(),
         }
     }
@@ -88,8 +83,6 @@ impl Chunk {
     pub fn is_leased(&self) -> bool {
         !matches!(self.memory, Memory::Owned(_))
     }
-
-    #[cfg(target_os = "linux")]
     pub(crate) fn leased(lease: Lease) -> Self {
         Self { memory: Memory::Leased(lease), start: 0 }
     }
@@ -130,7 +123,6 @@ impl Deref for Chunk {
     fn deref(&self) -> &[u8] {
         let bytes: &[u8] = match &self.memory {
             Memory::Owned(bytes) => bytes,
-            #[cfg(target_os = "linux")]
             Memory::Leased(lease) => lease,
         };
         &bytes[self.start as usize..]
@@ -142,7 +134,6 @@ impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [u8] {
         let bytes: &mut [u8] = match &mut self.memory {
             Memory::Owned(bytes) => bytes,
-            #[cfg(target_os = "linux")]
             Memory::Leased(lease) => lease,
         };
         &mut bytes[self.start as usize..]

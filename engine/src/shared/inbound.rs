@@ -25,7 +25,7 @@ pub(crate) enum End {
     Failed(CloseCause),
 }
 
-/// The peer's side as it was seen, whatever has not been received.
+/// The last known state of the peer's side; bytes before its end can still be unreceived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerState {
     Open,
@@ -54,7 +54,7 @@ pub(crate) struct Inbound {
 }
 
 /// What a handler left behind.
-#[must_use = "is dropped without the lock"]
+#[must_use = "drop it after releasing the lock"]
 pub(crate) struct Unread {
     _first: Option<Chunk>,
     _rest: Option<VecDeque<Chunk>>,
@@ -158,7 +158,7 @@ impl Inbound {
         }
     }
 
-    /// Records that the peer has ended, whatever has not been received.
+    /// Records that the peer has ended; bytes before that can still be unreceived.
     pub(crate) fn note_peer_end(&mut self) {
         if self.peer == PeerState::Open {
             self.peer = PeerState::Ended;

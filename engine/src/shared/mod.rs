@@ -6,11 +6,12 @@
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
+pub(crate) mod engine_shared;
 pub(crate) mod inbound;
 pub(crate) mod key;
-#[cfg(target_os = "linux")]
 pub(crate) mod lease;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
 pub(crate) mod outbound;
 pub(crate) mod send_batch;
 pub(crate) mod signal;
@@ -19,7 +20,7 @@ pub(crate) mod wake_scope;
 pub(crate) mod worker_shared;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,22 +48,24 @@ pub(crate) struct ConnShared {
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
     finished: AtomicBool,
-    /// The number of the listener that accepted it.
-    pub(crate) listener: u16,
+    /// The place of the handler's task in its executor's table, written by the executor alone.
+    pub(crate) task: AtomicU32,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
-    pub(crate) local: Arc<Address>,
+    pub(crate) local: Arc<LocalEnd>,
+}
+
+/// The end of a connection at this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalEnd {
+    pub(crate) address: Address,
+    /// The number of the listener that accepted it.
+    pub(crate) listener: usize,
 }
 
 impl ConnShared {
-    pub(crate) fn new(
-        key: ConnKey,
-        worker: Arc<WorkerShared>,
-        listener: usize,
-        peer: Address,
-        local: Arc<Address>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,
@@ -72,7 +75,7 @@ impl ConnShared {
             reader_parked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
-            listener: listener as u16,
+            task: AtomicU32::new(0),
             peer,
             local,
         })
@@ -102,6 +105,13 @@ impl ConnShared {
         drop(outbound);
         drop(dropped);
         answer
+    }
+
+    /// Lets sends that were held behind a publication go on.
+    pub(crate) fn end_behind(&self) {
+        let (schedule, waiting) = self.outbound.lock().end_behind();
+        self.notify(schedule);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Leaves the reader's waker in the buffer, which must be empty and open.

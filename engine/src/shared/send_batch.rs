@@ -59,7 +59,6 @@ pub(crate) struct SendBatch {
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
     /// The FIN follows these bytes at once, so they can wait for it and share its TCP segment.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the std driver's FIN goes by itself"))]
     pub(crate) awaits_fin: bool,
 }
 

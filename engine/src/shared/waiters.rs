@@ -7,6 +7,13 @@ use bytes::Bytes;
 
 use crate::util::contained::Contained;
 
+/// The identity of a waker, and so of a task, without a reference to it.
+pub(crate) type WakerId = (usize, usize);
+
+pub(crate) fn id_of(waker: &Waker) -> WakerId {
+    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+}
+
 /// Waiting wakers and deferred bytes. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
@@ -20,6 +27,24 @@ struct Lists {
     /// Bytes from fan-outs that wait for the end of exclusive use, in order, because a worker cannot wait.
     deferred: VecDeque<Contained<Bytes>>,
     deferred_bytes: usize,
+    /// The task with exclusive use.
+    holder: Option<WakerId>,
+    /// The connection's own publications that the worker has not delivered.
+    undelivered: usize,
+    /// Sends that follow them, in order.
+    held: VecDeque<Contained<Bytes>>,
+    held_bytes: usize,
+}
+
+impl Lists {
+    /// Returns whether something other than waiting wakers is kept.
+    fn is_needed(&self) -> bool {
+        !self.at_end.is_empty()
+            || !self.deferred.is_empty()
+            || self.holder.is_some()
+            || self.undelivered > 0
+            || !self.held.is_empty()
+    }
 }
 
 impl Waiters {
@@ -41,7 +66,7 @@ impl Waiters {
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         match &mut self.0 {
             None => Vec::new(),
-            Some(lists) if !lists.at_end.is_empty() || !lists.deferred.is_empty() => std::mem::take(&mut lists.waiting),
+            Some(lists) if lists.is_needed() => std::mem::take(&mut lists.waiting),
             Some(_) => self.0.take().map_or_else(Vec::new, |lists| lists.waiting),
         }
     }
@@ -68,10 +93,54 @@ impl Waiters {
         let Some(lists) = &mut self.0 else { return Vec::new() };
         let mut wakers = std::mem::take(&mut lists.waiting);
         wakers.append(&mut lists.at_end);
-        if lists.deferred.is_empty() {
+        if !lists.is_needed() {
             self.0 = None;
         }
         wakers
+    }
+
+    /// Notes the task with exclusive use, or its end.
+    pub(crate) fn set_holder(&mut self, holder: Option<WakerId>) {
+        if holder.is_some() || self.0.is_some() {
+            self.0.get_or_insert_default().holder = holder;
+        }
+    }
+
+    pub(crate) fn is_holder(&self, waker: &Waker) -> bool {
+        self.0.as_ref().is_some_and(|lists| lists.holder == Some(id_of(waker)))
+    }
+
+    /// Counts a publication of the connection itself.
+    pub(crate) fn add_undelivered(&mut self) {
+        self.0.get_or_insert_default().undelivered += 1;
+    }
+
+    /// Counts a publication as delivered. Returns the number of those that are not.
+    pub(crate) fn sub_undelivered(&mut self) -> usize {
+        let Some(lists) = &mut self.0 else { return 0 };
+        lists.undelivered = lists.undelivered.saturating_sub(1);
+        lists.undelivered
+    }
+
+    pub(crate) fn undelivered(&self) -> usize {
+        self.0.as_ref().map_or(0, |lists| lists.undelivered)
+    }
+
+    /// Keeps bytes that follow the undelivered publications.
+    pub(crate) fn hold(&mut self, bytes: Bytes) {
+        let lists = self.0.get_or_insert_default();
+        lists.held_bytes += bytes.len();
+        lists.held.push_back(Contained::new(bytes));
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |lists| lists.held_bytes)
+    }
+
+    pub(crate) fn take_held(&mut self) -> VecDeque<Contained<Bytes>> {
+        let Some(lists) = &mut self.0 else { return VecDeque::new() };
+        lists.held_bytes = 0;
+        std::mem::take(&mut lists.held)
     }
 }
 

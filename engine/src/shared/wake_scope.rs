@@ -111,7 +111,8 @@ fn hand_over(worker: &WorkerShared, mut commands: Vec<Command>) {
         }
     }
     let end_scope = EndScope;
-    worker.post_all(&mut commands);
+    worker.mailbox.post_all(&mut commands);
+    worker.answer_if_ended();
     std::mem::forget(end_scope);
     COLLECTED.with(|collected| {
         let mut collected = collected.borrow_mut();
@@ -149,7 +150,8 @@ pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
         other
     });
     if let Ok(Some((other, mut commands))) = other {
-        other.post_all(&mut commands);
+        other.mailbox.post_all(&mut commands);
+        other.answer_if_ended();
     }
     // No scope, or a thread that is ending.
     if let Some(command) = command {
@@ -195,7 +197,7 @@ mod tests {
         signal.announce_sleep();
         let inbound = InboundMarks { bytes_high: 2, bytes_low: 1, chunks_high: 2, chunks_low: 1 };
         let outbound = OutboundMarks { bytes_high: 2, bytes_low: 1 };
-        (WorkerShared::new(0, signal, Instant::now(), inbound, outbound), wakes)
+        (WorkerShared::new(0, signal, Instant::now(), inbound, outbound, Arc::default()), wakes)
     }
 
     fn flush(index: u32) -> Command {
@@ -303,7 +305,7 @@ mod loom_tests {
     fn worker(parker: &Parker) -> Arc<WorkerShared> {
         let inbound = InboundMarks { bytes_high: 2, bytes_low: 1, chunks_high: 2, chunks_low: 1 };
         let outbound = OutboundMarks { bytes_high: 2, bytes_low: 1 };
-        WorkerShared::new(0, parker.signal(), Instant::now(), inbound, outbound)
+        WorkerShared::new(0, parker.signal(), Instant::now(), inbound, outbound, Arc::default())
     }
 
     fn flush(index: u32) -> Command {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::command::Command;
+use crate::shared::engine_shared::EngineShared;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::signal::Signal;
 use crate::stats::Counters;
@@ -19,6 +20,7 @@ pub(crate) struct WorkerShared {
     pub(crate) inbound: InboundMarks,
     pub(crate) outbound: OutboundMarks,
     pub(crate) counters: Counters,
+    pub(crate) engine: Arc<EngineShared>,
     /// Set when the worker has ended. From then on a thread that posts a command answers it itself.
     ended: AtomicBool,
 }
@@ -31,6 +33,7 @@ impl WorkerShared {
         epoch: Instant,
         inbound: InboundMarks,
         outbound: OutboundMarks,
+        engine: Arc<EngineShared>,
     ) -> Arc<Self> {
         Arc::new(Self {
             index,
@@ -39,6 +42,7 @@ impl WorkerShared {
             inbound,
             outbound,
             counters: Counters::default(),
+            engine,
             ended: AtomicBool::new(false),
         })
     }
@@ -50,13 +54,8 @@ impl WorkerShared {
         self.answer_if_ended();
     }
 
-    /// Posts all of `commands`, which is left empty, as [`post_now`](Self::post_now) does.
-    pub(crate) fn post_all(&self, commands: &mut Vec<Command>) {
-        self.mailbox.post_all(commands);
-        self.answer_if_ended();
-    }
-
-    fn answer_if_ended(&self) {
+    /// Answers commands that were put into the mailbox after the worker has ended. To be called after putting some.
+    pub(crate) fn answer_if_ended(&self) {
         // The mailbox's lock orders either this after the worker's last look or that look after the command.
         if self.ended.load(Ordering::Relaxed) {
             self.answer_all();

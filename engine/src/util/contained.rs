@@ -1,5 +1,6 @@
 //! Values of the application's types, whose destructors run on the engine's threads.
 
+use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs code of the application. A panic in it is reported by the panic hook and ends here. Returns whether there was
 /// none.
 pub(crate) fn contain(code: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(code)).map_err(std::mem::forget).is_ok()
+    catch(code).is_ok()
+}
+
+/// Runs code of the application. A panic in it ends here.
+///
+/// # Errors
+/// The message of the panic.
+pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(take_message)
+}
+
+/// Returns the message of a panic, and drops its value, whose destructor is the application's too.
+#[cold]
+fn take_message(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("no message").to_owned();
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
+    message
 }
 
 /// A value that may run code of the application when it is dropped, such as `Bytes::from_owner`. A panic there is
@@ -61,7 +80,15 @@ mod tests {
     #[test]
     fn a_panic_in_a_drop_ends_there() {
         drop(Contained::new(Bomb));
-        assert!(!contain(|| std::panic::panic_any(())));
+        assert!(!contain(|| std::panic::panic_any(Bomb)));
         assert!(contain(|| ()));
+    }
+
+    #[test]
+    fn the_message_of_a_panic_is_returned() {
+        assert_eq!(catch(|| -> () { panic!("text") }), Err("text".to_owned()));
+        assert_eq!(catch(|| -> () { panic!("number {}", 7) }), Err("number 7".to_owned()));
+        assert_eq!(catch(|| -> () { std::panic::panic_any(7) }), Err("no message".to_owned()));
+        assert_eq!(catch(|| 7), Ok(7));
     }
 }

@@ -4,7 +4,6 @@
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;
 pub(crate) mod contained;
-#[cfg(target_os = "linux")]
 pub(crate) mod pages;
 pub(crate) mod prefetch;
 mod setters;

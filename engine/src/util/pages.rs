@@ -23,8 +23,11 @@ impl Pages {
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        #[cfg(target_os = "linux")]
         // SAFETY: the range was mapped just now; the advice changes no contents, and its failure is harmless.
-        unsafe { libc::madvise(address, len, libc::MADV_HUGEPAGE) };
+        unsafe {
+            libc::madvise(address, len, libc::MADV_HUGEPAGE)
+        };
         let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { address, len })
     }

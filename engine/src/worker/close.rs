@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use super::progress::first_look;
+use super::progress::first_check;
 use super::{Phase, Receive, Worker};
 use crate::clock::{Clock, NEVER};
 use crate::driver::Driver;
@@ -43,7 +43,7 @@ impl<D: Driver> Worker<D> {
         if paused {
             self.arm_receive(key);
         }
-        self.set_close_deadline(key, Clock::since_epoch(first_look(Clock::ticks_in(self.config.flush_timeout))));
+        self.set_close_deadline(key, Clock::since_epoch(first_check(Clock::ticks_in(self.config.flush_timeout))));
         self.flush(key);
     }
 
@@ -134,7 +134,7 @@ impl<D: Driver> Worker<D> {
 
     /// Renews the deadline of a closing connection that made progress in sending.
     pub(super) fn renew_close_deadline(&mut self, key: ConnKey) {
-        let at = self.worker_shared.clock.now() + 1 + first_look(Clock::ticks_in(self.config.flush_timeout));
+        let at = self.worker_shared.clock.now() + 1 + first_check(Clock::ticks_in(self.config.flush_timeout));
         if let Some(conn) = self.conn(key)
             && conn.phase == Phase::Flushing
             && conn.close_at != NEVER

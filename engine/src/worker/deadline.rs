@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::progress::first_look;
+use super::progress::first_check;
 use super::{Conn, Due, Phase, Receive, Worker};
 use crate::clock::NEVER;
 use crate::driver::Driver;
@@ -14,7 +14,7 @@ use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
 
 impl<D: Driver> Worker<D> {
-    /// Sets the idle timeout, 0 for none. It counts from now, whenever bytes came before.
+    /// Sets the idle timeout, 0 for none. It counts from now, no matter when bytes last arrived.
     pub(super) fn set_idle(&mut self, key: ConnKey, ticks: u32) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
@@ -43,14 +43,14 @@ impl<D: Driver> Worker<D> {
         }
         let Some(conn) = self.conn(key) else { return };
         conn.follow_stall_timeout(now);
-        if self.look_at_progress(key, now) {
+        if self.check_progress(key, now) {
             return;
         }
         let Some(conn) = self.conn(key) else { return };
         match conn.overdue(now) {
             Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
-                // The protocol has something to say first. Whatever its handler waits for, it then has that time to
-                // end.
+                // The protocol sends its farewell first. The connection then has the farewell timeout to end, whatever
+                // its handler is waiting for.
                 conn.received_at = now;
                 let shared = Arc::clone(&conn.shared);
                 return self.queue_farewell(&shared);
@@ -110,7 +110,7 @@ impl Conn {
             return false;
         }
         // The send begins within this tick, so the timeout counts from the next.
-        self.close_at = now + 1 + first_look(u64::from(stall));
+        self.close_at = now + 1 + first_check(u64::from(stall));
         self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
     }
 

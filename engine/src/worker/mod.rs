@@ -1,9 +1,9 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `receive`, `backpressure`, `peer_end`, `progress`, `send`,
-//! `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's state and
-//! its tick.
+//! the handlers. Workers share nothing on the data path. `accept`, `receive`, `backpressure`, `peer_end`, `progress`,
+//! `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's
+//! state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -11,25 +11,23 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::address::Address;
 use crate::clock::Clock;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{TimerId, Wheel};
 use crate::config::Config;
-use crate::connection::Connection;
-use crate::driver::{Accepted, Driver, Event};
+use crate::driver::{Driver, Event};
 use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
-use crate::shared::ConnShared;
 use crate::shared::command::Command;
-use crate::shared::deadlines::timeout_ticks;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
+use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
+mod accept;
 mod backpressure;
 mod close;
 mod deadline;
@@ -88,7 +86,7 @@ struct Conn {
     /// Tick of the last received bytes.
     received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
-    /// makes no progress. Before that the peer's progress is looked at (see `progress`).
+    /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
 }
 
@@ -115,11 +113,11 @@ pub(crate) struct Worker<D> {
     /// Messages kept for slow members of fan-outs.
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// What slow peers have acknowledged; see `progress`.
-    looks: HashMap<ConnKey, progress::Look>,
+    progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// Listeners that wait for a connection to close.
     accept_paused: Vec<bool>,
     /// Recently seen local addresses.
-    locals: Vec<Arc<Address>>,
+    locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
     next_handler: usize,
     /// The executor of the handlers, with inline placement.
@@ -163,7 +161,7 @@ impl<D: Driver> Worker<D> {
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
-            looks: HashMap::new(),
+            progress_checks: HashMap::new(),
             accept_paused: vec![false; listeners],
             locals: Vec::new(),
             handlers,
@@ -184,7 +182,7 @@ impl<D: Driver> Worker<D> {
     /// Runs until a shutdown has ended every connection.
     ///
     /// # Errors
-    /// The error of the driver's `enter`, if the ring itself has failed and not only for a moment.
+    /// The error of the driver's `enter`, if the ring itself has failed for good.
     pub(crate) fn run(mut self) -> io::Result<ShutdownReport> {
         while !self.is_finished() {
             self.tick()?;
@@ -298,7 +296,7 @@ impl<D: Driver> Worker<D> {
             return Err(error);
         }
         if self.enter_failures == 1 {
-            log::warn!("worker {} cannot wait for I/O and tries again: {error}", self.worker_shared.index);
+            log::warn!("worker {} cannot wait for I/O, retrying: {error}", self.worker_shared.index);
         }
         Ok(())
     }
@@ -328,107 +326,6 @@ impl<D: Driver> Worker<D> {
         let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
         (conn.shared.key == key).then_some(conn)
     }
-
-    fn on_accepted(&mut self, accepted: &Accepted) {
-        let key = accepted.key;
-        let local = self.share_local(accepted.local);
-        let worker_shared = Arc::clone(&self.worker_shared);
-        let shared = ConnShared::new(key, worker_shared, accepted.listener, accepted.peer, local);
-        while self.conns.len() <= key.index as usize {
-            self.conns.push(None);
-        }
-        let now = self.worker_shared.clock.now();
-        self.conns[key.index as usize] = Some(Conn {
-            shared: Arc::clone(&shared),
-            phase: Phase::Open,
-            receive: Receive::Paused,
-            sending: false,
-            watching: false,
-            counted_paused: false,
-            timer: None,
-            received_at: now,
-            close_at: crate::clock::NEVER,
-        });
-        self.open += 1;
-        self.worker_shared.counters.accepted_total.add(1);
-        self.worker_shared.counters.connections.add(1);
-        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
-        self.arm_receive(key);
-        let handler = &self.handlers[self.next_handler];
-        self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(shared));
-        self.drain_if_shutting_down(key);
-    }
-
-    /// Returns the shared copy of a local address.
-    fn share_local(&mut self, local: Address) -> Arc<Address> {
-        if let Some(known) = self.locals.iter().find(|known| ***known == local) {
-            return Arc::clone(known);
-        }
-        if self.locals.len() == LOCAL_ADDRESSES_MAX {
-            self.locals.clear();
-        }
-        let local = Arc::new(local);
-        self.locals.push(Arc::clone(&local));
-        local
-    }
-
-    fn arm_accept(&mut self, listener: usize) {
-        if self.drain.is_some() {
-            return;
-        }
-        let full = !self.driver.arm_accept(listener);
-        if full {
-            self.worker_shared.counters.accept_pauses_total.add(1);
-        }
-        self.accept_paused[listener] = full;
-    }
-
-    fn on_accept_ended(&mut self, listener: usize, error: Option<io::Error>) {
-        let Some(error) = error else { return self.arm_accept(listener) };
-        if self.drain.is_some() {
-            return;
-        }
-        match error.kind() {
-            // The client left before it was accepted.
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
-            _ if is_of_one_client(&error) => self.arm_accept(listener),
-            _ => {
-                // Descriptors or memory are short. Open connections continue; accepting pauses for a moment.
-                log::warn!(
-                    "accepting paused, retrying in {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower connections_max"
-                );
-                self.worker_shared.counters.accept_pauses_total.add(1);
-                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
-                self.wheel.insert(again, Due::Accept(listener));
-            }
-        }
-    }
-}
-
-/// Returns whether an error of accept(2) is about the network of the client that would have been accepted next. It must
-/// not delay the others.
-fn is_of_one_client(error: &io::Error) -> bool {
-    #[cfg(target_os = "linux")]
-    let about_the_network = matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::ETIMEDOUT
-        )
-    );
-    #[cfg(not(target_os = "linux"))]
-    let about_the_network = matches!(
-        error.kind(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable
-    );
-    about_the_network
 }
 
 /// Answers everything that waits for this worker: connections fail, sleeps end.
@@ -453,11 +350,5 @@ impl<D> Drop for Worker<D> {
     }
 }
 
-/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
-const LOCAL_ADDRESSES_MAX: usize = 16;
-
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;
-
-/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The peer's end: noticed whatever the handler waits for, and also while nothing is received.
+//! Notices the peer's end whatever the handler is waiting for, even while nothing is being received.
 //!
 //! An armed receive reports the end by itself. While receiving is paused at the high mark, and after the peer's FIN,
 //! the driver watches for it.

@@ -1,9 +1,9 @@
 //! The progress of slow peers: a slow reader is not a dead one.
 //!
-//! A send in flight is a batch of up to 512 KiB, which a slow peer takes longer for than its timeout allows. So before
-//! a timeout of sending ends a connection, the kernel is asked how much the peer has acknowledged, every quarter of the
-//! timeout: the connection is reset when nothing was acknowledged, and no batch handed over, for a whole timeout. Where
-//! the kernel does not tell (Unix-domain sockets, systems other than Linux), only batches count.
+//! A send in flight is a batch of up to 512 KiB, and a slow peer can need longer than the timeout to take it. So before
+//! a send timeout ends a connection, the worker asks the kernel, every quarter of the timeout, how much the peer has
+//! acknowledged: the connection is reset when nothing was acknowledged, and no batch handed over, for a whole timeout.
+//! Where the kernel cannot report this (Unix-domain sockets, systems other than Linux), only batches count.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::error::CloseCause;
 use crate::shared::command::Command;
 use crate::shared::key::ConnKey;
 
-/// The last look at a peer's progress.
-pub(super) struct Look {
+/// The last check of a peer's progress.
+pub(super) struct ProgressCheck {
     acknowledged: Option<u64>,
-    /// Tick of the look that found progress.
+    /// Tick of the check that found progress.
     progress_at: u64,
-    /// Tick of the last look.
+    /// Tick of the last check.
     asked_at: u64,
     state: State,
 }
@@ -29,12 +29,12 @@ enum State {
     /// The answer is awaited.
     Asked,
     Answered,
-    /// The kernel does not tell.
+    /// The kernel cannot report it.
     Unknown,
 }
 
-/// Returns the ticks of a timeout after which its first look is taken.
-pub(super) fn first_look(timeout: u64) -> u64 {
+/// Returns the ticks of a timeout after which its first check is due.
+pub(super) fn first_check(timeout: u64) -> u64 {
     timeout.div_ceil(4)
 }
 
@@ -53,61 +53,63 @@ impl Conn {
 }
 
 impl<D: Driver> Worker<D> {
-    /// Asks for the peer's progress if its send is due for a look. The answer continues with the other deadlines.
-    pub(super) fn look_at_progress(&mut self, key: ConnKey, now: u64) -> bool {
+    /// Asks for the peer's progress if its send is due for a check. The answer continues with the other deadlines.
+    pub(super) fn check_progress(&mut self, key: ConnKey, now: u64) -> bool {
         let flush_timeout = Clock::ticks_in(self.config.flush_timeout);
         let Some(conn) = self.conn(key).filter(|conn| conn.close_at <= now) else { return false };
         let Some(timeout) = conn.send_timeout(flush_timeout) else { return false };
         // The time by which an answer must come; it comes within a few ticks.
         conn.close_at = now + timeout;
         let shared = Arc::clone(&conn.shared);
-        let look = self.looks.entry(key).or_insert(Look {
+        let check = self.progress_checks.entry(key).or_insert(ProgressCheck {
             acknowledged: None,
             progress_at: now,
             asked_at: now,
             state: State::Answered,
         });
-        if look.state != State::Answered {
+        if check.state != State::Answered {
             if let Some(conn) = self.conn(key) {
                 conn.close_at = now;
             }
             return false;
         }
-        (look.asked_at, look.state) = (now, State::Asked);
+        (check.asked_at, check.state) = (now, State::Asked);
         self.driver.ask_acknowledged(key, Box::new(move |bytes| shared.post(Command::Acknowledged(key, bytes))));
         self.check_deadlines(key);
         true
     }
 
-    /// Forgets the looks at a send that has completed, or whose timeout has changed.
+    /// Forgets the checks of a send that has completed, or whose timeout has changed.
     pub(super) fn forget_progress(&mut self, key: ConnKey) {
-        if !self.looks.is_empty() {
-            self.looks.remove(&key);
+        if !self.progress_checks.is_empty() {
+            self.progress_checks.remove(&key);
         }
     }
 
     pub(super) fn on_acknowledged(&mut self, key: ConnKey, bytes: Option<u64>) {
         let flush_timeout = Clock::ticks_in(self.config.flush_timeout);
         // The send can have completed meanwhile, and its timeout can have been removed.
-        let Some(look) = self.looks.get_mut(&key).filter(|look| look.state == State::Asked) else { return };
+        let Some(check) = self.progress_checks.get_mut(&key).filter(|check| check.state == State::Asked) else {
+            return;
+        };
         let conn = self.conns.get_mut(key.index as usize).and_then(Option::as_mut);
         let Some(conn) = conn.filter(|conn| conn.shared.key == key && conn.close_at != NEVER) else { return };
         let Some(timeout) = conn.send_timeout(flush_timeout) else { return };
         if bytes.is_none() {
-            look.state = State::Unknown;
-            conn.close_at = look.asked_at + timeout - first_look(timeout);
+            check.state = State::Unknown;
+            conn.close_at = check.asked_at + timeout - first_check(timeout);
             return self.check_deadlines(key);
         }
-        look.state = State::Answered;
-        if look.acknowledged != bytes {
-            (look.acknowledged, look.progress_at) = (bytes, look.asked_at);
+        check.state = State::Answered;
+        if check.acknowledged != bytes {
+            (check.acknowledged, check.progress_at) = (bytes, check.asked_at);
         }
-        let end = look.progress_at + timeout;
-        if look.asked_at >= end {
+        let end = check.progress_at + timeout;
+        if check.asked_at >= end {
             let cause = if conn.phase == Phase::Open { CloseCause::WriteTimeout } else { CloseCause::Dropped };
             return self.fail(key, cause);
         }
-        conn.close_at = end.min(look.asked_at + first_look(timeout));
+        conn.close_at = end.min(check.asked_at + first_check(timeout));
         self.check_deadlines(key);
     }
 }

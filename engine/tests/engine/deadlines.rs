@@ -369,10 +369,12 @@ fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
 /// Receiving paused for the number of chunks, and the handler took all of them: the peer's silence counts again.
 #[test]
 fn an_idle_timeout_comes_back_after_a_pause_for_chunks() {
+    /// A busy machine takes long to connect and to write.
+    const TIMEOUT: Duration = Duration::from_secs(1);
     on_every_engine(|setup| {
         let paused = Progress::<bool>::default();
         let told = paused.clone();
-        let mut config = setup.config.idle_timeout(SHORT);
+        let mut config = setup.config.idle_timeout(TIMEOUT);
         config.inbound.chunks_max = 4;
         config.inbound.bytes_high = 1 << 24;
         let report = Report::<Option<ReceiveError>>::default();

@@ -9,8 +9,8 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use tidegate_engine::{
-    Config, Connection, EngineKind, Error, FanOut, Handle, HandlerPlacement, JoinOptions, MemberId, Publish,
-    PublishBudget, Shutdown,
+    Config, Connection, EngineKind, Error, FanOut, HandlerPlacement, JoinOptions, MemberId, Publish, PublishBudget,
+    RunningHandle, Shutdown,
 };
 
 use crate::shutdown::{FAREWELL, patient, wait_for_signal_handler};
@@ -18,7 +18,7 @@ use crate::support::child::Child;
 use crate::support::*;
 
 /// Connects clients until two workers have one each. Returns one client of each, in no order.
-fn connect_to_both_workers(running: &Handle, address: SocketAddr) -> Vec<TcpStream> {
+fn connect_to_both_workers(running: &RunningHandle, address: SocketAddr) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     wait_until("a client on each worker", || {
         let mut client = connect(address);

@@ -1,31 +1,10 @@
-//! Where io_uring is missing, too old or forbidden: std sockets with one log line, or a helpful error.
+//! Where io_uring is missing, too old or forbidden: the portable engine with one log line, or a helpful error.
 
-use std::sync::Mutex;
-
-use log::{Level, Log, Metadata, Record};
+use log::Level;
 use tidegate_engine::{Config, Engine, EngineKind, Error};
 
 use crate::support::child::Child;
 use crate::support::*;
-
-/// Collects the log lines of the engine.
-struct Lines(Mutex<Vec<(Level, String)>>);
-
-static LINES: Lines = Lines(Mutex::new(Vec::new()));
-
-impl Log for Lines {
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if record.target().starts_with("tidegate") {
-            self.0.lock().unwrap().push((record.level(), record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 fn config(kind: EngineKind) -> Config {
     Config::default().engine(kind).workers(2).pin(false)
@@ -33,31 +12,30 @@ fn config(kind: EngineKind) -> Config {
 
 /// Checks each kind of engine in a process where `call` fails with `errno`, and that the reason contains `word`.
 fn check_without_io_uring(call: libc::c_long, errno: i32, word: &str) {
-    log::set_logger(&LINES).unwrap();
-    log::set_max_level(log::LevelFilter::Info);
+    let log = Lines::collect();
     seccomp::forbid(call, errno);
 
     let engine = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap();
     let error = engine.start(echo).unwrap_err();
     assert!(matches!(&error, Error::UringUnavailable { reason, .. } if reason.contains(word)), "{error}");
-    assert!(error.to_string().contains("EngineKind::Std"), "the error names the alternative: {error}");
-    assert!(LINES.0.lock().unwrap().is_empty(), "an error is returned, not logged");
+    assert!(error.to_string().contains("EngineKind::Portable"), "the error names the alternative: {error}");
+    assert!(log.all().is_empty(), "an error is returned, not logged");
 
     let (running, address) = start(config(EngineKind::Auto), echo);
-    assert!(running.summary().contains("std sockets"), "{}", running.summary());
+    assert!(running.summary().contains("portable"), "{}", running.summary());
     for _ in 0..8 {
         check_echo(&mut connect(address), &pattern(100_000));
     }
     finish(running);
-    let lines = std::mem::take(&mut *LINES.0.lock().unwrap());
+    let lines = log.take();
     let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level <= Level::Warn).collect();
     assert!(warnings.len() == 1 && warnings[0].1.contains(word), "one line, with the reason: {lines:?}");
 
     // Asked for by name there is nothing to warn of.
-    let (running, address) = start(config(EngineKind::Std), echo);
-    check_echo(&mut connect(address), b"std");
+    let (running, address) = start(config(EngineKind::Portable), echo);
+    check_echo(&mut connect(address), b"portable");
     finish(running);
-    assert!(LINES.0.lock().unwrap().iter().all(|(level, _)| *level > Level::Warn));
+    assert!(log.all().iter().all(|(level, _)| *level > Level::Warn));
 }
 
 #[test]
@@ -122,17 +100,16 @@ fn a_later_ring_is_refused() {
     if !child::is_child(NAME) {
         return Child::start(NAME, Some(LIMIT)).finish();
     }
-    log::set_logger(&LINES).unwrap();
-    log::set_max_level(log::LevelFilter::Info);
+    let log = Lines::collect();
     let (running, address) = start(config(EngineKind::Auto).workers(16), echo);
     let summary = running.summary();
-    assert!(summary.contains("std sockets") && summary.contains("workers=16 "), "{summary}");
+    assert!(summary.contains("portable") && summary.contains("workers=16 "), "{summary}");
     let promised = summary.split("connections_max=").nth(1).unwrap();
     let promised: usize = promised.split(' ').next().unwrap().parse().unwrap();
     assert!((16..LIMIT).contains(&promised), "{summary}");
-    check_echo(&mut connect(address), b"std");
+    check_echo(&mut connect(address), b"portable");
     finish(running);
-    let lines = std::mem::take(&mut *LINES.0.lock().unwrap());
+    let lines = log.take();
     let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level <= Level::Warn).collect();
     assert!(warnings.len() == 1 && warnings[0].1.contains("ulimit -n"), "one line, with the limit: {lines:?}");
     let error =
@@ -144,14 +121,13 @@ fn a_later_ring_is_refused() {
 #[test]
 fn auto_means_io_uring_where_it_works() {
     child::in_child("fallback::auto_means_io_uring_where_it_works", || {
-        log::set_logger(&LINES).unwrap();
-        log::set_max_level(log::LevelFilter::Info);
+        let log = Lines::collect();
         let by_name = Engine::new(config(EngineKind::Uring)).bind("127.0.0.1:0").unwrap().start(echo);
-        let expected = if by_name.is_ok() { "io_uring" } else { "std sockets" };
+        let expected = if by_name.is_ok() { "io_uring" } else { "portable" };
         let (running, address) = start(config(EngineKind::Auto), echo);
         assert!(running.summary().contains(expected), "{}", running.summary());
         let line = format!("listening: {}", running.summary());
-        assert!(LINES.0.lock().unwrap().contains(&(Level::Info, line)));
+        assert!(log.all().contains(&(Level::Info, line)));
         check_echo(&mut connect(address), b"auto");
         finish(running);
         by_name.map(finish).unwrap_or_default();

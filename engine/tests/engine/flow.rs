@@ -208,8 +208,7 @@ fn start_with_stalls(setup: Setup, gate: &Inbox<()>) -> (Running, SocketAddr) {
 #[test]
 fn stalled_connections_do_not_stop_another() {
     on_every_engine(|mut setup| {
-        // The std engine uses two threads per connection.
-        let stalled = if setup.is_std() { 100 } else { 1000 };
+        let stalled = 1000;
         setup.config.inbound.bytes_high = 4096;
         setup.config.inbound.bytes_low = 1024;
         let gate = Inbox::<()>::default();
@@ -241,7 +240,7 @@ fn stalled_connections_do_not_stop_another() {
 fn large_buffers_serve_peers_that_send_much() {
     on_every_engine(|setup| {
         let (provided, small_bytes) = (setup.has_large_buffers(), setup.config.uring.receive_buffer_bytes);
-        let is_std = setup.is_std();
+        let is_portable = setup.is_portable();
         let largest = Progress::<usize>::default();
         let seen = largest.clone();
         let (running, address) = start(setup.config, move |mut connection: Connection| {
@@ -262,7 +261,7 @@ fn large_buffers_serve_peers_that_send_much() {
         }
         drop(client);
         let largest = largest.wait("the end", |largest| Some(*largest));
-        assert_eq!(largest > small_bytes, provided || is_std, "chunks of up to {largest} bytes");
+        assert_eq!(largest > small_bytes, provided || is_portable, "chunks of up to {largest} bytes");
         finish(running);
     });
 }
@@ -276,7 +275,7 @@ fn few_buffers_serve_many_connections() {
             if setup.has_large_buffers() {
                 setup.config.uring.large_receive_buffers = buffers;
             }
-            let provided = !setup.is_std();
+            let provided = !setup.is_portable();
             let (running, address) = start(setup.config, echo);
             let bytes = numbered(200_000);
             thread::scope(|scope| {

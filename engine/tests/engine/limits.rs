@@ -186,9 +186,9 @@ fn check_descriptors_run_out(name: &str, change: fn(&mut Config)) {
 }
 
 #[test]
-fn the_std_engine_recovers_from_a_lack_of_descriptors() {
-    check_descriptors_run_out("limits::the_std_engine_recovers_from_a_lack_of_descriptors", |config| {
-        config.engine = EngineKind::Std;
+fn the_portable_engine_recovers_from_a_lack_of_descriptors() {
+    check_descriptors_run_out("limits::the_portable_engine_recovers_from_a_lack_of_descriptors", |config| {
+        config.engine = EngineKind::Portable;
     });
 }
 

@@ -255,7 +255,7 @@ fn the_port_is_free_when_the_engine_has_ended() {
 fn a_port_has_one_server() {
     for round in 0..40 {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = Config::default().engine(EngineKind::Std).workers(3).pin(false);
+        let config = Config::default().engine(EngineKind::Portable).workers(3).pin(false);
         let barrier = Barrier::new(4);
         let started: Vec<_> = std::thread::scope(|scope| {
             let start = || {

@@ -7,6 +7,7 @@ mod deadlines;
 mod failures;
 mod fallback;
 mod flow;
+mod handlers;
 mod limits;
 mod listeners;
 mod outbound;

@@ -73,7 +73,7 @@ fn fill(sender: &ByteSender, bytes: &[u8]) -> usize {
             Err(SendError::Full) => refusals += 1,
             Err(error) => panic!("{error}"),
         }
-        assert!(sender.outbound_bytes() <= HIGH, "{} bytes are queued", sender.outbound_bytes());
+        assert!(sender.queued_bytes() <= HIGH, "{} bytes are queued", sender.queued_bytes());
         refusals == 1000
     });
     accepted
@@ -92,7 +92,7 @@ fn a_peer_that_does_not_read_bounds_the_queue_and_loses_nothing() {
         let mut client = connect_narrow(address);
         let sender = senders.wait("the sender", Option::take);
         let accepted = fill(&sender, &bytes);
-        assert!(sender.outbound_bytes() > 0);
+        assert!(sender.queued_bytes() > 0);
         thread::scope(|scope| {
             assert!(
                 is_pending(pin!(sender.send(bytes[accepted..accepted + 10_000].to_vec()))),
@@ -104,7 +104,7 @@ fn a_peer_that_does_not_read_bounds_the_queue_and_loses_nothing() {
                     block_on(sender.send(piece.to_vec())).unwrap();
                 }
                 block_on(sender.flush()).unwrap();
-                assert_eq!(sender.outbound_bytes(), 0, "flushed");
+                assert_eq!(sender.queued_bytes(), 0, "flushed");
             });
             assert!(read_exact(&mut client, bytes.len()) == bytes, "what was accepted arrived changed");
             waiting.join().unwrap();
@@ -172,7 +172,7 @@ fn a_message_above_the_high_mark_passes_alone() {
         let sender = senders.wait("the sender", Option::take);
         sender.try_send(large.clone()).unwrap();
         assert_eq!(sender.try_send(&b"x"[..]), Err(SendError::Full), "only with nothing else queued");
-        assert!(sender.outbound_bytes() <= large.len());
+        assert!(sender.queued_bytes() <= large.len());
         thread::scope(|scope| {
             let waiting = scope.spawn(|| block_on(sender.send(large.clone())));
             assert!(read_exact(&mut client, large.len()) == large);
@@ -214,7 +214,7 @@ fn senders_on_several_threads_keep_their_messages_whole_and_in_order() {
                 scope.spawn(move || {
                     for number in 0..MESSAGES {
                         block_on(sender.send(message(thread, number))).unwrap();
-                        let queued = sender.outbound_bytes();
+                        let queued = sender.queued_bytes();
                         assert!(queued <= HIGH + 1 + HEAD_BYTES, "{queued} bytes are queued");
                     }
                 });

@@ -122,7 +122,7 @@ fn blocking_handlers_echo_on_separate_threads() {
                 connection.send(chunk.into_vec()).unwrap();
             }
             connection.flush().unwrap();
-            assert_eq!(connection.connection().sender().outbound_bytes(), 0);
+            assert_eq!(connection.connection().sender().queued_bytes(), 0);
         };
         let (running, address) = start(setup.config, blocking(handler));
         let mut clients: Vec<_> = (0..10).map(|_| connect(address)).collect();

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{CloseCause, Config, Connection, Handle, ReceiveError, Running, SendError, Shutdown, block_on};
+use tidegate_engine::{
+    CloseCause, Config, Connection, ReceiveError, Running, RunningHandle, SendError, Shutdown, block_on,
+};
 
 use crate::support::*;
 
@@ -235,7 +237,7 @@ fn an_immediate_shutdown_ends_although_clients_keep_coming() {
 #[test]
 fn a_handler_can_begin_the_shutdown() {
     on_every_engine(|setup| {
-        let handle = Progress::<Option<Handle>>::default();
+        let handle = Progress::<Option<RunningHandle>>::default();
         let ours = handle.clone();
         let (running, address) = start(setup.config, move |mut connection: Connection| {
             let handle = ours.clone();

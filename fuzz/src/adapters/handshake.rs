@@ -2,9 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use tidegate_http::Request;
-use tidegate_websocket::handshake::{
-    ClientHandshake, Nonce, Offer, OriginAllowList, Scheme, check_same_origin, is_websocket_request,
-};
+use tidegate_websocket::handshake::{ClientHandshake, Nonce, Offer, check_same_origin, is_websocket_request};
+use tidegate_websocket::{OriginAllowList, Scheme};
 
 /// A server's reading of a request.
 #[derive(Debug, PartialEq, Eq)]

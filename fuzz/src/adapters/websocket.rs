@@ -1,7 +1,7 @@
 //! The WebSocket protocol's receiving half: events and errors of an input, and frames as a peer encodes them.
 
 use tidegate_websocket::protocol::{
-    Delivery, Event, FrameHeader, MaskingKey, Protocol, ProtocolConfig, Role, apply_mask,
+    DeliveryMode, Event, FrameHeader, MaskingKey, Protocol, ProtocolConfig, Role, apply_mask,
 };
 use tidegate_websocket::{MessageKind, Opcode, ProtocolError, ReservedBits};
 
@@ -52,7 +52,7 @@ pub fn receive(setup: Setup, input: &[u8], cut: Cut, in_pieces: bool) -> Outcome
         config = config.deflate(params(window_bits, takeover));
     }
     let mut protocol = Protocol::new(config);
-    protocol.set_delivery(if in_pieces { Delivery::Pieces } else { Delivery::Whole });
+    protocol.set_delivery(if in_pieces { DeliveryMode::Pieces } else { DeliveryMode::Whole });
     let (mut outcome, mut streamed) = (Outcome::default(), None);
     cut.apply(input, |piece| match feed(&mut protocol, &mut piece.to_vec(), &mut outcome.seen, &mut streamed) {
         Ok(()) => true,

@@ -1,6 +1,6 @@
 //! The content of a request, read piece by piece.
 //!
-//! Owns [`Body`] and how its pieces are collected. The source of the content is behind a private trait: the server
+//! Owns [`Body`]; `collecting` reads one into memory. The source of the content is behind a private trait: the server
 //! receives from the connection only while a body is read, which is the backpressure.
 
 use std::fmt;
@@ -8,13 +8,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
-use tidegate_engine::ByteSender;
+use tidegate_engine::{ByteSender, Gathering};
 
 use crate::error::BodyError;
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 
 /// The content of a request, read piece by piece.
 ///
@@ -71,6 +71,12 @@ pub(crate) trait ContentSource {
     /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
 
+    /// The record of content that is held in memory, while the request is the current one.
+    fn gathering(&self, request: u64) -> Option<Gathering>;
+
+    /// The content is not read further: it ends with this error, and the connection after the response.
+    fn give_up(&self, request: u64, error: BodyError);
+
     /// The connection's writing side, while the request is the current one.
     fn sender(&self, request: u64) -> Option<ByteSender>;
 }
@@ -86,12 +92,12 @@ impl Body {
     }
 
     /// The end of the client of this content's request.
-    pub(super) fn closed(&self) -> Closed {
+    pub(super) fn client_gone(&self) -> ClientGone {
         match &self.source {
             Source::None { connection: source, request } | Source::Connection { content: source, request } => {
-                Closed::of(source.sender(*request))
+                ClientGone::of(source.sender(*request))
             }
-            Source::Empty | Source::Bytes(_) => Closed::of(None),
+            Source::Empty | Source::Bytes(_) => ClientGone::of(None),
         }
     }
 
@@ -130,7 +136,7 @@ impl Body {
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
-    /// never merged into those of the head (RFC 9110, section 6.5).
+    /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         match &self.source {
             Source::Connection { content, request } => content.take_trailers(*request),
@@ -138,32 +144,24 @@ impl Body {
         }
     }
 
-    /// Reads the rest into memory, which grows with the received bytes, not with the announced length.
-    pub(super) async fn collect(&mut self, limit: u64) -> Result<Bytes, BodyError> {
-        if self.remaining().is_some_and(|length| length > limit) {
-            return Err(BodyError::TooLarge(limit));
+    /// The record of this content while it is held in memory; `None` if nothing of it is still to arrive.
+    pub(super) fn gathering(&self) -> Option<Gathering> {
+        match &self.source {
+            Source::Connection { content, request } => content.gathering(*request),
+            Source::Empty | Source::Bytes(_) | Source::None { .. } => None,
         }
-        let Some(first) = self.chunk().await? else {
-            return Ok(Bytes::new());
-        };
-        if self.remaining() == Some(0) && first.len() as u64 <= limit {
-            return Ok(first);
-        }
-        let mut collected = BytesMut::from(first);
-        loop {
-            if collected.len() as u64 > limit {
-                return Err(BodyError::TooLarge(limit));
-            }
-            match self.chunk().await? {
-                Some(piece) => collected.extend_from_slice(&piece),
-                None => return Ok(collected.freeze()),
-            }
+    }
+
+    /// Reads nothing further: the content ends with this error, and the connection after the response.
+    pub(super) fn give_up(&self, error: BodyError) {
+        if let Source::Connection { content, request } = &self.source {
+            content.give_up(*request, error);
         }
     }
 }
 
 /// A wait for a piece of content. Dropping it cancels the content timeout.
-struct Wait<'a>(&'a mut Body);
+pub(super) struct Wait<'a>(pub(super) &'a mut Body);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {

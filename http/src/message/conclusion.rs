@@ -3,7 +3,7 @@
 //! Plain values. `protocol::header_facts` draws the conclusion; it is kept with the head, because an equal head has the
 //! same meaning.
 
-/// How the end of a request's content is determined (RFC 9112, section 6.3).
+/// How the end of a request's content is determined (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestFraming {
     /// There is no content.

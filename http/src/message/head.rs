@@ -39,7 +39,7 @@ impl RequestHead {
         self.memory().version
     }
 
-    /// Returns the request-target as it was received (RFC 9112, section 3.2).
+    /// Returns the request-target as it was received (RFC 9112 section 3.2).
     pub fn target(&self) -> &str {
         self.text(self.memory().target)
     }
@@ -55,7 +55,7 @@ impl RequestHead {
         self.memory().query.map(|span| self.text(span))
     }
 
-    /// Returns the target as an [`http::Uri`], parsed anew by each call.
+    /// Returns the target as an [`http::Uri`], parsed again by each call.
     ///
     /// # Errors
     /// Never for a request that was received or parsed: the parser refuses every target that `Uri` does.
@@ -65,7 +65,7 @@ impl RequestHead {
 
     /// Returns the value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// The value of `Host` is the authority of the target if the target has one (RFC 9112, section 3.2.2), except in a
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2), except in a
     /// request of HTTP/1.0 without Host, which stays without one.
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
@@ -119,7 +119,7 @@ impl RequestHead {
     }
 
     /// Returns whether the peer asks for another protocol: an HTTP/1.1 request with an Upgrade field and the connection
-    /// option `upgrade` (RFC 9110, section 7.8).
+    /// option `upgrade` (RFC 9110 section 7.8).
     pub fn wants_upgrade(&self) -> bool {
         self.memory().upgrade
     }
@@ -153,9 +153,9 @@ impl RequestHead {
         self.memory_mut().push_param(name, value);
     }
 
-    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
-    pub(crate) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
-        self.memory_mut().push_param_of_path(name, start, length);
+    /// Adds a path parameter whose value is this part of the path.
+    pub(crate) fn push_param_of_path(&mut self, name: &str, value: Span) {
+        self.memory_mut().push_param_of_path(name, value);
     }
 
     /// Returns the memory, which a head has until it is dropped; the empty one replaces a panic.

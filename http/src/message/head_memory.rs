@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method, Version};
@@ -129,23 +130,21 @@ impl HeadMemory {
         self.params.push(Param { name, value });
     }
 
-    /// Adds a path parameter whose value is `length` bytes of the path from `start` on.
-    pub(super) fn push_param_of_path(&mut self, name: &str, start: usize, length: usize) {
+    /// Adds a path parameter whose value is this part of the path.
+    pub(super) fn push_param_of_path(&mut self, name: &str, value: Span) {
         let name = self.append_text(name);
-        let value = Span::new(self.path.start as usize + start, length);
+        let value = Span { start: self.path.start + value.start, ..value };
         self.params.push(Param { name, value });
     }
 
     /// Returns the part of the target or of its additions at this position.
     pub(super) fn text(&self, span: Span) -> &str {
-        let start = span.start as usize;
-        self.text.get(start..start + span.length as usize).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 
     /// Returns the part of the head at this position.
     pub(super) fn slice(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.bytes.get(start..start + span.length as usize).unwrap_or_default()
+        self.bytes.get(span.range()).unwrap_or_default()
     }
 
     /// Removes the head and keeps the capacity.
@@ -164,12 +163,16 @@ impl HeadMemory {
             self.text.truncate(self.text_bytes);
         }
         self.params.clear();
-        if self.map.get().is_some() {
-            self.map.take();
+        if self.map.get().is_some() || !self.extensions.is_empty() {
+            self.end_rare_use();
         }
-        if !self.extensions.is_empty() {
-            self.extensions.clear();
-        }
+    }
+
+    /// Removes the additions that few requests have. Apart from the others, because freeing them takes much code.
+    #[inline(never)]
+    fn end_rare_use(&mut self) {
+        self.map.take();
+        self.extensions.clear();
     }
 }
 
@@ -192,6 +195,10 @@ impl Span {
     /// path parameters are added, and so fit in 32 bits.
     pub(crate) fn new(start: usize, length: usize) -> Span {
         Span { start: start as u32, length: length as u32 }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.length as usize
     }
 }
 

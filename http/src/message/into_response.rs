@@ -36,7 +36,7 @@ use crate::message::response::Response;
     message = "`{Self}` is not a response",
     label = "not a response",
     note = "return `Response`, `&'static str`, `String`, `Bytes`, `StatusCode`, `(StatusCode, T)`, or a `Result` of two of \
-            them; in `tidegate_http::Result`, any error becomes a 500"
+            them; `?` turns any error into a `HandlerError`, which is answered with 500"
 )]
 pub trait IntoResponse {
     /// Returns the response to send.

@@ -3,7 +3,8 @@
 //! Plain values and their content. Nothing here parses or writes HTTP: `protocol` does.
 
 pub(crate) mod body;
-pub(crate) mod closed;
+pub(crate) mod client_gone;
+mod collecting;
 pub(crate) mod conclusion;
 pub(crate) mod content_connection;
 pub(crate) mod content_stream;

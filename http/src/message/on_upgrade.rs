@@ -1,4 +1,4 @@
-//! Upgrading a connection to another protocol (RFC 9110, section 7.8).
+//! Upgrading a connection to another protocol (RFC 9110 section 7.8).
 //!
 //! Owns the closure that takes the connection. The server sends 101, puts the bytes received beyond the request back
 //! into the connection, frees everything of HTTP, and then runs the closure, which is the only owner of the connection

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::BodyError;
 use crate::message::body::Body;
-use crate::message::closed::Closed;
+use crate::message::client_gone::ClientGone;
 use crate::message::head::RequestHead;
 
 /// A request. It dereferences to its [`RequestHead`]; the methods here read the content.
@@ -52,16 +52,16 @@ impl Request {
     /// use tidegate_http::{Request, Response};
     ///
     /// async fn poll(request: Request) -> Response {
-    ///     let closed = request.closed();
+    ///     let gone = request.client_gone();
     ///     std::thread::spawn(move || {
-    ///         tidegate_engine::block_on(closed);
+    ///         tidegate_engine::block_on(gone);
     ///         // Stop the work that was begun for this client.
     ///     });
     ///     Response::text("begun")
     /// }
     /// ```
-    pub fn closed(&self) -> Closed {
-        self.body.closed()
+    pub fn client_gone(&self) -> ClientGone {
+        self.body.client_gone()
     }
 
     /// Splits the request into its head and its content.

@@ -104,7 +104,7 @@ impl Response {
         Response::new(StatusCode::OK).with_body(body)
     }
 
-    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110, section 7.8): once it is sent, HTTP
+    /// Creates a 101 that upgrades the connection to another protocol (RFC 9110 section 7.8): once it is sent, HTTP
     /// has ended and `run` owns the connection. `protocol` is the value of Upgrade. Bytes that the peer sent right
     /// after its request are received first.
     ///

@@ -1,4 +1,4 @@
-//! Decodes the content of a request as it arrives (RFC 9112, sections 6 and 7).
+//! Decodes the content of a request as it arrives (RFC 9112 sections 6 and 7).
 //!
 //! Owns the position in the content: the rest of a Content-Length, or the state of the chunked coding. Returns
 //! positions of content in the input and never copies it; holds no memory until a trailer section begins. Called by the
@@ -41,7 +41,7 @@ pub(crate) enum Found {
     End(Option<Box<HeaderMap>>),
 }
 
-/// The state of the chunked transfer coding (RFC 9112, section 7.1).
+/// The state of the chunked transfer coding (RFC 9112 section 7.1).
 #[derive(Debug)]
 pub(crate) struct Chunked {
     state: ChunkState,
@@ -183,7 +183,7 @@ impl Chunked {
         limits: &Limits,
     ) -> Result<ChunkState, RequestError> {
         if let Some(digit) = (byte as char).to_digit(16) {
-            // RFC 9112, section 7.1: overflow must be prevented. 16 digits cannot overflow.
+            // RFC 9112 section 7.1: overflow must be prevented. 16 digits cannot overflow.
             if line_bytes >= limits.chunk_line_bytes_max.min(CHUNK_SIZE_DIGITS_MAX) {
                 return Err(RequestError::ChunkSize);
             }

@@ -1,4 +1,4 @@
-//! The Date field (RFC 9110, section 6.6.1), formatted once a second.
+//! The Date field (RFC 9110 section 6.6.1), formatted once a second.
 //!
 //! Owns the formatted second. It reads no clock: the caller passes the time, and keeps one cache per thread.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The end of the year 9999, the last the format can hold. Only a broken clock is beyond it.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
-/// A time as the 29 bytes of an IMF-fixdate (RFC 9110, section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// A time as the 29 bytes of an IMF-fixdate (RFC 9110 section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpDate {
     /// The second since the epoch that the line names. Dates are equal if it is.

@@ -36,13 +36,13 @@ pub(crate) enum ConnectionField {
 pub(crate) struct ProtocolFields<'a> {
     pub(crate) length: LengthField,
     pub(crate) connection: ConnectionField,
-    /// The date, which a server with a clock must send (RFC 9110, section 6.6.1).
+    /// The date, which a server with a clock must send (RFC 9110 section 6.6.1).
     pub(crate) date: &'a HttpDate,
     /// The value of Server, if one is sent.
     pub(crate) server: Option<&'a HeaderValue>,
 }
 
-/// The interim response that asks for the content (RFC 9110, section 15.2.1).
+/// The interim response that asks for the content (RFC 9110 section 15.2.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Writes a response head with its empty line.
@@ -61,7 +61,7 @@ pub(crate) fn encode_head(response: &Response, protocol: &ProtocolFields<'_>, ou
         LengthField::Length(length) => encode_length(length, out),
         LengthField::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    // RFC 9110, section 7.8: Upgrade needs the connection option, in 426 as in 101.
+    // RFC 9110 section 7.8: Upgrade needs the connection option, in 426 as in 101.
     out.extend_from_slice(match (protocol.connection, own.upgrade) {
         (ConnectionField::Absent, false) => b"".as_slice(),
         (ConnectionField::KeepAlive, false) => b"connection: keep-alive\r\n",
@@ -121,7 +121,7 @@ pub(crate) fn encode_chunk_size(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        // RFC 9110, section 6.5.1: fields for framing and routing are not allowed in trailers.
+        // RFC 9110 section 6.5.1: fields for framing and routing are not allowed in trailers.
         if !is_of_protocol(name) && name != header::HOST && name != header::TRAILER {
             encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
@@ -142,7 +142,7 @@ fn encode_status_line(status: StatusCode, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    // The reason phrase can be empty, but its space is required (RFC 9112, section 4).
+    // The reason phrase can be empty, but its space is required (RFC 9112 section 4).
     let reason = status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");

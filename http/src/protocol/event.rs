@@ -10,7 +10,7 @@ use crate::message::head::RequestHead;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The head of a request. [`Protocol::has_content`](crate::protocol::Protocol::has_content) tells whether content
+    /// The head of a request. [`Protocol::has_content`](crate::protocol::Protocol::has_content) says whether content
     /// follows.
     Head(RequestHead),
     /// Decoded content, at these positions of the input. It is the last if

@@ -23,7 +23,7 @@ pub(crate) struct Exchange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResponseContent {
     Sent,
-    /// The request was HEAD (RFC 9110, section 9.3.2).
+    /// The request was HEAD (RFC 9110 section 9.3.2).
     Withheld,
 }
 
@@ -116,7 +116,7 @@ impl Exchange {
     }
 }
 
-/// Returns the framing of a response's content (RFC 9112, section 6.3), and the field of its head that announces it.
+/// Returns the framing of a response's content (RFC 9112 section 6.3), and the field of its head that announces it.
 /// `length` is the length of the content that the handler gave, if known.
 pub(crate) fn frame_response(
     exchange: &Exchange,
@@ -124,11 +124,11 @@ pub(crate) fn frame_response(
     length: Option<u64>,
 ) -> (ResponseFraming, LengthField) {
     match response.status() {
-        // RFC 9110, sections 15.3.5 and 8.6: no content and no Content-Length.
+        // RFC 9110 sections 15.3.5 and 8.6: no content and no Content-Length.
         StatusCode::NO_CONTENT => return (ResponseFraming::Discarded, LengthField::Absent),
-        // RFC 9110, section 15.3.6: no content, which a length of zero says.
+        // RFC 9110 section 15.3.6: no content, which a length of zero says.
         StatusCode::RESET_CONTENT => return (ResponseFraming::Discarded, LengthField::Length(0)),
-        // RFC 9110, section 15.4.5. A length is that of the representation, which only the handler knows.
+        // RFC 9110 section 15.4.5. A length is that of the representation, which only the handler knows.
         StatusCode::NOT_MODIFIED => return (ResponseFraming::Discarded, length_by_handler(response)),
         _ => {}
     }

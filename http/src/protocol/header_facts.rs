@@ -1,6 +1,6 @@
 //! The fields of a request that determine its framing, its connection, and its expectations.
 //!
-//! Owns the rules for fields of RFC 9112, sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110, sections 7.2, 7.6.1, 7.8 and
+//! Owns the rules for fields of RFC 9112 sections 6.1, 6.3, 9.3 and 9.6, and RFC 9110 sections 7.2, 7.6.1, 7.8 and
 //! 10.1.1: Host, Content-Length, Transfer-Encoding, Connection, Upgrade and Expect. `parse` notes each field once, in
 //! order, and then draws the conclusion.
 
@@ -97,26 +97,26 @@ impl HeaderFacts {
     /// Draws the conclusion once all fields are noted.
     pub(crate) fn conclude(&self, version: Version, limits: &Limits) -> Result<Conclusion, RequestError> {
         let is_10 = version == Version::HTTP_10;
-        // RFC 9112, section 3.2: required in HTTP/1.1.
+        // RFC 9112 section 3.2: required in HTTP/1.1.
         if self.host_index.is_none() && !is_10 {
             return Err(RequestError::HostMissing);
         }
         let framing = self.framing(is_10, limits)?;
-        // RFC 9110, section 10.1.1: ignored in HTTP/1.0.
+        // RFC 9110 section 10.1.1: ignored in HTTP/1.0.
         if self.expect == ExpectField::Unsupported && !is_10 {
             return Err(RequestError::Expectation);
         }
         Ok(Conclusion {
             framing,
-            // RFC 9112, section 9.3.
+            // RFC 9112 section 9.3.
             persistent: !self.options.close && (!is_10 || self.options.keep_alive),
             expects_continue: self.expect == ExpectField::Continue && !is_10 && framing != RequestFraming::None,
-            // RFC 9110, section 7.8: ignored in HTTP/1.0, and without the connection option.
+            // RFC 9110 section 7.8: ignored in HTTP/1.0, and without the connection option.
             upgrade: self.upgrade && self.options.upgrade && !is_10,
         })
     }
 
-    /// Returns the framing by RFC 9112, section 6.3, for requests.
+    /// Returns the framing by RFC 9112 section 6.3, for requests.
     fn framing(&self, is_10: bool, limits: &Limits) -> Result<RequestFraming, RequestError> {
         if self.codings != Codings::Absent && is_10 {
             return Err(RequestError::TransferEncodingIn10);
@@ -140,7 +140,7 @@ impl HeaderFacts {
     }
 
     fn note_host(&mut self, index: usize, value: &[u8]) -> Result<(), RequestError> {
-        // RFC 9112, section 3.2: more than one, or an invalid one, must be refused with 400.
+        // RFC 9112 section 3.2: more than one, or an invalid one, must be refused with 400.
         if self.host_index.replace(index).is_some() {
             return Err(RequestError::HostRepeated);
         }
@@ -151,7 +151,7 @@ impl HeaderFacts {
         if self.content_length.is_some() {
             return Err(RequestError::ContentLengthRepeated);
         }
-        // RFC 9110, section 8.6: digits only. A list of equal numbers can be refused, and is.
+        // RFC 9110 section 8.6: digits only. A list of equal numbers can be refused, and is.
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(RequestError::ContentLength);
         }

@@ -116,7 +116,7 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
 }
 
 /// Stores the positions of the path and the query. The target begins at `start` in the head; its authority replaces the
-/// value of Host (RFC 9112, section 3.2.2).
+/// value of Host (RFC 9112 section 3.2.2).
 fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &HeaderFacts) {
     if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
         && let Some(host) = memory.fields.get_mut(index)
@@ -276,7 +276,7 @@ mod tests {
         let followed = [input, b"abc"].concat();
         let (mut first, conclusion, length) = parse_unscanned(input, &limits).expect("valid");
         first.push_param("name", "value");
-        first.push_param_of_path("rest", 3, 1);
+        first.push_param_of_path("rest", Span::new(3, 1));
         first.extensions_mut().insert(1_u8);
         let of_first = first.headers().clone();
         drop(first);

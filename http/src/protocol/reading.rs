@@ -68,7 +68,7 @@ impl Protocol {
     }
 
     /// Returns whether a part of a head was received, so that the header timeout runs. An empty line before the head
-    /// (RFC 9112, section 2.2) does not count.
+    /// (RFC 9112 section 2.2) does not count.
     pub fn is_in_head(&self) -> bool {
         matches!(&self.reading, Reading::Head(Some(partial)) if !partial.scanner.is_blank())
     }
@@ -157,7 +157,7 @@ impl Protocol {
                 None
             }
         };
-        // RFC 9110, section 10.1.1: 100 can be omitted once content arrives.
+        // RFC 9110 section 10.1.1: 100 can be omitted once content arrives.
         if let Writing::Awaiting(exchange) = &mut self.writing
             && exchange.continue_state == ContinueState::Pending
         {

@@ -1,6 +1,6 @@
 //! Finds the end of a request head in bytes that arrive in pieces.
 //!
-//! Owns the line structure: where lines end, their number, their lengths and the whole length (RFC 9112, sections 2.2
+//! Owns the line structure: where lines end, their number, their lengths and the whole length (RFC 9112 sections 2.2
 //! and 3). It reads each byte once, whatever the pieces, and keeps no bytes. It never looks inside a line: `parse`
 //! does, once the head is complete. Called by the reading machine, and for trailer sections by the content decoder.
 
@@ -87,8 +87,8 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Refuses input that cannot begin a method, so that a TLS client gets an answer at once instead of a timeout. A line
-    /// that begins with a carriage return can only be empty, and is refused at its second byte.
+    /// Refuses input that cannot begin a method, so that a TLS client gets an answer at once instead of a timeout. A
+    /// line that begins with a carriage return can only be empty, and is refused at its second byte.
     fn check_start(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         if matches!(self.section, Section::Fields(_)) {
             return Ok(());
@@ -143,7 +143,7 @@ impl HeadScanner {
                 self.method_bytes = 0;
                 Section::AfterEmptyLine
             }
-            // RFC 9112, section 2.2: at least one empty line is to be ignored. No known client sends more.
+            // RFC 9112 section 2.2: at least one empty line is to be ignored. No known client sends more.
             Section::AfterEmptyLine if empty => return Err(RequestError::EmptyLines),
             Section::Start | Section::AfterEmptyLine => Section::Fields(0),
             Section::Fields(_) if empty => return Ok(true),

@@ -1,14 +1,14 @@
-//! The four forms of a request-target (RFC 9112, section 3.2) and the syntax of Host (RFC 9110, section 7.2).
+//! The four forms of a request-target (RFC 9112 section 3.2) and the syntax of Host (RFC 9110 section 7.2).
 //!
 //! Owns the decision which bytes are valid in a target, and which are its path, query and authority. It decodes no
 //! percent signs: the router does, for parameters. Called by `parse` and `header_facts`.
 
-use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use http::Method;
 
 use crate::error::RequestError;
+use crate::field::{Host, split_host};
 
 /// The parts of a target, as positions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Target {
 pub(crate) enum Path {
     /// The bytes at these positions.
     Given(Range<usize>),
-    /// An absolute form without a path, which means `/` (RFC 9110, section 4.2.3).
+    /// An absolute form without a path, which means `/` (RFC 9110 section 4.2.3).
     Root,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
         return Err(RequestError::Connect);
     }
     match target {
-        // RFC 9112, section 3.2.4: only for OPTIONS of the whole server.
+        // RFC 9112 section 3.2.4: only for OPTIONS of the whole server.
         b"*" if method == Method::OPTIONS => Ok(Target { path: Path::Given(0..1), query: None, authority: None }),
         [b'/', ..] => origin_form(target, 0),
         _ => absolute_form(target),
@@ -45,29 +45,11 @@ pub(crate) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Req
 
 /// Returns whether a field value is `uri-host [ ":" port ]`. Empty is valid: the target then has no authority.
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let literal = std::str::from_utf8(&rest[..end]).unwrap_or_default();
-            if literal.parse::<Ipv6Addr>().is_err() {
-                return false;
-            }
-            match &rest[end + 1..] {
-                [] => return true,
-                [b':', port @ ..] => return is_port(port),
-                _ => return false,
-            }
-        }
-        // The first byte not allowed in a name is the colon before the port, or the value is invalid.
-        _ => match value.iter().position(|&byte| !is_of(byte, NAME)) {
-            Some(colon) if value[colon] == b':' => (&value[..colon], &value[colon + 1..]),
-            Some(_) => return false,
-            None => return true,
-        },
-    };
-    is_port(port) && !host.is_empty()
+    match split_host(value) {
+        Some((Host::Name(b""), _)) => value.is_empty(),
+        Some((_, port)) => is_port(port),
+        None => false,
+    }
 }
 
 fn origin_form(target: &[u8], start: usize) -> Result<Target, RequestError> {
@@ -95,7 +77,7 @@ fn absolute_form(target: &[u8]) -> Result<Target, RequestError> {
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?'))
         .map_or(target.len(), |offset| start + offset);
-    // RFC 9110, section 4.2: the host of an http URI is not empty; section 4.2.4: no user information.
+    // RFC 9110 section 4.2: the host of an http URI is not empty; section 4.2.4: no user information.
     if start == end || !is_host(&target[start..end]) {
         return Err(RequestError::Target);
     }
@@ -111,7 +93,7 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
 }
 
-/// Returns whether a text is a port: any number of digits, but the value must fit (RFC 3986, section 3.2.3).
+/// Returns whether a text is a port: any number of digits, but the value must fit (RFC 3986 section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
@@ -119,9 +101,8 @@ fn is_port(port: &[u8]) -> bool {
 }
 
 /// The classes of bytes, each a bit in [`CLASSES`].
-const NAME: u8 = 1;
-const PATH: u8 = 2;
-const QUERY: u8 = 4;
+const PATH: u8 = 1;
+const QUERY: u8 = 2;
 
 /// The classes of each byte value.
 const CLASSES: [u8; 256] = {
@@ -129,9 +110,6 @@ const CLASSES: [u8; 256] = {
     let mut byte = 0_u8;
     while byte < 128 {
         let class = &mut classes[byte as usize];
-        if is_name_byte(byte) {
-            *class |= NAME;
-        }
         if is_path_byte(byte) {
             *class |= PATH;
         }
@@ -150,13 +128,6 @@ fn is_of(byte: u8, class: u8) -> bool {
 /// Returns whether all bytes are of a class, without a branch per byte.
 fn all_of(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |seen, &byte| seen & CLASSES[usize::from(byte)]) == class
-}
-
-/// Returns whether a byte is allowed in a host name (RFC 3986, section 3.2.2): unreserved and sub-delims, which include
-/// the bytes of IPv4 addresses. Percent signs are refused: `http::Uri` accepts none in a host, and names in the DNS are
-/// in their IDNA encoding (the same section). RFC 9112, section 3.2: an invalid Host is answered with 400.
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
 /// Returns whether `http::Uri` accepts a byte in a path: those of RFC 3986, and those that browsers leave unencoded.

@@ -43,7 +43,7 @@ impl Protocol {
     }
 
     /// Writes 100 (Continue) if the peer waits for it, and returns whether it did. Call it when the content is first
-    /// read (RFC 9110, section 10.1.1).
+    /// read (RFC 9110 section 10.1.1).
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
         match &mut self.writing {
             Writing::Awaiting(exchange) if exchange.continue_state == ContinueState::Pending => {

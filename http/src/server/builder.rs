@@ -310,11 +310,11 @@ mod tests {
     #[test]
     fn settings_do_not_depend_on_the_order_of_calls() {
         let config = Config::default().workers(7).backlog(5);
-        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Std).config(config.clone());
-        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Std).workers(2);
+        let before = ServerBuilder::new(Router::new()).workers(2).engine(EngineKind::Portable).config(config.clone());
+        let after = ServerBuilder::new(Router::new()).config(config.clone()).engine(EngineKind::Portable).workers(2);
         for builder in [before, after] {
             let merged = builder.engine_config();
-            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Std));
+            assert_eq!((merged.workers, merged.backlog, merged.engine), (2, 5, EngineKind::Portable));
             assert_eq!(merged.placement, config.placement);
         }
         let without = ServerBuilder::new(Router::new()).config(config).engine_config();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
-use crate::limits::{Limits, LimitsError};
+use crate::limits::Limits;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -35,8 +35,8 @@ tidegate_engine::__settings! {
         /// upload: [`handler_timeout`](field@HttpConfig::handler_timeout) does. It bounds the discarding of unread
         /// content as a whole. Not zero. Default 30 s.
         pub content_timeout: Duration,
-        /// Longest time that the peer takes nothing of what is sent to it. The connection is then closed. A slow peer is
-        /// not affected, see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not
+        /// Longest time that the peer takes nothing of what is sent to it. The connection is then closed. A slow peer
+        /// is not affected, see [`Connection::set_write_timeout`](tidegate_engine::Connection::set_write_timeout); not
         /// applied after an upgrade. `None` is unlimited. Not zero. Default 30 s.
         pub write_timeout: Option<Duration>,
         /// Longest time for a handler to return its response, from the first time that it waits; the content of the
@@ -44,9 +44,9 @@ tidegate_engine::__settings! {
         /// is closed. `None` is unlimited, the default. Not zero.
         pub handler_timeout: Option<Duration>,
         /// Whether a client that has ended its side of the connection (FIN) still gets the response to a request that a
-        /// handler is working on. By default the handler, or the response's content that it produces, is dropped while
-        /// it waits for anything: most clients that send FIN have gone. A client that has reset the connection is gone
-        /// in any case. Default `false`.
+        /// handler is working on. By default the handler, or the producer of the response's content, is dropped at its
+        /// next await: most clients that send FIN have gone. A client that has reset the connection is gone in any
+        /// case. Default `false`.
         pub half_close: bool,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
@@ -59,12 +59,7 @@ impl HttpConfig {
     /// # Errors
     /// The first timeout that is zero, or limit that [`Limits::check`] refuses.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.limits.check().map_err(|error| match error {
-            LimitsError::OutOfRange { name, value, rule } => ConfigError::new(name, value, rule),
-            LimitsError::TargetAboveHead { target, .. } => {
-                ConfigError::new("target_bytes_max", target, "below head_bytes_max")
-            }
-        })?;
+        self.limits.check()?;
         for (name, timeout) in [
             ("header_timeout", Some(self.header_timeout)),
             ("keep_alive_timeout", Some(self.keep_alive_timeout)),

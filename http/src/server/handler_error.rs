@@ -7,6 +7,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::causes::WithCauses;
 use crate::error::BodyError;
 use crate::extract::rejection::Rejection;
 use crate::message::into_response::IntoResponse;
@@ -174,11 +175,7 @@ impl fmt::Display for HandlerError {
             Cause::Body(error) => error.fmt(f),
             Cause::Rejection(rejection) => rejection.fmt(f),
             Cause::Response(response) => write!(f, "answered with {}", response.status()),
-            Cause::Other(error) => {
-                error.fmt(f)?;
-                let causes = std::iter::successors(error.source(), |cause| cause.source());
-                causes.into_iter().try_for_each(|cause| write!(f, ": {cause}"))
-            }
+            Cause::Other(error) => WithCauses(&**error).fmt(f),
         }
     }
 }
@@ -192,6 +189,8 @@ impl fmt::Debug for HandlerError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
     use crate::error::RequestError;
     use crate::message::response::ResponseBody;
@@ -225,14 +224,9 @@ mod tests {
 
     #[test]
     fn the_log_has_the_causes() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot load the user")]
-        struct Load(#[source] std::io::Error);
-
-        let error = HandlerError::from(Load(std::io::Error::other("disk on fire")));
-        assert_eq!(
-            format!("{error} | {error:?}"),
-            "cannot load the user: disk on fire | cannot load the user: disk on fire"
-        );
+        let error = CString::new(*b"\xff").expect("no zero").into_string().expect_err("not UTF-8");
+        let error = HandlerError::from(error);
+        assert!(error.to_string().starts_with("C string contained non-utf8 bytes: invalid utf-8 sequence"), "{error}");
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 }

@@ -1,11 +1,13 @@
 //! The name of the handler that runs on this thread, for the log.
 //!
-//! The router knows which route a request takes, and the task of the connection sees the panic. A name is a number, so
-//! that passing it from one to the other costs a store per request; its text is looked up only when it is logged.
+//! The router knows which route a request takes, but others log: the task of the connection, the protocol after an
+//! upgrade, and the engine, whose watchdog names handlers that hold their thread. A name is a number, so that passing
+//! it on costs a store per request: the engine's label of the thread. Its text is looked up only when it is logged.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidegate_engine::handler_label;
 
 /// The name of a handler: that of its route, such as `the handler of /rooms/:room`.
 ///
@@ -16,16 +18,13 @@ pub struct HandlerName(u32);
 /// The texts of all names; the name `n` has the text at `n - 1`. There are as many as different routes were registered.
 static TEXTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-thread_local! {
-    static CURRENT: Cell<u32> = const { Cell::new(0) };
-}
-
 impl HandlerName {
     /// The name of a handler that no router calls.
-    pub(crate) const UNKNOWN: HandlerName = HandlerName(0);
+    pub(crate) const UNKNOWN: HandlerName = HandlerName(handler_label::UNKNOWN);
 
     /// Returns the name with this text.
     pub(crate) fn new(text: String) -> HandlerName {
+        handler_label::name_by(|label| HandlerName(label).to_string());
         let mut texts = texts();
         let index = texts.iter().position(|known| *known == text).unwrap_or_else(|| {
             texts.push(text);
@@ -35,18 +34,18 @@ impl HandlerName {
     }
 
     /// Returns the name of the handler that was entered last on this thread. Within [`Handler::handle`], and while the
-    /// server polls the future of a response, this is the one that runs.
+    /// server polls the future of a response or an upgraded connection, this is the one that runs.
     ///
     /// [`Handler::handle`]: crate::Handler::handle
     #[inline]
     pub fn current() -> HandlerName {
-        HandlerName(CURRENT.get())
+        HandlerName(handler_label::get())
     }
 
     /// Makes it the current name of this thread.
     #[inline]
     pub(crate) fn enter(self) {
-        CURRENT.set(self.0);
+        handler_label::set(self.0);
     }
 }
 

@@ -34,6 +34,14 @@ pub(crate) fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
     path.split('/').map(Segment::parse)
 }
 
+/// Returns the names of a pattern's parameters, in order.
+pub(crate) fn param_names(path: &str) -> impl Iterator<Item = &str> {
+    segments(path).filter_map(|segment| match segment {
+        Segment::Param(name) | Segment::Wildcard(name) => Some(name),
+        Segment::Literal(_) => None,
+    })
+}
+
 /// Translates a pattern to the syntax of `matchit`. Not part of the API: public for the text routes of WebSockets.
 ///
 /// # Panics
@@ -84,7 +92,7 @@ pub fn to_matchit_syntax(path: &str) -> String {
     translated
 }
 
-/// Decodes percent signs (RFC 3986, section 2.1), as the router does for parameters: for queries, and for paths from
+/// Decodes percent signs (RFC 3986 section 2.1), as the router does for parameters: for queries, and for paths from
 /// elsewhere. `None` if one is not followed by two hexadecimal digits, or if the result is not UTF-8.
 ///
 /// ```

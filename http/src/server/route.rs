@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use crate::message::response::Response;
 use crate::server::handler::Handler;
 use crate::server::handler_name::HandlerName;
+use crate::server::pattern::param_names;
 
 /// A path with its handlers.
 pub(super) struct Route {
@@ -15,6 +16,8 @@ pub(super) struct Route {
     pub(super) path: String,
     /// The path in the syntax of `matchit`.
     pub(super) pattern: String,
+    /// The names of its parameters, in order.
+    pub(super) params: Vec<Box<str>>,
     /// The indices in `nests` of the prefixes that paths of this route can be below while the route is not.
     pub(super) shadows: Vec<usize>,
     name: HandlerName,
@@ -25,7 +28,8 @@ pub(super) struct Route {
 impl Route {
     pub(super) fn new(path: &str, pattern: String, shadows: Vec<usize>) -> Route {
         let name = HandlerName::new(format!("the handler of {path}"));
-        Route { path: path.to_owned(), pattern, shadows, name, methods: Vec::new(), any: None }
+        let params = param_names(path).map(Box::from).collect();
+        Route { path: path.to_owned(), pattern, params, shadows, name, methods: Vec::new(), any: None }
     }
 
     /// Returns the handler for requests with this method, and makes its name the current one. The router calls it:

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::header;
 use http::{Method, StatusCode};
 
+use crate::message::head_memory::Span;
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
@@ -278,7 +279,7 @@ impl Router {
         }
     }
 
-    /// Builds the tree anew, without an alias that was removed.
+    /// Builds the tree again, without an alias that was removed.
     fn rebuild(&mut self) {
         self.tree = matchit::Router::new();
         self.literal.clear();
@@ -336,42 +337,37 @@ impl Router {
             return Ok(None);
         };
         let route = &self.routes[*found.value];
-        if route.shadows.iter().any(|&index| self.nesting.nests[index].contains(path)) {
+        if !route.shadows.is_empty() && self.is_shadowed(route, path) {
             return Ok(None);
         }
         if found.params.is_empty() {
             return Ok(Some(route));
         }
-        let mut params = [("", 0, 0); PARAMS_MAX];
-        let count = found.params.len().min(PARAMS_MAX);
-        for (slot, (name, value)) in params.iter_mut().zip(found.params.iter()) {
-            *slot = (name, value.as_ptr() as usize - path.as_ptr() as usize, value.len());
+        let mut values = [Span::default(); PARAMS_MAX];
+        for (slot, (_, value)) in values.iter_mut().zip(found.params.iter()) {
+            *slot = span_in(path, value);
         }
-        add_params(request, &params[..count])?;
+        add_params(request, &route.params, &values)?;
         Ok(Some(route))
+    }
+
+    /// Returns whether a path belongs to a nested router that the route is not below.
+    #[cold]
+    fn is_shadowed(&self, route: &Route, path: &str) -> bool {
+        route.shadows.iter().any(|&index| self.nesting.nests[index].contains(path))
     }
 
     /// Answers a request whose path has no route.
     #[inline]
-    fn handle_unrouted(&self, mut request: Request) -> Reply<'_> {
-        let path = request.path();
+    fn handle_unrouted(&self, request: Request) -> Reply<'_> {
         // Only OPTIONS has the target `*`; the parser refuses it with other methods.
-        if request.method() == Method::OPTIONS && path == "*" {
+        if request.method() == Method::OPTIONS && request.path() == "*" {
             return Reply::Ready(self.options_asterisk());
         }
-        if let Some(nest) = self.nesting.nests.iter().find(|nest| nest.contains(path))
+        if let Some(nest) = self.nesting.nests.iter().find(|nest| nest.contains(request.path()))
             && let Some(fallback) = &nest.fallback
         {
-            let position = |value: &str| value.as_ptr() as usize - path.as_ptr() as usize;
-            let params: Vec<_> =
-                nest.params(path).map(|(name, value)| (name, position(value), value.len())).take(PARAMS_MAX).collect();
-            return match add_params(&mut request, &params) {
-                Ok(()) => {
-                    nest.name.enter();
-                    fallback.handle(request)
-                }
-                Err(InvalidParam) => Reply::Ready(refuse_param()),
-            };
+            return handle_below(nest, &**fallback, request);
         }
         match &self.fallback {
             Some((name, handler)) => {
@@ -382,7 +378,7 @@ impl Router {
         }
     }
 
-    /// Answers `OPTIONS *`, which asks about the whole server (RFC 9110, section 9.3.7).
+    /// Answers `OPTIONS *`, which asks about the whole server (RFC 9110 section 9.3.7).
     fn options_asterisk(&self) -> Response {
         let methods = self.routes.iter().flat_map(|route| &route.methods);
         let allow = allow(methods.map(|(method, _)| method.as_str()));
@@ -419,16 +415,35 @@ fn refuse_param() -> Response {
     Response::text(text).with_status(StatusCode::BAD_REQUEST)
 }
 
-/// Adds parameters to a request, percent-decoded: the name of each, and the start and the length of its value in the path.
+/// Answers a request without a route with the fallback of the nested router that its path belongs to.
+#[cold]
+fn handle_below<'r>(nest: &'r Nest, fallback: &'r dyn Handler, mut request: Request) -> Reply<'r> {
+    let path = request.path();
+    let (names, values): (Vec<_>, Vec<_>) = nest.params(path).map(|(name, value)| (name, span_in(path, value))).unzip();
+    match add_params(&mut request, &names, &values) {
+        Ok(()) => {
+            nest.name.enter();
+            fallback.handle(request)
+        }
+        Err(InvalidParam) => Reply::Ready(refuse_param()),
+    }
+}
+
+/// Returns the place of a parameter's value in the path that it is a part of.
+fn span_in(path: &str, value: &str) -> Span {
+    Span::new(value.as_ptr() as usize - path.as_ptr() as usize, value.len())
+}
+
+/// Adds parameters to a request, percent-decoded. The values are parts of its path.
 #[inline(always)]
-fn add_params(request: &mut Request, params: &[(&str, usize, usize)]) -> Result<(), InvalidParam> {
-    for &(name, start, length) in params {
-        let value = &request.path()[start..start + length];
+fn add_params(request: &mut Request, names: &[impl AsRef<str>], values: &[Span]) -> Result<(), InvalidParam> {
+    for (name, span) in names.iter().zip(values) {
+        let value = &request.path()[span.range()];
         if value.contains('%') {
             let decoded = percent_decode(value).ok_or(InvalidParam)?;
-            request.push_param(name, &decoded);
+            request.push_param(name.as_ref(), &decoded);
         } else {
-            request.push_param_of_path(name, start, length);
+            request.push_param_of_path(name.as_ref(), *span);
         }
     }
     Ok(())

@@ -99,19 +99,9 @@ pub(super) struct Upgraded {
 
 impl Upgraded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let unwinding = LogsUnwinding(self.name);
-        let polled = self.future.as_mut().poll(cx);
-        std::mem::forget(unwinding);
-        polled
-    }
-}
-
-/// Logs the handler of a panic that the engine catches. It is dropped only then, so that a poll has no work for it.
-struct LogsUnwinding(HandlerName);
-
-impl Drop for LogsUnwinding {
-    fn drop(&mut self) {
-        log::error!("{} panicked after its upgrade", self.0);
+        // The engine logs panics with it.
+        self.name.enter();
+        self.future.as_mut().poll(cx)
     }
 }
 
@@ -168,6 +158,8 @@ async fn answer_requests<H: Handler>(
                     return Ok(Some((connection, on_upgrade, name)));
                 }
                 let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
+                let reason = if asks_upgrade { "the request has content" } else { "the request does not ask for it" };
+                log::debug!("upgrade of {} by {name} refused with {}: {reason}", conn.peer(), refusal.status());
                 conn.send_whole(&refusal, text).await?;
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
@@ -319,7 +311,7 @@ fn replace_unsendable(response: Response, name: HandlerName) -> Response {
     Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110, section 15.5.22: 426
+/// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110 section 15.5.22: 426
 /// names the protocol in Upgrade.
 fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
     if asked {

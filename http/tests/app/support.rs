@@ -12,7 +12,7 @@ pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The engines and placements.
 pub fn matrix() -> impl Iterator<Item = (EngineKind, HandlerPlacement)> {
-    [EngineKind::Auto, EngineKind::Std].into_iter().flat_map(|kind| {
+    [EngineKind::Auto, EngineKind::Portable].into_iter().flat_map(|kind| {
         [HandlerPlacement::SameCore, HandlerPlacement::Inline, HandlerPlacement::Threads(1)]
             .map(|placement| (kind, placement))
     })

@@ -133,7 +133,7 @@ fn requests_are_seen_in_order() {
 #[test]
 fn refused_heads() {
     for (status, input) in [
-        // RFC 9112, section 3: the request line.
+        // RFC 9112 section 3: the request line.
         ("400", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("400", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("400", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n"),
@@ -179,7 +179,7 @@ fn refused_heads() {
         ("400", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         ("400", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
         ("400", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
-        // Expect (RFC 9110, section 10.1.1).
+        // Expect (RFC 9110 section 10.1.1).
         ("417", "GET / HTTP/1.1\r\nHost: a\r\nExpect: b\r\n\r\n"),
     ] {
         assert_eq!(refusal(input), status, "{input:?}");
@@ -260,11 +260,11 @@ fn bounds_of_heads() {
 
 #[test]
 fn accepted_oddities() {
-    // RFC 9112, section 2.2: one empty line before the request line.
+    // RFC 9112 section 2.2: one empty line before the request line.
     assert_eq!(see("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "GET / |");
-    // RFC 9110, section 5.5: whitespace around a value, an empty value.
+    // RFC 9110 section 5.5: whitespace around a value, an empty value.
     assert_eq!(see("GET / HTTP/1.1\r\nHost:\t a \r\nX:\r\n\r\n"), "GET / |");
-    // RFC 9112, section 3.2: Host can be empty, and can be missing in HTTP/1.0.
+    // RFC 9112 section 3.2: Host can be empty, and can be missing in HTTP/1.0.
     assert_eq!(see("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "GET / |");
     assert_eq!(see("GET / HTTP/1.0\r\n\r\n"), "GET / |");
     assert_eq!(see("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), "OPTIONS * |");
@@ -332,7 +332,7 @@ fn chunks_end_with_crlf_and_nothing_else() {
     {
         assert_eq!(refusal(&chunked(content)), "400", "{content:?}");
     }
-    // RFC 9112, section 7.1.1 allows whitespace before an extension.
+    // RFC 9112 section 7.1.1 allows whitespace before an extension.
     assert_eq!(see(&chunked("1 \t ;a\r\nb\r\n0\r\n\r\n")), "POST / b|");
     assert_eq!(refusal(&chunked("1 \t a\r\nb\r\n0\r\n\r\n")), "400");
 }
@@ -353,7 +353,7 @@ fn every_line_of_a_field_counts() {
     let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
     // One expectation that is not met refuses the request, whatever follows.
     assert_eq!(refusal(&post("Expect: b\r\nExpect: 100-continue")), "417");
-    // Without chunked at the end the length is unknown (RFC 9112, section 6.3), however many codings are unknown.
+    // Without chunked at the end the length is unknown (RFC 9112 section 6.3), however many codings are unknown.
     assert_eq!(refusal(&post("Transfer-Encoding: gzip, br")), "400");
     assert_eq!(refusal(&post("Transfer-Encoding: gzip\r\nTransfer-Encoding: br")), "400");
     assert_eq!(refusal(&post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked")), "501");

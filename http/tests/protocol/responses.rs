@@ -32,7 +32,7 @@ fn respond(request: &str, response: &Response, length: Option<u64>) -> (String, 
     (text, protocol.advance())
 }
 
-/// The response to HEAD has the length of the response to GET, or none (RFC 9110, section 8.6).
+/// The response to HEAD has the length of the response to GET, or none (RFC 9110 section 8.6).
 #[test]
 fn the_length_in_a_response_to_head_is_the_handlers() {
     let head = GET.replace("GET", "HEAD");
@@ -82,7 +82,7 @@ fn response_framing() {
     let (text, next) = respond(keep, &ok, None);
     assert_eq!(text, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello");
     assert_eq!(next, Next::Close);
-    // HEAD has the fields without the content (RFC 9110, section 9.3.2).
+    // HEAD has the fields without the content (RFC 9110 section 9.3.2).
     let head = GET.replace("GET", "HEAD");
     let (text, next) = respond(&head, &ok, Some(5));
     assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
@@ -124,7 +124,7 @@ fn persistence() {
     assert_eq!(draining.advance(), Next::Close);
 }
 
-/// RFC 9110, section 7.8: Upgrade needs the connection option too.
+/// RFC 9110 section 7.8: Upgrade needs the connection option too.
 #[test]
 fn upgrade_is_announced_in_connection() {
     let required =

@@ -20,8 +20,8 @@
 //! drained before a socket is closed, because the kernel would answer it with RST and the peer would lose our close
 //! frame.
 
-use crate::protocol_error::UsageError;
 use crate::role::Role;
+use crate::usage_error::UsageError;
 
 /// The progress of the closing handshake.
 ///

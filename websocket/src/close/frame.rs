@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::close_code::CloseCode;
 use crate::limits::{CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX};
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 use crate::utf8::Text;
 
 /// The code and reason of a close frame that was received or can be sent.

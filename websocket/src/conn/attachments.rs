@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use tidegate_engine::Address;
+use tidegate_http::__private::panic_message;
 use tidegate_http::RequestHead;
-use tidegate_http::panic::panic_message;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;

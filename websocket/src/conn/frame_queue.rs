@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::frame::{Frame, encode_close};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageRef};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// An upper bound of the bytes of a server's control frame.
 const CONTROL_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
@@ -90,12 +90,7 @@ impl FrameQueue<'_> {
 
     /// Waits for space, then queues a frame by copy.
     pub(crate) async fn send_frame(self, frame: &Frame<'_>, payload_len: usize) -> Result<(), Error> {
-        loop {
-            match self.try_queue_frame(frame, payload_len) {
-                Err(SendError::Full) => poll_fn(|cx| self.poll_ready(cx, payload_len)).await?,
-                queued => return Ok(queued?),
-            }
-        }
+        poll_fn(|cx| self.poll_queue(cx, payload_len, |queue| queue.try_queue_frame(frame, payload_len))).await
     }
 
     /// Queues a control frame if there is space. It can come between the frames of a message that is sent in pieces.

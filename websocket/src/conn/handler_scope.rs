@@ -6,6 +6,8 @@
 //! closed at once. (A way back in each session would cost every idle connection a heap block.)
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
+use std::task::Context;
 
 use crate::close_code::CloseCode;
 use crate::conn::session::Session;
@@ -13,17 +15,29 @@ use crate::conn::session::Session;
 type Sessions = Vec<Box<Session>>;
 
 thread_local! {
-    /// Whether this thread is inside a handler scope.
-    static IN_SCOPE: Cell<bool> = const { Cell::new(false) };
+    /// The task whose handler scope this thread is inside; 0 outside of one.
+    static TASK: Cell<usize> = const { Cell::new(0) };
     /// The sessions dropped within the scope.
     static DROPPED: RefCell<Sessions> = const { RefCell::new(Vec::new()) };
 }
 
+/// The task of a handler, by its address. An address is used again after the task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TaskId(NonZeroUsize);
+
+impl TaskId {
+    /// Returns the task whose handler this thread polls.
+    pub(crate) fn current() -> Option<Self> {
+        NonZeroUsize::new(TASK.try_with(Cell::get).unwrap_or(0)).map(Self)
+    }
+}
+
 /// Polls a handler and returns the sessions that were dropped meanwhile.
 #[inline]
-pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
-    let mut scope = HandlerScope::begin();
-    let result = poll();
+pub(crate) fn handler_scope<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> (R, Sessions) {
+    // (Odd, and so never 0.)
+    let mut scope = HandlerScope::begin(cx.waker().data().addr() | 1);
+    let result = poll(cx);
     let sessions = scope.end();
     scope.restore();
     std::mem::forget(scope);
@@ -32,20 +46,23 @@ pub(crate) fn handler_scope<R>(poll: impl FnOnce() -> R) -> (R, Sessions) {
 
 /// A handler scope. Dropping it, after a panic, closes the sessions of the scope with 1011.
 struct HandlerScope {
+    /// The task of the scope around this one; 0 if there is none.
+    outer_task: usize,
     /// The sessions of the scope around this one.
     outer: Option<Sessions>,
 }
 
 impl HandlerScope {
     #[inline]
-    fn begin() -> Self {
-        let outer = IN_SCOPE.replace(true).then(|| DROPPED.take());
-        Self { outer }
+    fn begin(task: usize) -> Self {
+        let outer_task = TASK.replace(task);
+        let outer = (outer_task != 0).then(|| DROPPED.take());
+        Self { outer_task, outer }
     }
 
     #[inline]
     fn end(&self) -> Sessions {
-        IN_SCOPE.set(self.outer.is_some());
+        TASK.set(self.outer_task);
         DROPPED.with_borrow_mut(|dropped| if dropped.is_empty() { Vec::new() } else { std::mem::take(dropped) })
     }
 
@@ -71,7 +88,7 @@ impl Drop for HandlerScope {
 pub(crate) fn return_session(session: Box<Session>) {
     let mut session = Some(session);
     // (An error means that the thread is ending: there is no scope.)
-    if !std::thread::panicking() && IN_SCOPE.try_with(Cell::get) == Ok(true) {
+    if !std::thread::panicking() && TaskId::current().is_some() {
         let _ = DROPPED.try_with(|dropped| dropped.borrow_mut().extend(session.take()));
     }
     if let Some(session) = session {

@@ -9,8 +9,8 @@ use crate::deflate::DeflatedVariant;
 use crate::frame::Frame;
 use crate::message::{Message, MessageKind};
 use crate::opcode::Opcode;
-use crate::protocol_error::UsageError;
 use crate::sync::lock;
+use crate::usage_error::UsageError;
 use crate::utf8::Text;
 
 /// The frame of each variant that was asked for; `None` where compression does not make the message smaller.
@@ -70,7 +70,7 @@ impl PreparedMessage {
         }
     }
 
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     pub const fn kind(&self) -> MessageKind {
         self.kind
     }
@@ -80,7 +80,7 @@ impl PreparedMessage {
         self.frame.slice(usize::from(self.header_len)..)
     }
 
-    /// Returns the bytes of payload.
+    /// Returns the length of the payload in bytes.
     pub fn payload_len(&self) -> usize {
         self.frame.len() - usize::from(self.header_len)
     }

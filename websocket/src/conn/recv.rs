@@ -10,8 +10,8 @@ use crate::message::{Message, MessageKind};
 use crate::protocol::ShortFrame;
 use crate::utf8::Text;
 
-/// The least bytes of a payload that keeps the memory it was received in, if it fills at least half of it. Copying a
-/// smaller one costs less.
+/// Minimum bytes of a payload that keeps the memory it was received in, if it fills at least half of that memory.
+/// Copying a smaller one costs less.
 const TAKE_BYTES_MIN: usize = 2048;
 
 /// The future of [`WebSocket::recv`](crate::WebSocket::recv).
@@ -35,17 +35,17 @@ impl Session {
     #[inline]
     pub(crate) fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         match self.poll_short_frame(cx) {
-            Poll::Ready(Some(frame)) => Poll::Ready(self.own(frame).map(Some)),
+            Poll::Ready(Some(frame)) => Poll::Ready(self.own_message(frame).map(Some)),
             Poll::Ready(None) => self.poll_owned_event(cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
     #[inline]
-    fn own(&mut self, frame: ShortFrame) -> Result<Message, Error> {
+    fn own_message(&mut self, frame: ShortFrame) -> Result<Message, Error> {
         let payload = self.payload(frame);
         if payload.len() >= TAKE_BYTES_MIN {
-            return self.take(frame);
+            return self.take_message(frame);
         }
         let message = match frame.kind() {
             MessageKind::Binary => Message::from(payload),
@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Takes over the memory of a message that is too large to copy.
-    fn take(&mut self, frame: ShortFrame) -> Result<Message, Error> {
+    fn take_message(&mut self, frame: ShortFrame) -> Result<Message, Error> {
         let range = self.cursor.payload(frame);
         self.cursor.rewind();
         let payload = self.connection.take_bytes(range);

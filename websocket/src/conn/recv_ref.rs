@@ -12,10 +12,10 @@ use crate::conn::session::Session;
 use crate::error::Error;
 use crate::frame::FrameHeader;
 use crate::message::{MessageKind, MessageRef, OwnedMessage};
-use crate::opcode::ReservedBits;
 use crate::protocol::ShortFrame;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::check_utf8;
 
 /// The future of [`WebSocket::recv_ref`](crate::WebSocket::recv_ref).
@@ -53,7 +53,7 @@ impl<'a> Future for RecvRef<'a> {
         };
         let Some(session) = self.session.take() else { return Poll::Ready(Ok(None)) };
         let frame = match frame {
-            Some(frame) => match session.share(frame) {
+            Some(frame) => match session.share_message(frame) {
                 None => Some(frame),
                 Some(shared) => shared.map(|()| None)?,
             },
@@ -105,14 +105,14 @@ impl Session {
     /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
     /// message is one run of bytes.
     #[inline]
-    fn share(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+    fn share_message(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
         if frame.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
-        self.share_long(frame)
+        self.share_long_message(frame)
     }
 
-    fn share_long(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+    fn share_long_message(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
         let range = self.cursor.payload(frame);
         let header = FrameHeader {
             fin: true,

@@ -7,8 +7,8 @@ use crate::conn::session::{MessagePiece, PiecePayload, Session};
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{MessageKind, PayloadRef};
-use crate::opcode::ReservedBits;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::{character_len, cut_character_start};
 
 /// One message, read in pieces as it arrives; see [`WebSocket::recv_stream`].
@@ -116,7 +116,7 @@ impl<'a> RecvStream<'a> {
         Self { session, kind, reserved_bits, unread: Unread::Piece(payload, 0), last, cut: Character::default() }
     }
 
-    /// Returns text or binary.
+    /// Returns the kind of message, text or binary.
     #[must_use]
     pub const fn kind(&self) -> MessageKind {
         self.kind

@@ -4,8 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tidegate_engine::SendError;
-
 use crate::conn::compression::DeflatedSend;
 use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
@@ -81,12 +79,9 @@ impl Future for SendRef<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            RefState::Uncompressed { queue, message } => loop {
-                match queue.try_queue_ref(message) {
-                    Err(SendError::Full) => ready!(queue.poll_ready(cx, message.as_bytes().len()))?,
-                    queued => return Poll::Ready(queued.map_err(Error::from)),
-                }
-            },
+            RefState::Uncompressed { queue, message } => {
+                queue.poll_queue(cx, message.as_bytes().len(), |queue| queue.try_queue_ref(message))
+            }
             RefState::Deflated(send) => Pin::new(send).poll(cx),
         }
     }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::Message;
 use crate::opcode::Opcode;
-use crate::protocol_error::UsageError;
+use crate::usage_error::UsageError;
 
 impl Sender {
     /// Waits for space until `deadline` at the latest, then queues a message. If there is space it is queued even after

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::frame::MessageEncoder;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use crate::message::MessageKind;
-use crate::protocol_error::UsageError;
+use crate::usage_error::UsageError;
 use crate::utf8::Utf8Validator;
 
 /// One message, sent in pieces; see [`Sender::send_stream`].
@@ -24,6 +25,11 @@ use crate::utf8::Utf8Validator;
 /// control frames come between the pieces: other senders of the connection wait, their `try_` calls return
 /// [`Error::Full`], and the messages of hubs follow afterwards, within the bounds of the queue. The size of the message
 /// is unbounded but its queued part is not, so [`write`](Self::write) waits for a slow peer.
+///
+/// A send of the task that holds the stream would wait for itself. It fails at once with [`UsageError::StreamOpen`], as
+/// does another stream. The holder is the task that began the stream, then the one that wrote to it last. All branches
+/// of a `join!` or `select!` are one task, and so is a thread with all of its calls of
+/// [`block_on`](tidegate_engine::block_on).
 ///
 /// A close frame does not wait for the message, whether it is ours, the answer to the peer's, or that of a shutdown. It
 /// ends the message where it is, and later calls fail with [`UsageError::CloseSent`]. Messages that hubs sent meanwhile
@@ -83,11 +89,11 @@ impl WebSocket {
 impl Sender {
     /// Waits until no other message is being sent in pieces, then begins one.
     ///
-    /// Until it is finished, all other sends of the connection wait: the task that sends it must not wait for one of
-    /// them.
+    /// Until it is finished, all other sends of the connection wait, and those of the same task fail (see
+    /// [`SendStream`]).
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// [`UsageError::StreamOpen`] if the same task has a stream open; otherwise as [`send`](Self::send).
     pub async fn send_stream(&self, kind: MessageKind) -> Result<SendStream<'static>, Error> {
         Ok(SendStream::new(self.bytes().exclusive().await?, kind))
     }
@@ -112,8 +118,8 @@ impl SendStream<'_> {
         let Self { sender, encoder, .. } = self;
         if !piece.is_empty() {
             let len = piece.len() + FRAME_HEADER_BYTES_MAX;
-            queue(sender, len, || sender.try_append(len, |out| encoder.next(piece).not_final().encode(None, out)))
-                .await?;
+            let frame = encoder.next(piece).not_final();
+            queue(sender, len, |sender| sender.try_append(len, |out| frame.encode(None, out))).await?;
             self.encoder.advance();
         }
         self.validator = validator;
@@ -131,8 +137,8 @@ impl SendStream<'_> {
         }
         let validator = self.check(&piece)?;
         let header = self.encoder.next(&piece).not_final().header(None);
-        let sender = &self.sender;
-        queue(sender, header.len() + piece.len(), || sender.try_append_with(&header, piece.clone())).await?;
+        let len = header.len() + piece.len();
+        queue(&mut self.sender, len, |sender| sender.try_append_with(&header, piece.clone())).await?;
         self.encoder.advance();
         self.validator = validator;
         Ok(())
@@ -147,10 +153,9 @@ impl SendStream<'_> {
         if self.validator.is_some_and(|validator| !validator.is_complete()) {
             return Err(UsageError::NotUtf8.into());
         }
-        let Self { sender, encoder, .. } = &self;
-        let last = encoder.next(&[]);
+        let last = self.encoder.next(&[]);
         let len = FRAME_HEADER_BYTES_MAX;
-        queue(sender, len, || sender.try_append(len, |out| last.encode(None, out))).await?;
+        queue(&mut self.sender, len, |sender| sender.try_append(len, |out| last.encode(None, out))).await?;
         self.finished = true;
         Ok(())
     }
@@ -167,16 +172,20 @@ impl SendStream<'_> {
 
 /// Calls `try_queue` as soon as there is space for `len` bytes.
 async fn queue(
-    sender: &ExclusiveSender,
+    sender: &mut ExclusiveSender,
     len: usize,
-    try_queue: impl Fn() -> Result<(), SendError>,
+    try_queue: impl Fn(&ExclusiveSender) -> Result<(), SendError>,
 ) -> Result<(), SendError> {
-    loop {
-        match try_queue() {
-            Err(SendError::Full) => poll_fn(|cx| sender.poll_ready(cx, len)).await?,
-            queued => return queued,
+    poll_fn(|cx| {
+        sender.enter_task(cx.waker());
+        loop {
+            match try_queue(sender) {
+                Err(SendError::Full) => ready!(sender.poll_ready(cx, len))?,
+                queued => return Poll::Ready(queued),
+            }
         }
-    }
+    })
+    .await
 }
 
 impl Drop for SendStream<'_> {

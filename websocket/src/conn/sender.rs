@@ -13,7 +13,7 @@ use crate::conn::send::{SendMessage, SendRef};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 
 /// The sending half of a WebSocket: cloneable, usable from any thread.
 ///
@@ -41,9 +41,9 @@ impl Sender {
         Self { bytes, compression }
     }
 
-    /// Sets the deadline of the WebSocket's reads, such as from a handler of pongs, which renews it. It has an effect
-    /// once [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and
-    /// none once a close frame has been sent.
+    /// Sets the deadline of the WebSocket's reads, for example to renew it in a handler of pongs. It has an effect once
+    /// [`WebSocket::set_read_deadline`](crate::WebSocket::set_read_deadline) has replaced the idle timeout, and none
+    /// once a close frame has been sent.
     ///
     /// ```no_run
     /// # use std::time::{Duration, Instant};
@@ -67,7 +67,8 @@ impl Sender {
     ///
     /// # Errors
     /// [`UsageError::CloseSent`](crate::UsageError::CloseSent) after a close frame, [`Error::Closed`] once the
-    /// connection has failed.
+    /// connection has failed, [`UsageError::StreamOpen`](crate::UsageError::StreamOpen) if it would wait for a
+    /// [`send_stream`](Self::send_stream) of the same task.
     pub fn send(&self, message: impl Into<Message>) -> SendMessage<'_> {
         self.writer().send(message.into())
     }
@@ -175,13 +176,13 @@ impl Sender {
     }
 
     /// Returns whether nothing more can be sent: a close frame is queued, or the connection is closed.
-    pub fn is_closed(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.bytes.is_finished()
     }
 
     /// Returns the number of bytes that are queued and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
-        self.bytes.outbound_bytes()
+        self.bytes.queued_bytes()
     }
 
     /// Waits until everything queued so far is in the kernel. The peer has not necessarily received it.

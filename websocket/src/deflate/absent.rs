@@ -1,5 +1,5 @@
-//! Stands in for permessage-deflate where the feature `compression` is off: types of which no value exists, with the
-//! part of the interface that the rest of the crate uses.
+//! Stands in for permessage-deflate where the feature `compression` is off: types without values, with the part of the
+//! interface that the rest of the crate uses.
 
 use std::convert::Infallible;
 
@@ -38,7 +38,7 @@ impl DeflateParams {
     }
 }
 
-/// A connection's inflating.
+/// The inflating side of a connection.
 #[derive(Debug)]
 pub(crate) struct Inflation(Infallible);
 
@@ -74,7 +74,7 @@ pub(crate) struct Inflated<'a> {
     pub(crate) is_end: bool,
 }
 
-/// The peer's compressor, undone.
+/// Inflates the peer's compressed messages.
 #[derive(Debug)]
 pub(crate) struct Inflater(Infallible);
 

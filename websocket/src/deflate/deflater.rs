@@ -63,7 +63,7 @@ impl Deflater {
         (self.level, self.window) == (level, window)
     }
 
-    /// Returns the bytes of memory held.
+    /// Returns the number of bytes held.
     pub(crate) fn held_bytes(&self) -> usize {
         deflater_bytes(self.window)
     }

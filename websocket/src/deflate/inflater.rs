@@ -34,7 +34,7 @@ pub(crate) struct Inflated<'a> {
     pub(crate) is_end: bool,
 }
 
-/// The peer's compressor, undone.
+/// Inflates the peer's compressed messages.
 #[derive(Debug)]
 pub(crate) struct Inflater {
     state: Decompress,

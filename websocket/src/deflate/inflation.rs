@@ -1,4 +1,5 @@
-//! The inflater of a connection: held for its life if the peer keeps its context, else only while a message is open.
+//! The inflater of a connection: held for its life if the peer keeps its context, otherwise only while a message is
+//! open.
 
 use super::DeflateParams;
 use super::inflater::{INFLATER_BYTES, Inflater};
@@ -12,8 +13,8 @@ pub(crate) struct Inflation {
     role: Role,
     /// Whether a compressed message is open.
     open: bool,
-    /// `Some` from the first compressed message on if the peer keeps its context, else while a compressed message is
-    /// open.
+    /// `Some` from the first compressed message on if the peer keeps its context, otherwise while a compressed message
+    /// is open.
     inflater: Option<Box<Inflater>>,
 }
 
@@ -53,7 +54,7 @@ impl Inflation {
         }
     }
 
-    /// Returns the bytes of memory held.
+    /// Returns the number of bytes held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
     }

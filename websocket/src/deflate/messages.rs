@@ -49,6 +49,8 @@ enum Context {
     Owned(Box<Deflater>),
     /// A message is being compressed with the context.
     Borrowed,
+    /// The connection has ended.
+    Ended,
 }
 
 impl MessageDeflater {
@@ -102,7 +104,7 @@ impl MessageDeflater {
     pub fn held_bytes(&self) -> usize {
         match &self.context {
             Context::Owned(deflater) => deflater.held_bytes(),
-            Context::Empty | Context::Borrowed => 0,
+            Context::Empty | Context::Borrowed | Context::Ended => 0,
         }
     }
 
@@ -121,6 +123,10 @@ impl MessageDeflater {
             Context::Owned(deflater) if deflater.is_of(level, window) => Some(deflater),
             Context::Owned(_) | Context::Empty => Some(Box::new(Deflater::new(level, window))),
             Context::Borrowed => None,
+            Context::Ended => {
+                self.end();
+                None
+            }
         }
     }
 
@@ -130,10 +136,18 @@ impl MessageDeflater {
         if !self.takeover {
             return pool::return_deflater(deflater);
         }
+        if matches!(self.context, Context::Ended) {
+            return;
+        }
         if !is_sent {
             deflater.reset();
         }
         self.context = Context::Owned(deflater);
+    }
+
+    /// Frees the context for good, or does so when it is returned: no message follows.
+    pub(crate) fn end(&mut self) {
+        self.context = Context::Ended;
     }
 
     /// Returns the way in which messages for many connections are compressed for this one; `None` if its messages refer

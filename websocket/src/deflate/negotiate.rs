@@ -33,7 +33,7 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// Returns the most bytes of heap that our end of the connection holds between messages: for the context of sent
+    /// Returns the maximum heap bytes that our end of the connection holds between messages: for the context of sent
     /// messages 380 KB with the largest window and 251 KB with the smallest, for that of received messages 48 KB. A
     /// context that is not kept (`no_context_takeover`) costs nothing.
     ///

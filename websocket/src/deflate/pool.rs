@@ -8,10 +8,10 @@ use super::deflater::Deflater;
 use super::inflater::Inflater;
 use super::{CompressionLevel, WindowBits};
 
-/// The most inflaters of a thread: one serves all messages that arrive whole, the others those that arrive in pieces.
+/// Maximum inflaters of a thread: one serves all messages that arrive whole, the others those that arrive in pieces.
 const INFLATERS_MAX: usize = 4;
 
-/// The most deflaters of a thread, for as many different levels and windows.
+/// Maximum deflaters of a thread, for as many different levels and windows.
 const DEFLATERS_MAX: usize = 4;
 
 #[derive(Default)]

@@ -12,9 +12,9 @@ use crate::conn::session::{MessagePiece, PiecePayload, Session};
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 
-/// The payloads of all later messages as one stream, each followed by a terminator; see [`WebSocket::joined`].
+/// The payloads of all later messages as one stream, each followed by a terminator; see [`WebSocket::byte_stream`].
 #[derive(Debug)]
-pub struct Joined<'a> {
+pub struct ByteStream<'a> {
     session: &'a mut Session,
     terminator: Bytes,
     at: At,
@@ -37,14 +37,14 @@ enum At {
 /// # Reading all messages as one run of bytes
 impl WebSocket {
     /// Reads later messages as one stream of bytes, each followed by `terminator`, which can be empty. Messages are not
-    /// gathered: the part that has arrived is read at once, and a message of any size takes no memory.
+    /// assembled: the part that has arrived is read at once, and a message of any size takes no memory.
     ///
     /// If the stream is dropped inside a message, the next read skips the rest of that message.
     ///
     /// ```no_run
     /// # use tidegate_websocket::{Error, WebSocket};
     /// # async fn example(mut ws: WebSocket) -> Result<(), Error> {
-    /// let mut lines = ws.joined("\n");
+    /// let mut lines = ws.byte_stream("\n");
     /// let mut buffer = [0; 4096];
     /// loop {
     ///     match lines.read(&mut buffer).await? {
@@ -55,12 +55,12 @@ impl WebSocket {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn joined(&mut self, terminator: impl Into<Bytes>) -> Joined<'_> {
-        Joined { session: self.session_mut(), terminator: terminator.into(), at: At::Between }
+    pub fn byte_stream(&mut self, terminator: impl Into<Bytes>) -> ByteStream<'_> {
+        ByteStream { session: self.session_mut(), terminator: terminator.into(), at: At::Between }
     }
 }
 
-impl<'a> Joined<'a> {
+impl<'a> ByteStream<'a> {
     /// Reads into `buffer` and returns the number of bytes; 0 at the end of the messages, or for an empty buffer.
     ///
     /// Cancel-safe: a read that is dropped loses nothing.
@@ -98,8 +98,8 @@ impl<'a> Joined<'a> {
 
     /// Returns the stream as [`io::Read`], for code that blocks. Use it on a separate thread, never on a thread of the
     /// engine.
-    pub fn into_blocking(self) -> BlockingJoined<'a> {
-        BlockingJoined { joined: self }
+    pub fn into_blocking(self) -> BlockingByteStream<'a> {
+        BlockingByteStream { stream: self }
     }
 
     /// Returns the next bytes; none at the end.
@@ -152,16 +152,16 @@ impl At {
     }
 }
 
-/// A [`Joined`] whose reads block the calling thread.
-pub struct BlockingJoined<'a> {
-    joined: Joined<'a>,
+/// A [`ByteStream`] whose reads block the calling thread.
+pub struct BlockingByteStream<'a> {
+    stream: ByteStream<'a>,
 }
 
-impl io::Read for BlockingJoined<'_> {
+impl io::Read for BlockingByteStream<'_> {
     /// A passed read deadline is reported as [`TimedOut`](io::ErrorKind::TimedOut). The source of every error is the
     /// WebSocket's [`Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        block_on(self.joined.read(buffer)).map_err(|error| match error {
+        block_on(self.stream.read(buffer)).map_err(|error| match error {
             Error::ReadDeadline => io::Error::new(io::ErrorKind::TimedOut, error),
             Error::Incomplete => io::Error::new(io::ErrorKind::UnexpectedEof, error),
             error => io::Error::other(error),
@@ -169,8 +169,8 @@ impl io::Read for BlockingJoined<'_> {
     }
 }
 
-impl fmt::Debug for BlockingJoined<'_> {
+impl fmt::Debug for BlockingByteStream<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingJoined").field("joined", &self.joined).finish()
+        f.debug_struct("BlockingByteStream").field("stream", &self.stream).finish()
     }
 }

@@ -6,7 +6,7 @@ use tungstenite::protocol::CloseFrame as TheirCloseFrame;
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::message::Message;
-use crate::protocol_error::UsageError;
+use crate::usage_error::UsageError;
 use crate::utf8::Text;
 
 /// Copies no payload. Text is checked once more, because their type demands it.

@@ -11,8 +11,8 @@ use crate::conn::extensions::Extensions;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::conn::websocket::WebSocket;
-use crate::protocol_error::UsageError;
 use crate::sync::lock;
+use crate::usage_error::UsageError;
 
 /// The process-unique id of a registered WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

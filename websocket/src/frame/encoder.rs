@@ -8,8 +8,9 @@ use crate::close::CloseFrame;
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::message::{Message, MessageKind};
-use crate::opcode::{Opcode, ReservedBits};
-use crate::protocol_error::UsageError;
+use crate::opcode::Opcode;
+use crate::reserved_bits::ReservedBits;
+use crate::usage_error::UsageError;
 
 /// A frame to send, over a borrowed payload.
 ///

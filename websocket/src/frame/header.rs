@@ -17,8 +17,9 @@ use std::ops::Deref;
 use super::FrameRules;
 use crate::frame::mask::MaskingKey;
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::role::Role;
 
 const FIN: u8 = 0x80;

@@ -13,13 +13,12 @@ pub use decoder::{Decoded, FrameDecoder, Piece};
 pub use encoder::{Frame, MessageEncoder, encode_close};
 pub use header::{FrameHeader, HeaderBytes};
 
-use crate::opcode::ReservedBits;
+use crate::reserved_bits::ReservedBits;
 use crate::role::Role;
 
 tidegate_engine::__settings! {
     /// The rules for frames of the peer: by default RFC 6455 without extensions.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct FrameRules {
         /// Our role, which decides whether the peer's frames must be masked.
         pub role: Role,

@@ -144,7 +144,7 @@ pub enum UpgradeResponseError {
     #[error("the server chose an extension that was not offered")]
     UnrequestedExtension,
     /// `Sec-WebSocket-Extensions` is malformed, or agrees to what was not offered (RFC 7692 section 7.1).
-    #[error("the server's Sec-WebSocket-Extensions do not answer the offer")]
+    #[error("the server's Sec-WebSocket-Extensions does not match the offer")]
     InvalidExtensions,
 }
 
@@ -165,6 +165,6 @@ pub enum UriError {
     #[error("invalid subprotocol: must be a token such as chat")]
     Subprotocol,
     /// A subprotocol occurs twice.
-    #[error("invalid subprotocols: one occurs twice")]
+    #[error("repeated subprotocol: offer each one once")]
     RepeatedSubprotocol,
 }

@@ -1,9 +1,9 @@
 //! Header fields: single values, and comma-separated lists over one line or several (RFC 9110 section 5.6.1).
 
 use http::{HeaderMap, HeaderName};
+use tidegate_http::__private::list_elements;
+pub(crate) use tidegate_http::__private::{Host, split_host, token};
 use tidegate_http::RequestHead;
-use tidegate_http::field::list_elements;
-pub(crate) use tidegate_http::field::token;
 
 /// The fields of a request or a response: in an [`http::HeaderMap`], or in a [`RequestHead`] as they were received,
 /// which needs no map. An HTTP layer with another type of head implements it:

@@ -3,7 +3,7 @@
 //! It works on the `http` crate's types, so any HTTP layer can use it, and on
 //! [`RequestHead`](tidegate_http::RequestHead). [`Offer`] is a client's request that passed every check, [`Acceptance`]
 //! the server's answer to it; [`ClientHandshake`] builds a request and checks the response. [`Origin`] and
-//! [`OriginAllowList`] decide which pages may connect.
+//! [`OriginAllowList`](crate::OriginAllowList) decide which pages may connect.
 //!
 //! The HTTP layer parses and sends heads and owns the timeout. It must give the bytes that follow the head, in the same
 //! segment or not, to the [`Protocol`](crate::protocol::Protocol).
@@ -12,7 +12,7 @@ mod client;
 mod error;
 pub(crate) mod field;
 mod key;
-mod origin;
+pub(crate) mod origin;
 mod server;
 
 pub use client::{ClientHandshake, Established};
@@ -20,7 +20,7 @@ pub use error::{UpgradeRequestError, UpgradeResponseError, UriError};
 pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
 pub(crate) use origin::check_same_origin_at;
-pub use origin::{InvalidOrigin, Origin, OriginAllowList, OriginError, Scheme, check_same_origin};
+pub use origin::{InvalidOrigin, Origin, OriginError, check_same_origin};
 pub use server::{Acceptance, Offer, is_websocket_request};
 
 /// The only supported version of the protocol (RFC 6455 section 4.1).

@@ -9,9 +9,9 @@ use http::HeaderName;
 use http::header::{HOST, ORIGIN};
 use thiserror::Error;
 
-use super::field::{self, Fields, Once};
+use super::field::{self, Fields, Once, split_host};
 
-/// The scheme by which browsers reach the server: behind a proxy that terminates TLS, HTTPS.
+/// The scheme by which browsers reach the server: behind a proxy that terminates TLS, HTTPS. There are no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Without TLS; port 80 unless given.
@@ -45,7 +45,7 @@ pub enum OriginError {
     /// `Host` is missing, repeated or not `host[:port]`, so there is nothing to compare with.
     #[error("the request's Host is missing or not a host and port")]
     InvalidHost,
-    /// `Origin` is none of the origins that may connect.
+    /// `Origin` is not one of the origins that may connect.
     #[error("the request's Origin is not allowed")]
     NotAllowed,
 }
@@ -89,11 +89,16 @@ impl Origin {
 
     /// Returns the origin of the pages at `host[:port]`.
     fn of_authority(scheme: Scheme, authority: &str) -> Option<Self> {
-        let (host, port) = split_host(authority)?;
+        let (host, port) = split_host(authority.as_bytes())?;
+        let host = match host {
+            field::Host::Name(b"") => return None,
+            field::Host::Name(name) => Host::Name(std::str::from_utf8(name).ok()?.to_ascii_lowercase()),
+            field::Host::Ipv6(address) => Host::Ipv6(address),
+        };
         let port = match port {
-            "" => scheme.default_port(),
+            b"" => scheme.default_port(),
             // No sign, no spaces: `parse` alone would take a `+`.
-            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            digits if digits.iter().all(u8::is_ascii_digit) => std::str::from_utf8(digits).ok()?.parse().ok()?,
             _ => return None,
         };
         Some(Self { scheme, host, port })
@@ -138,7 +143,7 @@ pub struct InvalidOrigin {
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
-/// use tidegate_websocket::OriginAllowList;
+/// use tidegate_websocket::handshake::OriginAllowList;
 /// let allowed = OriginAllowList::parse(["https://app.example.com"])?;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));
@@ -191,21 +196,6 @@ fn once_str<'h>(headers: &'h impl Fields, name: &'h HeaderName) -> Result<Option
             Ok(Some(value.trim_ascii()))
         }
     }
-}
-
-/// Splits host and port; the port is empty when there is none. A name consists of the characters of a registered name
-/// or an IPv4 address (RFC 3986 section 3.2.2), so neither user information nor a path passes. Percent signs are
-/// refused, as in the Host of a request: browsers send hosts in their IDNA encoding.
-fn split_host(authority: &str) -> Option<(Host, &str)> {
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (address, rest) = rest.split_once(']')?;
-        let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
-        return Some((Host::Ipv6(address.parse().ok()?), port));
-    }
-    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let is_name =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte));
-    is_name.then(|| (Host::Name(name.to_ascii_lowercase()), port))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub struct Delivered {
     pub count: usize,
     /// Slow members whose backlogs hold the message until they have space, unless a newer one replaces it
     /// ([`SlowPolicy::DropOldest`](super::SlowPolicy::DropOldest),
-    /// [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey)).
+    /// [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate)).
     pub backlogged: usize,
     /// Why the first of the other members did not get it: [`Error::Full`] for a slow member, whatever its policy did.
     pub first_error: Option<Error>,
@@ -76,8 +76,8 @@ impl Target {
 }
 
 impl Broadcast {
-    pub(super) fn new(to: Target, message: PreparedMessage, variants: &Arc<Variants>) -> Self {
-        let publish = Publish::new(message.frame().clone());
+    /// `publish` is the uncompressed frame of `message`.
+    pub(super) fn new(to: Target, publish: Publish, message: PreparedMessage, variants: &Arc<Variants>) -> Self {
         Self { to, publish, message, event: None, variants: Arc::clone(variants), receipt: None }
     }
 
@@ -109,7 +109,7 @@ impl Broadcast {
         self
     }
 
-    /// Sets the subject of the message, for [`SlowPolicy::ConflateByKey`](super::SlowPolicy::ConflateByKey). Members
+    /// Sets the subject of the message, for [`SlowPolicy::Conflate`](super::SlowPolicy::Conflate). Members
     /// that keep up get every message.
     ///
     /// ```

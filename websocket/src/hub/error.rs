@@ -17,6 +17,10 @@ pub enum HubError {
     /// The member is already in [`HubConfig::rooms_max`](crate::HubConfig::rooms_max) rooms.
     #[error("the member is in too many rooms: leave one, or raise `rooms_max`")]
     TooManyRooms,
+    /// The name of the room has more than
+    /// [`HubConfig::room_name_bytes_max`](crate::HubConfig::room_name_bytes_max) bytes.
+    #[error("the name of the room is too long: shorten it, or raise `room_name_bytes_max`")]
+    RoomNameTooLong,
     /// The hub was closed.
     #[error("the hub is closed: it takes no messages and no members; use a new one")]
     Closed,

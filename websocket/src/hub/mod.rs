@@ -2,35 +2,48 @@
 //!
 //! A hub is a register of connections over the engine's [`FanOut`]: a message is encoded once, handed over once to each
 //! worker that serves a member, and sent from one shared buffer. `registration` is the membership of one connection,
-//! `rooms` are the named parts of a hub, `broadcast` is a message on its way.
+//! `rooms` are the named parts of a hub, `broadcast` is a message on its way, `publishers` keep the order between a
+//! handler's messages to the hub and to its own WebSocket.
 
 mod broadcast;
+mod config;
 mod error;
 mod policy;
+mod publishers;
 mod registration;
 mod rooms;
+mod slow;
 mod variants;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tidegate_engine::{FanOut, MemberId, PublishBudget};
+use bytes::Bytes;
+use tidegate_engine::{ByteSender, FanOut, JoinOptions, Publish, PublishBudget, SlowHook};
 use tidegate_http::EventSender;
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
+pub use config::{HubConfig, MemberConfig};
 pub use error::HubError;
-pub use policy::{HubConfig, MemberConfig, SlowPolicy};
-use policy::{LAST_CHUNK, TRY_AGAIN_LATER};
+pub use policy::SlowPolicy;
+use policy::{TRY_AGAIN_LATER, last_event};
+use publishers::Publishers;
 pub use registration::Registration;
 use rooms::Rooms;
-use variants::Variants;
+use slow::Register;
+pub use slow::SlowMember;
+use variants::{Variants, last_events};
 
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
 use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
+use crate::error::Error;
+use crate::frame::encode_close;
 use crate::sync::lock;
 
 /// A group of WebSockets that are sent the same messages. A clone is another handle to the same hub. Hubs work on any
@@ -39,7 +52,8 @@ use crate::sync::lock;
 /// Each member can carry a value of `T`, for [`broadcast_filter`](Self::broadcast_filter) to select by.
 ///
 /// All members get the hub's messages in one order, each member exactly those sent between its registration and its
-/// leaving. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is full.
+/// leaving. What a handler publishes arrives at the WebSocket that it has registered itself before everything that is
+/// sent there afterwards. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is full.
 /// [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers wait,
 /// or are refused.
 ///
@@ -69,17 +83,28 @@ struct Shared<T> {
     everyone: FanOut,
     rooms: Arc<Rooms>,
     variants: Arc<Variants>,
-    /// The values that members carry.
-    register: Mutex<HashMap<MemberId, Arc<T>>>,
+    register: Register<T>,
+    publishers: Publishers,
+    slow_hook: SlowHook,
 }
 
 impl<T> Hub<T> {
     /// Returns a hub without members.
     pub fn new(config: HubConfig) -> Self {
         let budget = PublishBudget::new(config.pending_bytes_max);
-        let (everyone, rooms) = (FanOut::new(budget.clone()), Arc::new(Rooms::new(budget)));
+        let slow_hook = SlowHook::default();
+        let everyone = FanOut::with_slow_hook(budget.clone(), slow_hook.clone());
+        let rooms = Arc::new(Rooms::new(budget, slow_hook.clone()));
         Self {
-            shared: Arc::new(Shared { config, everyone, rooms, variants: Arc::default(), register: Mutex::default() }),
+            shared: Arc::new(Shared {
+                config,
+                everyone,
+                rooms,
+                variants: Arc::default(),
+                register: Register::default(),
+                publishers: Publishers::default(),
+                slow_hook,
+            }),
         }
     }
 
@@ -104,14 +129,10 @@ impl<T> Hub<T> {
         data: T,
         config: MemberConfig,
     ) -> Result<Registration<T>, HubError> {
-        if self.shared.everyone.budget().is_closed() {
-            return Err(HubError::Closed);
-        }
         let sender = ws.into();
-        let variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
         let mut options = config.join_options(&self.shared.config, TRY_AGAIN_LATER);
-        options.variant = variant;
-        Ok(Registration::new(self.clone(), sender.bytes().clone(), Arc::new(data), options))
+        options.variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
+        self.add(sender.bytes(), data, options)
     }
 
     /// Registers an event stream as a member until the [`Registration`] is dropped. It carries the default of `T`. The
@@ -160,14 +181,16 @@ impl<T> Hub<T> {
         data: T,
         config: MemberConfig,
     ) -> Result<Registration<T>, HubError> {
-        if self.shared.everyone.budget().is_closed() {
-            return Err(HubError::Closed);
-        }
-        let last = if events.is_chunked() { LAST_CHUNK } else { b"" };
-        let mut options = config.join_options(&self.shared.config, last);
+        let mut options = config.join_options(&self.shared.config, last_event(events.is_chunked()));
         options.variant = self.shared.variants.enter_events(events.is_chunked());
         options.variant_only = true;
-        Ok(Registration::new(self.clone(), events.byte_sender().clone(), Arc::new(data), options))
+        self.add(events.byte_sender(), data, options)
+    }
+
+    fn add(&self, sender: &ByteSender, data: T, options: JoinOptions) -> Result<Registration<T>, HubError> {
+        let registration = Registration::new(self.clone(), sender.clone(), Arc::new(data), options);
+        // Checked last: `close` removes those who were members before the check.
+        if self.shared.everyone.budget().is_closed() { Err(HubError::Closed) } else { Ok(registration) }
     }
 
     /// Returns a message for every member. It is sent when the [`Broadcast`] is awaited or queued.
@@ -181,7 +204,7 @@ impl<T> Hub<T> {
     /// # }
     /// ```
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Broadcast {
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), message.into(), &self.shared.variants)
+        self.message(Target::Hub(self.shared.everyone.clone()), message)
     }
 
     /// Returns an encoded message for every member. Nothing is encoded or copied again.
@@ -218,7 +241,7 @@ impl<T> Hub<T> {
     /// ```
     pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
         let room = Target::Room(Arc::clone(&self.shared.rooms), room.into());
-        Broadcast::new(room, message.into(), &self.shared.variants)
+        self.message(room, message)
     }
 
     /// Returns the number of members in a room.
@@ -242,12 +265,45 @@ impl<T> Hub<T> {
         self.len() == 0
     }
 
-    /// Closes the hub: from now on it refuses messages and members. Waits until every earlier message is in the queues
-    /// of its members, or in the backlogs of slow ones. The connections stay open, and their handlers do not notice.
-    pub async fn close(&self) {
-        let budget = self.shared.everyone.budget();
+    /// Closes the hub and the WebSockets of its members. From now on it refuses messages and members. Every earlier
+    /// message comes first, unless it waits in the backlog of a slow member: that is dropped. Then each member, those of
+    /// rooms included, gets a close frame and is unregistered. Returns once all frames are queued; it waits for no peer.
+    ///
+    /// The members' handlers find the end as after [`Sender::close`]: their next reads complete the closing handshake,
+    /// and their sends fail with [`UsageError::CloseSent`](crate::UsageError::CloseSent). Closing again has no effect.
+    ///
+    /// ```
+    /// # use tidegate_websocket::{CloseCode, Error, Hub};
+    /// # async fn example(game: Hub) -> Result<(), Error> {
+    /// game.broadcast("the game is over").queue().await?;
+    /// game.close(CloseCode::NORMAL, "game over").await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a code or reason that must not be sent; the hub then stays open.
+    pub async fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        let mut last = Vec::new();
+        encode_close(Some(&frame), None, &mut last);
+        let (shared, last) = (&*self.shared, Bytes::from(last));
+        let budget = shared.everyone.budget();
         budget.close();
+        // The messages to rooms have ways of their own: none may be overtaken.
         poll_fn(|cx| budget.poll_drained(cx)).await;
+        shared.everyone.finish(last.clone(), last_events());
+        shared.rooms.finish(&last);
+        let former = std::mem::take(&mut *lock(&shared.register));
+        // Dropping runs code of the application: not under the lock.
+        drop(former);
+        poll_fn(|cx| budget.poll_drained(cx)).await;
+        Ok(())
+    }
+
+    fn message(&self, to: Target, message: impl Into<PreparedMessage>) -> Broadcast {
+        let message = message.into();
+        let publish = self.shared.publishers.name(Publish::new(message.frame().clone()));
+        Broadcast::new(to, publish, message, &self.shared.variants)
     }
 }
 

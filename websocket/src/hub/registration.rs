@@ -7,6 +7,7 @@ use tidegate_engine::{ByteSender, JoinOptions, MemberId, Membership};
 
 use super::rooms::JoinedRooms;
 use super::{Broadcast, Hub, HubError};
+use crate::conn::handler_scope::TaskId;
 use crate::conn::prepared::PreparedMessage;
 use crate::sync::lock;
 
@@ -36,6 +37,8 @@ pub struct Registration<T = ()> {
     sender: ByteSender,
     options: JoinOptions,
     rooms: JoinedRooms,
+    /// The task of the handler that registered.
+    task: Option<TaskId>,
 }
 
 impl<T> Registration<T> {
@@ -44,7 +47,8 @@ impl<T> Registration<T> {
         let id = MemberId::next();
         lock(&hub.shared.register).insert(id, Arc::clone(&data));
         let everyone = hub.shared.everyone.join(&sender, id, options.clone());
-        Self { hub, id, data, everyone, sender, options, rooms: JoinedRooms::default() }
+        let task = hub.shared.publishers.enter(id, &sender);
+        Self { hub, id, data, everyone, sender, options, rooms: JoinedRooms::default(), task }
     }
 
     /// Returns the hub.
@@ -64,19 +68,28 @@ impl<T> Registration<T> {
     }
 
     /// Joins a room of the hub, and creates it if it does not exist. From now on the member gets every message
-    /// published to the room. Returns false if it was already in the room. Names can have any length: bound those that
-    /// clients choose.
+    /// published to the room. Returns false if it was already in the room.
     ///
     /// # Errors
-    /// [`HubError::TooManyRooms`] if it is already in [`rooms_max`](super::HubConfig::rooms_max) rooms,
-    /// [`HubError::Closed`].
+    /// [`HubError::RoomNameTooLong`] for a name of more than
+    /// [`room_name_bytes_max`](super::HubConfig::room_name_bytes_max) bytes, [`HubError::TooManyRooms`] if it is already
+    /// in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
     pub fn join(&self, room: &str) -> Result<bool, HubError> {
         let shared = &self.hub.shared;
+        if room.len() > shared.config.room_name_bytes_max {
+            return Err(HubError::RoomNameTooLong);
+        }
         if shared.everyone.budget().is_closed() {
             return Err(HubError::Closed);
         }
         let member = || (self.sender.clone(), self.id, self.options.clone());
-        self.rooms.join(&shared.rooms, room, shared.config.rooms_max, member).ok_or(HubError::TooManyRooms)
+        let joined = self.rooms.join(&shared.rooms, room, shared.config.rooms_max, member);
+        // Checked again: `close` removes those who were members before.
+        if shared.everyone.budget().is_closed() {
+            self.rooms.leave(&shared.rooms, room);
+            return Err(HubError::Closed);
+        }
+        joined.ok_or(HubError::TooManyRooms)
     }
 
     /// Leaves a room: the member gets no messages published to it from now on. Returns false if it was not in the room.
@@ -102,6 +115,9 @@ impl<T> Registration<T> {
 impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         self.rooms.leave_all(&self.hub.shared.rooms);
+        if let Some(task) = self.task {
+            self.hub.shared.publishers.leave(task, self.id);
+        }
         lock(&self.hub.shared.register).remove(&self.id);
         self.hub.shared.variants.leave(self.options.variant);
     }

@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget};
+use bytes::Bytes;
+use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget, SlowHook};
 
+use super::variants::last_events;
 use crate::sync::lock;
 
 /// The rooms of a hub, by name.
 pub(super) struct Rooms {
     budget: PublishBudget,
+    slow_hook: SlowHook,
     by_name: Mutex<HashMap<Arc<str>, Room>>,
 }
 
@@ -24,14 +27,24 @@ struct Room {
 }
 
 impl Rooms {
-    pub(super) fn new(budget: PublishBudget) -> Self {
-        Self { budget, by_name: Mutex::default() }
+    pub(super) fn new(budget: PublishBudget, slow_hook: SlowHook) -> Self {
+        Self { budget, slow_hook, by_name: Mutex::default() }
+    }
+
+    /// Closes all rooms: `last` are the last bytes of their members' connections, in each variant.
+    pub(super) fn finish(&self, last: &Bytes) {
+        let all = std::mem::take(&mut *lock(&self.by_name));
+        all.into_values().for_each(|room| room.members.finish(last.clone(), last_events()));
     }
 
     /// Returns the members of a room; none if the room does not exist.
     pub(super) fn find(&self, name: &str) -> FanOut {
         let found = lock(&self.by_name).get(name).map(|room| room.members.clone());
-        found.unwrap_or_else(|| FanOut::new(self.budget.clone()))
+        found.unwrap_or_else(|| self.new_room())
+    }
+
+    fn new_room(&self) -> FanOut {
+        FanOut::with_slow_hook(self.budget.clone(), self.slow_hook.clone())
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
@@ -45,9 +58,7 @@ impl Rooms {
     fn join(&self, name: &str, sender: &ByteSender, id: MemberId, options: JoinOptions) -> (Arc<str>, Membership) {
         let mut rooms = lock(&self.by_name);
         let name = rooms.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-        let room = rooms
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Room { members: FanOut::new(self.budget.clone()), joined: 0 });
+        let room = rooms.entry(Arc::clone(&name)).or_insert_with(|| Room { members: self.new_room(), joined: 0 });
         room.joined += 1;
         // Under the lock, so that no room is found without members.
         (name, room.members.join(sender, id, options))

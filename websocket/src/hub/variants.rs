@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tidegate_engine::Publish;
 use tidegate_http::{Event, InvalidEvent};
 
+use super::policy::last_event;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedVariant;
 use crate::message::MessageKind;
@@ -24,6 +25,13 @@ const EVENT_CHUNK: u32 = 1;
 
 /// The number of the variant for event streams that are not chunked.
 const EVENT: u32 = 2;
+
+/// Returns the end of an event stream in each variant for them.
+pub(super) fn last_events() -> impl Iterator<Item = (u32, Bytes)> {
+    [(EVENT_CHUNK, true), (EVENT, false)]
+        .into_iter()
+        .map(|(number, is_chunked)| (number, Bytes::from_static(last_event(is_chunked))))
+}
 
 /// The variants that a hub's members take.
 #[derive(Debug, Default)]

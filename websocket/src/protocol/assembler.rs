@@ -1,4 +1,4 @@
-//! Gathers the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
+//! Assembles the pieces of one message that does not arrive whole (RFC 6455 section 5.4).
 //!
 //! Owned by [`Protocol`](crate::protocol::Protocol) while such a message is open: nothing stays allocated between
 //! messages. The caller enforces the size limit. Memory grows with the bytes that arrive, not with the claimed length:
@@ -9,7 +9,7 @@ use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
 
-/// A message that is being gathered. It holds no heap until the first byte.
+/// A message that is being assembled. It holds no heap until the first byte.
 #[derive(Debug)]
 pub(crate) enum Assembler {
     Text(TextBuffer),
@@ -52,7 +52,7 @@ impl Assembler {
         }
     }
 
-    /// Returns the bytes gathered so far.
+    /// Returns the bytes assembled so far.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

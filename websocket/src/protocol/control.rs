@@ -1,4 +1,4 @@
-//! Receiving control frames: whole, or gathered when they arrive in part (RFC 6455 section 5.5).
+//! Receiving control frames: whole, or assembled when they arrive in part (RFC 6455 section 5.5).
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ impl Protocol {
         if piece.remaining_bytes == 0 && !self.is_control_cut() {
             return self.control_event(&piece.header, ControlPayload::InPlace(range), input);
         }
-        match self.gather_control(&input[range], piece.remaining_bytes) {
+        match self.assemble_control(&input[range], piece.remaining_bytes) {
             Some(payload) => self.control_event(&piece.header, ControlPayload::Assembled(payload), input),
             None => Ok(None),
         }
@@ -57,7 +57,7 @@ impl Protocol {
     }
 
     /// Takes a piece of a control frame, and returns the payload once it is complete.
-    fn gather_control(&mut self, piece: &[u8], remaining_bytes: u64) -> Option<Bytes> {
+    fn assemble_control(&mut self, piece: &[u8], remaining_bytes: u64) -> Option<Bytes> {
         let cold = self.cold.get_or_insert_default();
         let cut = cold.cut_control.get_or_insert_default();
         cut.push(piece);

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use crate::close::CloseFrame;
 use crate::message::{Message, MessageKind};
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use crate::utf8::Text;
 
 /// The result of a step of receiving.
@@ -43,8 +44,8 @@ pub enum Event {
         /// The message.
         message: Message,
     },
-    /// A piece of a message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces). Pieces of text are checked
-    /// but can end inside a character.
+    /// A piece of a message, under [`DeliveryMode::Pieces`](crate::protocol::DeliveryMode::Pieces). Pieces of text are
+    /// checked but can end inside a character.
     Piece {
         /// Text or binary.
         kind: MessageKind,
@@ -58,9 +59,10 @@ pub enum Event {
         /// Whether the message ends here.
         last: bool,
     },
-    /// A piece of the payload of a compressed message, under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces),
-    /// checked like other pieces. It does not lie in the input. At most 1 KiB of input is inflated to one piece, at
-    /// most about a thousand times as long. (Feature `compression`.)
+    /// A piece of the payload of a compressed message, under
+    /// [`DeliveryMode::Pieces`](crate::protocol::DeliveryMode::Pieces), checked like other pieces. It does not lie in
+    /// the input. At most 1 KiB of input is inflated to one piece, at most about a thousand times as long. (Feature
+    /// `compression`.)
     Inflated {
         /// Text or binary.
         kind: MessageKind,
@@ -74,8 +76,8 @@ pub enum Event {
         last: bool,
     },
     /// A slice of a big compressed message has been inflated, and more is in the input. Let other connections work
-    /// before [`receive`](crate::protocol::Protocol::receive) is called again. It can have consumed nothing. (Feature
-    /// `compression`.)
+    /// before [`receive`](crate::protocol::Protocol::receive) is called again. The step can have consumed no input.
+    /// (Feature `compression`.)
     Inflating,
     /// A ping: answer with a pong of the same payload (RFC 6455 section 5.5.2).
     Ping(ControlPayload),

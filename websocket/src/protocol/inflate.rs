@@ -9,11 +9,12 @@ use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
 use crate::deflate::Inflater;
 use crate::message::MessageKind;
-use crate::opcode::ReservedBits;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 
-/// The most compressed bytes inflated in one step. Each can make at most about a thousand bytes, a megabyte in all.
+/// Maximum compressed bytes inflated in one step. Each can expand to about a thousand bytes, so a step makes at most
+/// about a megabyte.
 const INPUT_BYTES_MAX: usize = 1024;
 
 /// Returns the inflater of the open message, if that is compressed.
@@ -29,7 +30,7 @@ impl Protocol {
         bits.contains(ReservedBits::RSV1) && self.cold.as_ref().is_some_and(|cold| cold.inflation.is_some())
     }
 
-    /// Returns the most input of one step. The start of a frame can be the start of a compressed message.
+    /// Returns the maximum input of one step. The start of a frame can be the start of a compressed message.
     #[inline]
     pub(super) fn input_bytes_max(&self) -> usize {
         match self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()) {
@@ -44,7 +45,7 @@ impl Protocol {
         }
     }
 
-    /// Returns whether a slice has been inflated, and then counts anew.
+    /// Returns whether a slice has been inflated, and if so restarts the count.
     #[inline]
     pub(super) fn take_slice(&mut self) -> bool {
         inflater(&mut self.cold).is_some_and(Inflater::take_slice)

@@ -36,7 +36,7 @@
 //! # Receiving
 //! Two layers. [`FrameDecoder`] finds frames and unmasks their payload in place, piece by piece. [`Protocol`] enforces
 //! the order of frames and the message limit, and decides about each piece: a message that lies whole in the input is
-//! reported in place, others are gathered or handed out in pieces.
+//! reported in place, others are assembled or handed out in pieces.
 //!
 //! ```text
 //!              text, binary (no FIN)                  continuation (no FIN)
@@ -70,9 +70,10 @@ use std::ops::Range;
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
 use crate::message::MessageKind;
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
 use crate::protocol_error::ProtocolError;
+use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
 pub(crate) use short_frame::ShortFrame;
@@ -95,11 +96,10 @@ pub use event::{ControlPayload, Event, Progress};
 tidegate_engine::__settings! {
     /// The settings of receiving.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[non_exhaustive]
     pub struct ProtocolConfig {
         /// Our role, and the reserved bits and opcodes that are allowed.
         pub frames: FrameRules,
-        /// The most payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
+        /// Maximum payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
         /// 64 MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).
         pub message_bytes_max: u64,
         /// The compression that the opening handshake agreed on.
@@ -124,11 +124,11 @@ impl ProtocolConfig {
 /// The form in which messages are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// Whole: [`Event::InPlace`] or [`Event::Assembled`].
     #[default]
     Whole,
-    /// As they arrive, without gathering them: [`Event::Piece`].
+    /// As they arrive, without assembling them: [`Event::Piece`].
     Pieces,
 }
 
@@ -148,7 +148,7 @@ pub enum Delivery {
 pub struct Protocol {
     frames: FrameDecoder,
     incoming: Incoming,
-    delivery: Delivery,
+    delivery: DeliveryMode,
     message_bytes_max: u64,
     /// State that few connections need, on the heap because there are very many idle ones.
     cold: Option<Box<ColdInput>>,
@@ -162,7 +162,7 @@ const _: () = assert!(mem::size_of::<Protocol>() <= 96);
 enum Incoming {
     /// No message is open.
     Between,
-    /// A message is being gathered.
+    /// A message is being assembled.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
     /// A message is handed out in pieces; `begun` once the first one was. `frames_bytes` counts the payload of its
     /// frames, with all that the last header claims. The reserved bits are those of the first frame.
@@ -189,7 +189,7 @@ impl Protocol {
         Self {
             frames: FrameDecoder::new(frames),
             incoming: Incoming::Between,
-            delivery: Delivery::Whole,
+            delivery: DeliveryMode::Whole,
             message_bytes_max: config.message_bytes_max,
             cold,
         }
@@ -220,8 +220,8 @@ impl Protocol {
         matches!(self.incoming, Incoming::Ended)
     }
 
-    /// Returns the bytes of heap held: for a message or control frame that has arrived in part, and for the context of
-    /// compressed messages if it is kept between them.
+    /// Returns the number of heap bytes held: for a message or control frame that has arrived in part, and for the
+    /// context of compressed messages if it is kept between them.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let message = match &self.incoming {
@@ -231,12 +231,26 @@ impl Protocol {
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
+    /// Returns the bytes gathered of the open message.
+    #[inline]
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        match &self.incoming {
+            Incoming::Assembling { assembler, .. } => assembler.len(),
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
+        }
+    }
+
+    /// Gives up the open message and all further input.
+    pub(crate) fn give_up(&mut self) {
+        self.end();
+    }
+
     /// Handles the common case, without a change of state: the input begins with a frame that is a whole message. In
     /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != Delivery::Whole {
+        if !is_between || self.delivery != DeliveryMode::Whole {
             return Ok(None);
         }
         let Some((header, header_len)) = FrameHeader::parse(input, self.frames.rules())? else {
@@ -311,7 +325,7 @@ impl Protocol {
             return inflater.begin_frame(header.payload_len, self.message_bytes_max);
         }
         let message_bytes = match &mut self.incoming {
-            // Every earlier frame is complete, so the gathered bytes are all that they claimed.
+            // Every earlier frame is complete, so the assembled bytes are all that they claimed.
             Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
             Incoming::Streaming { frames_bytes, .. } => {
                 *frames_bytes = frames_bytes.saturating_add(header.payload_len);
@@ -338,8 +352,8 @@ impl Protocol {
             reserved_bits = reserved_bits.without(ReservedBits::RSV1);
         }
         self.incoming = match self.delivery {
-            Delivery::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
-            Delivery::Pieces => {
+            DeliveryMode::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
+            DeliveryMode::Pieces => {
                 let validator = Utf8Validator::new();
                 Incoming::Streaming { kind, validator, begun: false, frames_bytes: 0, reserved_bits }
             }

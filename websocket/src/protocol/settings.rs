@@ -1,6 +1,6 @@
 //! Settings that can change while receiving, even while a message is open.
 
-use super::{Delivery, Incoming, Protocol};
+use super::{DeliveryMode, Incoming, Protocol};
 use crate::frame::FrameRules;
 use crate::protocol::assembler::Assembler;
 use crate::utf8::Utf8Validator;
@@ -24,10 +24,10 @@ impl Protocol {
 
     /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of
     /// its payload has arrived: a read that is dropped before its message begins has no effect on the next.
-    pub fn set_delivery(&mut self, delivery: Delivery) {
+    pub fn set_delivery(&mut self, delivery: DeliveryMode) {
         self.delivery = delivery;
         match (&self.incoming, delivery) {
-            (Incoming::Assembling { assembler, reserved_bits }, Delivery::Pieces) if assembler.len() == 0 => {
+            (Incoming::Assembling { assembler, reserved_bits }, DeliveryMode::Pieces) if assembler.len() == 0 => {
                 self.incoming = Incoming::Streaming {
                     kind: assembler.kind(),
                     validator: Utf8Validator::new(),
@@ -37,7 +37,7 @@ impl Protocol {
                     reserved_bits: *reserved_bits,
                 };
             }
-            (Incoming::Streaming { kind, begun: false, reserved_bits, .. }, Delivery::Whole) => {
+            (Incoming::Streaming { kind, begun: false, reserved_bits, .. }, DeliveryMode::Whole) => {
                 let (assembler, reserved_bits) = (Assembler::new(*kind), *reserved_bits);
                 self.incoming = Incoming::Assembling { assembler, reserved_bits };
             }
@@ -52,7 +52,7 @@ mod tests {
     use crate::frame::mask::MaskingKey;
     use crate::message::Message;
     use crate::protocol::event::Event;
-    use crate::protocol::{Delivery, Protocol, ProtocolConfig};
+    use crate::protocol::{DeliveryMode, Protocol, ProtocolConfig};
     use crate::protocol_error::ProtocolError;
     use crate::role::Role;
 
@@ -67,17 +67,17 @@ mod tests {
     #[test]
     fn a_message_without_payload_so_far_is_reported_in_the_new_form() {
         let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
-        protocol.set_delivery(Delivery::Pieces);
+        protocol.set_delivery(DeliveryMode::Pieces);
         let mut head = encoded(Frame::text("").not_final());
         assert_eq!(protocol.receive(&mut head).unwrap().event, None);
-        protocol.set_delivery(Delivery::Whole);
+        protocol.set_delivery(DeliveryMode::Whole);
         let mut rest = encoded(Frame::continuation(b"whole"));
         let event = protocol.receive(&mut rest).unwrap().event.unwrap();
         assert_eq!(event.into_message(&rest).unwrap(), Some(Message::from("whole")));
 
         let mut head = encoded(Frame::text("").not_final());
         assert_eq!(protocol.receive(&mut head).unwrap().event, None);
-        protocol.set_delivery(Delivery::Pieces);
+        protocol.set_delivery(DeliveryMode::Pieces);
         let mut rest = encoded(Frame::continuation(b"in pieces"));
         let event = protocol.receive(&mut rest).unwrap().event;
         assert!(matches!(event, Some(Event::Piece { first: true, last: true, .. })), "{event:?}");
@@ -91,7 +91,7 @@ mod tests {
         let mut first = encoded(Frame::binary(&[0; 6]).not_final());
         let (head, payload) = first.split_at_mut(6);
         assert_eq!(protocol.receive(head).unwrap().event, None);
-        protocol.set_delivery(Delivery::Pieces);
+        protocol.set_delivery(DeliveryMode::Pieces);
         assert!(protocol.receive(payload).unwrap().event.is_some());
         let too_much = protocol.receive(&mut encoded(Frame::continuation(&[0; 5])));
         assert!(matches!(too_much, Err(ProtocolError::MessageTooBig { message_bytes: 11, .. })), "{too_much:?}");
@@ -101,7 +101,7 @@ mod tests {
     fn a_message_goes_on_in_the_form_in_which_its_payload_began() {
         let mut protocol = Protocol::new(ProtocolConfig::new(Role::Server));
         assert_eq!(protocol.receive(&mut encoded(Frame::binary(b"first").not_final())).unwrap().event, None);
-        protocol.set_delivery(Delivery::Pieces);
+        protocol.set_delivery(DeliveryMode::Pieces);
         let mut rest = encoded(Frame::continuation(b", last"));
         let event = protocol.receive(&mut rest).unwrap().event.unwrap();
         assert_eq!(event.into_message(&rest).unwrap(), Some(Message::Binary("first, last".into())));
@@ -114,7 +114,7 @@ mod tests {
         let mut ping = encoded(Frame::ping(b"a ping").unwrap());
         let (head, payload) = ping.split_at_mut(6);
         assert_eq!(protocol.receive(head).unwrap().event, None);
-        protocol.set_delivery(Delivery::Pieces);
+        protocol.set_delivery(DeliveryMode::Pieces);
         assert!(matches!(protocol.receive(payload).unwrap().event, Some(Event::Ping(_))));
         let event = protocol.receive(&mut encoded(Frame::continuation(&[0; 10]))).unwrap().event;
         assert!(matches!(event, Some(Event::Piece { first: true, last: true, .. })), "{event:?}");

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::{Delivery, Incoming, Protocol};
+use super::{DeliveryMode, Incoming, Protocol};
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
 use crate::protocol_error::ProtocolError;
@@ -53,7 +53,7 @@ impl Protocol {
     #[inline]
     pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
         let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != Delivery::Whole {
+        if !is_between || self.delivery != DeliveryMode::Whole {
             return None;
         }
         let (kind, masked, header_len, payload_len) = short_frame_header(input)?;

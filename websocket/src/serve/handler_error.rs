@@ -7,12 +7,14 @@ use std::fmt;
 
 use tidegate_engine::{ReceiveError, SendError};
 use tidegate_http::HandlerFailure;
+use tidegate_http::causes::WithCauses;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::error::Error;
 use crate::hub::HubError;
-use crate::protocol_error::{ProtocolError, UsageError};
+use crate::protocol_error::ProtocolError;
+use crate::usage_error::UsageError;
 
 /// The error of a WebSocket handler. `?` converts every [`std::error::Error`] into it.
 ///
@@ -24,6 +26,7 @@ use crate::protocol_error::{ProtocolError, UsageError};
 /// | [`HandlerError::close`] | its code and reason | its code and reason |
 /// | [`Error::Usage`], [`Error::Application`] | 1011 | 1011 |
 /// | [`Error::Full`], [`Error::SendDeadline`], [`HubError::Full`] | 1013 | 1013 |
+/// | [`Error::ReadDeadline`]: the peer was silent, as after the idle timeout | 1001 | 1001 |
 /// | `Error::Json` (feature `json`) | 1007 | 1007 |
 /// | any other [`Error`]: caused by the peer or the connection | 1000 | 1000 |
 /// | an error of any other type | 1011 | 1008 |
@@ -48,8 +51,8 @@ use crate::protocol_error::{ProtocolError, UsageError};
 /// ```
 ///
 /// It does not implement [`std::error::Error`]: the conversion from every error would conflict with the one from
-/// itself. A value that is not an error either, such as a text or an `anyhow::Error`, is converted by
-/// [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
+/// itself. Anything else, such as a text or an `anyhow::Error` (which is not a [`std::error::Error`] either), is
+/// converted by [`new`](HandlerError::new): `.map_err(HandlerError::new)?`.
 pub struct HandlerError(Cause);
 
 enum Cause {
@@ -74,7 +77,7 @@ enum Cause {
 pub type Result<T = (), E = HandlerError> = std::result::Result<T, E>;
 
 impl HandlerError {
-    /// Creates an error of a cause: a text, a boxed error, or an error type of another crate that is not a
+    /// Creates an error from a cause: a text, a boxed error, or an error type of another crate that is not a
     /// [`std::error::Error`]. It closes with 1011, or 1008 from `on_connect`.
     ///
     /// ```
@@ -162,14 +165,12 @@ impl From<CloseFrame> for HandlerError {
 /// The error with its causes, as it is logged.
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error: &dyn std::error::Error = match &self.0 {
+        let error: &(dyn std::error::Error + 'static) = match &self.0 {
             Cause::WebSocket(error) => return fmt::Display::fmt(error, f),
             Cause::Close(frame) => return write!(f, "closed with {} {:?}", frame.code(), frame.reason()),
             Cause::Other(error) => &**error,
         };
-        write!(f, "{error}")?;
-        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
-        causes.try_for_each(|cause| write!(f, ": {cause}"))
+        fmt::Display::fmt(&WithCauses(error), f)
     }
 }
 
@@ -182,6 +183,8 @@ impl fmt::Debug for HandlerError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
 
     fn code(error: impl Into<HandlerError>) -> u16 {
@@ -194,6 +197,7 @@ mod tests {
         assert_eq!(code(Error::Full), 1013);
         assert_eq!(code(SendError::Full), 1013);
         assert_eq!(code(Error::SendDeadline), 1013);
+        assert_eq!(code(Error::ReadDeadline), 1001);
         assert_eq!(code(UsageError::ControlTooLong { payload_bytes: 126 }), 1011);
         assert_eq!(code(UsageError::CloseSent), 1000);
         assert_eq!(code(ProtocolError::InvalidUtf8), 1000);
@@ -219,16 +223,11 @@ mod tests {
 
     #[test]
     fn the_text_has_the_causes() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot load the user")]
-        struct Load(#[source] std::io::Error);
-
-        let error = HandlerError::from(Load(std::io::Error::other("disk on fire")));
-        assert_eq!(
-            format!("{error} | {error:?}"),
-            "cannot load the user: disk on fire | cannot load the user: disk on fire"
-        );
-        assert_eq!(HandlerError::close(CloseCode::NORMAL, "bye").to_string(), "closed with 1000 \"bye\"");
+        let error = CString::new(*b"\xff").expect("no zero").into_string().expect_err("not UTF-8");
+        let text = HandlerError::from(error).to_string();
+        assert!(text.starts_with("C string contained non-utf8 bytes: invalid utf-8 sequence"), "{text}");
+        let error = HandlerError::close(CloseCode::NORMAL, "bye");
+        assert_eq!(format!("{error} | {error:?}"), "closed with 1000 \"bye\" | closed with 1000 \"bye\"");
     }
 
     /// Handlers that only pass errors of WebSockets on pay nothing for the conversion.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use tidegate_engine::Connection;
-use tidegate_http::{Handler, LocalBoxFuture, OnUpgrade, Reply, Request, RequestHead, Response, ResponseBody};
+use tidegate_http::{
+    Handler, HandlerName, LocalBoxFuture, OnUpgrade, Reply, Request, RequestHead, Response, ResponseBody,
+};
 
 use super::hooks::{Hooks, authorize_in_time};
 use super::task::Serve;
@@ -26,11 +28,11 @@ impl Handler for Upgrade {
             .and_then(|offer| self.check_origin_of(head).map(|()| offer).map_err(UpgradeRequestError::from));
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return Reply::Ready(refuse(error)),
+            Err(error) => return Reply::Ready(refuse(head, error)),
         };
         let agreement = match self.deflate.as_ref().map(|deflate| deflate.accept(offer.extensions())).transpose() {
             Ok(agreement) => agreement.flatten(),
-            Err(error) => return Reply::Ready(refuse(error)),
+            Err(error) => return Reply::Ready(refuse(head, error)),
         };
         let acceptance = offer.accept(&self.subprotocols);
         let mut opening = Opening {
@@ -117,14 +119,17 @@ fn with_acceptance(
     response
 }
 
-/// Returns the response to a request with this error.
-fn refuse(error: UpgradeRequestError) -> Response {
-    match error {
-        UpgradeRequestError::Origin(reason) => {
-            let mend = "allow its origin with `allow_origins`, or set `scheme` behind a proxy that terminates TLS";
-            log::debug!("refused a WebSocket: {reason}; {mend}");
-        }
-        error => log::debug!("refused a WebSocket: {error}"),
+/// Returns the response to a request with this error, and logs the reason.
+fn refuse(head: &RequestHead, error: UpgradeRequestError) -> Response {
+    if log::log_enabled!(log::Level::Debug) {
+        let mend = match error {
+            UpgradeRequestError::Origin(_) => {
+                "; allow its origin with `allow_origins`, or set `scheme` behind a proxy that terminates TLS"
+            }
+            _ => "",
+        };
+        let peer = head.peer_addr().map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+        log::debug!("{} refused the WebSocket of {peer}: {error}{mend}", HandlerName::current());
     }
     let (parts, body) = error.response().into_parts();
     let mut response = Response::text(body).with_status(parts.status);

@@ -128,7 +128,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> Future for WebSocketTask
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let TaskProjection::Running { .. } = self.as_mut().project() {
-            let (polled, mut dropped) = handler_scope(|| self.as_mut().poll_handler(cx));
+            let (polled, mut dropped) = handler_scope(cx, |cx| self.as_mut().poll_handler(cx));
             let Poll::Ready(result) = polled else {
                 // Dropped while the handler goes on: closed now, not when the handler returns.
                 dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));

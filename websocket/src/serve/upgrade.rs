@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tidegate_engine::ConfigError;
 use tidegate_http::{Handler, IntoResponse, Reply, Request, RequestHead, Response, SharedAcrossThreads};
 
 use crate::config::WebSocketConfig;
@@ -15,7 +16,8 @@ use crate::conn::disconnected::Disconnected;
 use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
 use crate::handshake::field::token;
-use crate::handshake::{OriginAllowList, OriginError, Scheme, check_same_origin_at};
+use crate::handshake::origin::{OriginAllowList, Scheme};
+use crate::handshake::{OriginError, check_same_origin_at};
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
 use crate::serve::task::Serve;
@@ -179,8 +181,8 @@ impl Upgrade {
 
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
     /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
-    /// Default: [`Scheme::Http`], unless a
-    /// [trusted proxy](tidegate_http::RequestHead::client_scheme) says that it was HTTPS.
+    /// Default: [`Scheme::Http`], unless a [trusted proxy](tidegate_http::RequestHead::client_scheme) says that it was
+    /// HTTPS.
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
@@ -250,7 +252,14 @@ impl Upgrade {
 
     /// Sets the time for [`authorize`](Self::authorize); a request that it does not answer in time gets 503. Default:
     /// 10 s. (The time for the request's head to arrive is `HttpConfig::header_timeout`.)
+    ///
+    /// # Panics
+    /// If it is zero: every request would be refused.
+    #[track_caller]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        if let Err(error) = ConfigError::check_time("handshake_timeout", Some(timeout)) {
+            panic!("{error}");
+        }
         self.hooks_mut().handshake_timeout = timeout;
         self
     }
@@ -367,6 +376,12 @@ impl fmt::Debug for Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "invalid handshake_timeout \"0s\": must be above zero")]
+    fn a_handshake_timeout_of_zero_is_refused() {
+        let _ = upgrade(async |_ws| Ok(())).handshake_timeout(Duration::ZERO);
+    }
 
     #[test]
     #[should_panic(expected = "invalid subprotocol \"chat v1\": must be a token such as chat.v1")]

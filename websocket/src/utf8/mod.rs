@@ -1,7 +1,7 @@
 //! UTF-8, checked as it arrives (RFC 6455 sections 5.6 and 8.1).
 //!
 //! [`Utf8Validator`] checks bytes that arrive in pieces and fails at the first byte that cannot be part of UTF-8, even
-//! inside a character. `TextBuffer` gathers pieces through it. [`Text`] holds bytes that have passed.
+//! inside a character. `TextBuffer` assembles pieces through it. [`Text`] holds bytes that have passed.
 
 mod text;
 mod text_buffer;

@@ -1,9 +1,9 @@
-//! Gathers a text from pieces, each checked as it arrives.
+//! Assembles a text from pieces, each checked as it arrives.
 
 use super::{InvalidUtf8, Text, Utf8Validator};
 use crate::buffer_pool;
 
-/// A text that is gathered from pieces, checked as they arrive. It holds no heap until the first byte.
+/// A text that is assembled from pieces, checked as they arrive. It holds no heap until the first byte.
 #[derive(Debug, Default)]
 pub(crate) struct TextBuffer {
     bytes: Vec<u8>,

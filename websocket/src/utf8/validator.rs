@@ -85,7 +85,7 @@ impl Expecting {
     }
 }
 
-/// Returns where the last character of `bytes` starts if it is incomplete, else the length.
+/// Returns where the last character of `bytes` starts if it is incomplete, otherwise the length.
 pub(crate) fn cut_character_start(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         if matches!(byte, 0x80..=0xBF) {

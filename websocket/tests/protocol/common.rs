@@ -3,7 +3,8 @@
 use tidegate_websocket::{
     CloseFrame, MessageKind, Opcode, ProtocolError, ReservedBits,
     protocol::{
-        ControlPayload, Delivery, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, Protocol, ProtocolConfig, Role,
+        ControlPayload, DeliveryMode, Event, Frame, FrameDecoder, FrameHeader, MaskingKey, Protocol, ProtocolConfig,
+        Role,
     },
 };
 
@@ -54,19 +55,19 @@ pub fn header(role: Role, fin: bool, opcode: Opcode, payload_len: u64) -> Vec<u8
 /// Feeds `input` whole, byte by byte, in random pieces, streamed, and with trailing bytes where they must not change
 /// the outcome. All outcomes must agree.
 pub fn feed(config: ProtocolConfig, input: &[u8]) -> Outcome {
-    let whole = feed_pieces(config, Delivery::Whole, input, |_| usize::MAX);
-    let ways: [(&str, Delivery, PieceLen); 4] = [
-        ("byte by byte", Delivery::Whole, |_| 1),
-        ("whole, streamed", Delivery::Pieces, |_| usize::MAX),
-        ("byte by byte, streamed", Delivery::Pieces, |_| 1),
-        ("in random pieces, streamed", Delivery::Pieces, |random| 1 + random.below(9)),
+    let whole = feed_pieces(config, DeliveryMode::Whole, input, |_| usize::MAX);
+    let ways: [(&str, DeliveryMode, PieceLen); 4] = [
+        ("byte by byte", DeliveryMode::Whole, |_| 1),
+        ("whole, streamed", DeliveryMode::Pieces, |_| usize::MAX),
+        ("byte by byte, streamed", DeliveryMode::Pieces, |_| 1),
+        ("in random pieces, streamed", DeliveryMode::Pieces, |random| 1 + random.below(9)),
     ];
     for (way, delivery, piece_len) in ways {
         let outcome = feed_pieces(config, delivery, input, piece_len);
         assert_eq!(outcome, whole, "{way} against whole");
     }
     let long: PieceLen = |random| 1 + random.below(40);
-    assert_eq!(feed_pieces(config, Delivery::Whole, input, long), whole, "in random pieces");
+    assert_eq!(feed_pieces(config, DeliveryMode::Whole, input, long), whole, "in random pieces");
     feed_trailing(config, input, &whole);
     whole
 }
@@ -80,7 +81,7 @@ fn feed_trailing(config: ProtocolConfig, input: &[u8], expected: &Outcome) {
         false => return,
     };
     let input = [input, trailing].concat();
-    let outcome = feed_pieces(config, Delivery::Whole, &input, |_| usize::MAX);
+    let outcome = feed_pieces(config, DeliveryMode::Whole, &input, |_| usize::MAX);
     assert_eq!(outcome, *expected, "with trailing bytes");
 }
 
@@ -98,7 +99,7 @@ fn is_between_frames(config: ProtocolConfig, input: &[u8]) -> bool {
 }
 
 /// Feeds `input` in pieces of the lengths that `piece_len` gives.
-pub fn feed_pieces(config: ProtocolConfig, delivery: Delivery, input: &[u8], piece_len: PieceLen) -> Outcome {
+pub fn feed_pieces(config: ProtocolConfig, delivery: DeliveryMode, input: &[u8], piece_len: PieceLen) -> Outcome {
     let mut random = Random::new(input.len() as u64);
     let mut protocol = Protocol::new(config);
     protocol.set_delivery(delivery);

@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use crate::common::{Random, Seen, encode, feed, feed_pieces, header, peer_key};
 use tidegate_websocket::{
     CloseCode, DeflateConfig, Opcode, ProtocolError, ReservedBits, WindowBits,
-    protocol::{DeflateParams, Delivery, Event, Frame, Protocol, ProtocolConfig, Role},
+    protocol::{DeflateParams, DeliveryMode, Event, Frame, Protocol, ProtocolConfig, Role},
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -277,7 +277,7 @@ fn the_first_violation_counts_wherever_the_input_was_cut() {
         let mut config = compressed_config(Role::Server, "");
         config.message_bytes_max = 40;
         let input = compressed(Role::Server, true, &deflated);
-        for delivery in [Delivery::Whole, Delivery::Pieces] {
+        for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
             for piece_len in
                 [|_: &mut Random| usize::MAX, |_: &mut Random| 1, |random: &mut Random| 1 + random.below(20)]
             {
@@ -292,7 +292,7 @@ fn the_first_violation_counts_wherever_the_input_was_cut() {
 }
 
 /// Feeds compressed input to a protocol with this limit. Returns the payload or the error.
-fn inflate(input: &[u8], delivery: Delivery, message_bytes_max: u64) -> Result<usize, ProtocolError> {
+fn inflate(input: &[u8], delivery: DeliveryMode, message_bytes_max: u64) -> Result<usize, ProtocolError> {
     let mut config = compressed_config(Role::Server, "");
     config.message_bytes_max = message_bytes_max;
     let mut protocol = Protocol::new(config);
@@ -317,7 +317,7 @@ fn the_limit_applies_to_the_payload() {
     let payload = vec![0; 1 << 20];
     let input = compressed(Role::Server, false, &Peer::new(9, 15).deflate(&payload));
     assert!(input.len() < 2000);
-    for delivery in [Delivery::Whole, Delivery::Pieces] {
+    for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
         assert_eq!(inflate(&input, delivery, 1 << 20), Ok(1 << 20));
         for message_bytes_max in [0, 1, 1000, (1 << 20) - 1] {
             let error = inflate(&input, delivery, message_bytes_max).unwrap_err();
@@ -329,7 +329,7 @@ fn the_limit_applies_to_the_payload() {
     let payload = noise(100_000);
     let input = compressed(Role::Server, false, &Peer::new(6, 9).deflate(&payload));
     assert!(input.len() > payload.len());
-    assert_eq!(inflate(&input, Delivery::Whole, 100_000), Ok(100_000));
+    assert_eq!(inflate(&input, DeliveryMode::Whole, 100_000), Ok(100_000));
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn pieces_have_the_other_reserved_bits_of_their_message() {
     let deflated = Peer::new(6, 15).deflate(&prose(300));
     let frame = Frame::binary(&deflated).reserved_bits(ReservedBits::RSV1 | ReservedBits::RSV2);
     let input = encode(Role::Server, frame);
-    for delivery in [Delivery::Whole, Delivery::Pieces] {
+    for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
         let mut protocol = Protocol::new(config);
         protocol.set_delivery(delivery);
         let event = protocol.receive(&mut input.clone()).unwrap().event.unwrap();
@@ -354,12 +354,12 @@ fn pieces_have_the_other_reserved_bits_of_their_message() {
 fn blocks_without_payload_are_bounded_too() {
     let empty = [0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(2000);
     let input = compressed(Role::Server, false, &empty);
-    assert_eq!(inflate(&input, Delivery::Whole, 10_000), Ok(0));
+    assert_eq!(inflate(&input, DeliveryMode::Whole, 10_000), Ok(0));
     let error = ProtocolError::MessageTooBig { message_bytes: 10_000, message_bytes_max: 1000 };
-    assert_eq!(inflate(&input, Delivery::Whole, 1000), Err(error));
+    assert_eq!(inflate(&input, DeliveryMode::Whole, 1000), Err(error));
     let claim = header(Role::Server, true, Opcode::Binary, 1 << 40);
     let claim = [&[claim[0] | 0x40][..], &claim[1..]].concat();
-    assert!(inflate(&claim, Delivery::Whole, 1 << 30).is_err(), "the claim alone is refused");
+    assert!(inflate(&claim, DeliveryMode::Whole, 1 << 30).is_err(), "the claim alone is refused");
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn noise_is_refused_or_read_and_never_a_panic() {
         let mut config = compressed_config(ROLES[round / 2 % 2], "");
         config.message_bytes_max = 1 << 16;
         let input = [compressed(config.frames.role, round % 3 == 0, &deflated), vec![0x82; 3]].concat();
-        for delivery in [Delivery::Whole, Delivery::Pieces] {
+        for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
             let (seen, error) = feed_pieces(config, delivery, &input, |random| 1 + random.below(60));
             assert!(!seen.is_empty() || error.is_some());
         }

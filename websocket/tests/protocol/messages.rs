@@ -3,7 +3,7 @@
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, peer_key, server};
 use tidegate_websocket::{
     CloseCode, CloseFrame, MessageKind, Opcode, ProtocolError, ReservedBits,
-    protocol::{Delivery, Event, Frame, MaskingKey, MessageEncoder, Protocol, Role, encode_close},
+    protocol::{DeliveryMode, Event, Frame, MaskingKey, MessageEncoder, Protocol, Role, encode_close},
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -88,7 +88,7 @@ fn a_message_can_have_very_many_fragments() {
         }
         encoder.finish(b"", None, &mut input);
         let text = "x".repeat(payload.len() * 65_536);
-        for delivery in [Delivery::Whole, Delivery::Pieces] {
+        for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
             let outcome = feed_pieces(client(), delivery, &input, |_| 4096);
             assert_eq!(outcome, (vec![Seen::Text(text.clone())], None));
         }
@@ -138,7 +138,7 @@ fn delivery_takes_effect_when_a_message_begins() {
     let mut protocol = Protocol::new(client());
     let mut begin = encode(Role::Client, Frame::binary(b"ab").not_final());
     assert_eq!(protocol.receive(&mut begin).unwrap().event, None);
-    protocol.set_delivery(Delivery::Pieces);
+    protocol.set_delivery(DeliveryMode::Pieces);
     let mut end = encode(Role::Client, Frame::continuation(b"cd"));
     let event = protocol.receive(&mut end).unwrap().event.unwrap();
     let message = event.into_message(&end).unwrap().unwrap();
@@ -175,7 +175,7 @@ fn the_first_piece_has_the_reserved_bits_of_a_first_frame_without_payload() {
     let mut config = server();
     config.frames.message_bits = ReservedBits::RSV2;
     let mut protocol = Protocol::new(config);
-    protocol.set_delivery(Delivery::Pieces);
+    protocol.set_delivery(DeliveryMode::Pieces);
     let mut begin = encode(Role::Server, Frame::binary(b"").reserved_bits(ReservedBits::RSV2).not_final());
     assert_eq!(protocol.receive(&mut begin).unwrap().event, None);
     for (frame, expected) in [

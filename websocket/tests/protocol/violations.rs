@@ -3,7 +3,7 @@
 use crate::common::{Random, Seen, client, encode, feed, feed_pieces, header, server};
 use tidegate_websocket::{
     Opcode, ProtocolError, ReservedBits,
-    protocol::{Delivery, Frame, FrameDecoder, FrameRules, Protocol, ProtocolConfig, Role},
+    protocol::{DeliveryMode, Frame, FrameDecoder, FrameRules, Protocol, ProtocolConfig, Role},
 };
 
 /// Asserts that `input` is refused with `error` after `seen`, and not before its last byte.
@@ -110,7 +110,7 @@ fn bad_text_is_refused_at_its_first_impossible_byte() {
             input[0] = 0x81;
             input.truncate(input.len() - 50);
             let config = ProtocolConfig::new(role);
-            for delivery in [Delivery::Whole, Delivery::Pieces] {
+            for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
                 let refused = feed_pieces(config, delivery, &input, |_| 1);
                 assert_eq!(refused, (vec![], Some(ProtocolError::InvalidUtf8)));
                 let waiting = feed_pieces(config, delivery, &input[..input.len() - 1], |_| 1);

@@ -43,7 +43,7 @@ pub(crate) struct SimConfig {
     /// Nothing is delayed, cut or fails by chance; for tests of exact times.
     pub(crate) calm: bool,
     pub(crate) receive_budget: bool,
-    /// The kernel tells how much a peer has acknowledged.
+    /// The kernel reports how much a peer has acknowledged.
     pub(crate) acknowledges: bool,
     pub(crate) buffers: u16,
     pub(crate) buffer_bytes: usize,

@@ -174,7 +174,7 @@ impl Slot {
         }
     }
 
-    /// Reports the watched end of the peer, also behind bytes that have not been received.
+    /// Reports the watched end of the peer, even behind bytes that have not been received.
     fn step_watch(&mut self, peer: &Peer, luck: &mut Luck, force: bool, events: &mut Vec<Event>) -> bool {
         let Some(fin) = self.watch else { return false };
         if !(peer.reset_sent || (fin && peer.fin_sent)) || !luck.now(force) {

@@ -4,7 +4,7 @@
 //! reserved slot, because a multishot would continue to accept, and close, connections without a slot.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -254,7 +254,7 @@ impl UringDriver {
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,
             // A peer that has already gone.
-            Some(Err(_)) => (unknown_like(bound), bound),
+            Some(Err(_)) => (bound.unspecified(), bound),
             None if bound == Address::Unix => (Address::Unix, Address::Unix),
             None => {
                 let len = size_of::<SockAddrStorage>() as u32;
@@ -269,13 +269,4 @@ impl UringDriver {
 
 fn to_address(name: &SockAddr) -> Address {
     name.as_socket().map_or(Address::Unix, Address::from_socket)
-}
-
-/// Returns the unspecified address of the listener's family, for a peer whose address is unknown.
-fn unknown_like(bound: Address) -> Address {
-    match bound.ip() {
-        Some(SocketAddr::V6(_)) => Address::Ip(SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
-        Some(SocketAddr::V4(_)) => Address::Ip(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
-        None => Address::Unix,
-    }
 }

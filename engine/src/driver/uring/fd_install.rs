@@ -1,4 +1,4 @@
-//! Operations that need a regular descriptor: a direct descriptor is installed as one for a moment.
+//! Operations that need a regular descriptor: a direct descriptor is installed as one for their time.
 
 use std::io;
 use std::mem::ManuallyDrop;

@@ -38,7 +38,7 @@ mod receive;
 mod ring;
 mod send;
 mod slot;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), not(miri)))]
 mod tests;
 mod watch;
 
@@ -94,7 +94,7 @@ fn try_ring(config: &UringConfig) -> Result<(), String> {
 }
 
 /// The step at which each needed feature is tried.
-const FEATURES: &str = "an io_uring feature";
+const FEATURES: &str = "probing the required features";
 
 /// Says why a step of setting up a ring failed, with the limit to raise.
 fn explain(step: &str, error: &io::Error) -> String {
@@ -109,10 +109,10 @@ fn explain(step: &str, error: &io::Error) -> String {
             format!("io_uring: the open-file limit (ulimit -n) is too low for the rings: {step} failed: {error}")
         }
         Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) if step == FEATURES => {
-            format!("{step} is refused here, those of Linux 6.1 are needed: {error}")
+            format!("io_uring lacks a required feature here; Linux 6.1 has all of them: {error}")
         }
         Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => {
-            format!("io_uring is missing here or too old, Linux 6.1 is needed: {step} failed: {error}")
+            format!("io_uring is missing or too old here; Linux 6.1 or later is required: {step} failed: {error}")
         }
         _ => format!("io_uring: {step} failed: {error}"),
     }

@@ -71,8 +71,8 @@ pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>)
 
 fn has_peer_name(ring: &mut Ring) -> io::Result<bool> {
     let (_peer, socket) = UnixStream::pair()?;
-    // Leaked on an error: the kernel may still write there.
-    // SO_PEERNAME refuses a length above that of the name, which for an unnamed socket is just its family.
+    // SO_PEERNAME refuses a length above that of the name, which for an unnamed socket is just its family. The value is
+    // leaked on an error, because the kernel may still write to it.
     let mut family: ManuallyDrop<Box<libc::sa_family_t>> = ManuallyDrop::new(Box::new(0));
     let (value, len) = (std::ptr::from_mut(&mut **family).cast(), size_of::<libc::sa_family_t>() as u32);
     let entry = raw::getsockopt(types::Fd(socket.as_raw_fd()), libc::SO_PEERNAME, value, len);

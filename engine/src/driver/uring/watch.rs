@@ -6,7 +6,6 @@ use super::UringDriver;
 use super::op::{Op, Token};
 use super::slot::SlotState;
 use crate::driver::Event;
-use crate::driver::peer_end;
 use crate::shared::key::ConnKey;
 
 impl UringDriver {
@@ -24,10 +23,19 @@ impl UringDriver {
         let more = cqueue::more(completion.flags());
         let Some(slot) = self.slot(key) else { return };
         slot.watching = more;
-        let end = peer_end::meaning(completion.result().max(0), !more);
+        let end = meaning(completion.result().max(0), !more);
         if let Some(error) = end.filter(|_| slot.state == SlotState::Open) {
             events.push(Event::PeerEnded { key, error });
         }
         self.advance_close(key);
     }
+}
+
+/// Returns the peer's end by the events of a poll, if they tell of one: `Some(None)` for a FIN, which counts only with
+/// `fin`, or the error of the connection.
+fn meaning(events: i32, fin: bool) -> Option<Option<i32>> {
+    if events & i32::from(libc::POLLERR) != 0 {
+        return Some(Some(libc::ECONNRESET));
+    }
+    (fin && events != 0).then_some(None)
 }

@@ -7,14 +7,42 @@ use bytes::Bytes;
 use super::{Offered, Outbound, OutboundMarks, Schedule, SendState};
 use crate::error::SendError;
 use crate::shared::outbound::COPY_BYTES_MAX;
+use crate::shared::waiters::id_of;
 
 impl Outbound {
-    /// Begins exclusive use by one sender. Returns false if another sender has it.
-    pub(crate) fn begin_exclusive(&mut self) -> Result<bool, SendError> {
+    /// Begins exclusive use by one sender, in the task of `waker` if there is one. Returns false if another sender has
+    /// it, or sends are held.
+    ///
+    /// # Errors
+    /// [`SendError::HeldByCaller`] if the same task has it.
+    pub(crate) fn begin_exclusive(&mut self, waker: Option<&Waker>) -> Result<bool, SendError> {
         self.check_open()?;
-        let free = self.state == SendState::Open;
+        if self.state != SendState::Open {
+            return match waker {
+                Some(waker) if self.is_held_by(waker) => Err(SendError::HeldByCaller),
+                _ => Ok(false),
+            };
+        }
         self.state = SendState::Exclusive;
-        Ok(free)
+        self.waiters.set_holder(waker.map(id_of));
+        Ok(true)
+    }
+
+    /// Notes that the exclusive use has passed to the task of `waker`.
+    pub(crate) fn pass_exclusive(&mut self, waker: &Waker) {
+        if self.state == SendState::Exclusive {
+            self.waiters.set_holder(Some(id_of(waker)));
+        }
+    }
+
+    fn is_held_by(&self, waker: &Waker) -> bool {
+        self.state == SendState::Exclusive && self.waiters.is_holder(waker)
+    }
+
+    /// Returns the error for a send of the task of `waker` that was refused with `error`: it must not wait for itself.
+    #[cold]
+    pub(crate) fn error_for(&self, error: SendError, waker: &Waker) -> SendError {
+        if error == SendError::Full && self.is_held_by(waker) { SendError::HeldByCaller } else { error }
     }
 
     /// Checks for space as [`check_space`](Self::check_space), for the sender with exclusive use and for bytes that can
@@ -26,10 +54,11 @@ impl Outbound {
 
     /// Ends exclusive use, if the queue is still open: queues the deferred bytes and returns the wakers to wake.
     pub(crate) fn end_exclusive(&mut self) -> (Schedule, Vec<Waker>) {
+        self.waiters.set_holder(None);
         if self.state != SendState::Exclusive {
             return (Schedule::AlreadyScheduled, Vec::new());
         }
-        self.state = SendState::Open;
+        self.state = if self.waiters.undelivered() > 0 { SendState::Behind } else { SendState::Open };
         let mut schedule = Schedule::AlreadyScheduled;
         for bytes in self.waiters.take_deferred() {
             if self.append_either(&bytes) == Schedule::NeedsWake {
@@ -86,8 +115,8 @@ mod tests {
 
     fn exclusive() -> Outbound {
         let mut outbound = Outbound::new();
-        assert_eq!(outbound.begin_exclusive(), Ok(true));
-        assert_eq!(outbound.begin_exclusive(), Ok(false), "one at a time");
+        assert_eq!(outbound.begin_exclusive(None), Ok(true));
+        assert_eq!(outbound.begin_exclusive(None), Ok(false), "one at a time");
         outbound
     }
 

@@ -4,6 +4,7 @@
 //! takes everything queued as one [`SendBatch`], and takes the next only when that has completed: bytes accepted here
 //! leave in order, or the connection is reported closed.
 
+mod behind;
 mod exclusive;
 
 use std::collections::VecDeque;
@@ -27,9 +28,10 @@ pub const COPY_BYTES_MAX: usize = 4096;
 /// The state of the sending side.
 ///
 /// ```text
-///        begin_exclusive, end_exclusive
-///   Open ◀───────────▶ Exclusive
-///     └────────┬────────┘
+///          end_behind          begin_exclusive, end_exclusive
+///   Behind ◀───────────▶ Open ◀───────────▶ Exclusive
+///     └───────────────────┴─────┬─────────────┘
+///              ┌────────────────┘
 ///              └─ append_last, shutdown_write ─▶ Finished ── queue empty ──▶ (FIN, if requested)
 ///   any state ── failure ──▶ Closed
 /// ```
@@ -38,6 +40,8 @@ pub(crate) enum SendState {
     Open,
     /// One sender has exclusive use of the queue; the others wait.
     Exclusive,
+    /// Sends are held: they follow what the connection's task has published to a fan-out that the connection is in.
+    Behind,
     Finished,
     Closed(CloseCause),
 }
@@ -99,10 +103,18 @@ pub(crate) enum Schedule {
     AlreadyScheduled,
 }
 
+impl Schedule {
+    /// Returns the consequence of two changes together.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::NeedsWake { self } else { other }
+    }
+}
+
 /// Bytes that will not be sent.
 #[derive(Default)]
 pub(crate) struct Dropped {
     _deferred: VecDeque<Contained<Bytes>>,
+    _held: VecDeque<Contained<Bytes>>,
     _queued: Queued,
 }
 
@@ -176,7 +188,7 @@ impl Outbound {
 
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
         match self.state {
-            SendState::Open | SendState::Exclusive => Ok(()),
+            SendState::Open | SendState::Exclusive | SendState::Behind => Ok(()),
             SendState::Finished => Err(SendError::Finished),
             SendState::Closed(cause) => Err(SendError::Closed(cause)),
         }
@@ -234,7 +246,11 @@ impl Outbound {
     ) -> Result<Offered, SendError> {
         let bytes = self.bytes();
         if let Err(error) = self.check_space(shared.len(), marks) {
-            return if self.state == SendState::Exclusive { self.defer(shared, bytes_max, marks) } else { Err(error) };
+            match self.state {
+                SendState::Exclusive => return self.defer(shared, bytes_max, marks),
+                SendState::Behind => self.check_room(shared.len(), marks)?,
+                _ => return Err(error),
+            }
         }
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
@@ -250,11 +266,13 @@ impl Outbound {
 
     /// Accepts no further bytes. With `fin` the sending side of the socket is shut down after the queued ones.
     pub(crate) fn finish(&mut self, fin: bool) -> Schedule {
+        let mut schedule = Schedule::AlreadyScheduled;
         if self.check_open().is_ok() {
+            schedule = self.release_held();
             self.end(SendState::Finished);
         }
         self.fin |= fin;
-        self.schedule()
+        schedule.or(self.schedule())
     }
 
     /// Announces that a command to end the connection in order is about to be posted.
@@ -278,7 +296,7 @@ impl Outbound {
     pub(crate) fn take_dropped(&mut self) -> Dropped {
         let closed = matches!(self.state, SendState::Closed(_));
         let queued = if closed { (std::mem::take(&mut self.tail), self.segments.take()) } else { Default::default() };
-        Dropped { _deferred: self.waiters.take_deferred(), _queued: queued }
+        Dropped { _deferred: self.waiters.take_deferred(), _held: self.waiters.take_held(), _queued: queued }
     }
 
     /// Records that the peer has ended its side. Returns the wakers that wait for it.
@@ -321,8 +339,9 @@ impl Outbound {
         if farewell.is_empty() || self.check_open().is_err() {
             return Schedule::AlreadyScheduled;
         }
+        let schedule = self.release_held();
         self.end(SendState::Finished);
-        self.append(|tail| tail.extend_from_slice(farewell))
+        schedule.or(self.append(|tail| tail.extend_from_slice(farewell)))
     }
 
     /// Returns the step that a requested FIN needs, once everything queued has been sent.

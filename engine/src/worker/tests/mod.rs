@@ -200,6 +200,13 @@ impl Neighbour for HandlerThread {
     }
 }
 
+/// The executor ends on its own thread.
+impl Drop for HandlerThread {
+    fn drop(&mut self) {
+        swap_local(&mut self.local);
+    }
+}
+
 struct Simulation {
     worker: Worker<SimDriver>,
     net: Rc<RefCell<Net>>,
@@ -217,14 +224,16 @@ impl Simulation {
         let net = Net::new(&setup.sim);
         let mut driver = SimDriver::new(&setup.sim, Rc::clone(&net));
         let stage = Stage { epoch: Instant::now(), clock: net.borrow().clock(), logs: Arc::default() };
-        let worker_shared = WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound);
+        let worker_shared =
+            WorkerShared::new(0, driver.signal(), stage.epoch, setup.inbound, setup.outbound, Arc::default());
         let staged = stage.clone();
         let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
             let (number, stage) = (Net::peer_of(connection.peer_addr()), staged.clone());
             let done = stage.clone();
             stage.log_of(number, |log| log.started = true);
+            let shared = Arc::clone(&connection.sender().shared);
             let future = handler(connection, stage);
-            queue.spawn(async move {
+            queue.spawn(shared, async move {
                 future.await;
                 let now = done.now();
                 done.log_of(number, |log| log.done_at = Some(now));

@@ -9,9 +9,11 @@ use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, 
 
 pub mod child;
 mod inbox;
+mod lines;
 pub mod seccomp;
 
 pub use inbox::Inbox;
+pub use lines::Lines;
 
 /// Maximum duration of a wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,24 +26,27 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn is_std(&self) -> bool {
-        self.config.engine == EngineKind::Std
+    pub fn is_portable(&self) -> bool {
+        self.config.engine == EngineKind::Portable
     }
 
     /// Returns whether the ring has large receive buffers.
     pub fn has_large_buffers(&self) -> bool {
-        !self.is_std() && self.config.uring.large_receive_buffers > 0
+        !self.is_portable() && self.config.uring.large_receive_buffers > 0
     }
 
     /// Returns the maximum bytes in an inbound buffer.
     ///
-    /// With a budget a receive stops in the buffer in which the high mark is reached. Without one it is cancelled
+    /// The portable engine reads no more than the budget. With a ring's budget a receive stops in the buffer in which the high mark is reached. Without one it is cancelled
     /// there, and completions in the meantime are kept: at most as much as the ring's buffers hold, because copied
     /// buffers return to the kernel together with the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
+        if self.is_portable() {
+            return high;
+        }
         let (small, large) = (uring.receive_buffer_bytes, uring.large_receive_buffer_bytes);
-        if uring.receive_budget || self.is_std() {
+        if uring.receive_budget {
             return high + large.max(small);
         }
         high + usize::from(uring.receive_buffers) * small + usize::from(uring.large_receive_buffers) * large
@@ -51,7 +56,7 @@ impl Setup {
 /// Returns every engine with every placement, and io_uring with each optional feature turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
-    let table: [(&'static str, Change); 9] = [
+    let table: [(&'static str, Change); 10] = [
         ("uring/same-core", |_| {}),
         ("uring/inline", |c| c.placement = HandlerPlacement::Inline),
         ("uring/threads", |c| c.placement = HandlerPlacement::Threads(2)),
@@ -62,10 +67,14 @@ pub fn setups() -> Vec<Setup> {
         }),
         ("uring/small-buffers", |c| c.uring.large_receive_buffers = 0),
         ("uring/regular-descriptors", |c| c.uring.direct_descriptors = false),
-        ("std/same-core", |c| c.engine = EngineKind::Std),
-        ("std/inline", |c| {
-            c.engine = EngineKind::Std;
+        ("portable/same-core", |c| c.engine = EngineKind::Portable),
+        ("portable/inline", |c| {
+            c.engine = EngineKind::Portable;
             c.placement = HandlerPlacement::Inline;
+        }),
+        ("portable/threads", |c| {
+            c.engine = EngineKind::Portable;
+            c.placement = HandlerPlacement::Threads(2);
         }),
     ];
     table

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_engine::{ByteSender, ReceiveError, SendError};
+use tidegate_engine::{ByteSender, Gathering, ReceiveError, SendError};
 
 use super::receive::Input;
 use super::{Conn, ReadDeadline, State};
@@ -41,6 +41,18 @@ impl ContentSource for Conn {
         {
             state.reader = None;
             state.clear_content_deadline();
+        }
+    }
+
+    fn gathering(&self, request: u64) -> Option<Gathering> {
+        self.state_of(request)?.connection.as_ref().map(Gathering::new)
+    }
+
+    fn give_up(&self, request: u64, error: BodyError) {
+        if let Some(mut state) = self.state_of(request) {
+            // The rest of the content can still arrive, so the connection cannot be used again.
+            state.protocol.close_after_response();
+            state.failure = Some(error);
         }
     }
 
@@ -94,7 +106,7 @@ impl State {
                 Ok(Some(Input::Piece(piece))) => return Poll::Ready(Ok(Some(piece))),
                 Ok(Some(Input::Nothing | Input::Head(_))) => continue,
                 Ok(None) => {}
-                Err(error) => return self.fail(error.into()),
+                Err(error) => return self.refuse_content(error),
             }
             if let Err(error) = self.send_continue() {
                 return self.fail(error.into());
@@ -104,13 +116,13 @@ impl State {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
                     if let Err(error) = self.protocol.receive_end() {
-                        return self.fail(error.into());
+                        return self.refuse_content(error);
                     }
                 }
                 Poll::Ready(Err(ReceiveError::Deadline)) => {
                     // The rest of the content can still arrive, so the connection cannot be used again.
                     self.protocol.close_after_response();
-                    return self.fail(RequestError::Timeout.into());
+                    return self.refuse_content(RequestError::Timeout);
                 }
                 Poll::Ready(Err(error)) => {
                     return self.fail(error.into());
@@ -118,6 +130,11 @@ impl State {
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    fn refuse_content(&mut self, error: RequestError) -> Poll<Result<Option<Bytes>, BodyError>> {
+        log::debug!("content of a request of {} refused with {}: {error}", self.peer(), error.status());
+        self.fail(error.into())
     }
 
     fn fail(&mut self, failure: BodyError) -> Poll<Result<Option<Bytes>, BodyError>> {

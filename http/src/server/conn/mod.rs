@@ -112,11 +112,11 @@ impl Conn {
         (state.request, state.has_body)
     }
 
-    /// Ready once the peer has gone, whatever is unread: it has reset the connection or, unless
+    /// Ready once the peer has gone, even if bytes are unread: it has reset the connection or, unless
     /// [`half_close`](HttpConfig::half_close) is set, ended its side of it.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<ConnectionLost> {
         let mut state = self.0.borrow_mut();
-        // The handler waits, so the date of its response is another.
+        // The handler waits, so its response will need a new date.
         state.date = None;
         state.poll_lost(cx)
     }

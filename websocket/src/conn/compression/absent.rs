@@ -28,6 +28,10 @@ impl Compression {
         match self.0 {}
     }
 
+    pub(crate) fn end(&self) {
+        match self.0 {}
+    }
+
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         match self.0 {}
     }

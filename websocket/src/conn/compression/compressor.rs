@@ -71,6 +71,11 @@ impl Compression {
         self.deflater().set_level(level);
     }
 
+    /// Frees the context of earlier messages: the connection has ended, and senders can outlive it.
+    pub(crate) fn end(&self) {
+        self.deflater().end();
+    }
+
     /// Returns the way in which messages for many connections are compressed for this one; `None` if they are not.
     pub(crate) fn variant(&self) -> Option<DeflatedVariant> {
         self.deflater().variant()

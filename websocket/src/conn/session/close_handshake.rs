@@ -15,7 +15,8 @@ use crate::close_code::CloseCode;
 use crate::error::Error;
 use crate::protocol_error::ProtocolError;
 
-/// The least time that a task has, on a busy thread, to give up a peer after the close timeout, before the engine does.
+/// Minimum time, after the close timeout, in which a task on a busy thread can give up a peer before the engine resets
+/// the connection.
 const GIVE_UP_TIME_MIN: Duration = Duration::from_secs(1);
 
 impl Session {
@@ -32,19 +33,24 @@ impl Session {
         }
     }
 
-    /// Notices that the engine or another sender has queued our close frame, or that sending has failed.
-    pub(super) fn notice_farewell(&mut self) {
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true if
+    /// it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
+    pub(super) fn notice_farewell(&mut self) -> bool {
         if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
-            return;
+            return false;
+        }
+        if self.is_silent() {
+            return true;
         }
         match self.connection.sender().check_open() {
-            Ok(()) => return,
+            Ok(()) => return false,
             Err(SendError::Closed(_)) => self.closing.lose(),
             Err(_) => {
                 let _ = self.closing.send_close();
             }
         }
         self.await_close();
+        false
     }
 
     /// Limits reading to the close timeout.
@@ -55,29 +61,36 @@ impl Session {
         }
         let timeout = self.context.config.close_timeout;
         self.connection.set_read_deadline_in(timeout);
-        // A peer that never stops sending keeps the read timeout from being looked at: this one needs no reader.
-        // It resets, so a task that can give up in order has time to do so first.
+        // A peer that never stops sending keeps the read timeout from being checked, so this deadline needs no reader.
+        // It resets the connection, so it leaves a task time to give up in order first.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
         self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
     pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
+        self.end_gathering();
         self.closing.fail();
         if self.closing.transport() == Transport::SendClose {
             let frame = CloseFrame::new(error.close_code(), "").ok();
             self.send_close(frame.as_ref());
         }
+        self.end_closed();
         Error::Protocol(error)
     }
 
     pub(super) fn lose(&mut self) -> Error {
         self.read_state = ReadState::Over;
         self.closing.lose();
+        self.end_closed();
+        Error::Lost
+    }
+
+    /// Completes the [`Closed`](crate::Closed) futures.
+    fn end_closed(&self) {
         if let Some(attachments) = self.attachments() {
             attachments.closed.end();
         }
-        Error::Lost
     }
 
     pub(super) fn fail_receiving(&mut self, error: ReceiveError) -> Error {
@@ -104,8 +117,12 @@ impl Session {
 
     /// Sends a close frame, unless one was sent, and waits for the peer's.
     pub(crate) async fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        self.notice_farewell();
+        if self.notice_farewell() {
+            return Err(self.lose_silent());
+        }
         if self.closing.transport() == Transport::Keep {
+            // What the handler has published to itself comes before the close frame.
+            poll_fn(|cx| self.connection.sender().poll_published(cx)).await;
             self.send_close(frame);
         }
         // (Lost: our close frame could not be sent; a read reports why, unless one has.)
@@ -114,8 +131,18 @@ impl Session {
         }
         self.await_close();
         // Bounded by the read deadline. The peer's remaining input is read, because unread input would cause a reset.
-        while poll_fn(|cx| self.poll_message(cx)).await?.is_some() {}
-        Ok(())
+        let mut refused = None;
+        loop {
+            match poll_fn(|cx| self.poll_message(cx)).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return refused.map_or(Ok(()), Err),
+                // An error of a control handler leaves the connection as it was. The first one is returned at the end.
+                Err(error) if self.read_state != ReadState::Over && !self.protocol.is_ended() => {
+                    refused = refused.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Closes without waiting for the peer's close frame.
@@ -129,10 +156,13 @@ impl Session {
 
 impl Drop for Session {
     /// Lets queued bytes leave in the time of a closing connection, rather than in the time of a peer that is waited
-    /// for.
+    /// for. Frees the compressor, which senders can outlive.
     fn drop(&mut self) {
         if self.closing.transport() != Transport::Keep {
             self.connection.set_lifetime_deadline(None);
+        }
+        if let Some(compression) = self.compression() {
+            compression.end();
         }
     }
 }

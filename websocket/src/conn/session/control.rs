@@ -1,5 +1,5 @@
-//! Handles control frames (RFC 6455 section 5.5): with the application's handler if it has one, else as the protocol
-//! demands.
+//! Handles control frames (RFC 6455 section 5.5): with the application's handler if it has one, otherwise as the
+//! protocol requires.
 
 use super::Session;
 use crate::close::CloseFrame;

@@ -1,26 +1,31 @@
 //! Keepalive: regular pings, and peers that do not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
 //!
-//! The reader pings while it waits, with one sleep on its worker's wheel, so a connection without keepalive pays
-//! nothing. Connections ping at different phases, so connections that were opened together do not ping together.
+//! It needs no reader: a sleep on the worker's wheel wakes it, on the worker's thread, and each step arms the next
+//! sleep. A handler that reads finds the pongs. While it does not, received bytes tell that the peer lives. A connection
+//! without keepalive pays nothing. Connections ping at different phases, so connections that were opened together do not
+//! ping together.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use tidegate_engine::time::{Sleep, Timer};
-use tidegate_engine::{Connection, SendError, TcpInfo};
+use tidegate_engine::time::Sleep;
+use tidegate_engine::{ByteSender, SendError, TcpInfo};
 
 use super::Session;
 use crate::close::CloseFrame;
-use crate::close::Transport;
 use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
+use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::sync::lock;
 
 /// The start of the payload of our pings; their number follows.
 const MARK: [u8; 4] = *b"ping";
@@ -30,30 +35,48 @@ const MARK: [u8; 4] = *b"ping";
 static PHASES: AtomicU32 = AtomicU32::new(1);
 const GOLDEN_RATIO: u32 = 0x9E37_79B9;
 
-/// The keepalive of one connection.
-pub(crate) struct Keepalive {
+/// The keepalive of one connection. Dropping it stops the pings.
+#[derive(Debug)]
+pub(crate) struct Keepalive(Arc<Pinger>);
+
+/// Pings when its sleep wakes it.
+struct Pinger {
+    sender: ByteSender,
     config: KeepaliveConfig,
-    timer: Timer,
-    /// Sleeps until the next ping, or the pong of the last one, is due.
-    sleep: Sleep,
-    ping_at: Instant,
-    awaited: Option<Awaited>,
+    /// The time in which the connection of a lost peer ends, whatever its handler does.
+    close_timeout: Duration,
+    /// Calls of `wake` since the last step began; the caller that finds 0 makes the steps.
+    wakes: AtomicU32,
+    /// The peer was given up.
+    is_lost: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Sleeps until the next look. `None` once the keepalive has stopped.
+    sleep: Option<Sleep>,
     /// The question whether the peer makes progress, asked before it is given up.
     question: Option<Question>,
-    rtt: Option<Duration>,
+    /// When the next ping is due.
+    ping_at: Instant,
+    /// The number of the last ping, and when it was sent.
     pings: u32,
+    sent: Instant,
+    /// The number of the last ping whose pong was found.
+    answered: u32,
+    /// The last ping, while no sign of life has come since.
+    awaited: Option<Awaited>,
+    rtt: Option<Duration>,
 }
 
 /// The kernel's answer about the connection.
 type Question = Pin<Box<dyn Future<Output = io::Result<TcpInfo>> + Send>>;
 
-/// A ping whose pong has not come.
-#[derive(Clone, Copy)]
+/// A ping after which the peer has shown no sign of life.
 struct Awaited {
-    sent: Instant,
-    /// How often receiving had been paused when the ping was sent, or at the last sign of life.
-    pauses: u32,
-    /// The bytes received by then.
+    /// When the peer is to be given up, or the kernel to be asked about it.
+    deadline: Instant,
+    /// The bytes received by the time of the ping.
     received: u32,
     /// What the peer had acknowledged, as far as that was asked, and when that had grown last.
     acknowledged: Option<(u64, Instant)>,
@@ -61,17 +84,10 @@ struct Awaited {
     delivered: bool,
 }
 
-impl Awaited {
-    fn new(connection: &Connection) -> Self {
-        let (pauses, received) = (connection.pauses_total(), connection.received_bytes_total());
-        Self { sent: Instant::now(), pauses, received, acknowledged: None, delivered: false }
-    }
-}
-
 /// The next thing to do.
 enum Due {
     Nothing,
-    Ping([u8; 8]),
+    Ping,
     /// The peer did not answer in time.
     Missing,
 }
@@ -81,8 +97,9 @@ impl Session {
     pub(crate) fn set_keepalive(&mut self, config: Option<KeepaliveConfig>) {
         match config {
             Some(config) => {
-                let keepalive = Keepalive::new(config, self.connection.timer());
-                self.cold_mut().keepalive = Some(Box::new(keepalive));
+                let close_timeout = self.context.config.close_timeout;
+                let keepalive = Keepalive::start(config, self.connection.sender(), close_timeout);
+                self.cold_mut().keepalive = Some(keepalive);
             }
             None => {
                 if let Some(cold) = &mut self.cold {
@@ -94,129 +111,196 @@ impl Session {
 
     /// Returns the time between the last answered ping of the keepalive and its pong.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.cold.as_ref()?.keepalive.as_ref()?.rtt
-    }
-
-    /// Pings when it is time, while there is nothing to read. Ready when the peer is lost.
-    pub(super) fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        while let Some(keepalive) = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut()) {
-            if self.closing.transport() != Transport::Keep {
-                // The closing handshake has its own timeout.
-                self.set_keepalive(None);
-                break;
-            }
-            let due = if let Some(question) = &mut keepalive.question {
-                let answer = ready!(question.as_mut().poll(cx));
-                keepalive.question = None;
-                keepalive.judge(Instant::now(), &self.connection, answer.ok())
-            } else {
-                ready!(keepalive.poll_due(cx));
-                keepalive.look(Instant::now(), &self.connection)
-            };
-            match due {
-                Due::Nothing => {}
-                Due::Ping(payload) => self.ping(&payload),
-                Due::Missing => return Poll::Ready(self.lose_silent()),
-            }
-        }
-        Poll::Pending
-    }
-
-    fn ping(&mut self, payload: &[u8]) {
-        let Ok(frame) = Frame::ping(payload) else { return };
-        let queued = self.frame_queue().try_queue_control(&frame);
-        let awaited = Awaited::new(&self.connection);
-        let Some(keepalive) = self.cold_mut().keepalive.as_mut() else { return };
-        match queued {
-            Ok(()) => keepalive.wait_for_pong(awaited),
-            // The peer does not read: the write timeout takes care of that.
-            Err(SendError::Full) => keepalive.wait_for_ping(),
-            Err(_) => self.set_keepalive(None),
-        }
+        lock(&self.keepalive()?.0.state).rtt
     }
 
     /// Takes a pong that answers a ping of the keepalive; false for any other.
     pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        let keepalive = self.cold.as_mut().and_then(|cold| cold.keepalive.as_mut());
-        keepalive.is_some_and(|keepalive| keepalive.take_pong(payload))
+        self.keepalive().is_some_and(|keepalive| lock(&keepalive.0.state).take_pong(payload))
     }
 
-    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, and does not
-    /// wait.
-    fn lose_silent(&mut self) -> Error {
+    /// Returns whether the keepalive has given the peer up.
+    pub(super) fn is_silent(&self) -> bool {
+        self.keepalive().is_some_and(|keepalive| keepalive.0.is_lost.load(Ordering::Acquire))
+    }
+
+    /// Ends the session of a peer that the keepalive has given up. The close frame was queued by it, in case the peer
+    /// reads.
+    pub(super) fn lose_silent(&mut self) -> Error {
         self.set_keepalive(None);
-        self.send_close(CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok().as_ref());
+        let _ = self.closing.send_close();
         self.lose();
         Error::NoPong
     }
-}
 
-impl Awaited {
-    /// Returns whether the pong can still come or the peer has sent anything since the last look: received bytes are as
-    /// good as a pong, which cannot stand inside a frame.
-    fn sees_life(&mut self, connection: &Connection) -> bool {
-        let (pauses, received) = (connection.pauses_total(), connection.received_bytes_total());
-        // A ping that has not left cannot be answered, and a pong can be behind bytes that our reader has not taken.
-        let alive = connection.sender().outbound_bytes() > 0
-            || connection.inbound_bytes() > 0
-            || connection.is_paused()
-            || (pauses, received) != (self.pauses, self.received);
-        (self.pauses, self.received) = (pauses, received);
-        alive
+    fn keepalive(&self) -> Option<&Keepalive> {
+        self.cold.as_ref()?.keepalive.as_ref()
     }
 }
 
 impl Keepalive {
-    fn new(config: KeepaliveConfig, timer: Timer) -> Self {
-        let phase = phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force());
-        let ping_at = after(Instant::now(), phase);
-        let sleep = timer.sleep_until(ping_at);
-        Self { config, timer, sleep, ping_at, awaited: None, question: None, rtt: None, pings: 0 }
-    }
-
-    /// Ready when [`look`](Self::look) is to be called.
-    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.sleep).poll(cx)
-    }
-
-    fn look(&mut self, now: Instant, connection: &Connection) -> Due {
-        let Some(awaited) = &mut self.awaited else {
-            if now < self.ping_at {
-                // Woken for a pong that has arrived.
-                self.wait_for_ping();
-                return Due::Nothing;
-            }
-            while self.ping_at <= now {
-                self.ping_at = after(self.ping_at, self.config.interval_in_force());
-            }
-            self.pings = self.pings.wrapping_add(1);
-            return Due::Ping(self.payload());
+    fn start(config: KeepaliveConfig, sender: &ByteSender, close_timeout: Duration) -> Self {
+        let now = Instant::now();
+        let ping_at = after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
+        let state = State {
+            sleep: Some(sender.timer().sleep_until(ping_at)),
+            question: None,
+            ping_at,
+            pings: 0,
+            sent: now,
+            answered: 0,
+            awaited: None,
+            rtt: None,
         };
-        if awaited.sees_life(connection) {
-            self.sleep = self.timer.sleep_until(after(now, self.config.pong_timeout));
-        } else {
-            self.question = Some(Box::pin(connection.sender().tcp_info()));
+        let pinger = Arc::new(Pinger {
+            sender: sender.clone(),
+            config,
+            close_timeout,
+            wakes: AtomicU32::new(0),
+            is_lost: AtomicBool::new(false),
+            state: Mutex::new(state),
+        });
+        Arc::clone(&pinger).wake();
+        Self(pinger)
+    }
+}
+
+impl Drop for Keepalive {
+    fn drop(&mut self) {
+        let stopped = lock(&self.0.state).stop();
+        // Its sleep can wake the pinger while it is dropped: not under the lock.
+        drop(stopped);
+    }
+}
+
+/// Called by the worker when a sleep is over or the kernel has answered. A call during a step of another call, perhaps
+/// one further up on this stack, only makes that one step again.
+impl Wake for Pinger {
+    fn wake(self: Arc<Self>) {
+        if self.wakes.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
         }
-        Due::Nothing
+        let waker = Waker::from(Arc::clone(&self));
+        let mut seen = 1;
+        loop {
+            self.step(&mut Context::from_waker(&waker));
+            match self.wakes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl Pinger {
+    /// Does what is due, until it has to wait.
+    fn step(&self, cx: &mut Context<'_>) {
+        let mut state = lock(&self.state);
+        loop {
+            let State { sleep: Some(sleep), question, .. } = &mut *state else { return };
+            let answer = match question {
+                Some(question) => question.as_mut().poll(cx).map(|answer| Some(answer.ok())),
+                None => Pin::new(sleep).poll(cx).map(|()| None),
+            };
+            let Poll::Ready(answer) = answer else { return };
+            let now = Instant::now();
+            let due = match answer {
+                // The closing handshake has its own timeout.
+                _ if self.sender.is_finished() => return stop(state),
+                Some(answer) => {
+                    state.question = None;
+                    self.judge(&mut state, now, answer)
+                }
+                None => self.look(&mut state, now),
+            };
+            match due {
+                Due::Nothing => {}
+                Due::Ping => match self.ping(&state) {
+                    Ok(()) => self.await_pong(&mut state, now),
+                    // The peer does not read: the write timeout takes care of that.
+                    Err(SendError::Full) => {}
+                    Err(_) => return stop(state),
+                },
+                Due::Missing => {
+                    stop(state);
+                    return self.give_up();
+                }
+            }
+            let next = state.next_look(now);
+            state.sleep = Some(self.sender.timer().sleep_until(next));
+        }
+    }
+
+    fn ping(&self, state: &State) -> Result<(), SendError> {
+        match Frame::ping(&payload(state.pings)) {
+            Ok(frame) => FrameQueue(&self.sender).try_queue_control(&frame),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn await_pong(&self, state: &mut State, now: Instant) {
+        state.sent = now;
+        state.awaited = Some(Awaited {
+            deadline: after(now, self.config.pong_timeout),
+            received: self.sender.received_bytes_total(),
+            acknowledged: None,
+            delivered: false,
+        });
+    }
+
+    fn look(&self, state: &mut State, now: Instant) -> Due {
+        let is_due = now >= state.ping_at;
+        while state.ping_at <= now {
+            state.ping_at = after(state.ping_at, self.config.interval_in_force());
+        }
+        self.look_for_life(state, now);
+        match &state.awaited {
+            None if is_due => {
+                state.pings = state.pings.wrapping_add(1);
+                Due::Ping
+            }
+            Some(awaited) if now >= awaited.deadline => {
+                state.question = Some(Box::pin(self.sender.tcp_info()));
+                Due::Nothing
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Ends the wait for a pong if the peer has sent anything since the ping: received bytes are as good as a pong, which
+    /// cannot stand inside a frame, and is not found while the handler reads nothing. A ping that has not left cannot be
+    /// answered.
+    fn look_for_life(&self, state: &mut State, now: Instant) {
+        let Some(awaited) = &mut state.awaited else { return };
+        if self.sender.received_bytes_total() != awaited.received {
+            state.awaited = None;
+        } else if now >= awaited.deadline && self.sender.queued_bytes() > 0 {
+            awaited.deadline = after(now, self.config.pong_timeout);
+        }
     }
 
     /// Decides with the kernel's answer whether the peer is lost. The ping can still lie in the kernel's send buffer,
-    /// and the peer lives as long as it acknowledges what is before it.
-    fn judge(&mut self, now: Instant, connection: &Connection, info: Option<TcpInfo>) -> Due {
-        let Some(awaited) = &mut self.awaited else { return Due::Nothing };
-        let timeout = self.config.pong_timeout;
-        if awaited.sees_life(connection) {
-            self.sleep = self.timer.sleep_until(after(now, timeout));
+    /// and the peer lives as long as it acknowledges what is before it. While receiving is paused no pong can arrive, and
+    /// a peer whose kernel acknowledges is as good as alive.
+    fn judge(&self, state: &mut State, now: Instant, info: Option<TcpInfo>) -> Due {
+        let (timeout, is_paused) = (self.config.pong_timeout, self.sender.is_paused());
+        self.look_for_life(state, now);
+        let Some(awaited) = state.awaited.as_mut().filter(|awaited| now >= awaited.deadline) else {
+            return Due::Nothing;
+        };
+        let is_delivered = info.as_ref().is_none_or(|info| info.unacknowledged_segments == 0 && info.unsent_bytes == 0);
+        if is_paused && is_delivered {
+            state.awaited = None;
             return Due::Nothing;
         }
         let Some(info) = info else { return Due::Missing };
-        if info.unacknowledged_segments == 0 && info.unsent_bytes == 0 {
+        if is_delivered {
             // Delivered at the last send at the earliest, or after the last look.
             let since = if awaited.acknowledged.is_some() { Duration::ZERO } else { info.since_sent };
-            if since >= timeout || std::mem::replace(&mut awaited.delivered, true) {
+            if since >= timeout || mem::replace(&mut awaited.delivered, true) {
                 return Due::Missing;
             }
-            self.sleep = self.timer.sleep_until(after(now, timeout - since));
+            awaited.deadline = after(now, timeout - since);
             return Due::Nothing;
         }
         let total = info.acknowledged_bytes_total;
@@ -228,35 +312,63 @@ impl Keepalive {
             }
             _ => awaited.acknowledged = Some((total, now)),
         }
-        self.sleep = self.timer.sleep_until(after(now, timeout / 4));
+        awaited.deadline = after(now, timeout / 4);
         Due::Nothing
     }
 
-    fn wait_for_ping(&mut self) {
-        self.sleep = self.timer.sleep_until(self.ping_at);
+    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, which also wakes
+    /// a reader. Without a reader the connection is reset after the close timeout.
+    fn give_up(&self) {
+        self.is_lost.store(true, Ordering::Release);
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok();
+        if let Err(error) = FrameQueue(&self.sender).queue_close(frame.as_ref()) {
+            log::trace!("no close frame was sent to a silent peer: {error}");
+        }
+        self.sender.set_lifetime_deadline(Instant::now().checked_add(self.close_timeout));
+    }
+}
+
+/// Stops the keepalive. What it waited for is dropped without the lock.
+fn stop(mut state: std::sync::MutexGuard<'_, State>) {
+    let stopped = state.stop();
+    drop(state);
+    drop(stopped);
+}
+
+impl State {
+    fn stop(&mut self) -> (Option<Sleep>, Option<Question>) {
+        (self.sleep.take(), self.question.take())
     }
 
-    fn wait_for_pong(&mut self, awaited: Awaited) {
-        self.awaited = Some(awaited);
-        self.sleep = self.timer.sleep_until(after(awaited.sent, self.config.pong_timeout));
+    /// Returns the time of the next look.
+    fn next_look(&self, now: Instant) -> Instant {
+        let deadline = self.awaited.as_ref().map_or(self.ping_at, |awaited| awaited.deadline.max(now));
+        self.ping_at.min(deadline)
     }
 
-    fn payload(&self) -> [u8; 8] {
-        let mut payload = [0; 8];
-        payload[..4].copy_from_slice(&MARK);
-        payload[4..].copy_from_slice(&self.pings.to_be_bytes());
-        payload
-    }
-
+    /// Notes the pong of the last ping or of an earlier one that was not answered yet. False for any other payload.
     fn take_pong(&mut self, payload: &[u8]) -> bool {
-        let Some(awaited) = self.awaited.filter(|_| payload == self.payload()) else { return false };
-        (self.awaited, self.question) = (None, None);
-        self.rtt = Some(awaited.sent.elapsed());
-        if self.config.pong_timeout > self.config.interval_in_force() {
-            self.wait_for_ping();
+        let Some(number) = payload.strip_prefix(&MARK).and_then(|number| number.try_into().ok()) else { return false };
+        let number = u32::from_be_bytes(number);
+        let unanswered = self.pings.wrapping_sub(self.answered);
+        if !(1..=unanswered).contains(&number.wrapping_sub(self.answered)) {
+            return false;
+        }
+        self.answered = number;
+        if number == self.pings {
+            self.awaited = None;
+            self.rtt = Some(self.sent.elapsed());
         }
         true
     }
+}
+
+/// Returns the payload of the ping with this number.
+fn payload(number: u32) -> [u8; 8] {
+    let mut payload = [0; 8];
+    payload[..4].copy_from_slice(&MARK);
+    payload[4..].copy_from_slice(&number.to_be_bytes());
+    payload
 }
 
 /// Returns the time that the connection of this number waits for its first ping: a part of the interval.
@@ -271,15 +383,36 @@ fn after(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration.min(CENTURY)).unwrap_or(start)
 }
 
-impl fmt::Debug for Keepalive {
+impl fmt::Debug for Pinger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keepalive").field("config", &self.config).field("rtt", &self.rtt).finish_non_exhaustive()
+        f.debug_struct("Pinger").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pongs_of_unanswered_pings_are_taken_once() {
+        let now = Instant::now();
+        let mut state = State {
+            sleep: None,
+            question: None,
+            ping_at: now,
+            pings: 3,
+            sent: now,
+            answered: 0,
+            awaited: None,
+            rtt: None,
+        };
+        assert!(!state.take_pong(b"pong") && !state.take_pong(b"ping") && !state.take_pong(&payload(4)));
+        assert!(state.take_pong(&payload(2)));
+        assert_eq!(state.rtt, None);
+        assert!(!state.take_pong(&payload(2)) && !state.take_pong(&payload(1)));
+        assert!(state.take_pong(&payload(3)));
+        assert!(state.rtt.is_some());
+    }
 
     /// However many connections are opened together, no part of the interval has more than its share of pings.
     #[test]

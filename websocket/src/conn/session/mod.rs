@@ -8,6 +8,7 @@ mod close_handshake;
 mod cold_state;
 mod control;
 mod cursor;
+mod gathering;
 mod keepalive;
 mod pieces;
 mod ping;
@@ -29,8 +30,8 @@ use crate::conn::frame_queue::FrameQueue;
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
 use crate::frame::FrameRules;
-use crate::opcode::ReservedBits;
 use crate::protocol::{Protocol, ProtocolConfig};
+use crate::reserved_bits::ReservedBits;
 use crate::role::Role;
 
 use cold_state::ColdState;
@@ -57,8 +58,8 @@ pub(crate) struct Session {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Session>() <= 192);
 
-/// Returns the engine's idle timeout for one of a WebSocket: later, so a handler that reads closes first, and reads the
-/// reason. It holds whatever the handler waits for, and sends the farewell.
+/// Returns the engine's idle timeout that goes with a WebSocket's. It is longer, so a handler that reads closes first
+/// and gets the error. It applies whatever the handler is waiting for, and sends the farewell.
 fn unread_idle_timeout(timeout: Duration) -> Duration {
     timeout.saturating_add((timeout / 4).max(Duration::from_millis(250)))
 }
@@ -118,7 +119,7 @@ impl Session {
         }
         let idle = self.read_state == ReadState::IdleTimeout;
         if let Some(timeout) = self.context.config.idle_timeout.filter(|_| idle == deadline.is_some()) {
-            // The deadline replaces the idle timeout, also while nothing is read.
+            // The deadline replaces the idle timeout, even while nothing is read.
             self.connection.set_idle_timeout((!idle).then(|| unread_idle_timeout(timeout)));
         }
         self.begin_reading(deadline);

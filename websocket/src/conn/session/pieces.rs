@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Session;
 use crate::error::Error;
 use crate::message::MessageKind;
-use crate::protocol::Delivery;
+use crate::protocol::DeliveryMode;
 use crate::protocol::event::Event;
 
 /// A piece of a message.
@@ -25,7 +25,7 @@ pub(crate) struct MessagePiece {
 pub(crate) enum PiecePayload {
     /// In the connection's buffer, until the next read.
     InPlace(Range<usize>),
-    /// In separate memory: it was compressed, or gathered by a read that was dropped.
+    /// In separate memory: it was compressed, or assembled by a read that was dropped.
     Owned(Bytes),
 }
 
@@ -33,7 +33,7 @@ impl Session {
     /// Reads the first piece of the next message; `None` as with [`poll_message`](Self::poll_message).
     pub(crate) fn poll_first_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MessagePiece>, Error>> {
         // Only within this poll: a read that is dropped changes nothing for the next.
-        self.protocol.set_delivery(Delivery::Pieces);
+        self.protocol.set_delivery(DeliveryMode::Pieces);
         let polled = loop {
             match self.poll_event(cx) {
                 // The rest of a message that the application did not read to its end.
@@ -41,7 +41,7 @@ impl Session {
                 polled => break polled,
             }
         };
-        self.protocol.set_delivery(Delivery::Whole);
+        self.protocol.set_delivery(DeliveryMode::Whole);
         polled.map_ok(|event| event.and_then(piece_of))
     }
 

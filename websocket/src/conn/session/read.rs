@@ -1,8 +1,9 @@
-//! Reading: the next message or piece of one, with everything done that lies before it.
+//! Reads the next message, or piece of one, and handles the control frames before it.
 
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tidegate_engine::Gathering;
 
 use super::Session;
 use super::read_state::ReadState;
@@ -17,7 +18,7 @@ impl Session {
     /// [`release`](Self::release). `None` when [`poll_message`](Self::poll_message) has to look.
     #[inline]
     pub(crate) fn poll_short_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<ShortFrame>> {
-        if self.cold.is_some() && !self.is_cold_state_idle(cx) {
+        if self.cold.is_some() && !self.is_cold_state_idle() {
             return Poll::Ready(None);
         }
         if self.read_state == ReadState::Over {
@@ -30,10 +31,8 @@ impl Session {
                 Poll::Ready(Ok(true)) => {}
                 // The end and an error are reported again when the slow path asks again.
                 Poll::Ready(_) => return Poll::Ready(None),
-                Poll::Pending => {
-                    self.notice_farewell();
-                    return Poll::Pending;
-                }
+                Poll::Pending if self.notice_farewell() => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
             }
         }
         let input = &mut self.connection.buffer()[self.cursor.begin()..];
@@ -87,13 +86,16 @@ impl Session {
                 return Poll::Ready(Ok(None));
             }
             match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(true)) if self.protocol.gathered_bytes() >= Gathering::STEP_BYTES => {
+                    ready!(self.poll_memory(cx))?;
+                }
                 Poll::Ready(Ok(true)) => {}
+                Poll::Ready(_) if self.is_silent() => return Poll::Ready(Err(self.lose_silent())),
                 Poll::Ready(Ok(false)) => return Poll::Ready(Err(self.lose())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail_receiving(error))),
-                Poll::Pending => {
-                    self.notice_farewell();
-                    return self.poll_keepalive(cx).map(Err);
-                }
+                Poll::Pending if self.notice_farewell() => return Poll::Ready(Err(self.lose_silent())),
+                Poll::Pending if self.cold.is_some() => return self.poll_too_slow(cx).map(Err),
+                Poll::Pending => return Poll::Pending,
             }
             match self.step()? {
                 // There is more of a big message: other connections first.
@@ -121,6 +123,9 @@ impl Session {
             ) => {
                 self.cursor.set_len(progress.consumed as u32);
                 self.renew_idle_timeout();
+                if self.cold.is_some() {
+                    self.end_gathering();
+                }
                 self.note_reserved_bits(&event);
                 Ok(Some(event))
             }

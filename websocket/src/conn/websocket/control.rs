@@ -6,7 +6,8 @@ use super::WebSocket;
 use crate::close::CloseFrame;
 use crate::conn::sender::Sender;
 use crate::error::Error;
-use crate::opcode::{Opcode, ReservedBits};
+use crate::opcode::Opcode;
+use crate::reserved_bits::ReservedBits;
 
 /// # Control frames
 /// Handlers for this connection alone; they replace those of its [`Upgrade`](crate::Upgrade). Setting one costs a copy

@@ -109,8 +109,8 @@ impl WebSocket {
     /// # Errors
     /// Final errors, after which every read returns `None`: [`Error::Protocol`] when the peer broke a rule (and has got
     /// the close frame), [`Error::Lost`] when it ended the stream without a close frame or did not answer ours in time,
-    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them from an
-    /// orderly end.
+    /// [`Error::Closed`] when the connection failed. [`is_closed_cleanly`](Self::is_closed_cleanly) tells them apart
+    /// from an orderly end.
     ///
     /// [`Error::ReadDeadline`] leaves the WebSocket open. After [`Error::Idle`] reads continue to the peer's close
     /// frame.
@@ -188,7 +188,7 @@ impl WebSocket {
 
     /// Returns the number of bytes that are queued for the peer and not yet in the kernel.
     pub fn queued_bytes(&self) -> usize {
-        self.session().connection.sender().outbound_bytes()
+        self.session().connection.sender().queued_bytes()
     }
 }
 
@@ -218,8 +218,8 @@ impl WebSocket {
         self.session().peer_close()
     }
 
-    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and after the
-    /// peer broke a rule, was lost, or could not be sent our close frame.
+    /// Returns whether close frames were exchanged in both directions. False while the WebSocket is open, and if the
+    /// peer broke a rule or was lost, or our close frame could not be sent.
     pub fn is_closed_cleanly(&self) -> bool {
         self.session().closing.is_clean()
     }

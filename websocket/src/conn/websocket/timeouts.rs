@@ -6,8 +6,8 @@ use super::WebSocket;
 use crate::config::KeepaliveConfig;
 
 /// # Deadlines and timeouts
-/// A deadline is an instant: it applies once, until it is set anew. A timeout is a duration that starts again with each
-/// sign of life, for as long as the connection lives.
+/// A deadline is an instant that applies once; set another to renew it. A timeout is a duration that restarts at each
+/// sign of life.
 ///
 /// | | Set by | When it passes |
 /// |---|---|---|
@@ -30,8 +30,8 @@ impl WebSocket {
         self.session_mut().set_read_deadline(deadline);
     }
 
-    /// Sets the deadline of writes: the connection is closed if queued bytes have not left by then. `None` never closes
-    /// it.
+    /// Sets the deadline of writes: the connection is reset if bytes are still queued then. `None` removes the
+    /// deadline.
     pub fn set_write_deadline(&mut self, deadline: Option<Instant>) {
         self.session_mut().connection.set_write_deadline(deadline);
     }

@@ -20,7 +20,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Parses a request. The error comes with the id of the request if that can be read, else 0.
+    /// Parses a request. The error comes with the id of the request if that can be read, otherwise 0.
     pub(super) fn parse(text: &str) -> Result<Self, (u64, serde_json::Error)> {
         #[derive(Deserialize)]
         struct Id {

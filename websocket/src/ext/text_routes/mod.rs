@@ -1,25 +1,28 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` holds requests and responses as JSON, `table` finds a request's handler; this file joins them and turns
-//! failures into responses.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of a
+//! connection that are being answered; this file joins them and turns failures into responses.
 
 mod error;
 mod exchange;
+mod running;
 mod table;
 
 use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use http::{Method, StatusCode};
-use tidegate_http::panic::panic_message;
+use tidegate_http::__private::panic_message;
 use tidegate_http::{LocalBoxFuture, SharedAcrossThreads, percent_decode};
 
 pub use error::InvalidBody;
 use exchange::Received;
 pub use exchange::{TextRequest, TextResponse};
+use running::Running;
 use table::RouteTable;
 
 use crate::conn::extensions::Extensions;
@@ -41,8 +44,12 @@ use crate::error::Error;
 /// precedence over parameters.
 ///
 /// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
-/// 404; one whose handler panicked with 500. The WebSocket stays open. Requests of a connection are answered one after
-/// another.
+/// 404; one whose handler panicked with 500. The WebSocket stays open.
+///
+/// Up to 16 requests of a connection run at a time ([`running_max`](Self::running_max)). Their handlers start in the
+/// order of the requests, and the responses are sent as they complete, in any order: clients tell them apart by `id`.
+/// Meanwhile reading goes on, so pings are answered, up to the first request that has to wait. When the messages end,
+/// handlers that still run are dropped: nobody can be answered.
 ///
 /// ```
 /// use tidegate_websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
@@ -61,16 +68,36 @@ use crate::error::Error;
 /// # Panics
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
 /// route and says how to fix it.
-#[derive(Default)]
 #[must_use = "routes answer only the requests given to `serve` or `answer`"]
 pub struct TextRoutes {
     table: RouteTable<Box<dyn TextHandler>>,
+    running_max: usize,
+}
+
+/// The default of [`TextRoutes::running_max`]: a page asks for a few things at once.
+const RUNNING_MAX_DEFAULT: usize = 16;
+
+impl Default for TextRoutes {
+    fn default() -> Self {
+        Self { table: RouteTable::default(), running_max: RUNNING_MAX_DEFAULT }
+    }
 }
 
 impl TextRoutes {
     /// Returns an empty set of routes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the most requests of a connection that [`serve`](Self::serve) runs at a time. Default: 16. With 1, requests
+    /// are answered one after another, in their order.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn running_max(mut self, requests: usize) -> Self {
+        assert!(requests > 0, "running_max is 0: must be at least 1 request");
+        self.running_max = requests;
+        self
     }
 
     /// Adds the handler of requests for a path with this method.
@@ -152,45 +179,85 @@ impl TextRoutes {
     /// # Errors
     /// As [`WebSocket::recv`] and [`WebSocket::send`].
     pub async fn serve(&self, ws: &mut WebSocket) -> Result<(), Error> {
-        let extensions = ws.extensions();
-        while let Some(message) = ws.recv().await? {
-            let response = match message.as_text() {
-                Some(text) => self.answer(text, &extensions).await,
-                None => bad_request(0, "a request is a text message"),
-            };
-            ws.send(response).await?;
-        }
-        Ok(())
+        let (sender, extensions) = (ws.sender(), ws.extensions());
+        let mut running = Running::new(self, &sender, extensions);
+        // A request that has been read and cannot begin yet.
+        let mut next = None;
+        poll_fn(|cx| {
+            running.poll(cx)?;
+            loop {
+                if let Some(message) = next.take_if(|_| running.has_space()) {
+                    running.begin(&message)?;
+                } else if next.is_some() {
+                    return Poll::Pending;
+                } else {
+                    next = ready!(Pin::new(&mut ws.recv()).poll(cx))?;
+                    if next.is_none() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        })
+        .await
     }
 
     /// Returns the response to one text message, for connections that also receive other messages.
     pub async fn answer(&self, text: &str, extensions: &Extensions) -> TextResponse {
+        let mut answer = self.begin(text, extensions);
+        poll_fn(|cx| answer.poll(cx)).await
+    }
+
+    /// Calls the handler of a request.
+    fn begin(&self, text: &str, extensions: &Extensions) -> Answer<'_> {
         let received = match Received::parse(text) {
             Ok(received) => received,
-            Err((id, error)) => return bad_request(id, &error.to_string()),
+            Err((id, error)) => return Answer::Done(bad_request(id, &error.to_string())),
         };
         let id = received.id;
         let path = received.path();
         let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
         let Some((found, handler)) = found else {
-            return response(id, StatusCode::NOT_FOUND, "no route has this method and path");
+            return Answer::Done(response(id, StatusCode::NOT_FOUND, "no route has this method and path"));
         };
         let mut params = Vec::with_capacity(found.len());
         for (name, value) in found.iter() {
             let Some(value) = percent_decode(value) else {
-                return bad_request(id, "a parameter is not percent-encoded UTF-8");
+                return Answer::Done(bad_request(id, "a parameter is not percent-encoded UTF-8"));
             };
             params.push((name.to_owned(), value));
         }
-        let answered =
-            catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, extensions))));
-        match answer_or_panic(answered).await {
-            Ok(response) => response.with_id(id),
-            Err(panic) => {
-                log::error!("the handler of a text route panicked: {}", panic_message(&*panic));
-                response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
-            }
+        match catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, extensions)))) {
+            Ok(future) => Answer::Running { id, future },
+            Err(panic) => Answer::Done(answer_panic(id, &*panic)),
         }
+    }
+}
+
+/// The answer to one request, as far as it is known.
+enum Answer<'r> {
+    Done(TextResponse),
+    Running {
+        id: u64,
+        future: LocalBoxFuture<'r, TextResponse>,
+    },
+    /// It was given out.
+    Over,
+}
+
+impl Answer<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TextResponse> {
+        let answer = match self {
+            Self::Running { id, future } => match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(polled) => ready!(polled).with_id(*id),
+                Err(panic) => answer_panic(*id, &*panic),
+            },
+            Self::Done(_) | Self::Over => match std::mem::replace(self, Self::Over) {
+                Self::Done(response) => response,
+                _ => return Poll::Pending,
+            },
+        };
+        *self = Self::Over;
+        Poll::Ready(answer)
     }
 }
 
@@ -246,16 +313,10 @@ where
     }
 }
 
-type Panic = Box<dyn Any + Send>;
-
-/// Waits for the response of a handler that can panic.
-async fn answer_or_panic(answered: Result<LocalBoxFuture<'_, TextResponse>, Panic>) -> Result<TextResponse, Panic> {
-    let mut future = answered?;
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+/// Returns the response to a request whose handler panicked.
+fn answer_panic(id: u64, panic: &(dyn Any + Send)) -> TextResponse {
+    log::error!("the handler of a text route panicked: {}", panic_message(panic));
+    response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
 }
 
 fn bad_request(id: u64, message: &str) -> TextResponse {

@@ -1,7 +1,7 @@
 //! Routes by method and path, over the router of HTTP's routes.
 
 use http::Method;
-use tidegate_http::to_matchit_syntax;
+use tidegate_http::__private::to_matchit_syntax;
 
 /// Values under methods and paths.
 ///

@@ -1,0 +1,171 @@
+//! The memory and the pace of one message that is being gathered.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+use crate::error::GatheringError;
+use crate::shared::memory::Waiting;
+use crate::shared::worker_shared::WorkerShared;
+use crate::time::{Sleep, Timer};
+
+/// The part of the [`MemoryBudget`](crate::MemoryBudget) that one message or body uses while it is being gathered, and
+/// the rate at which it arrives. For protocols that gather messages larger than [`STEP_BYTES`](Self::STEP_BYTES);
+/// smaller ones need none. Dropping it returns the memory. It does no I/O: the reader tells it what it holds, what has
+/// arrived and when it waits.
+///
+/// ```no_run
+/// use std::future::poll_fn;
+/// use std::task::Poll;
+/// use tidegate_engine::{Connection, Gathering};
+///
+/// /// Gathers everything that the peer sends.
+/// async fn gather(mut connection: Connection) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+///     let (mut gathering, mut bytes) = (None, Vec::new());
+///     loop {
+///         if bytes.len() >= Gathering::STEP_BYTES {
+///             let gathering = gathering.get_or_insert_with(|| Gathering::new(&connection));
+///             poll_fn(|cx| gathering.poll_reserve(cx, bytes.len())).await?;
+///         }
+///         let received = poll_fn(|cx| match (connection.poll_receive(cx), &mut gathering) {
+///             (Poll::Pending, Some(gathering)) => gathering.poll_too_slow(cx).map(|error| Err(error.into())),
+///             (received, _) => received.map_err(Box::<dyn std::error::Error>::from),
+///         });
+///         let Some(chunk) = received.await? else { return Ok(bytes) };
+///         if let Some(gathering) = &mut gathering {
+///             gathering.note_received(chunk.len());
+///         }
+///         bytes.extend_from_slice(&chunk);
+///     }
+/// }
+/// ```
+pub struct Gathering {
+    worker: Arc<WorkerShared>,
+    drawn: usize,
+    wait: Option<(Waiting, Sleep)>,
+    /// Time without progress: grows while the peer is waited for, shrinks with what arrives.
+    debt: Duration,
+    look: Option<Look>,
+}
+
+/// A wait for the peer until the next look at its pace.
+struct Look {
+    since: Instant,
+    /// The most time that it adds to the debt: if this process is late, the peer is not charged for it.
+    length: Duration,
+    sleep: Sleep,
+}
+
+/// The longest time between two looks. In between the budget can become short.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+impl Gathering {
+    /// The bytes of a message that are not counted, and the steps in which more are drawn.
+    pub const STEP_BYTES: usize = 64 * 1024;
+
+    /// Creates the record of a message that arrives on `connection`. It holds nothing yet.
+    pub fn new(connection: &Connection) -> Self {
+        let worker = Arc::clone(&connection.sender().shared.worker);
+        Self { worker, drawn: 0, wait: None, debt: Duration::ZERO, look: None }
+    }
+
+    /// Waits until one more step can be gathered beyond `held_bytes`. To be called before more of the message is read,
+    /// from [`STEP_BYTES`](Self::STEP_BYTES) on. While it is pending the connection should not be read.
+    ///
+    /// # Errors
+    /// [`GatheringError::MemorySpent`]: drop what was gathered, and close the connection.
+    pub fn poll_reserve(&mut self, cx: &mut Context<'_>, held_bytes: usize) -> Poll<Result<(), GatheringError>> {
+        self.end_look();
+        let needed = held_bytes.div_ceil(Self::STEP_BYTES).saturating_add(1).saturating_mul(Self::STEP_BYTES);
+        if self.try_draw(needed) {
+            return Poll::Ready(Ok(()));
+        }
+        let memory = &self.worker.engine.memory;
+        if self.drawn > 0 && self.drawn >= memory.fair_share() {
+            memory.count_refusal();
+            return Poll::Ready(Err(GatheringError::MemorySpent));
+        }
+        let timer = || Timer::new(Arc::clone(&self.worker));
+        let (waiting, sleep) =
+            self.wait.get_or_insert_with(|| (memory.begin_waiting(), timer().sleep(memory.limits().wait_timeout)));
+        waiting.wake(cx.waker());
+        let is_over = Pin::new(sleep).poll(cx).is_ready();
+        // Memory that came back before the waker was in place woke nobody.
+        if self.try_draw(needed) {
+            return Poll::Ready(Ok(()));
+        }
+        if is_over {
+            self.wait = None;
+            self.worker.engine.memory.count_refusal();
+            return Poll::Ready(Err(GatheringError::MemorySpent));
+        }
+        Poll::Pending
+    }
+
+    /// Draws up to `needed` bytes in all.
+    fn try_draw(&mut self, needed: usize) -> bool {
+        let drawn = needed <= self.drawn || self.worker.engine.memory.take(needed - self.drawn, self.drawn == 0);
+        if drawn {
+            self.drawn = self.drawn.max(needed);
+            self.wait = None;
+        }
+        drawn
+    }
+
+    /// Records that bytes of the message have arrived, as they came from the network.
+    pub fn note_received(&mut self, bytes: usize) {
+        self.end_look();
+        let rate = self.worker.engine.memory.limits().rate_min.max(1);
+        self.debt = self.debt.saturating_sub(Duration::from_secs_f64(bytes as f64 / f64::from(rate)));
+    }
+
+    /// Completes when the message has arrived too slowly. To be polled while nothing of it is there to be read.
+    pub fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<GatheringError> {
+        let memory = &self.worker.engine.memory;
+        let limits = memory.limits();
+        if limits.rate_min == 0 {
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(look) = &mut self.look {
+                if Pin::new(&mut look.sleep).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.debt += look.length;
+                self.look = None;
+            }
+            let grace = if memory.is_short() { limits.grace.min(limits.grace_when_spent) } else { limits.grace };
+            if self.debt >= grace {
+                return Poll::Ready(GatheringError::TooSlow);
+            }
+            let length = (grace - self.debt).min(LOOK_MAX);
+            let sleep = Timer::new(Arc::clone(&self.worker)).sleep(length);
+            self.look = Some(Look { since: Instant::now(), length, sleep });
+        }
+    }
+
+    /// Ends a wait for the peer, and adds it to the debt.
+    fn end_look(&mut self) {
+        if let Some(look) = self.look.take() {
+            self.debt += look.since.elapsed().min(look.length);
+        }
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if self.drawn > 0 {
+            self.worker.engine.memory.give_back(self.drawn);
+        }
+    }
+}
+
+impl fmt::Debug for Gathering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gathering").field("drawn_bytes", &self.drawn).finish_non_exhaustive()
+    }
+}

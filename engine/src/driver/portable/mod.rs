@@ -1,0 +1,292 @@
+//! The portable driver: non-blocking sockets and readiness, by epoll on Linux and kqueue on macOS and the BSDs.
+//!
+//! Each socket is registered once, edge-triggered: an event tells that it became readable or writable, and a slot
+//! remembers it until a read or a write shows otherwise. A read that does not fill its room has taken everything, so a
+//! message costs one read, one write and a share of a wait. An operation that completes at once leaves its event in
+//! `pending`, which the next `enter` delivers.
+//!
+//! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
+//! memory of reads, `wake` ends a wait from other threads; `accept`, `receive`, `watch` and `send` hold those
+//! operations, and `system` what differs between systems.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
+
+use super::{Capabilities, Driver, Event, Received};
+use crate::driver::listener::Listener;
+use crate::shared::chunk::Chunk;
+use crate::shared::command::SocketTask;
+use crate::shared::key::ConnKey;
+use crate::shared::send_batch::SendBatch;
+use crate::shared::signal::Signal;
+
+mod accept;
+mod buffers;
+mod receive;
+mod send;
+mod slot;
+mod system;
+mod wake;
+mod watch;
+
+use accept::Acceptor;
+use buffers::ReceiveBuffers;
+use send::Unsent;
+use slot::Slot;
+use wake::Wake;
+
+/// Sockets whose readiness one wait returns.
+const EVENTS_MAX: usize = 1024;
+/// Maximum waits of one `enter`: further ones follow while each returns as many sockets as it can, so that whatever
+/// had arrived is looked at before timers expire.
+const WAITS_MAX: usize = 16;
+
+pub(crate) struct PortableDriver {
+    capabilities: Capabilities,
+    epoch: Instant,
+    poll: Poll,
+    polled: Events,
+    wake: Arc<Wake>,
+    signal: Arc<Signal>,
+    slots: Vec<Slot>,
+    /// Free slot numbers.
+    free: Vec<u32>,
+    /// Number of slots with a socket.
+    used: usize,
+    acceptors: Vec<Acceptor>,
+    buffers: ReceiveBuffers,
+    /// Readable connections with an armed receive that have not been read from since, or not to the end.
+    ready: VecDeque<u32>,
+    /// Bytes received since the driver was entered.
+    received_bytes: usize,
+    unsent: Unsent,
+    /// Events for the next `enter`.
+    pending: Vec<Event>,
+}
+
+impl PortableDriver {
+    /// Creates a driver for the current thread.
+    pub(crate) fn new(connections_max: usize, listeners: Vec<Listener>, epoch: Instant) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let wake = Arc::new(Wake::new(poll.registry(), WAKE)?);
+        let waker = Arc::clone(&wake);
+        let signal = Signal::new(move || waker.wake());
+        let mut acceptors = Vec::with_capacity(listeners.len());
+        for listener in listeners {
+            let token = listener_token(acceptors.len());
+            acceptors.push(Acceptor::new(listener, poll.registry(), token)?);
+        }
+        let summary = format!("portable ({})", system::READINESS);
+        Ok(Self {
+            capabilities: Capabilities { summary, receive_budget: true, connections_max },
+            epoch,
+            poll,
+            polled: Events::with_capacity(EVENTS_MAX),
+            wake,
+            buffers: ReceiveBuffers::new(&signal)?,
+            signal,
+            slots: Vec::new(),
+            free: Vec::new(),
+            used: 0,
+            acceptors,
+            ready: VecDeque::new(),
+            received_bytes: 0,
+            unsent: Unsent::default(),
+            pending: Vec::new(),
+        })
+    }
+
+    /// Returns the slot of `key`, if it still belongs to that connection.
+    fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation && slot.socket.is_some()).then_some(slot)
+    }
+
+    /// Waits once and acts on what became ready. Returns whether more sockets can be ready than were returned.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<bool> {
+        match self.poll.poll(&mut self.polled, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let polled = std::mem::replace(&mut self.polled, Events::with_capacity(0));
+        let mut count = 0;
+        for event in &polled {
+            count += 1;
+            let index = event.token().0 & INDEX_MASK;
+            if index < LISTENERS {
+                self.on_ready(index as u32, event, events);
+            } else if event.token() == WAKE {
+                self.wake.clear();
+            } else if let Some(acceptor) = self.acceptors.get_mut(index - LISTENERS) {
+                acceptor.has_clients = true;
+            }
+        }
+        self.polled = polled;
+        Ok(count == EVENTS_MAX)
+    }
+
+    fn on_ready(&mut self, index: u32, event: &mio::event::Event, events: &mut Vec<Event>) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let key = ConnKey { index, generation: slot.generation };
+        // A handler can have duplicated the descriptor of a connection that has ended.
+        if slot.socket.is_none() || event.token() != token(key) {
+            return;
+        }
+        let (closed, failed) = (event.is_read_closed(), event.is_error());
+        slot.readable |= event.is_readable() || closed || failed;
+        if closed {
+            slot.note_end(failed);
+            self.report_end(key, events);
+        }
+        if event.is_writable() || closed || failed {
+            self.send_unsent(key, events);
+        }
+        self.receive(index, events);
+    }
+}
+
+/// Resets the clients that a worker left that has ended: they must not take truncated data for complete.
+impl Drop for PortableDriver {
+    fn drop(&mut self) {
+        for socket in self.slots.iter().filter_map(|slot| slot.socket.as_ref()) {
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Some operations are inherent methods of the same name, in the file of their kind.
+impl Driver for PortableDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&self.signal)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn arm_accept(&mut self, listener: usize) -> bool {
+        self.arm_accept(listener)
+    }
+
+    fn close_listeners(&mut self) {
+        self.close_listeners();
+    }
+
+    fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
+        self.arm_receive(key, budget);
+    }
+
+    fn cancel_receive(&mut self, key: ConnKey) {
+        self.cancel_receive(key);
+    }
+
+    fn watch_end(&mut self, key: ConnKey, fin: bool) {
+        self.watch_end(key, fin);
+    }
+
+    fn send(&mut self, key: ConnKey, batch: SendBatch) {
+        self.send(key, batch);
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        if let Some(socket) = self.slot(key).and_then(|slot| slot.socket.as_ref()) {
+            // Fails if the peer has reset the connection.
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey, reset: bool) {
+        let Some(slot) = self.slot(key) else { return };
+        let unsent = slot.unsent;
+        let Some(socket) = slot.release() else { return };
+        if reset {
+            // Fails on Unix-domain sockets, which have no reset.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+        drop(socket);
+        self.unsent.remove(unsent);
+        self.free.push(key.index);
+        self.used -= 1;
+        self.pending.push(Event::Closed { key });
+    }
+
+    fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
+        match self.slot(key).and_then(|slot| slot.socket.as_ref()) {
+            Some(socket) => task(Ok(SockRef::from(socket))),
+            None => task(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        self.buffers.view(received)
+    }
+
+    fn lease(&mut self, received: Received) -> Chunk {
+        self.buffers.lease(received)
+    }
+
+    fn recycle(&mut self, received: Received) {
+        self.buffers.recycle(received);
+    }
+
+    fn buffers_free_or_notify(&mut self) -> usize {
+        // A read always finds memory, so no receive starves.
+        usize::MAX
+    }
+
+    fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.buffers.begin_tick();
+        self.received_bytes = 0;
+        events.append(&mut self.pending);
+        let busy = !events.is_empty() || !self.ready.is_empty() || self.can_accept();
+        let unfinished = self.ready.len();
+        let mut more = self.wait(if busy { Some(Duration::ZERO) } else { timeout }, events)?;
+        for _ in 1..WAITS_MAX {
+            if !more {
+                break;
+            }
+            more = self.wait(Some(Duration::ZERO), events)?;
+        }
+        self.receive_unfinished(unfinished, events);
+        self.accept(events);
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        // Every operation ends with the socket.
+        0
+    }
+}
+
+/// The bits of a token that hold a slot number, or the number of a listener or of the wake. The rest is as much of the
+/// slot's generation as fits.
+const INDEX_BITS: u32 = 25;
+const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
+/// The number of the first listener. Slots have smaller ones, because a worker has at most 2^24 connections.
+const LISTENERS: usize = 1 << 24;
+const WAKE: Token = Token(INDEX_MASK);
+
+fn token(key: ConnKey) -> Token {
+    Token((key.generation as usize) << INDEX_BITS | key.index as usize)
+}
+
+fn listener_token(listener: usize) -> Token {
+    Token(LISTENERS + listener)
+}
+
+/// Registers a descriptor, once and for as long as it is open.
+fn register(poll: &Poll, socket: &socket2::Socket, token: Token) -> io::Result<()> {
+    poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
+}

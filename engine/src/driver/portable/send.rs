@@ -1,0 +1,109 @@
+//! Sending: at once, in the tick that queued the bytes. What the socket does not take waits until it is writable.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use socket2::Socket;
+
+use super::slot::NOTHING_UNSENT;
+use super::{PortableDriver, system, token};
+use crate::driver::Event;
+use crate::shared::key::ConnKey;
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
+
+/// Batches that wait for their socket, by number.
+#[derive(Default)]
+pub(super) struct Unsent {
+    batches: Vec<Option<SendBatch>>,
+    free: Vec<u32>,
+}
+
+impl Unsent {
+    fn insert(&mut self, batch: SendBatch) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.batches.push(None);
+            (self.batches.len() - 1) as u32
+        });
+        self.batches[number as usize] = Some(batch);
+        number
+    }
+
+    /// Drops a batch and frees its number.
+    pub(super) fn remove(&mut self, number: u32) {
+        if number != NOTHING_UNSENT {
+            self.batches[number as usize] = None;
+            self.free.push(number);
+        }
+    }
+}
+
+impl PortableDriver {
+    pub(super) fn send(&mut self, key: ConnKey, mut batch: SendBatch) {
+        let Some(slot) = self.slot(key) else { return };
+        debug_assert!(slot.unsent == NOTHING_UNSENT, "one send is in flight at a time");
+        let Some(socket) = &slot.socket else { return };
+        match write(socket, &mut batch) {
+            Some(result) => self.pending.push(Event::Sent { key, result }),
+            None => self.wait_until_writable(key, batch),
+        }
+    }
+
+    fn wait_until_writable(&mut self, key: ConnKey, batch: SendBatch) {
+        let slot = &mut self.slots[key.index as usize];
+        if let Some(socket) = slot.socket.as_ref().filter(|_| !slot.watches_writability) {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let watched = self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), token(key), both);
+            if let Err(error) = watched {
+                return self.pending.push(Event::Sent { key, result: Err(errno(&error)) });
+            }
+            slot.watches_writability = true;
+        }
+        slot.unsent = self.unsent.insert(batch);
+    }
+
+    /// Continues the send that waits for the socket to be writable, if there is one.
+    pub(super) fn send_unsent(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let slot = &mut self.slots[key.index as usize];
+        let number = slot.unsent;
+        let Some(Some(batch)) = self.unsent.batches.get_mut(number as usize) else { return };
+        let Some(result) = slot.socket.as_ref().and_then(|socket| write(socket, batch)) else { return };
+        slot.unsent = NOTHING_UNSENT;
+        self.unsent.remove(number);
+        events.push(Event::Sent { key, result });
+    }
+}
+
+/// Writes a batch. Returns `None` if the rest has to wait until the socket is writable: it then becomes so once, also
+/// after a write of a part.
+fn write(socket: &Socket, batch: &mut SendBatch) -> Option<Result<(), i32>> {
+    let flags = system::send_flags(batch.awaits_fin);
+    loop {
+        let sent = if batch.rest.is_none() {
+            socket.send_with_flags(&batch.first.as_slice()[batch.offset..], flags)
+        } else {
+            write_vectored(socket, batch, flags)
+        };
+        match sent {
+            Ok(sent) => return batch.advance(sent).then_some(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => return Some(Err(errno(&error))),
+        }
+    }
+}
+
+fn write_vectored(socket: &Socket, batch: &SendBatch, flags: i32) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); BATCH_SEGMENTS_MAX + 1];
+    let mut count = 0;
+    for (slice, bytes) in slices.iter_mut().zip(batch.slices()) {
+        *slice = IoSlice::new(bytes);
+        count += 1;
+    }
+    socket.send_vectored_with_flags(&slices[..count], flags)
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(0)
+}

@@ -1,0 +1,65 @@
+//! What differs between systems.
+
+pub(super) use imp::{READINESS, accept, send_flags};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod imp {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    use socket2::{SockAddr, Socket};
+
+    /// What readiness is learned from, for the summary.
+    pub(crate) const READINESS: &str = "epoll";
+
+    /// Accepts a connection as a non-blocking socket.
+    pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let accept = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
+            // SAFETY: the kernel writes at most `*len` bytes to `storage`, which has that size, and their number to
+            // `len`; the listener is borrowed and so open.
+            let fd = unsafe { libc::accept4(listener.as_raw_fd(), storage.cast(), len, flags) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: a new descriptor that nothing else owns.
+            Ok(Socket::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+        };
+        // SAFETY: on success accept4(2) has written an address and its length.
+        unsafe { SockAddr::try_init(accept) }
+    }
+
+    /// Returns the flags of a send. With `awaits_fin` the last bytes wait for the FIN or close that follows at once, to
+    /// share its segment.
+    pub(crate) fn send_flags(awaits_fin: bool) -> i32 {
+        libc::MSG_NOSIGNAL | if awaits_fin { libc::MSG_MORE } else { 0 }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod imp {
+    use std::io;
+
+    use socket2::{SockAddr, Socket};
+
+    /// What readiness is learned from, for the summary.
+    pub(crate) const READINESS: &str = "kqueue";
+
+    /// Accepts a connection as a non-blocking socket.
+    pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+        let (socket, peer) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, peer))
+    }
+
+    /// Returns the flags of a send.
+    pub(crate) fn send_flags(_awaits_fin: bool) -> i32 {
+        NO_SIGNAL
+    }
+
+    /// socket2 sets SO_NOSIGPIPE on accepted sockets where this flag is missing.
+    #[cfg(target_vendor = "apple")]
+    const NO_SIGNAL: i32 = 0;
+    #[cfg(not(target_vendor = "apple"))]
+    const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+}

@@ -1,0 +1,350 @@
+//! Runs handlers, with one queue of runnable tasks per thread.
+//!
+//! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. Wakes from that
+//! thread go to a plain local queue; wakes from others go through a lock and the announced-sleep [`Signal`]. A panic in
+//! a handler drops its future (and so closes its connection) and nothing else. The end of the executor drops every
+//! future, whatever it waits for.
+
+pub mod label;
+mod pulse;
+mod tasks;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::thread;
+
+use crate::connection::Connection;
+use crate::executor::pulse::Pulse;
+use crate::executor::tasks::Tasks;
+use crate::shared::ConnShared;
+use crate::shared::signal::Signal;
+use crate::shared::wake_scope;
+use crate::shared::wake_scope::WakeScope;
+use crate::time;
+use crate::util::contained::catch;
+use crate::util::sync::Mutex;
+
+pub(crate) use pulse::Beat;
+
+/// A task that is due to run, with the connection that it serves.
+type Runnable = async_task::Runnable<Arc<ConnShared>>;
+
+/// Starts a connection's handler on the calling thread.
+pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
+
+/// The part of an executor that other threads use.
+pub(crate) struct RunQueue {
+    inbox: Mutex<Inbox>,
+    signal: Arc<Signal>,
+    pulse: Pulse,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    connections: Vec<Connection>,
+    runnables: Vec<Runnable>,
+    stopped: bool,
+    /// The executor has ended. Connections that arrive later are dropped.
+    closed: bool,
+}
+
+/// The runnable tasks of the current thread.
+pub(crate) struct Local {
+    queue: Arc<RunQueue>,
+    runnables: VecDeque<Runnable>,
+    /// The connection of the future that a panic has dropped.
+    panicked: Option<Arc<ConnShared>>,
+}
+
+thread_local! {
+    /// The runnable tasks of this thread; set while it owns an executor.
+    static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
+
+impl RunQueue {
+    /// Creates the queue of an executor on the current thread.
+    pub(crate) fn new(signal: Arc<Signal>) -> Arc<Self> {
+        let (inbox, tasks) = (Mutex::new(Inbox::default()), Mutex::new(Tasks::default()));
+        Arc::new(Self { inbox, signal, pulse: Pulse::new(), tasks })
+    }
+
+    /// Hands a new connection to the executor's thread.
+    pub(crate) fn start(&self, connection: Connection) {
+        {
+            let mut inbox = self.inbox.lock();
+            if !inbox.closed {
+                inbox.connections.push(connection);
+            }
+        }
+        wake_scope::notify(&self.signal);
+    }
+
+    /// Asks the executor's thread to end once it has nothing more to run.
+    pub(crate) fn stop(&self) {
+        self.inbox.lock().stopped = true;
+        wake_scope::notify(&self.signal);
+    }
+
+    /// Spawns the future of a connection's handler on the current thread, which must own this queue's executor.
+    pub(crate) fn spawn(self: &Arc<Self>, connection: Arc<ConnShared>, future: impl Future<Output = ()> + 'static) {
+        self.tasks.lock().reserve(&connection);
+        let queue = Arc::clone(self);
+        let (builder, future) = (async_task::Builder::new().metadata(connection), Spawned(ManuallyDrop::new(future)));
+        let schedule = move |runnable| queue.schedule(runnable);
+        // SAFETY: the future and what it borrows are 'static, and the schedule function is Send and Sync. The future
+        // need not be Send, because its runnable is run and dropped by this thread only: `schedule` passes it to the
+        // executor's queues, which only the executor takes from, and an executor is not Send. At the executor's end no
+        // future is left (see its `drop`), and a task without a future makes no runnable any more.
+        let (runnable, task) = unsafe { builder.spawn_unchecked(move |_| future, schedule) };
+        self.tasks.lock().keep(task);
+        runnable.schedule();
+    }
+
+    fn schedule(&self, runnable: Runnable) {
+        let mut runnable = Some(runnable);
+        let local = LOCAL.try_with(|local| match &mut *local.borrow_mut() {
+            Some(local) if std::ptr::eq(&*local.queue, self) => {
+                if let Some(runnable) = runnable.take() {
+                    local.runnables.push_back(runnable);
+                }
+                true
+            }
+            _ => false,
+        });
+        if let (Ok(false) | Err(_), Some(runnable)) = (local, runnable) {
+            self.inbox.lock().runnables.push(runnable);
+            wake_scope::notify(&self.signal);
+        }
+    }
+
+    /// Returns the last sign of life of the executor's thread.
+    pub(crate) fn beat(&self) -> Beat {
+        self.pulse.beat()
+    }
+
+    /// Returns the name and the connection of the handler that runs since `beat`, unless it has returned.
+    pub(crate) fn holder(&self, beat: Beat) -> Option<(String, Arc<ConnShared>)> {
+        let mut tasks = self.tasks.lock();
+        let connection = match beat.task() {
+            Pulse::STARTING => tasks.starting.clone(),
+            place => tasks.connection(place),
+        };
+        // A place is used again only after its task has ended, under this lock.
+        connection.filter(|_| self.beat() == beat).map(|connection| (self.pulse.name(), connection))
+    }
+
+    /// Returns whether the thread can end: it was stopped and its inbox is empty. Handlers woken by the shutdown's
+    /// resets run first.
+    fn is_finished(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.connections.is_empty() && inbox.runnables.is_empty() && !inbox.stopped
+    }
+}
+
+/// The owner's side of a run queue. It stays on the thread that created it.
+pub(crate) struct Executor {
+    queue: Arc<RunQueue>,
+    start: Arc<Start>,
+    connections: Vec<Connection>,
+    runnables: Vec<Runnable>,
+    // Tasks of this executor must run on this thread only.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// Maximum tasks per turn: bounds how long other work (the ring, the inbox) waits for tasks.
+const TURN_TASKS_MAX: usize = 256;
+
+impl Executor {
+    pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
+        let local = Local { queue: Arc::clone(&queue), runnables: VecDeque::new(), panicked: None };
+        LOCAL.with(|current| *current.borrow_mut() = Some(local));
+        Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
+    }
+
+    /// Runs one turn of the runnable tasks. Returns whether something is left to run.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.take_inbox();
+        // Tasks woken by this turn run in the next.
+        let due = LOCAL.with(|local| local.borrow().as_ref().map_or(0, |l| l.runnables.len())).min(TURN_TASKS_MAX);
+        for _ in 0..due {
+            let Some(runnable) = next_local() else { break };
+            self.queue.pulse.begin(runnable.metadata().task.load(Ordering::Relaxed));
+            // `run` closes the task and drops its future.
+            let run = || {
+                runnable.run();
+            };
+            if let Err(message) = catch(run) {
+                self.log_panic(&message);
+            }
+        }
+        self.queue.pulse.rest();
+        self.has_work()
+    }
+
+    #[cold]
+    fn log_panic(&self, message: &str) {
+        let connection = LOCAL.with(|local| local.borrow_mut().as_mut().and_then(|local| local.panicked.take()));
+        let name = self.queue.pulse.name();
+        match connection {
+            Some(connection) => {
+                log::error!("{name} panicked and its connection with {} is closed: {message}", connection.peer);
+            }
+            None => log::error!("{name} panicked and its connection is closed: {message}"),
+        }
+    }
+
+    /// Returns whether the local queue has a runnable task.
+    fn has_work(&self) -> bool {
+        LOCAL.with(|local| local.borrow().as_ref().is_some_and(|l| !l.runnables.is_empty()))
+    }
+
+    /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.has_work() && self.queue.is_empty()
+    }
+
+    fn take_inbox(&mut self) {
+        {
+            let mut inbox = self.queue.inbox.lock();
+            std::mem::swap(&mut inbox.connections, &mut self.connections);
+            std::mem::swap(&mut inbox.runnables, &mut self.runnables);
+        }
+        self.queue_locally();
+        self.start_connections();
+    }
+
+    /// Moves the taken runnables to the queue of this thread.
+    fn queue_locally(&mut self) {
+        if !self.runnables.is_empty() {
+            LOCAL.with(|local| {
+                if let Some(local) = &mut *local.borrow_mut() {
+                    local.runnables.extend(self.runnables.drain(..));
+                }
+            });
+        }
+    }
+
+    fn start_connections(&mut self) {
+        for connection in self.connections.drain(..) {
+            let shared = &connection.sender().shared;
+            time::enter_first(&shared.worker);
+            self.queue.tasks.lock().starting = Some(Arc::clone(shared));
+            self.queue.pulse.begin(Pulse::STARTING);
+            (self.start)(connection, &self.queue);
+            self.queue.pulse.rest();
+            let started = self.queue.tasks.lock().starting.take();
+            drop(started);
+        }
+    }
+
+    /// Runs the loop of a handler thread until stopped. Wakes of other threads are collected for a turn, or sent
+    /// `at_once` where handlers can compute or block during a turn.
+    pub(crate) fn run(mut self, at_once: bool) {
+        loop {
+            let scope = (!at_once).then(WakeScope::begin);
+            let more = self.turn();
+            drop(scope);
+            if more {
+                continue;
+            }
+            self.queue.signal.announce_sleep();
+            if self.is_idle() {
+                std::thread::park();
+            }
+            self.queue.signal.awake();
+            if self.queue.is_finished() && !self.has_work() {
+                return;
+            }
+        }
+    }
+}
+
+fn next_local() -> Option<Runnable> {
+    LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
+}
+
+/// Swaps the executor of the current thread, for simulations of several threads on one.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn swap_local(other: &mut Option<Local>) {
+    LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
+}
+
+impl Drop for Executor {
+    /// Drops every future, whatever it waits for.
+    ///
+    /// A future is dropped with its task's runnable. Cancelling a task that waits makes one; that of a task that was
+    /// woken is in a queue, or on its way to one from another thread, which does not take long.
+    fn drop(&mut self) {
+        {
+            let mut inbox = self.queue.inbox.lock();
+            inbox.closed = true;
+            self.connections.append(&mut inbox.connections);
+        }
+        self.connections.clear();
+        let tasks = self.queue.tasks.lock().take_all();
+        // Dropping a task cancels it.
+        drop(tasks);
+        loop {
+            std::mem::swap(&mut self.queue.inbox.lock().runnables, &mut self.runnables);
+            self.queue_locally();
+            // Dropping a future can wake other tasks of this thread, so the cell must not be borrowed.
+            while let Some(runnable) = next_local() {
+                drop(runnable);
+            }
+            if self.queue.tasks.lock().futures() == 0 {
+                break;
+            }
+            thread::yield_now();
+        }
+        let local = LOCAL.try_with(|local| local.borrow_mut().take());
+        drop(local);
+    }
+}
+
+/// The future of a handler. Its end takes its task out of the table. A panic in its destructor ends there: in a task it
+/// would abort the process.
+struct Spawned<F>(ManuallyDrop<F>);
+
+impl<F: Future<Output = ()>> Future for Spawned<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: the field is pinned with the struct: nothing moves it out, and it is dropped in its place.
+        unsafe { self.map_unchecked_mut(|spawned| &mut *spawned.0) }.poll(cx)
+    }
+}
+
+impl<F> Drop for Spawned<F> {
+    fn drop(&mut self) {
+        // SAFETY: this is the future's only drop, and nothing uses it afterwards.
+        let dropped = catch(|| unsafe { ManuallyDrop::drop(&mut self.0) });
+        let local = LOCAL.try_with(|local| local.borrow().as_ref().map(|local| Arc::clone(&local.queue)));
+        let Ok(Some(queue)) = local else { return };
+        let task = queue.tasks.lock().remove(queue.pulse.current());
+        if let Err(message) = dropped {
+            log::error!("{}'s destructor panicked: {message}", queue.pulse.name());
+        }
+        let Some(task) = task else { return };
+        if thread::panicking() {
+            let connection = Arc::clone(task.metadata());
+            LOCAL.with(|local| {
+                if let Some(local) = &mut *local.borrow_mut() {
+                    local.panicked = Some(connection);
+                }
+            });
+        }
+        task.detach();
+    }
+}

@@ -1,0 +1,133 @@
+//! Accepts connections, and pauses accepting while descriptors or memory are short.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, NEVER};
+use crate::connection::Connection;
+use crate::driver::{Accepted, Driver};
+use crate::shared::deadlines::timeout_ticks;
+use crate::shared::{ConnShared, LocalEnd};
+
+use super::{Conn, Due, Phase, Receive, Worker};
+
+/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
+const LOCAL_ADDRESSES_MAX: usize = 16;
+
+/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
+        let key = accepted.key;
+        let local = self.share_local(LocalEnd { address: accepted.local, listener: accepted.listener });
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
+        while self.conns.len() <= key.index as usize {
+            self.conns.push(None);
+        }
+        let now = self.worker_shared.clock.now();
+        self.conns[key.index as usize] = Some(Conn {
+            shared: Arc::clone(&shared),
+            phase: Phase::Open,
+            receive: Receive::Paused,
+            sending: false,
+            watching: false,
+            counted_paused: false,
+            timer: None,
+            received_at: now,
+            close_at: NEVER,
+        });
+        self.open += 1;
+        self.worker_shared.counters.accepted_total.add(1);
+        self.worker_shared.counters.connections.add(1);
+        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
+        self.arm_receive(key);
+        let handler = &self.handlers[self.next_handler];
+        self.next_handler = (self.next_handler + 1) % self.handlers.len();
+        handler.start(Connection::new(shared));
+        self.drain_if_shutting_down(key);
+    }
+
+    /// Returns the shared copy of a local end.
+    fn share_local(&mut self, local: LocalEnd) -> Arc<LocalEnd> {
+        if let Some(known) = self.locals.iter().find(|known| ***known == local) {
+            return Arc::clone(known);
+        }
+        if self.locals.len() == LOCAL_ADDRESSES_MAX {
+            self.locals.clear();
+        }
+        let local = Arc::new(local);
+        self.locals.push(Arc::clone(&local));
+        local
+    }
+
+    pub(super) fn arm_accept(&mut self, listener: usize) {
+        if self.drain.is_some() {
+            return;
+        }
+        let full = !self.driver.arm_accept(listener);
+        if full {
+            self.worker_shared.counters.accept_pauses_total.add(1);
+        }
+        self.accept_paused[listener] = full;
+    }
+
+    pub(super) fn on_accept_ended(&mut self, listener: usize, error: Option<io::Error>) {
+        let Some(error) = error else { return self.arm_accept(listener) };
+        if self.drain.is_some() {
+            return;
+        }
+        match error.kind() {
+            // The client left before it was accepted.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
+            _ if is_of_one_client(&error) => self.arm_accept(listener),
+            _ => {
+                // Descriptors or memory are short. Open connections continue; accepting pauses briefly.
+                self.log_accept_failure(&error);
+                self.worker_shared.counters.accept_pauses_total.add(1);
+                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
+                self.wheel.insert(again, Due::Accept(listener));
+            }
+        }
+    }
+}
+
+impl<D> Worker<D> {
+    /// Logs a failure to accept, at most once a minute for all workers.
+    #[cold]
+    fn log_accept_failure(&self, error: &io::Error) {
+        let now = self.worker_shared.clock.now();
+        let Some(left_out) = self.worker_shared.engine.accept_failures.take_turn(now) else { return };
+        let before = if left_out > 0 { format!(" ({left_out} more times since the last line)") } else { String::new() };
+        log::warn!(
+            "accepting paused, retrying every {ACCEPT_RETRY:?}: {error}; raise the open-file limit (ulimit -n) or lower \
+             connections_max{before}"
+        );
+    }
+}
+
+/// Returns whether an error of accept(2) concerns only the client that was being accepted, such as a network error. It
+/// must not delay other clients.
+fn is_of_one_client(error: &io::Error) -> bool {
+    #[cfg(target_os = "linux")]
+    let about_the_network = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+        )
+    );
+    #[cfg(not(target_os = "linux"))]
+    let about_the_network = matches!(
+        error.kind(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable
+    );
+    about_the_network
+}

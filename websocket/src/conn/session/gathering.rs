@@ -1,0 +1,70 @@
+//! The memory of a large message that is being gathered, and the rate at which it arrives.
+//!
+//! Messages up to [`Gathering::STEP_BYTES`] have none of this. A larger one asks before each further piece.
+
+use std::task::{Context, Poll};
+
+use tidegate_engine::{Gathering, GatheringError};
+
+use super::Session;
+use crate::close::{CloseFrame, Transport};
+use crate::close_code::CloseCode;
+use crate::error::Error;
+
+/// The memory of the open message.
+#[derive(Debug)]
+pub(crate) struct OpenMessage {
+    gathering: Gathering,
+    /// What the connection had received at the last look.
+    received: u32,
+}
+
+impl Session {
+    /// Waits until more of the open message can be gathered.
+    ///
+    /// # Errors
+    /// [`Error::GivenUp`], with the close frame sent and the message dropped.
+    #[cold]
+    pub(super) fn poll_memory(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let (held, received) = (self.protocol.gathered_bytes(), self.connection.received_bytes_total());
+        let cold = self.cold.get_or_insert_default();
+        let message = cold
+            .message
+            .get_or_insert_with(|| Box::new(OpenMessage { gathering: Gathering::new(&self.connection), received }));
+        message.gathering.note_received(received.wrapping_sub(message.received) as usize);
+        message.received = received;
+        message.gathering.poll_reserve(cx, held).map_err(|error| self.give_up(error))
+    }
+
+    /// Ready when the open message has arrived too slowly. Polled while there is nothing to read.
+    #[cold]
+    pub(super) fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(message) = self.cold.as_mut().and_then(|cold| cold.message.as_mut()) else { return Poll::Pending };
+        message.gathering.poll_too_slow(cx).map(|error| self.give_up(error))
+    }
+
+    /// Returns the memory of a message that is complete or given up.
+    #[cold]
+    pub(super) fn end_gathering(&mut self) {
+        if let Some(cold) = &mut self.cold
+            && self.protocol.gathered_bytes() == 0
+        {
+            cold.message = None;
+        }
+    }
+
+    /// Drops the open message and closes the connection.
+    fn give_up(&mut self, error: GatheringError) -> Error {
+        self.protocol.give_up();
+        self.end_gathering();
+        self.closing.fail();
+        if self.closing.transport() == Transport::SendClose {
+            let (code, reason) = match error {
+                GatheringError::MemorySpent => (CloseCode::TRY_AGAIN_LATER, "no memory for a large message"),
+                _ => (CloseCode::POLICY_VIOLATION, "the message arrives too slowly"),
+            };
+            self.send_close(CloseFrame::new(code, reason).ok().as_ref());
+        }
+        Error::GivenUp(error)
+    }
+}
