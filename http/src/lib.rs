@@ -31,6 +31,7 @@ mod message;
 mod panic;
 pub mod protocol;
 mod proxy;
+mod route_config;
 mod server;
 mod sse;
 
@@ -39,6 +40,7 @@ pub use error::BodyError;
 pub use extract::multipart::{Field, Multipart};
 pub use extract::rejection::Rejection;
 pub use limits::Limits;
+pub use message::access_record::{AccessLog, AccessRecord};
 pub use message::body::Body;
 pub use message::client_gone::ClientGone;
 pub use message::content_connection::ContentConnection;
@@ -50,6 +52,7 @@ pub use message::request::Request;
 pub use message::response::{Response, ResponseBody};
 #[cfg(feature = "proxy")]
 pub use proxy::trusted::ForwardedFields;
+pub use route_config::RouteConfig;
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
@@ -58,8 +61,10 @@ pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
 pub use server::pattern::percent_decode;
+pub use server::route_handler::RouteHandler;
 pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
+pub use server::status::{StatusHandler, status_handler};
 pub use server::task::{HttpService, serve};
 pub use sse::event::{Event, EventError, InvalidEvent};
 pub use sse::sender::EventSender;

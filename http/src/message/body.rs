@@ -14,7 +14,9 @@ use http::HeaderMap;
 use tidegate_engine::{ByteSender, Gathering};
 
 use crate::error::BodyError;
+use crate::message::access_record::AccessRecord;
 use crate::message::client_gone::ClientGone;
+use crate::route_config::RouteConfig;
 
 /// The content of a request, read piece by piece.
 ///
@@ -79,6 +81,12 @@ pub(crate) trait ContentSource {
 
     /// The connection's writing side, while the request is the current one.
     fn sender(&self, request: u64) -> Option<ByteSender>;
+
+    /// Puts the settings of a route in force until the end of the request.
+    fn apply_route_config(&self, request: u64, config: &RouteConfig);
+
+    /// Begins the record of the request, for the access log.
+    fn observe(&self, request: u64, record: AccessRecord);
 }
 
 impl Body {
@@ -89,6 +97,29 @@ impl Body {
     /// The body of a request without content.
     pub(crate) fn none_of_connection(connection: Rc<dyn ContentSource>, request: u64) -> Body {
         Body { source: Source::None { connection, request } }
+    }
+
+    /// Puts the settings of a route in force for this content's request.
+    pub(crate) fn apply_route_config(&self, config: &RouteConfig) {
+        if let Some((connection, request)) = self.connection() {
+            connection.apply_route_config(request, config);
+        }
+    }
+
+    /// Begins the record of this content's request.
+    pub(crate) fn observe(&self, record: AccessRecord) {
+        if let Some((connection, request)) = self.connection() {
+            connection.observe(request, record);
+        }
+    }
+
+    fn connection(&self) -> Option<(&Rc<dyn ContentSource>, u64)> {
+        match &self.source {
+            Source::None { connection: source, request } | Source::Connection { content: source, request } => {
+                Some((source, *request))
+            }
+            Source::Empty | Source::Bytes(_) => None,
+        }
     }
 
     /// The end of the client of this content's request.

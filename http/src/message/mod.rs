@@ -2,6 +2,7 @@
 //!
 //! Plain values and their content. Nothing here parses or writes HTTP: `protocol` does.
 
+pub(crate) mod access_record;
 pub(crate) mod body;
 pub(crate) mod client_gone;
 mod collecting;

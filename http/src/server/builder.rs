@@ -14,10 +14,12 @@ use socket2::Socket;
 use tidegate_engine::ConfigError;
 use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
 
+use crate::message::access_record::AccessLog;
 #[cfg(feature = "proxy")]
 use crate::proxy::trusted::{ForwardedFields, TrustedProxies};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
+use crate::server::logged::LoggedHandler;
 #[cfg(feature = "proxy")]
 use crate::server::proxied::{ProxiedService, serve_proxied};
 use crate::server::task::{HttpService, serve};
@@ -181,6 +183,13 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
+    /// Sets the log of requests and their answers, as [`HttpConfig::access_log`](field@HttpConfig::access_log) does.
+    /// Default: none.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.http.access_log = Some(log);
+        self
+    }
+
     /// Sets how [`run`](ServerBuilder::run) shuts down after a signal. Default: responses in flight have 30 s to
     /// complete.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
@@ -252,6 +261,10 @@ impl<H: Handler> ServerBuilder<H> {
         if !self.proxies.trusted.is_empty() || !self.proxies.proxy_protocol.is_empty() {
             return self.start_proxied(config);
         }
+        if self.http.access_log.is_some() {
+            let service = HttpService::new(LoggedHandler(Box::new(self.handler)), self.http);
+            return self.engine.config(config).start(move |connection| serve(connection, &service));
+        }
         let service = HttpService::new(self.handler, self.http);
         self.engine.config(config).start(move |connection| serve(connection, &service))
     }
@@ -263,7 +276,11 @@ impl<H: Handler> ServerBuilder<H> {
             let rule = "the proxies that may use the PROXY protocol";
             return Err(ConfigError::new("trusted_proxies", "[]", rule).into());
         }
-        let service = Arc::new(ProxiedService::new(self.handler, self.http, trusted, proxy_protocol));
+        let handler: Box<dyn Handler> = match self.http.access_log {
+            Some(_) => Box::new(LoggedHandler(Box::new(self.handler))),
+            None => Box::new(self.handler),
+        };
+        let service = Arc::new(ProxiedService::new(handler, self.http, trusted, proxy_protocol));
         self.engine.config(config).start(move |connection| serve_proxied(connection, Arc::clone(&service)))
     }
 

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
 use crate::limits::Limits;
+use crate::message::access_record::AccessLog;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -48,6 +49,10 @@ tidegate_engine::__settings! {
         /// next await: most clients that send FIN have gone. A client that has reset the connection is gone in any
         /// case. Default `false`.
         pub half_close: bool,
+        /// The log of requests and their answers, those of the server itself included;
+        /// [`ServerBuilder::access_log`](crate::ServerBuilder::access_log) sets it too. Only servers of a
+        /// [`ServerBuilder`](crate::ServerBuilder) write it. Default `None`.
+        pub access_log: Option<AccessLog>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
     }
@@ -83,6 +88,7 @@ impl Default for HttpConfig {
             write_timeout: Some(Duration::from_secs(30)),
             handler_timeout: None,
             half_close: false,
+            access_log: None,
             server: Some(HeaderValue::from_static("tidegate")),
         }
     }

@@ -125,9 +125,8 @@ impl Future for ConnectionTask {
 
 /// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
 pub(super) async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
-    let config = Arc::clone(&service.config);
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
-    let upgraded = answer_requests(&conn, &*service.handler, &config).await;
+    let upgraded = answer_requests(&conn, &*service.handler).await;
     // A body can outlive its request, but must not keep the connection open.
     conn.close();
     let (connection, on_upgrade, name) = upgraded.ok().flatten()?;
@@ -139,7 +138,6 @@ pub(super) async fn serve_http<H: Handler>(connection: Connection, service: Http
 async fn answer_requests<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
-    config: &HttpConfig,
 ) -> Result<Option<(Connection, OnUpgrade, HandlerName)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
         let (uncoalesced, unsent) = answer_ready(conn, handler, head);
@@ -149,7 +147,7 @@ async fn answer_requests<H: Handler>(
         let Some(Uncoalesced { reply, name, asks_upgrade }) = uncoalesced? else { continue };
         let (response, name) = match reply {
             Reply::Ready(response) => (response, name),
-            Reply::Pending(future) => await_response(conn, future, config, name).await?,
+            Reply::Pending(future) => await_response(conn, future, name).await?,
         };
         let mut response = replace_unsendable(response, name);
         match response.take_body() {
@@ -164,7 +162,12 @@ async fn answer_requests<H: Handler>(
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
             ResponseBody::Bytes(bytes) => conn.send_whole(&response, bytes).await?,
-            ResponseBody::Stream(stream) => send_stream(conn, &response, stream, name).await?,
+            ResponseBody::Stream(stream) => {
+                send_stream(conn, &response, stream, name).await?;
+                if conn.is_observed() {
+                    conn.note_end().await;
+                }
+            }
         }
     }
     Ok(None)
@@ -208,7 +211,11 @@ fn coalesce_answers<'h, H: Handler>(
         HandlerName::UNKNOWN.enter();
         let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
             Ok(reply) => reply,
-            Err(panic) => Reply::Ready(answer_panic(conn, HandlerName::current(), &*panic)),
+            Err(panic) => {
+                let name = HandlerName::current();
+                let reply = Reply::Ready(answer_panic(conn, name, &*panic));
+                return Ok(Some(Uncoalesced { reply, name, asks_upgrade }));
+            }
         };
         match reply {
             Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
@@ -224,7 +231,6 @@ fn coalesce_answers<'h, H: Handler>(
 async fn await_response(
     conn: &Conn,
     mut future: LocalBoxFuture<'_, Response>,
-    config: &HttpConfig,
     mut name: HandlerName,
 ) -> Result<(Response, HandlerName), ConnectionLost> {
     let mut timeout = None;
@@ -238,7 +244,7 @@ async fn await_response(
             Err(panic) => return Poll::Ready(Ok((answer_panic(conn, name, &*panic), name))),
         }
         if timeout.is_none()
-            && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
+            && let Some((after, timer)) = conn.handler_timeout()
         {
             timeout = Some(timer.sleep(after));
         }

@@ -11,7 +11,9 @@
     feature = "proxy"
 ))]
 
+mod access_log;
 mod events;
 mod extract;
 mod proxies;
+mod routes;
 mod support;

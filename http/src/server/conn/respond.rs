@@ -21,7 +21,8 @@ impl Conn {
     /// Waits for space and sends a whole response.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
-        self.send(|protocol, sender, date| {
+        let content_bytes = content.len();
+        let sent = self.send(|protocol, sender, date| {
             if content.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.respond_whole(response, &content, date, out));
             }
@@ -32,11 +33,20 @@ impl Conn {
             protocol.finish(None, &mut head)?;
             let content = if sent { content } else { Bytes::new() };
             Ok(sender.append_with(&head, content)?)
-        })
+        });
+        if self.is_observed() && sent.is_ok() {
+            self.note_head(response.status());
+            self.note_content(content_bytes);
+            self.note_end().await;
+        }
+        sent
     }
 
     /// Sends the head of a response. Returns whether its content is sent too.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, ConnectionLost> {
+        if self.is_observed() {
+            self.note_head(response.status());
+        }
         self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
@@ -46,6 +56,9 @@ impl Conn {
     /// Sends a piece of content.
     pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), ConnectionLost> {
         let is_shared = self.0.borrow().shares_content;
+        if self.is_observed() {
+            self.note_content(piece.len());
+        }
         self.send(|protocol, sender, _| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
@@ -86,6 +99,9 @@ impl Conn {
             })?;
         if !upgraded {
             return Ok(None);
+        }
+        if self.is_observed() {
+            self.note_upgrade();
         }
         let mut state = self.0.borrow_mut();
         let chunk = state.chunk.take();
