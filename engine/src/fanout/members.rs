@@ -263,8 +263,10 @@ impl Members {
         let Some(round) = self.round.take() else { return };
         self.remove_leavers(lane);
         let done = self.next - self.pending.len() as u64;
-        while let Some((_, own)) = self.releases.pop_front_if(|(until, _)| *until <= done) {
-            own.end_behind();
+        while self.releases.front().is_some_and(|(until, _)| *until <= done) {
+            if let Some((_, own)) = self.releases.pop_front() {
+                own.end_behind();
+            }
         }
         round.report();
     }
