@@ -267,7 +267,7 @@ impl Connection {
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
-    /// sockets were given to the engine: see [`Engine::listeners`](crate::Engine::listeners).
+    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners).
     pub fn listener(&self) -> usize {
         self.shared().local.listener
     }

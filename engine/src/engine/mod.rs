@@ -75,7 +75,7 @@ impl Engine {
 
     /// Returns the number of listeners added so far, which the next one has: see
     /// [`Connection::listener`](crate::Connection::listener).
-    pub fn listeners(&self) -> usize {
+    pub fn bound_listeners(&self) -> usize {
         self.bindings.len()
     }
 

@@ -1,4 +1,4 @@
-//! The media type of a request's content (RFC 9110, section 8.3).
+//! The media type of a request's content (RFC 9110 section 8.3).
 
 use crate::message::head::RequestHead;
 

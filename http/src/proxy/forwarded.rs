@@ -129,7 +129,7 @@ fn forwarded_hops(head: &RequestHead) -> Option<Option<Vec<Hop<'_>>>> {
     Some(Some(hops))
 }
 
-/// Parses one line of `Forwarded` (RFC 7239, section 4). Escapes in quoted strings are refused: no address, scheme or
+/// Parses one line of `Forwarded` (RFC 7239 section 4). Escapes in quoted strings are refused: no address, scheme or
 /// host needs one.
 fn parse_forwarded<'h>(line: &'h str, hops: &mut Vec<Hop<'h>>) -> Option<()> {
     let mut rest = line;

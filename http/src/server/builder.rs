@@ -245,7 +245,7 @@ impl<H: Handler> ServerBuilder<H> {
     #[cfg(feature = "proxy")]
     pub fn proxy_protocol(mut self) -> Self {
         self.proxies.proxy_protocol.resize(self.proxies.last_call, false);
-        self.proxies.proxy_protocol.resize(self.engine.listeners(), true);
+        self.proxies.proxy_protocol.resize(self.engine.bound_listeners(), true);
         self
     }
 
@@ -288,7 +288,7 @@ impl<H: Handler> ServerBuilder<H> {
     fn begin_listeners(&mut self) {
         #[cfg(feature = "proxy")]
         {
-            self.proxies.last_call = self.engine.listeners();
+            self.proxies.last_call = self.engine.bound_listeners();
         }
     }
 

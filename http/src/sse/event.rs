@@ -123,7 +123,7 @@ impl Event {
         &self.text
     }
 
-    /// Returns the bytes of the event as content of a response: as one chunk (RFC 9112, section 7.1) if the content is
+    /// Returns the bytes of the event as content of a response: as one chunk (RFC 9112 section 7.1) if the content is
     /// chunked.
     #[doc(hidden)]
     pub fn encode(&self, is_chunked: bool) -> Result<Bytes, InvalidEvent> {
