@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all tests.  usage: test.sh [CARGO-TEST-ARGUMENT...]
+# Runs all tests, except those with the crates of the ecosystem (ci/ecosystem.sh).  usage: test.sh [CARGO-TEST-ARGUMENT...]
 # The first run of the interoperability tests installs their peers (tests/peers/install.sh); chromium only as root on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test --workspace "$@"
+cargo test --workspace --exclude tidegate-ecosystem "$@"

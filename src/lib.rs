@@ -30,10 +30,14 @@
 //! | `json` | no | JSON in requests and responses (`Request::json`, `Response::json`) and in WebSocket messages (`recv_json`, `send_json`), and WebSocket requests by method and path (`TextRoutes`) |
 //! | `form` | no | queries and urlencoded forms as serde types (`query_as`, `form`) |
 //! | `multipart` | no | forms with files (`Request::multipart`) |
-//! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
 //! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
-//! | `futures` | no | `Stream` and `Sink` for WebSockets |
+//! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
+//! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
+//! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
+//! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
+//! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 // Modules rather than re-exported crates: the compiler then names `tidegate::web::Request` in its errors, not
 // `tidegate::tidegate_http::Request`, which nobody can write.
@@ -43,6 +47,9 @@ pub mod engine {
     #[doc(inline)]
     pub use tidegate_engine::*;
 }
+
+#[cfg(feature = "axum")]
+pub mod axum;
 
 /// HTTP/1.1: server, router, requests and responses.
 pub mod web {
@@ -54,9 +61,22 @@ pub mod web {
 pub mod websocket {
     #[doc(inline)]
     pub use tidegate_websocket::*;
+    // Named as well, because a glob drops the labels of features.
+    #[cfg(feature = "compression")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{CompressionLevel, CompressionStatus, DeflateConfig, WindowBits};
+    #[cfg(feature = "json")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
+    #[cfg(feature = "futures")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
+    #[doc(inline)]
+    pub use tidegate_websocket::{MessageSink, MessageStream};
 }
 
-pub use engine::Error;
+pub use engine::{Error, spawn_local};
 pub use {bytes, http};
 
 /// The result of starting and running a server.

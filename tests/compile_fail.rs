@@ -12,7 +12,7 @@ use std::process::Command;
 const RUSTC: &str = "rustc 1.95.0";
 
 #[test]
-fn a_mistake_gives_one_error_that_says_what_to_write() {
+fn a_mistake_gives_one_error_that_names_paths_a_user_can_write() {
     if !Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src").is_dir() {
         println!("not checked: the texts name files of the whole repository, which are not in the package");
         return;

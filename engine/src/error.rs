@@ -183,6 +183,43 @@ pub enum Error {
     Signal(io::Error),
 }
 
+/// A passed deadline is [`TimedOut`](io::ErrorKind::TimedOut). The source is the engine's error.
+impl From<ReceiveError> for io::Error {
+    fn from(error: ReceiveError) -> Self {
+        let kind = match error {
+            ReceiveError::Deadline => io::ErrorKind::TimedOut,
+            ReceiveError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The source is the engine's error.
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::Full => io::ErrorKind::WouldBlock,
+            SendError::HeldByCaller => io::ErrorKind::Deadlock,
+            SendError::Finished => io::ErrorKind::BrokenPipe,
+            SendError::Closed(cause) => cause.io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl CloseCause {
+    fn io_kind(self) -> io::ErrorKind {
+        match self {
+            Self::Reset => io::ErrorKind::ConnectionReset,
+            Self::Io(kind) => kind,
+            Self::WriteDeadline | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeDeadline => {
+                io::ErrorKind::TimedOut
+            }
+            Self::Aborted | Self::Shutdown | Self::Dropped | Self::TooSlow => io::ErrorKind::ConnectionAborted,
+        }
+    }
+}
+
 impl Error {
     /// Creates the error of an address that cannot be resolved or bound.
     pub fn bind(address: impl fmt::Display, error: io::Error) -> Self {

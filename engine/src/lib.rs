@@ -41,9 +41,12 @@
 //! | read, set deadlines, hand a connection over | [`Connection`] |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | start a task on a handler's thread | [`spawn_local`] |
+//! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod address;
 #[cfg(feature = "bench_support")]
@@ -59,13 +62,18 @@ mod executor;
 mod fanout;
 mod shared;
 mod shutdown;
+mod spawn_local;
 mod stats;
 pub mod time;
 mod util;
 mod worker;
 
 pub use address::Address;
-pub use config::{Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, UringConfig};
+#[doc(hidden)]
+pub use clock::instant_after;
+pub use config::{
+    Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
+};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
@@ -75,6 +83,7 @@ pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
+pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
 #[doc(hidden)]
 pub use executor::label as handler_label;
@@ -86,7 +95,10 @@ pub use shared::chunk::Chunk;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
+pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[doc(hidden)]
+pub use util::contained::panic_message;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

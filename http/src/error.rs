@@ -185,6 +185,9 @@ pub enum BodyError {
     /// The request is over: its response was sent, or the connection was upgraded to another protocol.
     #[error("the request is over: content must be read before the response is sent")]
     Finished,
+    /// A layer around the handler refused or could not read the content, with the reason.
+    #[error("content refused: {0}")]
+    Layer(String),
     /// The connection was closed, with the cause.
     #[error("connection closed: {0}")]
     Connection(CloseCause),
@@ -199,7 +202,7 @@ impl BodyError {
             BodyError::MemorySpent => StatusCode::SERVICE_UNAVAILABLE,
             BodyError::NotText => StatusCode::BAD_REQUEST,
             BodyError::Finished => StatusCode::INTERNAL_SERVER_ERROR,
-            BodyError::Connection(_) => StatusCode::BAD_REQUEST,
+            BodyError::Layer(_) | BodyError::Connection(_) => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -20,6 +20,7 @@
 //! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 #[doc(hidden)]
 pub mod causes;
@@ -28,12 +29,13 @@ mod extract;
 mod field;
 mod limits;
 mod message;
-mod panic;
 pub mod protocol;
 mod proxy;
 mod route_config;
 mod server;
 mod sse;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use error::BodyError;
 #[cfg(feature = "multipart")]
@@ -60,6 +62,7 @@ pub use server::handler::{Handler, Reply, SharedAcrossThreads, SyncHandler, sync
 pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 #[doc(hidden)]
 pub use server::handler_name::HandlerName;
+pub use server::on_response::RequestInfo;
 pub use server::pattern::percent_decode;
 pub use server::route_handler::RouteHandler;
 pub use server::router::Router;
@@ -82,8 +85,8 @@ pub use cookie;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::field::{Host, list_elements, split_host, token};
-    pub use crate::panic::panic_message;
     pub use crate::server::pattern::to_matchit_syntax;
+    pub use tidegate_engine::panic_message;
 }
 
 /// The README's program, compiled.

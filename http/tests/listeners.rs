@@ -71,11 +71,11 @@ fn a_unix_socket_has_its_mode_and_is_removed_at_the_end() {
 fn an_address_in_use_is_named_as_it_was_bound() {
     let path = SocketPath::new("in-use");
     let running = server(EngineKind::Portable).bind_unix(&path.0).start().expect("starts");
-    let error = server(EngineKind::Portable).bind_unix(&path.0).start().err().expect("in use");
+    let error = server(EngineKind::Portable).bind_unix(&path.0).start().expect_err("in use");
     assert!(matches!(error, Error::Bind { .. }), "{error}");
     assert!(error.to_string().starts_with(&format!("cannot bind {}: ", path.0.display())), "{error}");
     running.shutdown(Shutdown::immediate());
-    let error = server(EngineKind::Portable).start().err().expect("no address").to_string();
+    let error = server(EngineKind::Portable).start().expect_err("no address").to_string();
     assert_eq!(error, "nothing to serve: call `bind` before `start`");
 }
 
@@ -118,7 +118,7 @@ fn sockets_passed_by_systemd_serve() {
         running.shutdown(Shutdown::default());
         return;
     }
-    let error = server(EngineKind::Auto).bind_systemd().err().expect("none were passed to this process");
+    let error = server(EngineKind::Auto).bind_systemd().expect_err("none were passed to this process");
     assert!(error.to_string().starts_with("cannot bind the sockets of LISTEN_FDS: "), "{error}");
     let path = SocketPath::new("systemd");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");

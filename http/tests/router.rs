@@ -259,6 +259,8 @@ fn invalid_routes_panic_with_the_fix() {
         prefix,
         "invalid prefix \"/a/\": must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
     );
+    let partly = panic_of(|| Router::new().nest("/a{b", Router::new()));
+    assert!(partly.starts_with("invalid route \"/a{b\": braces must enclose a whole segment"), "{partly}");
 }
 
 #[test]

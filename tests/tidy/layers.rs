@@ -13,6 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "engine",
             "worker",
             "fanout",
+            "spawn_local",
             "executor",
             "connection",
             "time",
@@ -31,6 +32,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &[
             "lib",
+            "tower",
             "server",
             "proxy",
             "protocol",
@@ -40,7 +42,6 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "route_config",
             "limits",
             "field",
-            "panic",
             "causes",
             "error",
         ],

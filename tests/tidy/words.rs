@@ -26,11 +26,10 @@ const WEBSOCKET: &[&str] = &["websocket/", "docs/", "tests/websocket/", "example
 
 /// The word, the folders and files in which it is refused, and the project's word.
 const WORDS: &[(Old, &[&str], &str)] = &[
-    // The form of citations, and the word of `Assembler`.
+    // The form of citations.
     (Exactly("9110, section"), EVERYWHERE, "RFC 9110 section"),
     (Exactly("9112, section"), EVERYWHERE, "RFC 9112 section"),
     (Exactly("6455, section"), EVERYWHERE, "RFC 6455 section"),
-    (Word("gather"), &["websocket/src/"], "assemble"),
     // Of other projects.
     (Word("reactor"), PUBLISHED, "worker"),
     (Word("shard"), PUBLISHED, "worker"),
@@ -79,7 +78,7 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Name("outbound_bytes"), EVERYWHERE, "queued_bytes"),
     (Name("Delivered"), &["engine/"], "DeliveryReport"),
     (Name("SlowPolicy"), &["engine/"], "SlowMemberPolicy"),
-    (Name("Handle"), &["engine/"], "RunningHandle"),
+    (Name("Handle"), &["engine/src/engine/", "engine/src/lib.rs", "engine/tests/"], "RunningHandle"),
     (Exactly("CloseCause::Lifetime "), EVERYWHERE, "LifetimeDeadline"),
     (Exactly("Engine::listen"), EVERYWHERE, "bind"),
     (Exactly("Error::Listen"), EVERYWHERE, "Bind"),
@@ -101,7 +100,7 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Word("attendance"), EVERYWHERE, "HandlerScope"),
     (Exactly("give_back(session"), WEBSOCKET, "return_session"),
     (Name("Serving"), EVERYWHERE, "ConnectionTask for HTTP, WebSocketTask for WebSocket"),
-    (Module("serving"), EVERYWHERE, "task"),
+    (Module("serving"), &["engine/", "http/", "websocket/"], "task"),
     (Name("serve_hooked"), EVERYWHERE, "WebSocketTask"),
     (Name("Extras"), EVERYWHERE, "Context"),
     (Name("extras"), EVERYWHERE, "context"),

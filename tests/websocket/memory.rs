@@ -12,7 +12,7 @@ use tidegate::websocket::DeflateConfig;
 
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
-use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -174,14 +174,13 @@ fn bombs_share_a_budget() {
     });
 }
 
-/// No buffer is allocated for an idle connection: its cost on io_uring, with its task, in a build without optimization.
+/// No buffer is allocated for an idle connection: its cost with its task, in a build without optimization.
 #[test]
 fn an_idle_connection_costs_less_than_a_kilobyte() {
     const CONNECTIONS: usize = 512;
     const IDLE_BYTES_MAX: usize = 1024;
     alone("memory::an_idle_connection_costs_less_than_a_kilobyte", || {
-        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
-            println!("on {}", setup.name);
+        on_every_engine(|setup| {
             let server = TestServer::echo(setup);
             let mut clients = Vec::with_capacity(CONNECTIONS);
             clients.push(Client::open(server.address));
@@ -191,7 +190,7 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
             clients[0].check_echo(TEXT, b"all are served");
             clients.into_iter().for_each(Client::close);
             server.finish();
-        }
+        });
     });
 }
 
@@ -252,8 +251,7 @@ fn an_idle_connection_that_compresses_without_context_costs_little_more() {
             assert!(echoed.first == BINARY | 0x40 && echoed.payload.len() < 100, "{echoed:?}");
             client
         };
-        for setup in setups().iter().filter(|setup| setup.config.engine == EngineKind::Uring) {
-            println!("on {}", setup.name);
+        on_every_engine(|setup| {
             let upgrade = websocket::upgrade(echo).compression(DeflateConfig::default());
             let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
             let mut clients = Vec::with_capacity(CONNECTIONS);
@@ -264,6 +262,6 @@ fn an_idle_connection_that_compresses_without_context_costs_little_more() {
             wait_until("the memory of messages", || held_bytes() < before + CONNECTIONS * IDLE_BYTES_MAX);
             clients.into_iter().for_each(Client::close);
             server.finish();
-        }
+        });
     });
 }

@@ -90,13 +90,16 @@ impl WebSocketConfig {
 tidegate_engine::__settings! {
     /// Regular pings, each of which must be answered in time.
     ///
-    /// Connections ping at different phases, so connections that were opened together do not ping together. The
-    /// connection's reader sends the pings and finds the pongs: keep a read going. No ping is sent while the pong of
-    /// another is awaited.
+    /// Connections ping at different phases, so connections that were opened together do not ping together. The pings
+    /// go on whatever the handler waits for. No ping is sent while a sign of life after another is awaited. That is the
+    /// pong, or any received byte: the pong can be behind a long message, or behind what the handler has not read.
     ///
-    /// A missing pong ends the connection: close 1001 is sent, in case the peer reads, and reads fail with
-    /// [`Error::NoPong`](crate::Error::NoPong). The wait is prolonged while the ping is still queued, and while the
-    /// pong can be behind bytes that our own reader has not taken.
+    /// A peer without one in time is given up: close 1001 is sent, in case it reads, and reads fail with
+    /// [`Error::NoPong`](crate::Error::NoPong). If the handler does not read, the connection is reset after the
+    /// [`close_timeout`](WebSocketConfig::close_timeout), and [`WebSocket::closed`](crate::WebSocket::closed)
+    /// completes. The wait is prolonged while the ping is still queued, here or, with the peer acknowledging the bytes
+    /// before it, in the kernel. While receiving is paused because the handler does not read, a peer whose kernel
+    /// acknowledges the ping lives.
     ///
     /// ```
     /// use std::time::Duration;
@@ -109,11 +112,11 @@ tidegate_engine::__settings! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct KeepaliveConfig {
-        /// The time from one ping to the next, at least the engine's granularity. Default: 25 s, below the 30 s after
-        /// which many proxies drop a connection.
+        /// The time from one ping to the next. A shorter one than [`GRANULARITY`](tidegate_engine::time::GRANULARITY)
+        /// is raised to it. Default: 25 s, below the 30 s after which many proxies drop a connection.
         pub interval: Duration,
         /// The time in which a ping must be answered; choose more than the longest round trip. If it is longer than the
-        /// interval, later pings wait for the pong. Default: 20 s.
+        /// interval, later pings wait for the answer. Default: 20 s.
         pub pong_timeout: Duration,
     }
 }

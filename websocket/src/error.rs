@@ -64,6 +64,7 @@ pub enum Error {
     /// A message is not JSON, or JSON of another shape than was asked for. The connection stays usable; returned by a
     /// handler, this error closes with 1007. (Feature `json`.)
     #[cfg(feature = "json")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
     #[error("the peer sent a message that is not the expected JSON: {0}")]
     Json(#[source] serde_json::Error),
     /// A ping of the keepalive was not answered in time. The peer is considered lost.

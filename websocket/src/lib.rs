@@ -27,7 +27,8 @@
 //! |---|---|---|
 //! | `compression` | yes | permessage-deflate (RFC 7692): `Upgrade::compression`, `WebSocket::compression`, `DeflateConfig`, `CompressionLevel`, `WindowBits`, `protocol::MessageDeflater` |
 //! | `json` | no | messages as JSON: `WebSocket::recv_json` and `send_json`, `Message::json`, `Error::Json`; requests by method and path: `TextRoutes` |
-//! | `futures` | no | `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `futures` | no | `ByteIo` as `AsyncRead` and `AsyncWrite` of the futures crates; `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
@@ -37,7 +38,7 @@
 //! checked once more when it is taken out as a `str` or a [`Text`], because nothing ties the first check to those
 //! bytes. Every bound is a setting with a default, or a constant of [`protocol`].
 #![deny(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod buffer_pool;
 mod close;
@@ -85,13 +86,15 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub use ext::async_io::ByteIo;
 pub use ext::byte_stream::{BlockingByteStream, ByteStream};
 #[cfg(feature = "futures")]
 pub use ext::futures::{MessageSink, MessageStream};
 #[cfg(feature = "json")]
 pub use ext::text_routes::{IntoTextResponse, InvalidBody, TextRequest, TextResponse, TextRoutes};
 pub use ext::users::{ConnectionId, UserConnection, UserRegistration, Users};
-pub use handshake::origin::{OriginAllowList, Scheme};
+pub use handshake::origin::{InvalidOrigin, OriginAllowList, Scheme};
 pub use hub::{Broadcast, Delivered, Hub, HubConfig, HubError, MemberConfig, Registration, SlowMember, SlowPolicy};
 pub use message::{Message, MessageKind, MessageRef, PayloadRef};
 pub use opcode::Opcode;

@@ -22,7 +22,7 @@ pub const TICK: Duration = Duration::from_millis(8);
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// Returns the instant `duration` after `start`, or thirty years after it if that is beyond the range of `Instant`.
-pub(crate) fn instant_after(start: Instant, duration: Duration) -> Instant {
+pub fn instant_after(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration).unwrap_or(start + Duration::from_secs(30 * 365 * 86_400))
 }
 

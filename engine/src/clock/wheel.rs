@@ -59,8 +59,8 @@ impl<T> Wheel<T> {
     pub(crate) fn next_tick(&self) -> Option<u64> {
         (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
             let shift = SLOT_BITS * level as u32;
-            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest level
-            // the current slot holds only entries a whole turn ahead.
+            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest
+            // level the current slot holds only entries a whole turn ahead.
             let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
             let ahead = match (level, turned & 1) {
                 (0, 1) => 0,
@@ -94,7 +94,7 @@ impl<T> Wheel<T> {
     fn cascade(&mut self, fired: &mut Vec<T>) {
         for level in (0..LEVELS).rev() {
             let shift = SLOT_BITS * level as u32;
-            if level > 0 && !self.now.is_multiple_of(1 << shift) {
+            if !self.now.is_multiple_of(1 << shift) {
                 continue;
             }
             let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
@@ -232,6 +232,17 @@ mod tests {
         assert_eq!(fire(&mut wheel, 10), [10]);
         assert_eq!(wheel.remove(kept), None);
         assert_eq!(wheel.next_tick(), None);
+    }
+
+    #[test]
+    fn draining_removes_every_entry() {
+        let mut wheel = Wheel::new(0);
+        for deadline in [1, 100, 5000] {
+            wheel.insert(deadline, deadline);
+        }
+        let mut drained = wheel.drain();
+        drained.sort_unstable();
+        assert_eq!((drained, wheel.next_tick()), (vec![1, 100, 5000], None));
     }
 
     /// The wheel sleeps through everything else: a worker that woke for nothing would never be idle.

@@ -2,6 +2,9 @@
 
 mod choices;
 mod memory;
+mod thread_hooks;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use crate::error::ConfigError;
 
 pub use choices::{EngineKind, HandlerPlacement};
 pub use memory::MemoryConfig;
+pub use thread_hooks::ThreadHooks;
 
 crate::__settings! {
     /// The settings of an engine. The defaults suit servers. Each field has a setter of its name;
@@ -54,6 +58,12 @@ crate::__settings! {
         /// Permissions of the files of Unix-domain sockets (chmod(2)), such as `0o660`, set before anyone can connect.
         /// Default: `None`, what the umask leaves.
         pub unix_mode: Option<u32>,
+        /// Owner of the files of Unix-domain sockets, a number of passwd(5), set before anyone can connect (chown(2)).
+        /// Another owner than that of the process needs the privilege CAP_CHOWN. Default: `None`, that of the process.
+        pub unix_uid: Option<u32>,
+        /// Group of the files of Unix-domain sockets, a number of group(5), such as that of a proxy in front. Without
+        /// CAP_CHOWN it must be one of the groups of the process. Default: `None`, that of the process or the folder.
+        pub unix_gid: Option<u32>,
         /// Lets other processes of the same user that also ask for it serve the same TCP ports (`SO_REUSEPORT` of
         /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
         /// false, a port that is in use is an error.
@@ -76,6 +86,8 @@ crate::__settings! {
         /// Idle timeout of every connection whose handler sets no other
         /// ([`Connection::set_idle_timeout`](crate::Connection::set_idle_timeout)). Default: `None`, no limit.
         pub idle_timeout: Option<Duration>,
+        /// Code around the threads that run handlers. Default: none.
+        pub thread_hooks: ThreadHooks,
         /// Time in one poll of a handler's future after which the handler is named in the log, once and while it still
         /// runs, with its peer: the other connections of its thread wait. Default: 1 s; `None` for no such log, and no
         /// thread that watches.
@@ -157,6 +169,8 @@ impl Default for Config {
             connections_max: 65_536,
             backlog: 1024,
             unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
             reuse_port: false,
             nodelay: true,
             socket_receive_buffer_bytes: None,
@@ -164,6 +178,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             idle_timeout: None,
+            thread_hooks: ThreadHooks::default(),
             thread_hold_warning: Some(Duration::from_secs(1)),
             memory: MemoryConfig::default(),
             uring: UringConfig::default(),

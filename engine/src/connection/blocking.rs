@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::connection::block_on::block_on;
-use crate::error::{CloseCause, ReceiveError, SendError};
+use crate::error::{ReceiveError, SendError};
 use crate::shared::chunk::Chunk;
 
 /// Turns blocking-style code into a handler for [`Engine::start`](crate::Engine::start): each connection gets a thread,
@@ -130,7 +130,7 @@ impl Read for BlockingConnection {
 
 impl BufRead for BlockingConnection {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        block_on(poll_fn(|cx| self.connection.poll_fill(cx))).map_err(receive_error)?;
+        block_on(poll_fn(|cx| self.connection.poll_fill(cx)))?;
         Ok(self.connection.buffer())
     }
 
@@ -143,49 +143,17 @@ impl BufRead for BlockingConnection {
 
 impl Write for BlockingConnection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(Bytes::copy_from_slice(bytes)).map_err(send_error)?;
+        self.send(Bytes::copy_from_slice(bytes))?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Self::flush(self).map_err(send_error)
+        Ok(Self::flush(self)?)
     }
 }
 
 impl fmt::Debug for BlockingConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BlockingConnection").field(&self.connection).finish()
-    }
-}
-
-fn receive_error(error: ReceiveError) -> io::Error {
-    let kind = match error {
-        ReceiveError::Deadline => io::ErrorKind::TimedOut,
-        ReceiveError::Closed(cause) => kind_of(cause),
-    };
-    io::Error::new(kind, error)
-}
-
-fn send_error(error: SendError) -> io::Error {
-    let kind = match error {
-        SendError::Full => io::ErrorKind::WouldBlock,
-        SendError::HeldByCaller => io::ErrorKind::Deadlock,
-        SendError::Finished => io::ErrorKind::BrokenPipe,
-        SendError::Closed(cause) => kind_of(cause),
-    };
-    io::Error::new(kind, error)
-}
-
-fn kind_of(cause: CloseCause) -> io::ErrorKind {
-    match cause {
-        CloseCause::Reset => io::ErrorKind::ConnectionReset,
-        CloseCause::Io(kind) => kind,
-        CloseCause::WriteDeadline
-        | CloseCause::WriteTimeout
-        | CloseCause::IdleTimeout
-        | CloseCause::LifetimeDeadline => io::ErrorKind::TimedOut,
-        CloseCause::Aborted | CloseCause::Shutdown | CloseCause::Dropped | CloseCause::TooSlow => {
-            io::ErrorKind::ConnectionAborted
-        }
     }
 }

@@ -4,6 +4,8 @@
 //! thread. Neither touches a socket: reads pop the bounded inbound buffer, writes append to the bounded outbound queue,
 //! and the worker moves the bytes. To upgrade to another protocol, pass the `Connection` on by value.
 
+#[cfg(any(feature = "tokio", feature = "futures"))]
+mod async_io;
 pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;

@@ -93,7 +93,7 @@ impl ByteSender {
     fn queue_bytes(&self, bytes: &Bytes, waker: Option<&Waker>) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(bytes.len(), marks) {
-                let Err(error) = outbound.hold_shared(error, marks, &[], bytes) else {
+                let Err(error) = outbound.keep_shared_behind(error, marks, &[], bytes) else {
                     return Ok(Schedule::AlreadyScheduled);
                 };
                 let Some(waker) = waker else { return Err(error) };
@@ -168,7 +168,7 @@ impl ByteSender {
         let schedule = {
             let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
             if let Err(error) = outbound.check_space(len, marks) {
-                return outbound.hold(error, len, marks, encode);
+                return outbound.keep_behind(error, len, marks, encode);
             }
             outbound.append(encode)
         };
@@ -180,7 +180,8 @@ impl ByteSender {
     /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
     /// not read, it grows until a write timeout or deadline ends the connection.
     ///
-    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block. It must
+    /// `encode` runs under the queue's lock, on which other senders and the worker wait, so it must not block, and must
+    /// not use a connection: a call that would have to wait for a lock panics. It must
     /// only append: the vector can hold queued bytes of earlier calls, and removing those corrupts the stream. If it
     /// panics, its bytes are removed and the earlier ones stay.
     ///
@@ -204,7 +205,7 @@ impl ByteSender {
     pub fn try_append_with(&self, head: &[u8], mut payload: Bytes) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             if let Err(error) = outbound.check_space(head.len() + payload.len(), marks) {
-                return outbound.hold_shared(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
+                return outbound.keep_shared_behind(error, marks, head, &payload).map(|()| Schedule::AlreadyScheduled);
             }
             Ok(enqueue(outbound, head, &mut payload))
         })

@@ -50,6 +50,15 @@ impl Binding {
     }
 }
 
+/// Permissions, owner and group of the file of a Unix-domain socket.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(unix), expect(dead_code, reason = "there are no such files"))]
+pub(crate) struct FileOptions {
+    pub(crate) mode: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+}
+
 /// Options of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -61,7 +70,7 @@ pub(crate) struct Options {
     pub(crate) send_buffer_bytes: Option<u32>,
     /// Permissions of the files of Unix-domain sockets.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such files"))]
-    pub(crate) unix_mode: Option<u32>,
+    pub(crate) unix_file: FileOptions,
 }
 
 impl Options {
@@ -154,7 +163,7 @@ fn share(socket: &Socket, workers: usize, options: Options) -> io::Result<Vec<Li
 
 #[cfg(unix)]
 fn open_unix(path: &Path, workers: usize, options: Options) -> io::Result<Vec<Listener>> {
-    let (socket, file) = unix_socket::bind(path, options.unix_mode)?;
+    let (socket, file) = unix_socket::bind(path, options.unix_file)?;
     let file = file.map(Arc::new);
     let mut listeners = share(&socket, workers, options)?;
     listeners.iter_mut().for_each(|listener| listener.file.clone_from(&file));

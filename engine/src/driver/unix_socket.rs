@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::driver::listener::FileOptions;
 
 /// The file of a bound socket. Dropping it removes the file, unless another socket has taken its place.
 #[derive(Debug)]
@@ -16,8 +18,8 @@ pub(crate) struct SocketFile {
 }
 
 /// Binds a socket at `path`, or at the abstract name after an `@` (unix(7)), which has no file. A file that a dead
-/// server left there is replaced. `mode` is set before anyone can connect.
-pub(crate) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(Socket, Option<SocketFile>)> {
+/// server left there is replaced. The options are applied before anyone can connect.
+pub(crate) fn bind(path: &Path, options: FileOptions) -> io::Result<(Socket, Option<SocketFile>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if let Some(name) = path.as_os_str().as_bytes().strip_prefix(b"@") {
         let name = [b"\0", name].concat();
@@ -32,13 +34,17 @@ pub(crate) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(Socket, Option
         }
         answer => answer?,
     }
+    let made = std::fs::symlink_metadata(path)?;
+    // The working directory can change before the end.
+    let file = SocketFile { path: std::path::absolute(path)?, device: made.dev(), inode: made.ino() };
+    let FileOptions { mode, uid, gid } = options;
+    if (uid, gid) != (None, None) {
+        lchown(path, uid, gid)?;
+    }
     if let Some(mode) = mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
-    let made = std::fs::symlink_metadata(path)?;
-    // The working directory can change before the end.
-    let path = std::path::absolute(path)?;
-    Ok((socket, Some(SocketFile { path, device: made.dev(), inode: made.ino() })))
+    Ok((socket, Some(file)))
 }
 
 /// Returns whether `path` is a socket that nobody listens on: a connection is refused.

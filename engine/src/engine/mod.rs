@@ -4,6 +4,7 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod stopped;
 mod threads;
 mod watchdog;
 
@@ -91,7 +92,8 @@ impl Engine {
 
     /// Adds a Unix-domain socket (unix(7)), which [`start`](Self::start) creates at `path`, or at the abstract name
     /// after an `@` (`@name`). A socket file on which nobody listens any more is replaced; one in use is an error. The
-    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions.
+    /// file is removed when the engine stops listening. See [`Config::unix_mode`] for its permissions and
+    /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.bindings.push(Binding::Unix(path.into()));
@@ -208,7 +210,7 @@ impl Starting {
         let config = &self.checked.config;
         let options = Options {
             backlog: config.backlog,
-            unix_mode: config.unix_mode,
+            unix_file: listener::FileOptions { mode: config.unix_mode, uid: config.unix_uid, gid: config.unix_gid },
             reuse_port: config.reuse_port,
             nodelay: config.nodelay,
             receive_buffer_bytes: config.socket_receive_buffer_bytes,
@@ -257,10 +259,11 @@ impl Starting {
         listeners: Vec<Vec<Listener>>,
         start: &Arc<Start>,
     ) -> Result<String, Error> {
+        let hooks = &self.checked.config.thread_hooks;
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start)?);
+                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
@@ -285,6 +288,9 @@ impl Starting {
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
+            if index == 0 {
+                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            }
             watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
             let handler = ready.handler.take();
             watched.extend(handler.iter().map(|thread| Watched::new(Arc::clone(&thread.queue), Role::SameCore(index))));

@@ -120,12 +120,10 @@ impl Running {
             }
         }
         let deadline = Instant::now() + HANDLERS_END_TIMEOUT;
-        for handler in &self.handlers {
-            handler.queue.stop();
-        }
-        for handler in &self.handlers {
+        let ends: Vec<_> = self.handlers.into_iter().map(HandlerThread::stop).collect();
+        for end in ends {
             // An error means that the thread dropped its end: it has ended.
-            let _ = handler.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let _ = end.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
         self.lifecycle.close();
         self.watchdog.into_iter().for_each(|watchdog| drop(watchdog.join()));
@@ -174,7 +172,7 @@ fn shut_down_at(signals: &Receiver<i32>, lifecycle: &Lifecycle, shutdown: Shutdo
     let Ok(second) = signals.recv() else { return };
     lifecycle.shut_down(Shutdown::immediate());
     if !matches!(signals.recv_timeout(LAST_RESORT_TIMEOUT), Err(RecvTimeoutError::Disconnected)) {
-        log::error!("the engine does not end; the signal ends the process");
+        log::error!("the engine did not end in time; ending the process by the signal");
         super::signals::end_process(second);
     }
 }

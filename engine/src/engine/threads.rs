@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use core_affinity::CoreId;
 
-use crate::config::{Checked, EngineKind, HandlerPlacement};
+use crate::config::{Checked, EngineKind, HandlerPlacement, ThreadHooks};
 use crate::driver::listener::Listener;
 use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
@@ -36,6 +36,21 @@ pub(super) struct WorkerReady {
 pub(crate) struct HandlerThread {
     pub(crate) queue: Arc<RunQueue>,
     pub(crate) ended: Receiver<()>,
+    timers: Sender<Arc<WorkerShared>>,
+}
+
+impl HandlerThread {
+    /// Lets the thread use the timers of a worker. Until it can, it runs nothing.
+    pub(super) fn use_timers_of(&self, worker: &Arc<WorkerShared>) {
+        // Fails only if the thread has ended.
+        let _ = self.timers.send(Arc::clone(worker));
+    }
+
+    /// Asks the thread to end. Returns the channel that closes then.
+    pub(super) fn stop(self) -> Receiver<()> {
+        self.queue.stop();
+        self.ended
+    }
 }
 
 /// The parameters of a worker's thread.
@@ -109,7 +124,7 @@ impl WorkerSetup {
             WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound, Arc::clone(&self.engine));
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
-        let (queues, inline, handler) = match self.handlers(&driver.signal()) {
+        let (queues, inline, handler) = match self.handlers(&driver.signal(), &worker_shared) {
             Ok(handlers) => handlers,
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -118,15 +133,20 @@ impl WorkerSetup {
         };
         let config = Arc::new(self.checked.config.clone());
         let inline_queue = inline.is_some().then(|| queues.first().cloned()).flatten();
+        let hooks = if inline.is_some() { config.thread_hooks.clone() } else { ThreadHooks::default() };
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
-        self.lifecycle.add(&worker_shared);
-        let _ = ready.send(Ok(WorkerReady { worker_shared, capabilities, handler, inline: inline_queue }));
-        // The worker, its ring and its sockets are gone when this returns.
-        let outcome = match catch(|| worker.run()) {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
-            Err(message) => Err(format!("its thread panicked: {message}")),
-        };
-        self.lifecycle.end(self.index, outcome);
+        let mut prepared = Some((worker, WorkerReady { worker_shared, capabilities, handler, inline: inline_queue }));
+        hooks.run(&mut || {
+            let Some((worker, report)) = prepared.take() else { return };
+            self.lifecycle.add(&report.worker_shared);
+            let _ = ready.send(Ok(report));
+            // The worker, its ring and its sockets are gone when this returns.
+            let outcome = match catch(|| worker.run()) {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(message) => Err(format!("its thread panicked: {message}")),
+            };
+            self.lifecycle.end(self.index, outcome);
+        });
     }
 
     /// Sets up the queues of this worker's handlers and the executor or thread that runs them.
@@ -134,6 +154,7 @@ impl WorkerSetup {
     fn handlers(
         &self,
         signal: &Arc<Signal>,
+        worker: &Arc<WorkerShared>,
     ) -> Result<(Vec<Arc<RunQueue>>, Option<Executor>, Option<HandlerThread>), Error> {
         Ok(match self.checked.config.placement {
             HandlerPlacement::Threads(_) => (self.queues.clone(), None, None),
@@ -146,7 +167,9 @@ impl WorkerSetup {
             }
             HandlerPlacement::SameCore => {
                 let name = format!("tidegate-handler-{}", self.index);
-                let thread = spawn_handler_thread(&name, self.core, false, &self.start)?;
+                let hooks = &self.checked.config.thread_hooks;
+                let thread = spawn_handler_thread(&name, self.core, false, &self.start, hooks)?;
+                thread.use_timers_of(worker);
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
         })
@@ -158,23 +181,32 @@ pub(super) fn spawn_handler_thread(
     core: Option<CoreId>,
     wakes_at_once: bool,
     start: &Arc<Start>,
+    hooks: &ThreadHooks,
 ) -> Result<HandlerThread, Error> {
     let (queue_out, queue_in) = channel();
     let (ended_out, ended) = channel();
-    let start = Arc::clone(start);
+    let (timers, timers_in) = channel::<Arc<WorkerShared>>();
+    let (start, hooks) = (Arc::clone(start), hooks.clone());
     let body = move || {
         core.into_iter().for_each(pin);
         let current = thread::current();
         let queue = RunQueue::new(Signal::new(move || current.unpark()));
-        let executor = Executor::new(Arc::clone(&queue), start);
-        let _ = queue_out.send(queue);
-        executor.run(wakes_at_once);
+        let mut executor = Some(Executor::new(Arc::clone(&queue), start));
+        hooks.run(&mut || {
+            let Some(executor) = executor.take() else { return };
+            let _ = queue_out.send(Arc::clone(&queue));
+            // An error means that no worker has started: the queue is then stopped.
+            if let Ok(worker) = timers_in.recv() {
+                time::enter_first(&worker);
+            }
+            executor.run(wakes_at_once);
+        });
         drop(ended_out);
     };
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Worker)?;
     let queue =
         queue_in.recv().map_err(|_| Error::Worker(io::Error::other("a handler thread ended while starting")))?;
-    Ok(HandlerThread { queue, ended })
+    Ok(HandlerThread { queue, ended, timers })
 }
 
 /// Returns the cores for `workers` workers, of those that the process may use; none if they are unknown.

@@ -47,7 +47,7 @@ impl Watched {
     }
 
     /// Looks at the thread, and logs a handler that has held it for [`LOOKS`] looks.
-    fn look(&mut self) {
+    fn check(&mut self) {
         let beat = self.queue.beat();
         if beat != self.seen || !beat.is_busy() {
             (self.seen, self.since, self.looks) = (beat, Instant::now(), 0);
@@ -92,7 +92,7 @@ pub(super) fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let watch = move || {
         while lifecycle.runs_for((warning / LOOKS).max(LOOK_MIN)) {
-            threads.iter_mut().for_each(Watched::look);
+            threads.iter_mut().for_each(Watched::check);
         }
     };
     thread::Builder::new().name("tidegate-watchdog".to_owned()).spawn(watch)

@@ -6,6 +6,7 @@
 //! future, whatever it waits for.
 
 pub mod label;
+pub(crate) mod lasting;
 mod pulse;
 mod tasks;
 
@@ -20,6 +21,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::connection::Connection;
+use crate::executor::lasting::Lasting;
 use crate::executor::pulse::Pulse;
 use crate::executor::tasks::Tasks;
 use crate::shared::ConnShared;
@@ -50,6 +52,8 @@ pub(crate) struct RunQueue {
 struct Inbox {
     connections: Vec<Connection>,
     runnables: Vec<Runnable>,
+    /// Woken tasks that belong to no connection.
+    lasting: Vec<async_task::Runnable>,
     stopped: bool,
     /// The executor has ended. Connections that arrive later are dropped.
     closed: bool,
@@ -61,6 +65,7 @@ pub(crate) struct Local {
     runnables: VecDeque<Runnable>,
     /// The connection of the future that a panic has dropped.
     panicked: Option<Arc<ConnShared>>,
+    lasting: Lasting,
 }
 
 thread_local! {
@@ -144,12 +149,12 @@ impl RunQueue {
     /// resets run first.
     fn is_finished(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty()
+        inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty()
     }
 
     fn is_empty(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.connections.is_empty() && inbox.runnables.is_empty() && !inbox.stopped
+        inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty() && !inbox.stopped
     }
 }
 
@@ -168,7 +173,8 @@ const TURN_TASKS_MAX: usize = 256;
 
 impl Executor {
     pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
-        let local = Local { queue: Arc::clone(&queue), runnables: VecDeque::new(), panicked: None };
+        let (queued, lasting) = (VecDeque::new(), Lasting::default());
+        let local = Local { queue: Arc::clone(&queue), runnables: queued, panicked: None, lasting };
         LOCAL.with(|current| *current.borrow_mut() = Some(local));
         Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
     }
@@ -177,7 +183,8 @@ impl Executor {
     pub(crate) fn turn(&mut self) -> bool {
         self.take_inbox();
         // Tasks woken by this turn run in the next.
-        let due = LOCAL.with(|local| local.borrow().as_ref().map_or(0, |l| l.runnables.len())).min(TURN_TASKS_MAX);
+        let due = |local: &Local| (local.runnables.len().min(TURN_TASKS_MAX), local.lasting.runnables.len());
+        let (due, lasting_due) = LOCAL.with(|local| local.borrow().as_ref().map(due)).unwrap_or_default();
         for _ in 0..due {
             let Some(runnable) = next_local() else { break };
             self.queue.pulse.begin(runnable.metadata().task.load(Ordering::Relaxed));
@@ -190,6 +197,9 @@ impl Executor {
             }
         }
         self.queue.pulse.rest();
+        if lasting_due > 0 {
+            run_lasting(lasting_due);
+        }
         self.has_work()
     }
 
@@ -207,7 +217,8 @@ impl Executor {
 
     /// Returns whether the local queue has a runnable task.
     fn has_work(&self) -> bool {
-        LOCAL.with(|local| local.borrow().as_ref().is_some_and(|l| !l.runnables.is_empty()))
+        let has_work = |local: &Local| !local.runnables.is_empty() || !local.lasting.runnables.is_empty();
+        LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work))
     }
 
     /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
@@ -216,12 +227,16 @@ impl Executor {
     }
 
     fn take_inbox(&mut self) {
-        {
+        let (lasting, stopped) = {
             let mut inbox = self.queue.inbox.lock();
             std::mem::swap(&mut inbox.connections, &mut self.connections);
             std::mem::swap(&mut inbox.runnables, &mut self.runnables);
-        }
+            (std::mem::take(&mut inbox.lasting), inbox.stopped)
+        };
         self.queue_locally();
+        if stopped || !lasting.is_empty() {
+            queue_lasting(lasting, stopped);
+        }
         self.start_connections();
     }
 
@@ -271,6 +286,29 @@ impl Executor {
     }
 }
 
+/// Runs tasks that belong to no connection. They contain their panics.
+#[cold]
+fn run_lasting(due: usize) {
+    for _ in 0..due {
+        if let Some(runnable) = lasting::next() {
+            runnable.run();
+        }
+    }
+}
+
+/// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is `stopped`.
+#[cold]
+fn queue_lasting(woken: Vec<async_task::Runnable>, stopped: bool) {
+    LOCAL.with(|local| {
+        if let Some(local) = &mut *local.borrow_mut() {
+            local.lasting.runnables.extend(woken);
+        }
+    });
+    if stopped {
+        lasting::end();
+    }
+}
+
 fn next_local() -> Option<Runnable> {
     LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
 }
@@ -296,14 +334,23 @@ impl Drop for Executor {
         let tasks = self.queue.tasks.lock().take_all();
         // Dropping a task cancels it.
         drop(tasks);
+        lasting::end();
         loop {
-            std::mem::swap(&mut self.queue.inbox.lock().runnables, &mut self.runnables);
+            let lasting = {
+                let mut inbox = self.queue.inbox.lock();
+                std::mem::swap(&mut inbox.runnables, &mut self.runnables);
+                std::mem::take(&mut inbox.lasting)
+            };
             self.queue_locally();
             // Dropping a future can wake other tasks of this thread, so the cell must not be borrowed.
             while let Some(runnable) = next_local() {
                 drop(runnable);
             }
-            if self.queue.tasks.lock().futures() == 0 {
+            drop(lasting);
+            while let Some(runnable) = lasting::next() {
+                drop(runnable);
+            }
+            if self.queue.tasks.lock().futures() == 0 && lasting::futures() == 0 {
                 break;
             }
             thread::yield_now();

@@ -44,9 +44,13 @@ struct State {
     wakers: Vec<Waker>,
 }
 
+/// The memory of a message in transit beyond its bytes: its publication, and its entries in the lanes. Counted, so that
+/// tiny messages are bounded too.
+const PUBLICATION_BYTES: usize = 256;
+
 impl PublishBudget {
-    /// Creates a budget of `bytes_max` bytes in transit at once. Any number is valid; 8 MiB suits most servers. With
-    /// zero, one message is in transit at a time.
+    /// Creates a budget of `bytes_max` bytes in transit at once, where each message counts 256 bytes more than it has.
+    /// Any number is valid; 8 MiB suits most servers. With zero, one message is in transit at a time.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, state: Arc::default() }
     }
@@ -92,7 +96,7 @@ impl PublishBudget {
         Poll::Pending
     }
 
-    /// Returns the number of bytes in transit.
+    /// Returns the number of bytes in transit, with the 256 bytes that each message counts in addition.
     pub fn bytes(&self) -> usize {
         self.state.lock().bytes
     }
@@ -109,6 +113,7 @@ impl PublishBudget {
     }
 
     fn share(&self, state: &mut State, len: usize) -> Share {
+        let len = len.saturating_add(PUBLICATION_BYTES);
         state.bytes += len;
         state.messages += 1;
         Share { budget: self.clone(), len }
@@ -120,7 +125,7 @@ impl State {
         if self.closed {
             return Err(PublishError::Closed);
         }
-        if self.messages > 0 && self.bytes + len > bytes_max {
+        if self.messages > 0 && self.bytes.saturating_add(len).saturating_add(PUBLICATION_BYTES) > bytes_max {
             return Err(PublishError::Full);
         }
         Ok(())
@@ -162,15 +167,24 @@ mod tests {
 
     #[test]
     fn a_share_is_returned_when_it_is_dropped() {
-        let budget = PublishBudget::new(100);
+        let budget = PublishBudget::new(100 + 2 * PUBLICATION_BYTES);
         let first = budget.take(60).unwrap();
         assert_eq!(budget.take(41).unwrap_err(), PublishError::Full);
         let second = budget.take(40).unwrap();
-        assert_eq!(budget.bytes(), 100);
+        assert_eq!(budget.bytes(), 100 + 2 * PUBLICATION_BYTES);
         drop(first);
         drop(second);
         assert_eq!(budget.bytes(), 0);
         assert!(budget.poll_drained(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn messages_without_bytes_are_bounded_too() {
+        let budget = PublishBudget::new(1 << 20);
+        let taken: Vec<_> = (0..10_000).map_while(|_| budget.take(0).ok()).collect();
+        assert_eq!(taken.len(), (1 << 20) / PUBLICATION_BYTES);
+        drop(taken);
+        assert_eq!(budget.bytes(), 0);
     }
 
     #[test]

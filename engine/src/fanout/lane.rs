@@ -15,7 +15,7 @@ use crate::shared::worker_shared::WorkerShared;
 use crate::util::sync::Mutex;
 
 /// An operation on a lane.
-pub(super) enum Op {
+pub(super) enum LaneOp {
     Join(Member),
     Leave(MembershipId),
     Publish(Arc<Publication>),
@@ -26,7 +26,7 @@ pub(super) enum Op {
 /// The members of one fan-out that one worker serves, and their inbox.
 pub(crate) struct Lane {
     pub(super) worker: Arc<WorkerShared>,
-    pub(super) inbox: Inbox<Op>,
+    pub(super) inbox: LaneInbox<LaneOp>,
     /// The worker's side. The worker takes it for the time of a delivery.
     members: Mutex<Option<Box<Members>>>,
     /// Current number of members.
@@ -36,7 +36,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(super) fn new(worker: Arc<WorkerShared>, slow_hook: SlowHook) -> Arc<Self> {
-        let (inbox, members, present) = (Inbox::new(), Mutex::new(None), AtomicUsize::new(0));
+        let (inbox, members, present) = (LaneInbox::new(), Mutex::new(None), AtomicUsize::new(0));
         Arc::new(Self { worker, inbox, members, present, slow_hook })
     }
 
@@ -63,7 +63,7 @@ impl Lane {
         let mut ops = Vec::new();
         while self.inbox.take_or_rest(&mut ops) {
             for op in ops.drain(..) {
-                if let Op::Join(member) = op {
+                if let LaneOp::Join(member) = op {
                     member.presence.end(self);
                 }
             }
@@ -74,7 +74,7 @@ impl Lane {
 }
 
 /// A queue whose consumer is notified when it stops resting, and never in between.
-pub(super) struct Inbox<T>(Mutex<Waiting<T>>);
+pub(super) struct LaneInbox<T>(Mutex<Waiting<T>>);
 
 struct Waiting<T> {
     items: Vec<T>,
@@ -82,7 +82,7 @@ struct Waiting<T> {
     notified: bool,
 }
 
-impl<T> Inbox<T> {
+impl<T> LaneInbox<T> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Waiting { items: Vec::new(), notified: false }))
     }
@@ -122,7 +122,7 @@ mod loom_tests {
     #[test]
     fn loom_no_item_stays_in_a_resting_inbox() {
         loom::model(|| {
-            let inbox = Arc::new(Inbox::new());
+            let inbox = Arc::new(LaneInbox::new());
             let notified = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
             let producers: Vec<_> = (0..2)
                 .map(|item| {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::backlog::ConflationKey;
-use super::lane::{Lane, Op};
+use super::lane::{Lane, LaneOp};
 use super::publication::Publication;
 use super::round::{Round, joinable};
 use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
@@ -115,7 +115,7 @@ pub(crate) struct Members {
     round: Option<Round>,
     /// Connections whose sends wait until all messages before the number are handed over.
     releases: VecDeque<(u64, Arc<ConnShared>)>,
-    ops: Vec<Op>,
+    ops: Vec<LaneOp>,
 }
 
 impl Members {
@@ -177,9 +177,9 @@ impl Members {
         true
     }
 
-    fn accept(&mut self, op: Op, lane: &Lane) {
+    fn accept(&mut self, op: LaneOp, lane: &Lane) {
         match op {
-            Op::Join(mut member) => {
+            LaneOp::Join(mut member) => {
                 member.from = self.next;
                 if !self.leaving.is_empty() && self.round_boundaries.back() != Some(&self.next) {
                     self.round_boundaries.push_back(self.next);
@@ -188,7 +188,7 @@ impl Members {
                 self.places.insert(member.membership_id, self.members.len());
                 self.members.push(member);
             }
-            Op::Leave(membership_id) => {
+            LaneOp::Leave(membership_id) => {
                 let Some(place) = self.places.get(&membership_id) else { return };
                 let member = &mut self.members[*place];
                 member.to = member.to.min(self.next);
@@ -197,12 +197,12 @@ impl Members {
                     self.remove_leavers(lane);
                 }
             }
-            Op::Publish(publication) => {
+            LaneOp::Publish(publication) => {
                 self.pending.push_back(publication);
                 self.next += 1;
             }
-            Op::Release(own) if self.pending.is_empty() => own.end_behind(),
-            Op::Release(own) => self.releases.push_back((self.next, own)),
+            LaneOp::Release(own) if self.pending.is_empty() => own.end_behind(),
+            LaneOp::Release(own) => self.releases.push_back((self.next, own)),
         }
     }
 

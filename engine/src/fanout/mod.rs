@@ -39,7 +39,7 @@ pub(crate) use backlog::{Backlog, BacklogBounds, ConflationKey};
 pub use budget::PublishBudget;
 use budget::Share;
 pub(crate) use lane::Lane;
-use lane::Op;
+use lane::LaneOp;
 pub(crate) use members::{HandOver, Members};
 use members::{Member, MembershipId, Presence};
 pub use options::{JoinOptions, MemberId, SlowMemberPolicy};
@@ -134,7 +134,7 @@ impl FanOut {
                 }
             };
             lane.present.fetch_add(1, Ordering::Relaxed);
-            let needs_notify = lane.inbox.push(Op::Join(member));
+            let needs_notify = lane.inbox.push(LaneOp::Join(member));
             (lane, needs_notify)
         };
         if needs_notify {
@@ -199,9 +199,9 @@ impl FanOut {
             if lane.present() == 0 {
                 continue;
             }
-            let needs_notify = lane.inbox.push(Op::Publish(Arc::clone(&publication)));
+            let needs_notify = lane.inbox.push(LaneOp::Publish(Arc::clone(&publication)));
             if let Some(own) = behind.take_if(|own| lane.is_of(&own.worker)) {
-                lane.inbox.push(Op::Release(own));
+                lane.inbox.push(LaneOp::Release(own));
             }
             if needs_notify {
                 resting.push(Arc::clone(lane));
@@ -263,7 +263,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.inbox.push(Op::Leave(self.membership_id)) {
+        if self.lane.inbox.push(LaneOp::Leave(self.membership_id)) {
             notify_worker(&self.lane);
         }
     }

@@ -74,7 +74,8 @@ impl Waiters {
     /// Keeps bytes for the end of exclusive use.
     pub(crate) fn defer(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
-        lists.deferred_bytes += bytes.len();
+        // Its place counts too, so that empty ones are bounded.
+        lists.deferred_bytes += bytes.len() + size_of::<Bytes>();
         lists.deferred.push_back(Contained::new(bytes));
     }
 
@@ -127,7 +128,7 @@ impl Waiters {
     }
 
     /// Keeps bytes that follow the undelivered publications.
-    pub(crate) fn hold(&mut self, bytes: Bytes) {
+    pub(crate) fn keep_behind(&mut self, bytes: Bytes) {
         let lists = self.0.get_or_insert_default();
         lists.held_bytes += bytes.len();
         lists.held.push_back(Contained::new(bytes));
@@ -163,6 +164,16 @@ mod tests {
 
     impl Wake for Task {
         fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn deferred_bytes_count_with_their_places() {
+        let mut waiters = Waiters::default();
+        waiters.defer(Bytes::new());
+        waiters.defer(Bytes::from_static(b"12"));
+        assert_eq!(waiters.deferred_bytes(), 2 + 2 * size_of::<Bytes>());
+        assert_eq!(waiters.take_deferred().len(), 2);
+        assert_eq!(waiters.deferred_bytes(), 0);
     }
 
     #[test]

@@ -22,7 +22,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU32;
 
-use crate::util::sync::{AtomicBool, Guard, Mutex, Ordering, yield_now};
+use crate::util::raw_lock::RawLock;
+use crate::util::sync::{AtomicBool, Ordering, yield_now};
 
 #[cfg(not(loom))]
 thread_local! {
@@ -50,33 +51,36 @@ pub(crate) fn claim() {
     }
 }
 
-/// While one lives, the current thread runs code of the application inside a lock. That code must not take another
-/// lock: two threads could wait for each other, or one for itself. With debug assertions an attempt that would have to
-/// wait panics instead. Without them nothing is checked: the check costs 12 instructions per message.
+/// While one lives, the current thread runs code of the application inside a lock. That code must not wait for another
+/// lock: two threads could wait for each other, or one for itself. An attempt that would have to wait panics instead.
 pub(crate) struct NoWaiting(bool);
 
 impl NoWaiting {
     #[inline]
     pub(crate) fn begin() -> Self {
-        Self(cfg!(debug_assertions) && MAY_NOT_WAIT.with(|flag| flag.replace(true)))
+        Self(MAY_NOT_WAIT.with(|flag| flag.replace(true)))
     }
 }
 
 impl Drop for NoWaiting {
     #[inline]
     fn drop(&mut self) {
-        if cfg!(debug_assertions) {
-            MAY_NOT_WAIT.with(|flag| flag.set(self.0));
-        }
+        MAY_NOT_WAIT.with(|flag| flag.set(self.0));
     }
 }
 
 /// The panic of code that uses a connection inside the lock of one.
 const NESTED: &str = "a connection was used by code that runs under a connection's lock, such as a closure of `append`";
 
+/// Panics if the current thread may not wait (see [`NoWaiting`]).
+#[cold]
+fn refuse_to_wait() {
+    assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
+}
+
 /// A mutual-exclusion lock that is biased to one thread until another wants it.
 pub(crate) struct Biased<T> {
-    mutex: Mutex<()>,
+    mutex: RawLock,
     owner: u32,
     /// The owner holds the lock without the mutex, or is about to check whether it can.
     inside: AtomicBool,
@@ -95,7 +99,7 @@ impl<T> Biased<T> {
     pub(crate) fn new(value: T) -> Self {
         let owner = OWNER.with(Cell::get);
         Self {
-            mutex: Mutex::new(()),
+            mutex: RawLock::new(),
             owner,
             inside: AtomicBool::new(false),
             shared: AtomicBool::new(owner == NOBODY),
@@ -106,7 +110,7 @@ impl<T> Biased<T> {
     /// Waits for the lock.
     ///
     /// # Panics
-    /// If the owner already holds the lock, or the thread may not wait (see [`NoWaiting`]).
+    /// If the owner already holds the lock, or the thread would have to wait and may not (see [`NoWaiting`]).
     #[inline]
     pub(crate) fn lock(&self) -> BiasedGuard<'_, T> {
         if !self.shared.load(Ordering::Relaxed) && OWNER.with(Cell::get) == self.owner {
@@ -115,7 +119,7 @@ impl<T> Biased<T> {
             // Keeps the compiler from reordering; `share` does the processor's part.
             fence::on_this_core();
             if !self.shared.load(Ordering::Relaxed) {
-                return BiasedGuard { lock: self, mutex: None, _not_send: PhantomData };
+                return BiasedGuard { lock: self, holds_mutex: false, _not_send: PhantomData };
             }
             self.inside.store(false, Ordering::Release);
         }
@@ -124,17 +128,18 @@ impl<T> Biased<T> {
 
     #[inline(never)]
     fn lock_shared(&self) -> BiasedGuard<'_, T> {
-        debug_assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
-        let guard = self.mutex.lock();
+        self.mutex.lock(refuse_to_wait);
+        let guard = BiasedGuard { lock: self, holds_mutex: true, _not_send: PhantomData };
         if !self.shared.load(Ordering::Relaxed) {
             self.share();
         }
-        BiasedGuard { lock: self, mutex: Some(guard), _not_send: PhantomData }
+        guard
     }
 
     /// Removes the bias. The mutex must be held.
     #[cold]
     fn share(&self) {
+        refuse_to_wait();
         self.shared.store(true, Ordering::SeqCst);
         fence::on_every_core();
         // The owner leaves soon: its critical sections are bounded and never wait.
@@ -147,8 +152,8 @@ impl<T> Biased<T> {
 /// Access to the value of a [`Biased`] lock.
 pub(crate) struct BiasedGuard<'a, T> {
     lock: &'a Biased<T>,
-    /// `None` for the owner of an unshared lock.
-    mutex: Option<Guard<'a, ()>>,
+    /// False for the owner of an unshared lock.
+    holds_mutex: bool,
     /// Keeps the guard on its thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -178,7 +183,9 @@ impl<T> DerefMut for BiasedGuard<'_, T> {
 impl<T> Drop for BiasedGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.mutex.is_none() {
+        if self.holds_mutex {
+            self.lock.mutex.unlock();
+        } else {
             self.lock.inside.store(false, Ordering::Release);
         }
     }
@@ -399,14 +406,37 @@ mod tests {
     /// Without the flag it would wait for itself.
     #[test]
     fn code_that_may_not_wait_panics_instead() {
-        let (outer, inner) = (Biased::new(()), Biased::new(()));
+        let lock = Biased::new(());
         let nested = catch_unwind(AssertUnwindSafe(|| {
-            let _guard = outer.lock();
+            let _guard = lock.lock();
             let _no_waiting = NoWaiting::begin();
-            drop(inner.lock());
+            // Another lock, which is free, is no reason to forget about it.
+            drop((Biased::new(()).lock(), NoWaiting::begin()));
+            drop(lock.lock());
         }));
         assert!(nested.is_err());
-        drop((outer.lock(), inner.lock()));
+        drop(lock.lock());
+    }
+
+    /// Two threads that want each other's locks: the one that would close the circle panics, and both end.
+    #[test]
+    fn two_threads_in_a_circle_do_not_wait_for_each_other() {
+        let (first, second) = (Biased::new(()), Biased::new(()));
+        let both_inside = std::sync::Barrier::new(2);
+        let cross = |own: &Biased<()>, other: &Biased<()>| {
+            let crossed = catch_unwind(AssertUnwindSafe(|| {
+                let _own = own.lock();
+                let _no_waiting = NoWaiting::begin();
+                both_inside.wait();
+                drop(other.lock());
+            }));
+            crossed.is_err()
+        };
+        let panicked = thread::scope(|scope| {
+            let other = scope.spawn(|| cross(&second, &first));
+            [cross(&first, &second), other.join().unwrap()]
+        });
+        assert!(panicked.contains(&true));
     }
 
     #[test]

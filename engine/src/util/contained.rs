@@ -19,12 +19,16 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(take_message)
 }
 
+/// Returns the message of a panic caught with [`catch_unwind`].
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
+
 /// Returns the message of a panic, and drops its value, whose destructor is the application's too.
 #[cold]
 fn take_message(panic: Box<dyn Any + Send>) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let message = text.unwrap_or("no message").to_owned();
+    let message = panic_message(&*panic).to_owned();
     let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
     message
 }
@@ -88,7 +92,7 @@ mod tests {
     fn the_message_of_a_panic_is_returned() {
         assert_eq!(catch(|| -> () { panic!("text") }), Err("text".to_owned()));
         assert_eq!(catch(|| -> () { panic!("number {}", 7) }), Err("number 7".to_owned()));
-        assert_eq!(catch(|| -> () { std::panic::panic_any(7) }), Err("no message".to_owned()));
+        assert_eq!(catch(|| -> () { std::panic::panic_any(7) }), Err("(no message)".to_owned()));
         assert_eq!(catch(|| 7), Ok(7));
     }
 }

@@ -6,5 +6,6 @@ pub(crate) mod buffer_pool;
 pub(crate) mod contained;
 pub(crate) mod pages;
 pub(crate) mod prefetch;
+mod raw_lock;
 mod setters;
 pub(crate) mod sync;

@@ -3,12 +3,12 @@
 //! consistent at each step, and a panicking handler must not affect other connections.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::thread::yield_now;
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::thread::yield_now;
 
@@ -21,11 +21,22 @@ type Inner<T> = loom::sync::Mutex<T>;
 #[cfg(loom)]
 pub(crate) type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
+#[cfg(not(loom))]
+type InnerCondvar = std::sync::Condvar;
+#[cfg(loom)]
+type InnerCondvar = loom::sync::Condvar;
+
 /// A mutual-exclusion lock whose `lock` cannot fail.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(Inner<T>);
 
 impl<T> Mutex<T> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Inner::new(value))
+    }
+
+    #[cfg(loom)]
     pub(crate) fn new(value: T) -> Self {
         Self(Inner::new(value))
     }
@@ -35,5 +46,32 @@ impl<T> Mutex<T> {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
+    }
+}
+
+/// A condition variable whose `wait` cannot fail.
+#[derive(Debug)]
+pub(crate) struct Condvar(InnerCondvar);
+
+impl Condvar {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self(InnerCondvar::new())
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self(InnerCondvar::new())
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: Guard<'a, T>) -> Guard<'a, T> {
+        match self.0.wait(guard) {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
     }
 }

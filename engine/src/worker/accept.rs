@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::wheel::TimerId;
 use crate::clock::{Clock, NEVER};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
@@ -15,8 +16,19 @@ use super::{Conn, Due, Phase, Receive, Worker};
 /// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
 const LOCAL_ADDRESSES_MAX: usize = 16;
 
-/// Pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM).
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Maximum pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM). It ends at once when a
+/// connection closes.
+const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// The reason why accepting on a listener has paused.
+pub(super) enum AcceptPause {
+    /// It has not.
+    None,
+    /// No slot is free.
+    Full,
+    /// It failed; the timer ends the pause.
+    Failed(TimerId),
+}
 
 impl<D: Driver> Worker<D> {
     pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
@@ -70,7 +82,26 @@ impl<D: Driver> Worker<D> {
         if full {
             self.worker_shared.counters.accept_pauses_total.add(1);
         }
-        self.accept_paused[listener] = full;
+        let pause = if full { AcceptPause::Full } else { AcceptPause::None };
+        if let AcceptPause::Failed(timer) = std::mem::replace(&mut self.accept_pauses[listener], pause) {
+            self.wheel.remove(timer);
+        }
+    }
+
+    /// Arms accepting again after its pause for a failure.
+    pub(super) fn retry_accept(&mut self, listener: usize) {
+        // The timer has fired.
+        self.accept_pauses[listener] = AcceptPause::None;
+        self.arm_accept(listener);
+    }
+
+    /// Arms accepting on the listeners that wait for a connection to close.
+    pub(super) fn resume_accept(&mut self) {
+        for listener in 0..self.accept_pauses.len() {
+            if !matches!(self.accept_pauses[listener], AcceptPause::None) {
+                self.arm_accept(listener);
+            }
+        }
     }
 
     pub(super) fn on_accept_ended(&mut self, listener: usize, error: Option<io::Error>) {
@@ -83,11 +114,13 @@ impl<D: Driver> Worker<D> {
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.arm_accept(listener),
             _ if is_of_one_client(&error) => self.arm_accept(listener),
             _ => {
-                // Descriptors or memory are short. Open connections continue; accepting pauses briefly.
+                // Descriptors or memory are short. Open connections continue; accepting pauses until one closes, or
+                // briefly, because what is short can become free elsewhere.
                 self.log_accept_failure(&error);
+                let now = self.worker_shared.clock.now();
                 self.worker_shared.counters.accept_pauses_total.add(1);
-                let again = self.worker_shared.clock.now() + Clock::ticks_in(ACCEPT_RETRY);
-                self.wheel.insert(again, Due::Accept(listener));
+                let timer = self.wheel.insert(now + Clock::ticks_in(ACCEPT_RETRY), Due::Accept(listener));
+                self.accept_pauses[listener] = AcceptPause::Failed(timer);
             }
         }
     }

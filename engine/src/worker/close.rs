@@ -65,9 +65,17 @@ impl<D: Driver> Worker<D> {
     pub(super) fn advance_close(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         if conn.phase == Phase::Lingering && conn.receive == Receive::Ended {
-            self.worker_shared.counters.closed_total.add(1);
-            self.shut(key, false);
+            self.shut_in_order(key);
         }
+    }
+
+    /// Closes a connection whose handler has ended, without a reset. It has failed if bytes could not be sent.
+    pub(super) fn shut_in_order(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let failed = conn.shared.outbound.lock().is_closed();
+        let counters = &self.worker_shared.counters;
+        if failed { &counters.failed_total } else { &counters.closed_total }.add(1);
+        self.shut(key, false);
     }
 
     /// Ends a connection at once: drops queued bytes and wakes all waiters with the cause.
@@ -115,11 +123,7 @@ impl<D: Driver> Worker<D> {
         self.forget_progress(key);
         self.open -= 1;
         self.worker_shared.counters.connections.sub(1);
-        for listener in 0..self.accept_paused.len() {
-            if self.accept_paused[listener] {
-                self.arm_accept(listener);
-            }
-        }
+        self.resume_accept();
     }
 
     fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {

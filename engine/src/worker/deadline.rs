@@ -35,8 +35,7 @@ impl<D: Driver> Worker<D> {
         if conn.phase == Phase::Lingering && conn.close_at <= now {
             // The peer keeps its side open. The last bytes sent can still be in transit, so the socket is closed, not
             // reset, and the kernel continues to deliver them.
-            self.worker_shared.counters.closed_total.add(1);
-            return self.shut(key, false);
+            return self.shut_in_order(key);
         }
         if conn.close_at == NEVER {
             self.forget_progress(key);

@@ -40,6 +40,8 @@ mod send;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+use accept::AcceptPause;
+
 /// The state of a connection's receive.
 ///
 /// ```text
@@ -114,8 +116,8 @@ pub(crate) struct Worker<D> {
     backlogs: HashMap<ConnKey, (Arc<ConnShared>, Backlog)>,
     /// What slow peers have acknowledged; see `progress`.
     progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
-    /// Listeners that wait for a connection to close.
-    accept_paused: Vec<bool>,
+    /// The state of each listener's accepting.
+    accept_pauses: Vec<AcceptPause>,
     /// Recently seen local addresses.
     locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
@@ -162,7 +164,7 @@ impl<D: Driver> Worker<D> {
             deliveries: VecDeque::new(),
             backlogs: HashMap::new(),
             progress_checks: HashMap::new(),
-            accept_paused: vec![false; listeners],
+            accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
             locals: Vec::new(),
             handlers,
             next_handler,
@@ -257,7 +259,7 @@ impl<D: Driver> Worker<D> {
                     }
                 }
                 Due::Sleep(entry) => entry.fire(),
-                Due::Accept(listener) => self.arm_accept(listener),
+                Due::Accept(listener) => self.retry_accept(listener),
                 Due::Drain => self.step_drain(),
             }
         }

@@ -164,7 +164,7 @@ fn signals_end_a_server_whose_handler_holds_the_worker() {
     child.signal(signal_hook::consts::SIGTERM);
     child.signal(signal_hook::consts::SIGINT);
     let error = child.answer();
-    assert!(error.contains("a handler holds its thread"), "{error}");
+    assert!(error.contains("a handler blocked its thread"), "{error}");
     child.signal(signal_hook::consts::SIGTERM);
     let status = child.end();
     assert_eq!(status.signal(), Some(signal_hook::consts::SIGTERM), "{status}");

@@ -22,14 +22,15 @@ fn answer_from_child(running: Running, address: SocketAddr) {
     child::answer(address);
     child::serve(|_| {
         let stats = total(&running);
-        format!("{} {} {}", stats.connections, stats.accepted_total, stats.accept_pauses_total)
+        let counters = [stats.connections, stats.accepted_total, stats.accept_pauses_total, stats.ticks_total];
+        counters.map(|counter| counter.to_string()).join(" ")
     });
     // The parent has dropped its clients.
     finish(running);
 }
 
-/// Returns a child's numbers of connections, accepted connections and accept pauses.
-fn ask_stats(child: &mut child::Child) -> [u64; 3] {
+/// Returns a child's numbers of connections, accepted connections, accept pauses and ticks.
+fn ask_stats(child: &mut child::Child) -> [u64; 4] {
     let numbers: Vec<u64> = child.ask("stats").split(' ').map(|number| number.parse().unwrap()).collect();
     numbers.try_into().unwrap()
 }
@@ -169,7 +170,7 @@ fn check_descriptors_run_out(name: &str, change: fn(&mut Config)) {
     let address: SocketAddr = child.answer().parse().unwrap();
     let mut clients: Vec<_> = (0..60).map(|_| connect(address)).collect();
     wait_until("accepting to pause", || ask_stats(&mut child)[2] > 0);
-    let [connections, accepted, _] = ask_stats(&mut child);
+    let [connections, accepted, ..] = ask_stats(&mut child);
     assert!(connections < 64 && connections > 0);
     // Open connections continue.
     check_echo(&mut clients[0], b"still served");
@@ -190,6 +191,47 @@ fn the_portable_engine_recovers_from_a_lack_of_descriptors() {
     check_descriptors_run_out("limits::the_portable_engine_recovers_from_a_lack_of_descriptors", |config| {
         config.engine = EngineKind::Portable;
     });
+}
+
+/// Checks that of 200 clients as many are served as there are descriptors, that the others wait at no cost, and that
+/// all are served as clients leave.
+fn check_two_hundred_clients(name: &str, taken: usize) {
+    if child::is_child(name) {
+        let config = Config::default().engine(EngineKind::Portable).workers(1).pin(false);
+        let (running, address) = start(config, echo);
+        let _taken: Vec<_> = (0..taken).map(|_| File::open("/dev/null").unwrap()).collect();
+        return answer_from_child(running, address);
+    }
+    let mut child = child::Child::start(name, Some(64));
+    let _summary = child.answer();
+    let address: SocketAddr = child.answer().parse().unwrap();
+    let mut clients: Vec<_> = (0..200).map(|_| connect(address)).collect();
+    wait_until("accepting to pause", || ask_stats(&mut child)[2] > 0);
+    let [connections, accepted, _, ticks] = ask_stats(&mut child);
+    assert!((20..60).contains(&connections) && accepted == connections, "{connections} of {accepted}");
+    // A worker that tried again and again would tick as often as this thread asks, or more.
+    for _ in 0..1000 {
+        assert_eq!(ask_stats(&mut child)[..2], [connections, accepted]);
+    }
+    let idle = ask_stats(&mut child)[3] - ticks;
+    assert!(idle <= 100, "{idle} ticks while nothing can happen");
+    while !clients.is_empty() {
+        let mut served: Vec<_> = clients.drain(..clients.len().min(10)).collect();
+        check_each(&mut served);
+    }
+    wait_until("all to be served", || ask_stats(&mut child)[..2] == [0, 200]);
+    child.finish();
+}
+
+#[test]
+fn two_hundred_clients_take_turns_with_64_descriptors() {
+    check_two_hundred_clients("limits::two_hundred_clients_take_turns_with_64_descriptors", 0);
+}
+
+#[test]
+fn two_hundred_clients_take_turns_with_descriptors_that_the_application_took() {
+    let name = "limits::two_hundred_clients_take_turns_with_descriptors_that_the_application_took";
+    check_two_hundred_clients(name, 20);
 }
 
 #[test]

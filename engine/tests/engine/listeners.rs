@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown as Half, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -306,9 +306,13 @@ fn the_file_of_a_unix_socket_is_made_replaced_and_removed() {
         let path = path.path();
         drop(UnixListener::bind(path).unwrap());
         assert!(path.exists(), "left behind");
-        let config = setup.config.unix_mode(0o640).workers(2);
+        let ours = path.metadata().unwrap();
+        // Only root can give a file away.
+        let (uid, gid) = if ours.uid() == 0 { (1234, 5678) } else { (ours.uid(), ours.gid()) };
+        let config = setup.config.unix_mode(0o640).unix_uid(uid).unix_gid(gid).workers(2);
         let first = start_unix(config.clone(), path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!((path.metadata().unwrap().uid(), path.metadata().unwrap().gid()), (uid, gid));
         assert!(first.summary().contains(&format!("unix:{} ", path.display())), "{}", first.summary());
         assert!(matches!(start_unix(config.clone(), path).unwrap_err(), Error::Bind { .. }), "in use");
         assert!(UnixStream::connect(path).is_ok(), "the attempt did not take the file away");

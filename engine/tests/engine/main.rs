@@ -15,3 +15,4 @@ mod placement;
 mod shutdown;
 mod stream;
 mod support;
+mod thread_hooks;

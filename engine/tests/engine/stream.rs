@@ -79,6 +79,22 @@ fn dropping_flushes_and_no_reset_overtakes() {
     });
 }
 
+/// The peer has ended its side and is gone when the handler sends: the connection failed, whatever the handler does
+/// then.
+#[test]
+fn a_connection_whose_bytes_could_not_be_sent_has_failed() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, async |mut connection: Connection| {
+            while let Ok(Some(_)) = connection.receive().await {}
+            while connection.sender().send(vec![0; 1000]).await.is_ok() && connection.sender().flush().await.is_ok() {}
+        });
+        drop(connect(address));
+        wait_until("the connection to end", || total(&running).connections == 0 && total(&running).accepted_total == 1);
+        assert_eq!((total(&running).failed_total, total(&running).closed_total), (1, 0));
+        finish(running);
+    });
+}
+
 #[test]
 fn abort_resets() {
     on_every_engine(|setup| {

@@ -54,6 +54,25 @@ enum Source {
         content: Rc<dyn ContentSource>,
         request: u64,
     },
+    /// Content that a layer has changed or replaced, and the end of the client it is from.
+    #[cfg(feature = "tower")]
+    Local {
+        content: Option<Box<dyn LocalContent>>,
+        closed: Option<ClientGone>,
+    },
+}
+
+/// Content that comes from other code than the connection.
+#[cfg(feature = "tower")]
+pub(crate) trait LocalContent {
+    /// The next piece, never empty; `None` at the end.
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>;
+
+    /// The bytes to come, if known.
+    fn remaining(&self) -> Option<u64>;
+
+    /// The trailer section, once the content is complete.
+    fn take_trailers(&mut self) -> Option<Box<HeaderMap>>;
 }
 
 /// The source of a request's content: the connection it arrives on.
@@ -72,6 +91,10 @@ pub(crate) trait ContentSource {
 
     /// Ends the wait for the next piece.
     fn cancel_wait(&self, request: u64);
+
+    /// Whether received bytes wait to be read.
+    #[cfg(feature = "tower")]
+    fn has_arrived(&self, request: u64) -> bool;
 
     /// The record of content that is held in memory, while the request is the current one.
     fn gathering(&self, request: u64) -> Option<Gathering>;
@@ -118,7 +141,22 @@ impl Body {
             Source::None { connection: source, request } | Source::Connection { content: source, request } => {
                 Some((source, *request))
             }
-            Source::Empty | Source::Bytes(_) => None,
+            _ => None,
+        }
+    }
+
+    /// Content of other code. `closed` is the end of the client, if the request is one of a client.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_local(content: Option<Box<dyn LocalContent>>, closed: Option<ClientGone>) -> Body {
+        Body { source: Source::Local { content, closed } }
+    }
+
+    /// Whether some of the content is received already, so that polling for it need not receive.
+    #[cfg(feature = "tower")]
+    pub(crate) fn has_arrived(&self) -> bool {
+        match &self.source {
+            Source::Connection { content, request } => content.has_arrived(*request),
+            _ => true,
         }
     }
 
@@ -129,6 +167,8 @@ impl Body {
                 ClientGone::of(source.sender(*request))
             }
             Source::Empty | Source::Bytes(_) => ClientGone::of(None),
+            #[cfg(feature = "tower")]
+            Source::Local { closed, .. } => closed.clone().unwrap_or_else(|| ClientGone::of(None)),
         }
     }
 
@@ -154,6 +194,10 @@ impl Body {
                 Poll::Ready(Ok(Some(bytes).filter(|bytes| !bytes.is_empty())))
             }
             Source::Connection { content, request } => content.poll_content(*request, cx),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => {
+                content.as_mut().map_or(Poll::Ready(Ok(None)), |content| content.poll_content(cx))
+            }
         }
     }
 
@@ -163,14 +207,18 @@ impl Body {
             Source::Empty | Source::None { .. } => Some(0),
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Connection { content, request } => content.remaining(*request),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => content.as_ref().map_or(Some(0), |content| content.remaining()),
         }
     }
 
     /// Takes the trailer section of the chunked coding, once [`chunk`](Body::chunk) returned `None`. Its fields are
     /// never merged into those of the head (RFC 9110 section 6.5).
     pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
-        match &self.source {
+        match &mut self.source {
             Source::Connection { content, request } => content.take_trailers(*request),
+            #[cfg(feature = "tower")]
+            Source::Local { content, .. } => content.as_mut()?.take_trailers(),
             Source::Empty | Source::None { .. } | Source::Bytes(_) => None,
         }
     }
@@ -180,6 +228,8 @@ impl Body {
         match &self.source {
             Source::Connection { content, request } => content.gathering(*request),
             Source::Empty | Source::Bytes(_) | Source::None { .. } => None,
+            #[cfg(feature = "tower")]
+            Source::Local { .. } => None,
         }
     }
 

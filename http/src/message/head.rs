@@ -134,7 +134,8 @@ impl RequestHead {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
-    /// Returns the values that middleware attached.
+    /// Returns the values that middleware attached: the `http` crate's, by type. A WebSocket keeps them with the
+    /// request, apart from its own extensions.
     pub fn extensions(&self) -> &Extensions {
         &self.memory().extensions
     }
@@ -142,6 +143,29 @@ impl RequestHead {
     /// Returns the values that middleware attached, to change them.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.memory_mut().extensions
+    }
+
+    /// Makes a head of the parts of an `http::Request`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_parts(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap, upgrade: bool) -> Self {
+        let mut memory = HeadMemory::take();
+        memory.set_parts(method, uri, version, upgrade);
+        headers.iter().for_each(|(name, value)| memory.push_field(name.as_str().as_bytes(), value.as_bytes()));
+        RequestHead(Some(memory))
+    }
+
+    /// Returns all fields, and leaves those of [`headers`](RequestHead::headers) to be built again.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        match self.memory_mut().map.take() {
+            Some(map) => *map,
+            None => self.build_map(),
+        }
+    }
+
+    /// Returns a copy without path parameters and extensions.
+    pub(crate) fn copy(&self) -> RequestHead {
+        RequestHead(Some(self.memory().copy()))
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {

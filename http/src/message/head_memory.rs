@@ -106,6 +106,46 @@ impl HeadMemory {
         self.limits.as_ref().is_some_and(|own| Arc::ptr_eq(own, limits))
     }
 
+    /// Sets everything but the fields. The head has no conclusion, so it is not reused.
+    #[cfg(feature = "tower")]
+    pub(super) fn set_parts(&mut self, method: &Method, uri: &http::Uri, version: Version, upgrade: bool) {
+        self.method = method.clone();
+        self.version = version;
+        self.upgrade = upgrade;
+        let target = uri.to_string();
+        self.target = self.append_text(&target);
+        // The path and the query end the target.
+        let (path, query) = (uri.path().len(), uri.query().map(str::len));
+        let start = target.len().saturating_sub(path + query.map_or(0, |length| length + 1));
+        self.path = Span::new(start, path);
+        self.query = query.map(|length| Span::new(target.len() - length, length));
+        self.text_bytes = self.text.len();
+    }
+
+    /// Adds a field.
+    #[cfg(feature = "tower")]
+    pub(super) fn push_field(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        let field = Field { name: Span::new(start, name.len()), value: Span::new(start + name.len(), value.len()) };
+        self.fields.push(field);
+    }
+
+    /// Returns a copy of the head and its addresses. It is not reused for an equal head.
+    pub(super) fn copy(&self) -> Box<HeadMemory> {
+        let mut copy = HeadMemory::take();
+        copy.method = self.method.clone();
+        copy.version = self.version;
+        (copy.target, copy.path, copy.query, copy.upgrade) = (self.target, self.path, self.query, self.upgrade);
+        copy.fields.extend_from_slice(&self.fields);
+        copy.text.push_str(self.text.get(..self.text_bytes).unwrap_or_default());
+        copy.text_bytes = self.text_bytes;
+        copy.bytes.extend_from_slice(&self.bytes);
+        copy.addresses = self.addresses;
+        copy
+    }
+
     /// Returns the length of the head in bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.bytes.len()

@@ -154,6 +154,12 @@ impl Response {
             .chain(self.fields.iter().map(|(name, value)| (name, value)))
     }
 
+    /// Makes room for this many more fields.
+    #[cfg(feature = "tower")]
+    pub(crate) fn reserve_fields(&mut self, count: usize) {
+        self.fields.reserve(count);
+    }
+
     pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
         self.content_type.as_ref()
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::error::{RequestError, ResponseError};
-use crate::message::response::Response;
+use crate::message::response::{Response, ResponseBody};
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
 use crate::protocol::encode::{
@@ -188,13 +188,25 @@ impl Protocol {
     /// Answers a refused request, unless its response has begun, and returns whether it did. The connection must be
     /// closed afterwards.
     pub fn refuse(&mut self, error: RequestError, date: HttpDate, out: &mut Vec<u8>) -> bool {
+        self.refuse_with(Protocol::refusal(error), date, out)
+    }
+
+    /// Returns the answer to a refused request.
+    pub(crate) fn refusal(error: RequestError) -> Response {
+        Response::text(error.to_string()).with_status(error.status())
+    }
+
+    /// Answers a refused request with a response whose content is whole.
+    pub(crate) fn refuse_with(&mut self, mut response: Response, date: HttpDate, out: &mut Vec<u8>) -> bool {
         self.end_reading();
         if self.writing == Writing::Idle {
             // Refused before its head was complete.
             self.writing = Writing::Awaiting(Exchange::UNKNOWN);
         }
-        let text = Bytes::from(error.to_string());
-        let response = Response::text("").with_status(error.status());
+        let text = match response.take_body() {
+            ResponseBody::Bytes(text) => text,
+            _ => Bytes::new(),
+        };
         self.respond_whole(&response, &text, date, out).is_ok()
     }
 

@@ -12,14 +12,16 @@ use std::sync::Arc;
 use socket2::Socket;
 #[cfg(feature = "proxy")]
 use tidegate_engine::ConfigError;
-use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown};
+use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
 use crate::message::access_record::AccessLog;
+use crate::message::response::Response;
 #[cfg(feature = "proxy")]
 use crate::proxy::trusted::{ForwardedFields, TrustedProxies};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
 use crate::server::logged::LoggedHandler;
+use crate::server::on_response::{Observed, OnResponse, RequestInfo};
 #[cfg(feature = "proxy")]
 use crate::server::proxied::{ProxiedService, serve_proxied};
 use crate::server::task::{HttpService, serve};
@@ -58,6 +60,9 @@ pub struct ServerBuilder<H> {
     kind: Option<EngineKind>,
     workers: Option<usize>,
     placement: Option<HandlerPlacement>,
+    /// Hooks inside those of `config`.
+    thread_hooks: ThreadHooks,
+    on_response: Option<OnResponse>,
     shutdown: Shutdown,
     #[cfg(feature = "proxy")]
     proxies: Proxies,
@@ -84,6 +89,8 @@ impl<H: Handler> ServerBuilder<H> {
             kind: None,
             workers: None,
             placement: None,
+            thread_hooks: ThreadHooks::default(),
+            on_response: None,
             shutdown: Shutdown::default(),
             #[cfg(feature = "proxy")]
             proxies: Proxies::default(),
@@ -177,6 +184,90 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
+    /// Calls `observe` for every response before it is sent, whoever made it: handlers and middleware, or the server
+    /// itself, which answers requests that it refuses (400, 408, 413, 431 and others), panics (500), handlers that take
+    /// too long (503) and upgrades that are not possible (426). It can change the status and the fields: for logs, ids
+    /// and fields that no response can be without. Of several calls the last one counts.
+    ///
+    /// It runs on the connection's thread and must not block. A panic in it is only logged. While none is set, nothing
+    /// is done for it. The content of the server's own answers can be replaced by other bytes, not by a stream.
+    ///
+    /// ```
+    /// use http::{HeaderValue, header};
+    /// use tidegate_http::{Request, RequestInfo, Response, Router, Server};
+    ///
+    /// let app = Router::new().get("/", async |_request: Request| "Hello");
+    /// let server = Server::builder(app).on_response(|request: &RequestInfo, response: &mut Response| {
+    ///     let target = request.head().map_or("?", |head| head.target());
+    ///     println!("{:?} {target} {}", request.peer_addr(), response.status());
+    ///     response.set_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    /// });
+    /// ```
+    pub fn on_response(mut self, observe: impl Fn(&RequestInfo, &mut Response) + Send + Sync + 'static) -> Self {
+        self.on_response = Some(OnResponse::new(observe));
+        self
+    }
+
+    /// Calls `start` on each thread that runs handlers, before [`start`](ServerBuilder::start) returns, and drops its
+    /// result when the thread ends. Can be called several times; see [`ThreadHooks`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_engine::{spawn_local, time};
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// let app = Router::new().get("/", async |_request: Request| "Hello");
+    /// let server = Server::builder(app).on_handler_thread_start(|| {
+    ///     spawn_local(async {
+    ///         loop {
+    ///             time::sleep(Duration::from_secs(60)).await;
+    ///             println!("one more minute");
+    ///         }
+    ///     });
+    /// });
+    /// ```
+    pub fn on_handler_thread_start<G>(mut self, start: impl Fn() -> G + Send + Sync + 'static) -> Self {
+        self.thread_hooks = self.thread_hooks.on_start(start);
+        self
+    }
+
+    /// Enters a tokio runtime on each thread that runs handlers, so that tokio's timers, sockets, `spawn` and
+    /// `spawn_blocking` work in handlers, and with them crates such as reqwest and sqlx. See [`ThreadHooks::tokio`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use tidegate_http::{Request, Router, Server};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), tidegate_engine::Error> {
+    ///     let app = Router::new().get("/", async |_request: Request| {
+    ///         tokio::time::sleep(Duration::from_millis(1)).await;
+    ///         "Hello"
+    ///     });
+    ///     let runtime = tokio::runtime::Handle::current();
+    ///     let running = Server::builder(app).bind("127.0.0.1:9001")?.tokio(runtime).start()?;
+    ///     running.stopped().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.thread_hooks = self.thread_hooks.tokio(runtime);
+        self
+    }
+
+    /// As [`tokio`](ServerBuilder::tokio), with a new runtime of two threads that ends with the server.
+    ///
+    /// # Errors
+    /// If the runtime cannot be created.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_default(mut self) -> Result<Self, Error> {
+        self.thread_hooks = self.thread_hooks.tokio_default().map_err(Error::Worker)?;
+        Ok(self)
+    }
+
     /// Sets all settings of HTTP.
     pub fn http(mut self, config: HttpConfig) -> Self {
         self.http = config;
@@ -257,31 +348,20 @@ impl<H: Handler> ServerBuilder<H> {
     pub fn start(self) -> Result<Running, Error> {
         self.http.check()?;
         let config = self.engine_config();
-        #[cfg(feature = "proxy")]
-        if !self.proxies.trusted.is_empty() || !self.proxies.proxy_protocol.is_empty() {
-            return self.start_proxied(config);
-        }
-        if self.http.access_log.is_some() {
-            let service = HttpService::new(LoggedHandler(Box::new(self.handler)), self.http);
-            return self.engine.config(config).start(move |connection| serve(connection, &service));
-        }
-        let service = HttpService::new(self.handler, self.http);
-        self.engine.config(config).start(move |connection| serve(connection, &service))
-    }
-
-    #[cfg(feature = "proxy")]
-    fn start_proxied(self, config: Config) -> Result<Running, Error> {
-        let Proxies { trusted, proxy_protocol, .. } = self.proxies;
-        if trusted.is_empty() {
-            let rule = "the proxies that may use the PROXY protocol";
-            return Err(ConfigError::new("trusted_proxies", "[]", rule).into());
-        }
-        let handler: Box<dyn Handler> = match self.http.access_log {
-            Some(_) => Box::new(LoggedHandler(Box::new(self.handler))),
-            None => Box::new(self.handler),
+        let engine = self.engine.config(config);
+        let http = self.http.with_on_response(self.on_response);
+        let start = Start {
+            engine,
+            #[cfg(feature = "proxy")]
+            proxies: self.proxies,
         };
-        let service = Arc::new(ProxiedService::new(handler, self.http, trusted, proxy_protocol));
-        self.engine.config(config).start(move |connection| serve_proxied(connection, Arc::clone(&service)))
+        match http.observer() {
+            None => start.with(self.handler, http),
+            Some(on_response) => {
+                let handler = Observed::new(self.handler, on_response.clone());
+                start.with(handler, http)
+            }
+        }
     }
 
     /// Notes that a call begins to add listeners.
@@ -292,7 +372,7 @@ impl<H: Handler> ServerBuilder<H> {
         }
     }
 
-    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal ends it at once.
+    /// Serves until SIGINT or SIGTERM, then shuts down gracefully. A second signal resets the connections still open.
     ///
     /// # Errors
     /// As [`start`](ServerBuilder::start); [`Error::Signal`] if signal handlers cannot be installed, and
@@ -309,7 +389,45 @@ impl<H: Handler> ServerBuilder<H> {
         config.engine = self.kind.unwrap_or(config.engine);
         config.workers = self.workers.unwrap_or(config.workers);
         config.placement = self.placement.unwrap_or(config.placement);
+        config.thread_hooks = config.thread_hooks.with(self.thread_hooks.clone());
         config
+    }
+}
+
+/// What a server needs to start besides its handler and the settings of HTTP.
+struct Start {
+    engine: Engine,
+    #[cfg(feature = "proxy")]
+    proxies: Proxies,
+}
+
+impl Start {
+    fn with<H: Handler>(self, handler: H, http: HttpConfig) -> Result<Running, Error> {
+        #[cfg(feature = "proxy")]
+        if !self.proxies.trusted.is_empty() || !self.proxies.proxy_protocol.is_empty() {
+            return self.with_proxies(Box::new(handler), http);
+        }
+        if http.access_log.is_some() {
+            let service = HttpService::new(LoggedHandler(Box::new(handler)), http);
+            return self.engine.start(move |connection| serve(connection, &service));
+        }
+        let service = HttpService::new(handler, http);
+        self.engine.start(move |connection| serve(connection, &service))
+    }
+
+    #[cfg(feature = "proxy")]
+    fn with_proxies(self, handler: Box<dyn Handler>, http: HttpConfig) -> Result<Running, Error> {
+        let Proxies { trusted, proxy_protocol, .. } = self.proxies;
+        if trusted.is_empty() {
+            let rule = "the proxies that may use the PROXY protocol";
+            return Err(ConfigError::new("trusted_proxies", "[]", rule).into());
+        }
+        let handler: Box<dyn Handler> = match http.access_log {
+            Some(_) => Box::new(LoggedHandler(handler)),
+            None => handler,
+        };
+        let service = Arc::new(ProxiedService::new(handler, http, trusted, proxy_protocol));
+        self.engine.start(move |connection| serve_proxied(connection, Arc::clone(&service)))
     }
 }
 

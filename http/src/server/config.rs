@@ -7,6 +7,7 @@ use tidegate_engine::ConfigError;
 
 use crate::limits::Limits;
 use crate::message::access_record::AccessLog;
+use crate::server::on_response::OnResponse;
 
 tidegate_engine::__settings! {
     /// The settings of HTTP, for [`ServerBuilder::http`](crate::ServerBuilder::http). Each has a default and a setter.
@@ -55,10 +56,21 @@ tidegate_engine::__settings! {
         pub access_log: Option<AccessLog>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
+        on_response: Option<OnResponse>,
     }
 }
 
 impl HttpConfig {
+    pub(crate) fn with_on_response(mut self, on_response: Option<OnResponse>) -> HttpConfig {
+        self.on_response = on_response;
+        self
+    }
+
+    /// Returns the function that sees responses, if one is set.
+    pub(crate) fn observer(&self) -> Option<&OnResponse> {
+        self.on_response.as_ref()
+    }
+
     /// Checks each setting. [`ServerBuilder::start`](crate::ServerBuilder::start) calls it.
     ///
     /// # Errors
@@ -90,6 +102,7 @@ impl Default for HttpConfig {
             half_close: false,
             access_log: None,
             server: Some(HeaderValue::from_static("tidegate")),
+            on_response: None,
         }
     }
 }

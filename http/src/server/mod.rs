@@ -6,11 +6,13 @@
 pub(crate) mod builder;
 pub(crate) mod config;
 pub(crate) mod conn;
+pub(crate) mod fallback;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
 mod logged;
 mod nest;
+pub(crate) mod on_response;
 pub(crate) mod pattern;
 #[cfg(feature = "proxy")]
 mod proxied;

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::server::handler::Handler;
+use crate::server::fallback::Fallback;
 use crate::server::handler_name::HandlerName;
 use crate::server::pattern::{Segment, segments};
 
@@ -14,19 +14,19 @@ use crate::server::pattern::{Segment, segments};
 pub(crate) struct Nest {
     prefix: String,
     /// Answers requests below the prefix that have no route. `None`: the fallback of the outer router does.
-    pub(crate) fallback: Option<Arc<dyn Handler>>,
+    pub(crate) fallback: Option<Arc<dyn Fallback>>,
     /// The name of the fallback.
     pub(crate) name: HandlerName,
 }
 
 impl Nest {
-    pub(crate) fn new(prefix: String, fallback: Option<Arc<dyn Handler>>) -> Nest {
+    pub(crate) fn new(prefix: String, fallback: Option<Arc<dyn Fallback>>) -> Nest {
         let name = HandlerName::new(format!("the fallback below {prefix}"));
         Nest { prefix, fallback, name }
     }
 
     /// Returns the nest of an inner router in an outer one. A fallback of `outer` stands in for a missing one.
-    pub(crate) fn below(self, prefix: &str, outer: Option<&Arc<dyn Handler>>) -> Nest {
+    pub(crate) fn below(self, prefix: &str, outer: Option<&Arc<dyn Fallback>>) -> Nest {
         Nest::new(format!("{prefix}{}", self.prefix), self.fallback.or_else(|| outer.cloned()))
     }
 

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use crate::message::head_memory::Span;
 use crate::message::request::Request;
 use crate::message::response::Response;
+use crate::server::fallback::{Fallback, Unlayered};
 use crate::server::handler::{Handler, Reply};
 use crate::server::handler_name::HandlerName;
 use crate::server::nest::Nest;
@@ -57,7 +58,7 @@ pub struct Router {
     /// `routes`. They take precedence over those with parameters, so the tree would find the same.
     literal: Vec<Vec<(String, usize)>>,
     routes: Vec<Route>,
-    fallback: Option<(HandlerName, Box<dyn Handler>)>,
+    fallback: Option<(HandlerName, Arc<dyn Fallback>)>,
     nesting: Box<Nesting>,
 }
 
@@ -161,13 +162,15 @@ impl Router {
     /// for example to redirect it.
     ///
     /// # Panics
-    /// As [`route`](Router::route), and if the prefix does not begin with a slash, ends with one, or has a wildcard, or
-    /// if two routers below one prefix both have a fallback.
+    /// As [`route`](Router::route), and if the prefix is invalid, ends with a slash, or has a wildcard, or if two
+    /// routers below one prefix both have a fallback.
     pub fn nest(mut self, prefix: &str, router: Router) -> Router {
         assert!(
             prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains('*'),
             "invalid prefix {prefix:?}: must begin with a slash, not end with one, and have no wildcard, as in \"/api\""
         );
+        // Panics if a segment is invalid, also for a router without routes.
+        let _ = to_matchit_syntax(prefix);
         let mut moved = Vec::with_capacity(router.routes.len());
         for inner in router.routes {
             let path = format!("{prefix}{}", inner.path);
@@ -187,7 +190,8 @@ impl Router {
         for (inner, index) in nesting.aliases {
             self.add_alias(&format!("{prefix}{inner}"), moved[index]);
         }
-        let fallback = router.fallback.map(|(_, handler)| Arc::from(handler));
+        let fallback = router.fallback.map(|(_, handler)| handler);
+        nest_fallbacks(prefix, fallback.iter().chain(nesting.nests.iter().filter_map(|nest| nest.fallback.as_ref())));
         for inner in nesting.nests {
             self.add_nest(inner.below(prefix, fallback.as_ref()));
         }
@@ -205,8 +209,14 @@ impl Router {
     /// If the router has a fallback already.
     pub fn fallback(mut self, handler: impl Handler) -> Router {
         assert!(self.fallback.is_none(), "conflicting fallback: the router has one already; remove one");
-        self.fallback = Some((HandlerName::new("the fallback".to_owned()), Box::new(handler)));
+        self.fallback = Some((HandlerName::new("the fallback".to_owned()), Arc::new(Unlayered(handler))));
         self
+    }
+
+    /// Creates a router that passes all requests to a fallback.
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_fallback(fallback: Arc<dyn Fallback>) -> Router {
+        Router { fallback: Some((HandlerName::new("the fallback".to_owned()), fallback)), ..Router::default() }
     }
 
     fn insert(&mut self, method: Method, path: &str, handler: Box<dyn Handler>) {
@@ -407,6 +417,18 @@ impl fmt::Debug for Router {
     }
 }
 
+/// Tells fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
+fn nest_fallbacks<'f>(prefix: &str, fallbacks: impl Iterator<Item = &'f Arc<dyn Fallback>>) {
+    let mut seen: Vec<*const ()> = Vec::new();
+    for fallback in fallbacks {
+        let place = Arc::as_ptr(fallback).cast();
+        if !seen.contains(&place) {
+            seen.push(place);
+            fallback.nest_below(prefix);
+        }
+    }
+}
+
 /// A parameter that does not decode to UTF-8.
 struct InvalidParam;
 
@@ -417,7 +439,7 @@ fn refuse_param() -> Response {
 
 /// Answers a request without a route with the fallback of the nested router that its path belongs to.
 #[cold]
-fn handle_below<'r>(nest: &'r Nest, fallback: &'r dyn Handler, mut request: Request) -> Reply<'r> {
+fn handle_below<'r>(nest: &'r Nest, fallback: &'r dyn Fallback, mut request: Request) -> Reply<'r> {
     let path = request.path();
     let (names, values): (Vec<_>, Vec<_>) = nest.params(path).map(|(name, value)| (name, span_in(path, value))).unzip();
     match add_params(&mut request, &names, &values) {

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use tidegate_engine::Connection;
+use tidegate_engine::{Connection, panic_message};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
@@ -25,7 +25,6 @@ use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
-use crate::panic::panic_message;
 use crate::server::config::HttpConfig;
 use crate::server::conn::{Coalesced, Conn, ConnectionLost};
 use crate::server::handler::{Handler, Reply};
@@ -149,13 +148,14 @@ async fn answer_requests<H: Handler>(
             Reply::Ready(response) => (response, name),
             Reply::Pending(future) => await_response(conn, future, name).await?,
         };
-        let mut response = replace_unsendable(response, name);
+        let mut response = replace_unsendable(conn, response, name);
         match response.take_body() {
             ResponseBody::Upgrade(on_upgrade) => {
                 if let Some(connection) = conn.upgrade(&response)? {
                     return Ok(Some((connection, on_upgrade, name)));
                 }
                 let (refusal, text) = refuse_upgrade(&response, asks_upgrade);
+                let refusal = conn.observe(refusal);
                 let reason = if asks_upgrade { "the request has content" } else { "the request does not ask for it" };
                 log::debug!("upgrade of {} by {name} refused with {}: {reason}", conn.peer(), refusal.status());
                 conn.send_whole(&refusal, text).await?;
@@ -254,7 +254,8 @@ async fn await_response(
             log::warn!("{name} took too long, request of {} answered with 503", conn.peer());
             conn.close_after_response();
             let response = Response::text("the handler took too long\n");
-            return Poll::Ready(Ok((response.with_status(StatusCode::SERVICE_UNAVAILABLE), name)));
+            let response = conn.observe(response.with_status(StatusCode::SERVICE_UNAVAILABLE));
+            return Poll::Ready(Ok((response, name)));
         }
         conn.poll_lost(cx).map(Err)
     })
@@ -274,14 +275,17 @@ async fn send_stream(
     }
     stream.begin(ContentConnection::new(Rc::clone(conn) as Rc<_>, conn.current_request().0));
     loop {
-        let next = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
-            Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-            Ok(Poll::Pending) => conn.poll_content_lost(cx).map(Err),
-            Err(panic) => {
-                let (peer, message) = (conn.peer(), panic_message(&*panic));
-                log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
-                conn.mark_incomplete();
-                Poll::Ready(Err(ConnectionLost))
+        let next = poll_fn(|cx| {
+            name.enter();
+            match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+                Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
+                Ok(Poll::Pending) => conn.poll_content_lost(cx).map(Err),
+                Err(panic) => {
+                    let (peer, message) = (conn.peer(), panic_message(&*panic));
+                    log::error!("response content of {name} panicked, connection of {peer} closed: {message}");
+                    conn.mark_incomplete();
+                    Poll::Ready(Err(ConnectionLost))
+                }
             }
         })
         .await?;
@@ -302,7 +306,7 @@ async fn send_stream(
 
 /// Replaces a response by 500 that cannot be sent: a final one with an informational status, or an upgrade whose status
 /// is not 101 any more.
-fn replace_unsendable(response: Response, name: HandlerName) -> Response {
+fn replace_unsendable(conn: &Conn, response: Response, name: HandlerName) -> Response {
     let status = response.status();
     match response.body() {
         ResponseBody::Upgrade(_) if status == StatusCode::SWITCHING_PROTOCOLS => return response,
@@ -314,7 +318,7 @@ fn replace_unsendable(response: Response, name: HandlerName) -> Response {
         }
         _ => return response,
     }
-    Response::new(StatusCode::INTERNAL_SERVER_ERROR)
+    conn.observe(Response::new(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// Returns the answer to a request that does not allow the upgrade, and its content. RFC 9110 section 15.5.22: 426
@@ -339,7 +343,7 @@ fn refuse_upgrade(response: &Response, asked: bool) -> (Response, Bytes) {
 fn answer_panic(conn: &Conn, name: HandlerName, panic: &(dyn Any + Send)) -> Response {
     log::error!("{name} panicked, connection of {} closed: {}", conn.peer(), panic_message(panic));
     conn.close_after_response();
-    Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR)
+    conn.observe(Response::text("internal server error\n").with_status(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use crate::sync::lock;
 /// A future that completes when its connection has ended, for tasks and threads that serve one connection. Cloneable,
 /// usable from any thread; every clone completes.
 ///
-/// The end is the peer's close frame or its breach of the protocol when a read finds it, the peer's FIN or reset when
-/// the engine sees it, whatever the handler is doing and whatever is unread, and at the latest the drop of the
-/// connection. Messages that arrived before a FIN can still be read.
+/// It completes when a read finds the peer's close frame or breach of the protocol, when the engine sees the peer's FIN
+/// or reset (whatever the handler is doing, and even if bytes are unread), and at the latest when the connection is
+/// dropped. Messages that arrived before a FIN can still be read.
 ///
 /// ```no_run
 /// use tidegate_engine::block_on;

@@ -15,11 +15,13 @@ tidegate_engine::__settings! {
     /// # Ok::<(), tidegate_websocket::UsageError>(())
     /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
     pub struct DeflateConfig {
         /// The compression level. Default: 1. Connections can change theirs.
         pub level: CompressionLevel,
-        /// Minimum payload bytes of a message that is compressed. Default: 128, below which headers and processor time
-        /// outweigh the savings. Larger messages are sent compressed only if that makes them smaller.
+        /// Minimum payload bytes of a message that is compressed: any number, 0 for all messages. Default: 128, below
+        /// which headers and processor time outweigh the savings. Larger messages are sent compressed only if that
+        /// makes them smaller.
         pub threshold_bytes: usize,
         /// The window of our compressor. Default: 15, which is 32 KiB.
         pub own_window_bits_max: WindowBits,
@@ -49,6 +51,7 @@ impl Default for DeflateConfig {
 
 /// The level of compression, from -2 to 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct CompressionLevel(i8);
 
 impl CompressionLevel {
@@ -87,6 +90,7 @@ impl Default for CompressionLevel {
 
 /// The window of a compressor as a power of two: with `n` bits it looks back 2^n bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct WindowBits(pub(super) u8);
 
 impl WindowBits {

@@ -31,6 +31,7 @@ use crate::role::Role;
 /// # Ok::<(), tidegate_websocket::handshake::UpgradeRequestError>(())
 /// ```
 #[derive(Debug)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct MessageDeflater {
     /// `None` if our compressor does not support the agreed window.
     window: Option<WindowBits>,

@@ -21,6 +21,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// The agreed parameters of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateParams {
     /// Whether the server's messages are compressed without context.
     pub server_no_context_takeover: bool,
@@ -86,6 +87,7 @@ impl DeflateParams {
 /// A server's answer to a client's offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct DeflateAgreement {
     /// The agreed parameters.
     pub params: DeflateParams,
@@ -364,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_both_contexts_adds_up() {
+        let bytes = |own_context_takeover, peer_context_takeover| {
+            let config = DeflateConfig { own_context_takeover, peer_context_takeover, ..DeflateConfig::default() };
+            let agreement = config.accept([NAME.as_bytes()].into_iter()).unwrap().unwrap();
+            agreement.params.context_bytes_max(Role::Server)
+        };
+        assert_eq!(bytes(false, false), 0);
+        assert_eq!(bytes(false, true), INFLATER_BYTES);
+        assert!(bytes(true, false) > INFLATER_BYTES);
+        assert_eq!(bytes(true, true), bytes(true, false) + INFLATER_BYTES);
+    }
+
+    #[test]
     fn a_client_takes_what_it_offered_and_nothing_else() {
         let bits = |bits| WindowBits::new(bits).unwrap();
         let asking = DeflateConfig { peer_window_bits_max: bits(12), own_window_bits_max: bits(13), ..keeping() };
@@ -388,6 +403,10 @@ mod tests {
             assert_eq!(check(&asking, answer), expected, "{answer}");
         }
         assert_eq!(asking.check_response(None), Ok(None));
+        assert_eq!(asking.check_response(Some(&HeaderValue::from_static(""))), Ok(None));
+        let other = asking.check_response(Some(&HeaderValue::from_static("other; server_max_window_bits=12")));
+        assert_eq!(other, Err(UpgradeResponseError::InvalidExtensions));
+        assert_eq!(keeping().offer(), "permessage-deflate; client_max_window_bits");
         // The server must agree to the client's demands. The client grants all of the server's.
         let default = DeflateConfig::default();
         assert_eq!(check(&default, "; client_no_context_takeover"), invalid);

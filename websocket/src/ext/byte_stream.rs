@@ -22,7 +22,7 @@ pub struct ByteStream<'a> {
 
 /// The position in the stream.
 #[derive(Debug)]
-enum At {
+pub(super) enum At {
     /// Before a message.
     Between,
     /// In a piece of a message, at this byte. The flag marks the last piece.
@@ -57,6 +57,19 @@ impl WebSocket {
     /// ```
     pub fn byte_stream(&mut self, terminator: impl Into<Bytes>) -> ByteStream<'_> {
         ByteStream { session: self.session_mut(), terminator: terminator.into(), at: At::Between }
+    }
+}
+
+#[cfg(any(feature = "tokio", feature = "futures"))]
+impl<'a> ByteStream<'a> {
+    /// Continues a stream without terminators.
+    pub(super) fn resume(ws: &'a mut WebSocket, at: At) -> Self {
+        Self { session: ws.session_mut(), terminator: Bytes::new(), at }
+    }
+
+    /// Returns the position, to continue from.
+    pub(super) fn pause(self) -> At {
+        self.at
     }
 }
 
@@ -152,7 +165,20 @@ impl At {
     }
 }
 
-/// A [`ByteStream`] whose reads block the calling thread.
+/// A [`ByteStream`] whose reads block the calling thread, for code that takes an [`io::Read`].
+///
+/// ```no_run
+/// use std::io::{self, BufRead, BufReader};
+/// use tidegate_websocket::WebSocket;
+///
+/// // To be called on a separate thread.
+/// fn print_lines(ws: &mut WebSocket) -> io::Result<()> {
+///     for line in BufReader::new(ws.byte_stream("\n").into_blocking()).lines() {
+///         println!("{}", line?);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct BlockingByteStream<'a> {
     stream: ByteStream<'a>,
 }
@@ -161,16 +187,21 @@ impl io::Read for BlockingByteStream<'_> {
     /// A passed read deadline is reported as [`TimedOut`](io::ErrorKind::TimedOut). The source of every error is the
     /// WebSocket's [`Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        block_on(self.stream.read(buffer)).map_err(|error| match error {
-            Error::ReadDeadline => io::Error::new(io::ErrorKind::TimedOut, error),
-            Error::Incomplete => io::Error::new(io::ErrorKind::UnexpectedEof, error),
-            error => io::Error::other(error),
-        })
+        block_on(self.stream.read(buffer)).map_err(io_error)
     }
 }
 
 impl fmt::Debug for BlockingByteStream<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockingByteStream").field("stream", &self.stream).finish()
+    }
+}
+
+/// Returns the error of std for code that reads streams. Its source is the WebSocket's error.
+pub(super) fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::ReadDeadline => io::Error::new(io::ErrorKind::TimedOut, error),
+        Error::Incomplete => io::Error::new(io::ErrorKind::UnexpectedEof, error),
+        error => io::Error::other(error),
     }
 }

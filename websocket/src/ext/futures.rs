@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::message::Message;
 
 /// The messages of [`recv`](WebSocket::recv). After an error that is not final, more can follow.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl Stream for WebSocket {
     type Item = Result<Message, Error>;
 
@@ -26,6 +27,7 @@ impl Stream for WebSocket {
 }
 
 /// Sends as a [`MessageSink`] does.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl Sink<Message> for WebSocket {
     type Error = Error;
 
@@ -48,6 +50,7 @@ impl Sink<Message> for WebSocket {
 
 /// # Combinators
 /// With the feature `futures`.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 impl WebSocket {
     /// Splits the WebSocket into two halves for combinators. Neither waits for the other, and there is no lock between
     /// them. (`StreamExt::split` works as well, with a lock.)
@@ -66,7 +69,20 @@ impl WebSocket {
 }
 
 /// The reading half of a WebSocket, which owns it: dropping it ends the connection as dropping the WebSocket does.
+/// [`WebSocket::split`] makes it.
+///
+/// ```no_run
+/// # use futures_util::TryStreamExt;
+/// # use tidegate_websocket::{Error, WebSocket};
+/// # async fn example(ws: WebSocket) -> Result<(), Error> {
+/// let (_sink, stream) = ws.split();
+/// let bytes = stream.try_fold(0, async |sum, message| Ok(sum + message.len())).await?;
+/// println!("{bytes} bytes of payload");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 pub struct MessageStream {
     ws: WebSocket,
 }
@@ -86,11 +102,23 @@ impl Stream for MessageStream {
     }
 }
 
-/// A sink of messages. It takes one message when the outbound queue is full; the next waits for space. That message is
-/// lost if the sink is dropped, and other sends can overtake it: flush first. Flushing waits until everything is in the
-/// kernel. Closing sends close 1000, unless another close frame was sent, and waits until it
-/// has left or the connection has ended in order. It is made from a [`Sender`] and usable from any thread.
+/// A sink of messages, made from a [`Sender`] and usable from any thread. It takes one message when the outbound queue
+/// is full; the next waits for space. That message is lost if the sink is dropped, and other sends can overtake it:
+/// flush first. Flushing waits until everything is in the kernel. Closing sends close 1000, unless another close frame
+/// was sent, and waits until it has left or the connection has ended in order.
+///
+/// ```no_run
+/// # use futures_util::{SinkExt, StreamExt};
+/// # use tidegate_websocket::{Error, Message, MessageSink, WebSocket};
+/// # async fn example(ws: &WebSocket) -> Result<(), Error> {
+/// let mut sink = MessageSink::from(ws.sender());
+/// let mut countdown = futures_util::stream::iter((0..3).rev()).map(|number| Ok(Message::from(number.to_string())));
+/// sink.send_all(&mut countdown).await?;
+/// sink.close().await
+/// # }
+/// ```
 #[derive(Debug)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "futures")))]
 pub struct MessageSink {
     sender: Sender,
     taken: Option<Message>,

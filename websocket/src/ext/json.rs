@@ -8,6 +8,7 @@ use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
 
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 impl Message {
     /// Returns a text message with `value` as JSON.
     ///
@@ -42,6 +43,7 @@ impl<'a> MessageRef<'a> {
 
 /// # JSON
 /// With the feature `json`.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 impl WebSocket {
     /// Waits for the next message, text or binary, and parses it as JSON; `None` as with [`recv`](Self::recv).
     ///

@@ -1,5 +1,7 @@
 //! Conveniences on top of WebSockets. Connections that do not use them do not pay for them.
 
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub(crate) mod async_io;
 pub(crate) mod byte_stream;
 #[cfg(feature = "futures")]
 pub(crate) mod futures;

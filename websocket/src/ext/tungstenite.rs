@@ -17,6 +17,7 @@ use crate::utf8::Text;
 /// assert_eq!(theirs, tungstenite::Message::text("hello"));
 /// assert_eq!(Message::try_from(theirs), Ok(Message::from("hello")));
 /// ```
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tungstenite")))]
 impl From<Message> for tungstenite::Message {
     fn from(message: Message) -> Self {
         match message {
@@ -34,6 +35,7 @@ impl From<Message> for tungstenite::Message {
 }
 
 /// Converts text and binary messages and returns others as the error. Copies no payload.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tungstenite")))]
 impl TryFrom<tungstenite::Message> for Message {
     type Error = tungstenite::Message;
 

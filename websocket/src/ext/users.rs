@@ -158,7 +158,8 @@ impl Users {
     }
 
     /// Queues a message, encoded once, for all connections of a user, and returns their number. Connections that are
-    /// closed or whose queues are full are left out.
+    /// closed or whose queues are full are left out. It takes the lock of the register, and a lock of each of these
+    /// connections: for very many connections use a [`Hub`](crate::Hub).
     pub fn send(&self, user: u64, message: impl Into<PreparedMessage>) -> usize {
         let connections = self.connections_of(user);
         if connections.is_empty() {
@@ -203,7 +204,18 @@ impl fmt::Debug for Users {
     }
 }
 
-/// A registered WebSocket of a user.
+/// A registered WebSocket of a user, from [`Users::connection`] and [`Users::connections_of`].
+///
+/// ```
+/// use tidegate_websocket::Users;
+///
+/// // The connections of one user, with the bytes that each has still to take.
+/// fn print_queues(users: &Users, user: u64) {
+///     for connection in users.connections_of(user) {
+///         println!("{}: {} bytes", connection.id(), connection.sender().queued_bytes());
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct UserConnection {
     id: ConnectionId,

@@ -20,7 +20,7 @@ pub use error::{UpgradeRequestError, UpgradeResponseError, UriError};
 pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
 pub(crate) use origin::check_same_origin_at;
-pub use origin::{InvalidOrigin, Origin, OriginError, check_same_origin};
+pub use origin::{Origin, OriginError, check_same_origin};
 pub use server::{Acceptance, Offer, is_websocket_request};
 
 /// The only supported version of the protocol (RFC 6455 section 4.1).

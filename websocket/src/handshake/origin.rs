@@ -143,14 +143,14 @@ pub struct InvalidOrigin {
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
-/// use tidegate_websocket::handshake::OriginAllowList;
+/// use tidegate_websocket::OriginAllowList;
 /// let allowed = OriginAllowList::parse(["https://app.example.com"])?;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("Origin", HeaderValue::from_static("https://app.example.com"));
 /// assert!(allowed.check(&headers).is_ok());
 /// headers.insert("Origin", HeaderValue::from_static("https://evil.example.com"));
 /// assert!(allowed.check(&headers).is_err());
-/// # Ok::<(), tidegate_websocket::handshake::InvalidOrigin>(())
+/// # Ok::<(), tidegate_websocket::InvalidOrigin>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginAllowList {

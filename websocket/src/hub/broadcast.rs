@@ -36,6 +36,10 @@ pub struct Delivered {
 /// [`try_queue`](Self::try_queue) send it without an outcome. Use them for many messages: those that are queued
 /// together leave together.
 ///
+/// # Errors
+/// Awaiting it fails with [`HubError::Closed`] after the hub was closed. A member that did not get the message is no
+/// error: see [`Delivered`].
+///
 /// ```
 /// use tidegate_websocket::{Hub, HubError};
 ///

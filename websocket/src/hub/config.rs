@@ -19,10 +19,12 @@ tidegate_engine::__settings! {
         /// else is queued. The high mark of the connection's outbound queue (1 MiB) applies in any case. Default:
         /// `None`, no further bound.
         pub queue_bytes_max: Option<usize>,
-        /// Maximum bytes of messages in transit: published and not yet handed to every member, over the whole hub. A
-        /// single larger message passes. Default: 8 MiB.
+        /// Maximum bytes of messages in transit: published and not yet handed to every member, over the whole hub. Each
+        /// message counts 256 bytes more than its payload. A single larger message passes, so 0 is one message at a
+        /// time. Default: 8 MiB.
         pub pending_bytes_max: usize,
-        /// Maximum rooms of one member; [`Registration::join`](crate::Registration::join) refuses more. Default: 1024.
+        /// Maximum rooms of one member; [`Registration::join`](crate::Registration::join) refuses more; with 0, all.
+        /// Default: 1024.
         pub rooms_max: usize,
         /// The most bytes of a room's name; [`Registration::join`](crate::Registration::join) refuses longer ones,
         /// which clients often choose. Default: 1024.

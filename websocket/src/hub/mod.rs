@@ -53,9 +53,9 @@ use crate::sync::lock;
 ///
 /// All members get the hub's messages in one order, each member exactly those sent between its registration and its
 /// leaving. What a handler publishes arrives at the WebSocket that it has registered itself before everything that is
-/// sent there afterwards. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is full.
-/// [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers wait,
-/// or are refused.
+/// sent there afterwards. A hub never waits for a member: [`SlowPolicy`] decides about one whose outbound queue is
+/// full. [`HubConfig::pending_bytes_max`] bounds the messages on their way; publishers that are faster than the workers
+/// wait, or are refused.
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};
@@ -108,7 +108,8 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`.
+    /// Registers a WebSocket as a member until the [`Registration`] is dropped. It carries the default of `T`. It costs
+    /// a lock of the hub and a message to the worker of the WebSocket.
     ///
     /// # Errors
     /// [`HubError::Closed`] after [`close`](Self::close).
@@ -266,8 +267,9 @@ impl<T> Hub<T> {
     }
 
     /// Closes the hub and the WebSockets of its members. From now on it refuses messages and members. Every earlier
-    /// message comes first, unless it waits in the backlog of a slow member: that is dropped. Then each member, those of
-    /// rooms included, gets a close frame and is unregistered. Returns once all frames are queued; it waits for no peer.
+    /// message comes first, unless it waits in the backlog of a slow member: that is dropped. Then each member, those
+    /// of rooms included, gets a close frame and is unregistered. Returns once all frames are queued; it waits for no
+    /// peer.
     ///
     /// The members' handlers find the end as after [`Sender::close`]: their next reads complete the closing handshake,
     /// and their sends fail with [`UsageError::CloseSent`](crate::UsageError::CloseSent). Closing again has no effect.

@@ -1,5 +1,5 @@
-//! The tasks whose handlers have registered their WebSockets, so that what one publishes reaches its own WebSocket before
-//! what it sends afterwards.
+//! The tasks whose handlers have registered their WebSockets, so that what one publishes reaches its own WebSocket
+//! before what it sends afterwards.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -72,8 +72,8 @@ impl<T> Registration<T> {
     ///
     /// # Errors
     /// [`HubError::RoomNameTooLong`] for a name of more than
-    /// [`room_name_bytes_max`](super::HubConfig::room_name_bytes_max) bytes, [`HubError::TooManyRooms`] if it is already
-    /// in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
+    /// [`room_name_bytes_max`](super::HubConfig::room_name_bytes_max) bytes, [`HubError::TooManyRooms`] if it is
+    /// already in [`rooms_max`](super::HubConfig::rooms_max) rooms, [`HubError::Closed`].
     pub fn join(&self, room: &str) -> Result<bool, HubError> {
         let shared = &self.hub.shared;
         if room.len() > shared.config.room_name_bytes_max {

@@ -3,6 +3,7 @@
 use super::{Protocol, ProtocolConfig};
 use crate::deflate::DeflateParams;
 
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 impl ProtocolConfig {
     /// Accepts compressed messages, as the opening handshake agreed on. RSV1 then marks a compressed message, and
     /// [`message_bytes_max`](Self::message_bytes_max) bounds the payload while it is inflated. Default: none are
@@ -13,6 +14,7 @@ impl ProtocolConfig {
     }
 }
 
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 impl Protocol {
     /// Returns the bytes held between messages to inflate the peer's.
     pub(crate) fn inflation_bytes(&self) -> usize {

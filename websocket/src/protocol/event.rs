@@ -122,6 +122,7 @@ impl Event {
 
 /// The payload of a control frame, at most 125 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ControlPayload {
     /// The place of the unmasked payload in the input.
     InPlace(Range<usize>),

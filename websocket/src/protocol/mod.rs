@@ -97,7 +97,7 @@ tidegate_engine::__settings! {
     /// The settings of receiving.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct ProtocolConfig {
-        /// Our role, and the reserved bits and opcodes that are allowed.
+        /// Our role, and the reserved bits and opcodes that are allowed. Default: no bits, and the opcodes of RFC 6455.
         pub frames: FrameRules,
         /// Maximum payload bytes of a message over all of its frames; a larger message is answered with 1009. Default:
         /// 64 MiB ([`MESSAGE_BYTES_MAX_DEFAULT`]).

@@ -5,6 +5,7 @@ use crate::deflate::DeflateConfig;
 
 /// # Compression
 /// With the feature `compression`, on by default.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 impl Upgrade {
     /// Accepts compression where the client offers it (permessage-deflate, RFC 7692): messages are compressed, and
     /// compressed ones are received. Default: every offer is declined. Requests whose `Sec-WebSocket-Extensions` break

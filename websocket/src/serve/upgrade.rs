@@ -201,7 +201,8 @@ impl Upgrade {
     }
 
     /// Keeps the head of the request, with its path parameters, query and fields, for the life of the connection: see
-    /// [`WebSocket::request`]. It costs its size and about 500 bytes for each connection. Default: it is dropped.
+    /// [`WebSocket::request`]. A second call changes nothing. It costs its size and about 500 bytes for each
+    /// connection. Default: it is dropped.
     ///
     /// ```
     /// use tidegate_websocket::upgrade;
@@ -304,7 +305,8 @@ impl Upgrade {
     }
 
     /// Sets the handler of requests that do not ask for a WebSocket, and of those that are [skipped](Self::skip):
-    /// usually a page. Without it the former are refused as bad handshakes, the latter with 404.
+    /// usually a page. A second call replaces it. Without it the former are refused as bad handshakes, the latter with
+    /// 404.
     ///
     /// ```
     /// use tidegate_http::{Request, Router};
@@ -319,7 +321,7 @@ impl Upgrade {
         self
     }
 
-    /// Leaves requests for which `skip` is true to the [next handler](Self::or_else).
+    /// Leaves requests for which `skip` is true to the [next handler](Self::or_else). A second call replaces it.
     pub fn skip(mut self, skip: impl Fn(&RequestHead) -> bool + Send + Sync + 'static) -> Self {
         self.skip.check = Some(Box::new(skip));
         self

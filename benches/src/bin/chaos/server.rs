@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{future, io, thread};
 
-use tidegate::engine::{Handle, WorkerStats};
+use tidegate::engine::{RunningHandle, WorkerStats};
 use tidegate::prelude::*;
 use tidegate::websocket::{DeflateConfig, HubConfig, Upgrade};
 
@@ -82,7 +82,7 @@ pub fn run(combination: Combination) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn answer_questions(handle: &Handle) {
+fn answer_questions(handle: &RunningHandle) {
     for line in io::stdin().lock().lines() {
         if !matches!(line.as_deref(), Ok("counts")) {
             break;
@@ -92,7 +92,7 @@ fn answer_questions(handle: &Handle) {
     handle.begin_shutdown(Shutdown::immediate());
 }
 
-fn now(handle: &Handle) -> Counts {
+fn now(handle: &RunningHandle) -> Counts {
     let mut workers = WorkerStats::default();
     handle.stats().iter().for_each(|worker| workers.add(worker));
     let mut counts = Counts::default();

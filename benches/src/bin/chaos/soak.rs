@@ -250,7 +250,7 @@ fn fan_out(address: SocketAddr, stop: &AtomicBool, random: &mut Random) -> Outco
 
 /// Lengths of publications: now and then one of several kilobytes.
 fn random_length(number: u64) -> usize {
-    if number % 16 == 0 { 8192 } else { (number % 512) as usize }
+    if number.is_multiple_of(16) { 8192 } else { (number % 512) as usize }
 }
 
 /// Reads a publication, checks its hash, and returns its publisher and number.

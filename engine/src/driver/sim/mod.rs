@@ -42,6 +42,8 @@ pub(crate) struct SimConfig {
     pub(crate) seed: u64,
     /// Nothing is delayed, cut or fails by chance; for tests of exact times.
     pub(crate) calm: bool,
+    /// Memory is short now and then: entering the driver fails, and so does taking on a connection.
+    pub(crate) short_of_memory: bool,
     pub(crate) receive_budget: bool,
     /// The kernel reports how much a peer has acknowledged.
     pub(crate) acknowledges: bool,
@@ -88,6 +90,10 @@ pub(crate) struct Net {
     backlog: VecDeque<usize>,
     /// Errors of the next calls of [`Driver::enter`].
     pub(crate) enter_errors: VecDeque<i32>,
+    /// The number of calls of [`Driver::enter`] after which every further one fails for good.
+    pub(crate) enters_left: usize,
+    /// Clients that were accepted and then closed, because nothing could be set up for them.
+    pub(crate) refused: u64,
 }
 
 impl Net {
@@ -101,6 +107,8 @@ impl Net {
             peers: Vec::new(),
             backlog: VecDeque::new(),
             enter_errors: VecDeque::new(),
+            enters_left: usize::MAX,
+            refused: 0,
         }))
     }
 
@@ -141,6 +149,18 @@ impl Net {
             }
         }
         self.advance_to(end);
+    }
+
+    /// Returns the error of this call of [`Driver::enter`].
+    fn take_enter_error(&mut self, short_of_memory: bool) -> io::Result<()> {
+        let planned = self.enter_errors.pop_front();
+        let errno = if self.enters_left == 0 {
+            Some(EPERM)
+        } else {
+            self.enters_left -= 1;
+            planned.or_else(|| (short_of_memory && self.luck.fault(10)).then_some(ENOMEM))
+        };
+        errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     /// Lets a random time pass.
@@ -191,6 +211,7 @@ pub(crate) struct SimDriver {
     pool: Pool,
     accepting: Accepting,
     acknowledges: bool,
+    short_of_memory: bool,
 }
 
 /// ```text
@@ -203,6 +224,9 @@ enum Accepting {
     Ending,
     Closed,
 }
+
+pub(crate) const EPERM: i32 = 1;
+pub(crate) const ENOMEM: i32 = 12;
 
 /// Number of steps without effect after which the next step does everything possible.
 const LAZY_STEPS_MAX: usize = 4;
@@ -233,6 +257,7 @@ impl SimDriver {
             free: (0..config.connections_max as u32).rev().collect(),
             accepting: Accepting::Idle,
             acknowledges: config.acknowledges,
+            short_of_memory: config.short_of_memory,
         }
     }
 
@@ -298,6 +323,9 @@ impl SimDriver {
                 self.accepting = self.accepting.ended();
                 return true;
             }
+            if self.short_of_memory && net.luck.fault(10) {
+                return self.refuse(net, events);
+            }
             let accepted = self.accept(net);
             events.push(Event::Accepted(Box::new(accepted)));
         }
@@ -307,6 +335,17 @@ impl SimDriver {
             return true;
         }
         accepts
+    }
+
+    /// Accepts a client and closes it again: its socket could not be registered.
+    fn refuse(&mut self, net: &mut Net, events: &mut Vec<Event>) -> bool {
+        let number = net.backlog.pop_front().expect("a client is waiting");
+        net.peers[number].connected(net.now);
+        net.peers[number].closed(true, net.now);
+        net.refused += 1;
+        events.push(Event::AcceptEnded { listener: 0, error: Some(io::Error::from_raw_os_error(ENOMEM)) });
+        self.accepting = self.accepting.ended();
+        true
     }
 
     fn accept(&mut self, net: &mut Net) -> Accepted {
@@ -416,9 +455,7 @@ impl Driver for SimDriver {
     }
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        if let Some(errno) = self.net.borrow_mut().enter_errors.pop_front() {
-            return Err(io::Error::from_raw_os_error(errno));
-        }
+        self.net.borrow_mut().take_enter_error(self.short_of_memory)?;
         let limit = timeout.map(|timeout| self.net.borrow().now + timeout);
         self.net.borrow_mut().pass(BUSY_MAX);
         let mut lazy = 0;

@@ -14,7 +14,7 @@ fn with_a_connection() -> (UringDriver, ConnKey, TcpStream) {
         nodelay: true,
         receive_buffer_bytes: None,
         send_buffer_bytes: None,
-        unix_mode: None,
+        unix_file: Default::default(),
     };
     let listeners = open(&Binding::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
     let address = listeners[0].address().ip().unwrap();

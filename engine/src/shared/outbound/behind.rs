@@ -1,8 +1,8 @@
 //! The order of a connection's sends after publications of its own task.
 //!
 //! A publication reaches the queue through the worker; a send that the same task makes afterwards would overtake it. So
-//! the publisher puts its own queue *behind*: sends are held until the worker, which delivers in order, says that it has
-//! handed the publication over. Queues of other connections, and of members that do not publish, stay open and pay
+//! the publisher puts its own queue *behind*: sends are held until the worker, which delivers in order, says that it
+//! has handed the publication over. Queues of other connections, and of members that do not publish, stay open and pay
 //! nothing.
 
 use std::task::Waker;
@@ -75,40 +75,40 @@ impl Outbound {
 
     /// Holds a send that was refused with `error`, if that is because the queue is behind a publication and has space.
     #[cold]
-    pub(crate) fn hold(
+    pub(crate) fn keep_behind(
         &mut self,
         error: SendError,
         len: usize,
         marks: &OutboundMarks,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SendError> {
-        self.check_hold(error, len, marks)?;
+        self.check_behind(error, len, marks)?;
         let mut bytes = Vec::with_capacity(len);
         let encoding = NoWaiting::begin();
         encode(&mut bytes);
         drop(encoding);
-        self.waiters.hold(bytes.into());
+        self.waiters.keep_behind(bytes.into());
         Ok(())
     }
 
-    /// As [`hold`](Self::hold), for a head and bytes that are kept by reference.
+    /// As [`keep_behind`](Self::keep_behind), for a head and bytes that are kept by reference.
     #[cold]
-    pub(crate) fn hold_shared(
+    pub(crate) fn keep_shared_behind(
         &mut self,
         error: SendError,
         marks: &OutboundMarks,
         head: &[u8],
         payload: &Bytes,
     ) -> Result<(), SendError> {
-        self.check_hold(error, head.len() + payload.len(), marks)?;
+        self.check_behind(error, head.len() + payload.len(), marks)?;
         if !head.is_empty() {
-            self.waiters.hold(Bytes::copy_from_slice(head));
+            self.waiters.keep_behind(Bytes::copy_from_slice(head));
         }
-        self.waiters.hold(payload.clone());
+        self.waiters.keep_behind(payload.clone());
         Ok(())
     }
 
-    fn check_hold(&mut self, error: SendError, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
+    fn check_behind(&mut self, error: SendError, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.is_behind() { self.check_held(len, marks) } else { Err(error) }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
 
     fn send(outbound: &mut Outbound, bytes: &[u8]) -> Result<(), SendError> {
         if let Err(error) = outbound.check_space(bytes.len(), &MARKS) {
-            return outbound.hold(error, bytes.len(), &MARKS, |out| out.extend_from_slice(bytes));
+            return outbound.keep_behind(error, bytes.len(), &MARKS, |out| out.extend_from_slice(bytes));
         }
         let _ = outbound.append(|out| out.extend_from_slice(bytes));
         Ok(())

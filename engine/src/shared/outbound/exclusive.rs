@@ -135,6 +135,29 @@ mod tests {
         assert_eq!(outbound.check_space(1, &MARKS), Ok(()));
     }
 
+    struct Task;
+
+    impl std::task::Wake for Task {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_task_does_not_wait_for_itself() {
+        // Clones of clones have one table of functions under miri too.
+        let [one, two] = [(); 2].map(|()| Waker::from(std::sync::Arc::new(Task)).clone());
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.begin_exclusive(Some(&one)), Ok(true));
+        assert_eq!(outbound.begin_exclusive(Some(&one)), Err(SendError::HeldByCaller));
+        assert_eq!(outbound.error_for(SendError::Full, &one), SendError::HeldByCaller);
+        assert_eq!(outbound.error_for(SendError::Full, &two), SendError::Full);
+        assert_eq!(outbound.begin_exclusive(Some(&two)), Ok(false));
+        outbound.pass_exclusive(&two);
+        assert_eq!(outbound.error_for(SendError::Full, &one), SendError::Full);
+        assert_eq!(outbound.error_for(SendError::Full, &two), SendError::HeldByCaller);
+        let _ = outbound.end_exclusive();
+        assert_eq!(outbound.error_for(SendError::Full, &two), SendError::Full, "the queue is full, and empties");
+    }
+
     #[test]
     fn bytes_offered_meanwhile_follow_in_order_and_are_bounded() {
         let mut outbound = exclusive();

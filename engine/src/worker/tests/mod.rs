@@ -54,6 +54,7 @@ impl Setup {
             sim: SimConfig {
                 seed,
                 calm: false,
+                short_of_memory: false,
                 receive_budget: true,
                 acknowledges: false,
                 buffers: 8,
@@ -91,6 +92,8 @@ struct Log {
     /// A sender got an error.
     send_failed: bool,
     done_at: Option<Duration>,
+    /// The future is gone.
+    dropped: bool,
 }
 
 /// The state that handlers share with the test.
@@ -165,6 +168,15 @@ impl Stage {
     }
 }
 
+/// Logs that a handler's future was dropped.
+struct NotesDrop(usize, Stage);
+
+impl Drop for NotesDrop {
+    fn drop(&mut self) {
+        self.1.log_of(self.0, |log| log.dropped = true);
+    }
+}
+
 /// The simulated handler thread, stepped while the worker waits.
 struct HandlerThread {
     executor: Executor,
@@ -233,7 +245,9 @@ impl Simulation {
             stage.log_of(number, |log| log.started = true);
             let shared = Arc::clone(&connection.sender().shared);
             let future = handler(connection, stage);
+            let notes_drop = NotesDrop(number, done.clone());
             queue.spawn(shared, async move {
+                let _notes_drop = notes_drop;
                 future.await;
                 let now = done.now();
                 done.log_of(number, |log| log.done_at = Some(now));

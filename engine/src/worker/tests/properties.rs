@@ -1,8 +1,13 @@
 //! Random scenarios: properties that hold for every connection under every behaviour of kernel, peers and handlers.
 
+use std::io;
+
+use bytes::Bytes;
+
 use super::*;
 use crate::driver::sim::{Peer, Saw};
 use crate::error::CloseCause;
+use crate::shared::outbound::COPY_BYTES_MAX;
 
 /// Number of scenarios per run; `SEED=n` runs only that one.
 const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };
@@ -29,6 +34,8 @@ enum Role {
     Talk {
         bytes: usize,
     },
+    /// Sends payloads by reference whose owner panics when it is dropped, wherever that happens.
+    Explode,
 }
 
 #[test]
@@ -58,6 +65,7 @@ fn scenario(seed: u64) {
     setup.inline = random.bool();
     setup.sim.receive_budget = random.bool();
     setup.sim.acknowledges = random.bool();
+    setup.sim.short_of_memory = random.bool();
     setup.sim.buffers = random.u16(1..=8);
     setup.sim.connections_max = random.usize(1..=6);
     setup.inbound.chunks_high = random.u32(5..=12);
@@ -80,7 +88,7 @@ fn scenario(seed: u64) {
     let _alarm = sim.alarm(patience);
     sim.run_until("the scenario to end", |sim| {
         let stats = sim.stats();
-        at_rest = stats.accepted_total == count as u64 && stats.connections == 0;
+        at_rest = stats.accepted_total + sim.net.borrow().refused == count as u64 && stats.connections == 0;
         at_rest || sim.now() >= patience
     });
     let forced_from = sim.now();
@@ -118,15 +126,17 @@ fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
     }
     // A handler can still be asleep when its worker has ended.
     let asleep = matches!(role, Role::Slow(_));
-    assert!(log.done_at.is_some() || !log.started || asleep, "{about}: its handler hangs: {log:?}");
+    let ended = log.done_at.is_some() || (log.dropped && matches!(role, Role::Explode));
+    assert!(ended || !log.started || asleep, "{about}: its handler hangs: {log:?}");
 }
 
 fn random_role(random: &mut fastrand::Rng) -> Role {
-    match random.u32(..6) {
+    match random.u32(..13) / 2 {
         0 | 1 => Role::Echo,
         2 => Role::Slow(Duration::from_millis(random.u64(1..=200))),
         3 => Role::DropEarly { after: random.usize(..200), queues: random.usize(..400) },
         4 => Role::Abort { after: random.usize(..200) },
+        6 => Role::Explode,
         _ => Role::Talk { bytes: random.usize(..2000) },
     }
 }
@@ -176,6 +186,37 @@ async fn play(role: Role, mut connection: Connection, stage: Stage) {
             connection.sender().shutdown_write();
             while stage.receive(&mut connection).await.is_some() {}
         }
+        Role::Explode => {
+            explode(&connection, &stage).await;
+            while stage.receive(&mut connection).await.is_some() {}
+        }
+    }
+}
+
+/// A payload whose owner panics when it is dropped.
+struct Explosive(Vec<u8>);
+
+impl AsRef<[u8]> for Explosive {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("as the test asked for");
+    }
+}
+
+/// Sends two payloads. What the handler itself drops ends it.
+async fn explode(connection: &Connection, stage: &Stage) {
+    for _ in 0..2 {
+        let payload = pattern(COPY_BYTES_MAX + 1);
+        let sent = connection.sender().append_with(&[], Bytes::from_owner(Explosive(payload.clone())));
+        stage.log(connection, |log| match sent {
+            Ok(()) => log.accepted.extend_from_slice(&payload),
+            Err(_) => log.send_failed = true,
+        });
     }
 }
 
@@ -194,6 +235,49 @@ fn append(connection: &Connection, stage: &Stage, bytes: &[u8]) {
         Ok(()) => log.accepted.extend_from_slice(bytes),
         Err(_) => log.send_failed = true,
     });
+}
+
+/// A driver that fails for good in the middle of anything: every handler ends or is dropped, with nothing received that
+/// was not sent, and the clients get no byte that was not accepted.
+#[test]
+fn a_driver_that_fails_leaves_no_handler_behind() {
+    for seed in 0..SEEDS / 3 + 1 {
+        let print_seed = PrintSeed(seed);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut setup = Setup::new(seed);
+        setup.inline = random.bool();
+        setup.sim.short_of_memory = random.bool();
+        setup.sim.receive_budget = random.bool();
+        let count = random.usize(1..=6);
+        let roles: Arc<Vec<Role>> = Arc::new((0..count).map(|_| random_role(&mut random)).collect());
+        let played = Arc::clone(&roles);
+        let mut sim = Simulation::new(setup, move |connection, stage| {
+            let role = played[Net::peer_of(connection.peer_addr())];
+            play(role, connection, stage)
+        });
+        for _ in 0..count {
+            sim.connect(random_script(&mut random));
+        }
+        sim.net.borrow_mut().enters_left = random.usize(1..60);
+        let patience = Duration::from_secs(20);
+        let _alarm = sim.alarm(patience);
+        let failed = (0..TICKS_MAX).find_map(|_| {
+            if sim.now() >= patience {
+                sim.net.borrow_mut().enters_left = 0;
+            }
+            sim.worker.tick().err()
+        });
+        let failed = failed.expect("the driver fails");
+        assert_eq!(failed.kind(), io::ErrorKind::PermissionDenied);
+        let (net, stage) = (Rc::clone(&sim.net), sim.stage.clone());
+        drop(sim);
+        let (net, logs) = (net.borrow(), stage.logs.lock().expect("no test panics while holding it"));
+        for (number, (log, peer)) in logs.iter().zip(&net.peers).enumerate() {
+            assert!(log.dropped || !log.started, "the handler of peer {number} was left behind: {log:?}");
+            assert!(peer.script().sends.starts_with(&log.received) && log.accepted.starts_with(&peer.received));
+        }
+        std::mem::forget(print_seed);
+    }
 }
 
 /// A connection whose handler never reads does not block the others, however few buffers there are.

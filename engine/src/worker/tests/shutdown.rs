@@ -4,6 +4,7 @@ use std::task::Poll;
 
 use super::*;
 use crate::driver::sim::Saw;
+use crate::driver::sim::{ENOMEM, EPERM};
 use crate::error::SendError;
 
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 200 };
@@ -135,8 +136,6 @@ fn a_late_connection_does_not_hold_up_the_end() {
 /// connections learn so.
 #[test]
 fn a_driver_short_of_memory_is_entered_again() {
-    const ENOMEM: i32 = 12;
-    const EPERM: i32 = 1;
     for setup in Setup::calm().both_placements() {
         let mut sim = Simulation::new(setup, |connection, stage| stage.echo(connection));
         let peer = sim.connect(Script { ending: Ending::Silence, ..talker(pattern(200)) });

@@ -108,6 +108,20 @@ impl Child {
     }
 }
 
+/// Returns the number of files that a child inherits from this process beyond the standard streams, of those that count
+/// towards its limit: it bounds the numbers of descriptors.
+pub fn inherited_files(limit: usize) -> usize {
+    let is_inherited = |file: std::fs::DirEntry| {
+        let number: usize = file.file_name().to_str()?.parse().ok()?;
+        let info = std::fs::read_to_string(file.path()).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        Some((3..limit).contains(&number) && flags & libc::O_CLOEXEC == 0)
+    };
+    let files = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    files.map_while(Result::ok).filter_map(is_inherited).filter(|inherited| *inherited).count()
+}
+
 /// Sends `line` from a child to its parent.
 pub fn answer(line: impl std::fmt::Display) {
     println!("{MARK}{line}");

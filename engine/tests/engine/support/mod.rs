@@ -37,9 +37,9 @@ impl Setup {
 
     /// Returns the maximum bytes in an inbound buffer.
     ///
-    /// The portable engine reads no more than the budget. With a ring's budget a receive stops in the buffer in which the high mark is reached. Without one it is cancelled
-    /// there, and completions in the meantime are kept: at most as much as the ring's buffers hold, because copied
-    /// buffers return to the kernel together with the cancellation.
+    /// The portable engine reads no more than the budget. With a ring's budget a receive stops in the buffer in which
+    /// the high mark is reached. Without one it is cancelled there, and completions in the meantime are kept: at most
+    /// as much as the ring's buffers hold, because copied buffers return to the kernel together with the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
         let (uring, high) = (&self.config.uring, self.config.inbound.bytes_high as usize);
         if self.is_portable() {

@@ -46,6 +46,11 @@ impl ContentSource for Conn {
         }
     }
 
+    #[cfg(feature = "tower")]
+    fn has_arrived(&self, request: u64) -> bool {
+        self.state_of(request).is_some_and(|state| state.chunk.is_some())
+    }
+
     fn gathering(&self, request: u64) -> Option<Gathering> {
         self.state_of(request)?.connection.as_ref().map(Gathering::new)
     }

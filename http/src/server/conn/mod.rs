@@ -28,6 +28,7 @@ use extra::Extra;
 use crate::error::BodyError;
 use crate::limits::Limits;
 use crate::message::head::RequestHead;
+use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::{DateCache, HttpDate};
 use crate::server::config::HttpConfig;
@@ -152,6 +153,17 @@ impl Conn {
             state.date = None;
         }
         polled
+    }
+
+    /// Shows an answer of the server to the application's `on_response`.
+    #[cold]
+    pub(crate) fn observe(&self, mut response: Response) -> Response {
+        // Cloned: the function must not run while the state is borrowed.
+        let on_response = self.0.borrow().config.observer().cloned();
+        if let Some(on_response) = on_response {
+            on_response.observe_current(&mut response);
+        }
+        response
     }
 
     /// Makes the current response the last one.

@@ -13,6 +13,7 @@ use crate::error::RequestError;
 use crate::message::access_record::AccessRecord;
 use crate::message::head::RequestHead;
 use crate::message::head_memory::Addresses;
+use crate::protocol::Protocol;
 use crate::protocol::event::{Event, Next};
 
 /// What the received bytes began with.
@@ -98,10 +99,14 @@ impl State {
         log::debug!("request of {} refused with {}: {error}", self.peer(), error.status());
         if let Some(connection) = &self.connection {
             // Fails only if the connection is lost, and then needs no answer.
+            let mut response = Protocol::refusal(error);
+            if let Some(on_response) = self.config.observer() {
+                on_response.observe_refusal(error, connection, &mut response);
+            }
             let mut content_bytes = 0;
             let answered = connection.sender().append(|out| {
                 let start = out.len();
-                self.protocol.refuse(error, date_now(), out);
+                self.protocol.refuse_with(response, date_now(), out);
                 let head = out[start..].windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
                 content_bytes = out.len() - start - head;
             });

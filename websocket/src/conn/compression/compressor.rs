@@ -35,6 +35,7 @@ const SCRATCH_BYTES_MAX: usize = 64 << 10;
 /// [`WebSocket::compression`](crate::WebSocket::compression).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct CompressionStatus {
     /// The agreed parameters.
     pub params: DeflateParams,

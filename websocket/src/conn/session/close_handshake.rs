@@ -33,8 +33,8 @@ impl Session {
         }
     }
 
-    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true if
-    /// it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
+    /// Notices that the engine or another sender has queued our close frame, or that sending has failed. Returns true
+    /// if it was the keepalive, and leaves the state to [`lose_silent`](Self::lose_silent).
     pub(super) fn notice_farewell(&mut self) -> bool {
         if self.closing.transport() != Transport::Keep || !self.connection.sender().is_finished() {
             return false;

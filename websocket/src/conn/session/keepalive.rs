@@ -1,9 +1,9 @@
 //! Keepalive: regular pings, and peers that do not answer them (RFC 6455 sections 5.5.2 and 5.5.3).
 //!
 //! It needs no reader: a sleep on the worker's wheel wakes it, on the worker's thread, and each step arms the next
-//! sleep. A handler that reads finds the pongs. While it does not, received bytes tell that the peer lives. A connection
-//! without keepalive pays nothing. Connections ping at different phases, so connections that were opened together do not
-//! ping together.
+//! sleep. A handler that reads finds the pongs. While it does not, received bytes show that the peer lives. A
+//! connection without keepalive pays nothing. Connections ping at different phases, so connections that were opened
+//! together do not ping together.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::time::Sleep;
-use tidegate_engine::{ByteSender, SendError, TcpInfo};
+use tidegate_engine::{ByteSender, SendError, TcpInfo, instant_after};
 
 use super::Session;
 use crate::close::CloseFrame;
@@ -53,9 +53,9 @@ struct Pinger {
 }
 
 struct State {
-    /// Sleeps until the next look. `None` once the keepalive has stopped.
+    /// Sleeps until the next check. `None` once the keepalive has stopped.
     sleep: Option<Sleep>,
-    /// The question whether the peer makes progress, asked before it is given up.
+    /// Asks the kernel whether the peer makes progress, before it is given up.
     question: Option<Question>,
     /// When the next ping is due.
     ping_at: Instant,
@@ -78,9 +78,9 @@ struct Awaited {
     deadline: Instant,
     /// The bytes received by the time of the ping.
     received: u32,
-    /// What the peer had acknowledged, as far as that was asked, and when that had grown last.
+    /// The bytes that the peer had acknowledged, if the kernel was asked, and when that number last grew.
     acknowledged: Option<(u64, Instant)>,
-    /// The peer's kernel has acknowledged the ping; its application has once more the time for a pong.
+    /// The peer's kernel has acknowledged the ping; its application gets the pong timeout once more.
     delivered: bool,
 }
 
@@ -141,7 +141,7 @@ impl Session {
 impl Keepalive {
     fn start(config: KeepaliveConfig, sender: &ByteSender, close_timeout: Duration) -> Self {
         let now = Instant::now();
-        let ping_at = after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
+        let ping_at = instant_after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
         let state = State {
             sleep: Some(sender.timer().sleep_until(ping_at)),
             question: None,
@@ -209,9 +209,9 @@ impl Pinger {
                 _ if self.sender.is_finished() => return stop(state),
                 Some(answer) => {
                     state.question = None;
-                    self.judge(&mut state, now, answer)
+                    self.decide(&mut state, now, answer)
                 }
-                None => self.look(&mut state, now),
+                None => self.check(&mut state, now),
             };
             match due {
                 Due::Nothing => {}
@@ -226,7 +226,7 @@ impl Pinger {
                     return self.give_up();
                 }
             }
-            let next = state.next_look(now);
+            let next = state.next_check(now);
             state.sleep = Some(self.sender.timer().sleep_until(next));
         }
     }
@@ -241,19 +241,19 @@ impl Pinger {
     fn await_pong(&self, state: &mut State, now: Instant) {
         state.sent = now;
         state.awaited = Some(Awaited {
-            deadline: after(now, self.config.pong_timeout),
+            deadline: instant_after(now, self.config.pong_timeout),
             received: self.sender.received_bytes_total(),
             acknowledged: None,
             delivered: false,
         });
     }
 
-    fn look(&self, state: &mut State, now: Instant) -> Due {
+    fn check(&self, state: &mut State, now: Instant) -> Due {
         let is_due = now >= state.ping_at;
         while state.ping_at <= now {
-            state.ping_at = after(state.ping_at, self.config.interval_in_force());
+            state.ping_at = instant_after(state.ping_at, self.config.interval_in_force());
         }
-        self.look_for_life(state, now);
+        self.check_for_life(state, now);
         match &state.awaited {
             None if is_due => {
                 state.pings = state.pings.wrapping_add(1);
@@ -267,24 +267,24 @@ impl Pinger {
         }
     }
 
-    /// Ends the wait for a pong if the peer has sent anything since the ping: received bytes are as good as a pong, which
-    /// cannot stand inside a frame, and is not found while the handler reads nothing. A ping that has not left cannot be
-    /// answered.
-    fn look_for_life(&self, state: &mut State, now: Instant) {
+    /// Ends the wait for a pong if the peer has sent anything since the ping: received bytes count as a pong, because a
+    /// pong cannot come in the middle of a frame, and is not found while the handler reads nothing. A ping that has not
+    /// left cannot be answered.
+    fn check_for_life(&self, state: &mut State, now: Instant) {
         let Some(awaited) = &mut state.awaited else { return };
         if self.sender.received_bytes_total() != awaited.received {
             state.awaited = None;
         } else if now >= awaited.deadline && self.sender.queued_bytes() > 0 {
-            awaited.deadline = after(now, self.config.pong_timeout);
+            awaited.deadline = instant_after(now, self.config.pong_timeout);
         }
     }
 
     /// Decides with the kernel's answer whether the peer is lost. The ping can still lie in the kernel's send buffer,
-    /// and the peer lives as long as it acknowledges what is before it. While receiving is paused no pong can arrive, and
-    /// a peer whose kernel acknowledges is as good as alive.
-    fn judge(&self, state: &mut State, now: Instant, info: Option<TcpInfo>) -> Due {
+    /// and the peer lives as long as it acknowledges what is before it. While receiving is paused no pong can arrive,
+    /// and a peer whose kernel acknowledges counts as alive.
+    fn decide(&self, state: &mut State, now: Instant, info: Option<TcpInfo>) -> Due {
         let (timeout, is_paused) = (self.config.pong_timeout, self.sender.is_paused());
-        self.look_for_life(state, now);
+        self.check_for_life(state, now);
         let Some(awaited) = state.awaited.as_mut().filter(|awaited| now >= awaited.deadline) else {
             return Due::Nothing;
         };
@@ -295,12 +295,12 @@ impl Pinger {
         }
         let Some(info) = info else { return Due::Missing };
         if is_delivered {
-            // Delivered at the last send at the earliest, or after the last look.
+            // The ping was delivered no earlier than the last send, or after the last check.
             let since = if awaited.acknowledged.is_some() { Duration::ZERO } else { info.since_sent };
             if since >= timeout || mem::replace(&mut awaited.delivered, true) {
                 return Due::Missing;
             }
-            awaited.deadline = after(now, timeout - since);
+            awaited.deadline = instant_after(now, timeout - since);
             return Due::Nothing;
         }
         let total = info.acknowledged_bytes_total;
@@ -312,12 +312,12 @@ impl Pinger {
             }
             _ => awaited.acknowledged = Some((total, now)),
         }
-        awaited.deadline = after(now, timeout / 4);
+        awaited.deadline = instant_after(now, timeout / 4);
         Due::Nothing
     }
 
-    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, which also wakes
-    /// a reader. Without a reader the connection is reset after the close timeout.
+    /// Ends the connection of a peer that does not answer. Sends a close frame, in case the peer reads, which also
+    /// wakes a reader. Without a reader the connection is reset after the close timeout.
     fn give_up(&self) {
         self.is_lost.store(true, Ordering::Release);
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok();
@@ -340,8 +340,8 @@ impl State {
         (self.sleep.take(), self.question.take())
     }
 
-    /// Returns the time of the next look.
-    fn next_look(&self, now: Instant) -> Instant {
+    /// Returns the time of the next check.
+    fn next_check(&self, now: Instant) -> Instant {
         let deadline = self.awaited.as_ref().map_or(self.ping_at, |awaited| awaited.deadline.max(now));
         self.ping_at.min(deadline)
     }
@@ -375,12 +375,6 @@ fn payload(number: u32) -> [u8; 8] {
 fn phase(number: u32, interval: Duration) -> Duration {
     let turn = number.wrapping_mul(GOLDEN_RATIO);
     interval.mul_f64(f64::from(turn) / (f64::from(u32::MAX) + 1.0))
-}
-
-/// Adds, up to a century: a deadline beyond the range of the clock is never reached.
-fn after(start: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    start.checked_add(duration.min(CENTURY)).unwrap_or(start)
 }
 
 impl fmt::Debug for Pinger {

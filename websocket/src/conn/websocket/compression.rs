@@ -10,6 +10,7 @@ use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
 
 /// # Compression
 /// With the feature `compression`, on by default.
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 impl WebSocket {
     /// Returns a WebSocket as [`new`](Self::new) does, with the compression that the opening handshake agreed on
     /// ([`DeflateConfig::accept`]).

@@ -6,4 +6,5 @@ use thiserror::Error;
 /// 400 and the reason.
 #[derive(Debug, Error)]
 #[error("invalid body: {0}")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct InvalidBody(#[from] serde_json::Error);

@@ -41,6 +41,7 @@ impl Received {
 
 /// A request of [`TextRoutes`](super::TextRoutes).
 #[derive(Debug)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextRequest {
     received: Received,
     params: Vec<(String, String)>,
@@ -108,6 +109,7 @@ impl TextRequest {
 
 /// A response or a broadcast. It converts to a [`Message`], so senders, hubs and users take it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextResponse {
     id: u64,
     code: u16,
@@ -176,6 +178,7 @@ impl TextResponse {
     }
 }
 
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 impl From<TextResponse> for Message {
     fn from(response: TextResponse) -> Self {
         response.to_json().into()

@@ -1,7 +1,7 @@
 //! Requests and responses as text messages, dispatched by method and path.
 //!
-//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of a
-//! connection that are being answered; this file joins them and turns failures into responses.
+//! `exchange` holds requests and responses as JSON, `table` finds a request's handler, `running` holds the requests of
+//! a connection that are being answered; this file joins them and turns failures into responses.
 
 mod error;
 mod exchange;
@@ -43,13 +43,13 @@ use crate::error::Error;
 /// non-empty segment, and `*name` at its end matches the rest. The values are percent-decoded. Fixed segments take
 /// precedence over parameters.
 ///
-/// Any other text is answered with code 400, with its id if that can be read, else 0; a request without a route with
-/// 404; one whose handler panicked with 500. The WebSocket stays open.
+/// Any other text is answered with code 400, with its id if that can be read, otherwise 0; a request without a route
+/// with 404; one whose handler panicked with 500. The WebSocket stays open.
 ///
 /// Up to 16 requests of a connection run at a time ([`running_max`](Self::running_max)). Their handlers start in the
 /// order of the requests, and the responses are sent as they complete, in any order: clients tell them apart by `id`.
 /// Meanwhile reading goes on, so pings are answered, up to the first request that has to wait. When the messages end,
-/// handlers that still run are dropped: nobody can be answered.
+/// handlers that still run are dropped.
 ///
 /// ```
 /// use tidegate_websocket::{TextRequest, TextResponse, TextRoutes, upgrade};
@@ -69,8 +69,9 @@ use crate::error::Error;
 /// The functions that register routes panic if a route is invalid or conflicts with another one. The message names the
 /// route and says how to fix it.
 #[must_use = "routes answer only the requests given to `serve` or `answer`"]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub struct TextRoutes {
-    table: RouteTable<Box<dyn TextHandler>>,
+    table: RouteTable<Route>,
     running_max: usize,
 }
 
@@ -109,7 +110,8 @@ impl TextRoutes {
         H: AsyncFn(TextRequest) -> R + SharedAcrossThreads,
         R: IntoTextResponse,
     {
-        self.table.insert(method, path, Box::new(handler));
+        let name = format!("{method} {path}");
+        self.table.insert(method, path, Route { name, handler: Box::new(handler) });
         self
     }
 
@@ -216,7 +218,7 @@ impl TextRoutes {
         let id = received.id;
         let path = received.path();
         let found = Method::from_bytes(received.method.as_bytes()).ok().and_then(|name| self.table.find(&name, path));
-        let Some((found, handler)) = found else {
+        let Some((found, route)) = found else {
             return Answer::Done(response(id, StatusCode::NOT_FOUND, "no route has this method and path"));
         };
         let mut params = Vec::with_capacity(found.len());
@@ -226,9 +228,10 @@ impl TextRoutes {
             };
             params.push((name.to_owned(), value));
         }
-        match catch_unwind(AssertUnwindSafe(|| handler.handle(TextRequest::new(received, params, extensions)))) {
-            Ok(future) => Answer::Running { id, future },
-            Err(panic) => Answer::Done(answer_panic(id, &*panic)),
+        let request = TextRequest::new(received, params, extensions);
+        match catch_unwind(AssertUnwindSafe(|| route.handler.handle(request))) {
+            Ok(future) => Answer::Running { id, route, future },
+            Err(panic) => Answer::Done(route.answer_panic(id, &*panic)),
         }
     }
 }
@@ -238,6 +241,7 @@ enum Answer<'r> {
     Done(TextResponse),
     Running {
         id: u64,
+        route: &'r Route,
         future: LocalBoxFuture<'r, TextResponse>,
     },
     /// It was given out.
@@ -247,9 +251,9 @@ enum Answer<'r> {
 impl Answer<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TextResponse> {
         let answer = match self {
-            Self::Running { id, future } => match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Self::Running { id, route, future } => match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                 Ok(polled) => ready!(polled).with_id(*id),
-                Err(panic) => answer_panic(*id, &*panic),
+                Err(panic) => route.answer_panic(*id, &*panic),
             },
             Self::Done(_) | Self::Over => match std::mem::replace(self, Self::Over) {
                 Self::Done(response) => response,
@@ -273,6 +277,7 @@ impl fmt::Debug for TextRoutes {
     label = "not a text response",
     note = "return `TextResponse`, `()`, or `Result<TextResponse, TextResponse>`, in which `?` converts an `InvalidBody`"
 )]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "json")))]
 pub trait IntoTextResponse {
     /// Converts to a response. Its id is set afterwards.
     fn into_text_response(self) -> TextResponse;
@@ -313,10 +318,18 @@ where
     }
 }
 
-/// Returns the response to a request whose handler panicked.
-fn answer_panic(id: u64, panic: &(dyn Any + Send)) -> TextResponse {
-    log::error!("the handler of a text route panicked: {}", panic_message(panic));
-    response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+/// A handler and the name of its route, for the log.
+struct Route {
+    name: String,
+    handler: Box<dyn TextHandler>,
+}
+
+impl Route {
+    /// Returns the response to a request whose handler panicked.
+    fn answer_panic(&self, id: u64, panic: &(dyn Any + Send)) -> TextResponse {
+        log::error!("the handler of the text route {} panicked: {}", self.name, panic_message(panic));
+        response(id, StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+    }
 }
 
 fn bad_request(id: u64, message: &str) -> TextResponse {
