@@ -95,8 +95,8 @@ fn options() -> Options {
     server::options("Serves a route for each part of an HTTP application.", &own)
 }
 
-fn access_log(form: &str) -> Result<Option<AccessLog>, &'static str> {
-    match form {
+fn access_log(format: &str) -> Result<Option<AccessLog>, &'static str> {
+    match format {
         "text" => Ok(Some(AccessLog::text())),
         "json" => Ok(Some(AccessLog::json())),
         "none" => Ok(None),
@@ -122,12 +122,12 @@ struct Field {
 
 /// Lists the fields of a form, urlencoded or multipart.
 async fn fields(mut request: Request) -> Result<Vec<Field>, Rejection> {
-    if request.header("content-type").is_none_or(|form| !form.starts_with("multipart/form-data")) {
+    if request.header("content-type").is_none_or(|media_type| !media_type.starts_with("multipart/form-data")) {
         let pairs: Vec<(String, String)> = request.form().await?;
         return Ok(pairs.into_iter().map(|(name, value)| Field { name, file: None, bytes: value.len() }).collect());
     }
-    let (mut form, mut list) = (request.multipart()?, Vec::new());
-    while let Some(mut field) = form.next_field().await? {
+    let (mut parts, mut list) = (request.multipart()?, Vec::new());
+    while let Some(mut field) = parts.next_field().await? {
         let (name, file) = (field.name().unwrap_or_default().to_owned(), field.file_name().map(str::to_owned));
         let mut bytes = 0;
         while let Some(piece) = field.chunk().await? {

@@ -23,8 +23,8 @@ impl Response {
     }
 
     /// Creates a 303 (See Other), which sends the client to another place with GET, whatever it did here. Choose
-    /// another status with [`with_status`](Response::with_status): 307 and 308 keep the method, 301 and 308 are permanent
-    /// (RFC 9110 section 15.4).
+    /// another status with [`with_status`](Response::with_status): 307 and 308 keep the method, 301 and 308 are
+    /// permanent (RFC 9110 section 15.4).
     ///
     /// `location` is a URI or a path. Characters that cannot stand in one are percent-encoded. One that comes from
     /// users must be checked: `//example.com` and `https://example.com` lead elsewhere.

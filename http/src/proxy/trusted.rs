@@ -86,7 +86,7 @@ impl RequestHead {
     /// fn vpc_endpoint(request: &Request) -> Option<String> {
     ///     let mut tlvs = request.proxy_header()?.tlvs();
     ///     tlvs.find_map(|tlv| match tlv {
-    ///         Ok(Tlv::Custom(0xEA, value)) if value.first() == Some(&1) => String::from_utf8(value[1..].to_vec()).ok(),
+    ///         Ok(Tlv::Custom(0xEA, value)) => Some(String::from_utf8_lossy(value.strip_prefix(&[1])?).into_owned()),
     ///         _ => None,
     ///     })
     /// }

@@ -1,8 +1,9 @@
 //! The variants of a hub's messages: compressed ones, and events.
 //!
 //! Event streams take a message as an event, which is one chunk of their response, or the event alone where the content
-//! of the response ends with the connection (HTTP/1.0). Members that compress without context takeover share one compressed variant of a message for each level and window.
-//! The variants change with the members. A number is never reused, because messages with it can be on their way.
+//! of the response ends with the connection (HTTP/1.0). Members that compress without context takeover share one
+//! compressed variant of a message for each level and window. The variants change with the members. A number is never
+//! reused, because messages with it can be on their way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Content of one response that several senders send: the connection's task, other threads, fan-outs.
 //!
-//! Each of them queues whole chunks, and the queue keeps their order. The last chunk ends the queue in the same step, so
-//! that nothing of the others can follow it: a connection whose content was shared serves no further request.
+//! Each of them queues whole chunks, and the queue keeps their order. The last chunk ends the queue in the same step,
+//! so that nothing of the others can follow it: a connection whose content was shared serves no further request.
 
 use std::task::{Context, Poll};
 
