@@ -16,7 +16,7 @@ suite=$PWD/ci/autobahn
 default_cases=('1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '9.*' '10.*' '12.*.3' '12.*.13' '12.3.10' '13.*.3' '13.*.13')
 default_cases_count=326
 all_cases_count=517
-combinations=(uring/same-core uring/inline uring/threads:2 std)
+combinations=(uring/same-core uring/inline uring/threads:2 portable/same-core portable/inline)
 
 ready_seconds_max=20 # from start to listening; far below a second on an idle machine
 stop_seconds_max=40  # the server's own drain deadline is 30 s

@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 cargo clippy --package tidegate-ecosystem --all-targets -- -D warnings
 [[ "${1:-}" != --lint ]] || exit 0
 
+# The compile errors of layers, which need a feature of the facade.
+cargo test --package tidegate --features tower --test compile_fail
+
 missing() {
     echo "ecosystem.sh: $1 not found; install it (Debian: 'apt-get install $2' as root)" >&2
     exit 2

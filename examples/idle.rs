@@ -24,7 +24,7 @@ fn main() -> Outcome<()> {
         "Holds many idle WebSockets and prints the memory that one costs.",
         &[
             ("--connections N", "10000", "WebSockets to hold"),
-            ("--engine auto|uring|std", "uring", "io_uring or std sockets; auto takes io_uring if it is available"),
+            ("--engine auto|uring|portable", "uring", "auto takes io_uring if it is available, else portable"),
             ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
         ],
     );

@@ -1,5 +1,5 @@
 //! Tidegate: a Linux io_uring thread-per-core HTTP/1.1 and WebSocket engine, for applications that hold very many
-//! connections. Where io_uring is not available, the same handlers run unchanged on std sockets.
+//! connections. Where io_uring is not available, the same handlers run unchanged on epoll or kqueue.
 //!
 //! ```no_run
 //! use tidegate::prelude::*;
@@ -48,7 +48,7 @@ pub mod engine {
     pub use tidegate_engine::*;
 }
 
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", unix))]
 pub mod axum;
 
 /// HTTP/1.1: server, router, requests and responses.

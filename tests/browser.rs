@@ -40,9 +40,9 @@ fn its_web_sockets_work_on_every_engine() {
 
 #[test]
 fn the_chat_page_works_in_two_tabs() {
-    let examples = ["uring", "std"].map(|engine| Example::start("chat", &["--engine", engine]));
-    let [uring, std] = examples.each_ref().map(|example| format!("http://{}/", example.address));
-    peers::run("browser.mjs", &["chat", &uring, &std]);
+    let examples = ["uring", "portable"].map(|engine| Example::start("chat", &["--engine", engine]));
+    let [uring, portable] = examples.each_ref().map(|example| format!("http://{}/", example.address));
+    peers::run("browser.mjs", &["chat", &uring, &portable]);
     examples.into_iter().for_each(Example::finish);
 }
 

@@ -24,5 +24,9 @@ fn a_mistake_gives_one_error_that_names_paths_a_user_can_write() {
         println!("not checked: the texts are those of {RUSTC}, this is {version}");
         return;
     }
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/compile_fail/*.rs");
+    if cfg!(feature = "tower") {
+        cases.compile_fail("tests/compile_fail/tower/*.rs");
+    }
 }

@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Runs `test` against an example on io_uring and on std sockets.
+/// Runs `test` against an example on io_uring and on the portable engine.
 fn on_both_engines(name: &str, arguments: &[&str], test: impl AsyncFn(&mut Example)) {
-    for engine in ["uring", "std"] {
+    for engine in ["uring", "portable"] {
         println!("{name} on {engine}");
         let mut example = Example::start(name, &[arguments, &["--engine", engine]].concat());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -72,7 +72,7 @@ fn echo_compresses_with_the_settings_given() {
 
 #[test]
 fn echo_closes_with_1001_on_sigterm_and_exits_with_success() {
-    for (engine, handlers) in [("uring", "same-core"), ("uring", "inline"), ("std", "same-core")] {
+    for (engine, handlers) in [("uring", "same-core"), ("uring", "inline"), ("portable", "same-core")] {
         println!("on {engine}/{handlers}");
         let example = Example::start("echo", &["--engine", engine, "--handlers", handlers, "--workers", "2"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

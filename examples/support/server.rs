@@ -6,7 +6,7 @@ use super::options::{Options, Row};
 pub fn options(about: &str, own: &[Row<'_>]) -> Options {
     let shared = [
         ("--addr ADDRESS", "127.0.0.1:9001", "address to listen on"),
-        ("--engine auto|uring|std", "auto", "io_uring or std sockets; auto takes io_uring if it is available"),
+        ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
     ];
     Options::parse(about, &[&shared, own].concat())
 }

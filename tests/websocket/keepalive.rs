@@ -194,6 +194,46 @@ fn the_keepalive_holds_while_the_handler_reads_nothing() {
     });
 }
 
+/// While receiving is paused because the handler reads nothing, no pong can arrive: a peer whose kernel acknowledges
+/// the pings lives.
+#[test]
+fn a_peer_that_is_not_read_lives() {
+    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+    // Made first, because a busy machine takes long for it.
+    let payload = pattern(1 << 20);
+    let message = frame(BINARY, &payload);
+    on_every_engine_at_once(|setup| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |ws: WebSocket| {
+            passed.pass().await;
+            echo(ws).await
+        });
+        let mut client = Client::open(server.address);
+        let mut writer = client.stream.try_clone().unwrap();
+        let message = message.clone();
+        let upload = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &message).unwrap());
+        // Each one comes after the time in which the one before had to be answered.
+        for _ in 0..3 {
+            next_ping(&mut client);
+        }
+        gate.open();
+        loop {
+            let frame = client.next().expect("the connection lives");
+            if frame.first == BINARY {
+                assert!(frame.payload == payload);
+                break;
+            }
+            assert_eq!(frame.first, PING, "{frame:?}");
+        }
+        upload.join().unwrap();
+        client.write(&close_frame(1000, ""));
+        while client.next().expect("a close frame").first == PING {}
+        client.expect_end();
+        server.finish();
+    });
+}
+
 /// Reads to the close frame of a lost peer. Nothing is answered, so the connection is reset after it.
 fn expect_no_pong_or_reset(mut client: Client) {
     let mut all = Vec::new();
@@ -288,8 +328,9 @@ fn a_download_with_the_ping_behind_it_is_life() {
         setup.config.socket_send_buffer_bytes = Some(1 << 20);
         let server = TestServer::serve(&setup, WebSocketConfig::default(), |mut ws: WebSocket| async move {
             ws.recv().await?;
-            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(STEPS_MAX)));
             ws.send(pattern(BYTES)).await?;
+            // Now, because pings do not wait for a reader.
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(STEPS_MAX)));
             echo(ws).await
         });
         let mut client = Client::open(server.address);

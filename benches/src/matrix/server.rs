@@ -12,9 +12,6 @@ use serde::Deserialize;
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::results::{Entrant, Group, RAW};
 
-/// The most connections of the std engine, which needs two threads per connection.
-const STD_CONNECTIONS_MAX: u32 = 1_024;
-
 /// Workers of Tidegate in the case with 100,000 connections. The open-file limit bounds the descriptor table of each
 /// ring, so several workers together hold more connections than the limit.
 const IDLE_WORKERS: u32 = 6;
@@ -38,8 +35,8 @@ enum Ability {
     Bytes,
     /// Tidegate on io_uring.
     Everything,
-    /// Tidegate on std sockets.
-    Threads,
+    /// Tidegate on readiness, whose connections are open files of one process.
+    OneProcess,
     /// The modes it lists, and the reasons why it lacks others.
     Some { modes: Vec<String>, cannot: BTreeMap<String, String> },
     /// None, with the reason.
@@ -85,6 +82,7 @@ impl Server {
             command: words(programs, "examples/echo", options),
             ability,
         };
+        let portable = "--addr {addr} --workers 1 --engine portable --handlers";
         let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
         vec![
             limit(RAW, "--addr {addr} --buffers {buffers} --buffer-bytes {buffer-bytes}"),
@@ -96,7 +94,18 @@ impl Server {
                 "handlers on another thread, same core",
                 Ability::Everything,
             ),
-            ours("std", "--addr {addr} --workers 1 --engine std", "std sockets, the fallback", Ability::Threads),
+            ours(
+                "portable",
+                &format!("{portable} inline"),
+                "on epoll, handlers on the worker's thread",
+                Ability::OneProcess,
+            ),
+            ours(
+                "portable-same-core",
+                &format!("{portable} same-core"),
+                "on epoll, handlers on another thread, same core",
+                Ability::OneProcess,
+            ),
         ]
     }
 
@@ -159,11 +168,8 @@ impl Server {
         match &self.ability {
             Ability::Bytes if case.kind != Kind::Echo => Part::None,
             Ability::Bytes | Ability::Everything => Part::Takes,
-            Ability::Threads if case.ours_alone => Part::None,
-            Ability::Threads if case.connections > STD_CONNECTIONS_MAX => {
-                Part::Cannot("needs two threads per connection".into())
-            }
-            Ability::Threads => Part::Takes,
+            Ability::OneProcess if case.ours_alone => Part::None,
+            Ability::OneProcess => Part::Takes,
             Ability::Some { .. } | Ability::Nothing(_) if case.ours_alone => Part::None,
             Ability::Some { modes, .. } if modes.iter().any(|known| known == mode) => Part::Takes,
             Ability::Some { cannot, .. } => cannot.get(mode).map_or(Part::None, |why| Part::Cannot(why.clone())),
@@ -217,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn limits_only_echo_and_the_std_engine_is_spared_very_many_connections() {
+    fn limits_only_echo_and_the_portable_engine_takes_what_one_process_holds() {
         assert_eq!(own("raw-epoll").part(case("echo-16000")), Part::Takes);
         assert_eq!(own("raw-epoll").part(case("http")), Part::None);
-        assert_eq!(own("std").part(case("echo-512")), Part::Takes);
-        assert!(matches!(own("std").part(case("echo-16000")), Part::Cannot(_)));
+        assert_eq!(own("portable").part(case("echo-16000")), Part::Takes);
+        assert_eq!(own("portable-same-core").part(case("idle-100k")), Part::None);
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
     }
 

@@ -12,7 +12,8 @@ use crate::support::*;
 
 /// The address of a database server that the test's script has started.
 fn server_url(variable: &str) -> String {
-    env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with ci/ecosystem.sh"))
+    env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with ci/ecosystem.sh, which starts servers"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 
 mod applications;
 mod databases;
-mod serving;
+mod serve;
 mod support;
 mod tokio_in_handlers;
 mod tower_layers;

@@ -58,6 +58,11 @@ impl TestServer {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+
+    /// Returns the number of connections whose receiving is paused for backpressure.
+    pub fn paused(&self) -> u64 {
+        self.running.iter().flat_map(Running::stats).map(|worker| worker.paused).sum()
+    }
 }
 
 impl Drop for TestServer {

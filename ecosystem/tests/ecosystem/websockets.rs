@@ -107,3 +107,53 @@ async fn the_extractor_needs_this_server() {
     let refused = tokio_tungstenite::connect_async(format!("ws://{address}/echo")).await.unwrap_err().to_string();
     assert!(refused.contains("500"), "{refused}");
 }
+
+/// WebSockets as tokio's streams and those of the futures crates: one run of bytes in each direction.
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_are_streams_of_bytes() {
+    use tidegate::prelude::{Router, websocket};
+    on_every_engine(async |setup| {
+        let of_tokio = websocket::upgrade(async |ws| {
+            let (mut read, mut write) = tokio::io::split(ws.into_byte_io());
+            tokio::io::copy(&mut read, &mut write).await?;
+            Ok(())
+        });
+        let of_futures = websocket::upgrade(async |ws| {
+            let (read, mut write) = futures_util::AsyncReadExt::split(ws.into_byte_io());
+            futures_util::io::copy(read, &mut write).await?;
+            Ok(())
+        });
+        let closes = websocket::upgrade(async |ws| {
+            let mut io = ws.into_byte_io();
+            tokio::io::AsyncWriteExt::write_all(&mut io, b"last words").await?;
+            tokio::io::AsyncWriteExt::shutdown(&mut io).await?;
+            Ok(())
+        });
+        let app = Router::new().get("/tokio", of_tokio).get("/futures", of_futures).get("/closes", closes);
+        let server = TestServer::start(&setup, app);
+        for path in ["tokio", "futures"] {
+            let (ws, _) = tokio_tungstenite::connect_async(format!("ws://{}/{path}", server.address)).await.unwrap();
+            let (mut sink, mut stream) = ws.split();
+            let sent: Vec<u8> = (0..2_000_000_u32).map(|byte| (byte * 31 >> 3) as u8).collect();
+            let messages = sent.clone();
+            let sending = tokio::spawn(async move {
+                for message in messages.chunks(300_000) {
+                    sink.send(Message::binary(message.to_vec())).await.unwrap();
+                }
+                sink
+            });
+            let mut received = Vec::new();
+            while received.len() < sent.len() {
+                received.extend_from_slice(&stream.next().await.unwrap().unwrap().into_data());
+            }
+            assert!(received == sent, "the echo differs");
+            sending.await.unwrap().close().await.unwrap();
+            assert!(stream.next().await.unwrap().unwrap().is_close());
+        }
+        let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{}/closes", server.address)).await.unwrap();
+        assert_eq!(ws.next().await.unwrap().unwrap().into_data(), "last words");
+        let Message::Close(Some(frame)) = ws.next().await.unwrap().unwrap() else { panic!("a close frame") };
+        assert_eq!(u16::from(frame.code), 1000);
+    })
+    .await;
+}

@@ -6,9 +6,9 @@ use std::sync::Arc;
 /// Code that runs on each thread of handlers: worker threads with [`Inline`](crate::HandlerPlacement::Inline)
 /// placement, handler threads with the others.
 ///
-/// It runs when the thread starts, before [`Engine::start`](crate::Engine::start) returns, and what it returns is
-/// dropped when the thread ends. A panic in it makes `start` fail. Threads of [`blocking`](crate::blocking) handlers
-/// are not among them.
+/// It runs when the thread starts, before [`Engine::start`](crate::Engine::start) returns, and its result is dropped
+/// when the thread ends. A panic in it makes `start` fail. Threads of [`blocking`](crate::blocking) handlers are not
+/// among them.
 ///
 /// ```
 /// use tidegate_engine::{Config, ThreadHooks};

@@ -73,7 +73,7 @@ impl ByteSender {
     pub fn try_append_interleaved(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         self.queue(|outbound, marks| {
             outbound.check_space_exclusive(len, marks)?;
-            Ok(outbound.append(encode))
+            Ok(outbound.append_encoded(encode))
         })
     }
 

@@ -297,8 +297,6 @@ impl Connection {
 
     /// Waits until the peer has ended its side (FIN) or the connection has failed, even if bytes before the FIN are
     /// still unread. Reads nothing. Wakes the task that last polled this or [`poll_receive`](Self::poll_receive).
-    ///
-    /// With the std engine on systems other than Linux, a FIN behind unreceived bytes is not noticed.
     pub fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_end(cx, true)
     }

@@ -170,7 +170,7 @@ impl ByteSender {
             if let Err(error) = outbound.check_space(len, marks) {
                 return outbound.keep_behind(error, len, marks, encode);
             }
-            outbound.append(encode)
+            outbound.append_encoded(encode)
         };
         self.shared.notify(schedule);
         Ok(())
@@ -192,7 +192,7 @@ impl ByteSender {
         let schedule = {
             let mut outbound = self.shared.outbound.lock();
             outbound.check_open()?;
-            outbound.append(encode)
+            outbound.append_encoded(encode)
         };
         self.shared.notify(schedule);
         Ok(())
@@ -234,7 +234,7 @@ impl ByteSender {
             outbound.check_open()?;
             // The appends decide about the wake; finishing adds nothing.
             let schedule = outbound.release_held();
-            let schedule = schedule.or(outbound.append(encode));
+            let schedule = schedule.or(outbound.append_encoded(encode));
             let _ = outbound.finish(false);
             Ok((schedule, outbound.take_wakers()))
         })?;

@@ -19,7 +19,7 @@ use crate::util::sync::Mutex;
 impl Connection {
     /// Runs `task` on the connection's socket, on its worker's thread, and returns its result. Gives access to socket
     /// options and the kernel's TCP state on every engine. The task runs within the worker's next few ticks; a sleeping
-    /// worker is woken for it. It must not block, and must not read, write or shut down.
+    /// worker is woken for it. It must not block, read, write or shut down, nor change whether the socket blocks.
     ///
     /// # Errors
     /// `NotConnected` if the connection is closed by then; otherwise the error of `task`.

@@ -25,10 +25,10 @@ use crate::driver::listener::{self, Binding, Listener, Options};
 use crate::driver::{machine_memory, open_files};
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
-use crate::engine::threads::{WorkerSetup, cores_for, spawn_handler_thread};
+use crate::engine::threads::{Backend, WorkerSetup, cores_for, spawn_handler_thread};
 use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
-use crate::executor::{RunQueue, Start};
+use crate::executor::{RunQueue, Start, Wakes};
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
@@ -182,7 +182,7 @@ impl Engine {
 /// The steps of a start.
 struct Starting {
     checked: Arc<Checked>,
-    kind: EngineKind,
+    backend: Backend,
     epoch: Instant,
     /// The core of each worker; none without pinning.
     cores: Vec<CoreId>,
@@ -190,16 +190,16 @@ struct Starting {
 
 impl Starting {
     fn new(checked: Checked) -> Result<Self, Error> {
-        let kind = choose(&checked.config)?;
+        let backend = choose(&checked.config)?;
         let cores = if checked.config.pin { cores_for(checked.workers) } else { Vec::new() };
-        Ok(Self { checked: Arc::new(checked), kind, epoch: Instant::now(), cores })
+        Ok(Self { checked: Arc::new(checked), backend, epoch: Instant::now(), cores })
     }
 
     /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
     fn start(mut self, bindings: &[Binding], start: &Arc<Start>) -> Result<Running, Error> {
         match self.try_start(bindings, start) {
             Err(Error::UringUnavailable { reason }) if self.checked.config.engine == EngineKind::Auto => {
-                self.kind = fall_back(&reason);
+                self.backend = fall_back(&reason);
                 self.try_start(bindings, start)
             }
             answer => answer,
@@ -263,7 +263,7 @@ impl Starting {
         if let HandlerPlacement::Threads(threads) = self.checked.config.placement {
             for number in 0..threads {
                 let name = format!("tidegate-handler-{number}");
-                running.handlers.push(spawn_handler_thread(&name, None, true, start, hooks)?);
+                running.handlers.push(spawn_handler_thread(&name, None, Wakes::AtOnce, start, hooks)?);
             }
         }
         let queues: Vec<_> = running.handlers.iter().map(|handler| Arc::clone(&handler.queue)).collect();
@@ -277,7 +277,7 @@ impl Starting {
         for (index, listeners) in listeners.into_iter().enumerate() {
             let setup = WorkerSetup {
                 index,
-                kind: self.kind,
+                backend: self.backend,
                 epoch: self.epoch,
                 checked: Arc::clone(&self.checked),
                 start: Arc::clone(start),
@@ -349,28 +349,29 @@ fn memory_bytes_default() -> usize {
 }
 
 /// Resolves `Auto`, with one log line if the answer is not io_uring.
-fn choose(config: &Config) -> Result<EngineKind, Error> {
+fn choose(config: &Config) -> Result<Backend, Error> {
     if config.engine == EngineKind::Portable {
-        return Ok(EngineKind::Portable);
+        return Ok(Backend::Portable);
     }
-    match uring_check(config) {
-        Ok(()) => Ok(EngineKind::Uring),
+    match uring(config) {
+        Ok(uring) => Ok(uring),
         Err(reason) if config.engine == EngineKind::Auto => Ok(fall_back(&reason)),
         Err(reason) => Err(Error::UringUnavailable { reason }),
     }
 }
 
-fn fall_back(reason: &str) -> EngineKind {
+fn fall_back(reason: &str) -> Backend {
     log::warn!("using the portable engine: {reason}");
-    EngineKind::Portable
+    Backend::Portable
 }
 
+/// Returns io_uring, if it works.
 #[cfg(target_os = "linux")]
-fn uring_check(config: &Config) -> Result<(), String> {
-    crate::driver::uring::check(&config.uring)
+fn uring(config: &Config) -> Result<Backend, String> {
+    crate::driver::uring::check(&config.uring).map(|()| Backend::Uring)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn uring_check(_config: &Config) -> Result<(), String> {
+fn uring(_config: &Config) -> Result<Backend, String> {
     Err("io_uring needs Linux 6.1".to_owned())
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use core_affinity::CoreId;
 
-use crate::config::{Checked, EngineKind, HandlerPlacement, ThreadHooks};
+use crate::config::{Checked, HandlerPlacement, ThreadHooks};
 use crate::driver::listener::Listener;
 use crate::driver::portable::PortableDriver;
 use crate::driver::{Capabilities, Driver};
 use crate::engine::lifecycle::Lifecycle;
 use crate::error::Error;
-use crate::executor::{Executor, RunQueue, Start};
+use crate::executor::{Executor, RunQueue, Start, Wakes};
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
@@ -22,6 +22,14 @@ use crate::time;
 use crate::util::biased_lock;
 use crate::util::contained::catch;
 use crate::worker::Worker;
+
+/// The I/O backend that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backend {
+    #[cfg(target_os = "linux")]
+    Uring,
+    Portable,
+}
 
 /// The report of a worker's thread once it is set up.
 pub(super) struct WorkerReady {
@@ -56,7 +64,7 @@ impl HandlerThread {
 /// The parameters of a worker's thread.
 pub(super) struct WorkerSetup {
     pub(super) index: usize,
-    pub(super) kind: EngineKind,
+    pub(super) backend: Backend,
     pub(super) epoch: Instant,
     pub(super) checked: Arc<Checked>,
     pub(super) start: Arc<Start>,
@@ -91,9 +99,9 @@ impl WorkerSetup {
     fn run(self, listeners: Vec<Listener>, ready: &Sender<Result<WorkerReady, Error>>) {
         self.core.into_iter().for_each(pin);
         let connections_max = self.checked.config.connections_max;
-        match self.kind {
+        match self.backend {
             #[cfg(target_os = "linux")]
-            EngineKind::Uring | EngineKind::Auto => {
+            Backend::Uring => {
                 use crate::driver::uring::UringDriver;
                 let uring = &self.checked.config.uring;
                 let count = listeners.len();
@@ -102,7 +110,7 @@ impl WorkerSetup {
                 let driver = driver.map_err(|reason| Error::UringUnavailable { reason });
                 self.serve(driver, count, ready)
             }
-            _ => {
+            Backend::Portable => {
                 let count = listeners.len();
                 let connections_max = connections_max.min(self.regular_max);
                 let driver = PortableDriver::new(connections_max, listeners, self.epoch).map_err(Error::Worker);
@@ -168,7 +176,7 @@ impl WorkerSetup {
             HandlerPlacement::SameCore => {
                 let name = format!("tidegate-handler-{}", self.index);
                 let hooks = &self.checked.config.thread_hooks;
-                let thread = spawn_handler_thread(&name, self.core, false, &self.start, hooks)?;
+                let thread = spawn_handler_thread(&name, self.core, Wakes::Collected, &self.start, hooks)?;
                 thread.use_timers_of(worker);
                 (vec![Arc::clone(&thread.queue)], None, Some(thread))
             }
@@ -179,7 +187,7 @@ impl WorkerSetup {
 pub(super) fn spawn_handler_thread(
     name: &str,
     core: Option<CoreId>,
-    wakes_at_once: bool,
+    wakes: Wakes,
     start: &Arc<Start>,
     hooks: &ThreadHooks,
 ) -> Result<HandlerThread, Error> {
@@ -199,7 +207,7 @@ pub(super) fn spawn_handler_thread(
             if let Ok(worker) = timers_in.recv() {
                 time::enter_first(&worker);
             }
-            executor.run(wakes_at_once);
+            executor.run(wakes);
         });
         drop(ended_out);
     };

@@ -168,6 +168,15 @@ pub(crate) struct Executor {
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
+/// The time at which a handler thread wakes other threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    /// At the end of a turn.
+    Collected,
+    /// During a turn, because handlers can compute or block there.
+    AtOnce,
+}
+
 /// Maximum tasks per turn: bounds how long other work (the ring, the inbox) waits for tasks.
 const TURN_TASKS_MAX: usize = 256;
 
@@ -227,15 +236,15 @@ impl Executor {
     }
 
     fn take_inbox(&mut self) {
-        let (lasting, stopped) = {
+        let has_lasting = {
             let mut inbox = self.queue.inbox.lock();
             std::mem::swap(&mut inbox.connections, &mut self.connections);
             std::mem::swap(&mut inbox.runnables, &mut self.runnables);
-            (std::mem::take(&mut inbox.lasting), inbox.stopped)
+            inbox.stopped || !inbox.lasting.is_empty()
         };
         self.queue_locally();
-        if stopped || !lasting.is_empty() {
-            queue_lasting(lasting, stopped);
+        if has_lasting {
+            self.queue_lasting();
         }
         self.start_connections();
     }
@@ -248,6 +257,23 @@ impl Executor {
                     local.runnables.extend(self.runnables.drain(..));
                 }
             });
+        }
+    }
+
+    /// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is stopped.
+    #[cold]
+    fn queue_lasting(&mut self) {
+        let (woken, stopped) = {
+            let mut inbox = self.queue.inbox.lock();
+            (std::mem::take(&mut inbox.lasting), inbox.stopped)
+        };
+        LOCAL.with(|local| {
+            if let Some(local) = &mut *local.borrow_mut() {
+                local.lasting.runnables.extend(woken);
+            }
+        });
+        if stopped {
+            lasting::end();
         }
     }
 
@@ -264,11 +290,10 @@ impl Executor {
         }
     }
 
-    /// Runs the loop of a handler thread until stopped. Wakes of other threads are collected for a turn, or sent
-    /// `at_once` where handlers can compute or block during a turn.
-    pub(crate) fn run(mut self, at_once: bool) {
+    /// Runs the loop of a handler thread until stopped.
+    pub(crate) fn run(mut self, wakes: Wakes) {
         loop {
-            let scope = (!at_once).then(WakeScope::begin);
+            let scope = (wakes == Wakes::Collected).then(WakeScope::begin);
             let more = self.turn();
             drop(scope);
             if more {
@@ -293,19 +318,6 @@ fn run_lasting(due: usize) {
         if let Some(runnable) = lasting::next() {
             runnable.run();
         }
-    }
-}
-
-/// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is `stopped`.
-#[cold]
-fn queue_lasting(woken: Vec<async_task::Runnable>, stopped: bool) {
-    LOCAL.with(|local| {
-        if let Some(local) = &mut *local.borrow_mut() {
-            local.lasting.runnables.extend(woken);
-        }
-    });
-    if stopped {
-        lasting::end();
     }
 }
 

@@ -139,10 +139,12 @@ impl Inbound {
         let chunk = self.first.take()?;
         self.bytes -= chunk.len() as u32;
         if let Some(rest) = &mut self.rest {
-            self.first = rest.pop_front();
-            if self.first.is_none() {
+            let next = rest.pop_front();
+            if next.is_none() {
                 self.rest = None;
             }
+            // `first` is empty, which the compiler would test here to drop it.
+            std::mem::forget(std::mem::replace(&mut self.first, next));
         }
         Some(chunk)
     }

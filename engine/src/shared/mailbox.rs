@@ -26,6 +26,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Queues `item` and wakes the consumer, at the end of the current scope if there is one.
+    #[inline]
     pub(crate) fn post(&self, item: T) {
         self.items.lock().push(item);
         wake_scope::notify(&self.signal);

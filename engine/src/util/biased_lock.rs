@@ -27,45 +27,56 @@ use crate::util::sync::{AtomicBool, Ordering, yield_now};
 
 #[cfg(not(loom))]
 thread_local! {
-    /// The number under which this thread owns locks, or 0 for none.
-    static OWNER: Cell<u32> = const { Cell::new(NOBODY) };
-    /// This thread runs code of the application inside a lock; see [`NoWaiting`].
-    static MAY_NOT_WAIT: Cell<bool> = const { Cell::new(false) };
+    static THREAD: Thread = const { Thread::new() };
 }
 
 #[cfg(loom)]
 loom::thread_local! {
-    static OWNER: Cell<u32> = Cell::new(NOBODY);
-    static MAY_NOT_WAIT: Cell<bool> = Cell::new(false);
+    static THREAD: Thread = Thread::new();
 }
 
 const NOBODY: u32 = 0;
 
+/// The state of a thread, in one place: finding a thread-local costs more than its use.
+struct Thread {
+    /// The number under which this thread owns locks, or 0 for none.
+    owner: Cell<u32>,
+    /// The number of [`NoWaiting`]s that live on this thread.
+    no_waiting: Cell<u32>,
+}
+
+impl Thread {
+    const fn new() -> Self {
+        Self { owner: Cell::new(NOBODY), no_waiting: Cell::new(0) }
+    }
+}
+
 /// Lets the current thread own the locks that it creates from now on, if the system has the required fence.
 pub(crate) fn claim() {
     static NEXT: AtomicU32 = AtomicU32::new(NOBODY + 1);
-    if OWNER.with(Cell::get) == NOBODY && fence::prepare() {
+    if THREAD.with(|thread| thread.owner.get()) == NOBODY && fence::prepare() {
         // Numbers are never reused, so no later thread is taken for this one. After 4 billion claims no more are given.
         let claimed = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| next.checked_add(1));
-        OWNER.with(|owner| owner.set(claimed.unwrap_or(NOBODY)));
+        THREAD.with(|thread| thread.owner.set(claimed.unwrap_or(NOBODY)));
     }
 }
 
 /// While one lives, the current thread runs code of the application inside a lock. That code must not wait for another
 /// lock: two threads could wait for each other, or one for itself. An attempt that would have to wait panics instead.
-pub(crate) struct NoWaiting(bool);
+pub(crate) struct NoWaiting(());
 
 impl NoWaiting {
     #[inline]
     pub(crate) fn begin() -> Self {
-        Self(MAY_NOT_WAIT.with(|flag| flag.replace(true)))
+        THREAD.with(|thread| thread.no_waiting.set(thread.no_waiting.get() + 1));
+        Self(())
     }
 }
 
 impl Drop for NoWaiting {
     #[inline]
     fn drop(&mut self) {
-        MAY_NOT_WAIT.with(|flag| flag.set(self.0));
+        THREAD.with(|thread| thread.no_waiting.set(thread.no_waiting.get() - 1));
     }
 }
 
@@ -75,7 +86,7 @@ const NESTED: &str = "a connection was used by code that runs under a connection
 /// Panics if the current thread may not wait (see [`NoWaiting`]).
 #[cold]
 fn refuse_to_wait() {
-    assert!(!MAY_NOT_WAIT.with(Cell::get), "{NESTED}");
+    assert!(THREAD.with(|thread| thread.no_waiting.get()) == 0, "{NESTED}");
 }
 
 /// A mutual-exclusion lock that is biased to one thread until another wants it.
@@ -97,7 +108,7 @@ unsafe impl<T: Send> Sync for Biased<T> {}
 impl<T> Biased<T> {
     /// Creates a lock that belongs to the current thread, if that thread has claimed locks.
     pub(crate) fn new(value: T) -> Self {
-        let owner = OWNER.with(Cell::get);
+        let owner = THREAD.with(|thread| thread.owner.get());
         Self {
             mutex: RawLock::new(),
             owner,
@@ -113,7 +124,7 @@ impl<T> Biased<T> {
     /// If the owner already holds the lock, or the thread would have to wait and may not (see [`NoWaiting`]).
     #[inline]
     pub(crate) fn lock(&self) -> BiasedGuard<'_, T> {
-        if !self.shared.load(Ordering::Relaxed) && OWNER.with(Cell::get) == self.owner {
+        if !self.shared.load(Ordering::Relaxed) && THREAD.with(|thread| thread.owner.get()) == self.owner {
             assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
             self.inside.store(true, Ordering::Relaxed);
             // Keeps the compiler from reordering; `share` does the processor's part.

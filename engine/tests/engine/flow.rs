@@ -2,9 +2,11 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tidegate_engine::{Chunk, Connection, Running};
+use tidegate_engine::{Chunk, Connection, HandlerPlacement, Running};
 
 use crate::support::*;
 
@@ -231,6 +233,110 @@ fn stalled_connections_do_not_stop_another() {
         assert_eq!(total(&running).paused, stalled);
         drop(clients);
         gate.close();
+        finish(running);
+    });
+}
+
+/// A peer whose bytes are all there already gets a share of each tick, and the others have their turns in between.
+#[test]
+fn a_flood_delays_others_by_its_share_of_a_tick() {
+    const QUEUED_BYTES: usize = 2 << 20;
+    /// The share, and one large buffer.
+    const SHARE_BYTES_MAX: usize = (64 + 32) << 10;
+    on_every_engine(|mut setup| {
+        if !setup.is_portable() || setup.config.placement != HandlerPlacement::Inline {
+            // The kernel divides the time of a ring. Only an inline handler can hold its worker until all is there.
+            return;
+        }
+        setup.config.inbound.bytes_high = 1 << 30;
+        setup.config.inbound.chunks_max = 65_536;
+        setup.config.socket_receive_buffer_bytes = Some(2 * QUEUED_BYTES as u32);
+        let (held, let_go) = (Progress::<bool>::default(), Progress::<bool>::default());
+        let (holds, wait) = (held.clone(), let_go.clone());
+        let flooded = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&flooded);
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (holds, wait, flooded) = (holds.clone(), wait.clone(), Arc::clone(&seen));
+            async move {
+                let first = connection.receive().await.unwrap().unwrap();
+                match first[0] {
+                    b'h' => {
+                        holds.update(|held| *held = true);
+                        wait.wait("all bytes to be there", |let_go| let_go.then_some(()));
+                    }
+                    b'f' => {
+                        while let Ok(Some(chunk)) = connection.receive().await {
+                            flooded.fetch_add(chunk.len(), Ordering::Relaxed);
+                        }
+                    }
+                    _ => {
+                        let _ = connection.receive().await;
+                        let seen = flooded.load(Ordering::Relaxed) as u64;
+                        connection.sender().send(seen.to_le_bytes().to_vec()).await.unwrap();
+                    }
+                }
+            }
+        });
+        let mut clients: Vec<_> = (0..5).map(|_| connect(address)).collect();
+        for (client, role) in clients.iter_mut().zip([b"o", b"f", b"o", b"o", b"h"]) {
+            let before = total(&running).received_bytes_total;
+            client.write_all(role).unwrap();
+            if role == b"h" {
+                break;
+            }
+            wait_until("the role", || total(&running).received_bytes_total > before);
+        }
+        held.wait("the worker to be held up", |held| held.then_some(()));
+        clients[1].write_all(&vec![0; QUEUED_BYTES]).unwrap();
+        for other in [0, 2, 3] {
+            clients[other].write_all(b"now").unwrap();
+        }
+        let_go.update(|let_go| *let_go = true);
+        for other in [0, 2, 3] {
+            let seen = u64::from_le_bytes(read_exact(&mut clients[other], 8).try_into().unwrap()) as usize;
+            assert!(seen <= SHARE_BYTES_MAX, "{seen} bytes of the flood came first");
+        }
+        drop(clients);
+        wait_until("the flood", || flooded.load(Ordering::Relaxed) == QUEUED_BYTES);
+        finish(running);
+    });
+}
+
+/// More bytes at once than a worker has memory for small reads, one message from each of many peers.
+#[test]
+fn messages_that_arrive_all_at_once_are_all_received() {
+    on_every_engine(|setup| {
+        if setup.config.placement != HandlerPlacement::Inline {
+            // Only an inline handler can hold its worker until all is there.
+            return;
+        }
+        let (held, let_go) = (Progress::<bool>::default(), Progress::<bool>::default());
+        let (holds, wait) = (held.clone(), let_go.clone());
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let (holds, wait) = (holds.clone(), wait.clone());
+            async move {
+                let Ok(Some(first)) = connection.receive().await else { return };
+                if &first[..] == b"hold" {
+                    holds.update(|held| *held = true);
+                    wait.wait("all messages to be there", |let_go| let_go.then_some(()));
+                }
+                connection.unread(first);
+                echo(connection).await;
+            }
+        });
+        let mut clients: Vec<_> = (0..250).map(|_| connect(address)).collect();
+        wait_until("all to be accepted", || total(&running).connections == 250);
+        let mut holder = connect(address);
+        holder.write_all(b"hold").unwrap();
+        held.wait("the worker to be held up", |held| held.then_some(()));
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.write_all(&pattern(3000 + number)).unwrap();
+        }
+        let_go.update(|let_go| *let_go = true);
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert!(read_exact(client, 3000 + number) == pattern(3000 + number), "the echo differs");
+        }
+        drop((clients, holder));
         finish(running);
     });
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown as Half;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tidegate_engine::{CloseCause, Connection, ReceiveError, SendError};
 
 use crate::support::*;
@@ -261,6 +261,51 @@ fn a_panicking_handler_closes_its_connection_and_no_other() {
 }
 
 /// The linger timeout ends the wait for the peer's FIN, not the delivery of bytes that the kernel has taken.
+/// A duplicate of a connection's descriptor keeps its socket open after the end of the connection. What happens to it
+/// does not reach the next connection, which has the same place in the worker.
+#[test]
+fn a_duplicated_descriptor_does_not_disturb_the_next_connection() {
+    on_every_engine(|mut setup| {
+        setup.config.connections_max = 1;
+        setup.config.linger_timeout = Duration::from_millis(20);
+        let kept = Progress::<Option<Socket>>::default();
+        let keep = kept.clone();
+        let (running, address) = start(setup.config, move |mut connection: Connection| {
+            let keep = keep.clone();
+            async move {
+                match connection.receive().await {
+                    Ok(Some(first)) if &first[..] == b"duplicate" => {
+                        let duplicate = connection.with_socket(|socket| socket.try_clone()).await.unwrap();
+                        keep.update(|kept| *kept = Some(duplicate));
+                    }
+                    Ok(Some(first)) => {
+                        connection.unread(first);
+                        echo(connection).await;
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let mut first = connect(address);
+        first.write_all(b"duplicate").unwrap();
+        let duplicate = kept.wait("the duplicate", Option::take);
+        assert_eq!(read_all(&mut first), b"", "the handler has returned");
+        let mut next = connect(address);
+        check_echo(&mut next, b"mine");
+        for round in 0..20 {
+            first.write_all(b"not for the next one").unwrap();
+            check_echo(&mut next, &pattern(100 + round));
+        }
+        // A reset: the duplicate has unread bytes.
+        drop(duplicate);
+        let reset = first.read(&mut [0]);
+        assert!(reset.is_err() || matches!(reset, Ok(0)), "{reset:?}");
+        check_echo(&mut next, &pattern(100_000));
+        drop(next);
+        finish(running);
+    });
+}
+
 #[test]
 fn a_slow_reader_gets_everything_after_the_linger_timeout() {
     on_every_engine(|mut setup| {

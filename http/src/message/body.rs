@@ -151,12 +151,19 @@ impl Body {
         Body { source: Source::Local { content, closed } }
     }
 
-    /// Whether some of the content is received already, so that polling for it need not receive.
+    /// Takes the piece that is received already, if there is one. Neither receives nor waits.
     #[cfg(feature = "tower")]
-    pub(crate) fn has_arrived(&self) -> bool {
-        match &self.source {
-            Source::Connection { content, request } => content.has_arrived(*request),
-            _ => true,
+    pub(crate) fn take_arrived(&mut self) -> Option<Bytes> {
+        if let Source::Connection { content, request } = &self.source
+            && !content.has_arrived(*request)
+        {
+            return None;
+        }
+        let wait = Wait(self);
+        match wait.0.poll_chunk(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(Ok(piece)) => piece,
+            // An error is found again by the next poll.
+            Poll::Ready(Err(_)) | Poll::Pending => None,
         }
     }
 

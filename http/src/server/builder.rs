@@ -158,7 +158,8 @@ impl<H: Handler> ServerBuilder<H> {
         Ok(self)
     }
 
-    /// Sets the engine. Overrides [`Config::engine`]. Default: io_uring if it is available, std sockets otherwise.
+    /// Sets the engine. Overrides [`Config::engine`]. Default: io_uring if it is available, otherwise the portable
+    /// engine.
     pub fn engine(mut self, kind: EngineKind) -> Self {
         self.kind = Some(kind);
         self

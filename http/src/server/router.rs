@@ -417,7 +417,7 @@ impl fmt::Debug for Router {
     }
 }
 
-/// Tells fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
+/// Notifies fallbacks that their router is nested below a prefix, each once: several nested routers can share one.
 fn nest_fallbacks<'f>(prefix: &str, fallbacks: impl Iterator<Item = &'f Arc<dyn Fallback>>) {
     let mut seen: Vec<*const ()> = Vec::new();
     for fallback in fallbacks {

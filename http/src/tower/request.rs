@@ -1,7 +1,7 @@
 //! Requests on their way to tower code and back.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -90,14 +90,9 @@ fn content_of(mut body: Body) -> (Content, Option<Exchange>) {
     if body.remaining() == Some(0) {
         return (Content::default(), None);
     }
-    let mut first = None;
-    if body.has_arrived()
-        && let Poll::Ready(Ok(Some(piece))) = body.poll_chunk(&mut Context::from_waker(Waker::noop()))
-    {
-        if body.remaining() == Some(0) {
-            return (Content::from(piece), None);
-        }
-        first = Some(piece);
+    let first = body.take_arrived();
+    if body.remaining() == Some(0) {
+        return (first.map(Content::from).unwrap_or_default(), None);
     }
     let arrived = first.as_ref().map_or(0, Bytes::len) as u64;
     let remaining = body.remaining().map(|bytes| bytes + arrived);

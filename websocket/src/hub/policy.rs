@@ -47,7 +47,7 @@ pub enum SlowPolicy {
     Abort,
     /// The message waits in the member's backlog until its queue has space. The backlog holds at most `backlog_max`
     /// messages and no more bytes than can be queued for the member; beyond that the oldest pending message is dropped.
-    /// With a small [`queue_bytes_max`](HubConfig::queue_bytes_max) a slow member is never far behind.
+    /// With a small [`queue_bytes_max`](crate::HubConfig::queue_bytes_max) a slow member is never far behind.
     DropOldest {
         /// Maximum messages in the backlog; at least one is kept.
         backlog_max: usize,

@@ -20,8 +20,12 @@ use draw::{Bars, Lines, Panel, Series};
 /// Cases with a plot of latency quantiles.
 const LATENCIES: [&str; 3] = ["echo-512", "echo-1", "broadcast-64-1k"];
 
-const OURS: [(&str, RGBColor); 3] =
-    [("inline", RGBColor(200, 30, 30)), ("same-core", RGBColor(240, 120, 40)), ("std", RGBColor(200, 140, 110))];
+const OURS: [(&str, RGBColor); 4] = [
+    ("inline", RGBColor(200, 30, 30)),
+    ("same-core", RGBColor(240, 120, 40)),
+    ("portable", RGBColor(160, 60, 110)),
+    ("portable-same-core", RGBColor(200, 140, 110)),
+];
 const LIMITS: [(&str, RGBColor); 2] = [("raw-uring", RGBColor(20, 20, 20)), ("raw-epoll", RGBColor(120, 120, 120))];
 const UWEBSOCKETS_COLOUR: RGBColor = RGBColor(25, 80, 200);
 const BAR_OF_PEERS: RGBColor = RGBColor(150, 175, 195);
@@ -134,12 +138,12 @@ fn growth(results: &Results) -> Lines {
     }
 }
 
-/// Returns a series for each server with values, except the std engine, which would compress the scale of all others.
-/// Values of 0 are left out, because a logarithmic axis has no place for them.
+/// Returns a series for each server with values. Values of 0 are left out, because a logarithmic axis has no place for
+/// them.
 fn series(results: &Results, values: impl Fn(&Entrant) -> Option<Vec<Option<f64>>>) -> Vec<Series> {
     let mut peers = PEERS.iter().cycle();
     let mut out = Vec::new();
-    for server in results.servers.iter().filter(|server| server.name != "std") {
+    for server in &results.servers {
         let Some(values) = values(server) else { continue };
         let values: Vec<Option<f64>> = values.into_iter().map(|value| value.filter(|value| *value > 0.0)).collect();
         if values.iter().all(Option::is_none) {

@@ -209,15 +209,11 @@ async fn a_slow_reader_on_another_thread_slows_the_client() {
             Ok::<_, io::Error>(vec![1_u8; 100_000])
         });
         let response = tokio::spawn(client().post(server.url("/")).body(reqwest::Body::wrap_stream(pieces)).send());
-        // Until the kernel's buffers and those of the connection are full.
-        let mut taken = 0;
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            match sent.load(Ordering::Relaxed) {
-                now if now == taken && now > 0 => break,
-                now => taken = now,
-            }
+        // The connection's buffer is full, and the rest waits in the kernel's and the client's.
+        while server.paused() == 0 {
+            tokio::task::yield_now().await;
         }
+        let taken = sent.load(Ordering::Relaxed);
         assert!(taken < 500, "{taken} pieces were taken without a reader");
         resume.send(true).unwrap();
         assert_eq!(response.await.unwrap().unwrap().text().await.unwrap(), "100000000");

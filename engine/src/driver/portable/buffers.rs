@@ -41,7 +41,7 @@ pub(super) struct ReceiveBuffers {
 }
 
 /// The outcome of a read.
-pub(super) struct Read1 {
+pub(super) struct Arrived {
     pub(super) data: Received,
     pub(super) len: usize,
     /// There was room for more bytes.
@@ -67,7 +67,7 @@ impl ReceiveBuffers {
     }
 
     /// Reads at most `bytes_max` bytes. Returns `None` at the end of the stream.
-    pub(super) fn read(&mut self, socket: &Socket, bytes_max: usize, large: bool) -> io::Result<Option<Read1>> {
+    pub(super) fn read(&mut self, socket: &Socket, bytes_max: usize, large: bool) -> io::Result<Option<Arrived>> {
         if large && let Some(buffer) = self.free.pop() {
             return self.read_large(socket, bytes_max, buffer);
         }
@@ -77,27 +77,27 @@ impl ReceiveBuffers {
                 let len = read(socket, place)?;
                 let data = Received::Buffer { buffer: (self.used / GRAIN_BYTES) as u16, large: false, len: len as u32 };
                 self.used += len.next_multiple_of(GRAIN_BYTES);
-                Ok((len > 0).then_some(Read1 { data, len, short: len < room }))
+                Ok((len > 0).then_some(Arrived { data, len, short: len < room }))
             }
             // The area is full: so many connections send so much at once that one more allocation costs little.
             None => {
                 let mut bytes = vec![0; room];
                 let len = read(socket, &mut bytes)?;
                 bytes.truncate(len);
-                Ok((len > 0).then_some(Read1 { data: Received::Owned(bytes), len, short: len < room }))
+                Ok((len > 0).then_some(Arrived { data: Received::Owned(bytes), len, short: len < room }))
             }
         }
     }
 
-    fn read_large(&mut self, socket: &Socket, bytes_max: usize, buffer: u16) -> io::Result<Option<Read1>> {
-        let room = bytes_max.min(LARGE_BYTES);
+    fn read_large(&mut self, socket: &Socket, bytes_max: usize, buffer: u16) -> io::Result<Option<Arrived>> {
+        let room = bytes_max.min(self.pool.buffer_bytes());
         // SAFETY: `buffer` came from `free`, so nothing else names it: no `Received`, no lease. `room` is within the
         // buffer, whose memory was zeroed when it was mapped and stays mapped as long as the pool.
         let place = unsafe { std::slice::from_raw_parts_mut(self.pool.address(buffer), room) };
         match read(socket, place) {
             Ok(len) if len > 0 => {
                 let data = Received::Buffer { buffer, large: true, len: len as u32 };
-                Ok(Some(Read1 { data, len, short: len < room }))
+                Ok(Some(Arrived { data, len, short: len < room }))
             }
             nothing => {
                 self.free.push(buffer);

@@ -52,7 +52,7 @@ impl Wake {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use std::time::Duration;
 

@@ -83,8 +83,6 @@ struct Appending<'a> {
     tail: &'a mut Vec<u8>,
     before: usize,
     done: bool,
-    /// The encoder runs under the queue's lock.
-    _no_waiting: NoWaiting,
 }
 
 impl Drop for Appending<'_> {
@@ -195,6 +193,7 @@ impl Outbound {
     }
 
     /// Checks that `len` more bytes can be queued: within the high mark, or with nothing else queued.
+    #[inline]
     pub(crate) fn check_space(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.state != SendState::Open {
             return Err(self.refusal());
@@ -212,18 +211,26 @@ impl Outbound {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
         if self.tail.capacity() == 0 {
             self.tail = buffer_pool::take();
         }
         let before = self.tail.len();
-        let mut appending = Appending { tail: &mut self.tail, before, done: false, _no_waiting: NoWaiting::begin() };
+        let mut appending = Appending { tail: &mut self.tail, before, done: false };
         encode(appending.tail);
         appending.done = true;
         drop(appending);
         // An encoder that removes bytes breaks its contract with other senders, but not this accounting.
         self.queued_bytes = self.queued_bytes - before + self.tail.len();
         self.schedule()
+    }
+
+    /// As [`append`](Self::append), with an encoder of the application, which runs under the queue's lock.
+    #[inline]
+    pub(crate) fn append_encoded(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
+        let _no_waiting = NoWaiting::begin();
+        self.append(encode)
     }
 
     pub(crate) fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Schedule {

@@ -27,7 +27,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn is_portable(&self) -> bool {
-        self.config.engine == EngineKind::Portable
+        self.config.engine != EngineKind::Uring
     }
 
     /// Returns whether the ring has large receive buffers.
@@ -37,7 +37,7 @@ impl Setup {
 
     /// Returns the maximum bytes in an inbound buffer.
     ///
-    /// The portable engine reads no more than the budget. With a ring's budget a receive stops in the buffer in which
+    /// The portable engine reads no more than the budget. A ring's receive with a budget stops in the buffer in which
     /// the high mark is reached. Without one it is cancelled there, and completions in the meantime are kept: at most
     /// as much as the ring's buffers hold, because copied buffers return to the kernel together with the cancellation.
     pub fn inbound_bytes_max(&self) -> usize {
@@ -53,9 +53,30 @@ impl Setup {
     }
 }
 
+/// Set to run the tests of every engine where io_uring is forbidden, through [`EngineKind::Auto`].
+const FORBIDDEN: &str = "TIDEGATE_TEST_FORBIDS_IO_URING";
+
+/// Forbids io_uring to this thread and those that it starts, and returns `Auto` with every placement.
+fn setups_without_io_uring() -> Vec<Setup> {
+    thread_local! {
+        static FILTER: () = seccomp::forbid(libc::SYS_io_uring_setup, libc::EPERM);
+    }
+    FILTER.with(|()| {});
+    let placements = [
+        ("auto/same-core", HandlerPlacement::SameCore),
+        ("auto/inline", HandlerPlacement::Inline),
+        ("auto/threads", HandlerPlacement::Threads(2)),
+    ];
+    let config = Config::default().engine(EngineKind::Auto).workers(1).pin(false);
+    placements.map(|(name, placement)| Setup { name, config: config.clone().placement(placement) }).into()
+}
+
 /// Returns every engine with every placement, and io_uring with each optional feature turned off.
 pub fn setups() -> Vec<Setup> {
     type Change = fn(&mut Config);
+    if std::env::var_os(FORBIDDEN).is_some() {
+        return setups_without_io_uring();
+    }
     let table: [(&'static str, Change); 10] = [
         ("uring/same-core", |_| {}),
         ("uring/inline", |c| c.placement = HandlerPlacement::Inline),

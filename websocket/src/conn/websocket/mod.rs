@@ -50,7 +50,7 @@ use crate::message::{Message, MessageRef};
 /// | [`recv`](Self::recv) | an owned [`Message`] | most handlers: it can be kept and sent on |
 /// | [`recv_ref`](Self::recv_ref) | a [`MessageRef`] that is valid until the next read | looking at a message: nothing is copied or allocated, if it lies in one received chunk |
 /// | [`recv_stream`](Self::recv_stream) | one message in pieces, as they arrive | messages too large to hold: a piece is at most a receive buffer, or about a megabyte of a compressed message |
-/// | [`joined`](Self::joined) | the bytes of all messages, with a terminator after each | line protocols, `std::io::Read` |
+/// | [`byte_stream`](Self::byte_stream) | the bytes of all messages, with a terminator after each | line protocols, `std::io::Read` |
 /// | `recv_json` (feature `json`) | a value that serde deserializes | JSON |
 /// | `Stream` (feature `futures`) | as `recv` | combinators |
 ///
