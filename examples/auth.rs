@@ -36,8 +36,7 @@ fn main() -> tidegate::Result<()> {
 
 /// Runs before the 101. Returns the user, or the response to send instead. It can query a database: it has 10 s.
 async fn authorize(head: &RequestHead) -> Result<User, (StatusCode, &'static str)> {
-    let mut pairs = head.query().unwrap_or_default().split('&');
-    match pairs.find_map(|pair| pair.strip_prefix("ticket=")) {
+    match head.query("ticket").as_deref() {
         Some("tide") => Ok(User { name: "Ann", banned: false }),
         Some("ebb") => Ok(User { name: "Bob", banned: true }),
         Some(_) => Err((StatusCode::FORBIDDEN, "Unknown ticket")),

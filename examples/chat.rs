@@ -13,10 +13,10 @@ mod support {
     pub mod server;
 }
 
+use std::borrow::Cow;
+
 use support::server;
-use tidegate::http::header::{CONTENT_TYPE, HeaderValue};
 use tidegate::prelude::*;
-use tidegate::web::percent_decode;
 use tidegate::websocket::{HubConfig, HubError, MemberConfig, Registration, SlowPolicy};
 
 const HELP: &str = "error: send join ROOM or, in a room, leave ROOM or say ROOM TEXT";
@@ -27,9 +27,7 @@ fn main() -> tidegate::Result<()> {
     let limits = WebSocketConfig::default().message_bytes_max(16 << 10);
 
     let chat = websocket::upgrade(async move |ws| chat(&hub, ws).await).config(limits).keep_request();
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    let page =
-        sync_handler(move |_request| Response::text(include_str!("chat.html")).with_header(CONTENT_TYPE, html.clone()));
+    let page = sync_handler(|_request| Response::html(include_str!("chat.html")));
     let app = Router::new().get("/", page).get("/chat", chat);
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
@@ -41,7 +39,7 @@ fn main() -> tidegate::Result<()> {
 
 /// Serves one member until it disconnects.
 async fn chat(hub: &Hub<String>, mut ws: WebSocket) -> websocket::Result {
-    let name = ws.request().and_then(|head| percent_decode(head.query()?.strip_prefix("name=")?));
+    let name = ws.request().and_then(|head| head.query("name")).map(Cow::into_owned);
     let member = hub.register_with(&ws, name.unwrap_or_else(|| "somebody".to_owned()), MemberConfig::default())?;
     let ended = run_commands(&mut ws, &member).await;
     // Even after an error: the rooms learn that the member left.

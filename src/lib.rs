@@ -27,7 +27,11 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `compression` | yes | compression of WebSocket messages: permessage-deflate (RFC 7692), `Upgrade::compression` |
-//! | `json` | no | WebSocket messages as JSON (`recv_json`, `send_json`), and requests by method and path (`TextRoutes`) |
+//! | `json` | no | JSON in requests and responses (`Request::json`, `Response::json`) and in WebSocket messages (`recv_json`, `send_json`), and WebSocket requests by method and path (`TextRoutes`) |
+//! | `form` | no | queries and urlencoded forms as serde types (`query_as`, `form`) |
+//! | `multipart` | no | forms with files (`Request::multipart`) |
+//! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
+//! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |

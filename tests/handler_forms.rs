@@ -118,11 +118,11 @@ fn http_handlers() {
         .get("/closure", async |_request| "hello")
         .get("/state", async move |_request| format!("visit {}", visits.fetch_add(1, Ordering::Relaxed)))
         .get("/fails", async move |request: Request| -> web::Result<String> {
-            let number: u32 = request.query().unwrap_or_default().parse()?;
+            let number: u32 = request.raw_query().unwrap_or_default().parse()?;
             Ok(format!("{name} {number}"))
         })
         .get("/fails/block", |request: Request| async move {
-            let number: u32 = request.query().unwrap_or_default().parse()?;
+            let number: u32 = request.raw_query().unwrap_or_default().parse()?;
             Ok::<_, web::HandlerError>(number.to_string())
         })
         .get("/sync", sync_handler(|_request| "hello"));

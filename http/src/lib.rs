@@ -25,24 +25,36 @@
 #[doc(hidden)]
 pub mod causes;
 mod error;
+mod extract;
 mod field;
 mod limits;
 mod message;
 pub mod protocol;
+mod proxy;
+mod route_config;
 mod server;
+mod sse;
 #[cfg(feature = "tower")]
 pub mod tower;
 
 pub use error::BodyError;
+#[cfg(feature = "multipart")]
+pub use extract::multipart::{Field, Multipart};
+pub use extract::rejection::Rejection;
 pub use limits::Limits;
+pub use message::access_record::{AccessLog, AccessRecord};
 pub use message::body::Body;
 pub use message::client_gone::ClientGone;
+pub use message::content_connection::ContentConnection;
 pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;
 pub use message::request::Request;
 pub use message::response::{Response, ResponseBody};
+#[cfg(feature = "proxy")]
+pub use proxy::trusted::ForwardedFields;
+pub use route_config::RouteConfig;
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::config::HttpConfig;
@@ -52,8 +64,22 @@ pub use server::handler_error::{HandlerError, HandlerFailure, Result};
 pub use server::handler_name::HandlerName;
 pub use server::on_response::RequestInfo;
 pub use server::pattern::percent_decode;
+pub use server::route_handler::RouteHandler;
 pub use server::router::Router;
+pub use server::state_router::{StateHandler, StateRouter};
+pub use server::status::{StatusHandler, status_handler};
 pub use server::task::{HttpService, serve};
+pub use sse::event::{Event, EventError, InvalidEvent};
+pub use sse::sender::EventSender;
+pub use sse::stream::EventStream;
+
+/// The PROXY protocol: the types of the `proxy-header` crate.
+#[cfg(feature = "proxy")]
+pub use proxy_header;
+
+/// Cookies: the types of the `cookie` crate.
+#[cfg(feature = "cookies")]
+pub use cookie;
 
 /// For the websocket crate alone: not part of the API.
 #[doc(hidden)]

@@ -89,7 +89,7 @@ struct CallsLate<H>(H);
 
 impl<H: Handler> Handler for CallsLate<H> {
     fn handle(&self, request: Request) -> Reply<'_> {
-        if request.query() != Some("late") {
+        if request.raw_query() != Some("late") {
             return self.0.handle(request);
         }
         Reply::from_future(async move {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the test peers next to this script: .venv (websockets, from PyPI) and node_modules (ws and playwright-core, from npm),
+# Installs the test peers next to this script: .venv (clients from PyPI) and node_modules (ws and playwright-core, from npm),
 # at the pinned versions.  usage: install.sh [--browser]
 # With --browser also Debian's chromium, for which this must run as root; anybody else installs that, or another chromium
 # whose program CHROMIUM names.

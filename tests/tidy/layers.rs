@@ -28,7 +28,24 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "address",
         ],
     ),
-    ("http", &["lib", "tower", "server", "protocol", "message", "limits", "field", "causes", "error"]),
+    (
+        "http",
+        &[
+            "lib",
+            "tower",
+            "server",
+            "proxy",
+            "protocol",
+            "sse",
+            "extract",
+            "message",
+            "route_config",
+            "limits",
+            "field",
+            "causes",
+            "error",
+        ],
+    ),
     (
         "websocket",
         &[

@@ -36,16 +36,15 @@ fn authorizing_answers_or_attaches_a_value() {
             ws.send(format!("hello {}", user.0)).await?;
             echo(ws).await
         });
-        let greet =
-            greet.authorize(async |head: &RequestHead| match head.header("authorization") {
-                // It can wait.
-                Some(name) => {
-                    tidegate::engine::time::sleep(Duration::from_millis(1)).await;
-                    Ok(User(format!("{name} of {}", head.param("room").unwrap_or_default())))
-                }
-                None => Err(Response::text(head.query().unwrap_or_default().to_owned())
-                    .with_status(http::StatusCode::UNAUTHORIZED)),
-            });
+        let greet = greet.authorize(async |head: &RequestHead| match head.header("authorization") {
+            // It can wait.
+            Some(name) => {
+                tidegate::engine::time::sleep(Duration::from_millis(1)).await;
+                Ok(User(format!("{name} of {}", head.param("room").unwrap_or_default())))
+            }
+            None => Err(Response::text(head.raw_query().unwrap_or_default().to_owned())
+                .with_status(http::StatusCode::UNAUTHORIZED)),
+        });
         let server = TestServer::start(setup, Router::new().get("/ws/:room", greet));
         let (mut client, status, body) = ask(&server, "/ws/blue?who=you", "X-Nothing: 1");
         assert_eq!((status, body.as_str()), (401, "who=you"));
@@ -70,7 +69,7 @@ fn authorizing_is_the_last_check() {
         let handler = upgrade(echo).authorize(async move |head: &RequestHead| {
             report.send(head.target().to_owned()).unwrap();
             tidegate::engine::time::sleep(Duration::from_millis(1)).await;
-            assert_ne!(head.query(), Some("panic"), "as the test asked for");
+            assert_ne!(head.raw_query(), Some("panic"), "as the test asked for");
             Ok::<_, Response>(())
         });
         let server = TestServer::start(setup, Router::new().get("/ws", handler));
@@ -164,7 +163,7 @@ fn an_error_after_the_handshake_closes_with_its_code() {
             .keep_request()
             .on_connect(async |ws: &mut WebSocket| {
                 ws.send("a moment").await?;
-                match ws.request().and_then(|head| head.query()) {
+                match ws.request().and_then(|head| head.raw_query()) {
                     Some("code") => Err(HandlerError::close(CloseCode::new(4123), "not today")),
                     Some("error") => Err(std::io::Error::other("secret").into()),
                     Some("text") => Err(HandlerError::new("secret")),
@@ -206,7 +205,7 @@ struct Told {
 fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
     let (tell, told) = channel();
     let handler = upgrade(|mut ws: WebSocket| async move {
-        let query = ws.request().and_then(|head| head.query()).unwrap_or_default().to_owned();
+        let query = ws.request().and_then(|head| head.raw_query()).unwrap_or_default().to_owned();
         ws.extensions().insert(query.clone());
         ws.send("ready").await?;
         ws.recv().await?;
@@ -221,7 +220,7 @@ fn told_server(setup: &Setup) -> (TestServer, Receiver<Told>) {
     });
     let handler = handler.keep_request().on_disconnect(move |ended: &Disconnected<'_>| {
         let query = ended.extensions().get::<String>().expect("the handler kept it");
-        assert_eq!(ended.request().and_then(|head| head.query()), Some(query.as_str()));
+        assert_eq!(ended.request().and_then(|head| head.raw_query()), Some(query.as_str()));
         let code = ended.close_code().value();
         tell.send(Told { query: (*query).clone(), code, panicked: ended.panicked() }).unwrap();
         assert_ne!(*query, "panic", "a hook that panics while its handler does");
@@ -335,7 +334,8 @@ fn a_web_socket_that_was_given_away_disconnects_when_it_is_dropped() {
 fn skipped_requests_and_ordinary_ones_go_to_the_next_handler() {
     on_every_engine(|setup| {
         let page = |_request: Request| async { Response::text("page") };
-        let handler = upgrade(echo).or_else(page).skip(|head| head.query() == Some("skip")).skip_paths(["/ws/skipped"]);
+        let handler =
+            upgrade(echo).or_else(page).skip(|head| head.raw_query() == Some("skip")).skip_paths(["/ws/skipped"]);
         let bare = upgrade(echo).skip_paths(["/bare"]);
         let app = Router::new().get("/ws/:name", handler).get("/bare", bare);
         let server = TestServer::start(setup, app);
@@ -368,7 +368,7 @@ fn the_attachments_of_a_connection_live_as_long_as_it() {
             while let Some(message) = ws.recv().await? {
                 let head = ws.request().expect("the request is kept");
                 let name = message.as_text().unwrap_or_default();
-                let answer = head.param(name).or(head.header(name)).or(head.query()).unwrap_or_default().to_owned();
+                let answer = head.param(name).or(head.header(name)).or(head.raw_query()).unwrap_or_default().to_owned();
                 let count = extensions.get::<u32>().map_or(0, |count| *count);
                 ws.send(format!("{answer} {count}")).await?;
             }

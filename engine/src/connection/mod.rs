@@ -265,7 +265,13 @@ impl Connection {
 
     /// Returns the local address that the peer connected to.
     pub fn local_addr(&self) -> Address {
-        *self.shared().local
+        self.shared().local.address
+    }
+
+    /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
+    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners).
+    pub fn listener(&self) -> usize {
+        self.shared().local.listener
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::LocalEnd;
 use crate::shared::key::ConnKey;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
@@ -27,7 +28,12 @@ fn connection() -> Connection {
     let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
     let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
     let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
-    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, worker, address, Arc::new(address)))
+    Connection::new(ConnShared::new(
+        ConnKey { index: 0, generation: 0 },
+        worker,
+        address,
+        Arc::new(LocalEnd { address, listener: 0 }),
+    ))
 }
 
 /// Pushes a received chunk as the worker does.

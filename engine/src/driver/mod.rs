@@ -59,6 +59,8 @@ pub(crate) enum Event {
 /// A new connection.
 pub(crate) struct Accepted {
     pub(crate) key: ConnKey,
+    /// The number of the listener, in the order in which they were added.
+    pub(crate) listener: usize,
     pub(crate) peer: Address,
     pub(crate) local: Address,
 }

@@ -74,6 +74,12 @@ impl Engine {
         self
     }
 
+    /// Returns the number of listeners added so far, which the next one has: see
+    /// [`Connection::listener`](crate::Connection::listener).
+    pub fn bound_listeners(&self) -> usize {
+        self.bindings.len()
+    }
+
     /// Adds a TCP address, or all addresses that a name resolves to. Port 0 selects a free port, which
     /// [`Running::local_addr`] returns; `[::]` also serves IPv4. The sockets are bound by [`start`](Self::start).
     ///

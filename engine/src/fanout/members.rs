@@ -55,6 +55,7 @@ pub(super) struct Member {
     /// Bytes that may be queued for it; `usize::MAX` for no bound.
     pub(super) queue_bytes_max: usize,
     pub(super) variant: u32,
+    pub(super) variant_only: bool,
     pub(super) presence: Arc<Presence>,
     /// Numbers of the first message it gets, and of the first it no longer gets.
     pub(super) from: u64,
@@ -68,10 +69,11 @@ impl Member {
         membership_id: MembershipId,
         options: JoinOptions,
     ) -> Self {
-        let JoinOptions { slow, queue_bytes_max, variant } = options;
+        let JoinOptions { slow, queue_bytes_max, variant, variant_only } = options;
         let queue_bytes_max = queue_bytes_max.unwrap_or(usize::MAX);
         let presence = Arc::default();
-        Self { shared, id, membership_id, slow, queue_bytes_max, variant, presence, from: 0, to: u64::MAX }
+        let (from, to) = (0, u64::MAX);
+        Self { shared, id, membership_id, slow, queue_bytes_max, variant, variant_only, presence, from, to }
     }
 }
 
@@ -100,6 +102,8 @@ pub(crate) trait HandOver {
 pub(crate) struct Members {
     members: Vec<Member>,
     places: HashMap<MembershipId, usize>,
+    /// The number of members that get only messages with their variant.
+    variant_only: usize,
     /// Members to remove once they have got their last message.
     leaving: Vec<MembershipId>,
     pending: VecDeque<Arc<Publication>>,
@@ -169,7 +173,7 @@ impl Members {
         let until_boundary = self.round_boundaries.front().map_or(usize::MAX, |boundary| (boundary - first) as usize);
         let count = joinable(&self.pending).min(until_boundary);
         let publications: Vec<_> = self.pending.drain(..count).collect();
-        self.round = Some(Round::new(publications, first, self.members.len()));
+        self.round = Some(Round::new(publications, first, self.members.len(), self.variant_only > 0));
         true
     }
 
@@ -180,6 +184,7 @@ impl Members {
                 if !self.leaving.is_empty() && self.round_boundaries.back() != Some(&self.next) {
                     self.round_boundaries.push_back(self.next);
                 }
+                self.variant_only += usize::from(member.variant_only);
                 self.places.insert(member.membership_id, self.members.len());
                 self.members.push(member);
             }
@@ -206,7 +211,7 @@ impl Members {
         let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
         let bytes_max = member.queue_bytes_max;
         if round.is_last {
-            if round.is_whole_for(member) {
+            if round.is_for(0, member) {
                 worker.finish(&member.shared, round.bytes_for(member));
                 self.leave_now(index, lane);
             }
@@ -276,7 +281,8 @@ impl Members {
                 return true;
             }
             self.members[place].presence.end(lane);
-            self.members.swap_remove(place);
+            let left = self.members.swap_remove(place);
+            self.variant_only -= usize::from(left.variant_only);
             self.places.remove(membership_id);
             if let Some(moved) = self.members.get(place) {
                 self.places.insert(moved.membership_id, place);

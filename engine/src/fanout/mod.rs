@@ -164,9 +164,10 @@ impl FanOut {
     }
 
     /// Ends the members' connections in order: these bytes follow everything published before as the last ones of each,
-    /// and all members are removed. Backlogs of slow members are dropped. Works on a closed budget too.
-    pub fn finish(&self, last: impl Into<Bytes>) {
-        let mut publish = Publish::new(last);
+    /// and all members are removed. Backlogs of slow members are dropped. Works on a closed budget too. Members that
+    /// take only a variant that is missing here stay.
+    pub fn finish(&self, last: impl Into<Bytes>, variants: impl IntoIterator<Item = (u32, Bytes)>) {
+        let mut publish = Publish::new(last).variants(variants);
         publish.is_last = true;
         let share = self.inner.budget.take_last(publish.bytes.len());
         self.put(publish, share, None);

@@ -85,5 +85,8 @@ crate::__settings! {
         /// The number of the message variant it takes, if the message has it
         /// ([`Publish::variants`](crate::Publish::variants)). Default: 0, the message itself.
         pub variant: u32,
+        /// Whether it gets only messages that have its variant: the message itself would not be understood. Default:
+        /// `false`.
+        pub variant_only: bool,
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::MemberId;
 use super::budget::Share;
+use super::members::Member;
 use super::receipt::{Counting, DeliveryReport};
 use crate::connection::sender::ByteSender;
 use crate::util::contained::Contained;
@@ -93,6 +94,10 @@ impl Publish {
         variants.iter().find(|(number, _)| *number == variant).map_or(&self.bytes, |(_, bytes)| bytes)
     }
 
+    fn has_variant(&self, variant: u32) -> bool {
+        self.variants.as_deref().unwrap_or_default().iter().any(|(number, _)| *number == variant)
+    }
+
     pub(super) fn is_for(&self, member: MemberId) -> bool {
         self.except != Some(member) && self.only.as_ref().is_none_or(|only| only.contains(&member))
     }
@@ -116,8 +121,8 @@ impl Publication {
         Self { publish: Contained::new(publish), _share: share, counting }
     }
 
-    pub(super) fn is_for(&self, member: MemberId) -> bool {
-        self.publish.is_for(member)
+    pub(super) fn is_for(&self, member: &Member) -> bool {
+        self.publish.is_for(member.id) && (!member.variant_only || self.publish.has_variant(member.variant))
     }
 
     /// Adds the result of one worker.

@@ -32,6 +32,7 @@ pub(super) struct Round {
     first: u64,
     /// Members excepted from one of the messages.
     excepted: Vec<MemberId>,
+    /// Some members do not get some of the messages.
     selective: bool,
     /// The round is one message in several variants.
     has_variants: bool,
@@ -61,7 +62,7 @@ pub(super) fn joinable(pending: &VecDeque<Arc<Publication>>) -> usize {
 }
 
 impl Round {
-    pub(super) fn new(publications: Vec<Arc<Publication>>, first: u64, until: usize) -> Self {
+    pub(super) fn new(publications: Vec<Arc<Publication>>, first: u64, until: usize, variant_only: bool) -> Self {
         let mut ends = Vec::with_capacity(publications.len());
         let bytes = if let [one] = &publications[..] {
             ends.push(one.publish.bytes.len());
@@ -76,7 +77,7 @@ impl Round {
         };
         let mut excepted: Vec<_> = publications.iter().filter_map(|one| one.publish.except).collect();
         excepted.sort_unstable();
-        let selective = publications.iter().any(|one| one.publish.only.is_some());
+        let selective = variant_only || publications.iter().any(|one| one.publish.only.is_some());
         let has_variants = publications.iter().any(|one| one.publish.variants.is_some());
         let is_last = publications.iter().any(|one| one.publish.is_last);
         let parts = Vec::new();
@@ -97,7 +98,7 @@ impl Round {
     }
 
     pub(super) fn is_for(&self, number: usize, member: &Member) -> bool {
-        (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member.id)
+        (member.from..member.to).contains(&(self.first + number as u64)) && self.publications[number].is_for(member)
     }
 
     /// Returns the whole round for one member.

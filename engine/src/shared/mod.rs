@@ -53,11 +53,19 @@ pub(crate) struct ConnShared {
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
-    pub(crate) local: Arc<Address>,
+    pub(crate) local: Arc<LocalEnd>,
+}
+
+/// The end of a connection at this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalEnd {
+    pub(crate) address: Address,
+    /// The number of the listener that accepted it.
+    pub(crate) listener: usize,
 }
 
 impl ConnShared {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<Address>) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,

@@ -4,13 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Address;
 use crate::clock::wheel::TimerId;
 use crate::clock::{Clock, NEVER};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
-use crate::shared::ConnShared;
 use crate::shared::deadlines::timeout_ticks;
+use crate::shared::{ConnShared, LocalEnd};
 
 use super::{Conn, Due, Phase, Receive, Worker};
 
@@ -34,7 +33,7 @@ pub(super) enum AcceptPause {
 impl<D: Driver> Worker<D> {
     pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
-        let local = self.share_local(accepted.local);
+        let local = self.share_local(LocalEnd { address: accepted.local, listener: accepted.listener });
         let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
@@ -62,8 +61,8 @@ impl<D: Driver> Worker<D> {
         self.drain_if_shutting_down(key);
     }
 
-    /// Returns the shared copy of a local address.
-    fn share_local(&mut self, local: Address) -> Arc<Address> {
+    /// Returns the shared copy of a local end.
+    fn share_local(&mut self, local: LocalEnd) -> Arc<LocalEnd> {
         if let Some(known) = self.locals.iter().find(|known| ***known == local) {
             return Arc::clone(known);
         }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::address::Address;
 use crate::clock::Clock;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{TimerId, Wheel};
@@ -20,12 +19,12 @@ use crate::driver::{Driver, Event};
 use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
-use crate::shared::ConnShared;
 use crate::shared::command::Command;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
+use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 
 mod accept;
@@ -120,7 +119,7 @@ pub(crate) struct Worker<D> {
     /// The state of each listener's accepting.
     accept_pauses: Vec<AcceptPause>,
     /// Recently seen local addresses.
-    locals: Vec<Arc<Address>>,
+    locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
     next_handler: usize,
     /// The executor of the handlers, with inline placement.

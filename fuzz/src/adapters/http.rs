@@ -102,7 +102,7 @@ impl Server {
             Event::Head(head) => {
                 let line = format!("\n{} {} {:?}\n", head.method(), head.target(), head.version());
                 events.extend_from_slice(line.as_bytes());
-                let parts = format!("{} {:?} {}\n", head.path(), head.query(), head.wants_upgrade());
+                let parts = format!("{} {:?} {}\n", head.path(), head.raw_query(), head.wants_upgrade());
                 events.extend_from_slice(parts.as_bytes());
                 assert!(head.uri().is_ok(), "an accepted target is a URI");
                 assert_eq!(head.fields().count(), head.headers().len());

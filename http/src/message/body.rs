@@ -14,7 +14,9 @@ use http::HeaderMap;
 use tidegate_engine::{ByteSender, Gathering};
 
 use crate::error::BodyError;
+use crate::message::access_record::AccessRecord;
 use crate::message::client_gone::ClientGone;
+use crate::route_config::RouteConfig;
 
 /// The content of a request, read piece by piece.
 ///
@@ -102,6 +104,12 @@ pub(crate) trait ContentSource {
 
     /// The connection's writing side, while the request is the current one.
     fn sender(&self, request: u64) -> Option<ByteSender>;
+
+    /// Puts the settings of a route in force until the end of the request.
+    fn apply_route_config(&self, request: u64, config: &RouteConfig);
+
+    /// Begins the record of the request, for the access log.
+    fn observe(&self, request: u64, record: AccessRecord);
 }
 
 impl Body {
@@ -112,6 +120,29 @@ impl Body {
     /// The body of a request without content.
     pub(crate) fn none_of_connection(connection: Rc<dyn ContentSource>, request: u64) -> Body {
         Body { source: Source::None { connection, request } }
+    }
+
+    /// Puts the settings of a route in force for this content's request.
+    pub(crate) fn apply_route_config(&self, config: &RouteConfig) {
+        if let Some((connection, request)) = self.connection() {
+            connection.apply_route_config(request, config);
+        }
+    }
+
+    /// Begins the record of this content's request.
+    pub(crate) fn observe(&self, record: AccessRecord) {
+        if let Some((connection, request)) = self.connection() {
+            connection.observe(request, record);
+        }
+    }
+
+    fn connection(&self) -> Option<(&Rc<dyn ContentSource>, u64)> {
+        match &self.source {
+            Source::None { connection: source, request } | Source::Connection { content: source, request } => {
+                Some((source, *request))
+            }
+            _ => None,
+        }
     }
 
     /// Content of other code. `closed` is the end of the client, if the request is one of a client.

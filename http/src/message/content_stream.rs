@@ -14,6 +14,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
 
+use crate::message::content_connection::ContentConnection;
+
 /// A boxed future that stays on its thread and can borrow for `'a`.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -50,6 +52,12 @@ pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// assert_eq!(response.body().length(), Some(1_000_000));
 /// ```
 pub trait ContentStream {
+    /// Called once before the first poll, with the connection that the content is sent on. Default: ignored. A stream
+    /// that wraps another one passes it on.
+    fn begin(&mut self, connection: ContentConnection) {
+        drop(connection);
+    }
+
     /// Polls for the next piece; `None` at the end. An empty piece is skipped.
     ///
     /// # Errors

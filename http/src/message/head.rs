@@ -21,7 +21,8 @@ use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 /// ```
 /// let head = b"GET /rooms/7?page=2 HTTP/1.1\r\nHost: example.com\r\n\r\n";
 /// let request = tidegate_http::Request::parse(head, "")?;
-/// assert_eq!((request.path(), request.query()), ("/rooms/7", Some("page=2")));
+/// assert_eq!((request.path(), request.raw_query()), ("/rooms/7", Some("page=2")));
+/// assert_eq!(request.query("page").as_deref(), Some("2"));
 /// assert_eq!(request.header("host"), Some("example.com"));
 /// # Ok::<(), tidegate_http::protocol::RequestError>(())
 /// ```
@@ -49,7 +50,8 @@ impl RequestHead {
     }
 
     /// Returns the query of the target without its question mark, percent-encoded as it was received.
-    pub fn query(&self) -> Option<&str> {
+    /// [`query`](RequestHead::query) decodes it.
+    pub fn raw_query(&self) -> Option<&str> {
         self.memory().query.map(|span| self.text(span))
     }
 

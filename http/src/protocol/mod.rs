@@ -88,6 +88,17 @@ pub struct Protocol {
 }
 
 impl Protocol {
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Replaces the limits, for the rest of a request or from the next one on.
+    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
+        self.limits = limits;
+    }
+}
+
+impl Protocol {
     /// Creates the machine of a new connection.
     pub fn new(limits: Arc<Limits>) -> Protocol {
         Protocol {

@@ -136,6 +136,16 @@ impl Protocol {
         matches!(self.writing, Writing::Content(ResponseFraming::UntilClose))
     }
 
+    /// Returns whether content of unknown length is sent in chunks, or until the connection closes; `None` if no such
+    /// content is being sent.
+    pub(crate) fn is_content_chunked(&self) -> Option<bool> {
+        match self.writing {
+            Writing::Content(ResponseFraming::Chunked) => Some(true),
+            Writing::Content(ResponseFraming::UntilClose) => Some(false),
+            _ => None,
+        }
+    }
+
     /// Ends the content, with the trailer section if the chunked coding is used.
     ///
     /// # Errors

@@ -6,14 +6,24 @@ use std::fmt;
 use std::net::ToSocketAddrs;
 #[cfg(unix)]
 use std::path::PathBuf;
+#[cfg(feature = "proxy")]
+use std::sync::Arc;
 
 use socket2::Socket;
+#[cfg(feature = "proxy")]
+use tidegate_engine::ConfigError;
 use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
+use crate::message::access_record::AccessLog;
 use crate::message::response::Response;
+#[cfg(feature = "proxy")]
+use crate::proxy::trusted::{ForwardedFields, TrustedProxies};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
+use crate::server::logged::LoggedHandler;
 use crate::server::on_response::{Observed, OnResponse, RequestInfo};
+#[cfg(feature = "proxy")]
+use crate::server::proxied::{ProxiedService, serve_proxied};
 use crate::server::task::{HttpService, serve};
 
 /// A server being configured, from [`Server::builder`](crate::Server::builder).
@@ -54,6 +64,19 @@ pub struct ServerBuilder<H> {
     thread_hooks: ThreadHooks,
     on_response: Option<OnResponse>,
     shutdown: Shutdown,
+    #[cfg(feature = "proxy")]
+    proxies: Proxies,
+}
+
+/// The settings for proxies.
+#[cfg(feature = "proxy")]
+#[derive(Default)]
+struct Proxies {
+    trusted: TrustedProxies,
+    /// The listeners that expect the PROXY protocol, by number.
+    proxy_protocol: Vec<bool>,
+    /// The number of the first listener that the last call added.
+    last_call: usize,
 }
 
 impl<H: Handler> ServerBuilder<H> {
@@ -69,6 +92,8 @@ impl<H: Handler> ServerBuilder<H> {
             thread_hooks: ThreadHooks::default(),
             on_response: None,
             shutdown: Shutdown::default(),
+            #[cfg(feature = "proxy")]
+            proxies: Proxies::default(),
         }
     }
 
@@ -79,6 +104,7 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
+        self.begin_listeners();
         self.engine = self.engine.bind(address)?;
         Ok(self)
     }
@@ -98,6 +124,7 @@ impl<H: Handler> ServerBuilder<H> {
     /// ```
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.begin_listeners();
         self.engine = self.engine.bind_unix(path);
         self
     }
@@ -105,6 +132,7 @@ impl<H: Handler> ServerBuilder<H> {
     /// Adds a socket that already listens, such as one of a parent process: a `TcpListener`, a `UnixListener` or an
     /// `OwnedFd`. See [`Engine::bind_inherited`] for what happens to its options.
     pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.begin_listeners();
         self.engine = self.engine.bind_inherited(listener);
         self
     }
@@ -125,6 +153,7 @@ impl<H: Handler> ServerBuilder<H> {
     /// [`Error::Bind`] if none were passed, or one does not listen.
     #[cfg(target_os = "linux")]
     pub fn bind_systemd(mut self) -> Result<Self, Error> {
+        self.begin_listeners();
         self.engine = self.engine.bind_systemd()?;
         Ok(self)
     }
@@ -246,10 +275,69 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
+    /// Sets the log of requests and their answers, as [`HttpConfig::access_log`](field@HttpConfig::access_log) does.
+    /// Default: none.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.http.access_log = Some(log);
+        self
+    }
+
     /// Sets how [`run`](ServerBuilder::run) shuts down after a signal. Default: responses in flight have 30 s to
     /// complete.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Believes what these proxies say about their clients, in addition to those named before: networks such as
+    /// `10.0.0.0/8`, addresses, and `unix` for all Unix-domain sockets. Default: none.
+    ///
+    /// [`client_addr`](crate::RequestHead::client_addr), [`client_scheme`](crate::RequestHead::client_scheme) and
+    /// [`client_host`](crate::RequestHead::client_host) then answer for the client, and so does the origin check of
+    /// WebSockets. [`forwarded_fields`](ServerBuilder::forwarded_fields) chooses the fields.
+    ///
+    /// Only name proxies that replace or extend these fields in every request: others pass on what the client made up.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if one is not a network, an address or `unix`.
+    #[cfg(feature = "proxy")]
+    pub fn trusted_proxies<P: AsRef<str>>(mut self, proxies: impl IntoIterator<Item = P>) -> Result<Self, Error> {
+        for proxy in proxies {
+            self.proxies.trusted.add(proxy.as_ref())?;
+        }
+        Ok(self)
+    }
+
+    /// Sets which fields the trusted proxies set. Default: [`ForwardedFields::Either`].
+    #[cfg(feature = "proxy")]
+    pub fn forwarded_fields(mut self, fields: ForwardedFields) -> Self {
+        self.proxies.trusted.fields = fields;
+        self
+    }
+
+    /// Makes the listeners that the last `bind` call added expect the PROXY protocol, version 1 or 2, at the beginning
+    /// of each connection. A connection that does not come from a trusted proxy, or does not begin with a header within
+    /// [`header_timeout`](field@HttpConfig::header_timeout), is reset.
+    ///
+    /// ```no_run
+    /// use tidegate_http::{Request, Server};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let app = async |request: Request| format!("{:?}", request.client_addr());
+    /// Server::builder(app)
+    ///     .bind("127.0.0.1:9001")? // without
+    ///     .bind("0.0.0.0:9002")?
+    ///     .proxy_protocol()
+    ///     .trusted_proxies(["10.0.0.0/8"])?
+    ///     .run()
+    /// # }
+    /// ```
+    ///
+    /// [`proxy_header`](crate::RequestHead::proxy_header) returns the header.
+    #[cfg(feature = "proxy")]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.proxies.proxy_protocol.resize(self.proxies.last_call, false);
+        self.proxies.proxy_protocol.resize(self.engine.bound_listeners(), true);
         self
     }
 
@@ -263,12 +351,25 @@ impl<H: Handler> ServerBuilder<H> {
         let config = self.engine_config();
         let engine = self.engine.config(config);
         let http = self.http.with_on_response(self.on_response);
+        let start = Start {
+            engine,
+            #[cfg(feature = "proxy")]
+            proxies: self.proxies,
+        };
         match http.observer() {
-            None => start(engine, HttpService::new(self.handler, http)),
+            None => start.with(self.handler, http),
             Some(on_response) => {
                 let handler = Observed::new(self.handler, on_response.clone());
-                start(engine, HttpService::new(handler, http))
+                start.with(handler, http)
             }
+        }
+    }
+
+    /// Notes that a call begins to add listeners.
+    fn begin_listeners(&mut self) {
+        #[cfg(feature = "proxy")]
+        {
+            self.proxies.last_call = self.engine.bound_listeners();
         }
     }
 
@@ -294,8 +395,41 @@ impl<H: Handler> ServerBuilder<H> {
     }
 }
 
-fn start<H: Handler>(engine: Engine, service: HttpService<H>) -> Result<Running, Error> {
-    engine.start(move |connection| serve(connection, &service))
+/// What a server needs to start besides its handler and the settings of HTTP.
+struct Start {
+    engine: Engine,
+    #[cfg(feature = "proxy")]
+    proxies: Proxies,
+}
+
+impl Start {
+    fn with<H: Handler>(self, handler: H, http: HttpConfig) -> Result<Running, Error> {
+        #[cfg(feature = "proxy")]
+        if !self.proxies.trusted.is_empty() || !self.proxies.proxy_protocol.is_empty() {
+            return self.with_proxies(Box::new(handler), http);
+        }
+        if http.access_log.is_some() {
+            let service = HttpService::new(LoggedHandler(Box::new(handler)), http);
+            return self.engine.start(move |connection| serve(connection, &service));
+        }
+        let service = HttpService::new(handler, http);
+        self.engine.start(move |connection| serve(connection, &service))
+    }
+
+    #[cfg(feature = "proxy")]
+    fn with_proxies(self, handler: Box<dyn Handler>, http: HttpConfig) -> Result<Running, Error> {
+        let Proxies { trusted, proxy_protocol, .. } = self.proxies;
+        if trusted.is_empty() {
+            let rule = "the proxies that may use the PROXY protocol";
+            return Err(ConfigError::new("trusted_proxies", "[]", rule).into());
+        }
+        let handler: Box<dyn Handler> = match http.access_log {
+            Some(_) => Box::new(LoggedHandler(handler)),
+            None => handler,
+        };
+        let service = Arc::new(ProxiedService::new(handler, http, trusted, proxy_protocol));
+        self.engine.start(move |connection| serve_proxied(connection, Arc::clone(&service)))
+    }
 }
 
 impl<H> fmt::Debug for ServerBuilder<H> {

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tidegate_engine::ConfigError;
 
 use crate::limits::Limits;
+use crate::message::access_record::AccessLog;
 use crate::server::on_response::OnResponse;
 
 tidegate_engine::__settings! {
@@ -49,6 +50,10 @@ tidegate_engine::__settings! {
         /// next await: most clients that send FIN have gone. A client that has reset the connection is gone in any
         /// case. Default `false`.
         pub half_close: bool,
+        /// The log of requests and their answers, those of the server itself included;
+        /// [`ServerBuilder::access_log`](crate::ServerBuilder::access_log) sets it too. Only servers of a
+        /// [`ServerBuilder`](crate::ServerBuilder) write it. Default `None`.
+        pub access_log: Option<AccessLog>,
         /// The value of the Server field in every response; `None` sends none. Default `tidegate`.
         pub server: Option<HeaderValue>,
         on_response: Option<OnResponse>,
@@ -95,6 +100,7 @@ impl Default for HttpConfig {
             write_timeout: Some(Duration::from_secs(30)),
             handler_timeout: None,
             half_close: false,
+            access_log: None,
             server: Some(HeaderValue::from_static("tidegate")),
             on_response: None,
         }

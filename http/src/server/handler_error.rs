@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::causes::WithCauses;
 use crate::error::BodyError;
+use crate::extract::rejection::Rejection;
 use crate::message::into_response::IntoResponse;
 use crate::message::response::Response;
 use crate::server::handler_name::HandlerName;
@@ -16,8 +17,8 @@ use crate::server::handler_name::HandlerName;
 /// The error of a handler. `?` converts every [`std::error::Error`] into it.
 ///
 /// It is answered with 500 and a fixed text; the error's own text, which can hold secrets, is only logged, with the
-/// route. Two kinds are answered differently: a [`BodyError`] with its [`status`](BodyError::status), and a
-/// [`response`](HandlerError::response) as it is.
+/// route. Some are answered differently: a [`BodyError`] and a [`Rejection`] with their status and text, and a
+/// [`Response`], also one made of any [`IntoResponse`] by [`response`](HandlerError::response), as it is.
 ///
 /// ```
 /// use http::StatusCode;
@@ -43,6 +44,8 @@ pub struct HandlerError(Cause);
 enum Cause {
     /// Answered with its status and text.
     Body(BodyError),
+    /// Answered with its status and text.
+    Rejection(Rejection),
     /// Answered as it is.
     Response(Box<Response>),
     /// Answered with 500, and logged.
@@ -73,6 +76,38 @@ impl HandlerError {
 
     /// Creates an error that is answered with this response, and not logged.
     ///
+    /// For an error type that is a response itself, this is the conversion of `?`:
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tidegate_http::{HandlerError, IntoResponse, Request, Response, Result};
+    ///
+    /// enum Refusal {
+    ///     NotYours,
+    /// }
+    ///
+    /// impl IntoResponse for Refusal {
+    ///     fn into_response(self) -> Response {
+    ///         (StatusCode::FORBIDDEN, "not yours").into_response()
+    ///     }
+    /// }
+    ///
+    /// impl From<Refusal> for HandlerError {
+    ///     fn from(refusal: Refusal) -> HandlerError {
+    ///         HandlerError::response(refusal)
+    ///     }
+    /// }
+    ///
+    /// fn check(request: &Request) -> std::result::Result<(), Refusal> {
+    ///     if request.query("owner").as_deref() == Some("me") { Ok(()) } else { Err(Refusal::NotYours) }
+    /// }
+    ///
+    /// async fn open(request: Request) -> Result<String> {
+    ///     check(&request)?;
+    ///     Ok(std::fs::read_to_string("mine.txt")?)
+    /// }
+    /// ```
+    ///
     /// ```
     /// use http::StatusCode;
     /// use tidegate_http::HandlerError;
@@ -101,10 +136,21 @@ impl<E: std::error::Error + Send + Sync + 'static> HandlerFailure for E {}
 
 impl<E: HandlerFailure> From<E> for HandlerError {
     fn from(error: E) -> HandlerError {
-        match (&error as &dyn Any).downcast_ref::<BodyError>() {
-            Some(error) => HandlerError(Cause::Body(error.clone())),
-            None => HandlerError(Cause::Other(Box::new(error))),
+        let any = &error as &dyn Any;
+        if let Some(error) = any.downcast_ref::<BodyError>() {
+            return HandlerError(Cause::Body(error.clone()));
         }
+        if let Some(rejection) = any.downcast_ref::<Rejection>() {
+            return HandlerError(Cause::Rejection(rejection.clone()));
+        }
+        HandlerError(Cause::Other(Box::new(error)))
+    }
+}
+
+/// As [`HandlerError::response`]: `Err(Response::redirect("/login"))?`.
+impl From<Response> for HandlerError {
+    fn from(response: Response) -> HandlerError {
+        HandlerError(Cause::Response(Box::new(response)))
     }
 }
 
@@ -112,6 +158,7 @@ impl IntoResponse for HandlerError {
     fn into_response(self) -> Response {
         match self.0 {
             Cause::Body(error) => error.into_response(),
+            Cause::Rejection(rejection) => rejection.into_response(),
             Cause::Response(response) => *response,
             Cause::Other(_) => {
                 log::error!("{} failed: {self}", HandlerName::current());
@@ -126,6 +173,7 @@ impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Cause::Body(error) => error.fmt(f),
+            Cause::Rejection(rejection) => rejection.fmt(f),
             Cause::Response(response) => write!(f, "answered with {}", response.status()),
             Cause::Other(error) => WithCauses(&**error).fmt(f),
         }

@@ -10,11 +10,17 @@ pub(crate) mod fallback;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
+mod logged;
 mod nest;
 pub(crate) mod on_response;
 pub(crate) mod pattern;
+#[cfg(feature = "proxy")]
+mod proxied;
 mod route;
+pub(crate) mod route_handler;
 pub(crate) mod router;
+pub(crate) mod state_router;
+pub(crate) mod status;
 pub(crate) mod task;
 
 use crate::server::builder::ServerBuilder;

@@ -19,6 +19,7 @@ use tidegate_engine::{Connection, panic_message};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
+use crate::message::content_connection::ContentConnection;
 use crate::message::content_stream::{ContentStream, LocalBoxFuture};
 use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
@@ -41,6 +42,13 @@ impl<H: Handler> HttpService<H> {
     /// Creates a service from a handler and settings, which are not checked: see [`HttpConfig::check`].
     pub fn new(handler: H, config: HttpConfig) -> HttpService<H> {
         HttpService { handler: Arc::new(handler), limits: Arc::new(config.limits.clone()), config: Arc::new(config) }
+    }
+
+    /// Returns a service with another handler and the same settings.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn with_handler(&self, handler: H) -> HttpService<H> {
+        let (limits, config) = (Arc::clone(&self.limits), Arc::clone(&self.config));
+        HttpService { handler: Arc::new(handler), limits, config }
     }
 }
 
@@ -77,13 +85,13 @@ pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> im
 }
 
 /// The phase of a connection. Entering the next one frees the box of the last.
-enum ConnectionTask {
+pub(super) enum ConnectionTask {
     Http(LocalBoxFuture<'static, Option<Upgraded>>),
     Upgraded(Upgraded),
 }
 
 /// The other protocol of an upgraded connection, and the handler that started it.
-struct Upgraded {
+pub(super) struct Upgraded {
     future: LocalBoxFuture<'static, ()>,
     name: HandlerName,
 }
@@ -115,10 +123,9 @@ impl Future for ConnectionTask {
 }
 
 /// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
-async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
-    let config = Arc::clone(&service.config);
+pub(super) async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
     let conn = Rc::new(Conn::new(connection, service.config, service.limits));
-    let upgraded = answer_requests(&conn, &*service.handler, &config).await;
+    let upgraded = answer_requests(&conn, &*service.handler).await;
     // A body can outlive its request, but must not keep the connection open.
     conn.close();
     let (connection, on_upgrade, name) = upgraded.ok().flatten()?;
@@ -130,7 +137,6 @@ async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>)
 async fn answer_requests<H: Handler>(
     conn: &Rc<Conn>,
     handler: &H,
-    config: &HttpConfig,
 ) -> Result<Option<(Connection, OnUpgrade, HandlerName)>, ConnectionLost> {
     while let Some(head) = poll_fn(|cx| conn.poll_head(cx)).await {
         let (uncoalesced, unsent) = answer_ready(conn, handler, head);
@@ -140,7 +146,7 @@ async fn answer_requests<H: Handler>(
         let Some(Uncoalesced { reply, name, asks_upgrade }) = uncoalesced? else { continue };
         let (response, name) = match reply {
             Reply::Ready(response) => (response, name),
-            Reply::Pending(future) => await_response(conn, future, config, name).await?,
+            Reply::Pending(future) => await_response(conn, future, name).await?,
         };
         let mut response = replace_unsendable(conn, response, name);
         match response.take_body() {
@@ -156,7 +162,12 @@ async fn answer_requests<H: Handler>(
             }
             ResponseBody::Empty => conn.send_whole(&response, Bytes::new()).await?,
             ResponseBody::Bytes(bytes) => conn.send_whole(&response, bytes).await?,
-            ResponseBody::Stream(stream) => send_stream(conn, &response, stream, name).await?,
+            ResponseBody::Stream(stream) => {
+                send_stream(conn, &response, stream, name).await?;
+                if conn.is_observed() {
+                    conn.note_end().await;
+                }
+            }
         }
     }
     Ok(None)
@@ -200,7 +211,11 @@ fn coalesce_answers<'h, H: Handler>(
         HandlerName::UNKNOWN.enter();
         let reply = match catch_unwind(AssertUnwindSafe(|| handler.handle(request))) {
             Ok(reply) => reply,
-            Err(panic) => Reply::Ready(answer_panic(conn, HandlerName::current(), &*panic)),
+            Err(panic) => {
+                let name = HandlerName::current();
+                let reply = Reply::Ready(answer_panic(conn, name, &*panic));
+                return Ok(Some(Uncoalesced { reply, name, asks_upgrade }));
+            }
         };
         match reply {
             Reply::Ready(response) if conn.coalesce(&response, coalesced)? => {}
@@ -216,7 +231,6 @@ fn coalesce_answers<'h, H: Handler>(
 async fn await_response(
     conn: &Conn,
     mut future: LocalBoxFuture<'_, Response>,
-    config: &HttpConfig,
     mut name: HandlerName,
 ) -> Result<(Response, HandlerName), ConnectionLost> {
     let mut timeout = None;
@@ -230,7 +244,7 @@ async fn await_response(
             Err(panic) => return Poll::Ready(Ok((answer_panic(conn, name, &*panic), name))),
         }
         if timeout.is_none()
-            && let (Some(after), Some(timer)) = (config.handler_timeout, conn.timer())
+            && let Some((after, timer)) = conn.handler_timeout()
         {
             timeout = Some(timer.sleep(after));
         }
@@ -250,7 +264,7 @@ async fn await_response(
 
 /// Sends a response whose content is a stream, each piece once the connection has space for it.
 async fn send_stream(
-    conn: &Conn,
+    conn: &Rc<Conn>,
     response: &Response,
     mut stream: Box<dyn ContentStream>,
     name: HandlerName,
@@ -259,12 +273,13 @@ async fn send_stream(
     if !conn.send_head(response, stream.length())? {
         return conn.send_end(None);
     }
+    stream.begin(ContentConnection::new(Rc::clone(conn) as Rc<_>, conn.current_request().0));
     loop {
         let next = poll_fn(|cx| {
             name.enter();
             match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
                 Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
-                Ok(Poll::Pending) => conn.poll_lost(cx).map(Err),
+                Ok(Poll::Pending) => conn.poll_content_lost(cx).map(Err),
                 Err(panic) => {
                     let (peer, message) = (conn.peer(), panic_message(&*panic));
                     log::error!("response content of {name} panicked, connection of {peer} closed: {message}");

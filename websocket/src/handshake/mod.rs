@@ -19,6 +19,7 @@ pub use client::{ClientHandshake, Established};
 pub use error::{UpgradeRequestError, UpgradeResponseError, UriError};
 pub use field::Fields;
 pub use key::{AcceptKey, Nonce};
+pub(crate) use origin::check_same_origin_at;
 pub use origin::{Origin, OriginError, check_same_origin};
 pub use server::{Acceptance, Offer, is_websocket_request};
 

@@ -1,15 +1,19 @@
 //! A message on its way to the members of a hub.
 
+use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tidegate_engine::{FanOut, Publish, PublishError, Receipt};
+use tidegate_engine::{FanOut, MemberId, Publish, PublishError, Receipt};
+use tidegate_http::Event;
 
 use super::rooms::Rooms;
+use super::variants::Variants;
 use super::{HubError, Registration};
+use crate::conn::prepared::PreparedMessage;
 use crate::error::Error;
 
 /// The outcome of a broadcast.
@@ -51,7 +55,11 @@ pub struct Delivered {
 #[must_use = "nothing is sent unless it is awaited or queued"]
 pub struct Broadcast {
     to: Target,
+    /// The message without variants: which of them members take is looked up when it is sent.
     publish: Publish,
+    message: PreparedMessage,
+    event: Option<Box<Event>>,
+    variants: Arc<Variants>,
     receipt: Option<Receipt>,
 }
 
@@ -72,8 +80,31 @@ impl Target {
 }
 
 impl Broadcast {
-    pub(super) fn new(to: Target, publish: Publish) -> Self {
-        Self { to, publish, receipt: None }
+    /// `publish` is the uncompressed frame of `message`.
+    pub(super) fn new(to: Target, publish: Publish, message: PreparedMessage, variants: &Arc<Variants>) -> Self {
+        Self { to, publish, message, event: None, variants: Arc::clone(variants), receipt: None }
+    }
+
+    /// Restricts the message to these members.
+    pub(super) fn only(mut self, members: HashSet<MemberId>) -> Self {
+        self.publish = self.publish.only(members);
+        self
+    }
+
+    /// Sets what [event streams](crate::Hub::register_events) among the members get. Default: an event whose data is
+    /// the text of the message, and nothing for a binary message.
+    ///
+    /// ```
+    /// use tidegate_http::Event;
+    /// # use tidegate_websocket::{Hub, HubError};
+    /// # fn example(hub: &Hub) -> Result<(), HubError> {
+    /// let price = "EURUSD 1.0831";
+    /// hub.broadcast(price).event(Event::data(price).name("price").id("4711")).try_queue()
+    /// # }
+    /// ```
+    pub fn event(mut self, event: Event) -> Self {
+        self.event = Some(Box::new(event));
+        self
     }
 
     /// Excludes a member, usually the sender of the message.
@@ -99,10 +130,10 @@ impl Broadcast {
     /// Waits until the hub has space for the message, then sends it without waiting for the outcome.
     ///
     /// # Errors
-    /// [`HubError::Closed`].
+    /// [`HubError::Closed`], [`HubError::Event`].
     pub async fn queue(self) -> Result<(), HubError> {
         loop {
-            match self.to.members().publish(self.publish.clone()) {
+            match self.to.members().publish(self.publish()?) {
                 Err(PublishError::Full) => poll_fn(|cx| self.poll_ready(cx)).await?,
                 answer => return Ok(answer?),
             }
@@ -113,9 +144,14 @@ impl Broadcast {
     ///
     /// # Errors
     /// [`HubError::Full`] above [`HubConfig::pending_bytes_max`](super::HubConfig::pending_bytes_max),
-    /// [`HubError::Closed`].
+    /// [`HubError::Closed`], [`HubError::Event`].
     pub fn try_queue(self) -> Result<(), HubError> {
-        Ok(self.to.members().publish(self.publish)?)
+        Ok(self.to.members().publish(self.publish()?)?)
+    }
+
+    /// Returns the message in the variants that the members take now.
+    fn publish(&self) -> Result<Publish, HubError> {
+        Ok(self.variants.add_to(self.publish.clone(), &self.message, self.event.as_deref())?)
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
@@ -134,7 +170,7 @@ impl Future for Broadcast {
                     Ok(Delivered { count: delivered.count, backlogged: delivered.backlogged, first_error })
                 });
             }
-            match self.to.members().publish_counted(self.publish.clone()) {
+            match self.to.members().publish_counted(self.publish()?) {
                 Ok(receipt) => self.receipt = Some(receipt),
                 Err(PublishError::Full) => match self.poll_ready(cx) {
                     Poll::Pending => return Poll::Pending,

@@ -63,9 +63,10 @@ tidegate_engine::__settings! {
 
 impl MemberConfig {
     /// Returns the settings in force as options of the engine.
-    pub(super) fn join_options(&self, hub: &HubConfig) -> JoinOptions {
+    /// `last` are the bytes that end the member's connection in order.
+    pub(super) fn join_options(&self, hub: &HubConfig, last: &'static [u8]) -> JoinOptions {
         let mut options = JoinOptions::default();
-        options.slow = self.slow.unwrap_or(hub.slow).for_engine();
+        options.slow = self.slow.unwrap_or(hub.slow).for_engine(last);
         options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max);
         options
     }

@@ -1,6 +1,7 @@
 //! The error of hubs.
 
 use tidegate_engine::PublishError;
+use tidegate_http::{InvalidEvent, StreamError};
 
 use crate::error::Error;
 
@@ -23,6 +24,9 @@ pub enum HubError {
     /// The hub was closed.
     #[error("the hub is closed: it takes no messages and no members; use a new one")]
     Closed,
+    /// The event of a message for event streams is invalid; nothing was sent.
+    #[error(transparent)]
+    Event(#[from] InvalidEvent),
 }
 
 impl From<PublishError> for HubError {
@@ -31,6 +35,13 @@ impl From<PublishError> for HubError {
             PublishError::Full => Self::Full,
             _ => Self::Closed,
         }
+    }
+}
+
+/// For the functions that write event streams.
+impl From<HubError> for StreamError {
+    fn from(error: HubError) -> Self {
+        Self::new(error)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Hubs: one message to every WebSocket that is registered.
+//! Hubs: one message to every WebSocket and every event stream that is registered.
 //!
 //! A hub is a register of connections over the engine's [`FanOut`]: a message is encoded once, handed over once to each
 //! worker that serves a member, and sent from one shared buffer. `registration` is the membership of one connection,
@@ -21,22 +21,25 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_engine::{FanOut, Publish, PublishBudget, SlowHook};
+use tidegate_engine::{ByteSender, FanOut, JoinOptions, Publish, PublishBudget, SlowHook};
+use tidegate_http::EventSender;
 
 use broadcast::Target;
 pub use broadcast::{Broadcast, Delivered};
 pub use config::{HubConfig, MemberConfig};
 pub use error::HubError;
 pub use policy::SlowPolicy;
+use policy::{TRY_AGAIN_LATER, last_event};
 use publishers::Publishers;
 pub use registration::Registration;
 use rooms::Rooms;
 use slow::Register;
 pub use slow::SlowMember;
-use variants::Variants;
+use variants::{Variants, last_events};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
+use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::error::Error;
@@ -79,7 +82,7 @@ struct Shared<T> {
     config: HubConfig,
     everyone: FanOut,
     rooms: Arc<Rooms>,
-    variants: Variants,
+    variants: Arc<Variants>,
     register: Register<T>,
     publishers: Publishers,
     slow_hook: SlowHook,
@@ -97,7 +100,7 @@ impl<T> Hub<T> {
                 config,
                 everyone,
                 rooms,
-                variants: Variants::default(),
+                variants: Arc::default(),
                 register: Register::default(),
                 publishers: Publishers::default(),
                 slow_hook,
@@ -127,7 +130,66 @@ impl<T> Hub<T> {
         data: T,
         config: MemberConfig,
     ) -> Result<Registration<T>, HubError> {
-        let registration = Registration::new(self.clone(), &ws.into(), Arc::new(data), &config);
+        let sender = ws.into();
+        let mut options = config.join_options(&self.shared.config, TRY_AGAIN_LATER);
+        options.variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
+        self.add(sender.bytes(), data, options)
+    }
+
+    /// Registers an event stream as a member until the [`Registration`] is dropped. It carries the default of `T`. The
+    /// hub's messages reach it as events: see [`Broadcast::event`].
+    ///
+    /// ```
+    /// use tidegate_http::{Request, Response, Router};
+    /// use tidegate_websocket::{Hub, upgrade};
+    ///
+    /// let hub: Hub = Hub::default();
+    /// let news = hub.clone();
+    /// let app = Router::new()
+    ///     .get("/news", async move |_request: Request| {
+    ///         let news = news.clone();
+    ///         Response::sse(|events| async move {
+    ///             let _member = news.register_events(&events.sender()?)?;
+    ///             events.draining().await; // the hub sends until then
+    ///             Ok(())
+    ///         })
+    ///     })
+    ///     .get("/ws", upgrade(async move |mut ws| {
+    ///         let _member = hub.register(&ws)?;
+    ///         while let Some(message) = ws.recv().await? {
+    ///             hub.broadcast(message).queue().await?;
+    ///         }
+    ///         Ok(())
+    ///     }));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_events(&self, events: &EventSender) -> Result<Registration<T>, HubError>
+    where
+        T: Default,
+    {
+        self.register_events_with(events, T::default(), MemberConfig::default())
+    }
+
+    /// Registers an event stream as a member that carries `data`, with its own settings.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_events_with(
+        &self,
+        events: &EventSender,
+        data: T,
+        config: MemberConfig,
+    ) -> Result<Registration<T>, HubError> {
+        let mut options = config.join_options(&self.shared.config, last_event(events.is_chunked()));
+        options.variant = self.shared.variants.enter_events(events.is_chunked());
+        options.variant_only = true;
+        self.add(events.byte_sender(), data, options)
+    }
+
+    fn add(&self, sender: &ByteSender, data: T, options: JoinOptions) -> Result<Registration<T>, HubError> {
+        let registration = Registration::new(self.clone(), sender.clone(), Arc::new(data), options);
         // Checked last: `close` removes those who were members before the check.
         if self.shared.everyone.budget().is_closed() { Err(HubError::Closed) } else { Ok(registration) }
     }
@@ -143,7 +205,7 @@ impl<T> Hub<T> {
     /// # }
     /// ```
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Broadcast {
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), self.publish_of(message))
+        self.message(Target::Hub(self.shared.everyone.clone()), message)
     }
 
     /// Returns an encoded message for every member. Nothing is encoded or copied again.
@@ -162,8 +224,7 @@ impl<T> Hub<T> {
         // The application's code runs without the lock: it can use the hub.
         let members: Vec<_> = lock(&self.shared.register).iter().map(|(id, data)| (*id, Arc::clone(data))).collect();
         let chosen: HashSet<_> = members.iter().filter(|(_, data)| filter(data)).map(|(id, _)| *id).collect();
-        let publish = self.publish_of(message).only(chosen);
-        Broadcast::new(Target::Hub(self.shared.everyone.clone()), publish)
+        self.broadcast(message).only(chosen)
     }
 
     /// Returns a message for the members in a room ([`Registration::join`]), or for nobody if the room does not exist.
@@ -181,7 +242,7 @@ impl<T> Hub<T> {
     /// ```
     pub fn publish(&self, room: &str, message: impl Into<PreparedMessage>) -> Broadcast {
         let room = Target::Room(Arc::clone(&self.shared.rooms), room.into());
-        Broadcast::new(room, self.publish_of(message))
+        self.message(room, message)
     }
 
     /// Returns the number of members in a room.
@@ -232,7 +293,7 @@ impl<T> Hub<T> {
         budget.close();
         // The messages to rooms have ways of their own: none may be overtaken.
         poll_fn(|cx| budget.poll_drained(cx)).await;
-        shared.everyone.finish(last.clone());
+        shared.everyone.finish(last.clone(), last_events());
         shared.rooms.finish(&last);
         let former = std::mem::take(&mut *lock(&shared.register));
         // Dropping runs code of the application: not under the lock.
@@ -241,9 +302,10 @@ impl<T> Hub<T> {
         Ok(())
     }
 
-    /// Returns a message in the variants that the members take.
-    fn publish_of(&self, message: impl Into<PreparedMessage>) -> Publish {
-        self.shared.publishers.name(self.shared.variants.publish(&message.into()))
+    fn message(&self, to: Target, message: impl Into<PreparedMessage>) -> Broadcast {
+        let message = message.into();
+        let publish = self.shared.publishers.name(Publish::new(message.frame().clone()));
+        Broadcast::new(to, publish, message, &self.shared.variants)
     }
 }
 

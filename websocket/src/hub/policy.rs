@@ -4,14 +4,19 @@ use bytes::Bytes;
 use tidegate_engine::SlowMemberPolicy;
 
 /// Close 1013, unmasked: the close frame of [`SlowPolicy::CloseTryAgainLater`].
-const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+pub(super) const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+
+/// Returns the end of an event stream: the last bytes of one that is too slow.
+pub(super) const fn last_event(is_chunked: bool) -> &'static [u8] {
+    if is_chunked { b"0\r\n\r\n" } else { b"" }
+}
 
 /// The treatment of a member whose outbound queue has no space for a message. The other members never wait for it.
 ///
 /// | Policy | The member | For |
 /// |---|---|---|
 /// | [`Abort`](Self::Abort), the default | is reset | members that must miss nothing and can reconnect |
-/// | [`CloseTryAgainLater`](Self::CloseTryAgainLater) | gets close 1013 after the queued bytes | the same, in order |
+/// | [`CloseTryAgainLater`](Self::CloseTryAgainLater) | gets close 1013 (an event stream: its end) after the queued bytes | the same, in order |
 /// | [`Remove`](Self::Remove) | stays connected, outside of the hub or the room | members that register again when they have caught up |
 /// | [`Drop`](Self::Drop) | misses the message | messages that are worthless later |
 /// | [`DropOldest`](Self::DropOldest) | misses the oldest pending message | logs, positions |
@@ -60,14 +65,15 @@ pub enum SlowPolicy {
 
 impl SlowPolicy {
     /// Returns the policy as the engine's.
-    pub(super) fn for_engine(self) -> SlowMemberPolicy {
+    /// `last` are the bytes that end the member's connection in order.
+    pub(super) fn for_engine(self, last: &'static [u8]) -> SlowMemberPolicy {
         match self {
             Self::Drop => SlowMemberPolicy::Drop,
             Self::Remove => SlowMemberPolicy::Remove,
             Self::Abort => SlowMemberPolicy::Abort,
             Self::DropOldest { backlog_max } => SlowMemberPolicy::DropOldest { backlog_max },
             Self::Conflate { backlog_max } => SlowMemberPolicy::Conflate { backlog_max },
-            Self::CloseTryAgainLater => SlowMemberPolicy::Finish(Bytes::from_static(TRY_AGAIN_LATER)),
+            Self::CloseTryAgainLater => SlowMemberPolicy::Finish(Bytes::from_static(last)),
         }
     }
 }

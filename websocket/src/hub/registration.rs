@@ -3,14 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_engine::{JoinOptions, MemberId, Membership};
+use tidegate_engine::{ByteSender, JoinOptions, MemberId, Membership};
 
 use super::rooms::JoinedRooms;
-use super::{Broadcast, Hub, HubError, MemberConfig};
-use crate::conn::compression::Compression;
+use super::{Broadcast, Hub, HubError};
 use crate::conn::handler_scope::TaskId;
 use crate::conn::prepared::PreparedMessage;
-use crate::conn::sender::Sender;
 use crate::sync::lock;
 
 /// The membership of a WebSocket in a [`Hub`]. Dropping it unregisters the WebSocket, even when a handler panics or its
@@ -36,7 +34,7 @@ pub struct Registration<T = ()> {
     id: MemberId,
     data: Arc<T>,
     everyone: Membership,
-    sender: Sender,
+    sender: ByteSender,
     options: JoinOptions,
     rooms: JoinedRooms,
     /// The task of the handler that registered.
@@ -44,14 +42,13 @@ pub struct Registration<T = ()> {
 }
 
 impl<T> Registration<T> {
-    pub(super) fn new(hub: Hub<T>, sender: &Sender, data: Arc<T>, config: &MemberConfig) -> Self {
+    /// Joins a connection to the hub. `options` names a variant that the member has entered, and leaves at the end.
+    pub(super) fn new(hub: Hub<T>, sender: ByteSender, data: Arc<T>, options: JoinOptions) -> Self {
         let id = MemberId::next();
-        let mut options = config.join_options(&hub.shared.config);
-        options.variant = hub.shared.variants.enter(sender.compression().and_then(Compression::variant));
         lock(&hub.shared.register).insert(id, Arc::clone(&data));
-        let everyone = hub.shared.everyone.join(sender.bytes(), id, options.clone());
-        let task = hub.shared.publishers.enter(id, sender.bytes());
-        Self { hub, id, data, everyone, sender: sender.clone(), options, rooms: JoinedRooms::default(), task }
+        let everyone = hub.shared.everyone.join(&sender, id, options.clone());
+        let task = hub.shared.publishers.enter(id, &sender);
+        Self { hub, id, data, everyone, sender, options, rooms: JoinedRooms::default(), task }
     }
 
     /// Returns the hub.
@@ -85,7 +82,7 @@ impl<T> Registration<T> {
         if shared.everyone.budget().is_closed() {
             return Err(HubError::Closed);
         }
-        let member = || (self.sender.bytes().clone(), self.id, self.options.clone());
+        let member = || (self.sender.clone(), self.id, self.options.clone());
         let joined = self.rooms.join(&shared.rooms, room, shared.config.rooms_max, member);
         // Checked again: `close` removes those who were members before.
         if shared.everyone.budget().is_closed() {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget, SlowHook};
 
+use super::variants::last_events;
 use crate::sync::lock;
 
 /// The rooms of a hub, by name.
@@ -30,10 +31,10 @@ impl Rooms {
         Self { budget, slow_hook, by_name: Mutex::default() }
     }
 
-    /// Closes all rooms: `last` are the last bytes of their members' connections.
+    /// Closes all rooms: `last` are the last bytes of their members' connections, in each variant.
     pub(super) fn finish(&self, last: &Bytes) {
         let all = std::mem::take(&mut *lock(&self.by_name));
-        all.into_values().for_each(|room| room.members.finish(last.clone()));
+        all.into_values().for_each(|room| room.members.finish(last.clone(), last_events()));
     }
 
     /// Returns the members of a room; none if the room does not exist.

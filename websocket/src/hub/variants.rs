@@ -1,19 +1,38 @@
-//! The compressed variants of a hub's messages.
+//! The variants of a hub's messages: compressed ones, and events.
 //!
-//! Members that compress without context takeover share one compressed variant of a message for each level and window.
-//! The variants change with the members. A number is never reused, because messages with it can be on their way.
+//! Event streams take a message as an event, which is one chunk of their response, or the event alone where the content
+//! of the response ends with the connection (HTTP/1.0). Members that compress without context takeover share one
+//! compressed variant of a message for each level and window. The variants change with the members. A number is never
+//! reused, because messages with it can be on their way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tidegate_engine::Publish;
+use tidegate_http::{Event, InvalidEvent};
 
+use super::policy::last_event;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedVariant;
+use crate::message::MessageKind;
 use crate::sync::lock;
 
 /// The number of the variant that is not compressed.
 pub(super) const UNCOMPRESSED: u32 = 0;
+
+/// The number of the variant for event streams, chunked.
+const EVENT_CHUNK: u32 = 1;
+
+/// The number of the variant for event streams that are not chunked.
+const EVENT: u32 = 2;
+
+/// Returns the end of an event stream in each variant for them.
+pub(super) fn last_events() -> impl Iterator<Item = (u32, Bytes)> {
+    [(EVENT_CHUNK, true), (EVENT, false)]
+        .into_iter()
+        .map(|(number, is_chunked)| (number, Bytes::from_static(last_event(is_chunked))))
+}
 
 /// The variants that a hub's members take.
 #[derive(Debug, Default)]
@@ -23,11 +42,32 @@ pub(super) struct Variants {
     len: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     rows: Vec<Row>,
+    /// The members that take each kind of events.
+    chunked_events: usize,
+    events: usize,
     /// The last number that was given.
     last: u32,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { rows: Vec::new(), chunked_events: 0, events: 0, last: EVENT }
+    }
+}
+
+impl Table {
+    /// Returns the number of variants that members take.
+    fn len(&self) -> usize {
+        self.rows.len() + usize::from(self.chunked_events > 0) + usize::from(self.events > 0)
+    }
+
+    /// Returns the count of the members that take the events of this number.
+    fn events_of(&mut self, number: u32) -> &mut usize {
+        if number == EVENT_CHUNK { &mut self.chunked_events } else { &mut self.events }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +89,16 @@ impl Variants {
         let Some(number) = table.last.checked_add(1) else { return UNCOMPRESSED };
         table.last = number;
         table.rows.push(Row { number, variant, members: 1 });
-        self.len.store(table.rows.len(), Ordering::Release);
+        self.len.store(table.len(), Ordering::Release);
+        number
+    }
+
+    /// Returns the number of the variant for one more event stream.
+    pub(super) fn enter_events(&self, is_chunked: bool) -> u32 {
+        let number = if is_chunked { EVENT_CHUNK } else { EVENT };
+        let mut table = lock(&self.table);
+        *table.events_of(number) += 1;
+        self.len.store(table.len(), Ordering::Release);
         number
     }
 
@@ -59,23 +108,58 @@ impl Variants {
             return;
         }
         let mut table = lock(&self.table);
-        table.rows.retain_mut(|row| {
-            row.members -= usize::from(row.number == number);
-            row.members > 0
-        });
-        self.len.store(table.rows.len(), Ordering::Release);
+        if matches!(number, EVENT_CHUNK | EVENT) {
+            *table.events_of(number) -= 1;
+        } else {
+            table.rows.retain_mut(|row| {
+                row.members -= usize::from(row.number == number);
+                row.members > 0
+            });
+        }
+        self.len.store(table.len(), Ordering::Release);
     }
 
-    /// Returns the message in every variant that a member takes.
-    pub(super) fn publish(&self, message: &PreparedMessage) -> Publish {
-        let publish = Publish::new(message.frame().clone());
+    /// Adds every variant that a member takes to a message. `event` is its event, if that is not its text.
+    pub(super) fn add_to(
+        &self,
+        publish: Publish,
+        message: &PreparedMessage,
+        event: Option<&Event>,
+    ) -> Result<Publish, InvalidEvent> {
         if self.len.load(Ordering::Acquire) == 0 {
-            return publish;
+            return Ok(publish);
         }
         // Compressed outside of the lock.
-        let rows = lock(&self.table).rows.clone();
-        let variants = rows.iter().filter_map(|row| Some((row.number, message.deflated(row.variant)?)));
-        publish.variants(variants)
+        let (rows, chunked_events, events) = {
+            let table = lock(&self.table);
+            (table.rows.clone(), table.chunked_events, table.events)
+        };
+        let deflated = rows.iter().filter_map(|row| Some((row.number, message.deflated(row.variant)?)));
+        let mut variants: Vec<_> = deflated.collect();
+        for (number, members) in [(EVENT_CHUNK, chunked_events), (EVENT, events)] {
+            if members > 0
+                && let Some(event) = encode_event(message, event, number == EVENT_CHUNK)?
+            {
+                variants.push((number, event));
+            }
+        }
+        Ok(publish.variants(variants))
+    }
+}
+
+/// Returns a message for event streams: its event, or its text. `None` for a binary message without an event.
+fn encode_event(
+    message: &PreparedMessage,
+    event: Option<&Event>,
+    is_chunked: bool,
+) -> Result<Option<Bytes>, InvalidEvent> {
+    if let Some(event) = event {
+        return event.encode(is_chunked).map(Some);
+    }
+    let payload = message.payload();
+    match (message.kind(), std::str::from_utf8(&payload)) {
+        (MessageKind::Text, Ok(text)) => Event::data(text).encode(is_chunked).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -98,15 +182,18 @@ mod tests {
         let variants = Variants::default();
         assert_eq!(variants.enter(None), UNCOMPRESSED);
         let first = variants.enter(variant(1));
-        assert_eq!((first, variants.enter(variant(1))), (1, 1));
-        assert_eq!(variants.enter(variant(2)), 2);
+        assert_eq!((first, variants.enter(variant(1))), (3, 3));
+        assert_eq!(variants.enter(variant(2)), 4);
         variants.leave(first);
         variants.leave(first);
         variants.leave(UNCOMPRESSED);
         assert_eq!(lock(&variants.table).rows.len(), 1);
-        assert_eq!(variants.enter(variant(1)), 3);
-        variants.leave(3);
-        variants.leave(2);
+        assert_eq!(variants.enter(variant(1)), 5);
+        let (chunked, other) = (variants.enter_events(true), variants.enter_events(false));
+        assert_eq!((chunked, other, variants.len.load(Ordering::Relaxed)), (EVENT_CHUNK, EVENT, 4));
+        for number in [5, 4, chunked, other] {
+            variants.leave(number);
+        }
         assert_eq!(variants.len.load(Ordering::Relaxed), 0);
     }
 }

@@ -17,7 +17,7 @@ use crate::conn::websocket::WebSocket;
 use crate::deflate::DeflateConfig;
 use crate::handshake::field::token;
 use crate::handshake::origin::{OriginAllowList, Scheme};
-use crate::handshake::{OriginError, check_same_origin};
+use crate::handshake::{OriginError, check_same_origin_at};
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::{Authorized, Hooks};
 use crate::serve::task::Serve;
@@ -181,7 +181,8 @@ impl Upgrade {
 
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
     /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
-    /// Default: [`Scheme::Http`].
+    /// Default: [`Scheme::Http`], unless a [trusted proxy](tidegate_http::RequestHead::client_scheme) says that it was
+    /// HTTPS.
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
@@ -349,9 +350,15 @@ impl Upgrade {
         }
     }
 
+    /// Compares with the scheme and the host that the browser used, which trusted proxies report.
+    fn check_same_origin(&self, head: &RequestHead) -> Result<(), OriginError> {
+        let scheme = if head.client_scheme() == http::uri::Scheme::HTTPS { Scheme::Https } else { self.scheme };
+        check_same_origin_at(head, scheme, head.client_host().unwrap_or_default())
+    }
+
     pub(super) fn check_origin_of(&self, head: &RequestHead) -> Result<(), OriginError> {
         match &self.origin {
-            OriginPolicy::SameOrigin => check_same_origin(head, self.scheme),
+            OriginPolicy::SameOrigin => self.check_same_origin(head),
             OriginPolicy::AllowList(origins) => origins.check(head),
             OriginPolicy::Check(check) if check(head) => Ok(()),
             OriginPolicy::Check(_) => Err(OriginError::NotAllowed),

@@ -131,6 +131,6 @@ impl PortableDriver {
         }
         slot.socket = Some(socket);
         self.used += 1;
-        Ok(Accepted { key, peer, local })
+        Ok(Accepted { key, listener, peer, local })
     }
 }

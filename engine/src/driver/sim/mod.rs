@@ -357,7 +357,7 @@ impl SimDriver {
         net.peers[number].connected(net.now);
         let key = self.slots[index as usize].open(number);
         let peer = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, number as u16)));
-        Accepted { key, peer, local: Address::Unix }
+        Accepted { key, listener: 0, peer, local: Address::Unix }
     }
 }
 

@@ -263,7 +263,7 @@ impl UringDriver {
                 (to_address(&name), bound)
             }
         };
-        events.push(Event::Accepted(Box::new(Accepted { key, peer, local })));
+        events.push(Event::Accepted(Box::new(Accepted { key, listener: arriving.listener, peer, local })));
     }
 }
 

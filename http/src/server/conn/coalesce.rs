@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
-use super::{Conn, ConnectionLost, date_now};
+use super::{Conn, ConnectionLost, Ends, date_now};
 use crate::message::head::RequestHead;
 use crate::message::response::{Response, ResponseBody};
 use crate::server::handler_name::HandlerName;
@@ -74,7 +74,7 @@ impl Conn {
     /// request had no content, and the buffer has space.
     pub(crate) fn next_head(&self, coalesced: &Coalesced) -> Option<RequestHead> {
         let state = &mut *self.0.borrow_mut();
-        if state.has_body || coalesced.0.len() >= COALESCED_BYTES_MAX {
+        if state.ends != Ends::default() || coalesced.0.len() >= COALESCED_BYTES_MAX {
             return None;
         }
         state.take_whole_head()

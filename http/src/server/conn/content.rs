@@ -11,9 +11,11 @@ use http::HeaderMap;
 use tidegate_engine::{ByteSender, Gathering, ReceiveError, SendError};
 
 use super::receive::Input;
-use super::{Conn, ReadDeadline, State};
+use super::{Conn, Ends, ReadDeadline, State};
 use crate::error::{BodyError, RequestError};
+use crate::message::access_record::AccessRecord;
 use crate::message::body::ContentSource;
+use crate::route_config::RouteConfig;
 
 impl ContentSource for Conn {
     fn poll_content(&self, request: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
@@ -31,7 +33,7 @@ impl ContentSource for Conn {
     }
 
     fn take_trailers(&self, request: u64) -> Option<Box<HeaderMap>> {
-        self.state_of(request)?.trailers.take()
+        self.state_of(request)?.extra.as_mut()?.trailers.take()
     }
 
     fn cancel_wait(&self, request: u64) {
@@ -64,6 +66,18 @@ impl ContentSource for Conn {
     fn sender(&self, request: u64) -> Option<ByteSender> {
         self.state_of(request)?.sender().cloned()
     }
+
+    fn apply_route_config(&self, request: u64, config: &RouteConfig) {
+        if let Some(mut state) = self.state_of(request) {
+            state.apply_route_config(config);
+        }
+    }
+
+    fn observe(&self, request: u64, record: AccessRecord) {
+        if let Some(mut state) = self.state_of(request) {
+            state.observe(record);
+        }
+    }
 }
 
 impl Conn {
@@ -77,7 +91,14 @@ impl Conn {
 impl State {
     /// Ends the current request: a body that still exists reads nothing more. Returns the waker of its reader.
     pub(super) fn end_request(&mut self) -> Option<Waker> {
-        if !std::mem::take(&mut self.has_body) {
+        let ends = std::mem::take(&mut self.ends);
+        if ends == Ends::default() {
+            return None;
+        }
+        if ends.contains(Ends::EXTRA) {
+            self.end_extra();
+        }
+        if !ends.contains(Ends::BODY) {
             return None;
         }
         self.failure.get_or_insert(BodyError::Finished);

@@ -8,20 +8,22 @@
 
 mod coalesce;
 mod content;
+mod extra;
 mod receive;
 mod respond;
+mod shared_content;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use tidegate_engine::time::Timer;
 use tidegate_engine::{Address, ByteSender, Chunk, Connection};
 
 pub(crate) use coalesce::Coalesced;
+use extra::Extra;
 
 use crate::error::BodyError;
 use crate::limits::Limits;
@@ -47,16 +49,38 @@ struct State {
     read_deadline: ReadDeadline,
     /// The number of the current request, from 1.
     request: u64,
-    /// Whether the current request has content, and so a body that can be reading.
-    has_body: bool,
+    /// What has to be ended with the current request; a body that can be reading is one.
+    ends: Ends,
     /// The reason why the content of the current request cannot be read further.
     failure: Option<BodyError>,
     /// The waker of the task that waits for content, which can be another than the connection's.
     reader: Option<Waker>,
-    trailers: Option<Box<HeaderMap>>,
+    /// What few requests need.
+    extra: Option<Box<Extra>>,
+    /// Whether others than the connection's task send content of the current response, which is then the last one.
+    shares_content: bool,
     /// The date of responses, read once for the requests of one chunk.
     date: Option<HttpDate>,
     config: Arc<HttpConfig>,
+}
+
+/// What has to be ended with a request: a set. Most requests have none of it, which one comparison shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ends(u8);
+
+impl Ends {
+    /// The request has content, and so a body.
+    const BODY: Ends = Ends(1);
+    /// The request has settings of its route, or a record.
+    const EXTRA: Ends = Ends(2);
+
+    fn contains(self, other: Ends) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn insert(&mut self, other: Ends) {
+        self.0 |= other.0;
+    }
 }
 
 /// What the read deadline of the connection is set for.
@@ -83,10 +107,11 @@ impl Conn {
             chunk: None,
             read_deadline: ReadDeadline::None,
             request: 0,
-            has_body: false,
+            ends: Ends::default(),
             failure: None,
             reader: None,
-            trailers: None,
+            extra: None,
+            shares_content: false,
             date: None,
             config,
         }))
@@ -106,7 +131,7 @@ impl Conn {
     /// The number of the current request, and whether it has content.
     pub(crate) fn current_request(&self) -> (u64, bool) {
         let state = self.0.borrow();
-        (state.request, state.has_body)
+        (state.request, state.ends.contains(Ends::BODY))
     }
 
     /// Ready once the peer has gone, even if bytes are unread: it has reset the connection or, unless
@@ -150,6 +175,10 @@ impl Conn {
     pub(crate) fn close(&self) {
         let mut state = self.0.borrow_mut();
         state.chunk = None;
+        if state.ends.contains(Ends::EXTRA) {
+            // While the connection is there: the record says how much was sent.
+            state.end_extra();
+        }
         state.connection = None;
         let reader = state.end_request();
         drop(state);
@@ -173,9 +202,11 @@ impl Conn {
         self.0.borrow().peer()
     }
 
-    /// The timer of the connection's worker.
-    pub(crate) fn timer(&self) -> Option<Timer> {
-        self.0.borrow().connection.as_ref().map(Connection::timer)
+    /// Returns the timeout of the current handler, with the timer for it.
+    pub(crate) fn handler_timeout(&self) -> Option<(Duration, Timer)> {
+        let state = self.0.borrow();
+        let timeout = state.config.handler_timeout.filter(|timeout| *timeout < Duration::MAX)?;
+        Some((timeout, state.connection.as_ref()?.timer()))
     }
 }
 

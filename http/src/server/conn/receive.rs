@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tidegate_engine::{Connection, ReceiveError};
 
-use super::{ConnectionLost, ReadDeadline, State, date_now};
+use super::{ConnectionLost, Ends, ReadDeadline, State, date_now};
 use crate::error::RequestError;
+use crate::message::access_record::AccessRecord;
 use crate::message::head::RequestHead;
 use crate::message::head_memory::Addresses;
 use crate::protocol::Protocol;
@@ -76,9 +77,11 @@ impl State {
         self.clear_read_deadline();
         self.request += 1;
         if self.protocol.has_content() {
-            self.has_body = true;
+            self.ends.insert(Ends::BODY);
             self.failure = None;
-            self.trailers = None;
+            if let Some(extra) = &mut self.extra {
+                extra.trailers = None;
+            }
         }
         if let Some(connection) = &self.connection {
             head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
@@ -100,9 +103,20 @@ impl State {
             if let Some(on_response) = self.config.observer() {
                 on_response.observe_refusal(error, connection, &mut response);
             }
-            let _ = connection.sender().append(|out| {
+            let mut content_bytes = 0;
+            let answered = connection.sender().append(|out| {
+                let start = out.len();
                 self.protocol.refuse_with(response, date_now(), out);
+                let head = out[start..].windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
+                content_bytes = out.len() - start - head;
             });
+            if self.config.access_log.is_some() {
+                let mut record = AccessRecord::of_refused(Some(connection.peer_addr()));
+                record.status = Some(error.status());
+                record.content_bytes = content_bytes as u64;
+                record.is_complete = answered.is_ok();
+                self.write_to_log(record);
+            }
         }
         Poll::Ready(None)
     }
@@ -124,7 +138,9 @@ impl State {
             }
             Some(Event::Content(range)) => Input::Piece(Bytes::copy_from_slice(&chunk[range])),
             Some(Event::End(trailers)) => {
-                self.trailers = trailers;
+                if trailers.is_some() {
+                    self.extra.get_or_insert_default().trailers = trailers;
+                }
                 Input::Nothing
             }
         };

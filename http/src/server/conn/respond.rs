@@ -14,11 +14,15 @@ use crate::message::response::Response;
 use crate::protocol::Protocol;
 use crate::protocol::date::HttpDate;
 
+/// Bytes around the content of a chunk: its size in up to 16 digits, and two line ends.
+const CHUNK_FRAME_BYTES: usize = 20;
+
 impl Conn {
     /// Waits for space and sends a whole response.
     pub(crate) async fn send_whole(&self, response: &Response, content: Bytes) -> Result<(), ConnectionLost> {
         poll_fn(|cx| self.poll_ready(cx, content.len())).await?;
-        self.send(|protocol, sender, date| {
+        let content_bytes = content.len();
+        let sent = self.send(|protocol, sender, date| {
             if content.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.respond_whole(response, &content, date, out));
             }
@@ -29,11 +33,20 @@ impl Conn {
             protocol.finish(None, &mut head)?;
             let content = if sent { content } else { Bytes::new() };
             Ok(sender.append_with(&head, content)?)
-        })
+        });
+        if self.is_observed() && sent.is_ok() {
+            self.note_head(response.status());
+            self.note_content(content_bytes);
+            self.note_end().await;
+        }
+        sent
     }
 
     /// Sends the head of a response. Returns whether its content is sent too.
     pub(crate) fn send_head(&self, response: &Response, length: Option<u64>) -> Result<bool, ConnectionLost> {
+        if self.is_observed() {
+            self.note_head(response.status());
+        }
         self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
@@ -42,9 +55,19 @@ impl Conn {
 
     /// Sends a piece of content.
     pub(crate) fn send_content(&self, piece: Bytes) -> Result<(), ConnectionLost> {
+        let is_shared = self.0.borrow().shares_content;
+        if self.is_observed() {
+            self.note_content(piece.len());
+        }
         self.send(|protocol, sender, _| {
             if piece.len() <= COPY_BYTES_MAX {
                 return append(sender, |out| protocol.content(&piece, out));
+            }
+            if is_shared {
+                // In one step, so that nothing of others comes between its parts.
+                let mut whole = Vec::with_capacity(piece.len() + CHUNK_FRAME_BYTES);
+                protocol.content(&piece, &mut whole)?;
+                return Ok(sender.append_with(&[], whole.into())?);
             }
             let mut prefix = Vec::new();
             if let Some(suffix) = protocol.begin_content(piece.len(), &mut prefix)? {
@@ -59,6 +82,9 @@ impl Conn {
 
     /// Ends the content.
     pub(crate) fn send_end(&self, trailers: Option<&HeaderMap>) -> Result<(), ConnectionLost> {
+        if self.0.borrow().shares_content {
+            return self.send_shared_end(trailers);
+        }
         self.send(|protocol, sender, _| append(sender, |out| protocol.finish(trailers, out)))
     }
 
@@ -74,6 +100,9 @@ impl Conn {
         if !upgraded {
             return Ok(None);
         }
+        if self.is_observed() {
+            self.note_upgrade();
+        }
         let mut state = self.0.borrow_mut();
         let chunk = state.chunk.take();
         let mut connection = state.connection.take().ok_or(ConnectionLost)?;
@@ -84,7 +113,7 @@ impl Conn {
         Ok(Some(connection))
     }
 
-    fn send<T>(
+    pub(super) fn send<T>(
         &self,
         send: impl FnOnce(&mut Protocol, &ByteSender, HttpDate) -> Result<T, SendFailure>,
     ) -> Result<T, ConnectionLost> {
@@ -107,7 +136,7 @@ impl Conn {
 }
 
 /// The reason why nothing was sent.
-enum SendFailure {
+pub(super) enum SendFailure {
     Connection,
     Response(ResponseError),
 }

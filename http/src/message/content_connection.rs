@@ -1,0 +1,62 @@
+//! The connection that a response's content is sent on, as its stream sees it.
+
+use std::fmt;
+use std::rc::Rc;
+
+use tidegate_engine::ByteSender;
+use tidegate_engine::time::Timer;
+
+/// The connection that streamed content is sent on, given to [`ContentStream::begin`](crate::ContentStream::begin).
+///
+/// It stays valid after the response, and then says nothing more.
+#[derive(Clone)]
+pub struct ContentConnection {
+    connection: Rc<dyn ContentSink>,
+    request: u64,
+}
+
+/// The connection behind a [`ContentConnection`]. `request` is the request's number on it.
+pub(crate) trait ContentSink {
+    /// Returns whether a graceful shutdown has begun.
+    fn is_draining(&self, request: u64) -> bool;
+
+    /// Returns the timer of the connection's worker.
+    fn timer(&self, request: u64) -> Option<Timer>;
+
+    /// Returns the connection's writing side, for content that others send too.
+    fn share(&self, request: u64) -> Option<SharedContent>;
+}
+
+/// The writing side of a connection whose content several senders send. Each append must be complete content: a whole
+/// chunk if the content is chunked.
+pub(crate) struct SharedContent {
+    pub(crate) sender: ByteSender,
+    pub(crate) is_chunked: bool,
+}
+
+impl ContentConnection {
+    pub(crate) fn new(connection: Rc<dyn ContentSink>, request: u64) -> ContentConnection {
+        ContentConnection { connection, request }
+    }
+
+    /// Returns whether a graceful shutdown of the server has begun. The stream is polled when it begins.
+    pub fn is_draining(&self) -> bool {
+        self.connection.is_draining(self.request)
+    }
+
+    /// Returns the timer of the connection's worker; `None` after the response.
+    pub fn timer(&self) -> Option<Timer> {
+        self.connection.timer(self.request)
+    }
+
+    /// Lets others send content too. The connection then ends with the response.
+    pub(crate) fn share(&self) -> Option<SharedContent> {
+        self.connection.share(self.request)
+    }
+}
+
+impl fmt::Debug for ContentConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContentConnection").field("is_draining", &self.is_draining()).finish_non_exhaustive()
+    }
+}
