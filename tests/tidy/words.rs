@@ -123,7 +123,8 @@ const WORDS: &[(Old, &[&str], &str)] = &[
     (Name("Forms"), EVERYWHERE, "Variants"),
     (Name("DeflatedForm"), EVERYWHERE, "DeflatedVariant"),
     (Name("forms"), WEBSOCKET, "variants"),
-    (Name("form"), WEBSOCKET, "variant"),
+    // Elsewhere a form is what a page sends.
+    (Name("form"), &["websocket/", "tests/websocket/"], "variant"),
     (Module("forms"), EVERYWHERE, "variants"),
     (Module("failure"), EVERYWHERE, "error"),
     (Module("joined"), EVERYWHERE, "byte_stream"),
