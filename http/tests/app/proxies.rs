@@ -73,7 +73,7 @@ fn strangers_are_not_believed() {
 
 #[test]
 fn wrong_settings_are_refused() {
-    let error = Server::builder(app()).trusted_proxies(["localhost"]).err().expect("not a network");
+    let error = Server::builder(app()).trusted_proxies(["localhost"]).expect_err("not a network");
     assert!(error.to_string().contains("invalid trusted_proxies \"localhost\""), "{error}");
     let builder = Server::builder(app()).bind("127.0.0.1:0").expect("resolves").proxy_protocol();
     let error = builder.start().expect_err("nobody is trusted").to_string();
