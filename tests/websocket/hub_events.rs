@@ -35,6 +35,8 @@ impl EventServer {
         let events = async move |_request: Request| {
             let (members, registered) = (members.clone(), registered_out.clone());
             Response::sse(|mut events| async move {
+                // Comments would come between the events that the tests expect.
+                events.set_keep_alive(None);
                 let member = members.register_events(&events.sender()?)?;
                 member.join("room")?;
                 let _ = registered.send(());
@@ -181,7 +183,8 @@ fn a_member_with_its_own_policy_misses_events_whole_and_closing_a_hub_ends_its_e
         let (members, (registered_out, registered)) = (hub.clone(), channel());
         let events = async move |_request: Request| {
             let (members, registered) = (members.clone(), registered_out.clone());
-            Response::sse(|events| async move {
+            Response::sse(|mut events| async move {
+                events.set_keep_alive(None);
                 let config = MemberConfig::default().slow(SlowPolicy::Drop);
                 let _member = members.register_events_with(&events.sender()?, 7, config)?;
                 let _ = registered.send(());
