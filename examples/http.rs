@@ -70,7 +70,7 @@ fn main() -> tidegate::Result<()> {
     if options.given("--proxy-protocol").is_some() {
         server = server.proxy_protocol();
     }
-    if let Some(proxies) = options.given("--trusted-proxy") {
+    if let Some(proxies) = options.given("--trusted-proxy").filter(|given| *given != "none") {
         server = server.trusted_proxies(proxies.split(','))?;
     }
     if let Some(log) = options.value_with("--access-log", access_log) {
@@ -88,7 +88,7 @@ fn options() -> Options {
     let own = [
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
-        ("--trusted-proxy NETWORKS", "", "proxies to believe, such as 10.0.0.0/8,unix"),
+        ("--trusted-proxy NETWORKS", "none", "proxies to believe, such as 10.0.0.0/8,unix"),
         ("--proxy-protocol", "", "expect the PROXY protocol, from trusted proxies"),
         ("--access-log text|json|none", "none", "log of all requests, on standard error"),
     ];
