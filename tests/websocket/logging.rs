@@ -74,6 +74,28 @@ fn a_panic_is_logged_with_its_message_its_route_and_its_peer() {
 }
 
 #[test]
+fn a_failed_handler_is_logged_with_its_route_its_peer_and_its_error() {
+    start();
+    on_every_engine(|setup| {
+        let failing = websocket::upgrade(async |mut ws: WebSocket| {
+            ws.recv().await?;
+            "not a number".parse::<u32>()?;
+            Ok(())
+        });
+        let server = TestServer::start(setup, Router::new().get("/failing/:room", failing));
+        let mut client = Client::connect(server.address);
+        client.write(HANDSHAKE.replacen("/ws", "/failing/1", 1).as_bytes());
+        client.expect_upgraded();
+        client.send(TEXT, b"go on");
+        let peer = client.stream.local_addr().unwrap();
+        client.expect_close(1011);
+        wait_for_line(&format!(
+            "the handler of /failing/:room failed on the WebSocket of {peer}: invalid digit found in string"
+        ));
+    });
+}
+
+#[test]
 fn refused_handshakes_are_logged_with_the_reason() {
     start();
     on_every_engine(|setup| {

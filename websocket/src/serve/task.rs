@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidegate_engine::{Address, Connection};
-use tidegate_http::{LocalBoxFuture, SharedAcrossThreads};
+use tidegate_http::{HandlerName, LocalBoxFuture, SharedAcrossThreads};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -166,7 +166,7 @@ fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Op
     let frame = error.frame(CloseCode::INTERNAL_ERROR);
     if frame.as_ref().is_some_and(|frame| frame.code() == CloseCode::INTERNAL_ERROR) {
         let peer = peer.map_or_else(|| "a peer that is gone".to_owned(), |peer| peer.to_string());
-        log::warn!("the WebSocket handler of {peer} failed: {error}");
+        log::warn!("{} failed on the WebSocket of {peer}: {error}", HandlerName::current());
     }
     frame
 }

@@ -94,9 +94,8 @@ fn errors_that_close_with_1011_are_logged_and_others_are_not() {
         let peer = Address::Ip(([127, 0, 0, 1], 9001).into());
         assert_eq!(closing_frame(&Err(error), Some(peer)).expect("a frame").code().value(), code);
     }
-    let logged: Vec<_> =
-        LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("the WebSocket handler")).collect();
-    assert_eq!(logged, ["WARN the WebSocket handler of 127.0.0.1:9001 failed: invalid digit found in string"]);
+    let logged: Vec<_> = LOG.0.lock().unwrap().drain(..).filter(|line| line.contains("failed on")).collect();
+    assert_eq!(logged, ["WARN a handler failed on the WebSocket of 127.0.0.1:9001: invalid digit found in string"]);
 }
 
 /// The bytes of a handler's task.
