@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the test peers next to this script: .venv (clients from PyPI) and node_modules (ws and playwright-core, from npm),
 # at the pinned versions.  usage: install.sh [--browser]
-# With --browser also Debian's chromium, for which this must run as root; anybody else installs that, or another chromium
-# whose program CHROMIUM names.
+# With --browser also Debian's chromium and curl, for which this must run as root; anybody else installs these, or another
+# chromium whose program CHROMIUM names.
 # Does nothing when they are there already.  Two callers at once: the second waits for the first.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -29,11 +29,15 @@ if ! up_to_date node_modules package-lock.json; then
   cksum <package-lock.json >node_modules/.installed
 fi
 
-if [ "${1:-}" != --browser ] || command -v "${CHROMIUM:-chromium}" >/dev/null; then exit 0; fi
+[ "${1:-}" = --browser ] || exit 0
+missing=()
+command -v curl >/dev/null || missing+=(curl)
+command -v "${CHROMIUM:-chromium}" >/dev/null || missing+=(chromium)
+[ ${#missing[@]} -gt 0 ] || exit 0
 if [ -n "${CHROMIUM:-}" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "the browser tests need chromium: install it (Debian: 'apt-get install chromium' as root), or set CHROMIUM to its program" >&2
+  echo "the tests need ${missing[*]}: install it (Debian: 'apt-get install ${missing[*]}' as root); CHROMIUM can name another chromium" >&2
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq -o DPkg::Lock::Timeout=120 update
-apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends chromium
+apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "${missing[@]}"
