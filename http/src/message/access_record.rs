@@ -158,7 +158,8 @@ impl fmt::Display for AccessRecord {
     }
 }
 
-#[cfg(test)]
+// A record reads the system clock, which miri does not have.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
     use crate::message::request::Request;
