@@ -332,7 +332,7 @@ fn a_sleep_outside_the_engine_names_the_alternative() {
 #[test]
 fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
     const NAME: &str = "deadlines::a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived";
-    const IDLE: Duration = Duration::from_secs(2);
+    const IDLE: Duration = Duration::from_secs(3);
     if child::is_child(NAME) {
         let (setups, mut running) = (setups(), Vec::new());
         return child::serve(|line| {
@@ -347,8 +347,13 @@ fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
     let addresses: Vec<SocketAddr> =
         (0..setups.len()).map(|number| child.ask(&number.to_string()).parse().unwrap()).collect();
     let mut clients: Vec<_> = addresses.into_iter().map(connect).collect();
-    for client in &mut clients {
-        check_echo(client, b"before");
+    // On a busy machine the first client can be nearly timed out when the last one has its echo: then once more.
+    loop {
+        let begun = Instant::now();
+        clients.iter_mut().for_each(|client| check_echo(client, b"before"));
+        if begun.elapsed() < IDLE / 3 {
+            break;
+        }
     }
     child.signal("STOP");
     for client in &mut clients {
