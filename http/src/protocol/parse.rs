@@ -50,7 +50,6 @@ pub(crate) fn parse_unscanned(input: &[u8], limits: &Arc<Limits>) -> Option<Pars
     parse_fresh(input, limits)
 }
 
-#[inline]
 fn parse_fresh(input: &[u8], limits: &Arc<Limits>) -> Option<Parsed> {
     if !input.first().copied().is_some_and(is_token_byte) {
         return None;
