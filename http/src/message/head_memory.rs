@@ -64,6 +64,7 @@ impl HeadMemory {
 
     /// Returns the memory used last on this thread if `input` begins with the head in it, byte for byte, and that head
     /// was checked against the same limits: parsing it again would give the same.
+    #[inline]
     pub(crate) fn reuse_last(input: &[u8], limits: &Arc<Limits>) -> Option<(Box<HeadMemory>, Conclusion)> {
         let taken = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();

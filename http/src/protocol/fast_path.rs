@@ -17,6 +17,7 @@ impl Protocol {
     /// Does [`advance`](Protocol::advance) and [`receive`](Protocol::receive) in one step if the last exchange is
     /// complete and the input begins with a complete head. Returns the head and its length; otherwise `None`, and
     /// nothing changed.
+    #[inline]
     pub(crate) fn try_receive_next(&mut self, input: &[u8]) -> Option<(RequestHead, usize)> {
         let (Reading::Complete | Reading::Head(None), Writing::Complete | Writing::Idle, Persistence::Persistent) =
             (&self.reading, &self.writing, self.persistence)

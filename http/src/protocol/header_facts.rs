@@ -63,8 +63,8 @@ impl HeaderFacts {
     pub(crate) fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
         // The length rules out nearly every other field with one comparison.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.note_host(index, value),
-            6 if name.eq_ignore_ascii_case(b"expect") => {
+            4 if equals_lower(name, b"host") => self.note_host(index, value),
+            6 if equals_lower(name, b"expect") => {
                 self.expect = match self.expect {
                     ExpectField::Unsupported => ExpectField::Unsupported,
                     _ if value.eq_ignore_ascii_case(b"100-continue") => ExpectField::Continue,
@@ -72,16 +72,16 @@ impl HeaderFacts {
                 };
                 Ok(())
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            7 if equals_lower(name, b"upgrade") => {
                 self.upgrade |= list_elements(value).next().is_some();
                 Ok(())
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            10 if equals_lower(name, b"connection") => {
                 self.note_connection(value);
                 Ok(())
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            14 if equals_lower(name, b"content-length") => self.note_length(value),
+            17 if equals_lower(name, b"transfer-encoding") => {
                 self.note_codings(value);
                 Ok(())
             }
@@ -180,16 +180,43 @@ impl HeaderFacts {
 
     fn note_connection(&mut self, value: &[u8]) {
         for option in list_elements(value) {
-            self.options.close |= option.eq_ignore_ascii_case(b"close");
-            self.options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            self.options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            self.options.close |= equals_lower(option, b"close");
+            self.options.keep_alive |= equals_lower(option, b"keep-alive");
+            self.options.upgrade |= equals_lower(option, b"upgrade");
         }
     }
+}
+
+/// Returns whether `bytes` equal `lower`, which is in lower case, ignoring case. The known length makes it a few
+/// comparisons of words, where `eq_ignore_ascii_case` takes one step per byte.
+#[inline]
+fn equals_lower<const N: usize>(bytes: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else { return false };
+    let mut difference = 0;
+    for (byte, lower) in bytes.iter().zip(lower) {
+        let case = if lower.is_ascii_lowercase() { 0x20 } else { 0 };
+        difference |= (byte | case) ^ lower;
+    }
+    difference == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_compared_ignoring_the_case_of_letters_only() {
+        const NAME: &[u8; 17] = b"transfer-encoding";
+        for position in 0..NAME.len() {
+            for byte in 0..=u8::MAX {
+                let mut other = *NAME;
+                other[position] = byte;
+                assert_eq!(equals_lower(&other, NAME), other.eq_ignore_ascii_case(NAME), "{byte} at {position}");
+            }
+            assert!(!equals_lower(&NAME[..position], NAME));
+        }
+        assert!(!equals_lower(b"transfer-encoding ", NAME));
+    }
 
     fn conclude(version: Version, fields: &[(&str, &str)]) -> Result<Conclusion, RequestError> {
         let mut facts = HeaderFacts::default();

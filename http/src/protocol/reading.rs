@@ -117,6 +117,7 @@ impl Protocol {
         Ok(Progress { consumed: end, event: Some(Event::Head(head)) })
     }
 
+    #[inline]
     pub(super) fn begin_exchange(&mut self, head: &RequestHead, conclusion: &Conclusion) {
         self.reading = match ContentDecoder::new(conclusion.framing) {
             Some(decoder) => Reading::Content(decoder, ContentUse::Handler),
