@@ -19,9 +19,10 @@ missing() {
 
 install() { # PACKAGE
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 0
-    apt-get -qq -o DPkg::Lock::Timeout=120 update
+    # A failure shows when the program is looked for.
+    apt-get -qq -o DPkg::Lock::Timeout=120 update || return 0
     # The package starts no server of its own: this script does.
-    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "$1"
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "$1" || return 0
 }
 
 # The folder of PostgreSQL's programs, which Debian keeps out of the path.

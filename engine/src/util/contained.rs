@@ -84,6 +84,8 @@ mod tests {
     #[test]
     fn a_panic_in_a_drop_ends_there() {
         drop(Contained::new(Bomb));
+        // The value of the second panic is leaked, which miri reports.
+        #[cfg(not(miri))]
         assert!(!contain(|| std::panic::panic_any(Bomb)));
         assert!(contain(|| ()));
     }

@@ -355,7 +355,7 @@ fn a_process_that_stood_still_closes_no_peer_whose_bytes_had_arrived() {
             break;
         }
     }
-    child.signal("STOP");
+    child.stop();
     for client in &mut clients {
         client.write_all(b"meanwhile").unwrap();
     }

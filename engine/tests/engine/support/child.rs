@@ -1,6 +1,6 @@
 //! Tests in separate processes: the test program runs itself again with the name of one test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -85,7 +85,7 @@ impl Child {
     /// Closes the child's input, waits for the child and checks that its test ran and passed.
     pub fn finish(mut self) {
         drop(self.process.stdin.take());
-        let output: Vec<String> = self.answers.lines().map_while(Result::ok).collect();
+        let output: Vec<String> = self.answers.by_ref().lines().map_while(Result::ok).collect();
         let status = self.process.wait().unwrap();
         let passed = output.iter().any(|line| line.contains("1 passed"));
         assert!(status.success() && passed, "the child failed ({status}):\n{}", output.join("\n"));
@@ -100,11 +100,37 @@ impl Child {
         assert!(status.unwrap().success());
     }
 
+    /// Stops the child, and returns when none of its threads runs any more: they stop one by one.
+    pub fn stop(&self) {
+        self.signal("STOP");
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let is_stopped = |task: std::fs::DirEntry| {
+            // The state follows the name, which is in parentheses (proc_pid_stat(5)).
+            let status = std::fs::read_to_string(task.path().join("stat"));
+            status.is_ok_and(|status| status.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().flatten().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
     /// Closes the child's input and waits for the child. Its output is dropped.
     pub fn end(mut self) -> ExitStatus {
         drop(self.process.stdin.take());
-        self.answers.lines().map_while(Result::ok).for_each(drop);
+        self.answers.by_ref().lines().map_while(Result::ok).for_each(drop);
         self.process.wait().unwrap()
+    }
+}
+
+/// Ends a child whose test has failed, even one that is stopped.
+impl Drop for Child {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
