@@ -136,7 +136,7 @@ fn router() -> Router {
         .get("/number", async |request: Request| {
             let _running = InHandler::begin();
             ANSWERED.fetch_add(1, Ordering::Relaxed);
-            Response::text(request.head().query().unwrap_or_default().to_owned())
+            Response::text(request.head().raw_query().unwrap_or_default().to_owned())
         })
         .post("/echo", async |mut request: Request| {
             let _running = InHandler::begin();
