@@ -414,13 +414,14 @@ fn an_idle_timeout_comes_back_after_a_pause_for_chunks() {
 /// engine.
 #[test]
 fn a_slow_reader_is_not_a_dead_one() {
-    /// Far more than a busy machine keeps a reader from reading.
-    const TIMEOUT: Duration = Duration::from_secs(4);
+    /// Far more than a busy machine keeps a reader from reading, or the kernel waits before it sends a segment again.
+    const TIMEOUT: Duration = Duration::from_secs(6);
     /// One batch, which is handed over to the kernel as a whole.
     const BYTES: usize = 400 * 1024;
     std::thread::scope(|scope| {
         for setup in setups() {
-            scope.spawn(move || {
+            let thread = std::thread::Builder::new().name(setup.name.to_string());
+            let serve = move || {
                 let ticks = Progress::<usize>::default();
                 let ticking = ticks.clone();
                 let mut config = setup.config.socket_send_buffer_bytes(Some(16 * 1024));
@@ -438,7 +439,7 @@ fn a_slow_reader_is_not_a_dead_one() {
                     }
                 });
                 let mut client = connect(address);
-                socket2::SockRef::from(&client).set_recv_buffer_size(8 * 1024).unwrap();
+                socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
                 let mut received = Vec::new();
                 for tick in 1..=60 {
                     ticks.wait("the next read", |ticks| (*ticks >= tick).then_some(()));
@@ -449,7 +450,8 @@ fn a_slow_reader_is_not_a_dead_one() {
                 assert!(received == numbered(BYTES), "{}: bytes were lost", setup.name);
                 drop(client);
                 finish(running);
-            });
+            };
+            thread.spawn_scoped(scope, serve).unwrap();
         }
     });
 }
