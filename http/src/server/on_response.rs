@@ -10,14 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tidegate_engine::{Address, Connection};
+use tidegate_engine::{Address, Connection, panic_message};
 
 use crate::error::RequestError;
 use crate::message::head::RequestHead;
 use crate::message::request::Request;
 use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
-use tidegate_engine::panic_message;
 
 /// The request that a response is for, for the function of
 /// [`ServerBuilder::on_response`](crate::ServerBuilder::on_response).
