@@ -32,6 +32,8 @@
 //! | `multipart` | no | forms with files (`Request::multipart`) |
 //! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
 //! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
+//! | `tls` | no | `https` and `wss`: `ServerBuilder::bind_tls`, `engine::Tls`, certificates of clients, `engine::TlsClient` |
+//! | `tls_aws_lc` | no | TLS with the cryptography of aws-lc-rs in place of ring |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
@@ -94,3 +96,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+/// The blocks of the text about TLS.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsGuide;

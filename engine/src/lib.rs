@@ -45,6 +45,7 @@
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
+//! | serve TLS, and read what a handshake agreed on | [`Tls`](crate::Engine::bind_tls), [`Connection::tls`] (feature `tls`) |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -65,6 +66,8 @@ mod shutdown;
 mod spawn_local;
 mod stats;
 pub mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod util;
 mod worker;
 
@@ -97,6 +100,9 @@ pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use tls::{Tls, TlsClient, TlsInfo, TlsVersion};
 #[doc(hidden)]
 pub use util::contained::panic_message;
 

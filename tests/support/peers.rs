@@ -23,6 +23,15 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 ///
 /// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
+    run_in(script, arguments, &[]);
+}
+
+/// As [`run`], with variables in its environment.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     install(script == "browser.mjs");
     let folder = folder();
     let mut command = if script.ends_with(".py") {
@@ -32,7 +41,7 @@ pub fn run(script: &str, arguments: &[&str]) {
     } else {
         Command::new("node")
     };
-    command.arg(folder.join(script)).args(arguments);
+    command.arg(folder.join(script)).args(arguments).envs(variables.iter().copied());
     if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
         panic!("{script} {arguments:?}: {failure}");
     }

@@ -19,6 +19,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "time",
             "driver",
             "shared",
+            "tls",
             "shutdown",
             "clock",
             "util",

@@ -2,8 +2,8 @@
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
 //! the handlers. Workers share nothing on the data path. `accept`, `receive`, `backpressure`, `peer_end`, `progress`,
-//! `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's
-//! state and its tick.
+//! `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds the
+//! worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -39,6 +39,8 @@ mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use accept::AcceptPause;
 
@@ -84,12 +86,26 @@ struct Conn {
     watching: bool,
     /// Counted as paused in the statistics.
     counted_paused: bool,
+    /// It has TLS, with its session in [`Worker::tls`].
+    #[cfg(feature = "tls")]
+    encrypted: bool,
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
     /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
+}
+
+impl Conn {
+    /// Returns whether the connection has TLS.
+    #[inline(always)]
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.encrypted;
+        #[cfg(not(feature = "tls"))]
+        false
+    }
 }
 
 /// The purpose of a timer.
@@ -118,6 +134,9 @@ pub(crate) struct Worker<D> {
     progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// The state of each listener's accepting.
     accept_pauses: Vec<AcceptPause>,
+    /// The TLS of connections.
+    #[cfg(feature = "tls")]
+    tls: tls::Sessions,
     /// Recently seen local addresses.
     locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
@@ -153,6 +172,8 @@ impl<D: Driver> Worker<D> {
     ) -> Self {
         let now = worker_shared.clock.set(driver.elapsed());
         let next_handler = worker_shared.index % handlers.len().max(1);
+        #[cfg(feature = "tls")]
+        let tls = tls::Sessions::new(&worker_shared.engine.tls);
         let mut worker = Self {
             driver,
             worker_shared,
@@ -165,6 +186,8 @@ impl<D: Driver> Worker<D> {
             backlogs: HashMap::new(),
             progress_checks: HashMap::new(),
             accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
+            #[cfg(feature = "tls")]
+            tls,
             locals: Vec::new(),
             handlers,
             next_handler,
@@ -207,6 +230,8 @@ impl<D: Driver> Worker<D> {
 
         let scope = WakeScope::begin();
         self.harvest();
+        #[cfg(feature = "tls")]
+        self.step_handshakes();
         self.expire_timers(entered);
         if let Some(executor) = &mut self.inline {
             executor.turn();
@@ -273,6 +298,8 @@ impl<D: Driver> Worker<D> {
         // A buffer returned since the last check serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
         let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
+        #[cfg(feature = "tls")]
+        let resting = resting && self.tls.is_resting();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let before = self.driver.elapsed();
         let timeout = if idle { self.until_next_timer(before) } else { Some(Duration::ZERO) };

@@ -16,3 +16,5 @@ mod shutdown;
 mod stream;
 mod support;
 mod thread_hooks;
+#[cfg(feature = "tls")]
+mod tls;

@@ -25,6 +25,8 @@ use crate::server::on_response::{Observed, OnResponse, RequestInfo};
 #[cfg(feature = "proxy")]
 use crate::server::proxied::{ProxiedService, serve_proxied};
 use crate::server::task::{HttpService, serve};
+#[cfg(feature = "tls")]
+use crate::server::tls::Hsts;
 
 /// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
@@ -54,7 +56,7 @@ pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
     /// The addresses. It gets its settings when it starts.
-    engine: Engine,
+    pub(super) engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
     kind: Option<EngineKind>,
@@ -63,6 +65,8 @@ pub struct ServerBuilder<H> {
     /// Hooks inside those of `config`.
     thread_hooks: ThreadHooks,
     on_response: Option<OnResponse>,
+    #[cfg(feature = "tls")]
+    pub(super) hsts: Option<Hsts>,
     shutdown: Shutdown,
     #[cfg(feature = "proxy")]
     proxies: Proxies,
@@ -91,6 +95,8 @@ impl<H: Handler> ServerBuilder<H> {
             placement: None,
             thread_hooks: ThreadHooks::default(),
             on_response: None,
+            #[cfg(feature = "tls")]
+            hsts: None,
             shutdown: Shutdown::default(),
             #[cfg(feature = "proxy")]
             proxies: Proxies::default(),
@@ -350,7 +356,13 @@ impl<H: Handler> ServerBuilder<H> {
         self.http.check()?;
         let config = self.engine_config();
         let engine = self.engine.config(config);
-        let http = self.http.with_on_response(self.on_response);
+        let on_response = self.on_response;
+        #[cfg(feature = "tls")]
+        let on_response = match self.hsts {
+            Some(hsts) => Some(hsts.before(on_response)),
+            None => on_response,
+        };
+        let http = self.http.with_on_response(on_response);
         let start = Start {
             engine,
             #[cfg(feature = "proxy")]
