@@ -2,8 +2,8 @@
 //!
 //! Each socket is registered once, edge-triggered: an event tells that it became readable or writable, and a slot
 //! remembers it until a read or a write shows otherwise. A read that does not fill its room has taken everything,
-//! unless it stopped at urgent data (tcp(7)). So a message costs one read, one write and a share of a wait. An operation
-//! that completes at once leaves its event in `pending`, which the next `enter` delivers.
+//! unless it stopped at urgent data (tcp(7)). So a message costs one read, one write and a share of a wait. An
+//! operation that completes at once leaves its event in `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
 //! memory of reads, `wake` ends a wait from other threads; `accept`, `receive`, `watch` and `send` hold those
