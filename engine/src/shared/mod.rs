@@ -3,6 +3,7 @@
 //!
 //! Lock order: at most one lock of a connection is held at a time, and none while calling a waker or posting a command.
 
+pub(crate) mod attempt;
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
@@ -64,7 +65,7 @@ pub(crate) struct ConnShared {
 #[derive(Debug)]
 pub(crate) struct LocalEnd {
     pub(crate) address: Address,
-    /// The number of the listener that accepted it.
+    /// The number of the listener that accepted it, or [`OUTBOUND`](Self::OUTBOUND).
     pub(crate) listener: usize,
     /// What the TLS handshake agreed on, once it is complete; `None` without TLS. With TLS each connection has its own
     /// local end.
@@ -92,6 +93,11 @@ impl LocalEnd {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.address == other.address && self.listener == other.listener
     }
+}
+
+impl LocalEnd {
+    /// Stands for the listener of a connection that was not accepted.
+    pub(crate) const OUTBOUND: usize = usize::MAX;
 }
 
 impl ConnShared {

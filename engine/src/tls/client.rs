@@ -123,7 +123,6 @@ impl TlsClient {
         self.changed(|settings| settings.alpn = protocols)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "no connection is made yet"))]
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }

@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::clock::wheel::TimerId;
 use crate::clock::{Clock, NEVER};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
 use crate::shared::deadlines::timeout_ticks;
+use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
 
 use super::{Conn, Due, Phase, Receive, Worker};
@@ -40,28 +42,8 @@ impl<D: Driver> Worker<D> {
         let local = if encrypted { Arc::new(local.with_tls()) } else { self.share_local(local) };
         #[cfg(not(feature = "tls"))]
         let local = self.share_local(local);
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
-        while self.conns.len() <= key.index as usize {
-            self.conns.push(None);
-        }
-        let now = self.worker_shared.clock.now();
-        self.conns[key.index as usize] = Some(Conn {
-            shared: Arc::clone(&shared),
-            phase: Phase::Open,
-            receive: Receive::Paused,
-            sending: false,
-            watching: false,
-            counted_paused: false,
-            #[cfg(feature = "tls")]
-            encrypted,
-            timer: None,
-            received_at: now,
-            close_at: NEVER,
-        });
-        self.open += 1;
+        let shared = self.open_conn(key, accepted.peer, local);
         self.worker_shared.counters.accepted_total.add(1);
-        self.worker_shared.counters.connections.add(1);
-        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
         #[cfg(feature = "tls")]
         if encrypted {
             // Its handler starts after the handshake.
@@ -77,6 +59,32 @@ impl<D: Driver> Worker<D> {
         let handler = &self.handlers[self.next_handler];
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         handler.start(Connection::new(shared));
+    }
+
+    /// Begins to serve an open socket. Its receive is not armed.
+    pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
+        while self.conns.len() <= key.index as usize {
+            self.conns.push(None);
+        }
+        let now = self.worker_shared.clock.now();
+        self.conns[key.index as usize] = Some(Conn {
+            shared: Arc::clone(&shared),
+            phase: Phase::Open,
+            receive: Receive::Paused,
+            sending: false,
+            watching: false,
+            counted_paused: false,
+            #[cfg(feature = "tls")]
+            encrypted: false,
+            timer: None,
+            received_at: now,
+            close_at: NEVER,
+        });
+        self.open += 1;
+        self.worker_shared.counters.connections.add(1);
+        self.set_idle(key, timeout_ticks(self.config.idle_timeout));
+        shared
     }
 
     /// Returns the shared copy of a local end.

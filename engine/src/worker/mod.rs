@@ -1,8 +1,8 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `accept`, `receive`, `backpressure`, `peer_end`, `progress`,
-//! `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds the
+//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
+//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds the
 //! worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +30,7 @@ use crate::shutdown::{ShutdownPlan, ShutdownReport};
 mod accept;
 mod backpressure;
 mod close;
+mod connect;
 mod deadline;
 mod drain;
 mod fanout;
@@ -43,6 +44,7 @@ mod tests;
 mod tls;
 
 use accept::AcceptPause;
+use connect::Connects;
 
 /// The state of a connection's receive.
 ///
@@ -97,17 +99,6 @@ struct Conn {
     close_at: u64,
 }
 
-impl Conn {
-    /// Returns whether the connection has TLS.
-    #[inline(always)]
-    fn is_encrypted(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.encrypted;
-        #[cfg(not(feature = "tls"))]
-        false
-    }
-}
-
 /// The purpose of a timer.
 enum Due {
     Connection(ConnKey),
@@ -137,6 +128,7 @@ pub(crate) struct Worker<D> {
     /// The TLS of connections.
     #[cfg(feature = "tls")]
     tls: tls::Sessions,
+    connects: Connects,
     /// Recently seen local addresses.
     locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
@@ -188,6 +180,7 @@ impl<D: Driver> Worker<D> {
             accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
             #[cfg(feature = "tls")]
             tls,
+            connects: Connects::default(),
             locals: Vec::new(),
             handlers,
             next_handler,
@@ -264,6 +257,10 @@ impl<D: Driver> Worker<D> {
                     }
                 }
                 Command::FanOut(lane) => self.begin_delivery(lane),
+                Command::Connect(attempt) => self.connect(attempt),
+                Command::CancelConnect(attempt) => self.cancel_connect(&attempt),
+                #[cfg(feature = "tls")]
+                Command::StartTls(key, handshake) => self.begin_client_handshake(key, handshake),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -346,6 +343,7 @@ impl<D: Driver> Worker<D> {
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::Closed { key } => self.on_closed(key),
+                Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }
         }
         self.events = events;
@@ -375,6 +373,7 @@ impl<D> Drop for Worker<D> {
             }
         }
         std::mem::take(&mut self.deliveries).into_iter().for_each(fanout::Delivery::abandon);
+        self.connects.abandon();
         self.worker_shared.end();
     }
 }

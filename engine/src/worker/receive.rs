@@ -31,7 +31,7 @@ impl<D: Driver> Worker<D> {
         };
         debug_assert_eq!(conn.shared.key, key);
         #[cfg(feature = "tls")]
-        if conn.is_encrypted() {
+        if conn.encrypted {
             return self.on_received_encrypted(key, data, more);
         }
         let bytes = self.driver.view(&data);
@@ -103,7 +103,9 @@ impl<D: Driver> Worker<D> {
             ReceiveEnd::Eof => {
                 conn.receive = Receive::Ended;
                 #[cfg(feature = "tls")]
-                let end = match conn.is_encrypted() {
+                let encrypted = conn.encrypted;
+                #[cfg(feature = "tls")]
+                let end = match encrypted {
                     true if self.note_end_in_handshake(key) => return,
                     true => self.encrypted_end(key),
                     false => End::Eof,

@@ -55,7 +55,7 @@ impl<D: Driver> Worker<D> {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         #[cfg(feature = "tls")]
-        if conn.is_encrypted() {
+        if conn.encrypted {
             return self.send_encrypted(key, batch);
         }
         conn.sending = true;
@@ -86,7 +86,7 @@ impl<D: Driver> Worker<D> {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
         #[cfg(feature = "tls")]
-        let encrypted = conn.is_encrypted();
+        let encrypted = conn.encrypted;
         #[cfg(feature = "tls")]
         if encrypted && self.on_control_sent(key) {
             return;
@@ -125,7 +125,7 @@ impl<D: Driver> Worker<D> {
     fn after_flush(&mut self, key: ConnKey, fin: Fin) {
         if fin != Fin::Nothing {
             #[cfg(feature = "tls")]
-            if self.conn(key).is_some_and(|conn| conn.is_encrypted()) && !self.close_session(key, fin) {
+            if self.conn(key).is_some_and(|conn| conn.encrypted) && !self.close_session(key, fin) {
                 return;
             }
             self.finish_sending(key, fin);

@@ -3,6 +3,7 @@
 //! A handshake costs a worker a fraction of a millisecond, so a tick advances a few of them and then serves its other
 //! connections. Received bytes wait in the session until then.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
@@ -11,12 +12,16 @@ use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
+use crate::tls::client_handshake::ClientHandshake;
 use crate::tls::pump::Pump;
 use crate::worker::peer_end::note_peer_end;
 use crate::worker::{Phase, Receive};
 
 /// Maximum handshakes that advance in a tick. A signature takes 20 µs (ECDSA) to 1 ms (RSA).
 const TICK_HANDSHAKES_MAX: usize = 8;
+
+/// The reason of a handshake that ended with its connection.
+const ENDED: &str = "the connection ended during the handshake";
 
 /// Received bytes above which a receive without a budget stops until the handshake has had its turn.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
@@ -54,6 +59,29 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Begins the handshake of an outbound connection.
+    pub(in crate::worker) fn begin_client_handshake(&mut self, key: ConnKey, handshake: Arc<ClientHandshake>) {
+        let Some(conn) = self.conn(key).filter(|conn| conn.phase == Phase::Open && !conn.encrypted) else {
+            return handshake.finish(Err(ENDED.to_owned()));
+        };
+        // Nothing that came in the clear may pass for what comes later.
+        let has_spoken = conn.shared.inbound.lock().received() > 0;
+        let pump = match handshake.pump() {
+            Ok(pump) if !has_spoken => pump,
+            Ok(_) => return handshake.finish(Err("the server speaks first, and not TLS".to_owned())),
+            Err(failure) => return handshake.finish(Err(failure.to_string())),
+        };
+        let mut session = Session::new(pump);
+        session.outbound = Some(handshake);
+        session.counted = true;
+        self.insert_session(key, session);
+        self.worker_shared.counters.handshakes.add(1);
+        if self.conn(key).is_some_and(|conn| conn.receive == Receive::Ended) {
+            self.note_end_in_handshake(key);
+        }
+        self.advance_handshake(key);
+    }
+
     pub(super) fn insert_session(&mut self, key: ConnKey, session: Box<Session>) {
         let index = key.index as usize;
         if self.tls.all.len() <= index {
@@ -67,7 +95,7 @@ impl<D: Driver> Worker<D> {
 
     fn start_handshake(&mut self, key: ConnKey) {
         let Some(session) = self.tls.get(key) else { return };
-        session.counted = true;
+        (session.counted, session.limited) = (true, true);
         self.tls.handshakes += 1;
         self.worker_shared.counters.handshakes.add(1);
         self.arm_receive(key);
@@ -80,7 +108,10 @@ impl<D: Driver> Worker<D> {
         if !std::mem::take(&mut session.counted) {
             return;
         }
-        self.tls.handshakes -= 1;
+        if let Some(handshake) = session.outbound.take() {
+            handshake.finish(if failed { Err(ENDED.to_owned()) } else { Ok(()) });
+        }
+        self.tls.handshakes -= usize::from(session.limited);
         let counters = &self.worker_shared.counters;
         counters.handshakes.sub(1);
         if failed { &counters.handshake_failures_total } else { &counters.handshakes_total }.add(1);
@@ -178,15 +209,16 @@ impl<D: Driver> Worker<D> {
 
     /// Starts the handler: what it needs to know is known now.
     fn complete_handshake(&mut self, key: ConnKey, plain: Vec<u8>) {
-        self.end_handshake(key);
         let Some(session) = self.tls.get(key) else { return };
-        let (info, eof) = (session.pump.take_info(), session.eof);
+        let (info, eof, is_inbound) = (session.pump.take_info(), session.eof, session.outbound.is_none());
         let Some(conn) = self.conn(key) else { return };
-        let shared = std::sync::Arc::clone(&conn.shared);
+        let shared = Arc::clone(&conn.shared);
         shared.deadlines.lifetime.store(NEVER, Ordering::SeqCst);
         shared.set_tls(info);
         let waker = self.push_plain(key, plain);
-        self.start_handler(shared);
+        if is_inbound {
+            self.start_handler(shared);
+        }
         if self.pause_if_over_high(key) {
             self.after_receive(key, true);
         } else {
@@ -196,6 +228,8 @@ impl<D: Driver> Worker<D> {
         if eof {
             self.end_of_encrypted(key);
         }
+        // Last, because a client that waits for this can use the connection at once.
+        self.end_handshake(key);
         waker.into_iter().for_each(Waker::wake);
     }
 

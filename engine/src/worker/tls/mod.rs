@@ -13,6 +13,7 @@
 //! that touch data of an established session.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::Fin;
 use crate::shared::send_batch::{Segment, SendBatch};
+use crate::tls::client_handshake::ClientHandshake;
 use crate::tls::pump::{Failure, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
 use crate::util::buffer_pool;
@@ -73,8 +75,12 @@ struct Session {
     ready: bool,
     /// Counted among the handshakes in progress.
     counted: bool,
-    /// Bytes at the beginning show a client what it should speak.
+    /// Counts towards the limit of handshakes.
+    limited: bool,
+    /// What a client gets that does not speak TLS.
     plaintext_answer: &'static [u8],
+    /// What waits for the handshake of an outbound connection.
+    outbound: Option<Arc<ClientHandshake>>,
 }
 
 impl Session {
@@ -90,7 +96,9 @@ impl Session {
             eof: false,
             ready: false,
             counted: false,
+            limited: false,
             plaintext_answer: &[],
+            outbound: None,
         })
     }
 
@@ -346,7 +354,7 @@ impl<D: Driver> Worker<D> {
     /// order, so that the peer receives it. With `ended` the receive must be armed again.
     fn fail_session(&mut self, key: ConnKey, failure: &Failure, ended: bool) {
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
-        let shared = std::sync::Arc::clone(&conn.shared);
+        let shared = Arc::clone(&conn.shared);
         log::debug!("TLS with {} failed: {failure}", shared.peer);
         if conn.phase == Phase::Open {
             conn.phase = Phase::Flushing;
@@ -366,6 +374,9 @@ impl<D: Driver> Worker<D> {
         session.fin = None;
         if matches!(failure, Failure::NotTls) {
             session.control.extend_from_slice(session.plaintext_answer);
+        }
+        if let Some(handshake) = session.outbound.take() {
+            handshake.finish(Err(failure.to_string()));
         }
         let silent = session.control.is_empty();
         self.end_handshake(key);

@@ -33,9 +33,9 @@ fn the_handler_reads_what_was_agreed_on() {
     on_every_engine(|setup| {
         let (running, address) = start_tls(setup.config, authority.server(), describe);
         for (version, name) in VERSIONS.into_iter().zip([TlsVersion::V1_3, TlsVersion::V1_2]) {
-            let mut config = authority.client(version);
-            let text = described(&mut client(address, &Arc::new(config.clone())));
+            let text = described(&mut client(address, &Arc::new(authority.client(version))));
             assert_eq!(text, format!("{name} Some(\"localhost\") None false"));
+            let mut config = authority.client(version);
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
             let text = described(&mut client(address, &Arc::new(config)));
             assert_eq!(text, format!("{name} Some(\"localhost\") Some(\"http/1.1\") false"));
@@ -69,7 +69,7 @@ fn a_server_of_tls_1_3_refuses_1_2() {
         let error = shake_hands(&mut client(address, &old)).unwrap_err();
         assert!(error.to_string().contains("ProtocolVersion"), "{error}");
         assert!(described(&mut client(address, &new)).starts_with("TLS 1.3"));
-        drop(running.shutdown(Shutdown::default()));
+        running.shutdown(Shutdown::default());
     });
 }
 

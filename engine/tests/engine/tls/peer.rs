@@ -84,7 +84,9 @@ pub fn client(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
 
 pub fn client_of(address: SocketAddr, config: &Arc<ClientConfig>, name: &'static str) -> Client {
     let session = ClientConnection::new(Arc::clone(config), ServerName::try_from(name).unwrap()).unwrap();
-    StreamOwned::new(session, connect(address))
+    let socket = connect(address);
+    socket.set_nodelay(true).unwrap();
+    StreamOwned::new(session, socket)
 }
 
 /// Shakes hands.

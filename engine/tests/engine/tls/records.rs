@@ -67,7 +67,6 @@ fn records_arrive_byte_by_byte() {
         let (running, address) = start_tls(setup.config, authority.server(), echo);
         for version in VERSIONS {
             let mut client = client(address, &Arc::new(authority.client(version)));
-            client.sock.set_nodelay(true).unwrap();
             while client.conn.is_handshaking() {
                 while client.conn.wants_write() {
                     client.conn.write_tls(&mut Crumbs(&mut client.sock)).unwrap();
