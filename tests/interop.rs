@@ -1,9 +1,15 @@
 //! An echo server on every engine and placement, against other projects' clients.
 
 mod support {
+    pub mod certificates;
+    pub mod example;
     pub mod peers;
     pub mod servers;
     pub mod tungstenite;
+}
+
+mod wss {
+    mod tls;
 }
 
 use support::peers;

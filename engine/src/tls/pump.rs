@@ -268,6 +268,7 @@ fn drive<R: Role>(role: &mut R, input: &mut [u8], progress: &mut Progress<'_>) -
         let UnbufferedStatus { mut discard, state } = role.step(&mut input[used..]);
         let step = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                progress.handshaking = false;
                 let mut read = Ok(());
                 while let Some(record) = traffic.next_record() {
                     match record {

@@ -53,12 +53,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let args = Args::parse("Measures wss.", OPTIONS)?;
+    let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
     let own = std::env::current_exe()?;
     let beside = own.parent().unwrap_or(Path::new(".")).join("examples/echo");
-    let echo = args.get::<PathBuf>("echo")?.unwrap_or(beside);
-    let time = Duration::from_secs_f64(args.get("seconds")?.unwrap_or(3.0));
-    let (rounds, only) = (args.get("rounds")?.unwrap_or(3_usize), args.get::<String>("only")?.unwrap_or_default());
+    let echo = args.optional::<PathBuf>("echo")?.unwrap_or(beside);
+    let time = Duration::from_secs_f64(args.optional("seconds")?.unwrap_or(3.0));
+    let (rounds, only) =
+        (args.optional("rounds")?.unwrap_or(3_usize), args.optional::<String>("only")?.unwrap_or_default());
     let folder = std::env::temp_dir().join(format!("tidegate-bench-tls-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
@@ -94,7 +95,7 @@ fn run() -> Result<(), Failure> {
         config.resumption = if resumes { Resumption::in_memory_sessions(1024) } else { Resumption::disabled() };
         Ok(Some(Arc::new(config)))
     };
-    if let Some(connections) = args.get::<usize>("hold")? {
+    if let Some(connections) = args.optional::<usize>("hold")? {
         for server in servers.iter().take(2) {
             hold(server, connections, if server.encrypted { config(false)? } else { None })?;
         }

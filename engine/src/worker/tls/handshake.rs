@@ -186,19 +186,20 @@ impl<D: Driver> Worker<D> {
         let mut plain = Vec::new();
         let processed = session.pump.process(&mut plain, &mut session.control);
         let eof = session.eof;
+        let complete = !session.pump.is_handshaking();
+        if complete {
+            self.complete_handshake(key, plain);
+        }
         match processed {
+            // What came before the failure is the handler's.
             Err(failure) => self.fail_session(key, &failure, false),
-            Ok(()) if !self.is_handshaking(key) => self.complete_handshake(key, plain),
+            Ok(()) if complete => {}
             Ok(()) if eof => self.fail(key, CloseCause::Truncated),
             Ok(()) => {
                 self.send_control(key);
                 self.arm_if_paused(key);
             }
         }
-    }
-
-    fn is_handshaking(&mut self, key: ConnKey) -> bool {
-        self.tls.get(key).is_some_and(|session| session.pump.is_handshaking())
     }
 
     fn arm_if_paused(&mut self, key: ConnKey) {
@@ -220,7 +221,8 @@ impl<D: Driver> Worker<D> {
             self.start_handler(shared);
         }
         if self.pause_if_over_high(key) {
-            self.after_receive(key, true);
+            self.cancel_receive_if_armed(key);
+            self.watch_end(key);
         } else {
             self.arm_if_paused(key);
         }

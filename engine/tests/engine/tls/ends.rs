@@ -119,6 +119,49 @@ fn a_broken_record_ends_the_session_with_an_alert() {
     });
 }
 
+/// The handler of a session that breaks at once still gets what came before.
+#[test]
+fn a_broken_record_right_behind_the_handshake_is_one_too() {
+    let authority = Authority::new();
+    on_every_engine(|setup| {
+        let ends = Progress::<Vec<(Vec<u8>, ReceiveError)>>::default();
+        let notes = ends.clone();
+        let (running, address) = start_tls(setup.config, authority.server(), move |mut connection: Connection| {
+            let notes = notes.clone();
+            async move {
+                let mut all = Vec::new();
+                let error = loop {
+                    match connection.receive().await {
+                        Ok(chunk) => all.extend_from_slice(&chunk.expect("no end in order")),
+                        Err(error) => break error,
+                    }
+                };
+                notes.update(|ends| ends.push((all, error)));
+            }
+        });
+        let mut client = client(address, &Arc::new(authority.client(VERSIONS[0])));
+        while client.conn.is_handshaking() {
+            while client.conn.wants_write() {
+                client.conn.write_tls(&mut client.sock).unwrap();
+            }
+            client.conn.read_tls(&mut client.sock).unwrap();
+            client.conn.process_new_packets().unwrap();
+        }
+        // The client's last handshake message, its data and the broken record, in one piece.
+        client.conn.writer().write_all(b"good").unwrap();
+        let mut piece = Vec::new();
+        while client.conn.wants_write() {
+            client.conn.write_tls(&mut piece).unwrap();
+        }
+        piece.extend_from_slice(b"\x17\x03\x03\x00\x20");
+        piece.extend_from_slice(&[7; 32]);
+        client.sock.write_all(&piece).unwrap();
+        let end = ends.wait("the end", Vec::pop);
+        assert_eq!(end, (b"good".to_vec(), ReceiveError::Closed(CloseCause::Tls)));
+        running.shutdown(Shutdown::default());
+    });
+}
+
 #[test]
 fn plain_text_on_a_port_with_tls_is_answered() {
     let authority = Authority::new();

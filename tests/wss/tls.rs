@@ -1,26 +1,19 @@
 //! `https` and `wss`, used by other projects' clients, on every engine and placement.
 
-mod support {
-    pub mod certificates;
-    pub mod example;
-    pub mod peers;
-    pub mod servers;
-    pub mod tungstenite;
-}
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::certificates::Certificates;
-use support::example::Example;
-use support::servers::{Setup, TestServer, echo, on_every_engine};
-use support::{peers, tungstenite};
 use tidegate::engine::Tls;
 use tidegate::prelude::*;
 use tidegate::web::Hsts;
 use tidegate::websocket::DeflateConfig;
 use tokio_tungstenite::Connector;
+
+use crate::support::certificates::Certificates;
+use crate::support::example::Example;
+use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
+use crate::support::{peers, tungstenite};
 
 /// Serves `app` with TLS.
 fn serve(setup: &Setup, tls: Tls, app: Router) -> TestServer {
