@@ -14,6 +14,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "worker",
             "fanout",
             "spawn_local",
+            "connect",
             "executor",
             "connection",
             "time",
