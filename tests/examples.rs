@@ -425,7 +425,7 @@ fn every_example_prints_its_options_with_defaults() {
         let output = run(&name, &["--help"]);
         let help = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{name}: {help}");
-        assert!(help.contains(&format!("\n\nUsage: {name} [OPTIONS]\n")), "{name}: {help}");
+        assert!(help.contains(&format!("\n\nUsage: {name} [OPTIONS]")), "{name}: {help}");
         for line in help.lines().filter(|line| line.starts_with("  --")) {
             assert!(!takes_value(line) || line.contains(" [default: "), "{name}: {line}");
         }
