@@ -19,7 +19,8 @@
 //!   [`Upgrade`] has the settings of its connections, and hooks before the handshake, after it, and at the end.
 //! * A [`WebSocket`] reads and sends; its documentation compares the ways to do both. A [`Sender`] sends from other
 //!   tasks and threads. `?` converts any error into a [`HandlerError`], which decides on the close code.
-//! * [`connect`](connect()) opens a WebSocket to a server; [`Reconnecting`] keeps one open; [`blocking`] is for scripts.
+//! * [`connect`](connect()) opens a WebSocket to a server, [`Reconnecting`] keeps one open, [`blocking`] is for
+//!   scripts.
 //! * A [`Hub`] sends one message to many connections, [`Users`] finds the connections of a user.
 //! * [`protocol`] is the protocol without I/O: bytes in, events and bytes out. [`handshake`] is the opening handshake.
 //!

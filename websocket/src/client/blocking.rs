@@ -28,6 +28,7 @@ use super::error::ConnectError;
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::conn::sender::Sender;
+use crate::conn::websocket;
 use crate::error::Error;
 use crate::message::Message;
 
@@ -73,7 +74,7 @@ fn shared_engine() -> Result<&'static RunningHandle, ConnectError> {
 /// Dropping it sends close 1000 and waits for nothing.
 #[derive(Debug)]
 pub struct WebSocket {
-    ws: crate::WebSocket,
+    ws: websocket::WebSocket,
 }
 
 impl WebSocket {
@@ -143,12 +144,12 @@ impl WebSocket {
     }
 
     /// Returns the WebSocket with all of its methods, for [`block_on`](tidegate_engine::block_on).
-    pub fn get_mut(&mut self) -> &mut crate::WebSocket {
+    pub fn get_mut(&mut self) -> &mut websocket::WebSocket {
         &mut self.ws
     }
 
     /// Returns the WebSocket.
-    pub fn into_inner(self) -> crate::WebSocket {
+    pub fn into_inner(self) -> websocket::WebSocket {
         self.ws
     }
 }

@@ -130,8 +130,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Waits for space, then queues a piece as [`write`](Self::write) does. A server queues more than 4 KiB by reference,
-    /// without a copy; a client, whose frames are masked, copies.
+    /// Waits for space, then queues a piece as [`write`](Self::write) does. A server queues more than 4 KiB by
+    /// reference, without a copy; a client, whose frames are masked, copies.
     ///
     /// # Errors
     /// As [`write`](Self::write).

@@ -2,9 +2,9 @@
 //!
 //! Event streams take a message as an event, which is one chunk of their response, or the event alone where the content
 //! of the response ends with the connection (HTTP/1.0). Members that compress without context takeover share one
-//! compressed variant of a message for each level and window. Members that are clients share a masked, uncompressed one:
-//! its key is drawn when the message is published, so nobody knew it who chose the payload. The variants change with
-//! the members. A number is never reused, because messages with it can be on their way.
+//! compressed variant of a message for each level and window. Members that are clients share one that is masked and not
+//! compressed; its key is drawn when the message is published, so it is unknown to whoever chose the payload. The
+//! variants change with the members. A number is never reused, because messages with it can be on their way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
