@@ -1,6 +1,9 @@
 //! Runs the examples as programs and checks that they do what their first lines promise, with tungstenite as the
 //! client.
 
+mod clients;
+
+#[path = "../support"]
 mod support {
     pub mod example;
     pub mod example_client;
