@@ -122,8 +122,8 @@ impl Running {
     }
 
     /// Starts a task on a thread of handlers, where [`connect`](crate::connect()), [`time::sleep`](crate::time::sleep)
-    /// and [`spawn_local`](crate::spawn_local) work. `make` is called there, and its future need not be `Send`. The threads
-    /// take turns. The task belongs to no connection, so a shutdown does not wait for it.
+    /// and [`spawn_local`](crate::spawn_local) work. `make` is called there, and its future need not be `Send`. The
+    /// threads take turns. The task belongs to no connection, so a shutdown does not wait for it.
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, block_on, connect};

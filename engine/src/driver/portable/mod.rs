@@ -6,8 +6,8 @@
 //! `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
-//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold those
-//! operations, and `system` what differs between systems.
+//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold
+//! those operations, and `system` what differs between systems.
 
 use std::collections::VecDeque;
 use std::io;
