@@ -217,8 +217,8 @@ impl Connect {
     /// with [`Running::connect`](crate::Running::connect) that of the connection's worker.
     ///
     /// The future that `handler` returns runs as that of an accepted connection: it stays on its thread and need not be
-    /// `Send`, a panic ends only the connection, and the connection ends with it. So very many outbound connections cost
-    /// what accepted ones do. If the engine ends first, `handler` is dropped.
+    /// `Send`, a panic ends only the connection, and the connection ends with it. So very many outbound connections
+    /// cost what accepted ones do. If the engine ends first, `handler` is dropped.
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, Error, Shutdown};

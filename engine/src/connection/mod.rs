@@ -269,8 +269,8 @@ impl Connection {
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
-    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners). `usize::MAX` if
-    /// it was not accepted.
+    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners). `usize::MAX`
+    /// if it was not accepted.
     pub fn listener(&self) -> usize {
         self.shared().local.listener
     }

@@ -71,8 +71,8 @@ impl Lifecycle {
         self.state().workers.clone()
     }
 
-    /// Returns the next worker and the next of its handlers' queues, each in turn. A running engine has workers, and each
-    /// of them a queue.
+    /// Returns the next worker and the next of its handlers' queues, each in turn. A running engine has workers, and
+    /// each of them a queue.
     pub(crate) fn next_place(&self) -> (Arc<WorkerShared>, Arc<RunQueue>) {
         let mut state = self.state();
         let (worker, round) = (state.places % state.workers.len(), state.places / state.workers.len());

@@ -276,8 +276,8 @@ impl Executor {
         }
     }
 
-    /// Moves woken tasks that belong to no connection to the queue of this thread, and makes the calls. The tasks end once
-    /// the thread is stopped.
+    /// Moves woken tasks that belong to no connection to the queue of this thread, and makes the calls. The tasks end
+    /// once the thread is stopped.
     #[cold]
     fn queue_lasting(&mut self) {
         let (arrived, stopped) = {

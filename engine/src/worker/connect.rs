@@ -106,12 +106,13 @@ impl<D: Driver> Worker<D> {
         let local = Arc::new(LocalEnd { address: connected.local, listener: LocalEnd::OUTBOUND });
         let shared = self.open_conn(key, connected.peer, local);
         self.worker_shared.counters.connected_total.add(1);
+        // First, because another thread can use the connection at once.
+        self.drain_if_shutting_down(key);
         let attempt = self.connects.remove(number);
         // Not taken: it was given up when the connection was already open.
         if attempt.is_none_or(|attempt| attempt.finish(Ok(shared)).is_some()) {
-            return self.fail(key, CloseCause::Aborted);
+            self.fail(key, CloseCause::Aborted);
         }
-        self.drain_if_shutting_down(key);
     }
 
     fn fail_attempt(&mut self, number: u32, failure: ConnectFailure) {

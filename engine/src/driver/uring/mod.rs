@@ -2,8 +2,8 @@
 //! 6.1.
 //!
 //! Sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
-//! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later accept
-//! or socket, so the generation always distinguishes a completion from one of the slot's former connection.
+//! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later
+//! accept or socket, so the generation always distinguishes a completion from one of the slot's former connection.
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,

@@ -61,7 +61,8 @@ impl Op {
     }
 }
 
-/// An operation's identity: its op, its connection (or listener, or attempt to connect) and the sequence number of its arming.
+/// An operation's identity: its op, its connection (or listener, or attempt to connect) and the sequence number of its
+/// arming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) op: Op,

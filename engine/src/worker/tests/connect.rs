@@ -266,10 +266,17 @@ fn the_error_is_that_of_a_server_rather_than_of_a_missing_route() {
     for setup in Setup::calm().both_placements() {
         let answers = [Answer::Fails(ENETUNREACH, MS), Answer::Fails(ECONNREFUSED, MS), Answer::Fails(ENETUNREACH, MS)];
         let (sim, outcome) = run(setup, plan(&[1, 2, 3]), &answers);
-        let Some(Err(ConnectError::Refused { address: refused })) = &outcome.result else { panic!("{outcome:?}") };
+        let Some(Err(ConnectError::Refused { address: refused, .. })) = &outcome.result else { panic!("{outcome:?}") };
         assert_eq!(*refused, address(2).to_string());
         sim.finish(Shutdown::default());
     }
+}
+
+/// Runs until an attempt is in progress.
+fn begin(sim: &mut Simulation) {
+    let _alarm = sim.alarm(MS * 100);
+    sim.run_until("the attempt to begin", |sim| sim.now() >= MS * 100);
+    assert!(!sim.worker.connects.is_empty());
 }
 
 /// A shutdown fails an attempt in progress, unless the attempt is for the work that the shutdown waits for.
@@ -280,13 +287,13 @@ fn a_shutdown_fails_an_attempt_in_progress() {
             let plan = Plan { while_draining, ..plan(&[1]) };
             let (mut sim, outcomes) = simulation(setup.clone(), vec![plan]);
             sim.net.borrow_mut().listen(server(), Answer::Accepts(MS * 500));
-            sim.run_until("the attempt to begin", |sim| !sim.worker.connects.is_empty());
+            begin(&mut sim);
             sim.begin_shutdown(drain(Duration::from_secs(10)));
             let report = sim.run_to_end();
             assert_eq!(report.forced, 0);
             let outcomes = outcomes.lock().unwrap();
             match &outcomes[0].result {
-                Some(Err(ConnectError::Draining)) => assert!(!while_draining && outcomes[0].at < MS * 100),
+                Some(Err(ConnectError::Draining)) => assert!(!while_draining && outcomes[0].at < MS * 200),
                 Some(Ok(_)) => assert!(while_draining && report.drained == 2, "{report:?}"),
                 other => panic!("{other:?}"),
             }
@@ -300,7 +307,7 @@ fn the_deadline_of_a_shutdown_ends_every_attempt() {
     for setup in Setup::calm().both_placements() {
         let (mut sim, outcomes) = simulation(setup, vec![Plan { while_draining: true, ..plan(&[1]) }]);
         sim.net.borrow_mut().listen(server(), Answer::Silent);
-        sim.run_until("the attempt to begin", |sim| !sim.worker.connects.is_empty());
+        begin(&mut sim);
         sim.begin_shutdown(drain(MS * 200));
         sim.run_to_end();
         let outcomes = outcomes.lock().unwrap();
@@ -319,7 +326,7 @@ fn a_worker_that_ends_answers_its_attempts() {
     };
     let (begun, late) = (attempt(), attempt());
     sim.worker_shared.post_now(Command::Connect(Arc::clone(&begun)));
-    sim.run_until("the attempt to begin", |sim| !sim.worker.connects.is_empty());
+    begin(&mut sim);
     let worker_shared = Arc::clone(&sim.worker_shared);
     drop(sim);
     worker_shared.post_now(Command::Connect(Arc::clone(&late)));

@@ -76,7 +76,7 @@ fn an_option_that_fails_fails_the_attempt() {
     on_every_engine(|setup| {
         run(setup, move || async move {
             let connect = connect(address).socket_options(|_| Err(io::Error::from_raw_os_error(libc::EACCES)));
-            let ConnectError::Io { error, address: tried } = connect.await.map(drop).unwrap_err() else {
+            let ConnectError::Io { error, address: tried, .. } = connect.await.map(drop).unwrap_err() else {
                 panic!("another error")
             };
             assert_eq!((error.kind(), tried), (io::ErrorKind::PermissionDenied, address.to_string()));

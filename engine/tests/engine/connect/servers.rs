@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -136,12 +136,11 @@ impl FullUnixListener {
         }
     }
 
-    /// Accepts the clients in the queue, and the one that waits.
-    pub fn drain(self) -> JoinHandle<()> {
+    /// Accepts the clients in the queue, and all that come, for the rest of the process.
+    pub fn drain(self) {
         thread::spawn(move || {
-            for _ in 0..=self.clients.len() {
-                self.listener.accept().unwrap();
-            }
-        })
+            let _clients = self.clients;
+            while self.listener.accept().is_ok() {}
+        });
     }
 }
