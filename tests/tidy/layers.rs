@@ -36,6 +36,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "tower",
             "server",
             "proxy",
+            "client",
             "protocol",
             "sse",
             "extract",
@@ -51,6 +52,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "client",
             "serve",
             "hub",
             "ext",

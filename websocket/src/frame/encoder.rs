@@ -113,6 +113,12 @@ impl<'a> Frame<'a> {
         self
     }
 
+    /// Returns the payload.
+    #[inline]
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
     /// Returns only the header, for a payload that is sent from its place.
     #[must_use]
     #[inline]
