@@ -1,6 +1,7 @@
 //! Sends in flight: at most one per connection, each owning its bytes until the kernel has finished with them.
 
 use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 
 use io_uring::{opcode, types};
 
@@ -9,7 +10,7 @@ use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
 use crate::driver::Event;
 use crate::shared::key::ConnKey;
-use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Segment, SendBatch};
 
 /// A send waits for the whole batch, so a short result means that the connection failed or a signal arrived.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -28,10 +29,12 @@ pub(super) struct Sends {
 }
 
 #[derive(Default)]
-struct InFlight {
-    batch: Option<SendBatch>,
+pub(super) struct InFlight {
+    pub(super) batch: Option<SendBatch>,
     /// The kernel's list for a vectored send, reused by the next one.
     vector: Option<Box<Vector>>,
+    /// The socket's descriptor while a part of a file is sent, unless the slot has a regular one.
+    pub(super) installed: Option<OwnedFd>,
 }
 
 struct Vector {
@@ -49,9 +52,16 @@ impl Sends {
         number
     }
 
+    /// Returns the batch in flight of a number.
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut InFlight> {
+        self.entries.get_mut(number as usize)
+    }
+
     /// Frees the number of a finished batch.
-    fn remove(&mut self, number: u32) {
-        self.entries[number as usize].batch = None;
+    pub(super) fn remove(&mut self, number: u32) {
+        let entry = &mut self.entries[number as usize];
+        entry.batch = None;
+        entry.installed = None;
         self.free.push(number);
     }
 
@@ -68,14 +78,18 @@ impl UringDriver {
         if !open {
             return;
         }
+        let is_file = matches!(batch.first, Segment::File(_));
         let number = self.sends.insert(batch);
         self.slots[key.index as usize].send = number;
-        self.submit_send(key, number);
+        match is_file {
+            false => self.submit_send(key, number),
+            true => self.begin_file(key),
+        }
     }
 
-    fn submit_send(&mut self, key: ConnKey, number: u32) {
+    pub(super) fn submit_send(&mut self, key: ConnKey, number: u32) {
         let fd = types::Fd(self.slots[key.index as usize].fd);
-        let InFlight { batch: Some(batch), vector } = &mut self.sends.entries[number as usize] else { return };
+        let InFlight { batch: Some(batch), vector, .. } = &mut self.sends.entries[number as usize] else { return };
         let flags = flags(batch);
         let entry = if batch.rest.is_none() {
             let bytes = &batch.first.as_slice()[batch.offset..];
