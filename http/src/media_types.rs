@@ -55,7 +55,9 @@ mod tests {
         ] {
             assert!(gains_by_compression(gains.as_bytes()), "{gains}");
         }
-        for not in ["", "image/png", "video/mp4", "application/gzip", "font/woff2", "application/octet-stream", "texts/a"] {
+        for not in
+            ["", "image/png", "video/mp4", "application/gzip", "font/woff2", "application/octet-stream", "texts/a"]
+        {
             assert!(!gains_by_compression(not.as_bytes()), "{not}");
         }
     }

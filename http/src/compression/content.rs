@@ -40,14 +40,7 @@ impl CompressedContent {
     }
 
     fn new(source: Option<Box<dyn ContentStream>>, input: Bytes, encoder: Encoder) -> CompressedContent {
-        CompressedContent {
-            source,
-            input,
-            encoder: Some(encoder),
-            is_unflushed: false,
-            turn_bytes: 0,
-            trailers: None,
-        }
+        CompressedContent { source, input, encoder: Some(encoder), is_unflushed: false, turn_bytes: 0, trailers: None }
     }
 
     /// Polls for more input; `None` at its end.

@@ -68,7 +68,11 @@ pub(super) fn answer(request: &Request, entry: &Entry, settings: &Settings) -> R
 /// Fields of a common answer, except Content-Type.
 const FIELDS: usize = 4;
 
-fn whole(response: Response, form: &Form, settings: &Settings) -> Response {
+fn whole(mut response: Response, form: &Form, settings: &Settings) -> Response {
+    if form.bytes() == 0 {
+        // In the answer to HEAD, where no content alone would say nothing.
+        response.append_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let body = match &form.content {
         Content::Memory(bytes) => ResponseBody::Bytes(bytes.clone()),
         Content::File(_) => body_of(form, [Section::Range(ByteRange { start: 0, len: form.bytes() })].into(), settings),

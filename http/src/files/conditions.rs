@@ -133,19 +133,12 @@ mod tests {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
         let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let request = Request::parse(request.as_bytes(), "").expect("valid");
-        let validators =
-            Validators { etag: b"\"a\"", last_modified: DATE.as_bytes(), modified_seconds: 784_111_777 };
+        let validators = Validators { etag: b"\"a\"", last_modified: DATE.as_bytes(), modified_seconds: 784_111_777 };
         ask(&Conditions::of(&request), &request, &validators)
     }
 
     fn verdict(fields: &[&str]) -> Verdict {
-        check(fields, Conditions::judge_for_test)
-    }
-
-    impl Conditions<'_> {
-        fn judge_for_test(&self, request: &Request, validators: &Validators<'_>) -> Verdict {
-            self.judge(request, validators)
-        }
+        check(fields, |conditions, request, validators| conditions.judge(request, validators))
     }
 
     #[test]
@@ -186,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_range_has_its_own_condition() {
-        let has_range = |fields: &[&str]| check(fields, |conditions, _, validators| conditions.range(validators).is_some());
+        let has_range =
+            |fields: &[&str]| check(fields, |conditions, _, validators| conditions.range(validators).is_some());
         assert!(has_range(&["Range: bytes=0-1"]));
         assert!(has_range(&["Range: bytes=0-1", "If-Range: \"a\""]));
         assert!(has_range(&["Range: bytes=0-1", &format!("If-Range: {DATE}")]));

@@ -139,9 +139,7 @@ impl Opened {
 
     /// Returns whether the files are what they were when they were opened.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.files().all(|(file, metadata)| {
-            file.metadata().is_ok_and(|now| Version::of(&now) == Version::of(metadata))
-        })
+        self.files().all(|(file, metadata)| file.metadata().is_ok_and(|now| Version::of(&now) == Version::of(metadata)))
     }
 
     /// Reads the content of small files if it is in memory. `None` if that would wait.
@@ -206,7 +204,13 @@ impl Opened {
         let plain = next(&self.plain.1, None);
         let encoded =
             self.encoded.iter().map(|(coding, (_, metadata))| (*coding, next(metadata, Some(*coding)))).collect();
-        Entry { media_type: self.media_type, plain, encoded, checked_at: AtomicU64::new(0), used: AtomicBool::new(true) }
+        Entry {
+            media_type: self.media_type,
+            plain,
+            encoded,
+            checked_at: AtomicU64::new(0),
+            used: AtomicBool::new(true),
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub(super) fn of_name(name: &str) -> HeaderValue {
 /// Returns whether a media type has a charset. JSON has none (RFC 8259 section 11).
 fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/")
-        || matches!(media_type, "application/javascript" | "application/xml" | "application/xhtml+xml" | "image/svg+xml")
+        || matches!(
+            media_type,
+            "application/javascript" | "application/xml" | "application/xhtml+xml" | "image/svg+xml"
+        )
 }
 
 #[cfg(test)]
@@ -32,7 +35,7 @@ mod tests {
             ("a/b.c/page.HTM", "text/html; charset=utf-8"),
             ("a.css", "text/css; charset=utf-8"),
             ("a.js", "text/javascript; charset=utf-8"),
-            ("a.mjs", "text/javascript; charset=utf-8"),
+            ("a.mjs", "application/javascript; charset=utf-8"),
             ("a.txt", "text/plain; charset=utf-8"),
             ("a.svg", "image/svg+xml; charset=utf-8"),
             ("a.json", "application/json"),

@@ -132,7 +132,10 @@ impl Files {
         let path = path.as_ref();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("invalid path {path:?}: must end with the name of a file"))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("invalid path {path:?}: must end with the name of a file"),
+            )
         })?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(Files { only: Some(name.to_owned()), ..Files::new(folder)? })

@@ -65,8 +65,27 @@ mod tests {
             assert_eq!(asked(target), expected, "{target}");
         }
         for target in [
-            "//", "//a", "/a//b", "/a//", "/.", "/..", "/../a", "/a/../b", "/a/./b", "/a/..", "/%2e%2e/a", "/a%2F..%2Fb",
-            "/.a", "/a/.git/config", "/a%00b", "/a%5Cb", "/..%5Ca", "/%2Fetc/passwd", "/%ff", "/%zz", "/%",
+            "//",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/.",
+            "/..",
+            "/../a",
+            "/a/../b",
+            "/a/./b",
+            "/a/..",
+            "/%2e%2e/a",
+            "/a%2F..%2Fb",
+            "/.a",
+            "/a/.git/config",
+            "/a%00b",
+            "/a%5Cb",
+            "/..%5Ca",
+            "/%2Fetc/passwd",
+            "/%ff",
+            "/%zz",
+            "/%",
         ] {
             assert_eq!(asked(target), None, "{target}");
         }

@@ -28,7 +28,8 @@ pub(super) enum Ranges {
 
 /// Returns the meaning of a Range field for content of this length.
 pub(super) fn ranges_of(value: &[u8], content_bytes: u64) -> Ranges {
-    let Some((unit, set)) = value.iter().position(|&byte| byte == b'=').map(|at| (&value[..at], &value[at + 1..])) else {
+    let Some((unit, set)) = value.iter().position(|&byte| byte == b'=').map(|at| (&value[..at], &value[at + 1..]))
+    else {
         return Ranges::Ignored;
     };
     if !unit.eq_ignore_ascii_case(b"bytes") {

@@ -90,28 +90,31 @@ fn a_file_that_becomes_shorter_ends_the_connection() {
     const BYTES: usize = 24 * 1024 * 1024;
     let folder = Folder::new("files-shorter");
     let content = pattern(3, BYTES);
-    on_each(|| server(&folder), |address| {
-        for way in ["read", "wrapped", "sent"] {
-            folder.write("file.bin", &content);
-            let mut stream = connect(address);
-            write!(stream, "GET /{way}/file.bin HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-            let mut received = vec![0; 64 * 1024];
-            stream.read_exact(&mut received).expect("a beginning");
-            // More than the kernel buffers is still to be sent.
-            let file = std::fs::File::options().write(true).open(folder.0.join("file.bin")).expect("opens");
-            file.set_len(1024 * 1024).expect("shortened");
-            let mut buffer = vec![0; 256 * 1024];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                received.extend_from_slice(&buffer[..count]);
+    on_each(
+        || server(&folder),
+        |address| {
+            for way in ["read", "wrapped", "sent"] {
+                folder.write("file.bin", &content);
+                let mut stream = connect(address);
+                write!(stream, "GET /{way}/file.bin HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+                let mut received = vec![0; 64 * 1024];
+                stream.read_exact(&mut received).expect("a beginning");
+                // More than the kernel buffers is still to be sent.
+                let file = std::fs::File::options().write(true).open(folder.0.join("file.bin")).expect("opens");
+                file.set_len(1024 * 1024).expect("shortened");
+                let mut buffer = vec![0; 256 * 1024];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    received.extend_from_slice(&buffer[..count]);
+                }
+                let head_end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+                let sent = &received[head_end..];
+                assert!(sent.len() < BYTES, "{way}: what is gone was not replaced");
+                // Without a copy the kernel sends what it has cut meanwhile as zeros.
+                let is_own = |(at, byte): (usize, &u8)| *byte == content[at] || way == "sent" && *byte == 0;
+                assert!(sent.iter().enumerate().all(is_own), "{way}: what came is the file's");
             }
-            let head_end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
-            let sent = &received[head_end..];
-            assert!(sent.len() < BYTES, "{way}: what is gone was not replaced");
-            // Without a copy the kernel sends what it has cut meanwhile as zeros.
-            let is_own = |(at, byte): (usize, &u8)| *byte == content[at] || way == "sent" && *byte == 0;
-            assert!(sent.iter().enumerate().all(is_own), "{way}: what came is the file's");
-        }
-    });
+        },
+    );
 }
 
 /// Contents begin alike however long the files are, and differ between files.
@@ -122,14 +125,14 @@ fn write_file(folder: &Folder, number: usize, bytes: usize) {
     std::fs::rename(folder.0.join(format!("{number}.next")), folder.0.join(format!("{number}.bin"))).expect("renamed");
 }
 
-fn check(address: SocketAddr, round: usize, complete: &AtomicUsize) {
+fn check(address: SocketAddr, round: usize, contents: &[Vec<u8>], complete: &AtomicUsize) {
     let mut stream = connect(address);
     for step in 0..12 {
         let number = (round + step) % FILES;
         let way = if (round + step) % 3 == 0 { "wrapped" } else { "read" };
         let (announced, content) = download(&mut stream, &format!("/{way}/{number}.bin"));
         assert!(content.len() <= announced);
-        assert!(content == pattern(number * 31, content.len()), "{way} {number}: foreign bytes");
+        assert!(content == contents[number][..content.len()], "{way} {number}: foreign bytes");
         if content.len() < announced {
             // It became shorter. The connection is over.
             stream = connect(address);
@@ -142,46 +145,49 @@ fn check(address: SocketAddr, round: usize, complete: &AtomicUsize) {
 #[test]
 fn many_downloads_of_changing_files_have_no_foreign_byte() {
     const CLIENTS: usize = 24;
+    let contents: Vec<_> = (0..FILES).map(|number| pattern(number * 31, 600_000)).collect();
     let folder = Folder::new("files-many");
-    on_each(|| server(&folder), |address| {
-        (0..FILES).for_each(|number| write_file(&folder, number, 150_000 + number * 40_000));
-        let (ended, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
-        thread::scope(|scope| {
-            let writer = scope.spawn(|| {
-                let mut turn = 0;
-                while !ended.load(Ordering::Relaxed) {
-                    turn += 1;
-                    let number = turn % FILES;
-                    let path = folder.0.join(format!("{number}.bin"));
-                    match turn % 3 {
-                        // Replaced, cut in place, continued in place.
-                        0 => write_file(&folder, number, 100_000 + (turn * 7919) % 300_000),
-                        1 => {
-                            let file = std::fs::File::options().write(true).open(path).expect("opens");
-                            file.set_len(90_000 + (turn as u64 * 104_729) % 50_000).expect("cut");
-                        }
-                        _ => {
-                            let length = std::fs::metadata(&path).expect("there").len() as usize;
-                            let more = pattern(number * 31, length + 60_000).split_off(length);
-                            let mut file = std::fs::File::options().append(true).open(path).expect("opens");
-                            file.write_all(&more).expect("continued");
+    on_each(
+        || server(&folder),
+        |address| {
+            (0..FILES).for_each(|number| write_file(&folder, number, 150_000 + number * 40_000));
+            let (ended, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                let writer = scope.spawn(|| {
+                    let mut turn = 0;
+                    while !ended.load(Ordering::Relaxed) {
+                        turn += 1;
+                        let number = turn % FILES;
+                        let path = folder.0.join(format!("{number}.bin"));
+                        let length = std::fs::metadata(&path).expect("there").len() as usize;
+                        match (turn / FILES) % 3 {
+                            // Replaced, cut in place, continued in place.
+                            0 => write_file(&folder, number, 200_000 + (turn * 7919) % 300_000),
+                            1 => {
+                                let file = std::fs::File::options().write(true).open(path).expect("opens");
+                                file.set_len((length - (turn * 104_729) % 150_000) as u64).expect("cut");
+                            }
+                            _ => {
+                                let mut file = std::fs::File::options().append(true).open(path).expect("opens");
+                                file.write_all(&contents[number][length..length + 60_000]).expect("continued");
+                            }
                         }
                     }
-                }
+                });
+                let clients: Vec<_> = (0..CLIENTS)
+                    .map(|round| {
+                        let (contents, complete) = (&contents, &complete);
+                        scope.spawn(move || check(address, round, contents, complete))
+                    })
+                    .collect();
+                let results: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+                ended.store(true, Ordering::Relaxed);
+                writer.join().expect("writes");
+                assert!(results.iter().all(Result::is_ok), "a client failed");
             });
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|round| {
-                    let complete = &complete;
-                    scope.spawn(move || check(address, round, complete))
-                })
-                .collect();
-            let results: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
-            ended.store(true, Ordering::Relaxed);
-            writer.join().expect("writes");
-            assert!(results.iter().all(Result::is_ok), "a client failed");
-        });
-        assert!(complete.load(Ordering::Relaxed) > 0, "some downloads are complete");
-    });
+            assert!(complete.load(Ordering::Relaxed) > 0, "some downloads are complete");
+        },
+    );
 }
 
 /// Files that are replaced and never changed in place.
@@ -192,19 +198,22 @@ fn downloads_without_a_copy_have_no_foreign_byte() {
     for (number, bytes) in sizes.into_iter().enumerate() {
         write_file(&folder, number, bytes);
     }
-    on_each(|| server(&folder), |address| {
-        thread::scope(|scope| {
-            for client in 0..8 {
-                scope.spawn(move || {
-                    let mut stream = connect(address);
-                    for step in 0..6 {
-                        let number = (client + step) % sizes.len();
-                        let (announced, content) = download(&mut stream, &format!("/sent/{number}.bin"));
-                        assert_eq!((announced, content.len()), (sizes[number], sizes[number]));
-                        assert!(content == pattern(number * 31, sizes[number]), "{number}: foreign bytes");
-                    }
-                });
-            }
-        });
-    });
+    on_each(
+        || server(&folder),
+        |address| {
+            thread::scope(|scope| {
+                for client in 0..8 {
+                    scope.spawn(move || {
+                        let mut stream = connect(address);
+                        for step in 0..6 {
+                            let number = (client + step) % sizes.len();
+                            let (announced, content) = download(&mut stream, &format!("/sent/{number}.bin"));
+                            assert_eq!((announced, content.len()), (sizes[number], sizes[number]));
+                            assert!(content == pattern(number * 31, sizes[number]), "{number}: foreign bytes");
+                        }
+                    });
+                }
+            });
+        },
+    );
 }
