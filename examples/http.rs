@@ -69,7 +69,7 @@ fn main() -> tidegate::Result<()> {
         .get("/ws", websocket::upgrade(echo));
 
     if let Some(folder) = options.given("--dir") {
-        app = app.files("/files", files(folder));
+        app = app.files("/files", files(folder).zero_copy(options.given("--zero-copy").is_some()));
     }
     let mut server = Server::builder(app).bind(options.value::<String>("--addr"))?;
     if options.given("--proxy-protocol").is_some() {
@@ -92,6 +92,7 @@ fn main() -> tidegate::Result<()> {
 fn options() -> Options {
     let own = [
         ("--dir DIR", "", "folder whose files are served below /files/"),
+        ("--zero-copy", "", "send large files without a copy, if they are only ever replaced"),
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
         ("--trusted-proxy NETWORKS", "none", "proxies to believe, such as 10.0.0.0/8,unix"),
