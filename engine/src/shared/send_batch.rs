@@ -42,6 +42,14 @@ impl Segment {
         Some(Self::Shared(Contained::new(rest)))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Owned(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+            Self::File(part) => part.len,
+        }
+    }
+
     /// Returns the bytes; none of a file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
@@ -79,10 +87,7 @@ impl SendBatch {
     }
 
     pub(crate) fn remaining(&self) -> usize {
-        if let Segment::File(part) = &self.first {
-            return part.len;
-        }
-        self.first.as_slice().len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
+        self.first.len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
     }
 
     /// Returns the part of a file that this batch is, if it is one.

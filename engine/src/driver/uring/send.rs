@@ -78,13 +78,9 @@ impl UringDriver {
         if !open {
             return;
         }
-        let is_file = matches!(batch.first, Segment::File(_));
         let number = self.sends.insert(batch);
         self.slots[key.index as usize].send = number;
-        match is_file {
-            false => self.submit_send(key, number),
-            true => self.begin_file(key),
-        }
+        self.submit_send(key, number);
     }
 
     pub(super) fn submit_send(&mut self, key: ConnKey, number: u32) {
@@ -92,7 +88,10 @@ impl UringDriver {
         let InFlight { batch: Some(batch), vector, .. } = &mut self.sends.entries[number as usize] else { return };
         let flags = flags(batch);
         let entry = if batch.rest.is_none() {
-            let bytes = &batch.first.as_slice()[batch.offset..];
+            let bytes = match &batch.first {
+                Segment::File(_) => return self.begin_file(key),
+                first => &first.as_slice()[batch.offset..],
+            };
             opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(flags).build()
         } else {
             opcode::SendMsg::new(fd, fill(vector, batch)).flags(flags as u32).build()
