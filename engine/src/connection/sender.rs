@@ -234,8 +234,8 @@ impl ByteSender {
     /// [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but take no memory.
     ///
     /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
-    /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read, the
-    /// connection is reset, because its peer was promised these bytes; the log has the reason.
+    /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,
+    /// the connection is reset, because its peer was promised these bytes; the log has the reason.
     ///
     /// # Errors
     /// As [`send`](Self::send).
