@@ -42,6 +42,7 @@
 //! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
@@ -62,6 +63,7 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+pub mod file;
 mod shared;
 mod shutdown;
 mod spawn_local;
@@ -100,6 +102,7 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::file_part::FilePart;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};

@@ -137,14 +137,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
 }
 
-/// Returns whether the current thread runs or serves a worker.
-pub(crate) fn is_engine_thread() -> bool {
-    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
-}
-
 /// Returns the worker that the current thread runs or serves.
 pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Returns whether the current thread runs or serves a worker.
+pub(crate) fn is_engine_thread() -> bool {
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
 }
 
 /// Makes `worker` the worker whose timers the current thread uses.

@@ -83,6 +83,7 @@ impl WorkerShared {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
                 Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
+                Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }
