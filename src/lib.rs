@@ -36,6 +36,7 @@
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
 //! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
+//! | `testing` | no | tests of applications without sockets and without waiting: `web::testing`, `websocket::testing`, `engine::testing` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -94,3 +95,13 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+/// The chapter on tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;
+
+/// The chapter on an application.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/app.md")]
+struct App;

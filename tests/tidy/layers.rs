@@ -10,6 +10,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &[
             "lib",
             "bench_support",
+            "testing",
             "engine",
             "worker",
             "fanout",
@@ -32,6 +33,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &[
             "lib",
+            "testing",
             "tower",
             "server",
             "proxy",
@@ -50,6 +52,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "testing",
             "serve",
             "hub",
             "ext",
