@@ -106,7 +106,7 @@ async fn delete(app: &App, request: Request) -> web::Result {
 
 async fn events(app: &App, _request: Request) -> Response {
     let hub = app.hub.clone();
-    Response::sse(async move |mut events| {
+    Response::sse(async move |events| {
         let member = hub.register_events(&events.sender()?)?;
         member.join("notes")?;
         events.draining().await; // the hub sends; this ends with the client or the server
@@ -115,7 +115,7 @@ async fn events(app: &App, _request: Request) -> Response {
 }
 
 async fn room(app: &App, mut ws: WebSocket) -> websocket::Result {
-    let name = ws.extension::<String>().cloned().unwrap_or_default(); // what `authorize` returned
+    let name = ws.extension::<String>().unwrap_or_default(); // what `authorize` returned
     let member = app.hub.register(&ws)?;
     member.join("room")?;
     while let Some(message) = ws.recv().await? {
