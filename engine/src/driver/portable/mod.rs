@@ -1,9 +1,9 @@
 //! The portable driver: non-blocking sockets and readiness, by epoll on Linux and kqueue on macOS and the BSDs.
 //!
 //! Each socket is registered once, edge-triggered: an event tells that it became readable or writable, and a slot
-//! remembers it until a read or a write shows otherwise. A read that does not fill its room has taken everything, so a
-//! message costs one read, one write and a share of a wait. An operation that completes at once leaves its event in
-//! `pending`, which the next `enter` delivers.
+//! remembers it until a read or a write shows otherwise. A read that does not fill its room has taken everything,
+//! unless it stopped at urgent data (tcp(7)). So a message costs one read, one write and a share of a wait. An
+//! operation that completes at once leaves its event in `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
 //! memory of reads, `wake` ends a wait from other threads; `accept`, `receive`, `watch` and `send` hold those
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use socket2::SockRef;
 
 use super::{Capabilities, Driver, Event, Received};
@@ -142,6 +142,7 @@ impl PortableDriver {
         }
         let (closed, failed) = (event.is_read_closed(), event.is_error());
         slot.readable |= event.is_readable() || closed || failed;
+        slot.urgent |= system::has_urgent_data(event);
         if closed {
             slot.note_end(failed);
             self.report_end(key, events);
@@ -288,5 +289,5 @@ fn listener_token(listener: usize) -> Token {
 
 /// Registers a descriptor, once and for as long as it is open.
 fn register(poll: &Poll, socket: &socket2::Socket, token: Token) -> io::Result<()> {
-    poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
+    poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, system::RECEIVES)
 }
