@@ -85,9 +85,9 @@ fn a_refusal_has_the_response() {
 #[test]
 fn messages_are_compressed_where_that_is_agreed_on() {
     let config = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
-    let server = serve(websocket::upgrade(echo).compression(config.clone()));
+    let server = serve(websocket::upgrade(echo).compression(config));
     assert!(!server.websocket("/ws").connect().is_compressed());
-    let mut client = server.websocket("/ws").compression(config.clone()).connect();
+    let mut client = server.websocket("/ws").compression(config).connect();
     assert!(client.is_compressed());
     let text = "the tide comes in, the tide goes out; ".repeat(500);
     let before = server.stats();
