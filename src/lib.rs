@@ -39,6 +39,7 @@
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
 //! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `socks` | no | SOCKS5 proxies for WebSocket clients |
+//! | `testing` | no | tests of applications without sockets and without waiting: `web::testing`, `websocket::testing`, `engine::testing` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -107,3 +108,13 @@ struct FilesChapter;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+/// The chapter on tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;
+
+/// The chapter on an application.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/app.md")]
+struct App;

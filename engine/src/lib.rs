@@ -47,6 +47,7 @@
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
+//! | test a handler without sockets and in no time | `testing`, with the feature of that name |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -68,6 +69,9 @@ mod shared;
 mod shutdown;
 mod spawn_local;
 mod stats;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod time;
 mod util;
 mod worker;

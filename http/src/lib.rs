@@ -43,6 +43,9 @@ mod proxy;
 mod route_config;
 mod server;
 mod sse;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 

@@ -10,6 +10,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &[
             "lib",
             "bench_support",
+            "testing",
             "engine",
             "worker",
             "fanout",
@@ -34,6 +35,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &[
             "lib",
+            "testing",
             "files",
             "compression",
             "tower",
@@ -57,6 +59,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "testing",
             "client",
             "serve",
             "hub",

@@ -1,8 +1,9 @@
 //! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are three: `uring` (a ring per worker), `portable` (non-blocking
-//! sockets and readiness) and, in tests, `sim` (scripted peers, seeded faults, fake time).
+//! a list that it then processes. There are four: `uring` (a ring per worker), `portable` (non-blocking
+//! sockets and readiness); `memory` (clients in this process, for tests of applications) and, in tests of the engine,
+//! `sim` (scripted peers, seeded faults), both with fake time.
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
@@ -13,9 +14,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::clock::Clock;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
@@ -27,6 +29,8 @@ use crate::util::file_pool;
 
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
+#[cfg(feature = "testing")]
+pub(crate) mod memory;
 pub(crate) mod open_files;
 #[cfg(unix)]
 pub(crate) mod outbound_socket;
@@ -129,6 +133,11 @@ pub(crate) trait Driver {
 
     /// Returns the time since the worker's epoch.
     fn elapsed(&self) -> Duration;
+
+    /// Returns a clock that began at `epoch` and runs as [`elapsed`](Self::elapsed) does.
+    fn clock(&self, epoch: Instant) -> Clock {
+        Clock::new(epoch)
+    }
 
     /// Arms accepting on a listener, unless it is armed. Returns false if there is no slot for another connection.
     fn arm_accept(&mut self, listener: usize) -> bool;

@@ -6,6 +6,8 @@ pub(crate) mod running;
 mod signals;
 pub(crate) mod spawned;
 pub(crate) mod stopped;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 mod threads;
 mod watchdog;
 
@@ -165,18 +167,7 @@ impl Engine {
         if self.bindings.is_empty() {
             return Err(Error::NoListener);
         }
-        let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
-            let shared = Arc::clone(&connection.sender().shared);
-            // A panic in the call drops the connection, like a panic in the future.
-            match catch(|| handler(connection)) {
-                Ok(future) => queue.spawn(shared, future),
-                Err(message) => {
-                    let peer = shared.peer;
-                    log::error!("a handler panicked and its connection with {peer} is closed: {message}");
-                }
-            }
-        });
-        Starting::new(self.config.check()?)?.start(&self.bindings, &start)
+        Starting::new(self.config.check()?)?.start(&self.bindings, &starter(handler))
     }
 
     /// Starts an engine without listeners, for a program that only connects: see [`Running::connect`] and
@@ -205,6 +196,25 @@ impl Engine {
         let start: Arc<Start> = Arc::new(|connection: Connection, _: &Arc<RunQueue>| drop(connection));
         Starting::new(config.check()?)?.start(&[], &start)
     }
+}
+
+/// Returns the function that starts the handler of a connection.
+fn starter<H, F>(handler: H) -> Arc<Start>
+where
+    H: Fn(Connection) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+        let shared = Arc::clone(&connection.sender().shared);
+        // A panic in the call drops the connection, like a panic in the future.
+        match catch(|| handler(connection)) {
+            Ok(future) => queue.spawn(shared, future),
+            Err(message) => {
+                let peer = shared.peer;
+                log::error!("a handler panicked and its connection with {peer} is closed: {message}");
+            }
+        }
+    })
 }
 
 /// The steps of a start.

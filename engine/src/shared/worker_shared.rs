@@ -1,7 +1,6 @@
 //! The part of a worker that other threads use.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
@@ -27,11 +26,11 @@ pub(crate) struct WorkerShared {
 }
 
 impl WorkerShared {
-    /// Creates the shared state. `signal` ends the worker's sleep; `epoch` is the start of its clock.
+    /// Creates the shared state. `signal` ends the worker's sleep; `clock` is its clock, or the epoch of that.
     pub(crate) fn new(
         index: usize,
         signal: Arc<Signal>,
-        epoch: Instant,
+        clock: impl Into<Clock>,
         inbound: InboundMarks,
         outbound: OutboundMarks,
         engine: Arc<EngineShared>,
@@ -39,7 +38,7 @@ impl WorkerShared {
         Arc::new(Self {
             index,
             mailbox: Mailbox::new(signal),
-            clock: Clock::new(epoch),
+            clock: clock.into(),
             inbound,
             outbound,
             counters: Counters::default(),
