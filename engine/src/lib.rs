@@ -48,6 +48,7 @@
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
 //! | test a handler without sockets and in no time | `testing`, with the feature of that name |
+//! | serve TLS, and read what a handshake agreed on | [`Tls`](crate::Engine::bind_tls), [`Connection::tls`] (feature `tls`) |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -73,6 +74,8 @@ mod stats;
 #[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod util;
 mod worker;
 
@@ -112,6 +115,9 @@ pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use tls::{Tls, TlsClient, TlsInfo, TlsVersion};
 #[doc(hidden)]
 pub use util::contained::panic_message;
 

@@ -23,9 +23,18 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 ///
 /// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
+    run_in(script, arguments, &[]);
+}
+
+/// As [`run`], with variables in its environment.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     install(script == "browser.mjs");
     let mut command = command(script);
-    command.args(arguments);
+    command.args(arguments).envs(variables.iter().copied());
     if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
         panic!("{script} {arguments:?}: {failure}");
     }

@@ -22,6 +22,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "time",
             "driver",
             "shared",
+            "tls",
             "shutdown",
             "clock",
             "util",

@@ -268,6 +268,13 @@ impl Connection {
         self.shared().local.address
     }
 
+    /// Returns what the TLS handshake of the connection agreed on; `None` without TLS. Needs the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.shared().tls()
+    }
+
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
     /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners). `usize::MAX`
     /// if it was not accepted.

@@ -32,7 +32,7 @@ fn connection() -> Connection {
         ConnKey { index: 0, generation: 0 },
         worker,
         address,
-        Arc::new(LocalEnd { address, listener: 0 }),
+        Arc::new(LocalEnd::new(address, 0)),
     ))
 }
 
