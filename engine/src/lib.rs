@@ -42,6 +42,7 @@
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
+//! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
@@ -79,12 +80,14 @@ pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
 pub use connection::gathering::Gathering;
+pub use connection::idle::IdleConnection;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
+pub use executor::endpoints::{EndpointTable, adopt};
 #[doc(hidden)]
 pub use executor::label as handler_label;
 pub use fanout::{

@@ -34,7 +34,8 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(LocalEnd { address: accepted.local, listener: accepted.listener });
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
+        let ready = Arc::clone(self.handlers[self.next_handler].ready());
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), ready, accepted.peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }

@@ -28,6 +28,7 @@ use crate::stats::WorkerStats;
 use crate::time::{Sleep, Timer};
 
 mod deadlines;
+mod endpoints;
 mod fanout;
 mod peer_end;
 mod properties;
