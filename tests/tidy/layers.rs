@@ -50,6 +50,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "events",
             "serve",
             "hub",
             "ext",

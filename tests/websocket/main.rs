@@ -9,6 +9,7 @@ mod compression;
 mod control;
 mod deadlines;
 mod endings;
+mod events;
 mod handler;
 mod handshake;
 mod hooks;

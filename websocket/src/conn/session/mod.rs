@@ -8,8 +8,11 @@ mod close_handshake;
 mod cold_state;
 mod control;
 mod cursor;
+mod deliver;
 mod gathering;
+mod idle;
 mod keepalive;
+mod owned;
 mod pieces;
 mod ping;
 mod read;
@@ -36,19 +39,25 @@ use crate::role::Role;
 
 use cold_state::ColdState;
 use cursor::Cursor;
+pub(crate) use deliver::{Around, Arrived};
+pub(crate) use idle::IdleSession;
+pub(crate) use owned::OwnedSession;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
 
 /// Close 1001, unmasked: sent by the engine on every WebSocket when a graceful shutdown begins.
 const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
 
-/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake.
+/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake. Its owner ends it
+/// with [`end`](Session::end), as [`OwnedSession`] does.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
     read_state: ReadState,
+    /// Whether reads return pings and pongs, once they are handled.
+    surfaces_control: bool,
     pub(crate) cursor: Cursor,
     context: Arc<ConnContext>,
     pub(crate) cold: Option<Box<ColdState>>,
@@ -64,6 +73,17 @@ fn unread_idle_timeout(timeout: Duration) -> Duration {
     timeout.saturating_add((timeout / 4).max(Duration::from_millis(250)))
 }
 
+/// Returns the protocol's settings for connections of this context.
+fn protocol_config(context: &ConnContext) -> ProtocolConfig {
+    let frames = FrameRules::new(Role::Server)
+        .message_bits(context.config.reserved_bits)
+        .reserved_control(context.control.reserved.is_some());
+    ProtocolConfig::new(Role::Server)
+        .frames(frames)
+        .message_bytes_max(context.config.message_bytes_max)
+        .agreed_deflate(context.compression.as_ref().map(|compression| compression.params()))
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection, context: Arc<ConnContext>) -> Self {
         let config = &context.config;
@@ -73,18 +93,12 @@ impl Session {
         if let Some(timeout) = config.idle_timeout {
             connection.set_idle_timeout(Some(unread_idle_timeout(timeout)));
         }
-        let frames = FrameRules::new(Role::Server)
-            .message_bits(config.reserved_bits)
-            .reserved_control(context.control.reserved.is_some());
-        let protocol = ProtocolConfig::new(Role::Server)
-            .frames(frames)
-            .message_bytes_max(config.message_bytes_max)
-            .agreed_deflate(context.compression.as_ref().map(|compression| compression.params()));
         let mut session = Self {
             connection,
-            protocol: Protocol::new(protocol),
+            protocol: Protocol::new(protocol_config(&context)),
             closing: Closing::new(Role::Server),
             read_state: ReadState::open(config.idle_timeout.is_some()),
+            surfaces_control: false,
             cursor: Cursor::default(),
             context,
             cold: None,

@@ -21,7 +21,7 @@ use crate::conn::recv::Recv;
 use crate::conn::recv_ref::RecvRef;
 use crate::conn::send::SendMessage;
 use crate::conn::sender::Sender;
-use crate::conn::session::Session;
+use crate::conn::session::{OwnedSession, Session};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
@@ -87,6 +87,11 @@ impl WebSocket {
 
     pub(crate) fn with_context(connection: Connection, context: Arc<ConnContext>) -> Self {
         Self { session: Some(Box::new(Session::new(connection, context))) }
+    }
+
+    /// Returns the session, which the caller has to end.
+    pub(crate) fn into_session(mut self) -> Box<Session> {
+        self.session.take().expect("a WebSocket has its session until it is dropped")
     }
 
     pub(crate) fn session_mut(&mut self) -> &mut Session {
@@ -208,7 +213,7 @@ impl WebSocket {
 
     /// Resets the connection at once, without a close frame.
     pub fn abort(mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.session.take().map(OwnedSession::new) {
             session.connection.sender().abort();
         }
     }
@@ -294,7 +299,7 @@ mod compression;
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            return_session(session);
+            return_session(OwnedSession::new(session));
         }
     }
 }
