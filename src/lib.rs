@@ -94,3 +94,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+/// The blocks of its part about event handlers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/event-sessions.md")]
+struct EventSessions;
