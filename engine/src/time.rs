@@ -47,7 +47,13 @@ impl Timer {
 
     /// Returns the timer of the worker that the current thread runs or serves, or `None` outside the engine's threads.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().map(Self::new)
+        current_worker().map(Self::new)
+    }
+
+    /// Returns a future that completes once `duration` has passed, by the later of the system's clock and the worker's.
+    pub(crate) fn timeout(&self, duration: Duration) -> Sleep {
+        let tick = self.worker.clock.tick_from_now(duration);
+        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
@@ -134,6 +140,11 @@ thread_local! {
 /// Returns whether the current thread runs or serves a worker.
 pub(crate) fn is_engine_thread() -> bool {
     CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+}
+
+/// Returns the worker that the current thread runs or serves.
+pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Makes `worker` the worker whose timers the current thread uses.

@@ -14,6 +14,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "worker",
             "fanout",
             "spawn_local",
+            "connect",
             "executor",
             "connection",
             "time",
@@ -35,6 +36,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "tower",
             "server",
             "proxy",
+            "client",
             "protocol",
             "sse",
             "extract",
@@ -50,6 +52,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "client",
             "events",
             "serve",
             "hub",

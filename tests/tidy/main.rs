@@ -45,7 +45,10 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "websocket/src/utf8/text.rs",
         "one block: text that was checked when it arrived is not checked again when it is read",
     ),
-    ("websocket/src/frame/mask.rs", "one block: code compiled for vectors that the processor was seen to have"),
+    (
+        "websocket/src/frame/mask.rs",
+        "code compiled for vectors that the processor was seen to have, and a copy into the spare capacity of a vector",
+    ),
     (
         "engine/tests/engine/support/seccomp.rs",
         "a system-call filter, to show what happens where io_uring is forbidden",

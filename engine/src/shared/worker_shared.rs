@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::attempt::ConnectFailure;
 use crate::shared::command::Command;
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::mailbox::Mailbox;
@@ -81,6 +82,7 @@ impl WorkerShared {
             match command {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
+                Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

@@ -41,6 +41,29 @@ fn many_connections_at_once() {
     });
 }
 
+/// A read stops at the place of urgent data (tcp(7)), also when more follows. The urgent byte itself is not part of the
+/// stream.
+#[test]
+fn bytes_behind_urgent_data_arrive() {
+    on_every_engine(|setup| {
+        let (running, address) = start(setup.config, echo);
+        let mut client = connect(address);
+        for round in 1..=20 {
+            let (before, behind) = (pattern(round), pattern(100 * round));
+            let socket = SockRef::from(&client);
+            // One segment, so that one event announces all of it.
+            socket.set_tcp_cork(true).unwrap();
+            assert_eq!(socket.send(&before).unwrap(), before.len());
+            assert_eq!(socket.send_out_of_band(b"!").unwrap(), 1);
+            assert_eq!(socket.send(&behind).unwrap(), behind.len());
+            socket.set_tcp_cork(false).unwrap();
+            assert_eq!(read_exact(&mut client, before.len() + behind.len()), [before, behind].concat());
+        }
+        drop(client);
+        finish(running);
+    });
+}
+
 /// Half-close: the peer's FIN ends its stream, not ours.
 #[test]
 fn answers_after_the_peers_fin() {

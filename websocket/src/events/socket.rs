@@ -84,7 +84,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// [`UsageError::ControlTooLong`]; [`Error::Full`] if the queue is full; otherwise as [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.check_open()?;
-        Ok(self.queue().try_queue_control(&Frame::ping(payload)?)?)
+        Ok(self.writer().control().try_queue(&Frame::ping(payload)?)?)
     }
 
     /// Queues an unsolicited pong of at most 125 bytes. Pings are answered automatically.
@@ -93,7 +93,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.check_open()?;
-        Ok(self.queue().try_queue_control(&Frame::pong(payload)?)?)
+        Ok(self.writer().control().try_queue(&Frame::pong(payload)?)?)
     }
 
     /// Returns the number of bytes that are queued and not yet in the kernel.
@@ -121,13 +121,8 @@ impl<H: EventHandler> EventSocket<'_, H> {
     }
 
     #[inline]
-    fn queue(&self) -> FrameQueue<'_> {
-        FrameQueue(self.around.sender)
-    }
-
-    #[inline]
     fn writer(&self) -> MessageWriter<'_> {
-        MessageWriter::new(self.queue(), self.around.context.compression.as_deref())
+        MessageWriter::new(FrameQueue(self.around.sender), self.around.context.encoding.as_deref())
     }
 }
 
@@ -275,7 +270,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
 
     /// Returns the sending half, for other tasks and threads.
     pub fn sender(&self) -> Sender {
-        Sender::new(self.around.sender.clone(), self.around.context.compression.clone())
+        Sender::new(self.around.sender.clone(), self.around.context.encoding.clone())
     }
 }
 

@@ -57,6 +57,16 @@ pub struct Piece {
     pub remaining_bytes: u64,
 }
 
+impl Piece {
+    /// Unmasks the piece in `input`, once.
+    #[inline]
+    pub(crate) fn unmask(&self, input: &mut [u8]) {
+        if let Some(key) = self.header.masking_key {
+            apply_mask(key, &mut input[self.range.clone()]);
+        }
+    }
+}
+
 #[derive(Debug)]
 enum State {
     /// Nothing of the next frame has arrived.
@@ -105,6 +115,17 @@ impl FrameDecoder {
     /// Every variant of [`ProtocolError`] that is about the header of one frame.
     #[inline]
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
+        let decoded = self.decode_masked(input)?;
+        if let Some(piece) = &decoded.piece {
+            piece.unmask(input);
+        }
+        Ok(decoded)
+    }
+
+    /// Decodes like [`FrameDecoder::decode`], but leaves the payload masked. The piece's header has the key for the
+    /// first byte of the piece.
+    #[inline]
+    pub(crate) fn decode_masked(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
         match self.state {
             State::Between => match FrameHeader::parse(input, &self.rules)? {
                 Some((header, header_len)) => Ok(self.begin_payload(header, header_len, input)),
@@ -117,7 +138,7 @@ impl FrameDecoder {
 
     /// Starts a payload after a header that ends at `header_len` of the input.
     #[inline]
-    fn begin_payload(&mut self, header: FrameHeader, header_len: usize, input: &mut [u8]) -> Decoded {
+    fn begin_payload(&mut self, header: FrameHeader, header_len: usize, input: &[u8]) -> Decoded {
         let mut decoded = self.take_payload(header, header.payload_len, header_len, input);
         if let Some(piece) = &mut decoded.piece {
             piece.first = true;
@@ -125,16 +146,13 @@ impl FrameDecoder {
         decoded
     }
 
-    /// Unmasks and reports the payload from `start` on. `header` holds the key for that place.
+    /// Reports the payload from `start` on. `header` holds the key for that place.
     #[inline]
-    fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input: &mut [u8]) -> Decoded {
+    fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input: &[u8]) -> Decoded {
         let available = input.len() - start;
         let len = usize::try_from(remaining_bytes).unwrap_or(usize::MAX).min(available);
         let range = start..start + len;
         let remaining_bytes = remaining_bytes - len as u64;
-        if let Some(key) = header.masking_key {
-            apply_mask(key, &mut input[range.clone()]);
-        }
         self.state = match remaining_bytes {
             0 => State::Between,
             _ => State::Payload { header: rotate_key(header, len), remaining_bytes },
@@ -149,7 +167,7 @@ impl FrameDecoder {
         &mut self,
         mut held: [u8; FRAME_HEADER_BYTES_MAX],
         len: usize,
-        input: &mut [u8],
+        input: &[u8],
     ) -> Result<Decoded, ProtocolError> {
         let taken = input.len().min(FRAME_HEADER_BYTES_MAX - len);
         held[len..len + taken].copy_from_slice(&input[..taken]);
@@ -213,6 +231,23 @@ mod tests {
             assert_eq!(rest[piece.range], payload);
             assert!(decoder.is_between_frames());
         }
+    }
+
+    #[test]
+    fn only_an_open_data_frame_has_bytes_to_come() {
+        let remaining = |frame: Frame<'_>, arrived: usize| {
+            let mut input = Vec::new();
+            frame.encode(None, &mut input);
+            let mut decoder = FrameDecoder::new(FrameRules::new(Role::Client));
+            decoder.decode(&mut input[..arrived]).unwrap();
+            decoder.remaining_data_bytes()
+        };
+        for frame in [Frame::binary(b"12345"), Frame::text("12345").not_final(), Frame::continuation(b"12345")] {
+            // A byte of the header, the header, three bytes of payload, all of it.
+            assert_eq!([1, 2, 5, 7].map(|arrived| remaining(frame, arrived)), [0, 5, 2, 0], "{frame:?}");
+        }
+        let ping = Frame::ping(b"12345").unwrap();
+        assert_eq!([1, 2, 5, 7].map(|arrived| remaining(ping, arrived)), [0; 4]);
     }
 
     #[test]

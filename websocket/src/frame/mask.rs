@@ -2,7 +2,12 @@
 //!
 //! Safe code in a shape that the compiler turns into vector instructions, for any length and any place in the payload.
 //! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
-//! processor has it; calling that is the one `unsafe` block.
+//! processor has it; calling that is one `unsafe` block for each of the two forms.
+//!
+//! [`append_unmasked`] copies and unmasks in one pass. It is also faster than a plain copy on processors where `memcpy`
+//! uses `rep movsb` although that is slow for some alignments (AMD Zen 3 and 4 with glibc 2.36: a quarter of the rate).
+
+use std::mem::MaybeUninit;
 
 /// The four unpredictable bytes that a client draws for each frame (RFC 6455 section 5.3).
 ///
@@ -16,6 +21,9 @@ impl MaskingKey {
     pub const fn new(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
+
+    /// The key that changes nothing: that of a frame without one.
+    pub(crate) const NONE: Self = Self([0; 4]);
 
     /// Returns the bytes, in wire order.
     #[must_use]
@@ -84,6 +92,57 @@ fn apply_mask_in_words(key: MaskingKey, payload: &mut [u8]) {
     }
 }
 
+/// Appends `payload` to `to`, unmasked on the way.
+#[inline]
+pub(crate) fn append_unmasked(key: MaskingKey, payload: &[u8], to: &mut Vec<u8>) {
+    to.reserve(payload.len());
+    let len = to.len() + payload.len();
+    copy_unmasked(key, payload, &mut to.spare_capacity_mut()[..payload.len()]);
+    #[allow(unsafe_code, reason = "a vector cannot be extended from a slice of its spare capacity otherwise")]
+    // SAFETY: `copy_unmasked` wrote every byte of the slice, which reaches from the former length to this one.
+    unsafe {
+        to.set_len(len)
+    };
+}
+
+/// Writes all of `payload`, unmasked, to `to`, which has the same length.
+#[inline]
+fn copy_unmasked(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+    #[cfg(target_arch = "x86_64")]
+    if payload.len() >= WIDE_BYTES_MIN && std::arch::is_x86_feature_detected!("avx2") {
+        #[allow(unsafe_code, reason = "the other place; see the module documentation")]
+        // SAFETY: the processor has AVX2, the only requirement of the function.
+        unsafe {
+            copy_unmasked_avx2(key, payload, to)
+        };
+        return;
+    }
+    copy_unmasked_in_words(key, payload, to);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn copy_unmasked_avx2(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+    copy_unmasked_in_words(key, payload, to);
+}
+
+#[inline(always)]
+fn copy_unmasked_in_words(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+    assert_eq!(payload.len(), to.len());
+    let [a, b, c, d] = key.0;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (blocks, rest) = payload.as_chunks::<32>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<32>();
+    for (block, to_block) in blocks.iter().zip(to_blocks) {
+        for (bytes, to_bytes) in block.as_chunks::<8>().0.iter().zip(to_block.as_chunks_mut::<8>().0) {
+            *to_bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes().map(MaybeUninit::new);
+        }
+    }
+    for ((byte, to_byte), key) in rest.iter().zip(to_rest).zip([a, b, c, d].into_iter().cycle()) {
+        *to_byte = MaybeUninit::new(byte ^ key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +168,10 @@ mod tests {
                     apply_mask(key.at_offset(offset_bytes), &mut masked[start..start + len]);
                     apply_mask_scalar(key, &mut expected[start..start + len], offset_bytes);
                     assert_eq!(masked, expected, "len {len} start {start} offset {offset_bytes}");
+                    let mut appended = vec![7; start];
+                    append_unmasked(key.at_offset(offset_bytes), &source[start..start + len], &mut appended);
+                    assert_eq!(appended[..start], vec![7; start]);
+                    assert_eq!(appended[start..], expected[start..start + len], "len {len} start {start} appended");
                 }
             }
         }
@@ -126,6 +189,16 @@ mod tests {
             apply_mask(key, head);
             apply_mask(key.at_offset(cut), tail);
             assert_eq!(pieces, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_key_turns_at_any_offset() {
+        let key = MaskingKey::new([1, 2, 3, 4]);
+        for (offset_bytes, turned) in
+            [(4, [1, 2, 3, 4]), (1_000_001, [2, 3, 4, 1]), (usize::MAX - 1, [3, 4, 1, 2]), (usize::MAX, [4, 1, 2, 3])]
+        {
+            assert_eq!(key.at_offset(offset_bytes).bytes(), turned, "{offset_bytes}");
         }
     }
 

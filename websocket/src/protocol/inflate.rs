@@ -8,6 +8,7 @@ use std::mem;
 use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
 use crate::deflate::Inflater;
+use crate::frame::mask::MaskingKey;
 use crate::message::MessageKind;
 use crate::protocol::event::Event;
 use crate::protocol_error::ProtocolError;
@@ -58,7 +59,7 @@ impl Protocol {
         match &mut self.incoming {
             Incoming::Assembling { assembler, .. } => {
                 inflater.push(piece, last, message_bytes_max, &mut |inflated| {
-                    assembler.push(inflated.bytes, inflated.is_end.then_some(0))
+                    assembler.push(MaskingKey::NONE, inflated.bytes, inflated.is_end.then_some(0))
                 })?;
                 if !last {
                     return Ok(None);

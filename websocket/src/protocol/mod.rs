@@ -63,6 +63,8 @@ pub(crate) mod event;
 mod inflate;
 mod settings;
 mod short_frame;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::ops::Range;
@@ -308,17 +310,23 @@ impl Protocol {
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
         let end = input.len().min(start.saturating_add(self.input_bytes_max()));
-        let decoded = self.frames.decode(&mut input[start..end])?;
+        let decoded = self.frames.decode_masked(&input[start..end])?;
         *consumed += decoded.consumed;
         let Some(piece) = decoded.piece else {
             return Ok(None);
         };
-        let range = start + piece.range.start..start + piece.range.end;
-        if piece.header.opcode.is_control() {
-            return self.control_piece(&piece, input, range);
-        }
-        if piece.first {
+        let is_control = piece.header.opcode.is_control();
+        if piece.first && !is_control {
             self.begin_data_frame(&piece.header)?;
+        }
+        if !is_control && self.is_unmasked_by_assembling(&piece) {
+            let key = piece.header.masking_key.unwrap_or(MaskingKey::NONE);
+            return self.assemble_piece(&piece, key, &input[start..end][piece.range.clone()]);
+        }
+        piece.unmask(&mut input[start..end]);
+        let range = start + piece.range.start..start + piece.range.end;
+        if is_control {
+            return self.control_piece(&piece, input, range);
         }
         self.data_piece(&piece, input, range)
     }
@@ -372,10 +380,34 @@ impl Protocol {
         };
     }
 
-    /// Handles a piece of the open message.
+    /// Returns whether the piece is unmasked on its way into the message that is being assembled. A text is checked
+    /// before it is stored, and therefore unmasked where it lies.
+    #[inline]
+    fn is_unmasked_by_assembling(&mut self, piece: &Piece) -> bool {
+        match &self.incoming {
+            Incoming::Assembling { assembler, .. } => {
+                assembler.kind() == MessageKind::Binary
+                    && (assembler.len() > 0 || !is_last(piece))
+                    && inflater(&mut self.cold).is_none()
+            }
+            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => false,
+        }
+    }
+
+    /// Adds a piece to the message that is being assembled, and unmasks it there with `key`.
+    #[inline]
+    fn assemble_piece(&mut self, piece: &Piece, key: MaskingKey, bytes: &[u8]) -> Result<Option<Event>, ProtocolError> {
+        if let Incoming::Assembling { assembler, .. } = &mut self.incoming {
+            let expected_bytes = piece.header.fin.then_some(piece.remaining_bytes);
+            assembler.push(key, bytes, expected_bytes)?;
+        }
+        if is_last(piece) { self.finish_assembling() } else { Ok(None) }
+    }
+
+    /// Handles an unmasked piece of the open message.
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
-        let last = piece.header.fin && piece.remaining_bytes == 0;
+        let last = is_last(piece);
         if inflater(&mut self.cold).is_some() {
             return self.inflate_piece(&input[range], last);
         }
@@ -386,9 +418,7 @@ impl Protocol {
                     self.incoming = Incoming::Between;
                     return message_in_place(kind, reserved_bits, input, range).map(Some);
                 }
-                let expected_bytes = piece.header.fin.then_some(piece.remaining_bytes);
-                assembler.push(&input[range], expected_bytes)?;
-                if last { self.finish_assembling() } else { Ok(None) }
+                self.assemble_piece(piece, MaskingKey::NONE, &input[range])
             }
             Incoming::Streaming { .. } => self.stream_piece(piece, input, range, last),
             Incoming::Between | Incoming::Ended => Ok(None),
@@ -443,6 +473,12 @@ impl Protocol {
         self.incoming = Incoming::Ended;
         self.cold = None;
     }
+}
+
+/// Returns whether the piece ends its message.
+#[inline]
+const fn is_last(piece: &Piece) -> bool {
+    piece.header.fin && piece.remaining_bytes == 0
 }
 
 /// Returns the kind of message that a frame of this data opcode begins; `None` for a continuation.

@@ -11,11 +11,16 @@ pub(crate) struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// Checks and appends a piece. `expected_bytes` are expected after it, if that is known.
-    pub(crate) fn push(&mut self, piece: &[u8], expected_bytes: Option<u64>) -> Result<(), InvalidUtf8> {
+    /// Checks a piece, which `append` then adds. `expected_bytes` are expected after it, if that is known.
+    pub(crate) fn push_with(
+        &mut self,
+        piece: &[u8],
+        expected_bytes: Option<u64>,
+        append: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), InvalidUtf8> {
         self.validator.push(piece)?;
         buffer_pool::reserve_for_arrival(&mut self.bytes, piece.len(), expected_bytes);
-        self.bytes.extend_from_slice(piece);
+        append(&mut self.bytes);
         Ok(())
     }
 
@@ -40,17 +45,21 @@ impl TextBuffer {
 mod tests {
     use super::*;
 
+    fn push(buffer: &mut TextBuffer, piece: &[u8]) -> Result<(), InvalidUtf8> {
+        buffer.push_with(piece, None, |bytes| bytes.extend_from_slice(piece))
+    }
+
     #[test]
     fn texts_that_stop_inside_a_character_do_not_finish() {
         for text in ["é", "€", "𝄞"] {
             for len in 1..text.len() {
                 let mut buffer = TextBuffer::default();
-                buffer.push(&text.as_bytes()[..len], None).unwrap();
+                push(&mut buffer, &text.as_bytes()[..len]).unwrap();
                 assert_eq!(buffer.finish(), Err(InvalidUtf8));
             }
             let mut buffer = TextBuffer::default();
             for byte in text.as_bytes() {
-                buffer.push(&[*byte], None).unwrap();
+                push(&mut buffer, &[*byte]).unwrap();
             }
             assert_eq!(buffer.finish().unwrap(), text);
         }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::PortableDriver;
 use super::buffers::{LARGE_BYTES, SMALL_BYTES};
 use super::slot::{PeerEnd, UNBOUNDED};
+use super::{PortableDriver, system};
 use crate::driver::{Event, ReceiveEnd};
 use crate::shared::key::ConnKey;
 
@@ -79,6 +79,7 @@ impl PortableDriver {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.readable = false;
+                slot.urgent = system::MAYBE_URGENT;
                 return 0;
             }
             Err(error) => {
@@ -89,7 +90,7 @@ impl PortableDriver {
             }
         };
         // Later bytes make the socket readable again. A known end has to be read.
-        slot.readable = !read.short || slot.end != PeerEnd::None;
+        slot.readable = !read.short || slot.urgent || slot.end != PeerEnd::None;
         slot.large_reads = if read.len >= SMALL_BYTES { LARGE_READS } else { slot.large_reads.saturating_sub(1) };
         if slot.budget != UNBOUNDED {
             slot.budget -= read.len as u32;

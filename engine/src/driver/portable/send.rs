@@ -53,7 +53,7 @@ impl PortableDriver {
     fn wait_until_writable(&mut self, key: ConnKey, batch: SendBatch) {
         let slot = &mut self.slots[key.index as usize];
         if let Some(socket) = slot.socket.as_ref().filter(|_| !slot.watches_writability) {
-            let both = Interest::READABLE | Interest::WRITABLE;
+            let both = system::RECEIVES.add(Interest::WRITABLE);
             let watched = self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), token(key), both);
             if let Err(error) = watched {
                 return self.pending.push(Event::Sent { key, result: Err(errno(&error)) });

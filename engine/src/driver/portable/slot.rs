@@ -2,6 +2,8 @@
 
 use socket2::Socket;
 
+use super::system;
+
 /// No bytes wait for the socket to be writable.
 pub(super) const NOTHING_UNSENT: u32 = u32::MAX;
 
@@ -21,6 +23,8 @@ pub(super) struct Slot {
     pub(super) receiving: bool,
     /// The socket can have unread bytes or an unread end.
     pub(super) readable: bool,
+    /// Reads can stop at urgent data before they have taken everything.
+    pub(super) urgent: bool,
     /// In the list of ready connections.
     pub(super) queued: bool,
     /// The registration includes writability, as of the first send that had to wait.
@@ -59,6 +63,7 @@ impl Slot {
             unsent: NOTHING_UNSENT,
             receiving: false,
             readable: false,
+            urgent: system::MAYBE_URGENT,
             queued: false,
             watches_writability: false,
             end: PeerEnd::None,

@@ -1,16 +1,29 @@
 //! What differs between systems.
 
-pub(super) use imp::{READINESS, accept, send_flags};
+pub(super) use imp::{MAYBE_URGENT, READINESS, RECEIVES, accept, has_urgent_data, send_flags};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod imp {
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+    use mio::Interest;
+    use mio::event::Event;
     use socket2::{SockAddr, Socket};
 
     /// What readiness is learned from, for the summary.
     pub(crate) const READINESS: &str = "epoll";
+
+    /// The interest of a connection that receives. EPOLLPRI tells of urgent data, at which a read stops.
+    pub(crate) const RECEIVES: Interest = Interest::READABLE.add(Interest::PRIORITY);
+
+    /// Urgent data is announced.
+    pub(crate) const MAYBE_URGENT: bool = false;
+
+    /// Returns whether an event announces urgent data.
+    pub(crate) fn has_urgent_data(event: &Event) -> bool {
+        event.is_priority()
+    }
 
     /// Accepts a connection as a non-blocking socket.
     pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
@@ -40,10 +53,24 @@ mod imp {
 mod imp {
     use std::io;
 
+    use mio::Interest;
+    use mio::event::Event;
     use socket2::{SockAddr, Socket};
 
     /// What readiness is learned from, for the summary.
     pub(crate) const READINESS: &str = "kqueue";
+
+    /// The interest of a connection that receives.
+    pub(crate) const RECEIVES: Interest = Interest::READABLE;
+
+    /// mio has no event for urgent data, at which a read stops. Each receive therefore ends with a read that finds
+    /// nothing.
+    pub(crate) const MAYBE_URGENT: bool = true;
+
+    /// Returns whether an event announces urgent data.
+    pub(crate) fn has_urgent_data(_event: &Event) -> bool {
+        false
+    }
 
     /// Accepts a connection as a non-blocking socket.
     pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
