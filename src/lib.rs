@@ -125,3 +125,8 @@ struct App;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/tls.md")]
 struct TlsGuide;
+
+/// The blocks of its part about event handlers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/event-sessions.md")]
+struct EventSessions;

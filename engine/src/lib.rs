@@ -44,6 +44,7 @@
 //! | sleep in a handler | [`time`] |
 //! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
+//! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
@@ -95,6 +96,7 @@ pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
 pub use connection::gathering::Gathering;
+pub use connection::idle::IdleConnection;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
@@ -102,6 +104,7 @@ pub use engine::running::{Running, RunningHandle};
 pub use engine::spawned::SpawnedTask;
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
+pub use executor::endpoints::{EndpointTable, adopt};
 #[doc(hidden)]
 pub use executor::label as handler_label;
 pub use fanout::{

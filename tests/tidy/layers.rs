@@ -62,6 +62,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "lib",
             "testing",
             "client",
+            "events",
             "serve",
             "hub",
             "ext",
