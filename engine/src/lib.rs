@@ -41,6 +41,7 @@
 //! | read, set deadlines, hand a connection over | [`Connection`] |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
@@ -60,6 +61,7 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+pub mod file;
 mod shared;
 mod shutdown;
 mod spawn_local;
@@ -92,6 +94,7 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::file_part::FilePart;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};

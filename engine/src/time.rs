@@ -47,7 +47,7 @@ impl Timer {
 
     /// Returns the timer of the worker that the current thread runs or serves, or `None` outside the engine's threads.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().map(Self::new)
+        current_worker().map(Self::new)
     }
 
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
@@ -129,6 +129,11 @@ impl Drop for Sleep {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
+}
+
+/// Returns the worker that the current thread runs or serves.
+pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Returns whether the current thread runs or serves a worker.

@@ -24,10 +24,18 @@
 
 #[doc(hidden)]
 pub mod causes;
+#[cfg(feature = "compression")]
+mod compression;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod content_coding;
 mod error;
 mod extract;
 mod field;
+#[cfg(feature = "files")]
+mod files;
 mod limits;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod media_types;
 mod message;
 pub mod protocol;
 mod proxy;
@@ -37,16 +45,20 @@ mod sse;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+#[cfg(feature = "compression")]
+pub use compression::Compressed;
 pub use error::BodyError;
 #[cfg(feature = "multipart")]
 pub use extract::multipart::{Field, Multipart};
 pub use extract::rejection::Rejection;
+#[cfg(feature = "files")]
+pub use files::Files;
 pub use limits::Limits;
 pub use message::access_record::{AccessLog, AccessRecord};
 pub use message::body::Body;
 pub use message::client_gone::ClientGone;
 pub use message::content_connection::ContentConnection;
-pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
+pub use message::content_stream::{ContentPiece, ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;

@@ -6,7 +6,7 @@
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
-//!   completes;
+//!   completes, and a send of a part of a file can end with `FileFailed` in place of `Sent`;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
@@ -18,14 +18,18 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::file_pool;
 
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
 pub(crate) mod open_files;
+pub(crate) mod page_cache;
 pub(crate) mod portable;
+mod send_file;
 pub(crate) mod share_port;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
@@ -49,6 +53,8 @@ pub(crate) enum Event {
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
+    /// The send of a part of a file is over, because the file could not be read: `UnexpectedEof` if it is too short.
+    FileFailed { key: ConnKey, error: io::Error },
     /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
     /// error.
     PeerEnded { key: ConnKey, error: Option<i32> },
@@ -133,6 +139,11 @@ pub(crate) trait Driver {
     /// Closes the socket. An armed receive ends without an event. With `reset` a send in flight ends too, and the peer
     /// gets a reset.
     fn close(&mut self, key: ConnKey, reset: bool);
+
+    /// Reads a part of a file and answers, now or later. Never waits for a disk.
+    fn read_file(&mut self, read: FileRead) {
+        file_pool::run(move || read.run());
+    }
 
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);

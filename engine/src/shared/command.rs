@@ -8,6 +8,7 @@ use socket2::SockRef;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),
+    /// Read a part of a file.
+    Read(Box<FileRead>),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.

@@ -7,6 +7,7 @@ pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod engine_shared;
+pub(crate) mod file_part;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;

@@ -81,6 +81,7 @@ impl WorkerShared {
             match command {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
+                Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

@@ -229,6 +229,7 @@ impl<D: Driver> Worker<D> {
                 Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
+                Command::Read(read) => self.driver.read_file(*read),
                 Command::Sleep(entry) => {
                     let timer = self.wheel.insert(entry.tick, Due::Sleep(Arc::clone(&entry)));
                     entry.armed(timer);
@@ -318,6 +319,7 @@ impl<D: Driver> Worker<D> {
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
+                Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
             }
         }

@@ -6,6 +6,7 @@
 mod deadlines;
 mod failures;
 mod fallback;
+mod files;
 mod flow;
 mod handlers;
 mod limits;

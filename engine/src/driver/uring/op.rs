@@ -36,6 +36,12 @@ pub(super) enum Op {
     ReceiveLarge = 10,
     /// A poll for the peer's end.
     Watch = 11,
+    /// An install for a send of a part of a file.
+    InstallToSend = 12,
+    /// A wait until a part of a file can be sent further.
+    Writable = 13,
+    /// A read of a file, whose index is its number.
+    ReadFile = 14,
 }
 
 impl Op {
@@ -53,6 +59,9 @@ impl Op {
             9 => Self::InstallToShutDown,
             10 => Self::ReceiveLarge,
             11 => Self::Watch,
+            12 => Self::InstallToSend,
+            13 => Self::Writable,
+            14 => Self::ReadFile,
             _ => return None,
         })
     }
@@ -126,6 +135,9 @@ mod tests {
             Op::InstallToShutDown,
             Op::ReceiveLarge,
             Op::Watch,
+            Op::InstallToSend,
+            Op::Writable,
+            Op::ReadFile,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {
