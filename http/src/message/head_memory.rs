@@ -138,6 +138,15 @@ impl HeadMemory {
         self.fields.push(field);
     }
 
+    /// Adds a field Host with this part of the head as its value. The head is not reused for an equal one: it has bytes that
+    /// were not received.
+    pub(crate) fn push_host(&mut self, value: Span) {
+        self.conclusion = None;
+        let name = Span::new(self.bytes.len(), b"Host".len());
+        self.bytes.extend_from_slice(b"Host");
+        self.fields.push(Field { name, value });
+    }
+
     /// Returns a copy of the head and its addresses. It is not reused for an equal head.
     pub(super) fn copy(&self) -> Box<HeadMemory> {
         let mut copy = HeadMemory::take();
