@@ -38,6 +38,7 @@
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
 //! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
+//! | `socks` | no | SOCKS5 proxies for WebSocket clients |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -96,6 +97,10 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/files.md")]
 struct FilesChapter;
+/// The blocks of the chapter about clients, compiled as this package's own are.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/client.md")]
+struct ClientChapter;
 
 /// The guide's blocks, compiled as this package's own are.
 #[cfg(doctest)]

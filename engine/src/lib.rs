@@ -39,6 +39,7 @@
 //! |---|---|
 //! | configure, start and stop | [`Config`], [`Engine`], [`Running`], [`Shutdown`] |
 //! | read, set deadlines, hand a connection over | [`Connection`] |
+//! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
 //! | read and send files | [`file`], [`ByteSender::append_file`] |
@@ -55,6 +56,7 @@ mod address;
 pub mod bench_support;
 mod clock;
 mod config;
+mod connect;
 mod connection;
 mod driver;
 mod engine;
@@ -76,6 +78,11 @@ pub use clock::instant_after;
 pub use config::{
     Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
 };
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::error::ConnectError;
+pub use connect::target::ConnectTarget;
+pub use connect::{Connect, Connecting, connect};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
@@ -85,6 +92,7 @@ pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
+pub use engine::spawned::SpawnedTask;
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
 #[doc(hidden)]

@@ -50,6 +50,12 @@ impl Timer {
         current_worker().map(Self::new)
     }
 
+    /// Returns a future that completes once `duration` has passed, by the later of the system's clock and the worker's.
+    pub(crate) fn timeout(&self, duration: Duration) -> Sleep {
+        let tick = self.worker.clock.tick_from_now(duration);
+        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
+    }
+
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
         self.sleep_until(instant_after(Instant::now(), duration))
@@ -131,14 +137,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
 }
 
-/// Returns the worker that the current thread runs or serves.
-pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
-}
-
 /// Returns whether the current thread runs or serves a worker.
 pub(crate) fn is_engine_thread() -> bool {
     CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+}
+
+/// Returns the worker that the current thread runs or serves.
+pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Makes `worker` the worker whose timers the current thread uses.

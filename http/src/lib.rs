@@ -11,7 +11,7 @@
 //!   Content flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a
 //!   [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
-//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
+//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out. [`client`] reads responses.
 //!   [`RequestError`](protocol::RequestError) lists the refused requests and their statuses; [`Limits`] bounds every
 //!   request.
 //!
@@ -24,6 +24,7 @@
 
 #[doc(hidden)]
 pub mod causes;
+pub mod client;
 #[cfg(feature = "compression")]
 mod compression;
 #[cfg(any(feature = "compression", feature = "files"))]

@@ -14,6 +14,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "worker",
             "fanout",
             "spawn_local",
+            "connect",
             "executor",
             "file",
             "connection",
@@ -38,6 +39,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "tower",
             "server",
             "proxy",
+            "client",
             "protocol",
             "sse",
             "extract",
@@ -55,6 +57,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "websocket",
         &[
             "lib",
+            "client",
             "serve",
             "hub",
             "ext",

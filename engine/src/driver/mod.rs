@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
@@ -27,6 +28,8 @@ use crate::util::file_pool;
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
 pub(crate) mod open_files;
+#[cfg(unix)]
+pub(crate) mod outbound_socket;
 pub(crate) mod page_cache;
 pub(crate) mod portable;
 mod send_file;
@@ -60,6 +63,8 @@ pub(crate) enum Event {
     PeerEnded { key: ConnKey, error: Option<i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
+    /// The attempt to connect is over: it has a connection, or failed and holds nothing any more.
+    Connected { attempt: u32, result: Result<Box<Connected>, ConnectFailure> },
 }
 
 /// A new connection.
@@ -67,6 +72,13 @@ pub(crate) struct Accepted {
     pub(crate) key: ConnKey,
     /// The number of the listener, in the order in which they were added.
     pub(crate) listener: usize,
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
+/// A connection that was opened from this side.
+pub(crate) struct Connected {
+    pub(crate) key: ConnKey,
     pub(crate) peer: Address,
     pub(crate) local: Address,
 }
@@ -122,6 +134,14 @@ pub(crate) trait Driver {
     fn arm_accept(&mut self, listener: usize) -> bool;
     /// Stops accepting and closes all listeners. Each armed accept ends with an event.
     fn close_listeners(&mut self);
+
+    /// Begins attempt number `attempt` to connect, which is not in progress. It ends with one event.
+    ///
+    /// # Errors
+    /// The reason why it could not begin. There is no event then.
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure>;
+    /// Ends an attempt to connect early. If it succeeds before the cancellation, that is still reported.
+    fn cancel_connect(&mut self, attempt: u32);
 
     /// Arms a receive, without end or with a budget of bytes.
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);

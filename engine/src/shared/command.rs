@@ -8,6 +8,7 @@ use socket2::SockRef;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
+use crate::shared::attempt::Attempt;
 use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
@@ -44,6 +45,10 @@ pub(crate) enum Command {
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.
     FanOut(Arc<Lane>),
+    /// Begin an attempt to connect.
+    Connect(Arc<Attempt>),
+    /// End an attempt that nobody waits for any more.
+    CancelConnect(Arc<Attempt>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::attempt::ConnectFailure;
 use crate::shared::command::Command;
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::mailbox::Mailbox;
@@ -82,6 +83,7 @@ impl WorkerShared {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
                 Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
+                Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }
