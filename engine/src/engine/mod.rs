@@ -201,7 +201,7 @@ impl Engine {
     ///
     /// Each worker has up to [`Config::connections_max`] connections. With io_uring these are direct descriptors, which
     /// the open-file limit bounds for each worker and not for the process: a process with a limit of 20,000 open files
-    /// holds 200,000 connections with ten workers, which can be more than there are cores. To one server a local
+    /// holds 200,000 connections with eleven workers, which can be more than there are cores. To one server a local
     /// address has about 28,000 ports: see [`Connect::local_address`](crate::Connect::local_address).
     ///
     /// ```no_run
