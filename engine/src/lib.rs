@@ -39,8 +39,10 @@
 //! |---|---|
 //! | configure, start and stop | [`Config`], [`Engine`], [`Running`], [`Shutdown`] |
 //! | read, set deadlines, hand a connection over | [`Connection`] |
+//! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
@@ -55,12 +57,14 @@ mod address;
 pub mod bench_support;
 mod clock;
 mod config;
+mod connect;
 mod connection;
 mod driver;
 mod engine;
 mod error;
 mod executor;
 mod fanout;
+pub mod file;
 mod shared;
 mod shutdown;
 mod spawn_local;
@@ -78,6 +82,11 @@ pub use clock::instant_after;
 pub use config::{
     Config, EngineKind, HandlerPlacement, InboundConfig, MemoryConfig, OutboundConfig, ThreadHooks, UringConfig,
 };
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::error::ConnectError;
+pub use connect::target::ConnectTarget;
+pub use connect::{Connect, Connecting, connect};
 pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
@@ -87,6 +96,7 @@ pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
 pub use engine::running::{Running, RunningHandle};
+pub use engine::spawned::SpawnedTask;
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
 #[doc(hidden)]
@@ -96,6 +106,7 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::file_part::FilePart;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};

@@ -57,6 +57,10 @@ counters! {
     connections,
     /// Connections accepted.
     accepted_total,
+    /// Connections opened with [`connect`](crate::connect()).
+    connected_total,
+    /// Attempts to connect to one address that failed or were given up.
+    connect_failures_total,
     /// Connections closed in order.
     closed_total,
     /// Connections closed by a failure, a deadline or an abort.

@@ -47,7 +47,13 @@ impl Timer {
 
     /// Returns the timer of the worker that the current thread runs or serves, or `None` outside the engine's threads.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().map(Self::new)
+        current_worker().map(Self::new)
+    }
+
+    /// Returns a future that completes once `duration` has passed, by the later of the system's clock and the worker's.
+    pub(crate) fn timeout(&self, duration: Duration) -> Sleep {
+        let tick = self.worker.clock.tick_from_now(duration);
+        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 
     /// Returns the current instant of the worker's clock. See [`now`].
@@ -150,6 +156,11 @@ impl Drop for Sleep {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
+}
+
+/// Returns the worker that the current thread runs or serves.
+pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Returns whether the current thread runs or serves a worker.

@@ -24,6 +24,15 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 /// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
     install(script == "browser.mjs");
+    let mut command = command(script);
+    command.args(arguments);
+    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
+        panic!("{script} {arguments:?}: {failure}");
+    }
+}
+
+/// Returns the command that runs a script.
+pub fn command(script: &str) -> Command {
     let folder = folder();
     let mut command = if script.ends_with(".py") {
         let mut command = Command::new(folder.join(".venv/bin/python"));
@@ -32,13 +41,12 @@ pub fn run(script: &str, arguments: &[&str]) {
     } else {
         Command::new("node")
     };
-    command.arg(folder.join(script)).args(arguments);
-    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
-        panic!("{script} {arguments:?}: {failure}");
-    }
+    command.arg(folder.join(script));
+    command
 }
 
-fn install(with_browser: bool) {
+/// Installs the dependencies of all scripts, unless they are installed.
+pub fn install(with_browser: bool) {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         let mut command = Command::new(folder().join("install.sh"));

@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod budget;
+mod client;
 mod closing;
 mod combinators;
 mod compression;
@@ -29,5 +30,6 @@ mod violations;
 #[path = "../support"]
 mod support {
     pub mod client;
+    pub mod raw_server;
     pub mod servers;
 }

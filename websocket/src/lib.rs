@@ -19,6 +19,8 @@
 //!   [`Upgrade`] has the settings of its connections, and hooks before the handshake, after it, and at the end.
 //! * A [`WebSocket`] reads and sends; its documentation compares the ways to do both. A [`Sender`] sends from other
 //!   tasks and threads. `?` converts any error into a [`HandlerError`], which decides on the close code.
+//! * [`connect`](connect()) opens a WebSocket to a server, [`Reconnecting`] keeps one open, [`blocking`] is for
+//!   scripts.
 //! * A [`Hub`] sends one message to many connections, [`Users`] finds the connections of a user.
 //! * [`protocol`] is the protocol without I/O: bytes in, events and bytes out. [`handshake`] is the opening handshake.
 //!
@@ -30,6 +32,7 @@
 //! | `futures` | no | `ByteIo` as `AsyncRead` and `AsyncWrite` of the futures crates; `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
 //! | `testing` | no | clients in memory for tests of applications, with a clock that tests move |
 //! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
+//! | `socks` | no | SOCKS5 proxies for [`connect`](connect()) |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
@@ -42,6 +45,7 @@
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 mod buffer_pool;
+mod client;
 mod close;
 mod close_code;
 mod config;
@@ -71,6 +75,9 @@ pub mod testing;
 mod usage_error;
 mod utf8;
 
+pub use client::{
+    Backoff, Connect, ConnectError, InvalidProxy, Reconnecting, ReconnectingSender, RefusedResponse, blocking, connect,
+};
 pub use close::CloseFrame;
 pub use close_code::{CloseCode, CloseCodeClass};
 pub use config::{KeepaliveConfig, WebSocketConfig};

@@ -27,14 +27,14 @@ use bytes::Bytes;
 use crate::address::Address;
 use crate::connection::sender::ByteSender;
 use crate::error::ReceiveError;
-use crate::shared::ConnShared;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::{CloseMode, Command};
 use crate::shared::inbound::End;
 use crate::shared::waiters::{WakerId, id_of};
+use crate::shared::{ConnShared, LocalEnd};
 use crate::time::Timer;
 
-/// One accepted connection: its owner and its reading side.
+/// One connection, accepted or opened with [`connect`](crate::connect()): its owner and its reading side.
 ///
 /// The writing side is its [`sender`](Self::sender). No call touches the socket: reads pop a bounded buffer that the
 /// worker fills, writes append to a bounded queue that the worker sends.
@@ -258,20 +258,26 @@ impl Connection {
         &self.sender
     }
 
-    /// Returns the peer's address. It is captured at accept and stays available.
+    /// Returns the peer's address. It is captured when the connection is opened and stays available.
     pub fn peer_addr(&self) -> Address {
         self.shared().peer
     }
 
-    /// Returns the local address that the peer connected to.
+    /// Returns the local address: the one that the peer connected to, or from which this side has connected.
     pub fn local_addr(&self) -> Address {
         self.shared().local.address
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
-    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners).
+    /// sockets were given to the engine: see [`Engine::bound_listeners`](crate::Engine::bound_listeners). `usize::MAX`
+    /// if it was not accepted.
     pub fn listener(&self) -> usize {
         self.shared().local.listener
+    }
+
+    /// Returns whether this side has connected ([`connect`](crate::connect())), and not the peer.
+    pub fn is_outbound(&self) -> bool {
+        self.listener() == LocalEnd::OUTBOUND
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
-//!   completes;
+//!   completes, and a send of a part of a file can end with `FileFailed` in place of `Sent`;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
@@ -18,18 +18,25 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::clock::Clock;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::file_pool;
 
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
 #[cfg(feature = "testing")]
 pub(crate) mod memory;
 pub(crate) mod open_files;
+#[cfg(unix)]
+pub(crate) mod outbound_socket;
+pub(crate) mod page_cache;
 pub(crate) mod portable;
+mod send_file;
 pub(crate) mod share_port;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
@@ -53,11 +60,15 @@ pub(crate) enum Event {
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
+    /// The send of a part of a file is over, because the file could not be read: `UnexpectedEof` if it is too short.
+    FileFailed { key: ConnKey, error: io::Error },
     /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
     /// error.
     PeerEnded { key: ConnKey, error: Option<i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
+    /// The attempt to connect is over: it has a connection, or failed and holds nothing any more.
+    Connected { attempt: u32, result: Result<Box<Connected>, ConnectFailure> },
 }
 
 /// A new connection.
@@ -65,6 +76,13 @@ pub(crate) struct Accepted {
     pub(crate) key: ConnKey,
     /// The number of the listener, in the order in which they were added.
     pub(crate) listener: usize,
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
+/// A connection that was opened from this side.
+pub(crate) struct Connected {
+    pub(crate) key: ConnKey,
     pub(crate) peer: Address,
     pub(crate) local: Address,
 }
@@ -126,6 +144,14 @@ pub(crate) trait Driver {
     /// Stops accepting and closes all listeners. Each armed accept ends with an event.
     fn close_listeners(&mut self);
 
+    /// Begins attempt number `attempt` to connect, which is not in progress. It ends with one event.
+    ///
+    /// # Errors
+    /// The reason why it could not begin. There is no event then.
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure>;
+    /// Ends an attempt to connect early. If it succeeds before the cancellation, that is still reported.
+    fn cancel_connect(&mut self, attempt: u32);
+
     /// Arms a receive, without end or with a budget of bytes.
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);
     /// Cancels an armed receive. Data that completes before the cancellation is still reported.
@@ -142,6 +168,11 @@ pub(crate) trait Driver {
     /// Closes the socket. An armed receive ends without an event. With `reset` a send in flight ends too, and the peer
     /// gets a reset.
     fn close(&mut self, key: ConnKey, reset: bool);
+
+    /// Reads a part of a file and answers, now or later. Never waits for a disk.
+    fn read_file(&mut self, read: FileRead) {
+        file_pool::run(move || read.run());
+    }
 
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::executor::RunQueue;
 use crate::shared::command::Command;
 use crate::shared::memory::MemoryBudget;
 use crate::shared::worker_shared::WorkerShared;
@@ -26,6 +27,10 @@ pub(crate) struct Lifecycle {
 #[derive(Default)]
 struct State {
     workers: Vec<Arc<WorkerShared>>,
+    /// The queues of each worker's handlers, in the order of the workers.
+    queues: Vec<Vec<Arc<RunQueue>>>,
+    /// Number of places given out.
+    places: usize,
     /// Workers that have ended, in any way.
     ended: usize,
     shutdown: Option<ShutdownPlan>,
@@ -51,10 +56,11 @@ impl Lifecycle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a worker that is about to run. It must call [`end`](Self::end).
-    pub(crate) fn add(&self, worker: &Arc<WorkerShared>) {
+    /// Adds a worker that is about to run, with the queues of its handlers. It must call [`end`](Self::end).
+    pub(crate) fn add(&self, worker: &Arc<WorkerShared>, queues: Vec<Arc<RunQueue>>) {
         let mut state = self.state();
         state.workers.push(Arc::clone(worker));
+        state.queues.push(queues);
         if let Some(plan) = state.shutdown {
             worker.post_now(Command::Shutdown(plan));
         }
@@ -63,6 +69,18 @@ impl Lifecycle {
     /// Returns the workers, in the order in which they started.
     pub(crate) fn workers(&self) -> Vec<Arc<WorkerShared>> {
         self.state().workers.clone()
+    }
+
+    /// Returns the next worker and the next of its handlers' queues, each in turn. A running engine has workers, and
+    /// each of them a queue.
+    pub(crate) fn next_place(&self) -> (Arc<WorkerShared>, Arc<RunQueue>) {
+        let mut state = self.state();
+        let (worker, round) = (state.places % state.workers.len(), state.places / state.workers.len());
+        state.places = state.places.wrapping_add(1);
+        let queues = &state.queues[worker];
+        // Another queue for each worker, so that few connections use all of them too.
+        let queue = &queues[(worker + round) % queues.len()];
+        (Arc::clone(&state.workers[worker]), Arc::clone(queue))
     }
 
     /// Begins a shutdown, or shortens the one in progress.

@@ -4,6 +4,7 @@ mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
+pub(crate) mod spawned;
 pub(crate) mod stopped;
 #[cfg(feature = "testing")]
 pub(crate) mod testing;
@@ -168,6 +169,33 @@ impl Engine {
         }
         Starting::new(self.config.check()?)?.start(&self.bindings, &starter(handler))
     }
+
+    /// Starts an engine without listeners, for a program that only connects: see [`Running::connect`] and
+    /// [`Running::spawn`].
+    ///
+    /// Each worker has up to [`Config::connections_max`] connections. With io_uring these are direct descriptors, which
+    /// the open-file limit bounds for each worker and not for the process: a process with a limit of 20,000 open files
+    /// holds 200,000 connections with ten workers, which can be more than there are cores. To one server a local
+    /// address has about 28,000 ports: see [`Connect::local_address`](crate::Connect::local_address).
+    ///
+    /// ```no_run
+    /// use tidegate_engine::{Config, Engine, block_on};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let running = Engine::client(Config::default().workers(1))?;
+    /// let connection = block_on(running.connect("127.0.0.1:7000").into_future())?;
+    /// println!("connected from {}", connection.local_addr());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), but for those of addresses.
+    pub fn client(config: Config) -> Result<Running, Error> {
+        // Nothing is accepted without a listener.
+        let start: Arc<Start> = Arc::new(|connection: Connection, _: &Arc<RunQueue>| drop(connection));
+        Starting::new(config.check()?)?.start(&[], &start)
+    }
 }
 
 /// Returns the function that starts the handler of a connection.
@@ -257,7 +285,7 @@ impl Starting {
                 return Err(error);
             }
         }
-        log::info!("listening: {}", running.summary);
+        log::info!("{}: {}", if bindings.is_empty() { "running" } else { "listening" }, running.summary);
         Ok(running)
     }
 
@@ -298,8 +326,9 @@ impl Starting {
                 regular_max,
             };
             let (thread, mut ready) = setup.spawn(listeners)?;
-            if index == 0 {
-                running.handlers.iter().for_each(|handler| handler.use_timers_of(&ready.worker_shared));
+            // Shared handler threads use the timers of different workers. Only then do they run anything.
+            for handler in running.handlers[..queues.len()].iter().skip(index).step_by(self.checked.workers) {
+                handler.use_timers_of(&ready.worker_shared);
             }
             watched.extend(ready.inline.take().map(|queue| Watched::new(queue, Role::Worker(index))));
             let handler = ready.handler.take();
@@ -321,7 +350,7 @@ impl Starting {
 
     fn describe(&self, running: &Running, bindings: &[Binding], features: &str) -> String {
         let addresses = bindings.iter().zip(&running.addresses).map(|(binding, address)| binding.describe(*address));
-        let addresses: Vec<_> = addresses.collect();
+        let addresses: Vec<_> = if bindings.is_empty() { vec!["client".to_owned()] } else { addresses.collect() };
         let workers = running.workers.len();
         let slots: usize = running.workers.iter().map(|worker| worker.connections_max).sum();
         let placement = match self.checked.config.placement {

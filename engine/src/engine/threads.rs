@@ -158,12 +158,13 @@ impl WorkerSetup {
         };
         let config = Arc::new(self.checked.config.clone());
         let inline_queue = inline.is_some().then(|| queues.first().cloned()).flatten();
+        let places = queues.clone();
         let hooks = if inline.is_some() { config.thread_hooks.clone() } else { ThreadHooks::default() };
         let worker = Worker::new(driver, Arc::clone(&worker_shared), config, listeners, queues, inline);
         let mut prepared = Some((worker, WorkerReady { worker_shared, capabilities, handler, inline: inline_queue }));
         hooks.run(&mut || {
             let Some((worker, report)) = prepared.take() else { return };
-            self.lifecycle.add(&report.worker_shared);
+            self.lifecycle.add(&report.worker_shared, places.clone());
             let _ = ready.send(Ok(report));
             // The worker, its ring and its sockets are gone when this returns.
             let outcome = match catch(|| worker.run()) {

@@ -21,13 +21,14 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::connection::Connection;
-use crate::executor::lasting::Lasting;
+use crate::executor::lasting::{Arrived, Lasting};
 use crate::executor::pulse::Pulse;
 use crate::executor::tasks::Tasks;
 use crate::shared::ConnShared;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::shared::wake_scope::WakeScope;
+use crate::shared::worker_shared::WorkerShared;
 use crate::time;
 use crate::util::contained::catch;
 use crate::util::sync::Mutex;
@@ -52,8 +53,8 @@ pub(crate) struct RunQueue {
 struct Inbox {
     connections: Vec<Connection>,
     runnables: Vec<Runnable>,
-    /// Woken tasks that belong to no connection.
-    lasting: Vec<async_task::Runnable>,
+    /// Woken tasks that belong to no connection, and calls for the thread.
+    lasting: Vec<Arrived>,
     stopped: bool,
     /// The executor has ended. Connections that arrive later are dropped.
     closed: bool,
@@ -88,6 +89,22 @@ impl RunQueue {
                 inbox.connections.push(connection);
             }
         }
+        wake_scope::notify(&self.signal);
+    }
+
+    /// Calls `call` on the executor's thread. It is dropped if the executor ends first.
+    pub(crate) fn call(&self, call: impl FnOnce() + Send + 'static) {
+        let call: Box<dyn FnOnce() + Send> = Box::new(call);
+        let late = {
+            let mut inbox = self.inbox.lock();
+            if inbox.closed {
+                Some(call)
+            } else {
+                inbox.lasting.push(Arrived::Call(call));
+                None
+            }
+        };
+        drop(late);
         wake_scope::notify(&self.signal);
     }
 
@@ -259,18 +276,15 @@ impl Executor {
         }
     }
 
-    /// Moves woken tasks that belong to no connection to the queue of this thread. They end once the thread is stopped.
+    /// Moves woken tasks that belong to no connection to the queue of this thread, and makes the calls. The tasks end
+    /// once the thread is stopped.
     #[cold]
     fn queue_lasting(&mut self) {
-        let (woken, stopped) = {
+        let (arrived, stopped) = {
             let mut inbox = self.queue.inbox.lock();
             (std::mem::take(&mut inbox.lasting), inbox.stopped)
         };
-        LOCAL.with(|local| {
-            if let Some(local) = &mut *local.borrow_mut() {
-                local.lasting.runnables.extend(woken);
-            }
-        });
+        lasting::take_in(arrived);
         if stopped {
             lasting::end();
         }
@@ -318,6 +332,24 @@ fn run_lasting(due: usize) {
             runnable.run();
         }
     }
+}
+
+/// Returns the queue of the current thread's executor; `None` if it runs no handlers.
+pub(crate) fn current_queue() -> Option<Arc<RunQueue>> {
+    LOCAL.try_with(|local| local.borrow().as_ref().map(|local| Arc::clone(&local.queue))).ok().flatten()
+}
+
+/// Returns the worker of the connection whose handler runs on the current thread.
+pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
+    let queue = current_queue()?;
+    let connection = {
+        let mut tasks = queue.tasks.lock();
+        match queue.pulse.current() {
+            Pulse::STARTING => tasks.starting.clone(),
+            place => tasks.connection(place),
+        }
+    };
+    connection.map(|connection| Arc::clone(&connection.worker))
 }
 
 fn next_local() -> Option<Runnable> {

@@ -8,6 +8,8 @@ use socket2::SockRef;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
+use crate::shared::attempt::Attempt;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
 
@@ -37,10 +39,16 @@ pub(crate) enum Command {
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),
+    /// Read a part of a file.
+    Read(Box<FileRead>),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.
     FanOut(Arc<Lane>),
+    /// Begin an attempt to connect.
+    Connect(Arc<Attempt>),
+    /// End an attempt that nobody waits for any more.
+    CancelConnect(Arc<Attempt>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }

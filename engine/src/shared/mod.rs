@@ -3,10 +3,12 @@
 //!
 //! Lock order: at most one lock of a connection is held at a time, and none while calling a waker or posting a command.
 
+pub(crate) mod attempt;
 pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod engine_shared;
+pub(crate) mod file_part;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;
@@ -60,8 +62,13 @@ pub(crate) struct ConnShared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalEnd {
     pub(crate) address: Address,
-    /// The number of the listener that accepted it.
+    /// The number of the listener that accepted it, or [`OUTBOUND`](Self::OUTBOUND).
     pub(crate) listener: usize,
+}
+
+impl LocalEnd {
+    /// Stands for the listener of a connection that was not accepted.
+    pub(crate) const OUTBOUND: usize = usize::MAX;
 }
 
 impl ConnShared {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
+use crate::shared::attempt::ConnectFailure;
 use crate::shared::command::Command;
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::mailbox::Mailbox;
@@ -80,6 +81,8 @@ impl WorkerShared {
             match command {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
+                Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
+                Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

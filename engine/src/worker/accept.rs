@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::clock::wheel::TimerId;
 use crate::clock::{Clock, NEVER};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
 use crate::shared::deadlines::timeout_ticks;
+use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
 
 use super::{Conn, Due, Phase, Receive, Worker};
@@ -34,7 +36,17 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
         let local = self.share_local(LocalEnd { address: accepted.local, listener: accepted.listener });
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), accepted.peer, local);
+        let shared = self.open_conn(key, accepted.peer, local);
+        self.worker_shared.counters.accepted_total.add(1);
+        let handler = &self.handlers[self.next_handler];
+        self.next_handler = (self.next_handler + 1) % self.handlers.len();
+        handler.start(Connection::new(shared));
+        self.drain_if_shutting_down(key);
+    }
+
+    /// Begins to serve an open socket.
+    pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
@@ -51,14 +63,10 @@ impl<D: Driver> Worker<D> {
             close_at: NEVER,
         });
         self.open += 1;
-        self.worker_shared.counters.accepted_total.add(1);
         self.worker_shared.counters.connections.add(1);
         self.set_idle(key, timeout_ticks(self.config.idle_timeout));
         self.arm_receive(key);
-        let handler = &self.handlers[self.next_handler];
-        self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(shared));
-        self.drain_if_shutting_down(key);
+        shared
     }
 
     /// Returns the shared copy of a local end.

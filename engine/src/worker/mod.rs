@@ -1,9 +1,9 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `accept`, `receive`, `backpressure`, `peer_end`, `progress`,
-//! `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds the worker's
-//! state and its tick.
+//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
+//! `progress`, `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds
+//! the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -30,6 +30,7 @@ use crate::shutdown::{ShutdownPlan, ShutdownReport};
 mod accept;
 mod backpressure;
 mod close;
+mod connect;
 mod deadline;
 mod drain;
 mod fanout;
@@ -41,6 +42,7 @@ mod send;
 mod tests;
 
 use accept::AcceptPause;
+use connect::Connects;
 
 /// The state of a connection's receive.
 ///
@@ -118,6 +120,7 @@ pub(crate) struct Worker<D> {
     progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// The state of each listener's accepting.
     accept_pauses: Vec<AcceptPause>,
+    connects: Connects,
     /// Recently seen local addresses.
     locals: Vec<Arc<LocalEnd>>,
     handlers: Vec<Arc<RunQueue>>,
@@ -165,6 +168,7 @@ impl<D: Driver> Worker<D> {
             backlogs: HashMap::new(),
             progress_checks: HashMap::new(),
             accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
+            connects: Connects::default(),
             locals: Vec::new(),
             handlers,
             next_handler,
@@ -229,6 +233,7 @@ impl<D: Driver> Worker<D> {
                 Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
+                Command::Read(read) => self.driver.read_file(*read),
                 Command::Sleep(entry) => {
                     let timer = self.wheel.insert(entry.tick, Due::Sleep(Arc::clone(&entry)));
                     entry.armed(timer);
@@ -239,6 +244,8 @@ impl<D: Driver> Worker<D> {
                     }
                 }
                 Command::FanOut(lane) => self.begin_delivery(lane),
+                Command::Connect(attempt) => self.connect(attempt),
+                Command::CancelConnect(attempt) => self.cancel_connect(&attempt),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -318,7 +325,9 @@ impl<D: Driver> Worker<D> {
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
+                Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
+                Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }
         }
         self.events = events;
@@ -348,6 +357,7 @@ impl<D> Drop for Worker<D> {
             }
         }
         std::mem::take(&mut self.deliveries).into_iter().for_each(fanout::Delivery::abandon);
+        self.connects.abandon();
         self.worker_shared.end();
     }
 }

@@ -3,9 +3,11 @@
 //! One program, so that the shared support is compiled once. A test that needs a separate process (a low limit, a
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
+mod connect;
 mod deadlines;
 mod failures;
 mod fallback;
+mod files;
 mod flow;
 mod handlers;
 mod limits;

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
+use tidegate_engine::FilePart;
 
 use crate::error::BodyError;
 use crate::message::content_connection::ContentConnection;
@@ -66,6 +67,12 @@ pub trait ContentStream {
     /// the last chunk, short of the announced length, or by a reset.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>>;
 
+    /// As [`poll_next`](ContentStream::poll_next), and can give a part of a file too. Not part of the API.
+    #[doc(hidden)]
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ContentPiece, StreamError>>> {
+        self.poll_next(cx).map(|next| next.map(|piece| piece.map(ContentPiece::Bytes)))
+    }
+
     /// Returns the length of the whole content in bytes, if it is known before the first piece; it is sent as
     /// Content-Length. Otherwise the chunked coding is used, and in HTTP/1.0 the end of the connection. Default:
     /// unknown.
@@ -76,6 +83,24 @@ pub trait ContentStream {
     /// Takes the trailer section. Called once after the end; sent only with the chunked coding. Default: none.
     fn take_trailers(&mut self) -> Option<HeaderMap> {
         None
+    }
+}
+
+/// A piece of content. Not part of the API.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum ContentPiece {
+    Bytes(Bytes),
+    /// To be sent without a copy. Only where [`ContentConnection`] allows it.
+    File(FilePart),
+}
+
+impl ContentPiece {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            ContentPiece::Bytes(bytes) => bytes.len(),
+            ContentPiece::File(part) => part.len(),
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) mod event;
 mod inflate;
 mod settings;
 mod short_frame;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::ops::Range;

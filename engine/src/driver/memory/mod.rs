@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use super::{Accepted, Capabilities, Driver, Event, Received};
 use crate::clock::Clock;
 use crate::clock::simulated::SimulatedTime;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -42,6 +44,8 @@ pub(crate) struct MemoryDriver {
     /// Batches that have been sent or given up. Dropping one can run code of the application, so it happens without the
     /// network's lock.
     done: Vec<SendBatch>,
+    /// Events for the next `enter`.
+    pending: Vec<Event>,
 }
 
 /// ```text
@@ -67,6 +71,7 @@ impl MemoryDriver {
             free: Vec::new(),
             accepting: Accepting::Idle,
             done: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -150,6 +155,13 @@ impl Driver for MemoryDriver {
         self.network.lock().close_listener();
     }
 
+    /// Fails: a test has no other servers.
+    fn connect(&mut self, _attempt: u32, _request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        Err(ConnectFailure::Errno(libc::EOPNOTSUPP))
+    }
+
+    fn cancel_connect(&mut self, _attempt: u32) {}
+
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
         self.slot(key).arm_receive(budget);
     }
@@ -162,8 +174,11 @@ impl Driver for MemoryDriver {
         self.slot(key).watch_end(fin);
     }
 
-    fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        self.slot(key).send(batch);
+    fn send(&mut self, key: ConnKey, mut batch: SendBatch) {
+        match batch.load_file() {
+            Ok(()) => self.slot(key).send(batch),
+            Err(error) => self.pending.push(Event::FileFailed { key, error }),
+        }
     }
 
     fn shutdown_write(&mut self, key: ConnKey) {
@@ -173,6 +188,11 @@ impl Driver for MemoryDriver {
     fn close(&mut self, key: ConnKey, reset: bool) {
         let batch = self.slot(key).close(reset);
         drop(batch);
+    }
+
+    /// Reads at once: the worker would seem to have nothing to do while another thread reads.
+    fn read_file(&mut self, read: FileRead) {
+        read.run();
     }
 
     fn with_socket(&mut self, _key: ConnKey, task: SocketTask) {
@@ -207,6 +227,7 @@ impl Driver for MemoryDriver {
 
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.done.clear();
+        events.append(&mut self.pending);
         let network = Arc::clone(&self.network);
         let mut state = network.lock();
         let limit = timeout.map(|timeout| self.time.elapsed().saturating_add(timeout));

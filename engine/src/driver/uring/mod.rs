@@ -1,13 +1,14 @@
 //! The io_uring driver: one ring that owns its listeners, its connections' sockets and its receive buffers. Needs Linux
 //! 6.1.
 //!
-//! Accepted sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
+//! Sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
 //! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later
-//! accept, so the generation always distinguishes a completion from one of the slot's former connection.
+//! accept or socket, so the generation always distinguishes a completion from one of the slot's former connection.
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `receive`, `watch`, `send` and `fd_install` hold those operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold those
+//! operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -21,8 +22,10 @@ use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
 use crate::driver::listener::Listener;
 use crate::driver::open_files;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -30,7 +33,9 @@ use crate::shared::signal::Signal;
 mod accept;
 mod buffer_size_hint;
 mod buffers;
+mod connect;
 mod fd_install;
+mod file;
 mod op;
 mod probe;
 mod raw;
@@ -44,6 +49,8 @@ mod watch;
 
 use accept::Acceptor;
 use buffers::BufferGroups;
+use connect::Connects;
+use file::Reads;
 use op::{Op, Token, next_generation};
 use probe::Features;
 
@@ -65,9 +72,11 @@ pub(crate) struct UringDriver {
     /// Number of slots that are not `Free`.
     used: usize,
     acceptors: Vec<Acceptor>,
+    connects: Connects,
     /// Free slot numbers, with regular descriptors only.
     free: Vec<u32>,
     sends: Sends,
+    reads: Reads,
     /// Operations of connections and listeners that have not ended.
     in_flight: usize,
     completions: Vec<cqueue::Entry>,
@@ -159,8 +168,10 @@ impl UringDriver {
             slots: Vec::new(),
             used: 0,
             acceptors: listeners.into_iter().map(Acceptor::new).collect(),
+            connects: Connects::default(),
             free: Vec::new(),
             sends: Sends::default(),
+            reads: Reads::default(),
             in_flight: 0,
             completions: Vec::new(),
         };
@@ -235,10 +246,14 @@ impl UringDriver {
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
             Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
+            Op::InstallToSend => self.on_install_to_send(token.key, completion.result(), events),
+            Op::Writable => self.on_writable(token.key, events),
+            Op::ReadFile => self.on_read_file(token.key, completion.result()),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
             Op::InstallToShutDown => self.on_install_to_shut_down(token.key, completion.result()),
             Op::Close => self.on_close(token.key, events),
+            Op::Connect => self.on_connect(token.key.index, completion.result(), events),
             Op::Ignore | Op::Wake => {}
         }
     }
@@ -278,12 +293,16 @@ impl UringDriver {
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
+        let attempt = slot.attempt();
         slot.release(next_generation(key.generation));
         self.used -= 1;
         if !direct {
             self.free.push(key.index);
         }
-        events.push(Event::Closed { key });
+        events.push(match attempt {
+            None => Event::Closed { key },
+            Some(attempt) => self.connects.fail(attempt),
+        });
     }
 }
 
@@ -314,6 +333,14 @@ impl Driver for UringDriver {
 
     fn close_listeners(&mut self) {
         self.close_listeners();
+    }
+
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        self.connect(attempt, request)
+    }
+
+    fn cancel_connect(&mut self, attempt: u32) {
+        self.cancel_connect(attempt);
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
@@ -357,6 +384,7 @@ impl Driver for UringDriver {
         }
         if reset && send != NO_SEND {
             self.cancel(Token::new(Op::Send, key));
+            self.cancel(Token::new(Op::Writable, key));
         }
         if receiving {
             self.cancel(receive);
@@ -365,6 +393,10 @@ impl Driver for UringDriver {
             self.cancel(Token::new(Op::Watch, key));
         }
         self.advance_close(key);
+    }
+
+    fn read_file(&mut self, read: FileRead) {
+        self.read_file(read);
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
@@ -416,6 +448,8 @@ impl Drop for UringDriver {
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();
+        self.connects.leak();
+        self.reads.leak();
         for slot in &mut self.slots {
             slot.leak();
         }

@@ -48,10 +48,8 @@ impl Outbound {
     /// Queues the held sends.
     pub(crate) fn release_held(&mut self) -> Schedule {
         let mut schedule = Schedule::AlreadyScheduled;
-        if self.waiters.held_bytes() > 0 {
-            for bytes in self.waiters.take_held() {
-                schedule = schedule.or(self.append_either(&bytes));
-            }
+        for bytes in self.waiters.take_held() {
+            schedule = schedule.or(self.append_either(&bytes));
         }
         schedule
     }
@@ -160,6 +158,46 @@ mod tests {
         assert_eq!(outbound.finish(false), Schedule::NeedsWake);
         assert_eq!(contents(&mut outbound).len(), 90);
         assert!(!outbound.begin_behind(), "nothing can follow");
+    }
+
+    #[test]
+    fn held_sends_fill_the_high_mark_exactly_and_open_at_the_low_mark() {
+        let mut outbound = Outbound::new();
+        assert!(outbound.begin_behind());
+        assert_eq!(outbound.check_space_held(1000, &MARKS), Ok(()), "with nothing else queued");
+        send(&mut outbound, &[b'x'; 90]).unwrap();
+        assert_eq!(outbound.check_space_held(10, &MARKS), Ok(()));
+        assert_eq!(outbound.check_space_held(11, &MARKS), Err(SendError::Full));
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Full), "refused until the low mark");
+    }
+
+    #[test]
+    fn only_a_publication_holds_sends() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.begin_exclusive(None), Ok(true));
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Full), "another sender has the queue");
+        assert_eq!(send(&mut outbound, b"refused"), Err(SendError::Full));
+        assert_eq!(outbound.held_bytes(), 0);
+        let _ = outbound.finish(false);
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Finished));
+    }
+
+    #[test]
+    fn a_held_message_keeps_its_payload_by_reference_and_counts_whole() {
+        let payload = Bytes::from(vec![b'p'; 8]);
+        let keep = |head: &[u8], payload: &Bytes| -> Result<(usize, Vec<u8>), SendError> {
+            let mut outbound = Outbound::new();
+            assert!(outbound.begin_behind());
+            send(&mut outbound, &[b'x'; 90])?;
+            outbound.keep_shared_behind(SendError::Full, &MARKS, head, payload)?;
+            let held_bytes = outbound.held_bytes();
+            let _ = outbound.end_behind();
+            Ok((held_bytes, contents(&mut outbound).split_off(90)))
+        };
+        assert_eq!(keep(b"hd", &payload), Ok((100, b"hdpppppppp".to_vec())));
+        assert_eq!(keep(b"", &payload), Ok((98, payload.to_vec())));
+        assert_eq!(keep(b"hd ", &payload), Err(SendError::Full));
+        assert_eq!(keep(b"long head", &payload.slice(..2)), Err(SendError::Full));
     }
 
     /// A publication during exclusive use: the sends after its end are held.

@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
+use crate::shared::file_part::FilePart;
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::biased_lock::NoWaiting;
@@ -240,6 +241,14 @@ impl Outbound {
             self.seal_tail();
             self.segments.get_or_insert_default().push_back(Segment::Shared(Contained::new(payload)));
         }
+        self.schedule()
+    }
+
+    /// Queues a part of a file.
+    pub(crate) fn append_file(&mut self, part: FilePart) -> Schedule {
+        self.queued_bytes += part.len;
+        self.seal_tail();
+        self.segments.get_or_insert_default().push_back(Segment::File(Box::new(part)));
         self.schedule()
     }
 

@@ -24,7 +24,7 @@ impl Session {
     pub(super) fn send_close(&mut self, frame: Option<&CloseFrame>) {
         let before = self.closing;
         if self.closing.send_close().is_ok()
-            && let Err(SendError::Closed(cause)) = self.frame_queue().queue_close(frame)
+            && let Err(SendError::Closed(cause)) = self.control_queue().queue_close(frame)
         {
             // Any other answer means that a close frame is queued, by this call or by a sender that was first.
             log::trace!("no close frame was sent: {cause}");
@@ -135,7 +135,10 @@ impl Session {
         loop {
             match poll_fn(|cx| self.poll_message(cx)).await {
                 Ok(Some(_)) => {}
-                Ok(None) => return refused.map_or(Ok(()), Err),
+                Ok(None) => {
+                    self.await_end().await;
+                    return refused.map_or(Ok(()), Err);
+                }
                 // An error of a control handler leaves the connection as it was. The first one is returned at the end.
                 Err(error) if self.read_state != ReadState::Over && !self.protocol.is_ended() => {
                     refused = refused.or(Some(error));
@@ -143,6 +146,24 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits for the server's end of stream, within the close timeout: it closes the TCP connection first (RFC 6455
+    /// section 7.1.1).
+    async fn await_end(&mut self) {
+        if self.closing.transport() != Transport::AwaitEnd {
+            return;
+        }
+        while let Ok(true) = poll_fn(|cx| self.connection.poll_fill(cx)).await {
+            let len = self.connection.buffer().len();
+            self.connection.consume(len);
+        }
+    }
+
+    /// Ends the connection without a close frame: what is queued is sent, then FIN.
+    pub(crate) fn quit(mut self) {
+        self.closing.lose();
+        self.end_closed();
     }
 
     /// Closes without waiting for the peer's close frame.

@@ -22,9 +22,10 @@ use super::Session;
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::frame_queue::ControlQueue;
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::role::Role;
 use crate::sync::lock;
 
 /// The start of the payload of our pings; their number follows.
@@ -42,6 +43,7 @@ pub(crate) struct Keepalive(Arc<Pinger>);
 /// Pings when its sleep wakes it.
 struct Pinger {
     sender: ByteSender,
+    role: Role,
     config: KeepaliveConfig,
     /// The time in which the connection of a lost peer ends, whatever its handler does.
     close_timeout: Duration,
@@ -98,7 +100,7 @@ impl Session {
         match config {
             Some(config) => {
                 let close_timeout = self.context.config.close_timeout;
-                let keepalive = Keepalive::start(config, self.connection.sender(), close_timeout);
+                let keepalive = Keepalive::start(config, self.control_queue(), close_timeout);
                 self.cold_mut().keepalive = Some(keepalive);
             }
             None => {
@@ -142,7 +144,8 @@ impl Session {
 }
 
 impl Keepalive {
-    fn start(config: KeepaliveConfig, sender: &ByteSender, close_timeout: Duration) -> Self {
+    fn start(config: KeepaliveConfig, queue: ControlQueue<'_>, close_timeout: Duration) -> Self {
+        let (sender, role) = (queue.bytes(), queue.role());
         let now = sender.timer().now();
         let ping_at = instant_after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
         let state = State {
@@ -157,6 +160,7 @@ impl Keepalive {
         };
         let pinger = Arc::new(Pinger {
             sender: sender.clone(),
+            role,
             config,
             close_timeout,
             wakes: AtomicU32::new(0),
@@ -234,9 +238,13 @@ impl Pinger {
         }
     }
 
+    fn queue(&self) -> ControlQueue<'_> {
+        ControlQueue::new(&self.sender, self.role)
+    }
+
     fn ping(&self, state: &State) -> Result<(), SendError> {
         match Frame::ping(&payload(state.pings)) {
-            Ok(frame) => FrameQueue(&self.sender).try_queue_control(&frame),
+            Ok(frame) => self.queue().try_queue(&frame),
             Err(_) => Ok(()),
         }
     }
@@ -324,7 +332,7 @@ impl Pinger {
     fn give_up(&self) {
         self.is_lost.store(true, Ordering::Release);
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok();
-        if let Err(error) = FrameQueue(&self.sender).queue_close(frame.as_ref()) {
+        if let Err(error) = self.queue().queue_close(frame.as_ref()) {
             log::trace!("no close frame was sent to a silent peer: {error}");
         }
         self.sender.set_lifetime_deadline(self.sender.timer().now().checked_add(self.close_timeout));

@@ -1,6 +1,9 @@
 //! Runs the examples as programs and checks that they do what their first lines promise, with tungstenite as the
 //! client.
 
+mod clients;
+
+#[path = "../support"]
 mod support {
     pub mod example;
     pub mod example_client;
@@ -471,7 +474,7 @@ fn every_example_prints_its_options_with_defaults() {
         let output = run(&name, &["--help"]);
         let help = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{name}: {help}");
-        assert!(help.contains(&format!("\n\nUsage: {name} [OPTIONS]\n")), "{name}: {help}");
+        assert!(help.contains(&format!("\n\nUsage: {name} [OPTIONS]")), "{name}: {help}");
         for line in help.lines().filter(|line| line.starts_with("  --")) {
             assert!(!takes_value(line) || line.contains(" [default: "), "{name}: {line}");
         }

@@ -1,9 +1,14 @@
-//! An echo server on every engine and placement, against other projects' clients.
+//! An echo server on every engine and placement, against other projects' clients; and our client against their servers.
 
+mod servers;
+
+#[path = "../support"]
 mod support {
+    pub mod peer_server;
     pub mod peers;
     pub mod servers;
     pub mod tungstenite;
+    pub mod tungstenite_server;
 }
 
 use support::peers;
