@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate_engine::testing::{PeerEnd, Step, Stuck, TestConfig, TestEngine};
-use tidegate_engine::{CloseCause, Config, Connection, ReceiveError, Shutdown, time};
+use tidegate_engine::{BlockingConnection, CloseCause, Config, Connection, ReceiveError, Shutdown, blocking, time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -95,6 +95,27 @@ fn clients_wait_while_there_is_no_place() {
     let [first, _second, mut third] = clients;
     drop(first);
     assert_eq!(third.read(), b"x");
+}
+
+/// Their threads are not those of the engine, so a client waits for them in real time.
+#[test]
+fn blocking_handlers_are_waited_for() {
+    let engine = start(blocking(|mut connection: BlockingConnection| {
+        while let Ok(Some(chunk)) = connection.receive() {
+            if connection.send(chunk.into_vec()).is_err() {
+                break;
+            }
+        }
+    }));
+    let mut client = engine.connect();
+    client.write(b"hello");
+    let mut received = Vec::new();
+    let done = engine.drive(|| match client.take(&mut received) {
+        _ if received == b"hello" => Step::Done(()),
+        0 => Step::Waiting,
+        _ => Step::Again,
+    });
+    assert_eq!(done, Ok(()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The clock of a test: it stands still, and everything that is due happens when it is moved.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -170,14 +171,11 @@ fn a_shutdown_resets_what_does_not_end() {
     assert!(matches!(error, TestError::Closed { end: PeerEnd::Reset, .. }), "{error}");
 }
 
-fn impatient() -> TestConfig {
-    TestConfig::default().patience(Duration::from_millis(20))
-}
-
 /// A wait for something that only the clock brings fails, with an error that says so.
 #[test]
 fn a_request_that_nothing_answers_is_an_error() {
-    let server = TestServer::start_with(Server::builder(sleep), impatient()).unwrap();
+    let impatient = TestConfig::default().patience(Duration::from_millis(20));
+    let server = TestServer::start_with(Server::builder(sleep), impatient).unwrap();
     let error = server.get("/report").try_send().unwrap_err();
     assert_eq!(error, TestError::NoResponse { request: "GET /report".to_owned(), reason: Stuck::Idle });
     let text = "no response to GET /report: the handlers wait; advance the clock, or send what they wait for";
@@ -193,12 +191,34 @@ fn a_handler_that_blocks_is_an_error() {
             let _ = freed.lock().unwrap().recv();
         }
     };
-    let server = TestServer::start_with(Server::builder(app), impatient()).unwrap();
+    let impatient = TestConfig::default().hold_timeout(Duration::from_millis(20));
+    let server = TestServer::start_with(Server::builder(app), impatient).unwrap();
     let mut peer = server.connect();
     peer.offer(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n");
     let error = server.get("/").try_send();
     drop(free);
     assert_eq!(error.unwrap_err(), TestError::NoResponse { request: "GET /".to_owned(), reason: Stuck::Busy });
+}
+
+/// The hooks of the handlers' threads run, and what they start follows the clock.
+#[test]
+fn tasks_of_the_thread_follow_the_clock() {
+    let minutes: Arc<AtomicU64> = Arc::default();
+    let count = Arc::clone(&minutes);
+    let app = async move |_request: Request| count.load(Ordering::Relaxed).to_string();
+    let builder = Server::builder(app).on_handler_thread_start(move || {
+        let minutes = Arc::clone(&minutes);
+        tidegate::spawn_local(async move {
+            loop {
+                time::sleep(SECOND * 60).await;
+                minutes.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+    let server = TestServer::start(builder).unwrap();
+    assert_eq!(server.get("/").send().text(), "0");
+    server.advance(SECOND * 60 * 5);
+    assert_eq!(server.get("/").send().text(), "5");
 }
 
 /// What another thread does is waited for, without the clock.

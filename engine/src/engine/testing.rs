@@ -42,14 +42,21 @@ crate::__settings! {
         /// arrives byte by byte. Default: 16 KiB.
         pub receive_bytes_max: usize,
         /// Real time that a wait lasts before it fails: a handler can wait for another thread, such as that of a tokio
-        /// runtime. A test that succeeds never waits so long. Default: 5 s.
+        /// runtime. A test that succeeds never waits so long. Default: 10 s.
         pub patience: Duration,
+        /// Real time that handlers can run without returning to their await points before a wait fails. Default: 60 s.
+        pub hold_timeout: Duration,
     }
 }
 
 impl Default for TestConfig {
     fn default() -> Self {
-        Self { window_bytes: 64 * 1024, receive_bytes_max: 16 * 1024, patience: Duration::from_secs(5) }
+        Self {
+            window_bytes: 64 * 1024,
+            receive_bytes_max: 16 * 1024,
+            patience: Duration::from_secs(10),
+            hold_timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -67,6 +74,7 @@ struct Inner {
     lifecycle: Arc<Lifecycle>,
     thread: Mutex<Option<WorkerThread>>,
     patience: Duration,
+    hold_timeout: Duration,
     next_port: AtomicU16,
 }
 
@@ -141,6 +149,7 @@ impl TestEngine {
             lifecycle,
             thread: Mutex::new(Some(thread)),
             patience: test.patience,
+            hold_timeout: test.hold_timeout,
             next_port: AtomicU16::new(FIRST_PORT),
         })))
     }
@@ -258,7 +267,7 @@ impl TestEngine {
     }
 
     fn run(&self) -> Result<Idle, Stuck> {
-        self.0.network.run(self.0.patience).map_err(|NotIdle| Stuck::Busy)
+        self.0.network.run(self.0.hold_timeout).map_err(|NotIdle| Stuck::Busy)
     }
 }
 

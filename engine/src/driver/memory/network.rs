@@ -104,15 +104,15 @@ impl Network {
 
 /// The test's side.
 impl Network {
-    /// Waits until the worker rests, in real time for at most `patience`.
-    pub(crate) fn run(&self, patience: Duration) -> Result<Idle, NotIdle> {
+    /// Waits until the worker rests, in real time for at most `timeout`.
+    pub(crate) fn run(&self, timeout: Duration) -> Result<Idle, NotIdle> {
         let mut state = self.lock();
         state.asked += 1;
         let asked = state.asked;
         self.notify();
         let busy = |state: &mut State| state.answered < asked && !state.ended;
         let (state, wait) =
-            self.changed.wait_timeout_while(state, patience, busy).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_timeout_while(state, timeout, busy).unwrap_or_else(PoisonError::into_inner);
         match &*state {
             state if state.ended => Ok(Idle::Ended),
             _ if wait.timed_out() => Err(NotIdle),
