@@ -115,6 +115,25 @@ write("handshake", {
     "response_subprotocol": ACCEPT + b"Sec-WebSocket-Protocol: chat\nServer: a\n",
 })
 
+RESPONSE = (
+    b"\x00HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+write("client_handshake", {
+    "accepted": RESPONSE + b"\x81\x05Hello",
+    "wrong_key": RESPONSE.replace(b"s3", b"S3"),
+    "interim": b"\x00HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + RESPONSE[1:],
+    "refused": b"\x00HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nforbiddenHTTP/1.1",
+    "chunked": b"\x00HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\nrest",
+    "until_the_end": b"\x00HTTP/1.0 200 OK\r\n\r\n<html>",
+    "redirect": b"\x00HTTP/1.1 302 Found\r\nLocation: ../b?c#d\r\nContent-Length: 0\r\n\r\n",
+    "tunnel": b"\x01HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntunnel",
+    "no_tunnel": b"\x01HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno",
+    "line_feeds": b"\x00HTTP/1.1 200 OK\nA: b\n\n",
+    "other": b"\x00SSH-2.0-OpenSSH_9.2\r\n",
+})
+
 write("negotiation", {
     "plain": b"\x00\x00\x00\x00permessage-deflate",
     "browser": b"\x30\x03\x30\x00permessage-deflate; client_max_window_bits",

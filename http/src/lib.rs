@@ -11,7 +11,7 @@
 //!   Content flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a
 //!   [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
-//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
+//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out. [`client`] reads responses.
 //!   [`RequestError`](protocol::RequestError) lists the refused requests and their statuses; [`Limits`] bounds every
 //!   request.
 //!
@@ -24,29 +24,45 @@
 
 #[doc(hidden)]
 pub mod causes;
+pub mod client;
+#[cfg(feature = "compression")]
+mod compression;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod content_coding;
 mod error;
 mod extract;
 mod field;
+#[cfg(feature = "files")]
+mod files;
 mod limits;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod media_types;
 mod message;
 pub mod protocol;
 mod proxy;
 mod route_config;
 mod server;
 mod sse;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+#[cfg(feature = "compression")]
+pub use compression::Compressed;
 pub use error::BodyError;
 #[cfg(feature = "multipart")]
 pub use extract::multipart::{Field, Multipart};
 pub use extract::rejection::Rejection;
+#[cfg(feature = "files")]
+pub use files::Files;
 pub use limits::Limits;
 pub use message::access_record::{AccessLog, AccessRecord};
 pub use message::body::Body;
 pub use message::client_gone::ClientGone;
 pub use message::content_connection::ContentConnection;
-pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
+pub use message::content_stream::{ContentPiece, ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;

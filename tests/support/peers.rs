@@ -33,6 +33,15 @@ pub fn run(script: &str, arguments: &[&str]) {
 /// As [`run`].
 pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     install(script == "browser.mjs");
+    let mut command = command(script);
+    command.args(arguments).envs(variables.iter().copied());
+    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
+        panic!("{script} {arguments:?}: {failure}");
+    }
+}
+
+/// Returns the command that runs a script.
+pub fn command(script: &str) -> Command {
     let folder = folder();
     let mut command = if script.ends_with(".py") {
         let mut command = Command::new(folder.join(".venv/bin/python"));
@@ -41,13 +50,12 @@ pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     } else {
         Command::new("node")
     };
-    command.arg(folder.join(script)).args(arguments).envs(variables.iter().copied());
-    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
-        panic!("{script} {arguments:?}: {failure}");
-    }
+    command.arg(folder.join(script));
+    command
 }
 
-fn install(with_browser: bool) {
+/// Installs the dependencies of all scripts, unless they are installed.
+pub fn install(with_browser: bool) {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         let mut command = Command::new(folder().join("install.sh"));

@@ -147,8 +147,9 @@ impl Connect {
 
     /// Connects from this address. With port 0 the kernel chooses the port when it connects, so the pair of addresses
     /// must be unique and not the port: each local address has about 28,000 connections to one server
-    /// (`ip_local_port_range` of ip(7)), and several addresses have as many each. Addresses of the target that are of
-    /// another family fail. Has no effect on Unix-domain sockets. Default: the kernel's choice.
+    /// (`ip_local_port_range` of ip(7)), and several addresses have as many each. Linux finds the first half of them
+    /// quickly, and then searches longer with each, so use another local address for each 14,000. Addresses of the
+    /// target that are of another family fail. Has no effect on Unix-domain sockets. Default: the kernel's choice.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tidegate_engine::ConnectError> {
@@ -230,8 +231,8 @@ impl Connect {
     /// with [`Running::connect`](crate::Running::connect) that of the connection's worker.
     ///
     /// The future that `handler` returns runs as that of an accepted connection: it stays on its thread and need not be
-    /// `Send`, a panic ends only the connection, and the connection ends with it. So very many outbound connections cost
-    /// what accepted ones do. If the engine ends first, `handler` is dropped.
+    /// `Send`, a panic ends only the connection, and the connection ends with it. So very many outbound connections
+    /// cost what accepted ones do. If the engine ends first, `handler` is dropped.
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, Error, Shutdown};

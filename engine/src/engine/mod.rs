@@ -8,6 +8,8 @@ pub(crate) mod running;
 mod signals;
 pub(crate) mod spawned;
 pub(crate) mod stopped;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 mod threads;
 mod watchdog;
 
@@ -188,21 +190,10 @@ impl Engine {
         if self.bindings.is_empty() {
             return Err(Error::NoListener);
         }
-        let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
-            let shared = Arc::clone(&connection.sender().shared);
-            // A panic in the call drops the connection, like a panic in the future.
-            match catch(|| handler(connection)) {
-                Ok(future) => queue.spawn(shared, future),
-                Err(message) => {
-                    let peer = shared.peer;
-                    log::error!("a handler panicked and its connection with {peer} is closed: {message}");
-                }
-            }
-        });
         let starting = Starting::new(self.config.check()?)?;
         #[cfg(feature = "tls")]
         let starting = Starting { tls: self.tls, ..starting };
-        starting.start(&self.bindings, &start)
+        starting.start(&self.bindings, &starter(handler))
     }
 
     /// Starts an engine without listeners, for a program that only connects: see [`Running::connect`] and
@@ -210,8 +201,8 @@ impl Engine {
     ///
     /// Each worker has up to [`Config::connections_max`] connections. With io_uring these are direct descriptors, which
     /// the open-file limit bounds for each worker and not for the process: a process with a limit of 20,000 open files
-    /// holds 200,000 connections with ten workers, which can be more than there are cores. To one server a local address
-    /// has about 28,000 ports: see [`Connect::local_address`](crate::Connect::local_address).
+    /// holds 200,000 connections with eleven workers, which can be more than there are cores. To one server a local
+    /// address has about 28,000 ports: see [`Connect::local_address`](crate::Connect::local_address).
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, block_on};
@@ -231,6 +222,25 @@ impl Engine {
         let start: Arc<Start> = Arc::new(|connection: Connection, _: &Arc<RunQueue>| drop(connection));
         Starting::new(config.check()?)?.start(&[], &start)
     }
+}
+
+/// Returns the function that starts the handler of a connection.
+fn starter<H, F>(handler: H) -> Arc<Start>
+where
+    H: Fn(Connection) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+        let shared = Arc::clone(&connection.sender().shared);
+        // A panic in the call drops the connection, like a panic in the future.
+        match catch(|| handler(connection)) {
+            Ok(future) => queue.spawn(shared, future),
+            Err(message) => {
+                let peer = shared.peer;
+                log::error!("a handler panicked and its connection with {peer} is closed: {message}");
+            }
+        }
+    })
 }
 
 /// The steps of a start.

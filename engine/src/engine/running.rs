@@ -121,9 +121,9 @@ impl Running {
         on_next_worker(&self.lifecycle, connect_unix(path))
     }
 
-    /// Starts a task on a thread of handlers, where [`connect`](crate::connect()), [`time::sleep`](crate::time::sleep) and
-    /// [`spawn_local`](crate::spawn_local) work. `make` is called there, and its future need not be `Send`. The threads
-    /// take turns. The task belongs to no connection, so a shutdown does not wait for it.
+    /// Starts a task on a thread of handlers, where [`connect`](crate::connect()), [`time::sleep`](crate::time::sleep)
+    /// and [`spawn_local`](crate::spawn_local) work. `make` is called there, and its future need not be `Send`. The
+    /// threads take turns. The task belongs to no connection, so a shutdown does not wait for it.
     ///
     /// ```no_run
     /// use tidegate_engine::{Config, Engine, block_on, connect};
@@ -252,8 +252,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// A handle to a running engine, usable from any thread: begins a shutdown, connects and reads counters. [`Running::handle`]
-/// creates it; clones are handles to the same engine.
+/// A handle to a running engine, usable from any thread: begins a shutdown, connects and reads counters.
+/// [`Running::handle`] creates it; clones are handles to the same engine.
 ///
 /// ```no_run
 /// use tidegate_engine::{RunningHandle, WorkerStats};

@@ -9,6 +9,7 @@ use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
 use crate::shared::attempt::Attempt;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
 #[cfg(feature = "tls")]
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),
+    /// Read a part of a file.
+    Read(Box<FileRead>),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.

@@ -63,7 +63,9 @@ impl<D: Driver> Worker<D> {
 
     /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
+        // That of the handler that an accepted connection gets. The owner of another one is a task.
+        let ready = Arc::clone(self.handlers[self.next_handler].ready());
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), ready, peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }

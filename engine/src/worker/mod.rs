@@ -2,8 +2,8 @@
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
 //! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
-//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds the
-//! worker's state and its tick.
+//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds
+//! the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -247,6 +247,7 @@ impl<D: Driver> Worker<D> {
                 Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
+                Command::Read(read) => self.driver.read_file(*read),
                 Command::Sleep(entry) => {
                     let timer = self.wheel.insert(entry.tick, Due::Sleep(Arc::clone(&entry)));
                     entry.armed(timer);
@@ -342,6 +343,7 @@ impl<D: Driver> Worker<D> {
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
+                Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
                 Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }

@@ -54,8 +54,12 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let waker = conn.shared.take_reader(&mut inbound);
+        let wakes_endpoint = conn.shared.take_endpoint();
+        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         drop(inbound);
+        if wakes_endpoint {
+            conn.shared.wake_endpoint();
+        }
 
         if newly_paused {
             self.worker_shared.counters.pauses_total.add(1);

@@ -1,5 +1,6 @@
 //! Sending: one batch in flight per connection, and the next as soon as it has left.
 
+use std::io;
 use std::task::Waker;
 
 use super::{Phase, Worker};
@@ -111,6 +112,20 @@ impl<D: Driver> Worker<D> {
             self.hand_over_backlog(key);
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Resets the connection: what was announced can no longer be sent, and nothing may stand in its place.
+    #[cold]
+    pub(super) fn on_file_failed(&mut self, key: ConnKey, error: &io::Error) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.sending = false;
+        let peer = conn.shared.peer;
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            log::warn!("a file became shorter while it was sent, connection of {peer} closed");
+        } else {
+            log::warn!("a file could not be sent, connection of {peer} closed: {error}");
+        }
+        self.fail(key, CloseCause::Io(error.kind()));
     }
 
     pub(super) fn proceed(&mut self, key: ConnKey, next: Next) {

@@ -7,6 +7,7 @@ mod connect;
 mod deadlines;
 mod failures;
 mod fallback;
+mod files;
 mod flow;
 mod handlers;
 mod limits;

@@ -1,5 +1,6 @@
 //! Tidegate's API as the targets use it: one file per target, and no other names it.
 
+pub mod client_handshake;
 pub mod deflate_round_trip;
 pub mod handshake;
 pub mod http;

@@ -67,8 +67,7 @@ impl RequestHead {
 
     /// Returns the value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2), except in a
-    /// request of HTTP/1.0 without Host, which stays without one.
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2).
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
     }

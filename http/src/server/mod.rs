@@ -10,6 +10,7 @@ pub(crate) mod fallback;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
+mod launch;
 mod logged;
 mod nest;
 pub(crate) mod on_response;

@@ -6,8 +6,8 @@
 //! operation that completes at once leaves its event in `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
-//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold those
-//! operations, and `system` what differs between systems.
+//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold
+//! those operations, and `system` what differs between systems.
 
 use std::collections::VecDeque;
 use std::io;
@@ -300,8 +300,8 @@ impl Driver for PortableDriver {
     }
 }
 
-/// The bits of a token that hold a slot number, or the number of a listener, of an attempt to connect or of the wake. The
-/// rest is as much of the slot's generation as fits.
+/// The bits of a token that hold a slot number, or the number of a listener, of an attempt to connect or of the wake.
+/// The rest is as much of the slot's generation as fits.
 const INDEX_BITS: u32 = 25;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// The number of the first listener. Slots have smaller ones, because a worker has at most 2^24 connections.

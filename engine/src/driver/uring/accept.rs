@@ -107,8 +107,9 @@ impl UringDriver {
         }
     }
 
-    /// Returns the number of slots neither in use nor reserved for an armed single accept or an attempt to connect. An accept without a slot
-    /// would lose its client, so in a full table each listener has a reserved slot for its next client.
+    /// Returns the number of slots neither in use nor reserved for an armed single accept or an attempt to connect. An
+    /// accept without a slot would lose its client, so in a full table each listener has a reserved slot for its next
+    /// client.
     pub(super) fn free_slots(&self) -> usize {
         let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(AcceptState::Single)).count();
         self.capabilities.connections_max.saturating_sub(self.used + promised + self.connects.without_slot())

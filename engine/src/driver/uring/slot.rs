@@ -46,7 +46,7 @@ pub(super) struct Cold {
 }
 
 /// ```text
-///   Free ── accepted, or to be connected ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
+///   Free ── opened ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {

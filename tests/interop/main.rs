@@ -1,15 +1,17 @@
-//! An echo server on every engine and placement, against other projects' clients.
+//! An echo server on every engine and placement, against other projects' clients; and our client against their servers.
 
+mod servers;
+mod tls;
+
+#[path = "../support"]
 mod support {
     pub mod certificates;
     pub mod example;
+    pub mod peer_server;
     pub mod peers;
     pub mod servers;
     pub mod tungstenite;
-}
-
-mod wss {
-    mod tls;
+    pub mod tungstenite_server;
 }
 
 use support::peers;
