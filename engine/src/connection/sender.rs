@@ -269,9 +269,9 @@ impl ByteSender {
         })
     }
 
-    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux.
+    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux, without TLS.
     pub fn sends_files(&self) -> bool {
-        cfg!(target_os = "linux")
+        cfg!(target_os = "linux") && !self.shared.is_encrypted()
     }
 
     /// Appends a part of a file without a copy (sendfile(2)), regardless of the high mark and of exclusive use: after

@@ -262,8 +262,8 @@ impl<D: Driver> Worker<D> {
 
 /// # Sending
 impl<D: Driver> Worker<D> {
-    /// Encrypts a batch and starts its send, or holds it while control is in flight.
-    pub(super) fn send_encrypted(&mut self, key: ConnKey, batch: SendBatch) {
+    /// Encrypts a batch and starts its send, or holds it while control is in flight. A part of a file is read first.
+    pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         // After the end of the queue nothing can follow but the close.
         let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
@@ -275,6 +275,9 @@ impl<D: Driver> Worker<D> {
         if sending {
             session.held = Some(batch);
             return;
+        }
+        if let Err(error) = batch.load_file() {
+            return self.on_file_failed(key, &error);
         }
         match session.encrypt(&batch, last) {
             Ok(encrypted) => {
