@@ -87,7 +87,19 @@ impl TlsClient {
     /// # Errors
     /// As [`ca_file`](Self::ca_file).
     pub fn and_ca_file(self, authorities: impl Into<PathBuf>) -> Result<Self, Error> {
-        let added = Source::File(authorities.into()).roots()?;
+        self.and_roots(&Source::File(authorities.into()))
+    }
+
+    /// As [`and_ca_file`](Self::and_ca_file), from memory.
+    ///
+    /// # Errors
+    /// As [`ca_file`](Self::ca_file).
+    pub fn and_ca_pem(self, authorities: impl AsRef<[u8]>) -> Result<Self, Error> {
+        self.and_roots(&Source::Memory(authorities.as_ref().into()))
+    }
+
+    fn and_roots(self, source: &Source) -> Result<Self, Error> {
+        let added = source.roots()?;
         self.changed(|settings| {
             if let Trust::Roots(roots) = &mut settings.trust {
                 Arc::make_mut(roots).extend(added.roots);

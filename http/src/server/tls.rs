@@ -52,8 +52,8 @@ impl<H: Handler> ServerBuilder<H> {
         self
     }
 
-    /// Adds a Strict-Transport-Security field (RFC 6797) to every response of a handler on a connection with TLS, unless
-    /// the response has one: browsers then use `https` and `wss` for this host, whatever a link says. Default: none.
+    /// Adds a Strict-Transport-Security field (RFC 6797) to every response of a handler on a connection with TLS, if it
+    /// has none: browsers then use `https` and `wss` for this host, whatever a link says. Default: none.
     ///
     /// ```no_run
     /// use std::time::Duration;
