@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the Autobahn test suite against the echo example, on every engine and handler placement.
+# Runs the Autobahn test suite against the example echo, on every engine and handler placement, and against the example wscat
+# as a client, on both engines.
 # usage: autobahn.sh [--all | CASE-GLOB...]
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
@@ -17,6 +18,7 @@ default_cases=('1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '9.*' '10.*' '12.*.3' '
 default_cases_count=326
 all_cases_count=517
 combinations=(uring/same-core uring/inline uring/threads:2 portable/same-core portable/inline)
+clients=(client/uring client/portable)
 
 ready_seconds_max=20 # from start to listening; far below a second on an idle machine
 stop_seconds_max=40  # the server's own drain deadline is 30 s
@@ -100,6 +102,22 @@ run_combination() { # NAME CASES...
     >"$out/summary.txt" || status=1
   cat "$out/summary.txt"
   stop_server "$out/server.log" || status=1
+  judge "$out" "$status"
+}
+
+run_client() { # NAME CASES...
+  local name=$1 out=$suite/reports/${1//[\/:]/-} status=0
+  shift
+  rm -rf "$out"
+  mkdir -p "$out"
+  TIMEOUT=$suite_seconds_max "$suite/run_client.sh" "$(free_port)" "$out" "$@" -- \
+    "$suite/client.sh" "$wscat_binary" "$name" "${name#*/}" >"$out/summary.txt" || status=1
+  cat "$out/summary.txt"
+  judge "$out" "$status"
+}
+
+judge() { # OUT STATUS
+  local out=$1 status=$2
   # The suite counts wrongly closed connections separately from FAILED cases. Here both are failures.
   grep -q ' BADCLOSE=0$' "$out/summary.txt" || status=1
   # A case is unimplemented if compression was not negotiated, and compression is on here.
@@ -120,16 +138,19 @@ elif [ "$1" = --all ]; then
   set -- '*'
 fi
 install_suite
-cargo build --release --example echo
+cargo build --release --example echo --example wscat
 target=$(ci/target_folder.sh)
 echo_binary=$target/release/examples/echo
+wscat_binary=$target/release/examples/wscat
 missing=$(io_uring_missing)
 
 failed=()
-for combination in "${combinations[@]}"; do
+for combination in "${combinations[@]}" "${clients[@]}"; do
   echo "== $combination"
-  if [ -n "$missing" ] && [[ $combination == uring/* ]]; then
+  if [ -n "$missing" ] && [[ $combination == *uring* ]]; then
     echo "SKIPPED: $missing"
+  elif [[ $combination == client/* ]]; then
+    run_client "$combination" "$@" || failed+=("$combination")
   elif ! run_combination "$combination" "$@"; then
     failed+=("$combination")
   fi

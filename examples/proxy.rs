@@ -1,12 +1,16 @@
-//! A proxy to a TCP server. The messages of a client on `/tcp` go to the server straight from the receive buffer; bytes
-//! from the server come back as binary messages. Backpressure works in both directions.
+//! A proxy to a TCP server and to a WebSocket server. The messages of a client on `/tcp` go to the TCP server straight
+//! from the receive buffer; bytes from the server come back as binary messages. A client on `/ws` talks to the
+//! WebSocket server: messages and close codes pass in both directions. Backpressure works in both directions, too.
 //!
-//! The handler is in blocking style, with two threads for each client, because the TCP side uses std.
+//! The handler of `/tcp` is in blocking style, with two threads for each client, because the TCP side uses std. That of
+//! `/ws` opens the second WebSocket on its own worker, and no message leaves its thread.
 //!
 //! ```text
 //! nc -lk 127.0.0.1 7000 &
-//! cargo run --release --example proxy -- --addr 127.0.0.1:9001 --upstream 127.0.0.1:7000
-//! python -m websockets ws://127.0.0.1:9001/tcp
+//! cargo run --release --example echo -- --addr 127.0.0.1:9002 &
+//! cargo run --release --example proxy -- --addr 127.0.0.1:9001 --upstream 127.0.0.1:7000 \
+//!     --websocket-upstream ws://127.0.0.1:9002/ws
+//! cargo run --release --example wscat -- ws://127.0.0.1:9001/ws
 //! ```
 
 mod support {
@@ -16,18 +20,23 @@ mod support {
 
 use std::io::{Read, Write};
 use std::net::{Shutdown as Ends, TcpStream};
+use std::pin::pin;
 use std::thread;
 
+use futures_util::future::select;
 use support::server;
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, Sender};
+use tidegate::websocket::{Error, HandlerError, Sender, connect};
 
 fn main() -> tidegate::Result<()> {
-    let own = [("--upstream ADDRESS", "127.0.0.1:7000", "TCP server to forward to")];
-    let options = server::options("Forwards WebSocket messages to a TCP server, and its bytes back.", &own);
+    let own = [
+        ("--upstream ADDRESS", "127.0.0.1:7000", "TCP server to forward /tcp to"),
+        ("--websocket-upstream URL", "ws://127.0.0.1:9002/ws", "WebSocket server to forward /ws to"),
+    ];
+    let options = server::options("Forwards WebSockets to a TCP server and to a WebSocket server.", &own);
     let upstream: String = options.value("--upstream");
-    let proxy = websocket::upgrade(async move |ws| {
+    let tcp = websocket::upgrade(async move |ws| {
         let upstream = upstream.clone();
         thread::spawn(move || {
             if let Err(error) = forward(ws, &upstream) {
@@ -36,13 +45,50 @@ fn main() -> tidegate::Result<()> {
         });
         Ok(())
     });
-    let app = Router::new().get("/tcp", proxy);
+    let url: String = options.value("--websocket-upstream");
+    let websockets = websocket::upgrade(async move |ws| relay(ws, &url).await);
+    let app = Router::new().get("/tcp", tcp).get("/ws", websockets);
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
     let running = server.start()?;
     println!("listening on {}", running.summary());
     running.run_until_signal(Shutdown::default())?;
     Ok(())
+}
+
+/// Connects a client with the WebSocket server, until one of them closes. The other gets its close code.
+async fn relay(mut ws: WebSocket, url: &str) -> websocket::Result {
+    let Ok((mut upstream, _response)) = connect(url).await else {
+        return Err(HandlerError::close(CloseCode::TRY_AGAIN_LATER, "the upstream is unreachable"));
+    };
+    let (to_client, to_upstream) = (ws.sender(), upstream.sender());
+    {
+        let there = pin!(pump(&mut ws, &to_upstream));
+        let back = pin!(pump(&mut upstream, &to_client));
+        select(there, back).await;
+    }
+    let (there, back) = (closing_code(&ws), closing_code(&upstream));
+    if let Some(code) = there {
+        let _ = upstream.close(code, "").await;
+    }
+    if let Some(code) = back {
+        let _ = ws.close(code, "").await;
+    }
+    Ok(())
+}
+
+/// Passes messages on, without owning them, until their sender closes or is lost.
+async fn pump(from: &mut WebSocket, to: &Sender) -> Result<(), Error> {
+    while let Some(message) = from.recv_ref().await? {
+        to.send_ref(&message).await?;
+    }
+    Ok(())
+}
+
+/// Returns the code with which a side has closed, if it can be passed on.
+fn closing_code(ws: &WebSocket) -> Option<CloseCode> {
+    let code = ws.close_frame()?.code();
+    code.is_sendable().then_some(code)
 }
 
 fn forward(mut ws: WebSocket, upstream: &str) -> Result<(), Error> {

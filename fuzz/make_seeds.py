@@ -115,6 +115,25 @@ write("handshake", {
     "response_subprotocol": ACCEPT + b"Sec-WebSocket-Protocol: chat\nServer: a\n",
 })
 
+RESPONSE = (
+    b"\x00HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+write("client_handshake", {
+    "accepted": RESPONSE + b"\x81\x05Hello",
+    "wrong_key": RESPONSE.replace(b"s3", b"S3"),
+    "interim": b"\x00HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + RESPONSE[1:],
+    "refused": b"\x00HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nforbiddenHTTP/1.1",
+    "chunked": b"\x00HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\nrest",
+    "until_the_end": b"\x00HTTP/1.0 200 OK\r\n\r\n<html>",
+    "redirect": b"\x00HTTP/1.1 302 Found\r\nLocation: ../b?c#d\r\nContent-Length: 0\r\n\r\n",
+    "tunnel": b"\x01HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntunnel",
+    "no_tunnel": b"\x01HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno",
+    "line_feeds": b"\x00HTTP/1.1 200 OK\nA: b\n\n",
+    "other": b"\x00SSH-2.0-OpenSSH_9.2\r\n",
+})
+
 write("negotiation", {
     "plain": b"\x00\x00\x00\x00permessage-deflate",
     "browser": b"\x30\x03\x30\x00permessage-deflate; client_max_window_bits",
@@ -142,4 +161,17 @@ write("text_routes", {
     "not_found": TEXT_ROUTES + b"\x00\x01\x00\x00\x02\x00" + b'{"id":18446744073709551615,"method":"PUT","target":"/"}',
     "invalid": TEXT_ROUTES + b"\x00\x00\x01\x01\x00\x09\x01" + b'{"id":7,"method":"GET"',
     "array": TEXT_ROUTES + b"\x01\x00\x01\x02\x00\x01\x01\x01" + b'[7,"GET","/",null]',
+})
+
+HELLO = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + bytes(range(32)) + b"\x00\x00\x02\x13\x01\x01\x00\x00\x00"
+
+write("tls", {
+    "hello": b"\x00" + HELLO,
+    "hello_in_two_records": b"\x00" + HELLO[:3] + b"\x00\x04" + HELLO[5:9] + HELLO[:3] + b"\x00\x2b" + HELLO[9:],
+    "text": b"\x00GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "old": b"\x00\x80\x2e\x01\x00\x02",
+    "alert": b"\x00\x15\x03\x01\x00\x02\x02\x00",
+    # Both ends send, change their keys, send, receive in pieces, and close.
+    "session": b"\x01" + b"\x00\x00\x40\x01\x40\x01\x04\x00\x01\x00\x05\x03\x00\x0a\x00\x07\x0a\x01\x00\x0b\x00\x03\x06\x07\x0a\xff\xff",
+    "broken": b"\x01" + b"\x00\x00\x40\x08\x00\x09\x01\x0a\xff\xff",
 })

@@ -35,14 +35,14 @@ const KEPT_BYTES_MIN: usize = 4 * 1024;
 const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Memory for further reads, by the logarithm of its size; each size is a power of two.
-struct Kept {
+struct BufferPool {
     buffers: [Vec<ReadBuffer>; CLASSES],
     bytes: usize,
 }
 
 const CLASSES: usize = (READ_BYTES_MAX / KEPT_BYTES_MIN).ilog2() as usize + 1;
 
-static KEPT: Mutex<Kept> = Mutex::new(Kept { buffers: [const { Vec::new() }; CLASSES], bytes: 0 });
+static POOL: Mutex<BufferPool> = Mutex::new(BufferPool { buffers: [const { Vec::new() }; CLASSES], bytes: 0 });
 
 /// Returns the class of a size that can be kept.
 fn class(bytes: usize) -> Option<usize> {
@@ -50,22 +50,22 @@ fn class(bytes: usize) -> Option<usize> {
     fits.then(|| (bytes / KEPT_BYTES_MIN).ilog2() as usize)
 }
 
-fn kept() -> MutexGuard<'static, Kept> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+fn pool() -> MutexGuard<'static, BufferPool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes memory for at least `len` bytes, which are initialised.
 fn take_buffer(len: usize) -> ReadBuffer {
     let bytes = len.next_power_of_two().max(KEPT_BYTES_MIN);
     let Some(class) = class(bytes) else { return vec![0; len].into_boxed_slice() };
-    let mut kept = kept();
-    match kept.buffers[class].pop() {
+    let mut pool = pool();
+    match pool.buffers[class].pop() {
         Some(buffer) => {
-            kept.bytes -= bytes;
+            pool.bytes -= bytes;
             buffer
         }
         None => {
-            drop(kept);
+            drop(pool);
             vec![0; bytes].into_boxed_slice()
         }
     }
@@ -106,8 +106,8 @@ pub fn read(file: &Arc<File>, offset: u64, len: usize) -> Read {
 }
 
 /// Reads up to `len` bytes of a file from `offset`, at most [`READ_BYTES_MAX`], if the first of them are in memory,
-/// without waiting. The result is empty at the end of the file, and can be shorter than asked for before it. `None`: use
-/// [`read`].
+/// without waiting. The result is empty at the end of the file, and can be shorter than asked for before it. `None`:
+/// use [`read`].
 ///
 /// # Errors
 /// Those of reading.
@@ -171,10 +171,10 @@ impl Drop for Filled {
     fn drop(&mut self) {
         let bytes = self.buffer.len();
         let Some(class) = class(bytes) else { return };
-        let mut kept = kept();
-        if kept.bytes + bytes <= KEPT_BYTES_MAX {
-            kept.bytes += bytes;
-            kept.buffers[class].push(std::mem::take(&mut self.buffer));
+        let mut pool = pool();
+        if pool.bytes + bytes <= KEPT_BYTES_MAX {
+            pool.bytes += bytes;
+            pool.buffers[class].push(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -236,6 +236,6 @@ mod tests {
         assert!(block_on(read(&file, content.len() as u64, 1)).expect("read").is_empty());
         let cached = read_cached(&file, 5, 10).expect("read");
         assert!(cached.is_none_or(|bytes| bytes == content[5..15]));
-        assert!(block_on(on_pool(|| panic!("expected"))).map(|()| ()).is_err());
+        assert!(block_on(on_pool(|| -> () { panic!("expected") })).is_err());
     }
 }

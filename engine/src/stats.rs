@@ -57,6 +57,10 @@ counters! {
     connections,
     /// Connections accepted.
     accepted_total,
+    /// Connections opened with [`connect`](crate::connect()).
+    connected_total,
+    /// Attempts to connect to one address that failed or were given up.
+    connect_failures_total,
     /// Connections closed in order.
     closed_total,
     /// Connections closed by a failure, a deadline or an abort.
@@ -79,6 +83,12 @@ counters! {
     starved_total,
     /// Number of worker ticks.
     ticks_total,
+    /// TLS handshakes in progress, a current value; 0 without the feature `tls`.
+    handshakes,
+    /// TLS handshakes completed.
+    handshakes_total,
+    /// TLS handshakes that failed: by an error, a timeout, or the end of the connection.
+    handshake_failures_total,
 }
 
 /// A counter with a single writer: a load and a store instead of a read-modify-write.

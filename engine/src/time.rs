@@ -50,9 +50,20 @@ impl Timer {
         current_worker().map(Self::new)
     }
 
+    /// Returns a future that completes once `duration` has passed, by the later of the system's clock and the worker's.
+    pub(crate) fn timeout(&self, duration: Duration) -> Sleep {
+        let tick = self.worker.clock.tick_from_now(duration);
+        Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
+    }
+
+    /// Returns the current instant of the worker's clock. See [`now`].
+    pub fn now(&self) -> Instant {
+        self.worker.clock.instant()
+    }
+
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        self.sleep_until(instant_after(Instant::now(), duration))
+        self.sleep_until(instant_after(self.now(), duration))
     }
 
     /// Returns a future that completes once `deadline` has passed. See [`sleep`].
@@ -60,6 +71,22 @@ impl Timer {
         let tick = self.worker.clock.tick_of(deadline);
         Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
+}
+
+/// Returns the current instant: [`Instant::now`], except in handlers under a test engine (feature `testing`), whose
+/// clock stands still until the test moves it. Measure durations with it to make them testable.
+///
+/// ```
+/// let began = tidegate_engine::time::now();
+/// let seconds = tidegate_engine::time::now().duration_since(began).as_secs();
+/// # assert_eq!(seconds, 0);
+/// ```
+pub fn now() -> Instant {
+    #[cfg(feature = "testing")]
+    if let Some(timer) = Timer::current() {
+        return timer.now();
+    }
+    Instant::now()
 }
 
 /// Returns a future that completes once `duration` has passed, at most [`GRANULARITY`] later on an idle worker and

@@ -1,13 +1,13 @@
-//! The command line of an example: options with defaults, `--help`, and exit code 2 for a wrong option.
+//! The command line of an example: options with defaults, arguments, `--help`, and exit code 2 for a wrong option.
 
 use std::fmt::Display;
 use std::process::exit;
 use std::str::FromStr;
 
-use lexopt::{Arg, Parser};
+use lexopt::{Arg, Parser, ValueExt};
 
 /// One option: its name, followed by a placeholder if it takes a value, such as `--addr ADDRESS`; its default; its
-/// purpose.
+/// purpose. Without dashes it is an argument that must be given, such as `URL`.
 pub type Row<'a> = (&'a str, &'a str, &'a str);
 
 /// The options of one run.
@@ -16,7 +16,13 @@ pub struct Options(Vec<Opt>);
 struct Opt {
     name: String,
     default: String,
-    given: Option<String>,
+    given: Vec<String>,
+}
+
+impl Opt {
+    fn is_argument(&self) -> bool {
+        !self.name.starts_with('-')
+    }
 }
 
 impl Options {
@@ -26,11 +32,16 @@ impl Options {
         let own = |(usage, default, _): &Row<'_>| Opt {
             name: usage.split(' ').next().unwrap_or_default().to_owned(),
             default: (*default).to_owned(),
-            given: None,
+            given: Vec::new(),
         };
         let mut options = Self(rows.iter().map(own).collect());
         match options.read(rows) {
-            Ok(true) => options,
+            Ok(true) => {
+                if let Some(missing) = options.0.iter().find(|option| option.is_argument() && option.given.is_empty()) {
+                    refuse(&format_args!("missing argument {}", missing.name));
+                }
+                options
+            }
             Ok(false) => {
                 print_help(about, rows);
                 exit(0)
@@ -46,19 +57,30 @@ impl Options {
             let name = match &argument {
                 Arg::Long("help") | Arg::Short('h') => return Ok(false),
                 Arg::Long(name) => format!("--{name}"),
+                Arg::Value(value) => {
+                    let free = self.0.iter_mut().find(|option| option.is_argument() && option.given.is_empty());
+                    let Some(free) = free else { return Err(argument.unexpected()) };
+                    free.given.push(value.clone().string()?);
+                    continue;
+                }
                 _ => return Err(argument.unexpected()),
             };
             let Some(at) = self.0.iter().position(|option| option.name == name) else {
                 return Err(argument.unexpected());
             };
-            self.0[at].given = Some(if rows[at].0 == name { String::new() } else { value(&mut parser, name)? });
+            self.0[at].given.push(if rows[at].0 == name { String::new() } else { value(&mut parser, name)? });
         }
         Ok(true)
     }
 
-    /// Returns the value on the command line, empty for a flag; `None` if the option is not given.
+    /// Returns the last value on the command line, empty for a flag; `None` if the option is not given.
     pub fn given(&self, name: &str) -> Option<&str> {
-        self.option(name).given.as_deref()
+        self.all(name).last().map(String::as_str)
+    }
+
+    /// Returns every value on the command line, in order.
+    pub fn all(&self, name: &str) -> &[String] {
+        &self.option(name).given
     }
 
     /// Returns the value given, or the default. Exits with code 2 if it does not parse.
@@ -84,7 +106,8 @@ fn value(parser: &mut Parser, name: String) -> Result<String, lexopt::Error> {
 }
 
 fn print_help(about: &str, rows: &[Row<'_>]) {
-    println!("{about}\n\nUsage: {} [OPTIONS]\n\nOptions:", env!("CARGO_BIN_NAME"));
+    let arguments = rows.iter().filter(|(usage, ..)| !usage.starts_with('-')).map(|(usage, ..)| format!(" {usage}"));
+    println!("{about}\n\nUsage: {} [OPTIONS]{}\n\nOptions:", env!("CARGO_BIN_NAME"), arguments.collect::<String>());
     let width = rows.iter().map(|(usage, ..)| usage.len()).max().unwrap_or_default().max("--help".len());
     for (usage, default, text) in rows {
         let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };

@@ -56,8 +56,8 @@ pub(crate) enum Choice {
 }
 
 impl Accepted {
-    /// Reads all lines of Accept-Encoding. Elements that cannot be read are skipped. A client without such a field is not
-    /// known to understand a coding.
+    /// Reads all lines of Accept-Encoding. Elements that cannot be read are skipped. A client without such a field is
+    /// not known to understand a coding.
     pub(crate) fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Accepted {
         let mut named = [None; Coding::ALL.len()];
         let (mut identity, mut others) = (None, None);

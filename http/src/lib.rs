@@ -11,19 +11,20 @@
 //!   Content flows under backpressure in both directions: a [`Body`] is received when the handler reads it, a
 //!   [`ContentStream`] is polled when the connection has space.
 //! * [`Response::upgrade`] passes the connection to another protocol by value.
-//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out.
+//! * [`protocol`] is HTTP/1.1 (RFC 9112) without I/O: bytes in, events and bytes out. [`client`] reads responses.
 //!   [`RequestError`](protocol::RequestError) lists the refused requests and their statuses; [`Limits`] bounds every
 //!   request.
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
 //!
-//! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
+//! Deliberately absent: HTTP/2, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
 #[doc(hidden)]
 pub mod causes;
+pub mod client;
 #[cfg(feature = "compression")]
 mod compression;
 #[cfg(any(feature = "compression", feature = "files"))]
@@ -42,6 +43,9 @@ mod proxy;
 mod route_config;
 mod server;
 mod sse;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 
@@ -81,6 +85,9 @@ pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
 pub use server::status::{StatusHandler, status_handler};
 pub use server::task::{HttpService, serve};
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use server::tls::Hsts;
 pub use sse::event::{Event, EventError, InvalidEvent};
 pub use sse::sender::EventSender;
 pub use sse::stream::EventStream;

@@ -23,7 +23,25 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 ///
 /// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
+    run_in(script, arguments, &[]);
+}
+
+/// As [`run`], with variables in its environment.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     install(if script == "browser.mjs" { &["--browser"] } else { &[] });
+    let mut command = command(script);
+    command.args(arguments).envs(variables.iter().copied());
+    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
+        panic!("{script} {arguments:?}: {failure}");
+    }
+}
+
+/// Returns the command that runs a script.
+pub fn command(script: &str) -> Command {
     let folder = folder();
     let mut command = if script.ends_with(".py") {
         let mut command = Command::new(folder.join(".venv/bin/python"));
@@ -32,10 +50,8 @@ pub fn run(script: &str, arguments: &[&str]) {
     } else {
         Command::new("node")
     };
-    command.arg(folder.join(script)).args(arguments);
-    if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
-        panic!("{script} {arguments:?}: {failure}");
-    }
+    command.arg(folder.join(script));
+    command
 }
 
 /// Runs `tests/peers/install.sh` with these options, once per process.

@@ -3,12 +3,14 @@
 
 mod backpressure;
 mod budget;
+mod client;
 mod closing;
 mod combinators;
 mod compression;
 mod control;
 mod deadlines;
 mod endings;
+mod events;
 mod handler;
 mod handshake;
 mod hooks;
@@ -29,5 +31,6 @@ mod violations;
 #[path = "../support"]
 mod support {
     pub mod client;
+    pub mod raw_server;
     pub mod servers;
 }

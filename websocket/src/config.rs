@@ -9,7 +9,8 @@ use crate::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use crate::reserved_bits::ReservedBits;
 
 tidegate_engine::__settings! {
-    /// The settings of the connections of an [`upgrade`](crate::upgrade()).
+    /// The settings of the connections of an [`upgrade`](crate::upgrade()) or of a client
+    /// ([`connect`](crate::connect())).
     ///
     /// ```
     /// use std::time::Duration;
@@ -66,6 +67,14 @@ impl Default for WebSocketConfig {
 }
 
 impl WebSocketConfig {
+    /// Returns the defaults of a client: as [`default`](Self::default), with a ping every 10 s and 10 s for the answer
+    /// to our close frame. More middleboxes that forget silent connections are near a client, and it has few
+    /// connections where a server has very many.
+    pub fn client() -> Self {
+        let keepalive = KeepaliveConfig::default().interval(Duration::from_secs(10));
+        Self::default().close_timeout(Duration::from_secs(10)).keepalive(keepalive)
+    }
+
     /// Checks the settings. [`Upgrade::config`](crate::Upgrade::config) calls it.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The opening handshake: both roles agree, and every wrong or missing part has its error.
 
 use http::header::{
-    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tidegate_websocket::handshake::{
@@ -107,6 +107,7 @@ fn errors_are_answered_with_their_status_and_a_clear_body() {
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(response.headers()[SEC_WEBSOCKET_VERSION], "13");
     assert_eq!(response.headers()[UPGRADE], "websocket");
+    assert_eq!(response.headers()[CONNECTION], "Upgrade");
 
     let response = UpgradeRequestError::Origin(OriginError::NotAllowed).response();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -139,6 +140,31 @@ fn the_server_prefers_among_the_offers_of_the_client() {
 }
 
 #[test]
+fn an_offer_has_the_lines_of_its_extensions() {
+    let mut headers = request();
+    assert_eq!(parse(&headers).unwrap().extensions().count(), 0);
+    let lines = ["permessage-deflate; client_max_window_bits, x-other", "x-last"];
+    for line in lines {
+        headers.append(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(line));
+    }
+    assert!(parse(&headers).unwrap().extensions().eq(lines.map(str::as_bytes)));
+}
+
+#[test]
+fn credentials_are_sent_but_do_not_show_in_debug_output() {
+    let uri = "ws://example.com/".parse().unwrap();
+    let client = ClientHandshake::new(&uri, nonce())
+        .unwrap()
+        .header(AUTHORIZATION, HeaderValue::from_static("Bearer secret"))
+        .header(COOKIE, HeaderValue::from_static("flavour=vanilla"));
+    let mut head = Vec::new();
+    client.encode(&mut head);
+    assert!(String::from_utf8(head).unwrap().contains("authorization: Bearer secret\r\n"));
+    let shown = format!("{client:?}");
+    assert!(!shown.contains("secret") && shown.contains("vanilla"), "{shown}");
+}
+
+#[test]
 fn client_and_server_agree() {
     let uri = "ws://example.com:8080/chat?x=1".parse().unwrap();
     let client = ClientHandshake::new(&uri, nonce())
@@ -147,7 +173,7 @@ fn client_and_server_agree() {
         .and_then(|client| client.subprotocol("wamp"))
         .unwrap()
         .header(HOST, HeaderValue::from_static("ignored"))
-        .header(http::header::COOKIE, HeaderValue::from_static("a=b"));
+        .header(COOKIE, HeaderValue::from_static("a=b"));
     let mut head = Vec::new();
     client.encode(&mut head);
     let head = String::from_utf8(head).unwrap();
@@ -231,6 +257,11 @@ fn every_part_of_a_response_is_checked() {
     let mut repeated = response();
     repeated.append(SEC_WEBSOCKET_ACCEPT, repeated[SEC_WEBSOCKET_ACCEPT].clone());
     assert_eq!(check(&repeated), Err(E::RepeatedAccept));
+    let mut repeated = response();
+    for _ in 0..2 {
+        repeated.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("chat"));
+    }
+    assert_eq!(check(&repeated), Err(E::RepeatedSubprotocol));
     let status = StatusCode::FORBIDDEN;
     let refused = client.check_response(status, Version::HTTP_11, &response());
     assert_eq!(refused, Err(E::Status { status }));

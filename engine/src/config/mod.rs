@@ -48,9 +48,11 @@ crate::__settings! {
         pub inbound: InboundConfig,
         /// The bounded queue between a connection's senders and its socket.
         pub outbound: OutboundConfig,
-        /// Maximum connections per worker, 1 to 16,777,216. At the maximum, accepting pauses and further clients wait
-        /// in the kernel's queue. The open-file limit of the process is a bound too: with io_uring for each
-        /// ring's table, on the portable engine for all workers together. Default: 65,536.
+        /// Maximum connections per worker, accepted and connected ones together, 1 to 16,777,216. At the maximum,
+        /// accepting pauses and further clients wait in the kernel's queue, and [`connect`](crate::connect()) fails.
+        /// Near it, with io_uring, each listener keeps room for its next client. The open-file limit of the process is
+        /// a bound too: with io_uring for each ring's table, on the portable engine for all workers together. Default:
+        /// 65,536.
         pub connections_max: usize,
         /// Completed connections that the kernel queues for a listener (listen(2)), 1 to 65,535; the kernel caps it at
         /// `net.core.somaxconn`. Default: 1024.
@@ -68,14 +70,14 @@ crate::__settings! {
         /// socket(7)): the kernel spreads new connections over all of them, for a restart without a gap. Default:
         /// false, a port that is in use is an error.
         pub reuse_port: bool,
-        /// `TCP_NODELAY` on accepted sockets (tcp(7)): sends small segments at once. Default: true.
+        /// `TCP_NODELAY` on accepted and connected sockets (tcp(7)): sends small segments at once. Default: true.
         pub nodelay: bool,
-        /// Size of the kernel's receive buffer of accepted sockets (`SO_RCVBUF` of socket(7)), 1 to 2,147,483,647
-        /// bytes. The kernel applies its own bounds and counts its bookkeeping as part of it. Default: `None`, the
-        /// system's size, which grows as needed.
+        /// Size of the kernel's receive buffer of accepted and connected sockets (`SO_RCVBUF` of socket(7)), 1 to
+        /// 2,147,483,647 bytes. The kernel applies its own bounds and counts its bookkeeping as part of it. Default:
+        /// `None`, the system's size, which grows as needed.
         pub socket_receive_buffer_bytes: Option<u32>,
-        /// Size of the kernel's send buffer of accepted sockets (`SO_SNDBUF`), with the same bounds. The outbound queue
-        /// and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
+        /// Size of the kernel's send buffer of accepted and connected sockets (`SO_SNDBUF`), with the same bounds. The
+        /// outbound queue and its timeouts count bytes in this buffer as sent. Default: `None`, the system's size.
         pub socket_send_buffer_bytes: Option<u32>,
         /// Time without progress, as for [`Connection::set_write_timeout`](crate::Connection::set_write_timeout), after
         /// which a closing connection that still sends queued bytes is reset. Default: 30 s.

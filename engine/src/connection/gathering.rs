@@ -144,14 +144,14 @@ impl Gathering {
             }
             let length = (grace - self.debt).min(LOOK_MAX);
             let sleep = Timer::new(Arc::clone(&self.worker)).sleep(length);
-            self.look = Some(Look { since: Instant::now(), length, sleep });
+            self.look = Some(Look { since: self.worker.clock.instant(), length, sleep });
         }
     }
 
     /// Ends a wait for the peer, and adds it to the debt.
     fn end_look(&mut self) {
         if let Some(look) = self.look.take() {
-            self.debt += look.since.elapsed().min(look.length);
+            self.debt += self.worker.clock.instant().saturating_duration_since(look.since).min(look.length);
         }
     }
 }
@@ -167,5 +167,84 @@ impl Drop for Gathering {
 impl fmt::Debug for Gathering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gathering").field("drawn_bytes", &self.drawn).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::config::{InboundMarks, MemoryConfig, OutboundMarks};
+    use crate::shared::command::Command;
+    use crate::shared::signal::Signal;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Returns a message with the default limits (60 s of grace), whose worker and clock the test plays.
+    fn gathering() -> Gathering {
+        let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
+        let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
+        let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
+        Gathering { worker, drawn: 0, wait: None, debt: Duration::ZERO, look: None }
+    }
+
+    /// Lets time pass in which the reader waits and the process stands still.
+    fn stand_still(gathering: &mut Gathering, duration: Duration) {
+        gathering.look.as_mut().expect("the reader waits").since -= duration;
+    }
+
+    /// Ends the sleep until the next look, as the worker does.
+    fn fire(gathering: &Gathering) {
+        let mut commands = Vec::new();
+        gathering.worker.mailbox.take(&mut commands);
+        for command in commands {
+            if let Command::Sleep(entry) = command {
+                entry.fire();
+            }
+        }
+    }
+
+    /// Returns the number of looks until the message is too slow. Between two of them `wait` happens.
+    fn looks_until_too_slow(gathering: &mut Gathering, wait: impl Fn(&mut Gathering)) -> u32 {
+        let mut looks = 0;
+        let mut cx = Context::from_waker(Waker::noop());
+        while gathering.poll_too_slow(&mut cx).is_pending() {
+            wait(gathering);
+            looks += 1;
+        }
+        looks
+    }
+
+    #[test]
+    fn a_late_process_charges_at_most_a_second_before_it_reads_what_arrived() {
+        let looks = looks_until_too_slow(&mut gathering(), |gathering| {
+            stand_still(gathering, HOUR);
+            gathering.note_received(0);
+        });
+        assert_eq!(looks, 60);
+    }
+
+    #[test]
+    fn a_late_timer_charges_at_most_a_second() {
+        let looks = looks_until_too_slow(&mut gathering(), |gathering| {
+            stand_still(gathering, HOUR);
+            fire(gathering);
+        });
+        assert_eq!(looks, 60);
+    }
+
+    #[test]
+    fn bytes_pay_for_the_time_in_which_they_arrive() {
+        let rate = MemoryConfig::default().rate_min as usize;
+        let mut gathering = gathering();
+        let mut cx = Context::from_waker(Waker::noop());
+        // Far longer than the grace, at the least rate.
+        for _ in 0..1000 {
+            assert!(gathering.poll_too_slow(&mut cx).is_pending());
+            fire(&gathering);
+            assert!(gathering.poll_too_slow(&mut cx).is_pending(), "one second of sixty");
+            gathering.note_received(rate * 2);
+        }
     }
 }

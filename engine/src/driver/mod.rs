@@ -1,8 +1,9 @@
 //! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are three: `uring` (a ring per worker), `portable` (non-blocking
-//! sockets and readiness) and, in tests, `sim` (scripted peers, seeded faults, fake time).
+//! a list that it then processes. There are four: `uring` (a ring per worker), `portable` (non-blocking
+//! sockets and readiness); `memory` (clients in this process, for tests of applications) and, in tests of the engine,
+//! `sim` (scripted peers, seeded faults), both with fake time.
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
@@ -13,9 +14,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::clock::Clock;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
@@ -26,7 +29,11 @@ use crate::util::file_pool;
 
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
+#[cfg(feature = "testing")]
+pub(crate) mod memory;
 pub(crate) mod open_files;
+#[cfg(unix)]
+pub(crate) mod outbound_socket;
 pub(crate) mod page_cache;
 pub(crate) mod portable;
 mod send_file;
@@ -60,6 +67,8 @@ pub(crate) enum Event {
     PeerEnded { key: ConnKey, error: Option<i32> },
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
+    /// The attempt to connect is over: it has a connection, or failed and holds nothing any more.
+    Connected { attempt: u32, result: Result<Box<Connected>, ConnectFailure> },
 }
 
 /// A new connection.
@@ -67,6 +76,13 @@ pub(crate) struct Accepted {
     pub(crate) key: ConnKey,
     /// The number of the listener, in the order in which they were added.
     pub(crate) listener: usize,
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+}
+
+/// A connection that was opened from this side.
+pub(crate) struct Connected {
+    pub(crate) key: ConnKey,
     pub(crate) peer: Address,
     pub(crate) local: Address,
 }
@@ -118,10 +134,23 @@ pub(crate) trait Driver {
     /// Returns the time since the worker's epoch.
     fn elapsed(&self) -> Duration;
 
+    /// Returns a clock that began at `epoch` and runs as [`elapsed`](Self::elapsed) does.
+    fn clock(&self, epoch: Instant) -> Clock {
+        Clock::new(epoch)
+    }
+
     /// Arms accepting on a listener, unless it is armed. Returns false if there is no slot for another connection.
     fn arm_accept(&mut self, listener: usize) -> bool;
     /// Stops accepting and closes all listeners. Each armed accept ends with an event.
     fn close_listeners(&mut self);
+
+    /// Begins attempt number `attempt` to connect, which is not in progress. It ends with one event.
+    ///
+    /// # Errors
+    /// The reason why it could not begin. There is no event then.
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure>;
+    /// Ends an attempt to connect early. If it succeeds before the cancellation, that is still reported.
+    fn cancel_connect(&mut self, attempt: u32);
 
     /// Arms a receive, without end or with a budget of bytes.
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);

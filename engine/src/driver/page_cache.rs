@@ -53,14 +53,15 @@ pub fn cache_state(file: &File, offset: u64, len: usize) -> io::Result<CacheStat
 /// Reads what is in memory, without waiting.
 ///
 /// # Errors
-/// `WouldBlock` if the first byte is not in memory, `Unsupported` if the file system or the system cannot say, and those
-/// of reading.
+/// `WouldBlock` if the first byte is not in memory, `Unsupported` if the file system or the system cannot say, and
+/// those of reading.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_without_waiting(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
     use std::os::fd::AsRawFd;
     loop {
         let vector = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-        // SAFETY: the kernel writes at most `into.len()` bytes to `into`, which is borrowed for the call, as the file is.
+        // SAFETY: the kernel writes at most `into.len()` bytes to `into`, which is borrowed for the call, as the file
+        // is.
         let read =
             unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset as libc::off_t, libc::RWF_NOWAIT) };
         if read >= 0 {

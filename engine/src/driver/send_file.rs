@@ -1,4 +1,5 @@
-//! Sending parts of files: sendfile(2) on a socket that does not block. Where that is missing, the bytes are read first.
+//! Sending parts of files: sendfile(2) on a socket that does not block. Where that is missing, the bytes are read
+//! first.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -17,16 +17,23 @@ pub(crate) struct SocketFile {
     inode: u64,
 }
 
+/// Returns the address of the socket at `path`, or of the abstract name after an `@` (unix(7)).
+pub(crate) fn address(path: &Path) -> io::Result<SockAddr> {
+    match path.as_os_str().as_bytes().strip_prefix(b"@") {
+        Some(name) => SockAddr::unix(std::ffi::OsStr::from_bytes(&[b"\0", name].concat())),
+        None => SockAddr::unix(path),
+    }
+}
+
 /// Binds a socket at `path`, or at the abstract name after an `@` (unix(7)), which has no file. A file that a dead
 /// server left there is replaced. The options are applied before anyone can connect.
 pub(crate) fn bind(path: &Path, options: FileOptions) -> io::Result<(Socket, Option<SocketFile>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    if let Some(name) = path.as_os_str().as_bytes().strip_prefix(b"@") {
-        let name = [b"\0", name].concat();
-        socket.bind(&SockAddr::unix(std::ffi::OsStr::from_bytes(&name))?)?;
+    let address = address(path)?;
+    if address.as_abstract_namespace().is_some() {
+        socket.bind(&address)?;
         return Ok((socket, None));
     }
-    let address = SockAddr::unix(path)?;
     match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
             std::fs::remove_file(path)?;

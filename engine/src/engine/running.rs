@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,9 +11,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::connect::Connect;
+use crate::connect::connect;
+#[cfg(unix)]
+use crate::connect::connect_unix;
+use crate::connect::target::ConnectTarget;
 #[cfg(unix)]
 use crate::engine::lifecycle::Failure;
 use crate::engine::lifecycle::Lifecycle;
+use crate::engine::spawned::{self, SpawnedTask};
 use crate::engine::threads::{HandlerThread, WorkerThread};
 use crate::error::Error;
 use crate::shared::memory::MemoryBudget;
@@ -84,6 +92,61 @@ impl Running {
         self.addresses.iter().find_map(Address::ip)
     }
 
+    /// Connects to a TCP server from any thread. Awaiting the returned [`Connect`] works in every executor, and in
+    /// [`block_on`](crate::block_on); [`Connect::start`] runs a handler on a thread of the engine instead, which costs
+    /// less for each message. The workers take turns. See [`connect`](crate::connect()).
+    ///
+    /// ```no_run
+    /// use tidegate_engine::{Config, Engine, block_on};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let running = Engine::client(Config::default())?;
+    /// let answer = block_on(async {
+    ///     let mut connection = running.connect("127.0.0.1:7000").await?;
+    ///     connection.sender().send("hello\n").await?;
+    ///     connection.receive().await.map_err(Box::<dyn std::error::Error>::from)
+    /// })?;
+    /// # drop(answer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(&self, target: impl Into<ConnectTarget>) -> Connect {
+        on_next_worker(&self.lifecycle, connect(target))
+    }
+
+    /// Connects to a Unix-domain socket from any thread. See [`connect`](Self::connect) and
+    /// [`connect_unix`](crate::connect_unix).
+    #[cfg(unix)]
+    pub fn connect_unix(&self, path: impl Into<PathBuf>) -> Connect {
+        on_next_worker(&self.lifecycle, connect_unix(path))
+    }
+
+    /// Starts a task on a thread of handlers, where [`connect`](crate::connect()), [`time::sleep`](crate::time::sleep)
+    /// and [`spawn_local`](crate::spawn_local) work. `make` is called there, and its future need not be `Send`. The
+    /// threads take turns. The task belongs to no connection, so a shutdown does not wait for it.
+    ///
+    /// ```no_run
+    /// use tidegate_engine::{Config, Engine, block_on, connect};
+    ///
+    /// # fn main() -> Result<(), tidegate_engine::Error> {
+    /// let running = Engine::client(Config::default())?;
+    /// let received = block_on(running.spawn(|| async {
+    ///     let mut connection = connect("127.0.0.1:7000").await.ok()?;
+    ///     connection.receive().await.ok().flatten().map(|chunk| chunk.len())
+    /// }));
+    /// println!("{received:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn<T, M, F>(&self, make: M) -> SpawnedTask<T>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        spawned::spawn(&self.lifecycle.next_place().1, make)
+    }
+
     /// Returns the counters of each worker, in the order of their indexes.
     pub fn stats(&self) -> Vec<WorkerStats> {
         self.workers.iter().map(|worker| worker.worker_shared.counters.snapshot()).collect()
@@ -94,7 +157,7 @@ impl Running {
         self.lifecycle.memory.clone()
     }
 
-    /// Returns a handle that can begin a shutdown or read the counters from elsewhere.
+    /// Returns a handle that can begin a shutdown, connect or read the counters from elsewhere.
     pub fn handle(&self) -> RunningHandle {
         RunningHandle { lifecycle: Arc::clone(&self.lifecycle) }
     }
@@ -163,6 +226,12 @@ impl Running {
     }
 }
 
+/// Makes a connection belong to the next worker.
+fn on_next_worker(lifecycle: &Lifecycle, connect: Connect) -> Connect {
+    let (worker, queue) = lifecycle.next_place();
+    connect.on(worker, queue)
+}
+
 /// Shuts down at the first signal, at once at the second, and ends the process if that does not help. Returns when
 /// nobody waits for signals any more.
 #[cfg(unix)]
@@ -183,8 +252,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// A handle to a running engine, usable from any thread: begins a shutdown and reads counters. [`Running::handle`]
-/// creates it; clones are handles to the same engine.
+/// A handle to a running engine, usable from any thread: begins a shutdown, connects and reads counters.
+/// [`Running::handle`] creates it; clones are handles to the same engine.
 ///
 /// ```no_run
 /// use tidegate_engine::{RunningHandle, WorkerStats};
@@ -205,6 +274,27 @@ impl RunningHandle {
     /// Begins a shutdown and returns at once. A second call can shorten the first, never lengthen it.
     pub fn begin_shutdown(&self, shutdown: Shutdown) {
         self.lifecycle.shut_down(shutdown);
+    }
+
+    /// As [`Running::connect`].
+    pub fn connect(&self, target: impl Into<ConnectTarget>) -> Connect {
+        on_next_worker(&self.lifecycle, connect(target))
+    }
+
+    /// As [`Running::connect_unix`].
+    #[cfg(unix)]
+    pub fn connect_unix(&self, path: impl Into<PathBuf>) -> Connect {
+        on_next_worker(&self.lifecycle, connect_unix(path))
+    }
+
+    /// As [`Running::spawn`].
+    pub fn spawn<T, M, F>(&self, make: M) -> SpawnedTask<T>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        spawned::spawn(&self.lifecycle.next_place().1, make)
     }
 
     /// Returns the memory that unfinished messages and bodies hold.

@@ -15,6 +15,14 @@ use super::{LOCAL, Local, RunQueue};
 use crate::shared::wake_scope;
 use crate::util::contained::catch;
 
+/// What other threads hand to an executor, other than the tasks of connections.
+pub(super) enum Arrived {
+    /// A task that was woken.
+    Task(Runnable),
+    /// A call for the executor's thread.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
 /// The lasting tasks of the current thread.
 #[derive(Default)]
 pub(super) struct Lasting {
@@ -40,6 +48,22 @@ pub(crate) fn spawn<F: Future + 'static>(future: F) -> Option<Task<Option<F::Out
     let (runnable, task) = async_task::spawn_local(future, schedule);
     runnable.schedule();
     Some(task)
+}
+
+/// Queues the tasks of `arrived` on this thread and makes the calls. A panic in a call ends nothing else.
+pub(super) fn take_in(arrived: Vec<Arrived>) {
+    for arrived in arrived {
+        match arrived {
+            Arrived::Task(runnable) => {
+                with_local(|local| local.lasting.runnables.push_back(runnable));
+            }
+            Arrived::Call(call) => {
+                if let Err(message) = catch(call) {
+                    log::error!("a call on a handler's thread panicked: {message}");
+                }
+            }
+        }
+    }
 }
 
 /// Makes the tasks end when they next run, and schedules them.
@@ -69,7 +93,7 @@ impl RunQueue {
             }
         });
         if let Some(runnable) = runnable {
-            self.inbox.lock().lasting.push(runnable);
+            self.inbox.lock().lasting.push(Arrived::Task(runnable));
             wake_scope::notify(&self.signal);
         }
     }

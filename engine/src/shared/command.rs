@@ -8,9 +8,12 @@ use socket2::SockRef;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
+use crate::shared::attempt::Attempt;
 use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
+#[cfg(feature = "tls")]
+use crate::tls::client_handshake::ClientHandshake;
 
 /// The way to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,13 @@ pub(crate) enum Command {
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.
     FanOut(Arc<Lane>),
+    /// Begin an attempt to connect.
+    Connect(Arc<Attempt>),
+    /// End an attempt that nobody waits for any more.
+    CancelConnect(Arc<Attempt>),
+    /// Begin the TLS handshake of an outbound connection.
+    #[cfg(feature = "tls")]
+    StartTls(ConnKey, Arc<ClientHandshake>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }

@@ -230,7 +230,10 @@ impl Inbound {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::shared::chunk::COALESCE_BYTES_MAX;
 
     const MARKS: InboundMarks = InboundMarks { bytes_high: 100, bytes_low: 20, chunks_high: 4, chunks_low: 1 };
 
@@ -279,11 +282,75 @@ mod tests {
     }
 
     #[test]
+    fn both_low_marks_are_the_last_values_to_resume_at() {
+        // One chunk of 20 bytes; one of 21; two chunks of one byte.
+        for (lens, resumes) in [(&[20][..], true), (&[21], false), (&[1, 1], false)] {
+            let mut inbound = Inbound::new();
+            lens.iter().for_each(|len| inbound.push(chunk(*len)));
+            inbound.pause();
+            assert_eq!(inbound.take_resume(&MARKS), resumes, "{lens:?}");
+            assert_eq!(inbound.is_paused(), !resumes);
+        }
+    }
+
+    #[test]
+    fn every_pause_counts_once() {
+        let mut inbound = Inbound::new();
+        assert!(!inbound.take_resume(&MARKS), "nothing is paused");
+        assert_eq!(inbound.pauses(), 0);
+        for pauses in 1..=3 {
+            inbound.pause();
+            inbound.pause();
+            assert!(inbound.is_paused());
+            assert_eq!(inbound.pauses(), pauses);
+            assert!(inbound.take_resume(&MARKS));
+        }
+    }
+
+    #[test]
     fn small_receives_share_a_chunk() {
         let mut inbound = Inbound::new();
+        assert!(!inbound.try_extend_last(&[1]), "there is no chunk");
         inbound.push(chunk(10));
         assert!(inbound.try_extend_last(&[1; 10]));
         assert_eq!((inbound.bytes(), inbound.chunks()), (20, 1));
+        // Order holds: only the last chunk grows, and a full one does not.
+        inbound.push(chunk(COALESCE_BYTES_MAX - 1));
+        assert!(!inbound.try_extend_last(&[1; 2]));
+        assert!(inbound.try_extend_last(&[1]));
+        assert_eq!(inbound.bytes() as usize, 20 + COALESCE_BYTES_MAX);
+        assert_eq!((inbound.received(), inbound.chunks()), (inbound.bytes(), 2));
+        assert_eq!(inbound.pop().unwrap().len(), 20);
+    }
+
+    #[test]
+    fn received_bytes_stay_counted_when_they_are_taken() {
+        let mut inbound = Inbound::new();
+        assert!(inbound.is_empty());
+        for _ in 0..2 {
+            inbound.push(chunk(10));
+            assert!(!inbound.is_empty());
+            inbound.pop();
+        }
+        assert!(inbound.is_empty());
+        assert_eq!((inbound.bytes(), inbound.received()), (0, 20));
+    }
+
+    #[test]
+    fn a_reader_is_woken_once_and_where_it_polled_last() {
+        let [first, last] = [(); 2].map(|()| Arc::new(Task));
+        let mut inbound = Inbound::new();
+        assert!(inbound.take_waker().is_none());
+        inbound.set_waker(&Waker::from(Arc::clone(&first)));
+        inbound.set_waker(&Waker::from(Arc::clone(&last)));
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&last)), (1, 2));
+        assert!(inbound.take_waker().is_some() && inbound.take_waker().is_none());
+    }
+
+    struct Task;
+
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
     }
 
     #[test]
@@ -292,6 +359,37 @@ mod tests {
         inbound.finish(End::Eof);
         inbound.finish(End::Failed(CloseCause::Reset));
         assert_eq!(inbound.end(), End::Eof);
+    }
+
+    /// The end of the peer behind unread bytes, the end of the stream, and a failure.
+    #[test]
+    fn the_end_of_the_peer_is_watched_for_a_failure_once() {
+        let ends: [fn(&mut Inbound); 3] = [
+            Inbound::note_peer_end,
+            |inbound| inbound.finish(End::Eof),
+            |inbound| inbound.finish(End::Failed(CloseCause::Reset)),
+        ];
+        for (case, end) in ends.into_iter().enumerate() {
+            let mut inbound = Inbound::new();
+            assert!(!inbound.has_peer_ended());
+            assert!(!inbound.take_watch(), "there is nothing to watch for in case {case}");
+            assert!(!inbound.has_peer_ended() && !inbound.is_watched());
+            end(&mut inbound);
+            assert!(inbound.has_peer_ended() && !inbound.is_watched(), "case {case}");
+            assert!(inbound.take_watch(), "case {case}");
+            // Another sign of the end changes nothing.
+            inbound.note_peer_end();
+            assert!(inbound.has_peer_ended() && inbound.is_watched(), "case {case}");
+            assert!(!inbound.take_watch(), "case {case} is watched twice");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_ends_behind_unread_bytes_leaves_the_stream_open() {
+        let mut inbound = Inbound::new();
+        inbound.push(chunk(1));
+        inbound.note_peer_end();
+        assert_eq!((inbound.end(), inbound.bytes()), (End::Open, 1));
     }
 
     #[test]

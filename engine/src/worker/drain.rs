@@ -26,6 +26,7 @@ impl<D: Driver> Worker<D> {
                 self.driver.close_listeners();
                 let (of, open_at_start) = (self.conns.len(), self.open as u64);
                 self.drain = Some(Drain { plan, notified: 0, of, open_at_start, forced: 0 });
+                self.drain_attempts(false);
             }
         }
         // As a timer, because those expire after a look at everything that has arrived: a connection whose peer has
@@ -80,7 +81,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Includes a connection accepted before its listener closed in a shutdown in progress.
+    /// Includes a connection that was accepted before its listener closed, or opened since, in a shutdown in progress.
     pub(super) fn drain_if_shutting_down(&mut self, key: ConnKey) {
         let (now, clock) = (self.worker_shared.clock.now(), &self.worker_shared.clock);
         let Some(drain) = &mut self.drain else { return };
@@ -92,6 +93,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn force_all(&mut self) {
+        self.drain_attempts(true);
         for index in 0..self.conns.len() {
             if let Some(key) = self.key_at(index) {
                 self.force(key);
@@ -112,7 +114,7 @@ impl<D: Driver> Worker<D> {
 
     /// Returns whether a shutdown has ended everything in this worker.
     pub(super) fn is_finished(&self) -> bool {
-        self.drain.is_some() && self.open == 0 && self.driver.in_flight() == 0
+        self.drain.is_some() && self.open == 0 && self.connects.is_empty() && self.driver.in_flight() == 0
     }
 
     pub(super) fn report(&self) -> ShutdownReport {

@@ -3,6 +3,7 @@
 //! One program, so that the shared support is compiled once. A test that needs a separate process (a low limit, a
 //! system-call filter, a signal) runs this program again with its own name: see `support::child`.
 
+mod connect;
 mod deadlines;
 mod failures;
 mod fallback;
@@ -17,3 +18,5 @@ mod shutdown;
 mod stream;
 mod support;
 mod thread_hooks;
+#[cfg(feature = "tls")]
+mod tls;

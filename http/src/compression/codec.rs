@@ -17,7 +17,8 @@ const BROTLI_QUALITY: i32 = 4;
 #[cfg(feature = "compression-zstd")]
 const ZSTD_LEVEL: i32 = 2;
 
-/// Logarithms of the windows: 256 KiB bound the memory of one response. RFC 8878 section 3.1.1.1.2 asks decoders for 8 MiB.
+/// Logarithms of the windows: 256 KiB bound the memory of one response. RFC 8878 section 3.1.1.1.2 asks decoders for 8
+/// MiB.
 #[cfg(feature = "compression-brotli")]
 const BROTLI_WINDOW: i32 = 18;
 #[cfg(feature = "compression-zstd")]

@@ -40,9 +40,9 @@ const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding")
 /// ```
 ///
 /// # Codings
-/// gzip and deflate; brotli with the feature `compression-brotli` and zstd with `compression-zstd`. The client's weights
-/// in Accept-Encoding decide, and among equals the order brotli, zstd, gzip, deflate. A client that accepts none of
-/// them, and refuses content without a coding (`identity;q=0`), gets 406 to GET and HEAD.
+/// gzip and deflate; brotli with the feature `compression-brotli` and zstd with `compression-zstd`. The client's
+/// weights in Accept-Encoding decide, and among equals the order brotli, zstd, gzip, deflate. A client that accepts
+/// none of them, and refuses content without a coding (`identity;q=0`), gets 406 to GET and HEAD.
 ///
 /// # What is compressed
 /// Content of at least [1 KiB](Compressed::content_bytes_min), or of unknown length, whose type gains: text, JSON, XML,
@@ -52,15 +52,15 @@ const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding")
 /// A response that could be compressed says `Vary: Accept-Encoding`. If it is compressed, a strong ETag becomes a weak
 /// one, and Accept-Ranges is removed. Content that would not become smaller is sent as it is.
 ///
-/// Streams are compressed as they are sent, and flushed whenever they wait: an event of an event stream arrives at once.
-/// A compressed event stream cannot be shared with other senders
+/// Streams are compressed as they are sent, and flushed whenever they wait: an event of an event stream arrives at
+/// once. A compressed event stream cannot be shared with other senders
 /// ([`EventStream::sender`](crate::EventStream::sender)).
 ///
 /// # Secrets
 /// The length of compressed content tells about the content. If a page contains a secret, such as a CSRF token, and
 /// also text that an attacker chooses, such as a query, then the attacker can find the secret by the lengths of many
-/// responses, although they are encrypted (BREACH). Do not compress such pages, or change the form of the secret in each
-/// response, such as by masking it with random bytes.
+/// responses, although they are encrypted (BREACH). Do not compress such pages, or change the form of the secret in
+/// each response, such as by masking it with random bytes.
 #[derive(Debug)]
 pub struct Compressed<H> {
     handler: H,

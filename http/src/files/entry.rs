@@ -253,8 +253,8 @@ impl Form {
     fn new(metadata: &Metadata, coding: Option<Coding>, content: Content) -> Form {
         let version = Version::of(metadata);
         let nanoseconds = i128::from(version.modified.0) * 1_000_000_000 + i128::from(version.modified.1);
-        // Strong: it changes with each write that the file system's clock can tell apart. The inode is left out, so that
-        // copies on several servers have the same tag.
+        // Strong: it changes with each write that the file system's clock can tell apart. The inode is left out, so
+        // that copies on several servers have the same tag.
         let suffix = coding.map_or(String::new(), |coding| format!("-{}", coding.name()));
         let etag = format!("\"{nanoseconds:x}-{:x}{suffix}\"", version.bytes);
         // RFC 9110 section 8.8.2.1: not later than now.

@@ -79,13 +79,13 @@ const TRIES: usize = 4;
 ///
 /// # Memory and change
 /// Files of up to 128 KiB are kept in memory, [16 MiB](Files::cache_bytes_max) in all. An entry is compared with the
-/// disk by the first request after [100 ms](Files::check_interval). Larger files are read in pieces of up to
-/// 128 KiB at the pace of the client, of all clients together in 32 MiB, and 256 of them are kept open. A file that becomes shorter while it is sent ends its connection:
-/// the client sees that content is missing. Replace files by renaming new ones onto them: whoever is receiving the old
-/// one then receives all of it.
+/// disk by the first request after [100 ms](Files::check_interval). Larger files are read in pieces of up to 128 KiB at
+/// the pace of the client, of all clients together in 32 MiB, and 256 of them are kept open. A file that becomes
+/// shorter while it is sent ends its connection: the client sees that content is missing. Replace files by renaming new
+/// ones onto them: whoever is receiving the old one then receives all of it.
 ///
-/// No call waits for a disk on the thread of a worker, except with [`zero_copy`](Files::zero_copy) where a part of a file
-/// leaves the page cache between being looked at and being sent.
+/// No call waits for a disk on the thread of a worker, except with [`zero_copy`](Files::zero_copy) where a part of a
+/// file leaves the page cache between being looked at and being sent.
 #[derive(Debug)]
 pub struct Files {
     root: Arc<Root>,
@@ -179,12 +179,12 @@ impl Files {
         self
     }
 
-    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux), which
-    /// takes less than half of the processor's time. Default false.
+    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux),
+    /// which takes less than half of the processor's time. Default false.
     ///
-    /// The kernel then sends memory that other programs can still write to: a file that is changed or cut in place while
-    /// it is sent can reach the client with new bytes or zeros where old ones were. Set it for folders in which files are
-    /// only ever replaced by renaming new ones onto them.
+    /// The kernel then sends memory that other programs can still write to: a file that is changed or cut in place
+    /// while it is sent can reach the client with new bytes or zeros where old ones were. Set it for folders in which
+    /// files are only ever replaced by renaming new ones onto them.
     pub fn zero_copy(mut self, used: bool) -> Files {
         self.settings.zero_copy = used;
         self

@@ -9,8 +9,8 @@ use crate::server::router::Router;
 
 /// # Files
 impl Router {
-    /// Serves files below a prefix, such as `/static`, or at all paths without a route of their own with the prefix `/`.
-    /// The prefix without a slash at its end is redirected to the one with it.
+    /// Serves files below a prefix, such as `/static`, or at all paths without a route of their own with the prefix
+    /// `/`. The prefix without a slash at its end is redirected to the one with it.
     ///
     /// ```no_run
     /// use tidegate_http::{Files, Request, Router};

@@ -69,7 +69,8 @@ impl Root {
         Ok(Root { folder, path, beneath })
     }
 
-    /// Opens a file or a folder below, by a path that has no `..` and is not absolute; the folder itself by an empty one.
+    /// Opens a file or a folder below, by a path that has no `..` and is not absolute; the folder itself by an empty
+    /// one.
     pub(super) fn file(&self, path: &str, waiting: Waiting) -> Result<File, OpenError> {
         let path = if path.is_empty() { "." } else { path };
         match self.beneath {

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use thiserror::Error;
 use tidegate_engine::FilePart;
 
+use crate::error::BodyError;
 use crate::message::content_connection::ContentConnection;
 
 /// A boxed future that stays on its thread and can borrow for `'a`.
@@ -115,15 +116,29 @@ impl StreamError {
     }
 }
 
+/// For content that is made of the request's.
+impl From<BodyError> for StreamError {
+    fn from(error: BodyError) -> StreamError {
+        StreamError::new(error)
+    }
+}
+
+/// For content that is read from a file.
+impl From<std::io::Error> for StreamError {
+    fn from(error: std::io::Error) -> StreamError {
+        StreamError::new(error)
+    }
+}
+
 /// The writing end of a response's content, given to the async function of
 /// [`Response::stream`](crate::Response::stream).
 ///
 /// ```
-/// use tidegate_http::{Response, StreamError};
+/// use tidegate_http::Response;
 ///
 /// let response = Response::stream(|mut writer| async move {
 ///     for path in ["one.txt", "two.txt"] {
-///         let content = std::fs::read(path).map_err(StreamError::new)?;
+///         let content = std::fs::read(path)?;
 ///         writer.write(content).await; // completes when the connection has taken it
 ///     }
 ///     Ok(())

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method, Version};
 use tidegate_engine::Address;
+#[cfg(feature = "tls")]
+use tidegate_engine::TlsInfo;
 
 use crate::limits::Limits;
 use crate::message::conclusion::Conclusion;
@@ -44,6 +46,9 @@ pub(crate) struct HeadMemory {
     limits: Option<Arc<Limits>>,
     pub(super) params: Vec<Param>,
     pub(super) addresses: Option<Addresses>,
+    /// What the TLS of the connection agreed on.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsInfo>,
     pub(super) map: OnceLock<Box<HeaderMap>>,
     pub(super) extensions: Extensions,
 }
@@ -153,6 +158,8 @@ impl HeadMemory {
         copy.text_bytes = self.text_bytes;
         copy.bytes.extend_from_slice(&self.bytes);
         copy.addresses = self.addresses;
+        #[cfg(feature = "tls")]
+        copy.tls.clone_from(&self.tls);
         copy
     }
 
@@ -216,6 +223,10 @@ impl HeadMemory {
         if self.map.get().is_some() || !self.extensions.is_empty() {
             self.end_rare_use();
         }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            self.tls = None;
+        }
     }
 
     /// Removes the additions that few requests have. Apart from the others, because freeing them takes much code.
@@ -270,4 +281,142 @@ pub(crate) struct Field {
 pub(super) struct Param {
     pub(super) name: Span,
     pub(super) value: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::conclusion::RequestFraming;
+
+    const INPUT: &[u8] = b"POST http://b/a/x?q HTTP/1.0\r\nHost:b\r\n\r\n";
+    const TARGET: &str = "http://b/a/x?q";
+    const CONCLUSION: Conclusion =
+        Conclusion { framing: RequestFraming::None, persistent: true, expects_continue: false, upgrade: true };
+
+    fn pooled() -> usize {
+        POOL.with(|pool| pool.borrow().len())
+    }
+
+    /// Returns the memory of a complete head.
+    fn complete(limits: &Arc<Limits>) -> Box<HeadMemory> {
+        let mut memory = HeadMemory::take();
+        memory.set_bytes(INPUT);
+        memory.method = Method::POST;
+        memory.version = Version::HTTP_10;
+        memory.target = memory.append_text(TARGET);
+        (memory.path, memory.query) = (Span::new(8, 4), Some(Span::new(13, 1)));
+        memory.upgrade = true;
+        memory.fields.push(Field { name: Span::new(30, 4), value: Span::new(35, 1) });
+        memory.complete(CONCLUSION, limits);
+        memory
+    }
+
+    fn addresses() -> Addresses {
+        let address = Address::Ip(([127, 0, 0, 1], 80).into());
+        Addresses { peer: address, local: address }
+    }
+
+    #[test]
+    fn memory_is_kept_for_the_next_heads_within_bounds() {
+        let memory = |bytes, text| {
+            let (bytes, text) = (Vec::with_capacity(bytes), String::with_capacity(text));
+            Box::new(HeadMemory { bytes, text, ..HeadMemory::default() })
+        };
+        POOL.with(|pool| pool.borrow_mut().clear());
+        for (bytes, text, kept) in
+            [(100, 20, 1), (POOL_HEAD_BYTES_MAX - 96, 96, 1), (POOL_HEAD_BYTES_MAX - 96, 97, 0), (97, 4000, 0)]
+        {
+            HeadMemory::give_back(memory(bytes, text));
+            assert_eq!(pooled(), kept, "{bytes} and {text} bytes");
+            let taken = HeadMemory::take();
+            assert_eq!((taken.bytes.capacity(), taken.text.capacity()), (bytes * kept, text * kept));
+            assert_eq!(pooled(), 0);
+        }
+        (0..POOL_HEADS_MAX + 3).for_each(|_| HeadMemory::give_back(memory(10, 10)));
+        assert_eq!(pooled(), POOL_HEADS_MAX);
+    }
+
+    #[test]
+    fn what_was_added_to_a_head_goes_with_its_use() {
+        let limits = Arc::default();
+        let additions: [fn(&mut HeadMemory); 5] = [
+            |memory| memory.push_param("name", "value"),
+            |memory| memory.push_param_of_path("rest", Span::new(3, 1)),
+            |memory| _ = memory.extensions.insert(1_u8),
+            |memory| _ = memory.map.set(Box::default()),
+            |memory| memory.addresses = Some(addresses()),
+        ];
+        for (number, add) in additions.into_iter().enumerate() {
+            let mut memory = complete(&limits);
+            add(&mut memory);
+            HeadMemory::give_back(memory);
+            let (memory, _) = HeadMemory::reuse_last(INPUT, &limits).expect("the same head");
+            assert_eq!((memory.params.len(), memory.extensions.len()), (0, 0), "addition {number}");
+            assert!(memory.map.get().is_none() && memory.addresses.is_none(), "addition {number}");
+            assert_eq!((memory.text.as_str(), memory.text(memory.path)), (TARGET, "/a/x"), "addition {number}");
+        }
+    }
+
+    #[test]
+    fn parameters_have_the_text_of_the_path_or_their_own() {
+        let mut memory = complete(&Arc::default());
+        memory.push_param("name", "value");
+        memory.push_param_of_path("rest", Span::new(3, 1));
+        let params: Vec<_> =
+            memory.params.iter().map(|param| (memory.text(param.name), memory.text(param.value))).collect();
+        assert_eq!(params, [("name", "value"), ("rest", "x")]);
+    }
+
+    #[test]
+    fn a_copy_is_the_head_with_its_addresses_and_nothing_else() {
+        let limits = Arc::default();
+        let mut memory = complete(&limits);
+        memory.addresses = Some(addresses());
+        memory.push_param("name", "value");
+        memory.extensions.insert(1_u8);
+        let copy = memory.copy();
+        assert_eq!((&copy.method, copy.version, copy.upgrade), (&Method::POST, Version::HTTP_10, true));
+        assert_eq!(copy.text, TARGET);
+        assert_eq!((copy.text(copy.target), copy.text(copy.path)), (TARGET, "/a/x"));
+        assert_eq!(copy.query.map(|query| copy.text(query)), Some("q"));
+        let fields: Vec<_> =
+            copy.fields.iter().map(|field| (copy.slice(field.name), copy.slice(field.value))).collect();
+        assert_eq!(fields, [(&b"Host"[..], &b"b"[..])]);
+        assert_eq!((copy.params.len(), copy.extensions.len(), copy.addresses.is_some()), (0, 0, true));
+        HeadMemory::give_back(copy);
+        assert!(HeadMemory::reuse_last(INPUT, &limits).is_none(), "a copy was not checked");
+    }
+
+    #[cfg(feature = "tower")]
+    #[test]
+    fn the_parts_of_a_uri_are_found_in_its_text() {
+        for (uri, path, query) in [
+            ("/", "/", None),
+            ("/a/b?c=d", "/a/b", Some("c=d")),
+            ("/a?", "/a", Some("")),
+            ("http://a:80/b?c", "/b", Some("c")),
+            ("http://a", "/", None),
+            ("a:443", "", None),
+            ("*", "*", None),
+        ] {
+            let mut memory = complete(&Arc::default());
+            memory.clear();
+            memory.set_parts(&Method::PUT, &uri.parse().expect("valid"), Version::HTTP_11, false);
+            memory.push_field(b"first", b"1");
+            memory.push_field(b"second", b"");
+            assert_eq!((&memory.method, memory.version, memory.upgrade), (&Method::PUT, Version::HTTP_11, false));
+            assert_eq!(
+                (memory.text(memory.path), memory.query.map(|query| memory.text(query))),
+                (path, query),
+                "{uri}"
+            );
+            let fields: Vec<_> =
+                memory.fields.iter().map(|field| (memory.slice(field.name), memory.slice(field.value))).collect();
+            assert_eq!(fields, [(&b"first"[..], &b"1"[..]), (b"second", b"")]);
+            // Parameters follow the text of the target.
+            memory.push_param("name", "value");
+            memory.end_use();
+            assert!(memory.text.starts_with(uri) && !memory.text.contains("name"), "{}", memory.text);
+        }
+    }
 }

@@ -216,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_the_handler_replaces_only_the_one_of_its_name() {
+        let server = HeaderValue::from_static("tidegate");
+        let date = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        for (name, lines) in [
+            (header::DATE, "date: own\r\nserver: tidegate\r\n".to_owned()),
+            (header::SERVER, format!("server: own\r\n{date}")),
+            (header::ETAG, format!("etag: own\r\nserver: tidegate\r\n{date}")),
+            (header::UPGRADE, format!("upgrade: own\r\nconnection: upgrade\r\nserver: tidegate\r\n{date}")),
+        ] {
+            let response = Response::new(StatusCode::OK).with_header(name, HeaderValue::from_static("own"));
+            let expected = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+            assert_eq!(head(&response, LengthField::Absent, Some(&server)), expected);
+        }
+    }
+
+    #[test]
     fn numbers() {
         for (value, decimal, hexadecimal) in [
             (1, "1", "1\r\n"),
@@ -236,10 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn trailers_carry_no_framing() {
+    fn trailers_carry_no_framing_and_no_routing() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", HeaderValue::from_static("1"));
-        trailers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::TRAILER] {
+            trailers.insert(name, HeaderValue::from_static("1"));
+        }
         let mut out = Vec::new();
         encode_last_chunk(Some(&trailers), &mut out);
         assert_eq!(out, b"0\r\nx-sum: 1\r\n\r\n");

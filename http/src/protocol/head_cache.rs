@@ -134,17 +134,84 @@ const CACHED_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use http::header;
 
     use super::*;
     use crate::protocol::date::DateCache;
+
+    /// Writes the head of a response with content of this length, and keeps it.
+    fn write(response: &Response, length: usize, server: Option<&HeaderValue>, date: &HttpDate) -> Vec<u8> {
+        let mut out = Vec::new();
+        let (length, connection) = (LengthField::Length(length as u64), ConnectionField::Absent);
+        write_head(response, &ProtocolFields { length, connection, date, server }, &mut out);
+        out
+    }
+
+    #[test]
+    fn only_a_response_with_the_same_plain_head_is_copied() {
+        let mut dates = DateCache::new();
+        let [date, later] = [1, 2].map(|seconds| dates.at(UNIX_EPOCH + Duration::from_secs(seconds)));
+        let [one, two] = ["one", "two"].map(HeaderValue::from_static);
+        let text = Response::text("");
+        let is_copied = |response: &Response, content: &[u8], server: Option<&HeaderValue>, at: &HttpDate| {
+            write(&text, 1, Some(&one), &date);
+            let mut out = Vec::new();
+            let copied = try_write_like_last(response, content, server, at, &mut out);
+            assert_eq!(copied, !out.is_empty());
+            copied
+        };
+        assert!(is_copied(&text, b"a", Some(&one), &date));
+        let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("valid");
+        let with = |name, text| Response::text("").with_header(name, value(text));
+        let equal = with(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        assert!(is_copied(&equal, b"a", Some(&value("one")), &date), "equal values in other memory");
+        for (difference, response) in [
+            ("the status", Response::text("").with_status(StatusCode::NOT_FOUND)),
+            ("a field", with(header::ETAG, "1")),
+            ("the content type", with(header::CONTENT_TYPE, "text/html")),
+            ("no content type", Response::new(StatusCode::OK)),
+        ] {
+            assert!(!is_copied(&response, b"a", Some(&one), &date), "{difference}");
+        }
+        assert!(!is_copied(&text, b"ab", Some(&one), &date));
+        assert!(!is_copied(&text, b"a", Some(&two), &date));
+        assert!(!is_copied(&text, b"a", None, &date));
+        assert!(!is_copied(&text, b"a", Some(&one), &later));
+    }
+
+    #[test]
+    fn only_a_short_head_is_kept() {
+        let date = DateCache::new().at(UNIX_EPOCH);
+        let typed = |len| {
+            let value = HeaderValue::from_bytes(&vec![b'x'; len]).expect("valid");
+            Response::new(StatusCode::OK).with_header(header::CONTENT_TYPE, value)
+        };
+        let others = write(&typed(1), 1, None, &date).len() - 1;
+        for (head_bytes, kept) in [(CACHED_BYTES_MAX, true), (CACHED_BYTES_MAX + 1, false)] {
+            let response = typed(head_bytes - others);
+            assert_eq!(write(&response, 1, None, &date).len(), head_bytes);
+            assert_eq!(try_write_like_last(&response, b"a", None, &date, &mut Vec::new()), kept, "{head_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_copied_response_takes_no_more_memory_than_it_needs() {
+        let date = DateCache::new().at(UNIX_EPOCH);
+        let (text, content) = (Response::text(""), [7; 5000]);
+        write(&text, content.len(), None, &date);
+        let mut out = Vec::new();
+        assert!(try_write_like_last(&text, &content, None, &date, &mut out));
+        assert!(out.ends_with(&content) && out.capacity() < 2 * out.len());
+    }
 
     #[test]
     fn a_head_is_encoded_anew_if_anything_in_it_differs() {
         let servers = [HeaderValue::from_static("one"), HeaderValue::from_static("two")];
         let mut dates = DateCache::new();
         let mut encode = |response: &Response, length, server, seconds| {
-            let date = dates.at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+            let date = dates.at(UNIX_EPOCH + Duration::from_secs(seconds));
             let protocol = ProtocolFields {
                 length: LengthField::Length(length),
                 connection: ConnectionField::Absent,

@@ -260,6 +260,34 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_a_request_line_names_its_part() {
+        use RequestError as E;
+        for (line, error) in [
+            ("GET", E::RequestLine),
+            ("GET /", E::RequestLine),
+            ("GET / HTTP/1.1 x", E::RequestLine),
+            (" / HTTP/1.1", E::Method),
+            ("G(T / HTTP/1.1", E::Method),
+            ("GET  HTTP/1.1", E::Target),
+            ("GET /\x7f HTTP/1.1", E::Target),
+            ("GET / HTTP/1.2", E::VersionUnsupported),
+            ("GET / HTTP/0.9", E::VersionUnsupported),
+            ("PRI * HTTP/2.0", E::VersionUnsupported),
+            ("GET / HTTP/x.1", E::VersionMalformed),
+            ("GET / HTTP/1.x", E::VersionMalformed),
+            ("GET / HTTP/11", E::VersionMalformed),
+            ("GET / http/1.1", E::VersionMalformed),
+            // The line is right, so the error is in what follows.
+            ("GET / HTTP/1.0", E::FieldValue),
+            ("GET / HTTP/1.1", E::FieldValue),
+        ] {
+            for end in ["\r\nHost: a\r\n\r\n", "\n", ""] {
+                assert_eq!(request_line_refusal(format!("{line}{end}").as_bytes()), error, "{line:?} and {end:?}");
+            }
+        }
+    }
+
+    #[test]
     fn an_absolute_target_replaces_host() {
         let head = parse("GET http://b:81?q HTTP/1.1\r\nHost: a\r\n\r\n").expect("valid");
         assert_eq!(head.header("host"), Some("b:81"));

@@ -175,3 +175,22 @@ impl Protocol {
         self.persistence = Persistence::Closing;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn replaced_limits_hold_for_the_rest_of_the_request() {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut protocol = Protocol::new(Arc::default());
+        assert!(protocol.receive(head).expect("valid").event.is_some());
+        let limits = Arc::new(Limits::default().body_bytes_max(2));
+        protocol.set_limits(Arc::clone(&limits));
+        assert!(Arc::ptr_eq(protocol.limits(), &limits));
+        assert_eq!(protocol.receive(b"3\r\n").err(), Some(RequestError::BodyTooLarge));
+    }
+}

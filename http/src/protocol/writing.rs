@@ -249,3 +249,47 @@ impl Protocol {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::protocol::date::DateCache;
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[test]
+    fn how_content_ends_is_known_while_it_is_sent() {
+        for (request, length, chunked, ends_with_connection, wanted) in [
+            (GET, None, Some(true), false, true),
+            (GET, Some(1), None, false, true),
+            ("GET / HTTP/1.0\r\n\r\n", None, Some(false), true, true),
+            ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", None, None, false, false),
+        ] {
+            let mut protocol = Protocol::new(Arc::default());
+            assert!(protocol.receive(request.as_bytes()).expect("valid").event.is_some());
+            assert!(protocol.is_awaiting_response());
+            let facts = |protocol: &Protocol| {
+                (protocol.is_content_chunked(), protocol.content_ends_with_connection(), protocol.wants_content())
+            };
+            assert_eq!(facts(&protocol), (None, false, false), "no content is being sent");
+            let (response, date) = (Response::text(""), DateCache::new().at(UNIX_EPOCH));
+            protocol.respond(&response, length, date, &mut Vec::new()).expect("its turn");
+            assert!(!protocol.is_awaiting_response());
+            assert_eq!(facts(&protocol), (chunked, ends_with_connection, wanted), "{request:?}, {length:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_waits_for_continue_until_it_is_sent() {
+        let mut protocol = Protocol::new(Arc::default());
+        assert!(!protocol.is_awaiting_response() && !protocol.awaits_continue());
+        let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+        assert!(protocol.receive(post).expect("valid").event.is_some());
+        assert!(protocol.awaits_continue());
+        assert!(protocol.send_continue(&mut Vec::new()));
+        assert!(!protocol.awaits_continue());
+    }
+}

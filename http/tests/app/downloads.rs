@@ -129,7 +129,7 @@ fn check(address: SocketAddr, round: usize, contents: &[Vec<u8>], complete: &Ato
     let mut stream = connect(address);
     for step in 0..12 {
         let number = (round + step) % FILES;
-        let way = if (round + step) % 3 == 0 { "wrapped" } else { "read" };
+        let way = if (round + step).is_multiple_of(3) { "wrapped" } else { "read" };
         let (announced, content) = download(&mut stream, &format!("/{way}/{number}.bin"));
         assert!(content.len() <= announced);
         assert!(content == contents[number][..content.len()], "{way} {number}: foreign bytes");

@@ -315,7 +315,7 @@ fn a_file_that_may_not_be_read_is_forbidden() {
     use std::os::unix::fs::PermissionsExt;
     let folder = site("files-forbidden");
     let path = folder.0.join("public/a.txt");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("set");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("set");
     // The superuser may read everything.
     let expected = if std::fs::read(&path).is_ok() { 200 } else { 403 };
     on_each(

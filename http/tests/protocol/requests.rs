@@ -396,3 +396,38 @@ fn a_head_begins_with_its_first_byte_but_not_with_an_empty_line() {
         }
     }
 }
+
+#[test]
+fn an_empty_input_changes_nothing() {
+    let mut protocol = Protocol::new(Arc::default());
+    let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    for input in [&b""[..], post, b""] {
+        let progress = protocol.receive(input).expect("valid");
+        assert_eq!((progress.consumed, progress.event.is_some()), (input.len(), !input.is_empty()));
+        assert!(!protocol.is_in_head());
+    }
+    assert!(protocol.awaits_continue(), "no content has arrived");
+}
+
+#[test]
+fn the_remaining_content_is_known_unless_it_comes_in_chunks() {
+    let remaining = |head: &str, content: &[&str]| {
+        let mut protocol = Protocol::new(Arc::default());
+        assert_eq!((protocol.content_remaining(), protocol.has_content()), (Some(0), false));
+        assert!(protocol.receive(head.as_bytes()).expect("valid").event.is_some());
+        let mut seen = vec![protocol.content_remaining()];
+        for mut piece in content.iter().map(|piece| piece.as_bytes()) {
+            while !piece.is_empty() {
+                piece = &piece[protocol.receive(piece).expect("valid").consumed..];
+            }
+            seen.push(protocol.content_remaining());
+        }
+        assert!(!protocol.has_content());
+        seen
+    };
+    let counted = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(remaining(counted, &["he", "llo"]), [Some(5), Some(3), Some(0)]);
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(remaining(chunked, &["5\r\nhe", "llo\r\n0\r\n\r\n"]), [None, None, Some(0)]);
+    assert_eq!(remaining("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &[]), [Some(0)]);
+}

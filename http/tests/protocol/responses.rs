@@ -310,3 +310,19 @@ fn upgrades() {
     let old = asking.replace("1.1", "1.0") + "\r\n";
     assert!(refused(received(&old), &switching));
 }
+
+#[test]
+fn a_refusal_gives_its_reason_unless_a_response_has_begun() {
+    let mut protocol = Protocol::new(Arc::default());
+    let error = protocol.receive(b"GET / HTTP/1.2\r\n\r\n").expect_err("an unsupported version");
+    let mut out = Vec::new();
+    assert!(protocol.refuse(error, date(), &mut out));
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.starts_with("HTTP/1.1 505 ") && text.ends_with(&format!("\r\n\r\n{error}")), "{text}");
+
+    let mut begun = received("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    begun.respond(&Response::new(StatusCode::OK), Some(2), date(), &mut Vec::new()).expect("in turn");
+    let mut out = Vec::new();
+    assert!(!begun.refuse(RequestError::Incomplete, date(), &mut out));
+    assert!(out.is_empty());
+}

@@ -92,6 +92,11 @@ impl Closing {
         Self { role, state: ClosingState::Open }
     }
 
+    /// Returns our role.
+    pub(crate) const fn role(self) -> Role {
+        self.role
+    }
+
     /// Returns the state.
     #[must_use]
     pub const fn state(self) -> ClosingState {

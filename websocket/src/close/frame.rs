@@ -135,6 +135,7 @@ mod tests {
         for reason in ["", "bye", "Tschüß", longest.as_str()] {
             let close = CloseFrame::new(CloseCode::NORMAL, reason).unwrap();
             let parsed = CloseFrame::parse(close.payload().as_ref()).unwrap();
+            assert_eq!(parsed.as_ref().map(|close| (close.code(), close.reason())), Some((CloseCode::NORMAL, reason)));
             assert_eq!(parsed, Some(close));
         }
     }

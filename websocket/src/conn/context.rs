@@ -1,8 +1,8 @@
 //! The settings of a connection, and the agreements of its opening handshake.
 //!
 //! All connections of an upgrade that agreed on the same subprotocol share one context, so an idle connection pays
-//! nothing for it but the session's one pointer. A connection that compresses, has attachments, or changes one of its
-//! settings or control handlers gets a copy.
+//! nothing for it but the session's one pointer. A connection that compresses, is a client's, has attachments, or
+//! changes one of its settings or control handlers gets a copy.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use crate::config::WebSocketConfig;
 use crate::conn::attachments::Attachments;
 use crate::conn::compression::Compression;
 use crate::conn::control_handlers::ControlHandlers;
+use crate::conn::encoding::Encoding;
+use crate::role::Role;
 
 /// The context of one or many connections.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +20,8 @@ pub(crate) struct ConnContext {
     pub(crate) control: ControlHandlers,
     /// The subprotocol that was agreed on.
     pub(crate) subprotocol: Option<Arc<str>>,
-    /// The compressor of one connection; then this copy is that connection's alone.
-    pub(crate) compression: Option<Arc<Compression>>,
+    /// What is done to the messages of one connection; with a compressor, this copy is that connection's alone.
+    pub(crate) encoding: Option<Arc<Encoding>>,
     /// The attachments of one connection; then this copy is that connection's alone.
     pub(crate) attachments: Option<Arc<Attachments>>,
 }
@@ -37,7 +39,20 @@ impl ConnContext {
 
     /// Returns a copy for one connection that compresses.
     pub(crate) fn with_compression(&self, compression: Compression) -> Arc<Self> {
-        Arc::new(Self { compression: Some(Arc::new(compression)), ..self.clone() })
+        self.with_encoding(Encoding::Deflated(compression))
+    }
+
+    /// Returns a copy for connections of a client that do not compress.
+    pub(crate) fn masked(&self) -> Arc<Self> {
+        self.with_encoding(Encoding::Masked)
+    }
+
+    fn with_encoding(&self, encoding: Encoding) -> Arc<Self> {
+        Arc::new(Self { encoding: Some(Arc::new(encoding)), ..self.clone() })
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.encoding.as_ref().map_or(Role::Server, |encoding| encoding.role())
     }
 
     /// Returns a copy for the connection with these attachments.

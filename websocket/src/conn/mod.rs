@@ -14,6 +14,7 @@ pub(crate) mod compression;
 pub(crate) mod context;
 pub(crate) mod control_handlers;
 pub(crate) mod disconnected;
+pub(crate) mod encoding;
 pub(crate) mod extensions;
 pub(crate) mod frame_queue;
 pub(crate) mod handler_scope;

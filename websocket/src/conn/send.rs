@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::conn::compression::DeflatedSend;
+use crate::conn::encoding::EncodedSend;
 use crate::conn::frame_queue::FrameQueue;
 use crate::error::Error;
 use crate::message::{Message, MessageRef};
@@ -15,21 +15,21 @@ use crate::message::{Message, MessageRef};
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendMessage<'a>(MessageState<'a>);
 
-/// No larger than the uncompressed message needs.
+/// No larger than the plain message needs.
 #[derive(Debug)]
 enum MessageState<'a> {
-    Uncompressed { queue: FrameQueue<'a>, message: Option<Message> },
-    Deflated(DeflatedSend<'a>),
+    Plain { queue: FrameQueue<'a>, message: Option<Message> },
+    Encoded(EncodedSend<'a>),
 }
 
 impl<'a> SendMessage<'a> {
     #[inline]
-    pub(super) fn uncompressed(queue: FrameQueue<'a>, message: Message) -> Self {
-        Self(MessageState::Uncompressed { queue, message: Some(message) })
+    pub(super) fn plain(queue: FrameQueue<'a>, message: Message) -> Self {
+        Self(MessageState::Plain { queue, message: Some(message) })
     }
 
-    pub(super) fn deflated(send: DeflatedSend<'a>) -> Self {
-        Self(MessageState::Deflated(send))
+    pub(super) fn encoded(send: EncodedSend<'a>) -> Self {
+        Self(MessageState::Encoded(send))
     }
 }
 
@@ -39,13 +39,13 @@ impl Future for SendMessage<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            MessageState::Uncompressed { queue, message: slot } => {
+            MessageState::Plain { queue, message: slot } => {
                 let Some(message) = slot else { return Poll::Ready(Ok(())) };
                 ready!(queue.poll_queue(cx, message.len(), |queue| queue.try_queue(message)))?;
                 *slot = None;
                 Poll::Ready(Ok(()))
             }
-            MessageState::Deflated(send) => Pin::new(send).poll(cx),
+            MessageState::Encoded(send) => Pin::new(send).poll(cx),
         }
     }
 }
@@ -55,21 +55,21 @@ impl Future for SendMessage<'_> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendRef<'a>(RefState<'a>);
 
-/// No larger than the uncompressed message needs.
+/// No larger than the plain message needs.
 #[derive(Debug)]
 enum RefState<'a> {
-    Uncompressed { queue: FrameQueue<'a>, message: &'a MessageRef<'a> },
-    Deflated(DeflatedSend<'a>),
+    Plain { queue: FrameQueue<'a>, message: &'a MessageRef<'a> },
+    Encoded(EncodedSend<'a>),
 }
 
 impl<'a> SendRef<'a> {
     #[inline]
-    pub(super) fn uncompressed(queue: FrameQueue<'a>, message: &'a MessageRef<'a>) -> Self {
-        Self(RefState::Uncompressed { queue, message })
+    pub(super) fn plain(queue: FrameQueue<'a>, message: &'a MessageRef<'a>) -> Self {
+        Self(RefState::Plain { queue, message })
     }
 
-    pub(super) fn deflated(send: DeflatedSend<'a>) -> Self {
-        Self(RefState::Deflated(send))
+    pub(super) fn encoded(send: EncodedSend<'a>) -> Self {
+        Self(RefState::Encoded(send))
     }
 }
 
@@ -79,10 +79,10 @@ impl Future for SendRef<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            RefState::Uncompressed { queue, message } => {
+            RefState::Plain { queue, message } => {
                 queue.poll_queue(cx, message.as_bytes().len(), |queue| queue.try_queue_ref(message))
             }
-            RefState::Deflated(send) => Pin::new(send).poll(cx),
+            RefState::Encoded(send) => Pin::new(send).poll(cx),
         }
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compression_makes_no_future_larger() {
+    fn encodings_make_no_future_larger() {
         let pointer = size_of::<FrameQueue<'_>>();
         assert_eq!(size_of::<SendMessage<'_>>(), pointer + size_of::<Message>());
         assert_eq!(size_of::<SendRef<'_>>(), pointer + size_of::<&MessageRef<'_>>());

@@ -49,9 +49,9 @@ impl Sender {
     pub async fn send_control(&self, opcode: Opcode, payload: &[u8], deadline: Instant) -> Result<(), Error> {
         let frame = Frame::control(opcode, payload)?;
         if opcode == Opcode::Close {
-            return Ok(self.frame_queue().queue_close(close_frame(payload)?.as_ref())?);
+            return Ok(self.control_queue().queue_close(close_frame(payload)?.as_ref())?);
         }
-        self.until(deadline, self.frame_queue().send_control(&frame)).await
+        self.until(deadline, self.control_queue().send(&frame)).await
     }
 
     async fn until(&self, deadline: Instant, send: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

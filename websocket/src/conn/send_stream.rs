@@ -9,13 +9,15 @@ use tidegate_engine::{COPY_BYTES_MAX, ExclusiveSender, SendError};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::encoding::masking_key_of;
+use crate::conn::frame_queue::ControlQueue;
 use crate::conn::sender::Sender;
 use crate::conn::websocket::WebSocket;
 use crate::error::Error;
 use crate::frame::MessageEncoder;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use crate::message::MessageKind;
+use crate::role::Role;
 use crate::usage_error::UsageError;
 use crate::utf8::Utf8Validator;
 
@@ -55,6 +57,7 @@ use crate::utf8::Utf8Validator;
 #[must_use = "the message ends with `finish`"]
 pub struct SendStream<'a> {
     sender: ExclusiveSender,
+    role: Role,
     encoder: MessageEncoder,
     validator: Option<Utf8Validator>,
     finished: bool,
@@ -82,7 +85,8 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::send_stream`].
     pub async fn send_stream(&mut self, kind: MessageKind) -> Result<SendStream<'_>, Error> {
-        Ok(SendStream::new(self.session().connection.sender().exclusive().await?, kind))
+        let (sender, role) = (self.session().connection.sender(), self.session().closing.role());
+        Ok(SendStream::new(sender.exclusive().await?, kind, role))
     }
 }
 
@@ -95,14 +99,14 @@ impl Sender {
     /// # Errors
     /// [`UsageError::StreamOpen`] if the same task has a stream open; otherwise as [`send`](Self::send).
     pub async fn send_stream(&self, kind: MessageKind) -> Result<SendStream<'static>, Error> {
-        Ok(SendStream::new(self.bytes().exclusive().await?, kind))
+        Ok(SendStream::new(self.bytes().exclusive().await?, kind, self.role()))
     }
 }
 
 impl SendStream<'_> {
-    fn new(sender: ExclusiveSender, kind: MessageKind) -> Self {
+    fn new(sender: ExclusiveSender, kind: MessageKind, role: Role) -> Self {
         let validator = (kind == MessageKind::Text).then(Utf8Validator::new);
-        Self { sender, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
+        Self { sender, role, encoder: MessageEncoder::new(kind), validator, finished: false, borrowed: PhantomData }
     }
 
     /// Waits for space, then queues a copy of a piece. A piece of text can end inside a character. An empty piece is
@@ -115,24 +119,24 @@ impl SendStream<'_> {
     /// Otherwise as [`Sender::send`]; the message is then lost.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         let validator = self.check(piece)?;
-        let Self { sender, encoder, .. } = self;
+        let Self { sender, role, encoder, .. } = self;
         if !piece.is_empty() {
-            let len = piece.len() + FRAME_HEADER_BYTES_MAX;
+            let (len, key) = (piece.len() + FRAME_HEADER_BYTES_MAX, masking_key_of(*role));
             let frame = encoder.next(piece).not_final();
-            queue(sender, len, |sender| sender.try_append(len, |out| frame.encode(None, out))).await?;
+            queue(sender, len, |sender| sender.try_append(len, |out| frame.encode(key, out))).await?;
             self.encoder.advance();
         }
         self.validator = validator;
         Ok(())
     }
 
-    /// Waits for space, then queues a piece as [`write`](Self::write) does. More than 4 KiB are queued by reference,
-    /// without a copy.
+    /// Waits for space, then queues a piece as [`write`](Self::write) does. A server queues more than 4 KiB by
+    /// reference, without a copy; a client, whose frames are masked, copies.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn write_bytes(&mut self, piece: Bytes) -> Result<(), Error> {
-        if piece.len() <= COPY_BYTES_MAX {
+        if piece.len() <= COPY_BYTES_MAX || self.role == Role::Client {
             return self.write(&piece).await;
         }
         let validator = self.check(&piece)?;
@@ -154,8 +158,8 @@ impl SendStream<'_> {
             return Err(UsageError::NotUtf8.into());
         }
         let last = self.encoder.next(&[]);
-        let len = FRAME_HEADER_BYTES_MAX;
-        queue(&mut self.sender, len, |sender| sender.try_append(len, |out| last.encode(None, out))).await?;
+        let (len, key) = (FRAME_HEADER_BYTES_MAX, masking_key_of(self.role));
+        queue(&mut self.sender, len, |sender| sender.try_append(len, |out| last.encode(key, out))).await?;
         self.finished = true;
         Ok(())
     }
@@ -192,7 +196,7 @@ impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if !self.finished && self.encoder.is_begun() {
             let frame = CloseFrame::new(CloseCode::INTERNAL_ERROR, "message not finished").ok();
-            match FrameQueue(self.sender.sender()).queue_close(frame.as_ref()) {
+            match ControlQueue::new(self.sender.sender(), self.role).queue_close(frame.as_ref()) {
                 Ok(()) => {
                     log::warn!("a message in pieces was dropped and closes its connection with 1011: call `finish`")
                 }

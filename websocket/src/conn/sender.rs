@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::conn::compression::Compression;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::encoding::Encoding;
+use crate::conn::frame_queue::{ControlQueue, FrameQueue};
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::send::{SendMessage, SendRef};
@@ -14,6 +15,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 use crate::reserved_bits::ReservedBits;
+use crate::role::Role;
 
 /// The sending half of a WebSocket: cloneable, usable from any thread.
 ///
@@ -33,12 +35,12 @@ use crate::reserved_bits::ReservedBits;
 #[derive(Clone, Debug)]
 pub struct Sender {
     bytes: tidegate_engine::ByteSender,
-    compression: Option<Arc<Compression>>,
+    encoding: Option<Arc<Encoding>>,
 }
 
 impl Sender {
-    pub(crate) fn new(bytes: tidegate_engine::ByteSender, compression: Option<Arc<Compression>>) -> Self {
-        Self { bytes, compression }
+    pub(crate) fn new(bytes: tidegate_engine::ByteSender, encoding: Option<Arc<Encoding>>) -> Self {
+        Self { bytes, encoding }
     }
 
     /// Sets the deadline of the WebSocket's reads, for example to renew it in a handler of pongs. It has an effect once
@@ -139,8 +141,12 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_with_bits(&self, message: impl Into<Message>, bits: ReservedBits) -> Result<(), Error> {
-        let (queue, message) = (self.frame_queue(), message.into());
-        poll_fn(|cx| queue.poll_queue(cx, message.len(), |queue| queue.try_queue_with_bits(&message, bits))).await
+        let (queue, message, role) = (self.frame_queue(), message.into(), self.role());
+        let try_queue = |queue: FrameQueue<'_>| match role {
+            Role::Server => queue.try_queue_with_bits(&message, bits),
+            Role::Client => queue.try_queue_masked(&Frame::message(&message).reserved_bits(bits)),
+        };
+        poll_fn(|cx| queue.poll_queue(cx, message.len(), try_queue)).await
     }
 
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
@@ -148,7 +154,7 @@ impl Sender {
     /// # Errors
     /// [`UsageError::ControlTooLong`](crate::UsageError::ControlTooLong); otherwise as [`try_send`](Self::try_send).
     pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.frame_queue().try_queue_control(&Frame::ping(payload)?)?)
+        Ok(self.control_queue().try_queue(&Frame::ping(payload)?)?)
     }
 
     /// Queues an unsolicited pong of at most 125 bytes. Pings are answered automatically.
@@ -156,7 +162,7 @@ impl Sender {
     /// # Errors
     /// As [`ping`](Self::ping).
     pub fn pong(&self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.frame_queue().try_queue_control(&Frame::pong(payload)?)?)
+        Ok(self.control_queue().try_queue(&Frame::pong(payload)?)?)
     }
 
     /// Queues the close frame, the last frame of this side, and returns at once. The connection's reader completes the
@@ -167,7 +173,7 @@ impl Sender {
     /// queued.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
-        Ok(self.frame_queue().queue_close(Some(&frame))?)
+        Ok(self.control_queue().queue_close(Some(&frame))?)
     }
 
     /// Resets the connection at once, without a close frame.
@@ -197,17 +203,25 @@ impl Sender {
         &self.bytes
     }
 
+    pub(crate) fn role(&self) -> Role {
+        self.writer().role()
+    }
+
     pub(crate) fn compression(&self) -> Option<&Compression> {
-        self.compression.as_deref()
+        self.encoding.as_ref()?.compression()
     }
 
     #[inline]
     pub(crate) fn writer(&self) -> MessageWriter<'_> {
-        MessageWriter::new(self.frame_queue(), self.compression())
+        MessageWriter::new(self.frame_queue(), self.encoding.as_deref())
     }
 
-    pub(crate) fn frame_queue(&self) -> FrameQueue<'_> {
+    fn frame_queue(&self) -> FrameQueue<'_> {
         FrameQueue(&self.bytes)
+    }
+
+    pub(crate) fn control_queue(&self) -> ControlQueue<'_> {
+        self.writer().control()
     }
 }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use http::HeaderValue;
 
-use crate::handshake::UpgradeRequestError;
+use crate::handshake::{UpgradeRequestError, UpgradeResponseError};
 use crate::protocol_error::ProtocolError;
 use crate::role::Role;
 
@@ -24,6 +24,17 @@ impl DeflateConfig {
         &self,
         _lines: impl Iterator<Item = &'h [u8]>,
     ) -> Result<Option<DeflateAgreement>, UpgradeRequestError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn offer(&self) -> HeaderValue {
+        match self.0 {}
+    }
+
+    pub(crate) fn check_response(
+        &self,
+        _extensions: Option<&HeaderValue>,
+    ) -> Result<Option<DeflateParams>, UpgradeResponseError> {
         match self.0 {}
     }
 }

@@ -83,13 +83,13 @@ impl ByteIo {
     }
 
     fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let queue = self.ws.session_mut().writer().queue;
+        let writer = self.ws.session_mut().writer();
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match queue.queue_close(frame.as_ref()).map_err(Error::from) {
+        match writer.control().queue_close(frame.as_ref()).map_err(Error::from) {
             Err(error) if !error.is_close_sent() && !is_over(&error) => return Poll::Ready(Err(io_error(error))),
             _ => {}
         }
-        match ready!(queue.0.poll_flush(cx)) {
+        match ready!(writer.queue.0.poll_flush(cx)) {
             Ok(()) | Err(SendError::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error.into())),
         }

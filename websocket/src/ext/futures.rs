@@ -204,7 +204,7 @@ impl MessageWriter<'_> {
             _ => {}
         }
         let frame = CloseFrame::new(CloseCode::NORMAL, "").ok();
-        match self.queue.queue_close(frame.as_ref()).map_err(Error::from) {
+        match self.control().queue_close(frame.as_ref()).map_err(Error::from) {
             // The closing handshake ended before this was polled.
             Err(Error::Closed(CloseCause::Dropped)) => Poll::Ready(Ok(())),
             Err(error) if !error.is_close_sent() => Poll::Ready(Err(error)),

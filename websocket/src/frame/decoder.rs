@@ -234,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn only_an_open_data_frame_has_bytes_to_come() {
+        let remaining = |frame: Frame<'_>, arrived: usize| {
+            let mut input = Vec::new();
+            frame.encode(None, &mut input);
+            let mut decoder = FrameDecoder::new(FrameRules::new(Role::Client));
+            decoder.decode(&mut input[..arrived]).unwrap();
+            decoder.remaining_data_bytes()
+        };
+        for frame in [Frame::binary(b"12345"), Frame::text("12345").not_final(), Frame::continuation(b"12345")] {
+            // A byte of the header, the header, three bytes of payload, all of it.
+            assert_eq!([1, 2, 5, 7].map(|arrived| remaining(frame, arrived)), [0, 5, 2, 0], "{frame:?}");
+        }
+        let ping = Frame::ping(b"12345").unwrap();
+        assert_eq!([1, 2, 5, 7].map(|arrived| remaining(ping, arrived)), [0; 4]);
+    }
+
+    #[test]
     fn every_cut_of_a_payload_is_unmasked_with_the_right_turn_of_the_key() {
         let key = MaskingKey::new([1, 2, 3, 4]);
         let mut frame = Vec::new();

@@ -113,6 +113,12 @@ impl<'a> Frame<'a> {
         self
     }
 
+    /// Returns the payload.
+    #[inline]
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
     /// Returns only the header, for a payload that is sent from its place.
     #[must_use]
     #[inline]
@@ -235,6 +241,29 @@ mod tests {
         out.clear();
         encode_close(Some(&close), Some(MaskingKey::new([1, 0, 1, 0])), &mut out);
         assert_eq!(out, b"\x88\x85\x01\x00\x01\x00\x02\xe9cyd");
+    }
+
+    #[test]
+    fn a_frame_takes_no_more_memory_than_it_needs() {
+        for key in [None, Some(MaskingKey::new([1, 2, 3, 4]))] {
+            let payload = vec![7; 5000];
+            let mut out = Vec::new();
+            Frame::binary(&payload).encode(key, &mut out);
+            assert!(out.capacity() <= payload.len() + FRAME_HEADER_BYTES_MAX, "{} bytes", out.capacity());
+        }
+    }
+
+    #[test]
+    fn a_message_has_begun_once_a_frame_was_sent() {
+        let mut out = Vec::new();
+        let mut encoder = MessageEncoder::new(MessageKind::Binary);
+        assert!(!encoder.is_begun());
+        encoder.write(b"", None, &mut out);
+        assert!(encoder.is_begun());
+        encoder.write(b"a", None, &mut out);
+        assert!(encoder.is_begun());
+        encoder.finish(b"b", None, &mut out);
+        assert_eq!(out, b"\x02\x00\x00\x01a\x80\x01b");
     }
 
     #[test]

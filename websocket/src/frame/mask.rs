@@ -193,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn the_key_turns_at_any_offset() {
+        let key = MaskingKey::new([1, 2, 3, 4]);
+        for (offset_bytes, turned) in
+            [(4, [1, 2, 3, 4]), (1_000_001, [2, 3, 4, 1]), (usize::MAX - 1, [3, 4, 1, 2]), (usize::MAX, [4, 1, 2, 3])]
+        {
+            assert_eq!(key.at_offset(offset_bytes).bytes(), turned, "{offset_bytes}");
+        }
+    }
+
+    #[test]
     fn the_example_of_the_rfc() {
         let mut payload = *b"\x7f\x9f\x4d\x51\x58";
         apply_mask(MaskingKey::new([0x37, 0xFA, 0x21, 0x3D]), &mut payload);

@@ -152,6 +152,9 @@ pub enum UpgradeResponseError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UriError {
+    /// The text is not a URI (RFC 3986), or its port is not a number from 1 to 65,535.
+    #[error("invalid websocket URI: must be ws://host[:port]/path?query, percent-encoded")]
+    Malformed,
     /// The scheme is not `ws` or `wss`.
     #[error("invalid websocket URI: the scheme must be ws or wss")]
     Scheme,

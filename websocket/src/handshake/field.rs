@@ -65,3 +65,25 @@ pub(super) fn once<'f, F: Fields>(fields: &'f F, name: &'f HeaderName) -> Once<'
         (Some(_), Some(_)) => Once::Repeated,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CONNECTION, HOST, UPGRADE};
+    use tidegate_http::Request;
+
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_received_head_are_those_of_a_map() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nconnection: keep-alive\r\nConnection: x, Upgrade\r\n\r\n";
+        let request = Request::parse(head, "").expect("valid");
+        let lines = [b"keep-alive".as_slice(), b"x, Upgrade"];
+        assert!(Fields::values(request.head(), &CONNECTION).eq(lines));
+        assert!(Fields::values(request.head().headers(), &CONNECTION).eq(lines));
+        assert!(contains_token(request.head(), &CONNECTION, "upgrade"));
+        assert!(!contains_token(request.head(), &CONNECTION, "grade"));
+        assert!(matches!(once(request.head(), &HOST), Once::Value(b"a")));
+        assert!(matches!(once(request.head(), &CONNECTION), Once::Repeated));
+        assert!(matches!(once(request.head(), &UPGRADE), Once::Missing));
+    }
+}

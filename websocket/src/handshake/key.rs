@@ -31,7 +31,7 @@ impl Nonce {
     pub fn parse(value: &[u8]) -> Option<Self> {
         let encoded: [u8; KEY_LEN] = value.try_into().ok()?;
         // The decoder needs room for 24 characters without padding.
-        let mut decoded = [0; KEY_LEN / 4 * 3];
+        let mut decoded = [0; 18];
         let len = STANDARD.decode_slice(encoded, &mut decoded).ok()?;
         (len == 16).then_some(Self(encoded))
     }

@@ -1,5 +1,6 @@
 //! The settings of hubs and their members.
 
+use bytes::Bytes;
 use tidegate_engine::JoinOptions;
 
 use super::policy::SlowPolicy;
@@ -64,7 +65,7 @@ tidegate_engine::__settings! {
 impl MemberConfig {
     /// Returns the settings in force as options of the engine.
     /// `last` are the bytes that end the member's connection in order.
-    pub(super) fn join_options(&self, hub: &HubConfig, last: &'static [u8]) -> JoinOptions {
+    pub(super) fn join_options(&self, hub: &HubConfig, last: Bytes) -> JoinOptions {
         let mut options = JoinOptions::default();
         options.slow = self.slow.unwrap_or(hub.slow).for_engine(last);
         options.queue_bytes_max = self.queue_bytes_max.or(hub.queue_bytes_max);

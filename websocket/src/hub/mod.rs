@@ -29,13 +29,13 @@ pub use broadcast::{Broadcast, Delivered};
 pub use config::{HubConfig, MemberConfig};
 pub use error::HubError;
 pub use policy::SlowPolicy;
-use policy::{TRY_AGAIN_LATER, last_event};
+use policy::{last_event, last_frame, try_again_later};
 use publishers::Publishers;
 pub use registration::Registration;
 use rooms::Rooms;
 use slow::Register;
 pub use slow::SlowMember;
-use variants::{Variants, last_events};
+use variants::{Variants, last_variants};
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
@@ -43,7 +43,7 @@ use crate::conn::compression::Compression;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::error::Error;
-use crate::frame::encode_close;
+use crate::role::Role;
 use crate::sync::lock;
 
 /// A group of WebSockets that are sent the same messages. A clone is another handle to the same hub. Hubs work on any
@@ -131,8 +131,16 @@ impl<T> Hub<T> {
         config: MemberConfig,
     ) -> Result<Registration<T>, HubError> {
         let sender = ws.into();
-        let mut options = config.join_options(&self.shared.config, TRY_AGAIN_LATER);
-        options.variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
+        let mut options = config.join_options(&self.shared.config, try_again_later(sender.role()));
+        match sender.role() {
+            Role::Server => {
+                options.variant = self.shared.variants.enter(sender.compression().and_then(Compression::variant));
+            }
+            Role::Client => {
+                options.variant = self.shared.variants.enter_masked();
+                options.variant_only = true;
+            }
+        }
         self.add(sender.bytes(), data, options)
     }
 
@@ -182,7 +190,8 @@ impl<T> Hub<T> {
         data: T,
         config: MemberConfig,
     ) -> Result<Registration<T>, HubError> {
-        let mut options = config.join_options(&self.shared.config, last_event(events.is_chunked()));
+        let last = Bytes::from_static(last_event(events.is_chunked()));
+        let mut options = config.join_options(&self.shared.config, last);
         options.variant = self.shared.variants.enter_events(events.is_chunked());
         options.variant_only = true;
         self.add(events.byte_sender(), data, options)
@@ -286,15 +295,15 @@ impl<T> Hub<T> {
     /// [`Error::Usage`] for a code or reason that must not be sent; the hub then stays open.
     pub async fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         let frame = CloseFrame::new(code, reason)?;
-        let mut last = Vec::new();
-        encode_close(Some(&frame), None, &mut last);
-        let (shared, last) = (&*self.shared, Bytes::from(last));
+        let last = last_frame(Some(&frame), Role::Server);
+        let variants: Vec<_> = last_variants(&frame).collect();
+        let shared = &*self.shared;
         let budget = shared.everyone.budget();
         budget.close();
         // The messages to rooms have ways of their own: none may be overtaken.
         poll_fn(|cx| budget.poll_drained(cx)).await;
-        shared.everyone.finish(last.clone(), last_events());
-        shared.rooms.finish(&last);
+        shared.everyone.finish(last.clone(), variants.iter().cloned());
+        shared.rooms.finish(&last, &variants);
         let former = std::mem::take(&mut *lock(&shared.register));
         // Dropping runs code of the application: not under the lock.
         drop(former);

@@ -3,8 +3,29 @@
 use bytes::Bytes;
 use tidegate_engine::SlowMemberPolicy;
 
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
+use crate::conn::encoding::masking_key_of;
+use crate::frame::encode_close;
+use crate::role::Role;
+
 /// Close 1013, unmasked: the close frame of [`SlowPolicy::CloseTryAgainLater`].
-pub(super) const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+const TRY_AGAIN_LATER: &[u8] = &[0x88, 0x02, 0x03, 0xF5];
+
+/// Returns the last bytes of a member that is too slow, in this role.
+pub(super) fn try_again_later(role: Role) -> Bytes {
+    match role {
+        Role::Server => Bytes::from_static(TRY_AGAIN_LATER),
+        Role::Client => last_frame(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "").ok().as_ref(), role),
+    }
+}
+
+/// Returns a close frame as a member in this role sends it.
+pub(super) fn last_frame(frame: Option<&CloseFrame>, role: Role) -> Bytes {
+    let mut bytes = Vec::new();
+    encode_close(frame, masking_key_of(role), &mut bytes);
+    bytes.into()
+}
 
 /// Returns the end of an event stream: the last bytes of one that is too slow.
 pub(super) const fn last_event(is_chunked: bool) -> &'static [u8] {
@@ -66,14 +87,14 @@ pub enum SlowPolicy {
 impl SlowPolicy {
     /// Returns the policy as the engine's.
     /// `last` are the bytes that end the member's connection in order.
-    pub(super) fn for_engine(self, last: &'static [u8]) -> SlowMemberPolicy {
+    pub(super) fn for_engine(self, last: Bytes) -> SlowMemberPolicy {
         match self {
             Self::Drop => SlowMemberPolicy::Drop,
             Self::Remove => SlowMemberPolicy::Remove,
             Self::Abort => SlowMemberPolicy::Abort,
             Self::DropOldest { backlog_max } => SlowMemberPolicy::DropOldest { backlog_max },
             Self::Conflate { backlog_max } => SlowMemberPolicy::Conflate { backlog_max },
-            Self::CloseTryAgainLater => SlowMemberPolicy::Finish(Bytes::from_static(last)),
+            Self::CloseTryAgainLater => SlowMemberPolicy::Finish(last),
         }
     }
 }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tidegate_engine::{ByteSender, FanOut, JoinOptions, MemberId, Membership, PublishBudget, SlowHook};
 
-use super::variants::last_events;
 use crate::sync::lock;
 
 /// The rooms of a hub, by name.
@@ -32,9 +31,9 @@ impl Rooms {
     }
 
     /// Closes all rooms: `last` are the last bytes of their members' connections, in each variant.
-    pub(super) fn finish(&self, last: &Bytes) {
+    pub(super) fn finish(&self, last: &Bytes, variants: &[(u32, Bytes)]) {
         let all = std::mem::take(&mut *lock(&self.by_name));
-        all.into_values().for_each(|room| room.members.finish(last.clone(), last_events()));
+        all.into_values().for_each(|room| room.members.finish(last.clone(), variants.iter().cloned()));
     }
 
     /// Returns the members of a room; none if the room does not exist.

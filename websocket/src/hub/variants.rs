@@ -1,9 +1,10 @@
-//! The variants of a hub's messages: compressed ones, and events.
+//! The variants of a hub's messages: compressed ones, masked ones, and events.
 //!
 //! Event streams take a message as an event, which is one chunk of their response, or the event alone where the content
 //! of the response ends with the connection (HTTP/1.0). Members that compress without context takeover share one
-//! compressed variant of a message for each level and window. The variants change with the members. A number is never
-//! reused, because messages with it can be on their way.
+//! compressed variant of a message for each level and window. Members that are clients share one that is masked and not
+//! compressed; its key is drawn when the message is published, so it is unknown to whoever chose the payload. The
+//! variants change with the members. A number is never reused, because messages with it can be on their way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +13,14 @@ use bytes::Bytes;
 use tidegate_engine::Publish;
 use tidegate_http::{Event, InvalidEvent};
 
-use super::policy::last_event;
+use super::policy::{last_event, last_frame};
+use crate::close::CloseFrame;
+use crate::conn::encoding::masked_frame;
 use crate::conn::prepared::PreparedMessage;
 use crate::deflate::DeflatedVariant;
+use crate::frame::Frame;
 use crate::message::MessageKind;
+use crate::role::Role;
 use crate::sync::lock;
 
 /// The number of the variant that is not compressed.
@@ -27,11 +32,14 @@ const EVENT_CHUNK: u32 = 1;
 /// The number of the variant for event streams that are not chunked.
 const EVENT: u32 = 2;
 
-/// Returns the end of an event stream in each variant for them.
-pub(super) fn last_events() -> impl Iterator<Item = (u32, Bytes)> {
-    [(EVENT_CHUNK, true), (EVENT, false)]
-        .into_iter()
-        .map(|(number, is_chunked)| (number, Bytes::from_static(last_event(is_chunked))))
+/// The number of the variant for clients.
+const MASKED: u32 = 3;
+
+/// Returns the last bytes of the members that take a variant which is not a server's frame.
+pub(super) fn last_variants(frame: &CloseFrame) -> impl Iterator<Item = (u32, Bytes)> {
+    let events = [(EVENT_CHUNK, true), (EVENT, false)];
+    let events = events.into_iter().map(|(number, is_chunked)| (number, Bytes::from_static(last_event(is_chunked))));
+    events.chain([(MASKED, last_frame(Some(frame), Role::Client))])
 }
 
 /// The variants that a hub's members take.
@@ -45,28 +53,27 @@ pub(super) struct Variants {
 #[derive(Debug)]
 struct Table {
     rows: Vec<Row>,
-    /// The members that take each kind of events.
-    chunked_events: usize,
-    events: usize,
+    /// The members that take each of the variants 1 to 3: both kinds of events, and masked messages.
+    fixed: [usize; MASKED as usize],
     /// The last number that was given.
     last: u32,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { rows: Vec::new(), chunked_events: 0, events: 0, last: EVENT }
+        Self { rows: Vec::new(), fixed: [0; MASKED as usize], last: MASKED }
     }
 }
 
 impl Table {
     /// Returns the number of variants that members take.
     fn len(&self) -> usize {
-        self.rows.len() + usize::from(self.chunked_events > 0) + usize::from(self.events > 0)
+        self.rows.len() + self.fixed.iter().filter(|members| **members > 0).count()
     }
 
-    /// Returns the count of the members that take the events of this number.
-    fn events_of(&mut self, number: u32) -> &mut usize {
-        if number == EVENT_CHUNK { &mut self.chunked_events } else { &mut self.events }
+    /// Returns the count of the members that take the variant of this number, from 1 to 3.
+    fn members_of(&mut self, number: u32) -> &mut usize {
+        &mut self.fixed[number as usize - 1]
     }
 }
 
@@ -95,9 +102,17 @@ impl Variants {
 
     /// Returns the number of the variant for one more event stream.
     pub(super) fn enter_events(&self, is_chunked: bool) -> u32 {
-        let number = if is_chunked { EVENT_CHUNK } else { EVENT };
+        self.enter_fixed(if is_chunked { EVENT_CHUNK } else { EVENT })
+    }
+
+    /// Returns the number of the variant for one more client.
+    pub(super) fn enter_masked(&self) -> u32 {
+        self.enter_fixed(MASKED)
+    }
+
+    fn enter_fixed(&self, number: u32) -> u32 {
         let mut table = lock(&self.table);
-        *table.events_of(number) += 1;
+        *table.members_of(number) += 1;
         self.len.store(table.len(), Ordering::Release);
         number
     }
@@ -108,8 +123,8 @@ impl Variants {
             return;
         }
         let mut table = lock(&self.table);
-        if matches!(number, EVENT_CHUNK | EVENT) {
-            *table.events_of(number) -= 1;
+        if number <= MASKED {
+            *table.members_of(number) -= 1;
         } else {
             table.rows.retain_mut(|row| {
                 row.members -= usize::from(row.number == number);
@@ -130,9 +145,9 @@ impl Variants {
             return Ok(publish);
         }
         // Compressed outside of the lock.
-        let (rows, chunked_events, events) = {
+        let (rows, [chunked_events, events, masked]) = {
             let table = lock(&self.table);
-            (table.rows.clone(), table.chunked_events, table.events)
+            (table.rows.clone(), table.fixed)
         };
         let deflated = rows.iter().filter_map(|row| Some((row.number, message.deflated(row.variant)?)));
         let mut variants: Vec<_> = deflated.collect();
@@ -142,6 +157,9 @@ impl Variants {
             {
                 variants.push((number, event));
             }
+        }
+        if masked > 0 {
+            variants.push((MASKED, masked_frame(&Frame::of_kind(message.kind(), &message.payload()))));
         }
         Ok(publish.variants(variants))
     }
@@ -172,7 +190,7 @@ mod tests {
     fn variant(level: i32) -> Option<DeflatedVariant> {
         let config = DeflateConfig::default();
         let params = config.accept([&b"permessage-deflate"[..]].into_iter()).unwrap().unwrap().params;
-        let compression = Compression::new(&config, params);
+        let compression = Compression::new(&config, params, Role::Server);
         compression.set_level(CompressionLevel::new(level).ok());
         compression.variant()
     }
@@ -182,16 +200,17 @@ mod tests {
         let variants = Variants::default();
         assert_eq!(variants.enter(None), UNCOMPRESSED);
         let first = variants.enter(variant(1));
-        assert_eq!((first, variants.enter(variant(1))), (3, 3));
-        assert_eq!(variants.enter(variant(2)), 4);
+        assert_eq!((first, variants.enter(variant(1))), (4, 4));
+        assert_eq!(variants.enter(variant(2)), 5);
         variants.leave(first);
         variants.leave(first);
         variants.leave(UNCOMPRESSED);
         assert_eq!(lock(&variants.table).rows.len(), 1);
-        assert_eq!(variants.enter(variant(1)), 5);
+        assert_eq!(variants.enter(variant(1)), 6);
         let (chunked, other) = (variants.enter_events(true), variants.enter_events(false));
-        assert_eq!((chunked, other, variants.len.load(Ordering::Relaxed)), (EVENT_CHUNK, EVENT, 4));
-        for number in [5, 4, chunked, other] {
+        assert_eq!((chunked, other, variants.enter_masked()), (EVENT_CHUNK, EVENT, MASKED));
+        assert_eq!(variants.len.load(Ordering::Relaxed), 5);
+        for number in [6, 5, chunked, other, MASKED] {
             variants.leave(number);
         }
         assert_eq!(variants.len.load(Ordering::Relaxed), 0);

@@ -16,6 +16,7 @@ use crate::conn::attachments::Attachments;
 use crate::conn::compression::Compression;
 use crate::conn::context::ConnContext;
 use crate::handshake::{AcceptKey, Offer, UpgradeRequestError, is_websocket_request};
+use crate::role::Role;
 
 #[diagnostic::do_not_recommend]
 impl Handler for Upgrade {
@@ -42,7 +43,8 @@ impl Handler for Upgrade {
             context: Arc::clone(self.context_of(acceptance.subprotocol())),
         };
         if let (Some(agreement), Some(deflate)) = (agreement, &self.deflate) {
-            opening.context = opening.context.with_compression(Compression::new(deflate, agreement.params));
+            opening.context =
+                opening.context.with_compression(Compression::new(deflate, agreement.params, Role::Server));
             opening.extension = Some(agreement.response);
         }
         if self.hooks.is_empty() {

@@ -63,17 +63,24 @@ pub fn upgrade<F>(handler: F) -> Upgrade
 where
     F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
 {
-    Upgrade {
-        handler: Arc::new(handler),
-        context: Arc::default(),
-        subprotocols: Vec::new(),
-        agreed: Vec::new(),
-        deflate: None,
-        origin: OriginPolicy::SameOrigin,
-        scheme: Scheme::Http,
-        hooks: Arc::default(),
-        skip: Skip::default(),
-        next: None,
+    Upgrade::of(Arc::new(handler))
+}
+
+impl Upgrade {
+    /// Creates an upgrade with the default settings.
+    pub(crate) fn of(handler: Arc<dyn Serve>) -> Self {
+        Self {
+            handler,
+            context: Arc::default(),
+            subprotocols: Vec::new(),
+            agreed: Vec::new(),
+            deflate: None,
+            origin: OriginPolicy::SameOrigin,
+            scheme: Scheme::Http,
+            hooks: Arc::default(),
+            skip: Skip::default(),
+            next: None,
+        }
     }
 }
 

@@ -173,6 +173,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_compare_as_their_strings() {
+        let (text, tide, ebb) = (Text::from("tide"), "tide", "ebb");
+        assert!(text == tide && text == *tide);
+        assert!(text != ebb && text != *ebb);
+        assert!(text == Text::from_static("tide") && text > Text::from(ebb));
+    }
+
+    #[test]
     fn conversions_keep_the_text() {
         assert_eq!(Text::from(String::from("grün")), "grün");
         assert_eq!(Text::from_utf8(Bytes::from_static("grün".as_bytes())).unwrap(), "grün");
@@ -180,5 +188,11 @@ mod tests {
         assert_eq!(format!("{} {:?}", Text::from("a"), Text::from("b")), "a \"b\"");
         assert_eq!(Text::new().len(), 0);
         assert_eq!(Text::copy_from_utf8(&[0xC3]), Err(InvalidUtf8));
+        assert_eq!(Text::copy_from_utf8(&[0xC3, 0xBC]).unwrap(), "ü");
+        let text = Text::from("grün");
+        let (as_str, as_bytes): (&str, &[u8]) = (text.as_ref(), text.as_ref());
+        assert_eq!((as_str, as_bytes), ("grün", "grün".as_bytes()));
+        assert_eq!(text.clone().into_bytes(), "grün");
+        assert_eq!(Bytes::from(text), "grün");
     }
 }

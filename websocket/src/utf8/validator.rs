@@ -172,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn only_an_incomplete_last_character_is_cut() {
+        for (bytes, start) in [
+            (&b""[..], 0),
+            (b"a", 1),
+            (b"\xC3", 0),
+            (b"\xC3\xBC", 2),
+            (b"a\xE2\x82", 1),
+            (b"a\xE2", 1),
+            (b"\xE2\x82\xAC", 3),
+            (b"a\xF0\x9D\x84", 1),
+            (b"\xF0\x9D\x84\x9E", 4),
+            (b"\xF0\x9D\x84\x9E\xF0", 4),
+            // Not UTF-8: no character starts in the last three bytes.
+            (b"\x80\x80\x80\x80", 4),
+        ] {
+            assert_eq!(cut_character_start(bytes), start, "{bytes:x?}");
+        }
+    }
+
+    #[test]
     fn every_sequence_of_two_bytes_and_leads_of_three_agree_with_the_standard_library() {
         // All sequences take minutes under miri.
         let step = if cfg!(miri) { 11 } else { 1 };

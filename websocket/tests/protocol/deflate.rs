@@ -382,6 +382,20 @@ fn a_big_message_lets_other_connections_work() {
 }
 
 #[test]
+fn an_uncompressed_message_comes_in_pieces_as_large_as_they_arrive() {
+    let mut protocol = Protocol::new(compressed_config(Role::Client, ""));
+    protocol.set_delivery(DeliveryMode::Pieces);
+    let mut input = encode(Role::Client, Frame::binary(&[7; 5000]));
+    // The start of a frame can be that of a compressed message, so it is a small piece.
+    let progress = protocol.receive(&mut input).unwrap();
+    assert!(matches!(progress.event, Some(Event::Piece { first: true, last: false, .. })), "{:?}", progress.event);
+    let rest = &mut input[progress.consumed..];
+    let progress = protocol.receive(rest).unwrap();
+    assert!(matches!(progress.event, Some(Event::Piece { first: false, last: true, .. })), "{:?}", progress.event);
+    assert_eq!(progress.consumed, rest.len());
+}
+
+#[test]
 fn context_is_held_between_messages_only_if_that_was_agreed_on() {
     let peer = |deflated: &[u8]| compressed(Role::Server, false, deflated);
     for (parameters, is_held) in [("", true), ("; client_max_window_bits=9", true), (NO_TAKEOVER, false)] {

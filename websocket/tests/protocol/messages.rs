@@ -110,6 +110,30 @@ fn a_whole_message_is_reported_in_place_even_after_its_header_arrived_alone() {
 }
 
 #[test]
+fn a_header_alone_is_not_yet_a_message() {
+    for payload in [&b"x"[..], b"xy"] {
+        let mut input = encode(Role::Client, Frame::binary(payload));
+        let mut protocol = Protocol::new(client());
+        let (head, payload) = input.split_at_mut(2);
+        assert_eq!(protocol.receive(head).unwrap().event, None);
+        assert!(matches!(protocol.receive(payload).unwrap().event, Some(Event::InPlace { .. })));
+    }
+}
+
+#[test]
+fn a_whole_message_is_one_piece_where_pieces_were_asked_for() {
+    let mut protocol = Protocol::new(server());
+    protocol.set_delivery(DeliveryMode::Pieces);
+    let mut input = encode(Role::Server, Frame::text("whole"));
+    let progress = protocol.receive(&mut input).unwrap();
+    assert_eq!(progress.consumed, input.len());
+    let Some(Event::Piece { first: true, last: true, range, .. }) = progress.event else {
+        panic!("{:?}", progress.event)
+    };
+    assert_eq!(&input[range], b"whole");
+}
+
+#[test]
 fn several_messages_in_one_chunk_have_their_own_ranges() {
     let mut input = [
         encode(Role::Server, Frame::text("one")),

@@ -140,9 +140,11 @@ fn the_message_limit_holds_across_fragments_and_from_the_header_on() {
     let error = |message_bytes| ProtocolError::MessageTooBig { message_bytes, message_bytes_max: 100 };
     let one_more = header(Role::Client, true, Opcode::Binary, 101);
     assert_refused(config, &one_more, &[], error(101));
-    let begun = encode(Role::Client, Frame::binary(&[1; 60]).not_final());
-    let input = [begun, header(Role::Client, false, Opcode::Continuation, 41)].concat();
-    assert_refused(config, &input, &[], error(101));
+    for begun in [Frame::binary(&[1; 60]), Frame::text(&"x".repeat(60))] {
+        let begun = encode(Role::Client, begun.not_final());
+        let input = [begun, header(Role::Client, false, Opcode::Continuation, 41)].concat();
+        assert_refused(config, &input, &[], error(101));
+    }
     let most = (1 << 63) - 1;
     assert_refused(config, &header(Role::Client, true, Opcode::Binary, most), &[], error(most));
     config.message_bytes_max = 0;

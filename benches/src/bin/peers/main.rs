@@ -5,8 +5,8 @@
 //! and this workspace's release profile, and listen on a socket made here, whose accepted sockets inherit TCP_NODELAY.
 //! The setting of a peer says if it makes its own listener.
 //!
-//! Routes: `/ws` (echo), `/hub` (each message goes to all connections of the hub), `/plaintext` (HTTP), and of some peers
-//! `/files/` (files of a folder) and `/json` (JSON with gzip).
+//! Routes: `/ws` (echo), `/hub` (each message goes to all connections of the hub), `/plaintext` (HTTP), and of some
+//! peers `/files/` (files of a folder) and `/json` (JSON with gzip).
 
 mod actix;
 mod axum;

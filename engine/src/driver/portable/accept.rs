@@ -7,12 +7,10 @@ use mio::unix::SourceFd;
 use mio::{Registry, Token};
 use socket2::{SockAddr, Socket};
 
-use super::slot::Slot;
 use super::{PortableDriver, register, system, token};
 use crate::address::Address;
 use crate::driver::listener::Listener;
 use crate::driver::{Accepted, Event};
-use crate::shared::key::ConnKey;
 
 /// Maximum connections accepted from one listener in a tick, before open ones have their turn.
 const ACCEPTS_MAX: usize = 64;
@@ -41,7 +39,7 @@ impl Acceptor {
 impl PortableDriver {
     /// Arms accepting on a listener unless it is closed. Returns false if no slot is free.
     pub(super) fn arm_accept(&mut self, listener: usize) -> bool {
-        let full = self.used >= self.capabilities.connections_max;
+        let full = self.is_full();
         let acceptor = &mut self.acceptors[listener];
         if acceptor.listener.is_none() {
             return true;
@@ -79,7 +77,7 @@ impl PortableDriver {
     fn accept_from(&mut self, index: usize, events: &mut Vec<Event>) {
         let shared = self.acceptors[index].listener.as_ref().is_some_and(Listener::is_shared);
         for _ in 0..if shared { SHARED_ACCEPTS_MAX } else { ACCEPTS_MAX } {
-            if self.used >= self.capabilities.connections_max {
+            if self.is_full() {
                 return self.end_accept(index, None, events);
             }
             let Some(listener) = &self.acceptors[index].listener else { return };
@@ -119,17 +117,12 @@ impl PortableDriver {
             }
             _ => bound,
         };
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::free());
-            (self.slots.len() - 1) as u32
-        });
-        let slot = &mut self.slots[index as usize];
-        let key = ConnKey { index, generation: slot.generation };
+        let key = self.reserve_slot();
         if let Err(error) = register(&self.poll, &socket, token(key)) {
-            self.free.push(index);
+            self.free.push(key.index);
             return Err(error);
         }
-        slot.socket = Some(socket);
+        self.slots[key.index as usize].socket = Some(socket);
         self.used += 1;
         Ok(Accepted { key, listener, peer, local })
     }

@@ -6,8 +6,8 @@
 //! operation that completes at once leaves its event in `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
-//! memory of reads, `wake` ends a wait from other threads; `accept`, `receive`, `watch` and `send` hold those
-//! operations, and `system` what differs between systems.
+//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold
+//! those operations, and `system` what differs between systems.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +21,7 @@ use socket2::SockRef;
 
 use super::{Capabilities, Driver, Event, Received};
 use crate::driver::listener::Listener;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
@@ -29,6 +30,7 @@ use crate::shared::signal::Signal;
 
 mod accept;
 mod buffers;
+mod connect;
 mod receive;
 mod send;
 mod slot;
@@ -38,6 +40,7 @@ mod watch;
 
 use accept::Acceptor;
 use buffers::ReceiveBuffers;
+use connect::Connects;
 use send::Unsent;
 use slot::Slot;
 use wake::Wake;
@@ -61,6 +64,7 @@ pub(crate) struct PortableDriver {
     /// Number of slots with a socket.
     used: usize,
     acceptors: Vec<Acceptor>,
+    connects: Connects,
     buffers: ReceiveBuffers,
     /// Readable connections with an armed receive that have not been read from since, or not to the end.
     ready: VecDeque<u32>,
@@ -96,11 +100,26 @@ impl PortableDriver {
             free: Vec::new(),
             used: 0,
             acceptors,
+            connects: Connects::default(),
             ready: VecDeque::new(),
             received_bytes: 0,
             unsent: Unsent::default(),
             pending: Vec::new(),
         })
+    }
+
+    /// Returns whether no further connection has room.
+    fn is_full(&self) -> bool {
+        self.used + self.connects.count >= self.capabilities.connections_max
+    }
+
+    /// Takes a free slot for a new socket. It counts as used once it has the socket.
+    fn reserve_slot(&mut self) -> ConnKey {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::free());
+            (self.slots.len() - 1) as u32
+        });
+        ConnKey { index, generation: self.slots[index as usize].generation }
     }
 
     /// Returns the slot of `key`, if it still belongs to that connection.
@@ -127,6 +146,8 @@ impl PortableDriver {
                 self.wake.clear();
             } else if let Some(acceptor) = self.acceptors.get_mut(index - LISTENERS) {
                 acceptor.has_clients = true;
+            } else {
+                self.on_connect_ready(index, events);
             }
         }
         self.polled = polled;
@@ -183,6 +204,14 @@ impl Driver for PortableDriver {
 
     fn close_listeners(&mut self) {
         self.close_listeners();
+    }
+
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        self.connect(attempt, &request)
+    }
+
+    fn cancel_connect(&mut self, attempt: u32) {
+        self.cancel_connect(attempt);
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
@@ -271,8 +300,8 @@ impl Driver for PortableDriver {
     }
 }
 
-/// The bits of a token that hold a slot number, or the number of a listener or of the wake. The rest is as much of the
-/// slot's generation as fits.
+/// The bits of a token that hold a slot number, or the number of a listener, of an attempt to connect or of the wake.
+/// The rest is as much of the slot's generation as fits.
 const INDEX_BITS: u32 = 25;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// The number of the first listener. Slots have smaller ones, because a worker has at most 2^24 connections.

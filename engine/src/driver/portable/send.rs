@@ -76,8 +76,8 @@ impl PortableDriver {
     }
 }
 
-/// Writes a batch and returns the event of its end. Returns `None` if the rest has to wait until the socket is writable:
-/// it then becomes so once, also after a write of a part.
+/// Writes a batch and returns the event of its end. Returns `None` if the rest has to wait until the socket is
+/// writable: it then becomes so once, also after a write of a part.
 fn write(socket: &Socket, batch: &mut SendBatch, key: ConnKey) -> Option<Event> {
     if batch.file().is_some() {
         match send_file::send(socket, batch) {

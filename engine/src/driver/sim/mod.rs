@@ -9,29 +9,34 @@
 //! operation on a closed connection, nothing after FIN, each buffer given back once, each connection closed once.
 //!
 //! [`Net`] is the test's side; `slot` holds a ring's work for one connection, `peer` its far end and the socket buffers
-//! in between, `pool` the receive buffers.
+//! in between, `pool` the receive buffers, `accept` and `connect` the ways in which connections come about.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Accepted, Capabilities, Driver, Event, Received};
+use super::{Capabilities, Driver, Event, Received};
 use crate::address::Address;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
 
+mod accept;
+mod connect;
 mod peer;
 mod pool;
 mod slot;
 
+use accept::Accepting;
+pub(crate) use connect::Answer;
+use connect::Attempts;
 pub(crate) use peer::{Ending, Peer, Saw, Script};
 use pool::Pool;
 use slot::{Slot, SlotState};
@@ -88,6 +93,8 @@ pub(crate) struct Net {
     pub(crate) peers: Vec<Peer>,
     /// Peers that have not been accepted, in order.
     backlog: VecDeque<usize>,
+    /// The answers of the peers that are servers, by peer.
+    answers: HashMap<usize, Answer>,
     /// Errors of the next calls of [`Driver::enter`].
     pub(crate) enter_errors: VecDeque<i32>,
     /// The number of calls of [`Driver::enter`] after which every further one fails for good.
@@ -106,6 +113,7 @@ impl Net {
             clock,
             peers: Vec::new(),
             backlog: VecDeque::new(),
+            answers: HashMap::new(),
             enter_errors: VecDeque::new(),
             enters_left: usize::MAX,
             refused: 0,
@@ -114,10 +122,14 @@ impl Net {
 
     /// Adds a peer that connects at its script's time. Returns its number, which is the port of its address.
     pub(crate) fn connect(&mut self, script: Script) -> usize {
-        let number = self.peers.len();
-        self.peers.push(Peer::new(script));
+        let number = self.add(script);
         self.backlog.push_back(number);
         number
+    }
+
+    fn add(&mut self, script: Script) -> usize {
+        self.peers.push(Peer::new(script));
+        self.peers.len() - 1
     }
 
     /// Makes a peer send further bytes at the given time.
@@ -210,19 +222,9 @@ pub(crate) struct SimDriver {
     free: Vec<u32>,
     pool: Pool,
     accepting: Accepting,
+    attempts: Attempts,
     acknowledges: bool,
     short_of_memory: bool,
-}
-
-/// ```text
-///   Idle ◀──── ended ────▶ Armed ── close_listeners ──▶ Ending ──▶ Closed
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepting {
-    Idle,
-    Armed,
-    Ending,
-    Closed,
 }
 
 pub(crate) const EPERM: i32 = 1;
@@ -256,6 +258,7 @@ impl SimDriver {
             slots: Vec::new(),
             free: (0..config.connections_max as u32).rev().collect(),
             accepting: Accepting::Idle,
+            attempts: Attempts::default(),
             acknowledges: config.acknowledges,
             short_of_memory: config.short_of_memory,
         }
@@ -277,6 +280,21 @@ impl SimDriver {
         assert_eq!(self.in_flight(), 0, "operations in flight");
     }
 
+    /// Returns whether a slot is free that no attempt to connect will take.
+    fn has_room(&self) -> bool {
+        self.free.len() > self.attempts.count()
+    }
+
+    /// Opens a free slot for a connection with a peer.
+    fn open(&mut self, net: &mut Net, peer: usize) -> ConnKey {
+        let index = self.free.pop().expect("a slot is free");
+        while self.slots.len() <= index as usize {
+            self.slots.push(Slot::new(self.slots.len() as u32));
+        }
+        net.peers[peer].connected(net.now);
+        self.slots[index as usize].open(peer)
+    }
+
     fn open_slot(&mut self, key: ConnKey, call: &str) -> &mut Slot {
         let slot = &mut self.slots[key.index as usize];
         assert_eq!(slot.key(), key, "{call} on a slot's former connection");
@@ -292,6 +310,7 @@ impl SimDriver {
         let mut moved = runs && self.neighbour.as_mut().is_some_and(|neighbour| neighbour.step());
         let net = &mut *net.borrow_mut();
         moved |= self.step_accept(net, force, events);
+        moved |= self.step_connects(net, force, events);
         moved |= self.pool.step(&mut net.luck, force);
         let count = self.slots.len();
         let start = if net.luck.calm { 0 } else { net.luck.random.usize(..=count) };
@@ -307,66 +326,6 @@ impl SimDriver {
             moved |= peer.step(net.now, &mut net.luck, force);
         }
         moved
-    }
-
-    fn step_accept(&mut self, net: &mut Net, force: bool, events: &mut Vec<Event>) -> bool {
-        if !matches!(self.accepting, Accepting::Armed | Accepting::Ending) || !net.luck.now(force) {
-            return false;
-        }
-        let waiting = net.backlog.front().is_some_and(|&number| net.peers[number].starts_at() <= net.now);
-        // A client can be accepted after the listener was asked to close and before it has closed.
-        let accepts = waiting && (self.accepting == Accepting::Armed || net.luck.fault(2));
-        if accepts && !self.free.is_empty() {
-            if net.luck.fault(20) {
-                // Too many open files.
-                events.push(Event::AcceptEnded { listener: 0, error: Some(io::Error::from_raw_os_error(24)) });
-                self.accepting = self.accepting.ended();
-                return true;
-            }
-            if self.short_of_memory && net.luck.fault(10) {
-                return self.refuse(net, events);
-            }
-            let accepted = self.accept(net);
-            events.push(Event::Accepted(Box::new(accepted)));
-        }
-        if self.accepting == Accepting::Ending || (accepts && (self.free.is_empty() || net.luck.fault(3))) {
-            events.push(Event::AcceptEnded { listener: 0, error: None });
-            self.accepting = self.accepting.ended();
-            return true;
-        }
-        accepts
-    }
-
-    /// Accepts a client and closes it again: its socket could not be registered.
-    fn refuse(&mut self, net: &mut Net, events: &mut Vec<Event>) -> bool {
-        let number = net.backlog.pop_front().expect("a client is waiting");
-        net.peers[number].connected(net.now);
-        net.peers[number].closed(true, net.now);
-        net.refused += 1;
-        events.push(Event::AcceptEnded { listener: 0, error: Some(io::Error::from_raw_os_error(ENOMEM)) });
-        self.accepting = self.accepting.ended();
-        true
-    }
-
-    fn accept(&mut self, net: &mut Net) -> Accepted {
-        let number = net.backlog.pop_front().expect("a client is waiting");
-        let index = self.free.pop().expect("a slot is free");
-        while self.slots.len() <= index as usize {
-            self.slots.push(Slot::new(self.slots.len() as u32));
-        }
-        net.peers[number].connected(net.now);
-        let key = self.slots[index as usize].open(number);
-        let peer = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, number as u16)));
-        Accepted { key, listener: 0, peer, local: Address::Unix }
-    }
-}
-
-impl Accepting {
-    fn ended(self) -> Self {
-        match self {
-            Self::Idle | Self::Armed => Self::Idle,
-            Self::Ending | Self::Closed => Self::Closed,
-        }
     }
 }
 
@@ -385,7 +344,7 @@ impl Driver for SimDriver {
 
     fn arm_accept(&mut self, _listener: usize) -> bool {
         assert!(!matches!(self.accepting, Accepting::Ending | Accepting::Closed), "accepting on a closed listener");
-        if self.free.is_empty() {
+        if !self.has_room() {
             return false;
         }
         self.accepting = Accepting::Armed;
@@ -398,6 +357,14 @@ impl Driver for SimDriver {
             Accepting::Idle => Accepting::Closed,
             Accepting::Ending | Accepting::Closed => panic!("listeners are closed once"),
         };
+    }
+
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        self.connect(attempt, &request)
+    }
+
+    fn cancel_connect(&mut self, attempt: u32) {
+        self.attempts.cancel(attempt);
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
@@ -474,7 +441,7 @@ impl Driver for SimDriver {
                 return Ok(());
             } else {
                 // Nothing can happen at this time, so the clock jumps to the next time at which something does.
-                let next = [net.next_act(), limit].into_iter().flatten().min();
+                let next = [net.next_act(), self.attempts.next_due(net.now), limit].into_iter().flatten().min();
                 let Some(next) = next else { panic!("the worker would sleep for ever: a wake was lost") };
                 let next = next.max(net.now);
                 net.advance_to(next);
@@ -488,6 +455,6 @@ impl Driver for SimDriver {
 
     fn in_flight(&self) -> usize {
         let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
-        accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
+        accepting + self.attempts.count() + self.slots.iter().map(Slot::in_flight).sum::<usize>()
     }
 }

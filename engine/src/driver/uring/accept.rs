@@ -107,11 +107,12 @@ impl UringDriver {
         }
     }
 
-    /// Returns the number of slots neither in use nor reserved for an armed single accept. An accept without a slot
-    /// would lose its client, so in a full table each listener has a reserved slot for its next client.
-    fn free_slots(&self) -> usize {
+    /// Returns the number of slots neither in use nor reserved for an armed single accept or an attempt to connect. An
+    /// accept without a slot would lose its client, so in a full table each listener has a reserved slot for its next
+    /// client.
+    pub(super) fn free_slots(&self) -> usize {
         let promised = self.acceptors.iter().filter(|acceptor| acceptor.armed == Some(AcceptState::Single)).count();
-        self.capabilities.connections_max.saturating_sub(self.used + promised)
+        self.capabilities.connections_max.saturating_sub(self.used + promised + self.connects.without_slot())
     }
 
     /// Returns the number of connections that all listeners together can deliver in one go.
@@ -119,7 +120,7 @@ impl UringDriver {
         self.acceptors.iter().map(|acceptor| acceptor.margin).sum()
     }
 
-    fn end_multishots_near_full(&mut self) {
+    pub(super) fn end_multishots_near_full(&mut self) {
         if self.free_slots() > self.margin() {
             return;
         }
@@ -157,9 +158,15 @@ impl UringDriver {
 
     /// Puts the accepted socket into its slot and looks up its addresses.
     fn open_slot(&mut self, listener: usize, accepted: i32, events: &mut Vec<Event>) {
+        let key = self.take_slot(accepted, events);
+        self.look_up_addresses(listener, key, events);
+    }
+
+    /// Opens the slot of a new descriptor.
+    pub(super) fn take_slot(&mut self, fd: i32, events: &mut Vec<Event>) -> ConnKey {
         let direct = self.features.direct_descriptors;
         let index = match direct {
-            true => accepted as u32,
+            true => fd as u32,
             false => self.free.pop().unwrap_or(self.slots.len() as u32),
         };
         while self.slots.len() <= index as usize {
@@ -174,10 +181,10 @@ impl UringDriver {
         let slot = &mut self.slots[index as usize];
         debug_assert_eq!(slot.state, SlotState::Free, "the kernel reused a slot that is still open");
         slot.state = SlotState::Open;
-        slot.fd = accepted;
+        slot.fd = fd;
         let key = ConnKey { index, generation: slot.generation };
         self.used += 1;
-        self.look_up_addresses(listener, key, events);
+        key
     }
 
     fn look_up_addresses(&mut self, listener: usize, key: ConnKey, events: &mut Vec<Event>) {

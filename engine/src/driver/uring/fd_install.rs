@@ -45,6 +45,7 @@ impl UringDriver {
             Err(error) => task(Err(error)),
         }
         self.finish_accept(key, events);
+        self.after_socket_task(key, events);
         self.advance_close(key);
     }
 

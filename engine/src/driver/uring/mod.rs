@@ -1,13 +1,14 @@
 //! The io_uring driver: one ring that owns its listeners, its connections' sockets and its receive buffers. Needs Linux
 //! 6.1.
 //!
-//! Accepted sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
+//! Sockets are direct descriptors where the kernel allows it (6.8): the slot in the ring's file table is the
 //! connection's index. A slot is closed only when none of its operations is in flight, and reused only by a later
-//! accept, so the generation always distinguishes a completion from one of the slot's former connection.
+//! accept or socket, so the generation always distinguishes a completion from one of the slot's former connection.
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `receive`, `watch`, `send`, `fd_install` and `file` hold those operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold those
+//! operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -21,6 +22,7 @@ use super::{Capabilities, Driver, Event, Received};
 use crate::config::UringConfig;
 use crate::driver::listener::Listener;
 use crate::driver::open_files;
+use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
@@ -31,6 +33,7 @@ use crate::shared::signal::Signal;
 mod accept;
 mod buffer_size_hint;
 mod buffers;
+mod connect;
 mod fd_install;
 mod file;
 mod op;
@@ -46,6 +49,7 @@ mod watch;
 
 use accept::Acceptor;
 use buffers::BufferGroups;
+use connect::Connects;
 use file::Reads;
 use op::{Op, Token, next_generation};
 use probe::Features;
@@ -68,6 +72,7 @@ pub(crate) struct UringDriver {
     /// Number of slots that are not `Free`.
     used: usize,
     acceptors: Vec<Acceptor>,
+    connects: Connects,
     /// Free slot numbers, with regular descriptors only.
     free: Vec<u32>,
     sends: Sends,
@@ -163,6 +168,7 @@ impl UringDriver {
             slots: Vec::new(),
             used: 0,
             acceptors: listeners.into_iter().map(Acceptor::new).collect(),
+            connects: Connects::default(),
             free: Vec::new(),
             sends: Sends::default(),
             reads: Reads::default(),
@@ -247,6 +253,7 @@ impl UringDriver {
             Op::Shutdown => self.on_shutdown(token.key),
             Op::InstallToShutDown => self.on_install_to_shut_down(token.key, completion.result()),
             Op::Close => self.on_close(token.key, events),
+            Op::Connect => self.on_connect(token.key.index, completion.result(), events),
             Op::Ignore | Op::Wake => {}
         }
     }
@@ -286,12 +293,16 @@ impl UringDriver {
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
+        let attempt = slot.attempt();
         slot.release(next_generation(key.generation));
         self.used -= 1;
         if !direct {
             self.free.push(key.index);
         }
-        events.push(Event::Closed { key });
+        events.push(match attempt {
+            None => Event::Closed { key },
+            Some(attempt) => self.connects.fail(attempt),
+        });
     }
 }
 
@@ -322,6 +333,14 @@ impl Driver for UringDriver {
 
     fn close_listeners(&mut self) {
         self.close_listeners();
+    }
+
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        self.connect(attempt, request)
+    }
+
+    fn cancel_connect(&mut self, attempt: u32) {
+        self.cancel_connect(attempt);
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
@@ -429,6 +448,7 @@ impl Drop for UringDriver {
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();
+        self.connects.leak();
         self.reads.leak();
         for slot in &mut self.slots {
             slot.leak();

@@ -36,12 +36,14 @@ pub(super) enum Op {
     ReceiveLarge = 10,
     /// A poll for the peer's end.
     Watch = 11,
+    /// A step of an attempt to connect.
+    Connect = 12,
     /// An install for a send of a part of a file.
-    InstallToSend = 12,
+    InstallToSend = 13,
     /// A wait until a part of a file can be sent further.
-    Writable = 13,
+    Writable = 14,
     /// A read of a file, whose index is its number.
-    ReadFile = 14,
+    ReadFile = 15,
 }
 
 impl Op {
@@ -59,15 +61,17 @@ impl Op {
             9 => Self::InstallToShutDown,
             10 => Self::ReceiveLarge,
             11 => Self::Watch,
-            12 => Self::InstallToSend,
-            13 => Self::Writable,
-            14 => Self::ReadFile,
+            12 => Self::Connect,
+            13 => Self::InstallToSend,
+            14 => Self::Writable,
+            15 => Self::ReadFile,
             _ => return None,
         })
     }
 }
 
-/// An operation's identity: its op, its connection (or listener) and the sequence number of its arming.
+/// An operation's identity: its op, its connection (or listener, or attempt to connect) and the sequence number of its
+/// arming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) op: Op,
@@ -80,7 +84,7 @@ impl Token {
         Self { op, sequence: 0, key }
     }
 
-    /// Creates a token without a connection: for a listener by number, or the waker.
+    /// Creates a token without a connection: for a listener or an attempt by number, or the waker.
     pub(super) fn plain(op: Op, index: u32) -> Self {
         Self::new(op, ConnKey { index, generation: 0 })
     }
@@ -135,6 +139,7 @@ mod tests {
             Op::InstallToShutDown,
             Op::ReceiveLarge,
             Op::Watch,
+            Op::Connect,
             Op::InstallToSend,
             Op::Writable,
             Op::ReadFile,

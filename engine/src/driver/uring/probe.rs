@@ -22,9 +22,11 @@ use crate::shared::signal::Signal;
 /// The features beyond Linux 6.1 that a ring uses: those that work, except those that the configuration turns off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
-    /// Accepted sockets live in the ring's file table. Needs the peer's address as a ring operation (6.7) and the
+    /// Sockets live in the ring's file table. Needs the peer's address as a ring operation (6.7) and the
     /// installation of a direct descriptor as a regular one (6.8).
     pub(super) direct_descriptors: bool,
+    /// The ring binds sockets (6.11).
+    pub(super) bind: bool,
     /// Receives end by themselves after a number of bytes (6.17).
     pub(super) receive_budget: bool,
     /// The ring has no indirection array (6.6).
@@ -64,6 +66,7 @@ pub(super) fn probe(ring: &mut Ring, config: &UringConfig, signal: &Arc<Signal>)
     let install = supported.is_supported(opcode::FixedFdInstall::CODE);
     Ok(Features {
         direct_descriptors: config.direct_descriptors && install && has_peer_name(ring)?,
+        bind: supported.is_supported(opcode::Bind::CODE),
         receive_budget: config.receive_budget && has_receive_budget(ring, signal)?,
         no_sqarray: ring.has_no_sqarray(),
     })

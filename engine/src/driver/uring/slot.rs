@@ -25,6 +25,8 @@ pub(super) struct Slot {
     /// The peer's address is being looked up.
     pub(super) naming: bool,
     pub(super) shutting_down: bool,
+    /// A step of its attempt to connect is in flight.
+    pub(super) connecting: bool,
     /// Choice of the receive buffers.
     pub(super) size_hint: BufferSizeHint,
     cold: Option<Box<Cold>>,
@@ -39,10 +41,12 @@ pub(super) struct Cold {
     /// An accepted connection that is not yet reported, because its addresses are being looked up. The kernel writes to
     /// it.
     pub(super) arriving: Option<Arriving>,
+    /// The attempt to connect that it belongs to, until that is over.
+    pub(super) attempt: Option<u32>,
 }
 
 /// ```text
-///   Free ── accepted ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
+///   Free ── opened ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {
@@ -64,6 +68,7 @@ impl Slot {
             watching: false,
             naming: false,
             shutting_down: false,
+            connecting: false,
             size_hint: BufferSizeHint::default(),
             cold: None,
         }
@@ -72,7 +77,8 @@ impl Slot {
     /// Returns whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
         let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
-        self.receiving || self.watching || self.naming || self.shutting_down || self.send != NO_SEND || fd_tasks
+        let opening = self.naming || self.connecting;
+        self.receiving || self.watching || opening || self.shutting_down || self.send != NO_SEND || fd_tasks
     }
 
     /// Returns the cold state, allocating it if needed.
@@ -97,6 +103,19 @@ impl Slot {
         arriving
     }
 
+    /// Returns the attempt to connect that it belongs to.
+    pub(super) fn attempt(&self) -> Option<u32> {
+        self.cold.as_ref()?.attempt
+    }
+
+    /// Ends the attempt with an open connection.
+    pub(super) fn end_attempt(&mut self) {
+        if let Some(cold) = &mut self.cold {
+            cold.attempt = None;
+        }
+        self.free_cold_if_unused();
+    }
+
     /// Keeps memory that the kernel can still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
         if self.arriving().is_some() {
@@ -106,7 +125,7 @@ impl Slot {
 
     /// Frees the cold state if none of it is in use.
     fn free_cold_if_unused(&mut self) {
-        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none();
+        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none();
         if !self.naming && self.cold.as_deref().is_some_and(done) {
             self.cold = None;
         }

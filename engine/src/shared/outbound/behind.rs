@@ -48,10 +48,8 @@ impl Outbound {
     /// Queues the held sends.
     pub(crate) fn release_held(&mut self) -> Schedule {
         let mut schedule = Schedule::AlreadyScheduled;
-        if self.waiters.held_bytes() > 0 {
-            for bytes in self.waiters.take_held() {
-                schedule = schedule.or(self.append_either(&bytes));
-            }
+        for bytes in self.waiters.take_held() {
+            schedule = schedule.or(self.append_either(&bytes));
         }
         schedule
     }
@@ -108,6 +106,22 @@ impl Outbound {
         Ok(())
     }
 
+    /// Appends in a state other than open, whatever is queued: what has to wait is kept for its turn.
+    #[cold]
+    pub(crate) fn append_unopened(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Schedule, SendError> {
+        self.check_open()?;
+        let mut bytes = Vec::new();
+        let encoding = NoWaiting::begin();
+        encode(&mut bytes);
+        drop(encoding);
+        if self.is_behind() {
+            self.waiters.keep_behind(bytes.into());
+        } else {
+            self.waiters.defer(bytes.into());
+        }
+        Ok(Schedule::AlreadyScheduled)
+    }
+
     fn check_behind(&mut self, error: SendError, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.is_behind() { self.check_held(len, marks) } else { Err(error) }
     }
@@ -160,6 +174,46 @@ mod tests {
         assert_eq!(outbound.finish(false), Schedule::NeedsWake);
         assert_eq!(contents(&mut outbound).len(), 90);
         assert!(!outbound.begin_behind(), "nothing can follow");
+    }
+
+    #[test]
+    fn held_sends_fill_the_high_mark_exactly_and_open_at_the_low_mark() {
+        let mut outbound = Outbound::new();
+        assert!(outbound.begin_behind());
+        assert_eq!(outbound.check_space_held(1000, &MARKS), Ok(()), "with nothing else queued");
+        send(&mut outbound, &[b'x'; 90]).unwrap();
+        assert_eq!(outbound.check_space_held(10, &MARKS), Ok(()));
+        assert_eq!(outbound.check_space_held(11, &MARKS), Err(SendError::Full));
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Full), "refused until the low mark");
+    }
+
+    #[test]
+    fn only_a_publication_holds_sends() {
+        let mut outbound = Outbound::new();
+        assert_eq!(outbound.begin_exclusive(None), Ok(true));
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Full), "another sender has the queue");
+        assert_eq!(send(&mut outbound, b"refused"), Err(SendError::Full));
+        assert_eq!(outbound.held_bytes(), 0);
+        let _ = outbound.finish(false);
+        assert_eq!(outbound.check_space_held(1, &MARKS), Err(SendError::Finished));
+    }
+
+    #[test]
+    fn a_held_message_keeps_its_payload_by_reference_and_counts_whole() {
+        let payload = Bytes::from(vec![b'p'; 8]);
+        let keep = |head: &[u8], payload: &Bytes| -> Result<(usize, Vec<u8>), SendError> {
+            let mut outbound = Outbound::new();
+            assert!(outbound.begin_behind());
+            send(&mut outbound, &[b'x'; 90])?;
+            outbound.keep_shared_behind(SendError::Full, &MARKS, head, payload)?;
+            let held_bytes = outbound.held_bytes();
+            let _ = outbound.end_behind();
+            Ok((held_bytes, contents(&mut outbound).split_off(90)))
+        };
+        assert_eq!(keep(b"hd", &payload), Ok((100, b"hdpppppppp".to_vec())));
+        assert_eq!(keep(b"", &payload), Ok((98, payload.to_vec())));
+        assert_eq!(keep(b"hd ", &payload), Err(SendError::Full));
+        assert_eq!(keep(b"long head", &payload.slice(..2)), Err(SendError::Full));
     }
 
     /// A publication during exclusive use: the sends after its end are held.

@@ -184,6 +184,44 @@ mod tests {
     }
 
     #[test]
+    fn offered_bytes_wait_up_to_the_high_mark_and_alone_whatever_their_size() {
+        let offer = |outbound: &mut Outbound, bytes: usize| outbound.offer(&Bytes::from(vec![0; bytes]), 1000, &MARKS);
+        let mut outbound = exclusive();
+        let _ = outbound.append(|tail| tail.extend_from_slice(b"held"));
+        assert!(offer(&mut outbound, 97).is_err());
+        assert!(offer(&mut outbound, 96).is_ok(), "exactly up to the mark");
+        assert!(offer(&mut outbound, 0).is_err(), "places count too");
+        let mut outbound = exclusive();
+        assert!(offer(&mut outbound, 1001).is_ok(), "nothing else is queued");
+        assert!(offer(&mut outbound, 1).is_err());
+    }
+
+    #[test]
+    fn the_sender_with_exclusive_use_is_bounded_too() {
+        let mut outbound = exclusive();
+        let _ = outbound.append(|tail| tail.resize(90, 0));
+        assert_eq!(outbound.check_space_exclusive(10, &MARKS), Ok(()));
+        assert_eq!(outbound.check_space_exclusive(11, &MARKS), Err(SendError::Full));
+        let mut outbound = exclusive();
+        let _ = outbound.finish(false);
+        assert_eq!(outbound.check_space_exclusive(1, &MARKS), Err(SendError::Finished));
+    }
+
+    #[test]
+    fn the_worker_is_notified_of_bytes_that_were_deferred() {
+        for (queue_before, expected) in [(false, Schedule::NeedsWake), (true, Schedule::AlreadyScheduled)] {
+            let mut outbound = exclusive();
+            if queue_before {
+                let _ = outbound.append(|tail| tail.extend_from_slice(b"before"));
+            }
+            for _ in 0..2 {
+                assert!(outbound.offer(&Bytes::from_static(b"deferred"), usize::MAX, &MARKS).is_ok());
+            }
+            assert_eq!(outbound.end_exclusive().0, expected);
+        }
+    }
+
+    #[test]
     fn a_queue_that_ends_in_exclusive_use_sends_nothing_more() {
         let mut outbound = exclusive();
         assert!(outbound.offer(&Bytes::from_static(b"deferred"), usize::MAX, &MARKS).is_ok());

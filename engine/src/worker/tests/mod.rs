@@ -1,7 +1,7 @@
 //! Tests of a whole worker on the simulated driver: one thread, fake time, every choice from a seed.
 //!
 //! [`Simulation`] builds a worker with its handlers and ticks them. `properties` runs thousands of random scenarios,
-//! `deadlines` and `shutdown` exact ones, `fanout` both.
+//! `deadlines` and `shutdown` exact ones, `fanout` and `connect` both.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -27,7 +27,9 @@ use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 use crate::stats::WorkerStats;
 use crate::time::{Sleep, Timer};
 
+mod connect;
 mod deadlines;
+mod endpoints;
 mod fanout;
 mod peer_end;
 mod properties;
@@ -349,7 +351,7 @@ impl Simulation {
         self.worker.driver.assert_idle();
         let stats = self.stats();
         assert_eq!((stats.connections, stats.paused), (0, 0), "the gauges count closed connections");
-        assert_eq!(stats.closed_total + stats.failed_total, stats.accepted_total);
+        assert_eq!(stats.closed_total + stats.failed_total, stats.accepted_total + stats.connected_total);
         self.run_handlers_out();
         self.worker.report()
     }

@@ -10,15 +10,17 @@ use crate::error::CloseCause;
 use crate::shared::outbound::COPY_BYTES_MAX;
 
 /// Number of scenarios per run; `SEED=n` runs only that one.
-const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };
+pub(super) const SEEDS: u64 = if cfg!(miri) { 4 } else { 3000 };
 
 /// Maximum pause of a peer.
 const PACE_MAX: Duration = Duration::from_millis(50);
 
 /// The behaviour of a connection's handler.
 #[derive(Clone, Copy, Debug)]
-enum Role {
+pub(super) enum Role {
     Echo,
+    /// Echoes without a task.
+    Endpoint,
     /// Echoes, and sleeps before each receive.
     Slow(Duration),
     /// Reads this many bytes, then sends this many and drops the connection at once.
@@ -51,7 +53,7 @@ fn every_byte_arrives_or_a_failure_is_reported() {
 }
 
 /// Prints the failed seed when dropped by a panic.
-struct PrintSeed(u64);
+pub(super) struct PrintSeed(pub(super) u64);
 
 impl Drop for PrintSeed {
     fn drop(&mut self) {
@@ -104,7 +106,7 @@ fn scenario(seed: u64) {
     }
 }
 
-fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
+pub(super) fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
     let script = peer.script();
     assert!(script.sends.starts_with(&log.received), "{about}: received bytes that were not sent");
     assert!(log.accepted.starts_with(&peer.received), "{about}: the peer got bytes that were not sent");
@@ -126,13 +128,17 @@ fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &str) {
     }
     // A handler can still be asleep when its worker has ended.
     let asleep = matches!(role, Role::Slow(_));
+    let has_no_task = matches!(role, Role::Endpoint);
+    let endpoint_ended = log.end.is_some() || log.send_failed;
+    assert!(!has_no_task || endpoint_ended || !log.started, "{about}: an endpoint hangs: {log:?}");
     let ended = log.done_at.is_some() || (log.dropped && matches!(role, Role::Explode));
     assert!(ended || !log.started || asleep, "{about}: its handler hangs: {log:?}");
 }
 
-fn random_role(random: &mut fastrand::Rng) -> Role {
+pub(super) fn random_role(random: &mut fastrand::Rng) -> Role {
     match random.u32(..13) / 2 {
-        0 | 1 => Role::Echo,
+        0 => Role::Echo,
+        1 => Role::Endpoint,
         2 => Role::Slow(Duration::from_millis(random.u64(1..=200))),
         3 => Role::DropEarly { after: random.usize(..200), queues: random.usize(..400) },
         4 => Role::Abort { after: random.usize(..200) },
@@ -141,7 +147,7 @@ fn random_role(random: &mut fastrand::Rng) -> Role {
     }
 }
 
-fn random_script(random: &mut fastrand::Rng) -> Script {
+pub(super) fn random_script(random: &mut fastrand::Rng) -> Script {
     let len = random.usize(..600);
     Script {
         starts_at: Duration::from_micros(random.u64(..30_000)),
@@ -158,9 +164,10 @@ fn random_script(random: &mut fastrand::Rng) -> Script {
     }
 }
 
-async fn play(role: Role, mut connection: Connection, stage: Stage) {
+pub(super) async fn play(role: Role, mut connection: Connection, stage: Stage) {
     match role {
         Role::Echo => stage.echo(connection).await,
+        Role::Endpoint => endpoints::echo(connection, stage).await,
         Role::Slow(pause) => loop {
             stage.sleep(&connection, pause).await;
             let Some(bytes) = stage.receive(&mut connection).await else { return };

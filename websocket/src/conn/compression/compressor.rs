@@ -48,13 +48,19 @@ pub struct CompressionStatus {
 /// The compressor that the senders of one connection share.
 #[derive(Debug)]
 pub(crate) struct Compression {
+    role: Role,
     params: DeflateParams,
     deflater: Mutex<MessageDeflater>,
 }
 
 impl Compression {
-    pub(crate) fn new(config: &DeflateConfig, params: DeflateParams) -> Self {
-        Self { params, deflater: Mutex::new(MessageDeflater::new(config, &params, Role::Server)) }
+    pub(crate) fn new(config: &DeflateConfig, params: DeflateParams, role: Role) -> Self {
+        Self { role, params, deflater: Mutex::new(MessageDeflater::new(config, &params, role)) }
+    }
+
+    /// Returns our role: a client's frames are masked.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
     }
 
     pub(crate) const fn params(&self) -> DeflateParams {
@@ -90,24 +96,50 @@ impl Compression {
 
     /// Queues a message if there is space, compressed if that makes it smaller.
     pub(crate) fn try_queue(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
-        let payload = message.as_bytes();
-        if payload.len() > AT_ONCE_BYTES_MAX {
-            return queue.try_queue_ref(message);
+        let payload_len = message.as_bytes().len();
+        if payload_len > AT_ONCE_BYTES_MAX {
+            return self.try_queue_uncompressed(queue, message);
         }
         // Checked first: a message without space need not be compressed.
-        queue.check_ready(payload.len())?;
+        queue.check_ready(payload_len)?;
+        self.queue_at_once(message, |deflated| match deflated {
+            Some(deflated) => self.queue_deflated(queue, message.kind(), deflated),
+            None => self.try_queue_uncompressed(queue, message),
+        })
+    }
+
+    /// Queues a server's message, whatever is queued, compressed if that makes it smaller. Returns whether the queue is
+    /// full now.
+    pub(crate) fn queue_in_order(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<bool, SendError> {
+        if message.as_bytes().len() > AT_ONCE_BYTES_MAX {
+            return queue.queue_in_order(message);
+        }
+        self.queue_at_once(message, |deflated| match deflated {
+            Some(deflated) if deflated.len() <= COPY_BYTES_MAX => {
+                let frame = Frame::deflated(message.kind(), deflated);
+                queue.0.append_in_order(|out| frame.encode(None, out))
+            }
+            Some(deflated) => {
+                let header = Frame::deflated(message.kind(), deflated).header(None);
+                queue.0.append_with_in_order(&header, std::mem::take(deflated).into())
+            }
+            None => queue.queue_in_order(message),
+        })
+    }
+
+    /// Calls `queue` with the compressed payload, or without if compression does not make it smaller.
+    fn queue_at_once<T>(
+        &self,
+        message: &MessageRef<'_>,
+        queue: impl FnOnce(Option<&mut Vec<u8>>) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
-        let queued = match deflater.deflate(payload, &mut scratch) {
-            true => {
-                let queued = queue_deflated(queue, message.kind(), &mut scratch);
-                if queued.is_err() {
-                    deflater.forget();
-                }
-                queued
-            }
-            false => queue.try_queue_ref(message),
-        };
+        let is_deflated = deflater.deflate(message.as_bytes(), &mut scratch);
+        let queued = queue(is_deflated.then_some(&mut scratch));
+        if is_deflated && queued.is_err() {
+            deflater.forget();
+        }
         drop(deflater);
         if scratch.capacity() <= SCRATCH_BYTES_MAX {
             SCRATCH.set(scratch);
@@ -121,25 +153,53 @@ impl Compression {
         Some(BorrowedDeflater { compression: self, deflater: Some(deflater) })
     }
 
+    /// Queues a message as it is, if there is space.
+    pub(super) fn try_queue_uncompressed(
+        &self,
+        queue: FrameQueue<'_>,
+        message: &MessageRef<'_>,
+    ) -> Result<(), SendError> {
+        match self.role {
+            Role::Server => queue.try_queue_ref(message),
+            Role::Client => queue.try_queue_masked_message(message),
+        }
+    }
+
+    /// Queues a compressed message if there is space: a server's large payload by reference.
+    pub(super) fn try_queue_deflated(
+        &self,
+        queue: FrameQueue<'_>,
+        kind: MessageKind,
+        deflated: &Bytes,
+    ) -> Result<(), SendError> {
+        let frame = Frame::deflated(kind, deflated);
+        match self.role {
+            Role::Server => queue.0.try_append_with(&frame.header(None), deflated.clone()),
+            Role::Client => queue.try_queue_masked(&frame),
+        }
+    }
+
+    /// Queues a compressed message. Takes the buffer of a server's large one.
+    fn queue_deflated(
+        &self,
+        queue: FrameQueue<'_>,
+        kind: MessageKind,
+        deflated: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        let frame = Frame::deflated(kind, deflated);
+        match self.role {
+            Role::Client => queue.try_queue_masked(&frame),
+            Role::Server if deflated.len() <= COPY_BYTES_MAX => queue.try_queue_frame(&frame, deflated.len()),
+            Role::Server => {
+                let header = frame.header(None);
+                queue.0.try_append_with(&header, std::mem::take(deflated).into())
+            }
+        }
+    }
+
     fn deflater(&self) -> MutexGuard<'_, MessageDeflater> {
         lock(&self.deflater)
     }
-}
-
-impl FrameQueue<'_> {
-    /// Queues a compressed message if there is space: the payload of a large one by reference.
-    pub(super) fn try_queue_deflated(self, kind: MessageKind, deflated: Bytes) -> Result<(), SendError> {
-        let header = Frame::deflated(kind, &deflated).header(None);
-        self.0.try_append_with(&header, deflated)
-    }
-}
-
-/// Queues a compressed message. Takes the buffer of a large one.
-fn queue_deflated(queue: FrameQueue<'_>, kind: MessageKind, deflated: &mut Vec<u8>) -> Result<(), SendError> {
-    if deflated.len() <= COPY_BYTES_MAX {
-        return queue.try_queue_frame(&Frame::deflated(kind, deflated), deflated.len());
-    }
-    queue.try_queue_deflated(kind, std::mem::take(deflated).into())
 }
 
 /// A deflater borrowed from its connection for one message. Dropping it returns it.

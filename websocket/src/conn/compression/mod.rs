@@ -5,4 +5,4 @@ mod send_deflated;
 
 pub(crate) use compressor::Compression;
 pub use compressor::CompressionStatus;
-pub(crate) use send_deflated::DeflatedSend;
+pub(crate) use send_deflated::DeflateJob;

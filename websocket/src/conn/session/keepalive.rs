@@ -22,9 +22,10 @@ use super::Session;
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::frame_queue::ControlQueue;
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::role::Role;
 use crate::sync::lock;
 
 /// The start of the payload of our pings; their number follows.
@@ -42,6 +43,7 @@ pub(crate) struct Keepalive(Arc<Pinger>);
 /// Pings when its sleep wakes it.
 struct Pinger {
     sender: ByteSender,
+    role: Role,
     config: KeepaliveConfig,
     /// The time in which the connection of a lost peer ends, whatever its handler does.
     close_timeout: Duration,
@@ -98,7 +100,7 @@ impl Session {
         match config {
             Some(config) => {
                 let close_timeout = self.context.config.close_timeout;
-                let keepalive = Keepalive::start(config, self.connection.sender(), close_timeout);
+                let keepalive = Keepalive::start(config, self.control_queue(), close_timeout);
                 self.cold_mut().keepalive = Some(keepalive);
             }
             None => {
@@ -116,7 +118,10 @@ impl Session {
 
     /// Takes a pong that answers a ping of the keepalive; false for any other.
     pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        self.keepalive().is_some_and(|keepalive| lock(&keepalive.0.state).take_pong(payload))
+        self.keepalive().is_some_and(|keepalive| {
+            let now = keepalive.0.sender.timer().now();
+            lock(&keepalive.0.state).take_pong(payload, now)
+        })
     }
 
     /// Returns whether the keepalive has given the peer up.
@@ -139,8 +144,9 @@ impl Session {
 }
 
 impl Keepalive {
-    fn start(config: KeepaliveConfig, sender: &ByteSender, close_timeout: Duration) -> Self {
-        let now = Instant::now();
+    fn start(config: KeepaliveConfig, queue: ControlQueue<'_>, close_timeout: Duration) -> Self {
+        let (sender, role) = (queue.bytes(), queue.role());
+        let now = sender.timer().now();
         let ping_at = instant_after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
         let state = State {
             sleep: Some(sender.timer().sleep_until(ping_at)),
@@ -154,6 +160,7 @@ impl Keepalive {
         };
         let pinger = Arc::new(Pinger {
             sender: sender.clone(),
+            role,
             config,
             close_timeout,
             wakes: AtomicU32::new(0),
@@ -203,7 +210,7 @@ impl Pinger {
                 None => Pin::new(sleep).poll(cx).map(|()| None),
             };
             let Poll::Ready(answer) = answer else { return };
-            let now = Instant::now();
+            let now = self.sender.timer().now();
             let due = match answer {
                 // The closing handshake has its own timeout.
                 _ if self.sender.is_finished() => return stop(state),
@@ -231,9 +238,13 @@ impl Pinger {
         }
     }
 
+    fn queue(&self) -> ControlQueue<'_> {
+        ControlQueue::new(&self.sender, self.role)
+    }
+
     fn ping(&self, state: &State) -> Result<(), SendError> {
         match Frame::ping(&payload(state.pings)) {
-            Ok(frame) => FrameQueue(&self.sender).try_queue_control(&frame),
+            Ok(frame) => self.queue().try_queue(&frame),
             Err(_) => Ok(()),
         }
     }
@@ -321,10 +332,10 @@ impl Pinger {
     fn give_up(&self) {
         self.is_lost.store(true, Ordering::Release);
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, "no pong").ok();
-        if let Err(error) = FrameQueue(&self.sender).queue_close(frame.as_ref()) {
+        if let Err(error) = self.queue().queue_close(frame.as_ref()) {
             log::trace!("no close frame was sent to a silent peer: {error}");
         }
-        self.sender.set_lifetime_deadline(Instant::now().checked_add(self.close_timeout));
+        self.sender.set_lifetime_deadline(self.sender.timer().now().checked_add(self.close_timeout));
     }
 }
 
@@ -347,7 +358,7 @@ impl State {
     }
 
     /// Notes the pong of the last ping or of an earlier one that was not answered yet. False for any other payload.
-    fn take_pong(&mut self, payload: &[u8]) -> bool {
+    fn take_pong(&mut self, payload: &[u8], now: Instant) -> bool {
         let Some(number) = payload.strip_prefix(&MARK).and_then(|number| number.try_into().ok()) else { return false };
         let number = u32::from_be_bytes(number);
         let unanswered = self.pings.wrapping_sub(self.answered);
@@ -357,7 +368,7 @@ impl State {
         self.answered = number;
         if number == self.pings {
             self.awaited = None;
-            self.rtt = Some(self.sent.elapsed());
+            self.rtt = Some(now.saturating_duration_since(self.sent));
         }
         true
     }
@@ -400,11 +411,11 @@ mod tests {
             awaited: None,
             rtt: None,
         };
-        assert!(!state.take_pong(b"pong") && !state.take_pong(b"ping") && !state.take_pong(&payload(4)));
-        assert!(state.take_pong(&payload(2)));
+        assert!(!state.take_pong(b"pong", now) && !state.take_pong(b"ping", now) && !state.take_pong(&payload(4), now));
+        assert!(state.take_pong(&payload(2), now));
         assert_eq!(state.rtt, None);
-        assert!(!state.take_pong(&payload(2)) && !state.take_pong(&payload(1)));
-        assert!(state.take_pong(&payload(3)));
+        assert!(!state.take_pong(&payload(2), now) && !state.take_pong(&payload(1), now));
+        assert!(state.take_pong(&payload(3), now));
         assert!(state.rtt.is_some());
     }
 

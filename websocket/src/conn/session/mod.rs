@@ -8,8 +8,12 @@ mod close_handshake;
 mod cold_state;
 mod control;
 mod cursor;
+mod deliver;
+mod farewell;
 mod gathering;
+mod idle;
 mod keepalive;
+mod owned;
 mod pieces;
 mod ping;
 mod read;
@@ -26,29 +30,32 @@ use crate::conn::closed::Closed;
 use crate::conn::compression::Compression;
 use crate::conn::context::ConnContext;
 use crate::conn::control_handlers::ControlHandlers;
-use crate::conn::frame_queue::FrameQueue;
+use crate::conn::encoding::Encoding;
+use crate::conn::frame_queue::{ControlQueue, FrameQueue};
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::sender::Sender;
 use crate::frame::FrameRules;
 use crate::protocol::{Protocol, ProtocolConfig};
 use crate::reserved_bits::ReservedBits;
-use crate::role::Role;
 
 use cold_state::ColdState;
 use cursor::Cursor;
+pub(crate) use deliver::{Around, Arrived};
+pub(crate) use idle::IdleSession;
+pub(crate) use owned::OwnedSession;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
 
-/// Close 1001, unmasked: sent by the engine on every WebSocket when a graceful shutdown begins.
-const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xE9];
-
-/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake.
+/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake. Its owner ends it
+/// with [`end`](Session::end), as [`OwnedSession`] does.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
     read_state: ReadState,
+    /// Whether reads return pings and pongs, once they are handled.
+    surfaces_control: bool,
     pub(crate) cursor: Cursor,
     context: Arc<ConnContext>,
     pub(crate) cold: Option<Box<ColdState>>,
@@ -64,27 +71,33 @@ fn unread_idle_timeout(timeout: Duration) -> Duration {
     timeout.saturating_add((timeout / 4).max(Duration::from_millis(250)))
 }
 
+/// Returns the protocol's settings for connections of this context.
+fn protocol_config(context: &ConnContext) -> ProtocolConfig {
+    let role = context.role();
+    let frames = FrameRules::new(role)
+        .message_bits(context.config.reserved_bits)
+        .reserved_control(context.control.reserved.is_some());
+    ProtocolConfig::new(role)
+        .frames(frames)
+        .message_bytes_max(context.config.message_bytes_max)
+        .agreed_deflate(context.encoding.as_ref().and_then(|encoding| encoding.compression()).map(Compression::params))
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection, context: Arc<ConnContext>) -> Self {
-        let config = &context.config;
+        let (config, role) = (&context.config, context.role());
         connection.set_farewell_timeout(config.close_timeout.saturating_mul(2));
-        connection.set_farewell(GOING_AWAY);
+        connection.set_farewell(farewell::going_away(role));
         connection.set_write_timeout(config.write_timeout);
         if let Some(timeout) = config.idle_timeout {
             connection.set_idle_timeout(Some(unread_idle_timeout(timeout)));
         }
-        let frames = FrameRules::new(Role::Server)
-            .message_bits(config.reserved_bits)
-            .reserved_control(context.control.reserved.is_some());
-        let protocol = ProtocolConfig::new(Role::Server)
-            .frames(frames)
-            .message_bytes_max(config.message_bytes_max)
-            .agreed_deflate(context.compression.as_ref().map(|compression| compression.params()));
         let mut session = Self {
             connection,
-            protocol: Protocol::new(protocol),
-            closing: Closing::new(Role::Server),
+            protocol: Protocol::new(protocol_config(&context)),
+            closing: Closing::new(role),
             read_state: ReadState::open(config.idle_timeout.is_some()),
+            surfaces_control: false,
             cursor: Cursor::default(),
             context,
             cold: None,
@@ -136,24 +149,33 @@ impl Session {
         FrameQueue(self.connection.sender())
     }
 
-    /// Returns the writer of messages, which compresses where that was agreed on.
+    /// Returns the queue for control frames.
+    pub(crate) fn control_queue(&self) -> ControlQueue<'_> {
+        ControlQueue::new(self.connection.sender(), self.closing.role())
+    }
+
+    /// Returns the writer of messages, which masks those of a client, and compresses where that was agreed on.
     #[inline]
     pub(crate) fn writer(&self) -> MessageWriter<'_> {
-        MessageWriter::new(self.frame_queue(), self.compression())
+        MessageWriter::new(self.frame_queue(), self.encoding())
     }
 
     pub(crate) fn sender(&self) -> Sender {
-        Sender::new(self.connection.sender().clone(), self.context.compression.clone())
+        Sender::new(self.connection.sender().clone(), self.context.encoding.clone())
     }
 
     pub(crate) fn context(&self) -> &ConnContext {
         &self.context
     }
 
-    /// Returns the compressor, if compression was agreed on.
     #[inline]
+    fn encoding(&self) -> Option<&Encoding> {
+        self.context.encoding.as_deref()
+    }
+
+    /// Returns the compressor, if compression was agreed on.
     pub(crate) fn compression(&self) -> Option<&Compression> {
-        self.context.compression.as_deref()
+        self.encoding()?.compression()
     }
 
     pub(crate) fn attachments(&self) -> Option<&Attachments> {

@@ -7,6 +7,7 @@ use crate::config::WebSocketConfig;
 use crate::conn::compression::{Compression, CompressionStatus};
 use crate::conn::context::ConnContext;
 use crate::deflate::{CompressionLevel, DeflateConfig, DeflateParams};
+use crate::role::Role;
 
 /// # Compression
 /// With the feature `compression`, on by default.
@@ -21,7 +22,7 @@ impl WebSocket {
         params: DeflateParams,
     ) -> Self {
         let context = ConnContext::new(config.clone());
-        Self::with_context(connection, context.with_compression(Compression::new(deflate, params)))
+        Self::with_context(connection, context.with_compression(Compression::new(deflate, params, Role::Server)))
     }
 
     /// Returns the agreed compression and its present cost; `None` if none was agreed on.

@@ -21,16 +21,17 @@ use crate::conn::recv::Recv;
 use crate::conn::recv_ref::RecvRef;
 use crate::conn::send::SendMessage;
 use crate::conn::sender::Sender;
-use crate::conn::session::Session;
+use crate::conn::session::{OwnedSession, Session};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
 
-/// A WebSocket connection in the role of the server.
+/// A WebSocket connection, on the side of the server or, from [`connect`](crate::connect()), of the client.
 ///
 /// A handler owns it. Reading answers pings and completes the closing handshake: keep a read going. When the handler
 /// returns, the peer gets a close frame whose code depends on the result (see [`HandlerError`](crate::HandlerError))
-/// and has [`close_timeout`](WebSocketConfig::close_timeout) to answer.
+/// and has [`close_timeout`](WebSocketConfig::close_timeout) to answer. A client that drops its WebSocket sends close
+/// 1000 and waits for nothing; [`close`](Self::close) waits.
 ///
 /// ```
 /// use tidegate_websocket::{self as websocket, WebSocket};
@@ -85,8 +86,20 @@ impl WebSocket {
         Self::with_context(connection, Arc::new(ConnContext::new(config.clone())))
     }
 
+    /// Returns the WebSocket of a client on a connection whose opening handshake is done, for clients that do the
+    /// handshake themselves ([`ClientHandshake`](crate::handshake::ClientHandshake)). The bytes that follow it must
+    /// still be in the connection. [`connect`](crate::connect()) does all of this.
+    pub fn new_client(connection: Connection, config: &WebSocketConfig) -> Self {
+        Self::with_context(connection, ConnContext::new(config.clone()).masked())
+    }
+
     pub(crate) fn with_context(connection: Connection, context: Arc<ConnContext>) -> Self {
         Self { session: Some(Box::new(Session::new(connection, context))) }
+    }
+
+    /// Returns the session, which the caller has to end.
+    pub(crate) fn into_session(mut self) -> Box<Session> {
+        self.session.take().expect("a WebSocket has its session until it is dropped")
     }
 
     pub(crate) fn session_mut(&mut self) -> &mut Session {
@@ -170,7 +183,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.session().frame_queue().try_queue_control(&Frame::ping(payload)?)?)
+        Ok(self.session().control_queue().try_queue(&Frame::ping(payload)?)?)
     }
 
     /// Queues an unsolicited pong of at most 125 bytes.
@@ -178,7 +191,7 @@ impl WebSocket {
     /// # Errors
     /// As [`Sender::ping`].
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
-        Ok(self.session().frame_queue().try_queue_control(&Frame::pong(payload)?)?)
+        Ok(self.session().control_queue().try_queue(&Frame::pong(payload)?)?)
     }
 
     /// Returns a sending half, for other tasks and threads.
@@ -206,9 +219,17 @@ impl WebSocket {
         self.session_mut().close(Some(&frame)).await
     }
 
+    /// Ends the connection without a close frame: what is queued is sent, then the TCP connection ends in order. The
+    /// peer sees the loss of the connection (code 1006). Messages that it still sends are dropped.
+    pub fn quit(mut self) {
+        if let Some(mut session) = self.session.take().map(OwnedSession::new) {
+            session.quit();
+        }
+    }
+
     /// Resets the connection at once, without a close frame.
     pub fn abort(mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.session.take().map(OwnedSession::new) {
             session.connection.sender().abort();
         }
     }
@@ -238,13 +259,13 @@ impl WebSocket {
         self.session().connection.peer_addr()
     }
 
-    /// Returns the address that the peer connected to.
+    /// Returns the address on our side.
     pub fn local_addr(&self) -> Address {
         self.session().connection.local_addr()
     }
 
     /// Returns the agreed subprotocol, one of [`Upgrade::subprotocols`](crate::Upgrade::subprotocols); `None` if the
-    /// client offered none of them.
+    /// client offered none of them, or the server chose none of the client's.
     pub fn subprotocol(&self) -> Option<&str> {
         self.session().context().subprotocol.as_deref()
     }
@@ -294,7 +315,7 @@ mod compression;
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            return_session(session);
+            return_session(OwnedSession::new(session));
         }
     }
 }

@@ -1,0 +1,212 @@
+//! Loads a WebSocket server: opens connections, sends messages on all of them, expects an echo of each, and prints
+//! messages per second, latencies and errors.
+//!
+//! ```text
+//! cargo run --release --example echo -- --addr 127.0.0.1:9001 &
+//! cargo run --release --example load -- ws://127.0.0.1:9001/ws --connections 64 --seconds 5 --size 64 --depth 1
+//! ```
+//! `--depth` messages are under way on each connection; with 0 the connections only stay open. One address has about
+//! 28,000 ports for connections to one server, so against a loopback address the connections come from many of them.
+
+mod support {
+    pub mod gate;
+    pub mod latencies;
+    pub mod options;
+}
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use support::gate::Gate;
+use support::latencies::Latencies;
+use support::options::Options;
+use tidegate::bytes::Bytes;
+use tidegate::engine::{Engine, LocalTask, block_on, spawn_local};
+use tidegate::prelude::*;
+use tidegate::websocket::{Error, connect};
+
+/// Connections that are being opened at a time.
+const OPENING_MAX: usize = 256;
+/// Connections from one loopback address.
+const PORTS_PER_ADDRESS: usize = 20_000;
+
+/// What all connections share.
+struct Load {
+    url: String,
+    connections: usize,
+    depth: usize,
+    payload: Bytes,
+    next: AtomicUsize,
+    opened: AtomicUsize,
+    /// Open once all connections are.
+    start: Gate,
+    /// Open at the end of the measurement.
+    stop: Gate,
+    is_measuring: AtomicBool,
+    messages: AtomicU64,
+    latencies: Latencies,
+    errors: Mutex<BTreeMap<String, usize>>,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
+    let options = Options::parse(
+        "Opens WebSockets, and measures echoes on all of them.",
+        &[
+            ("URL", "", "the server, such as ws://127.0.0.1:9001/ws"),
+            ("--connections N", "64", "connections to open"),
+            ("--seconds S", "5", "time to measure, once all are open"),
+            ("--size BYTES", "64", "payload of a message"),
+            ("--depth N", "1", "messages under way on each connection; 0 holds it open"),
+            ("--workers N", "0", "worker threads; 0 is one per core"),
+            ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
+        ],
+    );
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns whether there were no errors.
+fn run(options: &Options) -> tidegate::Result<bool> {
+    let connections = options.value("--connections");
+    let load = Arc::new(Load {
+        url: options.value("URL"),
+        connections,
+        depth: options.value("--depth"),
+        payload: vec![b'x'; options.value("--size")].into(),
+        next: AtomicUsize::new(0),
+        opened: AtomicUsize::new(0),
+        start: Gate::default(),
+        stop: Gate::default(),
+        is_measuring: AtomicBool::new(false),
+        messages: AtomicU64::new(0),
+        latencies: Latencies::default(),
+        errors: Mutex::default(),
+    });
+    let config = Config::default().engine(options.value("--engine")).workers(options.value("--workers"));
+    let running = Engine::client(config.connections_max(connections.max(1)))?;
+    let begin = Instant::now();
+    let opening: Vec<_> = (0..connections.clamp(1, OPENING_MAX))
+        .map(|_| {
+            let load = Arc::clone(&load);
+            running.spawn(move || open(load))
+        })
+        .collect();
+    let held: Vec<_> = opening.into_iter().filter_map(block_on).collect();
+    let (opened, opening_time) = (load.opened.load(Ordering::Relaxed), begin.elapsed());
+    println!("opened: {opened} of {connections} in {:.2} s", opening_time.as_secs_f64());
+
+    let seconds = Duration::from_secs_f64(options.value("--seconds"));
+    load.is_measuring.store(true, Ordering::Relaxed);
+    load.start.open();
+    std::thread::sleep(seconds);
+    load.is_measuring.store(false, Ordering::Relaxed);
+    let messages = load.messages.load(Ordering::Relaxed);
+    load.stop.open();
+    for task in held.into_iter().flatten() {
+        block_on(task);
+    }
+    running.shutdown(Shutdown::default());
+
+    println!("messages: {messages}, {:.0}/s", messages as f64 / seconds.as_secs_f64());
+    println!("latency: {}", load.latencies);
+    let errors = load.errors.lock().expect("no task panics with it");
+    println!("errors: {}", errors.values().sum::<usize>());
+    errors.iter().for_each(|(error, count)| println!("  {count} times: {error}"));
+    Ok(errors.is_empty())
+}
+
+impl Load {
+    fn note(&self, error: &dyn std::fmt::Display) {
+        *self.errors.lock().expect("no task panics with it").entry(error.to_string()).or_default() += 1;
+    }
+
+    /// Returns the local address of a connection: against a loopback address one of many.
+    fn source(&self, number: usize) -> Option<SocketAddr> {
+        self.url.contains("://127.").then(|| {
+            let host = u16::try_from(1 + number / PORTS_PER_ADDRESS).unwrap_or(u16::MAX).to_be_bytes();
+            SocketAddr::from((Ipv4Addr::new(127, 0, host[0], host[1]), 0))
+        })
+    }
+}
+
+/// Opens connections, one after the other, until all are open. Returns their tasks.
+async fn open(load: Arc<Load>) -> Vec<LocalTask<()>> {
+    let mut tasks = Vec::new();
+    loop {
+        let number = load.next.fetch_add(1, Ordering::Relaxed);
+        if number >= load.connections {
+            return tasks;
+        }
+        let mut connect = connect(&*load.url);
+        if let Some(address) = load.source(number) {
+            connect = connect.local_address(address);
+        }
+        match connect.await {
+            Ok((ws, _response)) => {
+                load.opened.fetch_add(1, Ordering::Relaxed);
+                let load = Arc::clone(&load);
+                tasks.push(spawn_local(async move {
+                    let ended = if load.depth == 0 { hold(ws, &load).await } else { drive(ws, &load).await };
+                    if let Err(error) = ended {
+                        load.note(&error);
+                    }
+                }));
+            }
+            Err(error) => load.note(&error),
+        }
+    }
+}
+
+/// Sends messages and takes their echoes until the measurement ends.
+async fn drive(mut ws: WebSocket, load: &Load) -> Result<(), Error> {
+    load.start.passed().await;
+    let mut under_way = VecDeque::with_capacity(load.depth);
+    for _ in 0..load.depth {
+        under_way.push_back(Instant::now());
+        ws.send(load.payload.clone()).await?;
+    }
+    while let Some(sent) = under_way.pop_front() {
+        if ws.recv().await?.is_none() {
+            return Err(Error::Lost);
+        }
+        if load.is_measuring.load(Ordering::Relaxed) {
+            load.messages.fetch_add(1, Ordering::Relaxed);
+            load.latencies.add(sent.elapsed());
+            under_way.push_back(Instant::now());
+            ws.send(load.payload.clone()).await?;
+        }
+    }
+    ws.close(CloseCode::NORMAL, "").await
+}
+
+/// Keeps the connection open, and answers pings, until the measurement ends.
+async fn hold(mut ws: WebSocket, load: &Load) -> Result<(), Error> {
+    let mut stop = pin!(load.stop.passed());
+    poll_fn(|cx| {
+        if stop.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Poll::Ready(received) = pin!(ws.recv()).poll(cx) {
+            if received?.is_none() {
+                return Poll::Ready(Err(Error::Lost));
+            }
+        }
+        Poll::Pending
+    })
+    .await?;
+    ws.close(CloseCode::NORMAL, "").await
+}
