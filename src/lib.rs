@@ -111,6 +111,11 @@ struct FilesChapter;
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 
+/// The blocks of the chapter about proxies.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/proxies.md")]
+struct Proxies;
+
 /// The chapter on tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/testing.md")]

@@ -1,4 +1,4 @@
-//! The differences that `docs/conformance.md` lists: rows of five cells, `kinds | Tidegate | nginx | hyper | judgement`.
+//! The differences that `docs/conformance.md` lists: rows of `kinds | Tidegate | nginx | hyper | judgement`.
 //!
 //! The kinds of one row stand in backticks. The judgement names the section of an RFC.
 

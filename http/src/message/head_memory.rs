@@ -138,8 +138,8 @@ impl HeadMemory {
         self.fields.push(field);
     }
 
-    /// Adds a field Host with this part of the head as its value. The head is not reused for an equal one: it has bytes that
-    /// were not received.
+    /// Adds a field Host with this part of the head as its value. The head is not reused for an equal one: it has bytes
+    /// that were not received.
     pub(crate) fn push_host(&mut self, value: Span) {
         self.conclusion = None;
         let name = Span::new(self.bytes.len(), b"Host".len());

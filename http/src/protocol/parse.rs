@@ -122,8 +122,8 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     Ok((RequestHead::from(memory), conclusion, length))
 }
 
-/// Returns a head of a higher minor version of HTTP/1 as one of HTTP/1.1, as which a recipient is to process it (RFC 9110
-/// section 2.5).
+/// Returns a head of a higher minor version of HTTP/1 as one of HTTP/1.1, as which a recipient is to process it (RFC
+/// 9110 section 2.5).
 fn as_minor_1(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
     let line_end = bytes.iter().position(|&byte| byte == b'\r').ok_or(RequestError::VersionUnsupported)?;
     let (line, rest) = bytes.split_at(line_end);

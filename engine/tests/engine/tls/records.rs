@@ -25,6 +25,35 @@ fn echoes_small_and_large() {
     });
 }
 
+/// A part of a file cannot be sent without a copy: it is read and encrypted.
+#[test]
+fn parts_of_files_are_encrypted() {
+    let authority = Authority::new();
+    let path = std::env::temp_dir().join(format!("tidegate-tls-file-{}", std::process::id()));
+    std::fs::write(&path, pattern(3_000_000)).unwrap();
+    let file = Arc::new(std::fs::File::open(&path).unwrap());
+    on_every_engine(|setup| {
+        let file = Arc::clone(&file);
+        let (running, address) = start_tls(setup.config, authority.server(), move |connection: Connection| {
+            let file = Arc::clone(&file);
+            async move {
+                let sender = connection.sender();
+                assert!(!sender.sends_files());
+                sender.append(|out| out.push(b'<')).unwrap();
+                sender.append_file(FilePart::new(file, 7, 2_000_000)).unwrap();
+                sender.append(|out| out.push(b'>')).unwrap();
+            }
+        });
+        let mut client = client(address, &Arc::new(authority.client(VERSIONS[0])));
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        let expected = [b"<", &pattern(3_000_000)[7..2_000_007], b">"].concat();
+        assert!(received == expected, "{} bytes", received.len());
+        finish(running);
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn many_connections_at_once() {
     let authority = Authority::new();
