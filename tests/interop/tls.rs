@@ -136,12 +136,12 @@ fn a_server_has_listeners_of_both_kinds() {
     let [plain, encrypted] = running.local_addrs() else { panic!("two listeners") };
     let get = |scheme: &str, address: &tidegate::engine::Address| {
         let url = format!("{scheme}://127.0.0.1:{}/scheme", address.ip().unwrap().port());
-        curl(&certificates, &["--include", &url]).unwrap()
+        curl(&certificates, &["--include", &url]).unwrap().to_ascii_lowercase()
     };
     let answer = get("http", plain);
-    assert!(answer.ends_with("\r\n\r\nhttp http") && !answer.contains("Strict-Transport"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhttp http") && !answer.contains("strict-transport"), "{answer}");
     let answer = get("https", encrypted);
-    assert!(answer.ends_with("\r\n\r\nhttps https") && answer.contains("Strict-Transport"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhttps https") && answer.contains("strict-transport"), "{answer}");
     assert!(running.summary().contains(" tls "), "{}", running.summary());
     running.shutdown(Shutdown::default());
 }
@@ -150,6 +150,7 @@ fn a_server_has_listeners_of_both_kinds() {
 struct OpenSsl {
     child: std::process::Child,
     output: BufReader<std::process::ChildStdout>,
+    errors: BufReader<std::process::ChildStderr>,
 }
 
 impl OpenSsl {
@@ -164,7 +165,8 @@ impl OpenSsl {
             .spawn()
             .expect("openssl is installed");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, output }
+        let errors = BufReader::new(child.stderr.take().expect("a pipe"));
+        Self { child, output, errors }
     }
 
     fn type_in(&mut self, text: &str) {
@@ -172,22 +174,19 @@ impl OpenSsl {
         input.write_all(text.as_bytes()).expect("openssl reads");
     }
 
-    /// Reads to the line that begins so.
-    fn wait_for(&mut self, beginning: &str) {
-        let mut line = String::new();
-        while !line.starts_with(beginning) {
-            line.clear();
-            let len = self.output.read_line(&mut line).expect("text");
-            assert!(len > 0, "openssl ends before {beginning:?}: {}", self.errors());
-        }
+    /// Types a command, and waits until it is carried out: openssl reads one at a time.
+    fn command(&mut self, command: &str, answer: &str) {
+        self.type_in(command);
+        wait_for(&mut self.errors, answer);
     }
+}
 
-    fn errors(&mut self) -> String {
-        let mut text = String::new();
-        if let Some(mut errors) = self.child.stderr.take() {
-            let _ = errors.read_to_string(&mut text);
-        }
-        text
+/// Reads to the line that begins so.
+fn wait_for(output: &mut impl BufRead, beginning: &str) {
+    let mut line = String::new();
+    while !line.starts_with(beginning) {
+        line.clear();
+        assert!(output.read_line(&mut line).expect("text") > 0, "openssl ends before {beginning:?}");
     }
 }
 
@@ -207,10 +206,12 @@ fn openssl_changes_its_keys() {
         let server = serve(setup, certificates.server(), app());
         let mut openssl = OpenSsl::start(&certificates, server.address, &["-tls1_3"]);
         for command in ["", "K\n", "k\n"] {
-            openssl.type_in(command);
+            if !command.is_empty() {
+                openssl.command(command, "KEYUPDATE");
+            }
             openssl.type_in(REQUEST);
-            openssl.wait_for("HTTP/1.1 200");
-            openssl.wait_for("https https");
+            wait_for(&mut openssl.output, "HTTP/1.1 200");
+            wait_for(&mut openssl.output, "\r\n");
         }
         drop(openssl);
         server.running.shutdown(Shutdown::default());
@@ -224,11 +225,10 @@ fn renegotiation_is_refused() {
         let server = serve(setup, certificates.server(), app());
         let mut openssl = OpenSsl::start(&certificates, server.address, &["-tls1_2"]);
         openssl.type_in(REQUEST);
-        openssl.wait_for("HTTP/1.1 200");
-        openssl.type_in("R\n");
-        let mut rest = String::new();
-        openssl.output.read_to_string(&mut rest).expect("text");
-        let errors = openssl.errors();
+        wait_for(&mut openssl.output, "HTTP/1.1 200");
+        openssl.command("R\n", "RENEGOTIATING");
+        let mut errors = String::new();
+        openssl.errors.read_to_string(&mut errors).expect("text");
         assert!(errors.contains("no renegotiation"), "{errors}");
         drop(openssl);
         server.running.shutdown(Shutdown::default());

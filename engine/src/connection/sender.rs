@@ -274,8 +274,9 @@ impl ByteSender {
         cfg!(target_os = "linux") && !self.shared.is_encrypted()
     }
 
-    /// Appends a part of a file without a copy (sendfile(2)), regardless of the high mark and of exclusive use: after
-    /// [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but take no memory.
+    /// Appends a part of a file without a copy (sendfile(2); with TLS it is read in pieces), regardless of the high mark
+    /// and of exclusive use: after [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but take no
+    /// memory.
     ///
     /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
     /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,

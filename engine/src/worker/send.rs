@@ -5,8 +5,11 @@ use std::task::Waker;
 
 use super::{Phase, Worker};
 use crate::clock::NEVER;
+use crate::config::OutboundMarks;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+#[cfg(feature = "tls")]
+use crate::shared::ConnShared;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Fin, Outbound};
 use crate::shared::send_batch::SendBatch;
@@ -21,6 +24,12 @@ pub(super) enum Next {
 }
 
 impl Next {
+    /// Notes that the batch in flight has left. Returns the wakers to wake, and the next step.
+    #[inline(always)]
+    fn after_batch(outbound: &mut Outbound, marks: &OutboundMarks) -> (Vec<Waker>, Self) {
+        (outbound.complete_batch(marks), Self::of(outbound))
+    }
+
     fn of(outbound: &mut Outbound) -> Self {
         match outbound.take_batch() {
             Some(batch) => Self::Send(batch),
@@ -87,27 +96,29 @@ impl<D: Driver> Worker<D> {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
         #[cfg(feature = "tls")]
-        let encrypted = conn.encrypted;
-        #[cfg(feature = "tls")]
-        if encrypted && self.on_control_sent(key) {
-            return;
+        if conn.encrypted {
+            return self.on_encrypted_sent(key, closing);
         }
-        #[cfg(feature = "tls")]
-        let Some(conn) = self.conn(key) else { return };
-        let (wakers, next) = {
-            let mut outbound = conn.shared.outbound.lock();
-            (outbound.complete_batch(&marks), Next::of(&mut outbound))
-        };
+        let (wakers, next) = Next::after_batch(&mut conn.shared.outbound.lock(), &marks);
+        self.after_send(key, closing, wakers, next);
+    }
+
+    /// Notes that a batch has left, and starts the next one.
+    #[cfg(feature = "tls")]
+    pub(super) fn complete_send(&mut self, shared: &ConnShared, closing: bool) {
+        let marks = self.worker_shared.outbound;
+        let (wakers, next) = Next::after_batch(&mut shared.outbound.lock(), &marks);
+        self.after_send(shared.key, closing, wakers, next);
+    }
+
+    #[inline(always)]
+    fn after_send(&mut self, key: ConnKey, closing: bool, wakers: Vec<Waker>, next: Next) {
         self.worker_shared.counters.sends_total.add(1);
         self.forget_progress(key);
         if closing {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
-        #[cfg(feature = "tls")]
-        if encrypted {
-            self.send_control(key);
-        }
         if !self.backlogs.is_empty() {
             self.hand_over_backlog(key);
         }

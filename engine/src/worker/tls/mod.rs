@@ -25,6 +25,7 @@ use crate::clock::{Clock, NEVER};
 use crate::driver::{Driver, Received};
 use crate::error::CloseCause;
 use crate::shared::chunk::{COALESCE_BYTES_MAX, Chunk};
+use crate::shared::file_part::FilePart;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::Fin;
@@ -37,6 +38,7 @@ use crate::util::contained::Contained;
 use crate::worker::progress::first_check;
 
 mod buffers;
+mod files;
 mod handshake;
 
 /// The TLS of a worker.
@@ -61,6 +63,8 @@ struct Session {
     control: Vec<u8>,
     /// A batch that waits for control in flight.
     held: Option<SendBatch>,
+    /// The rest of a part of a file whose pieces are being sent.
+    file: Option<FilePart>,
     /// What is in flight is control alone.
     control_in_flight: bool,
     /// A FIN that waits for close_notify in flight.
@@ -89,6 +93,7 @@ impl Session {
             pump,
             control: Vec::new(),
             held: None,
+            file: None,
             control_in_flight: false,
             fin: None,
             failed: false,
@@ -102,17 +107,22 @@ impl Session {
         })
     }
 
-    /// Encrypts a batch, behind the control that waits. With `last` close_notify follows in the same send.
-    fn encrypt(&mut self, batch: &SendBatch, last: bool) -> Result<SendBatch, Failure> {
-        let space = self.control.len() + encrypted_len_max(batch.remaining());
+    /// Encrypts `len` bytes, behind the control that waits. With `last` close_notify follows in the same send.
+    fn encrypt<'a>(
+        &mut self,
+        slices: impl Iterator<Item = &'a [u8]>,
+        len: usize,
+        last: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        let space = self.control.len() + encrypted_len_max(len);
         let mut out = if self.control.is_empty() { buffers::take(space) } else { std::mem::take(&mut self.control) };
-        for plain in batch.slices() {
+        for plain in slices {
             self.pump.encrypt(plain, &mut out)?;
         }
         if last {
             self.pump.close(&mut out)?;
         }
-        Ok(batch_of(out, batch.awaits_fin))
+        Ok(out)
     }
 }
 
@@ -262,7 +272,7 @@ impl<D: Driver> Worker<D> {
 
 /// # Sending
 impl<D: Driver> Worker<D> {
-    /// Encrypts a batch and starts its send, or holds it while control is in flight. A part of a file is read first.
+    /// Encrypts a batch and starts its send, or holds it while control is in flight.
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         // After the end of the queue nothing can follow but the close.
@@ -276,13 +286,15 @@ impl<D: Driver> Worker<D> {
             session.held = Some(batch);
             return;
         }
-        if let Err(error) = batch.load_file() {
-            return self.on_file_failed(key, &error);
+        if let Some(part) = batch.file() {
+            let part = part.clone();
+            return self.send_file(key, part);
         }
-        match session.encrypt(&batch, last) {
+        let awaits_fin = batch.awaits_fin;
+        match session.encrypt(batch.slices(), batch.remaining(), last) {
             Ok(encrypted) => {
                 drop(batch);
-                self.start_encrypted_send(key, encrypted);
+                self.start_encrypted_send(key, batch_of(encrypted, awaits_fin));
             }
             Err(failure) => self.fail_session(key, &failure, false),
         }
@@ -312,8 +324,19 @@ impl<D: Driver> Worker<D> {
         self.start_send(key, batch, due);
     }
 
-    /// Goes on after a send. Returns whether it was control, which the queue knows nothing of.
-    pub(super) fn on_control_sent(&mut self, key: ConnKey) -> bool {
+    /// Goes on after a send that has left.
+    pub(super) fn on_encrypted_sent(&mut self, key: ConnKey, closing: bool) {
+        if self.on_control_sent(key) || self.continue_file(key) {
+            return;
+        }
+        let Some(conn) = self.conn(key) else { return };
+        let shared = Arc::clone(&conn.shared);
+        self.complete_send(&shared, closing);
+        self.send_control(key);
+    }
+
+    /// Goes on after a send of control, which the queue knows nothing of. Returns whether it was one.
+    fn on_control_sent(&mut self, key: ConnKey) -> bool {
         let Some(session) = self.tls.get(key) else { return false };
         if !std::mem::take(&mut session.control_in_flight) && !session.failed {
             return false;
@@ -374,6 +397,7 @@ impl<D: Driver> Worker<D> {
         let Some(session) = self.tls.get(key) else { return };
         session.failed = true;
         session.held = None;
+        session.file = None;
         session.fin = None;
         if matches!(failure, Failure::NotTls) {
             session.control.extend_from_slice(session.plaintext_answer);
