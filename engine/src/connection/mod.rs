@@ -265,6 +265,12 @@ impl Connection {
         });
     }
 
+    /// Returns whether a chunk is being read in place.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// Returns the writing side.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
