@@ -86,12 +86,13 @@ impl Lifecycle {
 
     /// Begins a shutdown, or shortens the one in progress.
     pub(crate) fn shut_down(&self, shutdown: Shutdown) {
-        let plan = shutdown.plan(Instant::now());
-        let workers = {
+        let (plan, workers) = {
             let mut state = self.state();
+            let now = state.workers.first().map_or_else(Instant::now, |worker| worker.clock.instant());
+            let plan = shutdown.plan(now);
             let current = state.shutdown.get_or_insert(plan);
             current.deadline = current.deadline.min(plan.deadline);
-            state.workers.clone()
+            (plan, state.workers.clone())
         };
         self.changed.notify_all();
         for worker in workers {

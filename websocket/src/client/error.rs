@@ -43,7 +43,7 @@ pub enum ConnectError {
     #[error(transparent)]
     InvalidProxy(#[from] InvalidProxy),
     /// The name was not resolved, or the connection to the server or the proxy was not made.
-    #[error("{0}")]
+    #[error(transparent)]
     Connection(#[from] tidegate_engine::ConnectError),
     /// The proxy refused the tunnel: an HTTP proxy, with its response.
     #[error("the proxy refused the tunnel: {0}")]
@@ -58,7 +58,7 @@ pub enum ConnectError {
     #[error("the connection was lost during the opening handshake: {0}")]
     Lost(CloseCause),
     /// The peer does not speak HTTP/1.1, or ended its stream within the response.
-    #[error("{0}")]
+    #[error(transparent)]
     Response(#[from] InvalidResponse),
     /// The server answered with something other than a valid acceptance: a status other than 101, or a 101 that does
     /// not match the request.
