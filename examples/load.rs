@@ -36,8 +36,8 @@ use tidegate::websocket::{Connect, Error, connect};
 
 /// Connections that are being opened at a time.
 const OPENING_MAX: usize = 256;
-/// Connections from one loopback address.
-const PORTS_PER_ADDRESS: usize = 20_000;
+/// Connections from one loopback address: those for which Linux finds a port quickly.
+const PORTS_PER_ADDRESS: usize = 14_000;
 
 /// What all connections share.
 struct Load {

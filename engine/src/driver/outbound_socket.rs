@@ -7,7 +7,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 
-/// Opens a socket, sets its options and binds it to the local address, if the request has one.
+/// Opens a socket, sets its options and binds it to the local address, if the request has one. All of this is quick,
+/// whether the socket blocks or not.
 pub(crate) fn open(request: &ConnectRequest, nonblocking: bool) -> io::Result<Socket> {
     let socket = Socket::new(request.address.domain(), Type::STREAM, protocol(request))?;
     if nonblocking {
