@@ -178,8 +178,8 @@ impl ByteSender {
         Ok(())
     }
 
-    /// Appends in place, in order with other sends but whatever is queued. Returns whether the queue has reached its high
-    /// mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds the
+    /// Appends in place, in order with other sends but whatever is queued. Returns whether the queue has reached its
+    /// high mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds the
     /// queue. `encode` is bound as that of [`append`](Self::append).
     ///
     /// # Errors
