@@ -159,12 +159,18 @@ async fn count_visits(request: Request) -> Response {
     Response::text(format!("visit {visits}\n")).with_cookie(cookie)
 }
 
-/// Sends `n` events, those after the last one that a reconnecting client received, and ends.
+/// Sends `n` events, with `every` seconds between them, and ends. A client that reconnects gets those after the last
+/// one that it received.
 async fn events(request: Request) -> Response {
     let n = request.query("n").and_then(|n| n.parse().ok()).unwrap_or(10_u64);
+    let every = request.query("every").and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
+    let pause = Duration::try_from_secs_f64(every).unwrap_or_default();
     let first = request.last_event_id().and_then(|id| id.parse().ok()).map_or(0, |id: u64| id.saturating_add(1));
     Response::sse(move |mut events| async move {
         for number in first..n {
+            if number > first {
+                time::sleep(pause).await;
+            }
             events.send(Event::data(format!("event {number}")).id(number.to_string())).await?;
         }
         Ok(())

@@ -34,6 +34,8 @@
 //! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
 //! | `files` | no | the files of a folder as responses: `web::Files`, `Router::files` |
 //! | `http-compression` | no | compressed responses: `web::Compressed`, with gzip and deflate; `http-compression-brotli` and `http-compression-zstd` add a coding each |
+//! | `tls` | no | `https` and `wss`: `ServerBuilder::bind_tls`, `engine::Tls`, certificates of clients, `engine::TlsClient` |
+//! | `tls_aws_lc` | no | TLS with the cryptography of aws-lc-rs in place of ring |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
@@ -109,6 +111,11 @@ struct FilesChapter;
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 
+/// The blocks of the chapter about proxies.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/proxies.md")]
+struct Proxies;
+
 /// The chapter on tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/testing.md")]
@@ -118,3 +125,13 @@ struct Testing;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/app.md")]
 struct App;
+
+/// The blocks of the text about TLS.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsGuide;
+
+/// The blocks of its part about event handlers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/event-sessions.md")]
+struct EventSessions;

@@ -17,7 +17,7 @@
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
 //!
-//! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
+//! Deliberately absent: HTTP/2, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
@@ -85,6 +85,9 @@ pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
 pub use server::status::{StatusHandler, status_handler};
 pub use server::task::{HttpService, serve};
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use server::tls::Hsts;
 pub use sse::event::{Event, EventError, InvalidEvent};
 pub use sse::sender::EventSender;
 pub use sse::stream::EventStream;

@@ -17,6 +17,8 @@
 //!
 //! * [`upgrade`](upgrade()) makes an HTTP handler of an async function from a [`WebSocket`] to a [`Result`]. An
 //!   [`Upgrade`] has the settings of its connections, and hooks before the handshake, after it, and at the end.
+//! * [`upgrade_events`](upgrade_events()) makes one of an [`EventHandler`], which is called for what happens: for very
+//!   many connections.
 //! * A [`WebSocket`] reads and sends; its documentation compares the ways to do both. A [`Sender`] sends from other
 //!   tasks and threads. `?` converts any error into a [`HandlerError`], which decides on the close code.
 //! * [`connect`](connect()) opens a WebSocket to a server, [`Reconnecting`] keeps one open, [`blocking`] is for
@@ -56,6 +58,7 @@ mod deflate;
 #[path = "deflate/absent.rs"]
 mod deflate;
 mod error;
+mod events;
 mod ext;
 mod frame;
 pub mod handshake;
@@ -97,6 +100,7 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
+pub use events::{CloseEvent, EventHandle, EventHandler, EventSocket, upgrade_events};
 #[cfg(any(feature = "tokio", feature = "futures"))]
 pub use ext::async_io::ByteIo;
 pub use ext::byte_stream::{BlockingByteStream, ByteStream};

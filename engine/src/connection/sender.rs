@@ -178,6 +178,50 @@ impl ByteSender {
         Ok(())
     }
 
+    /// Appends in place, in order with other sends but whatever is queued. Returns whether the queue has reached its high
+    /// mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds the
+    /// queue. `encode` is bound as that of [`append`](Self::append).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `encode` is then not called.
+    pub fn append_in_order(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<bool, SendError> {
+        let (schedule, is_full) = {
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let schedule = match outbound.is_open() {
+                true => outbound.append_encoded(encode),
+                false => outbound.append_unopened(encode)?,
+            };
+            (schedule, outbound.note_full(marks))
+        };
+        self.shared.notify(schedule);
+        Ok(is_full)
+    }
+
+    /// Appends `head` by copy and `payload` by reference as [`append_in_order`](Self::append_in_order) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_with_in_order(&self, head: &[u8], mut payload: Bytes) -> Result<bool, SendError> {
+        let (schedule, is_full) = {
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let schedule = match outbound.is_open() {
+                true => enqueue(&mut outbound, head, &mut payload),
+                false => outbound.append_unopened(|out| {
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(&payload);
+                })?,
+            };
+            (schedule, outbound.note_full(marks))
+        };
+        self.shared.notify(schedule);
+        Ok(is_full)
+    }
+
+    /// Returns whether both are senders of the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
     /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
     /// not read, it grows until a write timeout or deadline ends the connection.
@@ -225,9 +269,9 @@ impl ByteSender {
         })
     }
 
-    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux.
+    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux, without TLS.
     pub fn sends_files(&self) -> bool {
-        cfg!(target_os = "linux")
+        cfg!(target_os = "linux") && !self.shared.is_encrypted()
     }
 
     /// Appends a part of a file without a copy (sendfile(2)), regardless of the high mark and of exclusive use: after

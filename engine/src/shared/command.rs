@@ -12,6 +12,8 @@ use crate::shared::attempt::Attempt;
 use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
+#[cfg(feature = "tls")]
+use crate::tls::client_handshake::ClientHandshake;
 
 /// The way to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     Connect(Arc<Attempt>),
     /// End an attempt that nobody waits for any more.
     CancelConnect(Arc<Attempt>),
+    /// Begin the TLS handshake of an outbound connection.
+    #[cfg(feature = "tls")]
+    StartTls(ConnKey, Arc<ClientHandshake>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }

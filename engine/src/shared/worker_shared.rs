@@ -83,6 +83,8 @@ impl WorkerShared {
                 Command::FanOut(lane) => lane.abandon(),
                 Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
                 Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
+                #[cfg(feature = "tls")]
+                Command::StartTls(_, handshake) => handshake.finish(Err("the engine has shut down".to_owned())),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

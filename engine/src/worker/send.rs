@@ -55,8 +55,18 @@ impl<D: Driver> Worker<D> {
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
+        #[cfg(feature = "tls")]
+        if conn.encrypted {
+            return self.send_encrypted(key, batch);
+        }
         conn.sending = true;
         let due = conn.begin_stall_timeout(now);
+        self.start_send(key, batch, due);
+    }
+
+    /// Hands a send to the driver. With `due` the armed timer would fire too late for it.
+    #[inline(always)]
+    pub(super) fn start_send(&mut self, key: ConnKey, batch: SendBatch, due: bool) {
         self.worker_shared.counters.sent_bytes_total.add(batch.remaining() as u64);
         self.driver.send(key, batch);
         if due {
@@ -76,6 +86,14 @@ impl<D: Driver> Worker<D> {
         if let Err(errno) = result {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
+        #[cfg(feature = "tls")]
+        let encrypted = conn.encrypted;
+        #[cfg(feature = "tls")]
+        if encrypted && self.on_control_sent(key) {
+            return;
+        }
+        #[cfg(feature = "tls")]
+        let Some(conn) = self.conn(key) else { return };
         let (wakers, next) = {
             let mut outbound = conn.shared.outbound.lock();
             (outbound.complete_batch(&marks), Next::of(&mut outbound))
@@ -86,6 +104,10 @@ impl<D: Driver> Worker<D> {
             self.renew_close_deadline(key);
         }
         self.proceed(key, next);
+        #[cfg(feature = "tls")]
+        if encrypted {
+            self.send_control(key);
+        }
         if !self.backlogs.is_empty() {
             self.hand_over_backlog(key);
         }
@@ -117,6 +139,10 @@ impl<D: Driver> Worker<D> {
     /// Sends the FIN if requested, now that the queue is empty, and continues closing.
     fn after_flush(&mut self, key: ConnKey, fin: Fin) {
         if fin != Fin::Nothing {
+            #[cfg(feature = "tls")]
+            if self.conn(key).is_some_and(|conn| conn.encrypted) && !self.close_session(key, fin) {
+                return;
+            }
             self.finish_sending(key, fin);
         }
         self.advance_close(key);

@@ -18,3 +18,5 @@ mod shutdown;
 mod stream;
 mod support;
 mod thread_hooks;
+#[cfg(feature = "tls")]
+mod tls;

@@ -23,6 +23,8 @@ use crate::server::handler::Handler;
 use crate::server::launch::InMemory;
 use crate::server::launch::{Launch, Start};
 use crate::server::on_response::{Observed, OnResponse, RequestInfo};
+#[cfg(feature = "tls")]
+use crate::server::tls::Hsts;
 
 /// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
@@ -52,7 +54,7 @@ pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
     /// The addresses. It gets its settings when it starts.
-    engine: Engine,
+    pub(super) engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
     kind: Option<EngineKind>,
@@ -61,6 +63,8 @@ pub struct ServerBuilder<H> {
     /// Hooks inside those of `config`.
     thread_hooks: ThreadHooks,
     on_response: Option<OnResponse>,
+    #[cfg(feature = "tls")]
+    pub(super) hsts: Option<Hsts>,
     shutdown: Shutdown,
     #[cfg(feature = "proxy")]
     proxies: Proxies,
@@ -89,6 +93,8 @@ impl<H: Handler> ServerBuilder<H> {
             placement: None,
             thread_hooks: ThreadHooks::default(),
             on_response: None,
+            #[cfg(feature = "tls")]
+            hsts: None,
             shutdown: Shutdown::default(),
             #[cfg(feature = "proxy")]
             proxies: Proxies::default(),
@@ -359,7 +365,13 @@ impl<H: Handler> ServerBuilder<H> {
 
     fn launch<L: Launch>(self, engine: L) -> Result<L::Running, Error> {
         self.http.check()?;
-        let http = self.http.with_on_response(self.on_response);
+        let on_response = self.on_response;
+        #[cfg(feature = "tls")]
+        let on_response = match self.hsts {
+            Some(hsts) => Some(hsts.before(on_response)),
+            None => on_response,
+        };
+        let http = self.http.with_on_response(on_response);
         let start = Start {
             engine,
             #[cfg(feature = "proxy")]

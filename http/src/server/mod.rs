@@ -23,6 +23,8 @@ pub(crate) mod router;
 pub(crate) mod state_router;
 pub(crate) mod status;
 pub(crate) mod task;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use crate::server::builder::ServerBuilder;
 use crate::server::handler::Handler;

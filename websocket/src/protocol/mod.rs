@@ -233,6 +233,18 @@ impl Protocol {
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
     }
 
+    /// Returns whether this is the state that [`new`](Self::new) returns for these settings.
+    #[inline]
+    pub(crate) fn is_idle(&self, config: &ProtocolConfig) -> bool {
+        matches!(self.incoming, Incoming::Between)
+            && self.frames.is_between_frames()
+            && self.delivery == DeliveryMode::Whole
+            && self.cold.is_none()
+            && config.deflate.is_none()
+            && self.message_bytes_max == config.message_bytes_max
+            && *self.frames.rules() == config.frames
+    }
+
     /// Returns the bytes gathered of the open message.
     #[inline]
     pub(crate) fn gathered_bytes(&self) -> usize {
