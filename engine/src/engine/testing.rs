@@ -44,8 +44,8 @@ crate::__settings! {
         /// Real time that a wait lasts before it fails: a handler can wait for another thread, such as that of a tokio
         /// runtime. A test that succeeds never waits so long. Default: 10 s.
         pub patience: Duration,
-        /// Whether connections that handlers open ([`connect`](crate::connect)) reach the test, which plays their servers
-        /// with [`TestEngine::next_outgoing`]. Default: false, they fail.
+        /// Whether connections that handlers open ([`connect`](crate::connect)) reach the test, which plays their
+        /// servers with [`TestEngine::next_outgoing`]. Default: false, they fail.
         pub outgoing: bool,
         /// Real time that handlers can run without returning to their await points before a wait fails. Default: 60 s.
         pub hold_timeout: Duration,
@@ -325,7 +325,8 @@ impl Drop for Inner {
     }
 }
 
-/// The test's end of a connection: the client's, or the server's of one that a handler has opened. Dropping it closes the socket: FIN, or a reset if received bytes are unread.
+/// The test's end of a connection: the client's, or the server's of one that a handler has opened. Dropping it closes
+/// the socket: FIN, or a reset if received bytes are unread.
 pub struct TestPeer {
     engine: TestEngine,
     number: u64,
