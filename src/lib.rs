@@ -34,7 +34,7 @@
 //! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
 //! | `files` | no | the files of a folder as responses: `web::Files`, `Router::files` |
 //! | `http-compression` | no | compressed responses: `web::Compressed`, with gzip and deflate; `http-compression-brotli` and `http-compression-zstd` add a coding each |
-//! | `tls` | no | `https` and `wss`: `ServerBuilder::bind_tls`, `engine::Tls`, certificates of clients, `engine::TlsClient` |
+//! | `tls` | no | `https` and `wss`: `ServerBuilder::bind_tls`, `engine::Tls`, certificates of clients; `engine::TlsClient`, and `wss` URLs of WebSocket clients |
 //! | `tls_aws_lc` | no | TLS with the cryptography of aws-lc-rs in place of ring |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |

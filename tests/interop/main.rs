@@ -2,6 +2,7 @@
 
 mod servers;
 mod tls;
+mod wss;
 
 #[path = "../support"]
 mod support {

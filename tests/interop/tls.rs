@@ -16,7 +16,7 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 use crate::support::{peers, tungstenite};
 
 /// Serves `app` with TLS.
-fn serve(setup: &Setup, tls: Tls, app: Router) -> TestServer {
+pub fn serve(setup: &Setup, tls: Tls, app: Router) -> TestServer {
     let builder = Server::builder(app).bind_tls("127.0.0.1:0", tls).expect("loopback resolves");
     let builder = builder.hsts(Hsts::new(Duration::from_secs(3600)));
     let running = builder.config(setup.config.clone()).start().expect("the server starts");

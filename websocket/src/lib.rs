@@ -35,6 +35,7 @@
 //! | `testing` | no | clients in memory for tests of applications, with a clock that tests move |
 //! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
 //! | `socks` | no | SOCKS5 proxies for [`connect`](connect()) |
+//! | `tls` | no | `wss` URLs for [`connect`](connect()): `Connect::tls` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants

@@ -9,7 +9,7 @@ use crate::files;
 /// Name and size of each file.
 const FILES: &[(&str, usize)] = &[("1k.bin", 1024), ("64k.bin", 64 * 1024), ("10m.bin", 10 * 1024 * 1024)];
 
-/// The JSON text of the case with gzip, which Tidegate makes for each request.
+/// The JSON text of the case with gzip, which every server makes of the query for each request.
 pub const JSON_TEXT_BYTES: usize = 4000;
 
 /// The query of that case.
@@ -28,7 +28,7 @@ pub fn file_path(bytes: u32) -> String {
 /// Debian's settings where they matter (`sendfile on`, `tcp_nopush on`), with one worker, and without what Tidegate
 /// does not do here: a log of all requests, and an end of the connection after a number of them. The level of gzip is
 /// the default.
-const NGINX: &str = "daemon off;
+const NGINX: &str = r#"daemon off;
 worker_processes 1;
 error_log stderr error;
 pid {dir}/nginx.pid;
@@ -49,14 +49,14 @@ http {
         listen {addr} backlog=16384;
         location /files/ { alias {dir}/; }
         location = /json {
-            alias {dir}/list.json;
             default_type application/json;
+            return 200 '{"hello":"$arg_name"}';
             gzip on;
             gzip_types application/json;
         }
     }
 }
-";
+"#;
 
 /// Returns the folder of the files, next to the programs.
 #[must_use]
@@ -77,7 +77,7 @@ pub fn write(programs: &Path) -> io::Result<()> {
             fs::write(path, files::content(*size))?;
         }
     }
-    fs::write(folder.join("list.json"), format!("{{\"hello\":\"{}\"}}", files::text(JSON_TEXT_BYTES)))
+    Ok(())
 }
 
 /// Returns the command that starts nginx, which takes its address from a file only.

@@ -265,6 +265,12 @@ impl Connection {
         });
     }
 
+    /// Returns whether a chunk is being read in place.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// Returns the writing side.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
@@ -423,7 +429,7 @@ impl Connection {
     }
 }
 
-fn is_read_overdue(shared: &ConnShared) -> bool {
+pub(super) fn is_read_overdue(shared: &ConnShared) -> bool {
     shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
 }
 

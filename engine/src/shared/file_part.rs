@@ -28,6 +28,7 @@ impl FilePart {
     }
 
     /// Drops the first `count` bytes.
+    #[cfg(target_os = "linux")]
     pub(crate) fn advance(&mut self, count: usize) {
         self.offset += count as u64;
         self.len -= count.min(self.len);

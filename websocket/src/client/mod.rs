@@ -15,6 +15,11 @@ mod reconnecting;
 mod redirect;
 mod settings;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+mod tls;
 mod transport;
 
 pub use builder::Connect;

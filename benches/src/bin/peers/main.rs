@@ -54,7 +54,7 @@ const USAGE: u8 = 64;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9001)"),
-    Opt::value("dir", "FOLDER", "folder of the files below /files/, and of list.json for /json"),
+    Opt::value("dir", "FOLDER", "folder of the files below /files/"),
     Opt::switch("list", "print the peers as lines of JSON and exit; takes no NAME"),
 ];
 

@@ -65,7 +65,7 @@ impl<D: Driver> Worker<D> {
             return handshake.finish(Err(ENDED.to_owned()));
         };
         // Nothing that came in the clear may pass for what comes later.
-        let has_spoken = conn.shared.inbound.lock().received() > 0;
+        let has_spoken = !conn.shared.inbound.lock().is_empty();
         let pump = match handshake.pump() {
             Ok(pump) if !has_spoken => pump,
             Ok(_) => return handshake.finish(Err("the server speaks first, and not TLS".to_owned())),
