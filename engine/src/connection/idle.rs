@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use crate::connection::Connection;
 use crate::connection::sender::ByteSender;
+use crate::connection::{Connection, is_read_overdue};
+use crate::shared::chunk::Chunk;
 use crate::shared::command::{CloseMode, Command};
+use crate::shared::inbound::End;
 
 /// The writing side in the hands of the connection's owner. Dropping it closes the connection in order.
 pub(super) struct HandlerEnd(ByteSender);
@@ -61,7 +65,44 @@ impl IdleConnection {
         Connection::of(self.0)
     }
 
+    /// Takes the next chunk, as [`Connection::poll_receive`] does, for protocols that mostly consume whole chunks.
+    /// Bytes that are left of it go back with [`Connection::unread`]. `None` if there is something other than a chunk
+    /// to learn from [`poll_receive`](Connection::poll_receive). It yields to no other task: the caller must, now and
+    /// then.
+    #[inline]
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let shared = &self.0.shared;
+        // The waker of an endpoint is always the same.
+        if shared.is_endpoint() && shared.is_reader_parked() && !is_read_overdue(shared) {
+            return Poll::Pending;
+        }
+        let mut inbound = shared.inbound.lock();
+        let Some(chunk) = inbound.pop() else {
+            if inbound.end() != End::Open || is_read_overdue(shared) {
+                return Poll::Ready(None);
+            }
+            shared.park_reader(&mut inbound, cx.waker());
+            return Poll::Pending;
+        };
+        let resume = inbound.take_resume(&shared.worker.inbound);
+        if inbound.is_empty() && inbound.end() == End::Open {
+            // The reader will likely wait next.
+            shared.park_reader(&mut inbound, cx.waker());
+        }
+        drop(inbound);
+        if resume {
+            shared.post(Command::Resume(shared.key));
+        }
+        Poll::Ready(Some(chunk))
+    }
+
+    /// Sets the read deadline: see [`Connection::set_read_deadline_in`].
+    pub fn set_read_deadline_in(&self, duration: Duration) {
+        self.0.shared.set_read_deadline_in(duration);
+    }
+
     /// Returns the writing side.
+    #[inline]
     pub fn sender(&self) -> &ByteSender {
         &self.0
     }

@@ -429,7 +429,7 @@ impl Connection {
     }
 }
 
-fn is_read_overdue(shared: &ConnShared) -> bool {
+pub(super) fn is_read_overdue(shared: &ConnShared) -> bool {
     shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
 }
 

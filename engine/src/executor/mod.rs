@@ -167,8 +167,8 @@ impl RunQueue {
         self.pulse.beat()
     }
 
-    /// Returns the name of the handler that runs since `beat`, and the peer that it serves if it is a task; `None` if it
-    /// has returned.
+    /// Returns the name of the handler that runs since `beat`, and the peer that it serves if it is a task; `None` if
+    /// it has returned.
     pub(crate) fn holder(&self, beat: Beat) -> Option<(String, Option<Address>)> {
         let mut tasks = self.tasks.lock();
         let peer = match beat.task() {

@@ -132,14 +132,6 @@ impl ConnShared {
         })
     }
 
-    /// Returns whether the worker encrypts what is sent.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.local.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        false
-    }
-
     /// Returns what the TLS handshake agreed on.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&TlsInfo> {
@@ -197,7 +189,7 @@ impl ConnShared {
         inbound.take_waker()
     }
 
-    fn is_endpoint(&self) -> bool {
+    pub(crate) fn is_endpoint(&self) -> bool {
         self.table.load(Ordering::Acquire) != 0
     }
 
@@ -268,6 +260,10 @@ impl ConnShared {
     pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
         which.store(tick, Ordering::SeqCst);
         self.notify_deadline(tick);
+    }
+
+    pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
+        self.set_deadline(&self.deadlines.read, self.worker.clock.tick_from_now(duration));
     }
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {

@@ -102,8 +102,8 @@ impl Session {
         Poll::Ready(Ok(Borrowed::Owned))
     }
 
-    /// Takes over the memory of a long message, so that it can be sent on without a copy. `None` for a short message, and
-    /// where taking it over would copy.
+    /// Takes over the memory of a long message, so that it can be sent on without a copy. `None` for a short message,
+    /// and where taking it over would copy.
     ///
     /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
     /// message is one run of bytes.

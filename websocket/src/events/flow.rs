@@ -70,6 +70,12 @@ impl<H: EventHandler> Flow<H> {
         self.flags &= !flags;
     }
 
+    /// Returns whether nothing is to be done and no calls can be waiting.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.flags == 0
+    }
+
     /// Returns whether something is to be done before the next delivery.
     #[inline]
     pub(super) fn needs_attention(&self) -> bool {

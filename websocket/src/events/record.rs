@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker, ready};
 
+use tidegate_engine::{Address, COPY_BYTES_MAX, Chunk};
 use tidegate_http::__private::panic_message;
 use tidegate_http::HandlerName;
 
@@ -15,6 +16,10 @@ use crate::close_code::CloseCode;
 use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::{Around, Arrived, IdleSession, Session};
 use crate::error::Error;
+use crate::limits::FRAME_HEADER_BYTES_MAX;
+use crate::message::{MessageKind, MessageRef};
+use crate::protocol::short_frame;
+use crate::role::Role;
 use crate::serve::handler_error::{HandlerError, Result};
 use crate::serve::task::closing_frame;
 
@@ -45,6 +50,23 @@ enum Resting {
     Taken,
 }
 
+/// What the delivery from chunks leaves to a session.
+#[derive(Default)]
+struct Left {
+    chunk: Option<Chunk>,
+    /// The last message was text and is not UTF-8.
+    refuses_text: bool,
+    panic: Option<Panic>,
+}
+
+type Panic = Box<dyn Any + Send>;
+
+/// Maximum payload of a message that is delivered from its chunk: longer ones can take over the chunk's memory.
+const SHORT_BYTES_MAX: u64 = (COPY_BYTES_MAX - FRAME_HEADER_BYTES_MAX) as u64;
+
+/// Maximum chunks in a row before other connections are served, as for async handlers.
+const CHUNKS_MAX: u8 = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
@@ -59,10 +81,39 @@ impl<H: EventHandler> Record<H> {
     }
 
     /// Serves the connection as far as possible. Ready once it has ended and everything of it is dropped.
+    #[inline]
     pub(super) fn poll(&mut self, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
+        let mut left = Left::default();
+        if let Resting::Idle(idle) = &self.session
+            && self.phase == Phase::Open
+            && idle.is_open()
+            && self.flow.is_at_rest()
+        {
+            match self.serve(cx, |record, cx| record.poll_chunks(handler, cx, &mut left)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+                Err(panic) => left.panic = Some(panic),
+            }
+        }
+        self.poll_left(handler, cx, left)
+    }
+
+    /// Serves the connection with a session.
+    #[inline(never)]
+    fn poll_left(&mut self, handler: &H, cx: &mut Context<'_>, left: Left) -> Poll<()> {
         match std::mem::replace(&mut self.session, Resting::Taken) {
             Resting::Idle(idle) => {
                 let mut session = idle.into_session();
+                left.chunk.into_iter().for_each(|chunk| session.connection.unread(chunk));
+                if let Some(panic) = left.panic {
+                    self.end_after_panic(&mut session, &*panic);
+                    session.end();
+                    return Poll::Ready(());
+                }
+                if left.refuses_text {
+                    let error = session.refuse_text();
+                    self.fail(session.connection.peer_addr(), error.into());
+                }
                 if self.poll_session(&mut session, handler, cx).is_ready() {
                     session.end();
                     return Poll::Ready(());
@@ -85,17 +136,76 @@ impl<H: EventHandler> Record<H> {
         }
     }
 
-    /// Serves the connection in the name of its waker, whose publications to hubs are then ordered with its sends.
-    #[inline]
+    /// Serves the connection with a session. Ready once it has ended.
     fn poll_session(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
-        let (polled, dropped) =
-            handler_scope(cx, |cx| catch_unwind(AssertUnwindSafe(|| self.poll_phase(session, handler, cx))));
-        // Other WebSockets that a call has dropped.
-        dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
+        let polled = self.serve(cx, |record, cx| record.poll_phase(session, handler, cx));
         polled.unwrap_or_else(|panic| {
             self.end_after_panic(session, &*panic);
             Poll::Ready(())
         })
+    }
+
+    /// Runs calls in the name of the connection's waker, whose publications to hubs are then ordered with its sends.
+    ///
+    /// # Errors
+    /// The panic of a call.
+    #[inline]
+    fn serve<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> R,
+    ) -> std::result::Result<R, Panic> {
+        let (polled, dropped) = handler_scope(cx, |cx| catch_unwind(AssertUnwindSafe(|| poll(self, cx))));
+        if !dropped.is_empty() {
+            // Other WebSockets that a call has dropped.
+            dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
+        }
+        polled
+    }
+
+    /// Delivers short messages straight from the received chunks, nearly all of them. Ready where a session has to go
+    /// on, with what is left for it.
+    #[inline]
+    fn poll_chunks(&mut self, handler: &H, cx: &mut Context<'_>, left: &mut Left) -> Poll<()> {
+        let Resting::Idle(idle) = &mut self.session else { return Poll::Ready(()) };
+        for _ in 0..CHUNKS_MAX {
+            let Some(mut chunk) = ready!(idle.poll_chunk(cx)) else { return Poll::Ready(()) };
+            let (around, len) = (idle.around(), chunk.len());
+            let message_bytes_max = around.context.config.message_bytes_max.min(SHORT_BYTES_MAX);
+            let mut begin = 0;
+            while begin < len {
+                let Some(frame) = short_frame(&mut chunk[begin..], Role::Server, message_bytes_max) else { break };
+                let payload = &chunk[begin..][frame.range()];
+                begin += frame.end() as usize;
+                let message = match frame.kind() {
+                    MessageKind::Binary => MessageRef::binary(payload),
+                    MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
+                        Ok(text) => MessageRef::text(text),
+                        Err(_) => {
+                            left.refuses_text = true;
+                            return Poll::Ready(());
+                        }
+                    },
+                };
+                let Some(state) = &mut self.state else { return Poll::Ready(()) };
+                let mut ws = EventSocket { handler, around, flow: &mut self.flow, waker: cx.waker() };
+                let called = handler.on_message(&mut ws, state, message);
+                if let Err(error) = called {
+                    fail(&mut self.flow, around.sender.peer_addr(), error);
+                }
+                if self.flow.needs_attention() {
+                    break;
+                }
+            }
+            if begin < len || self.flow.needs_attention() {
+                chunk.advance(begin);
+                left.chunk = Some(chunk);
+                return Poll::Ready(());
+            }
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_phase(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
@@ -127,7 +237,7 @@ impl<H: EventHandler> Record<H> {
             };
             match delivered {
                 Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(error))) => self.fail(session, error),
+                Ok(Some(Err(error))) => self.fail(session.connection.peer_addr(), error),
                 Ok(None) => break,
                 Err(error) if self.phase == Phase::Open => self.on_error(session, handler, cx.waker(), error),
                 // An error of a control handler leaves the connection as it was.
@@ -158,7 +268,7 @@ impl<H: EventHandler> Record<H> {
         self.phase = Phase::Open;
         match self.call(session, handler, waker, |ws, _| handler.on_open(ws)) {
             Ok(state) => self.state = Some(state),
-            Err(error) => self.fail(session, error),
+            Err(error) => self.fail(session.connection.peer_addr(), error),
         }
     }
 
@@ -175,7 +285,7 @@ impl<H: EventHandler> Record<H> {
                 None => Ok(()),
             });
             if let Err(error) = called {
-                self.fail(session, error);
+                self.fail(session.connection.peer_addr(), error);
             }
         }
     }
@@ -205,7 +315,7 @@ impl<H: EventHandler> Record<H> {
                     None => Ok(()),
                 });
                 if let Err(error) = called {
-                    self.fail(session, error);
+                    self.fail(session.connection.peer_addr(), error);
                 }
                 // It can have sent again.
                 if self.flow.needs_attention() {
@@ -234,7 +344,7 @@ impl<H: EventHandler> Record<H> {
     #[cold]
     fn on_error(&mut self, session: &mut Session, handler: &H, waker: &Waker, error: Error) {
         if !matches!(error, Error::ReadDeadline) {
-            return self.fail(session, error.into());
+            return self.fail(session.connection.peer_addr(), error.into());
         }
         session.set_read_deadline(None);
         let called = self.call(session, handler, waker, |ws, state| match state {
@@ -242,20 +352,12 @@ impl<H: EventHandler> Record<H> {
             None => Ok(()),
         });
         if let Err(error) = called {
-            self.fail(session, error);
+            self.fail(session.connection.peer_addr(), error);
         }
     }
 
-    /// Makes the close frame for an error due.
-    #[cold]
-    fn fail(&mut self, session: &Session, error: HandlerError) {
-        let result: Result = Err(error);
-        let frame = closing_frame(&result, Some(session.connection.peer_addr()));
-        self.flow.close(frame);
-        let extra = self.flow.extra_mut();
-        if extra.error.is_none() {
-            extra.error = result.err();
-        }
+    fn fail(&mut self, peer: Address, error: HandlerError) {
+        fail(&mut self.flow, peer, error);
     }
 
     /// Calls `on_close`, then drops what the application has of the connection.
@@ -297,6 +399,18 @@ impl<H: EventHandler> Record<H> {
         }
         session.close_at_end(CloseCode::GOING_AWAY);
         session.end();
+    }
+}
+
+/// Makes the close frame for an error due.
+#[cold]
+fn fail<H: EventHandler>(flow: &mut Flow<H>, peer: Address, error: HandlerError) {
+    let result: Result = Err(error);
+    let frame = closing_frame(&result, Some(peer));
+    flow.close(frame);
+    let extra = flow.extra_mut();
+    if extra.error.is_none() {
+        extra.error = result.err();
     }
 }
 

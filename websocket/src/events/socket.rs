@@ -277,8 +277,8 @@ impl<H: EventHandler> EventSocket<'_, H> {
 /// # Deadlines and timeouts
 /// They are set when the call has returned. [`WebSocket`](crate::WebSocket) has a table of them.
 impl<H: EventHandler> EventSocket<'_, H> {
-    /// Sets the deadline of reads: if nothing has arrived by then, [`on_deadline`](EventHandler::on_deadline) is called.
-    /// It replaces the idle timeout. `None` removes it.
+    /// Sets the deadline of reads: if nothing has arrived by then, [`on_deadline`](EventHandler::on_deadline) is
+    /// called. It replaces the idle timeout. `None` removes it.
     pub fn set_read_deadline(&mut self, deadline: Option<Instant>) {
         self.flow.change(Change::ReadDeadline(deadline));
     }

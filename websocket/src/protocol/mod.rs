@@ -78,7 +78,7 @@ use crate::protocol_error::ProtocolError;
 use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
-pub(crate) use short_frame::ShortFrame;
+pub(crate) use short_frame::{ShortFrame, short_frame};
 
 // The rest of the interface without I/O, which has its one public path here.
 pub use crate::close::{ClosePayload, Closing, ClosingState, Transport};
@@ -231,18 +231,6 @@ impl Protocol {
             Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
         };
         message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
-    }
-
-    /// Returns whether this is the state that [`new`](Self::new) returns for these settings.
-    #[inline]
-    pub(crate) fn is_idle(&self, config: &ProtocolConfig) -> bool {
-        matches!(self.incoming, Incoming::Between)
-            && self.frames.is_between_frames()
-            && self.delivery == DeliveryMode::Whole
-            && self.cold.is_none()
-            && config.deflate.is_none()
-            && self.message_bytes_max == config.message_bytes_max
-            && *self.frames.rules() == config.frames
     }
 
     /// Returns the bytes gathered of the open message.

@@ -45,7 +45,8 @@ impl Session {
         Ok(())
     }
 
-    /// Handles a ping or a pong, and returns it with its payload in separate memory; `None` for a pong of the keepalive.
+    /// Handles a ping or a pong, and returns it with its payload in separate memory; `None` for a pong of the
+    /// keepalive.
     pub(super) fn surface_control(&mut self, event: Event) -> Result<Option<Event>, Error> {
         let (Event::Ping(payload) | Event::Pong(payload)) = &event else { return Ok(None) };
         let mut copy = [0; CONTROL_PAYLOAD_BYTES_MAX];

@@ -29,8 +29,8 @@ pub(crate) struct Around<'a> {
 }
 
 impl Session {
-    /// Calls `deliver` for the next message, ping or pong. `None` once the closing handshake is over or a final error has
-    /// been reported.
+    /// Calls `deliver` for the next message, ping or pong. `None` once the closing handshake is over or a final error
+    /// has been reported.
     #[inline]
     pub(crate) fn poll_deliver<R>(
         &mut self,

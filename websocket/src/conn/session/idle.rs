@@ -1,14 +1,15 @@
 //! A session between two messages, as small as possible.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tidegate_engine::IdleConnection;
+use tidegate_engine::{Chunk, IdleConnection};
 
 use super::cold_state::ColdState;
 use super::cursor::Cursor;
 use super::read_state::ReadState;
-use super::{Session, protocol_config};
-use crate::close::Closing;
+use super::{Around, Session, protocol_config};
+use crate::close::{Closing, Transport};
 use crate::conn::context::ConnContext;
 use crate::protocol::Protocol;
 
@@ -36,6 +37,7 @@ impl Session {
 
     /// Puts the session aside. It must be [idle](Self::is_idle), otherwise it is returned.
     #[inline]
+    #[expect(clippy::result_large_err, reason = "the session stays where it is, and a box would be an allocation")]
     pub(crate) fn into_idle(self) -> Result<IdleSession, Self> {
         let Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold } = self;
         match connection.into_idle() {
@@ -53,6 +55,35 @@ impl Session {
 }
 
 impl IdleSession {
+    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side
+    /// closes and no lasting state has to be looked at.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        let is_read = matches!(self.read_state, ReadState::IdleTimeout | ReadState::Deadline);
+        self.cold.is_none() && is_read && self.closing.transport() == Transport::Keep
+    }
+
+    /// Takes the next chunk. `None` if a session has to look.
+    #[inline]
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        match self.connection.poll_chunk(cx) {
+            Poll::Pending if self.connection.sender().is_finished() => Poll::Ready(None),
+            Poll::Ready(Some(chunk)) => {
+                if let (ReadState::IdleTimeout, Some(timeout)) = (self.read_state, self.context.config.idle_timeout) {
+                    self.connection.set_read_deadline_in(timeout);
+                }
+                Poll::Ready(Some(chunk))
+            }
+            polled => polled,
+        }
+    }
+
+    /// Returns what a call for a message can use.
+    #[inline]
+    pub(crate) fn around(&self) -> Around<'_> {
+        Around { sender: self.connection.sender(), context: &self.context }
+    }
+
     /// Returns the session, whose reads return pings and pongs.
     #[inline]
     pub(crate) fn into_session(self) -> Session {
