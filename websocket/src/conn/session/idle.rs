@@ -37,6 +37,7 @@ impl Session {
 
     /// Puts the session aside. It must be [idle](Self::is_idle), otherwise it is returned.
     #[inline]
+    #[expect(clippy::result_large_err, reason = "the session stays where it is, and a box would be an allocation")]
     pub(crate) fn into_idle(self) -> Result<IdleSession, Self> {
         let Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold } = self;
         match connection.into_idle() {
@@ -54,8 +55,8 @@ impl Session {
 }
 
 impl IdleSession {
-    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side closes
-    /// and no lasting state has to be looked at.
+    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side
+    /// closes and no lasting state has to be looked at.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         let is_read = matches!(self.read_state, ReadState::IdleTimeout | ReadState::Deadline);
