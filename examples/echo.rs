@@ -1,10 +1,11 @@
 //! Echoes WebSocket messages on `/ws` and bodies on `POST /echo`, and serves `/plaintext` for benchmarks. On `/hub`,
 //! and with `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--style events`
 //! serves the WebSockets with event handlers in place of async ones. `--compress` negotiates compression in both
-//! directions; `--help` lists its settings.
+//! directions; with a certificate it speaks TLS; `--help` lists its settings.
 //!
 //! ```text
 //! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core
+//! cargo run --release --example echo -- --addr 127.0.0.1:9443 --tls-cert fullchain.pem --tls-key privkey.pem
 //! ```
 //! SIGTERM or SIGINT ends it: every WebSocket is closed with 1001 and the connections are drained.
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use support::options::Options;
 use support::server;
+use tidegate::engine::Tls;
 use tidegate::prelude::*;
 use tidegate::websocket::{
     CompressionLevel, DeflateConfig, EventHandler, EventSocket, HubError, Registration, Upgrade, WindowBits,
@@ -48,11 +50,27 @@ fn main() -> tidegate::Result<()> {
     };
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let server = match tls(&options)? {
+        Some(tls) => server.tls(tls),
+        None => server,
+    };
     let running = server.workers(options.value("--workers")).placement(options.value("--handlers")).start()?;
     println!("listening on {}", running.summary());
     let report = running.run_until_signal(Shutdown::default())?;
     println!("shut down: {} connections drained, {} reset", report.drained, report.forced);
     Ok(())
+}
+
+/// Returns the TLS of the server, if the options name a certificate. Its files are looked at every ten seconds.
+fn tls(options: &Options) -> tidegate::Result<Option<Tls>> {
+    let (Some(certificate), Some(key)) = (options.given("--tls-cert"), options.given("--tls-key")) else {
+        return Ok(None);
+    };
+    let tls = Tls::from_pem_files(certificate, key)?.reload_every(Duration::from_secs(10));
+    Ok(Some(match options.given("--client-ca") {
+        Some(authorities) => tls.client_ca_file(authorities)?,
+        None => tls,
+    }))
 }
 
 /// The way in which the WebSocket handlers are written.
@@ -139,6 +157,9 @@ fn options() -> Options {
     let own = [
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
+        ("--tls-cert FILE", "none", "certificate chain in PEM, for TLS; with --tls-key"),
+        ("--tls-key FILE", "none", "its private key in PEM"),
+        ("--client-ca FILE", "none", "authorities in PEM; clients must then have a certificate"),
         ("--style async|events", "async", "how the WebSocket handlers are written"),
         ("--read-limit BYTES", &read_limit, "largest message accepted"),
         ("--idle-timeout SECONDS", "none", "time without a frame after which a WebSocket is closed"),

@@ -42,11 +42,14 @@
 //! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
+//! | test a handler without sockets and in no time | `testing`, with the feature of that name |
+//! | serve TLS, and read what a handshake agreed on | [`Tls`](crate::Engine::bind_tls), [`Connection::tls`] (feature `tls`) |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -63,11 +66,17 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+pub mod file;
 mod shared;
 mod shutdown;
 mod spawn_local;
 mod stats;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod util;
 mod worker;
 
@@ -103,11 +112,15 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::file_part::FilePart;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use tls::{Tls, TlsClient, TlsInfo, TlsVersion};
 #[doc(hidden)]
 pub use util::contained::panic_message;
 

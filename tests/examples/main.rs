@@ -420,6 +420,52 @@ fn the_proxy_forwards_in_both_directions() {
     server.join().unwrap();
 }
 
+/// Sends a request to an example and returns its response, head and content.
+fn fetch(example: &Example, request: &str, content: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(example.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = content.len();
+    let rest = format!("Host: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{content}");
+    stream.write_all(format!("{request}\r\n{rest}").as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// Its other tests are in `examples/notes/tests.rs`.
+#[test]
+fn app_has_users_notes_events_and_a_room() {
+    on_both_engines("app", &[], async |example| {
+        assert!(fetch(example, "GET / HTTP/1.1", "").contains("<title>Notes</title>"));
+        assert!(fetch(example, "POST /notes HTTP/1.1", "\"no\"").starts_with("HTTP/1.1 401 "));
+        let form = "POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
+        let login = fetch(example, form, "name=Ann&password=tide");
+        let cookie = login.split("session=").nth(1).and_then(|rest| rest.split(';').next()).expect("a session");
+        let user = format!("Cookie: session={cookie}");
+
+        let mut events = std::net::TcpStream::connect(example.address).unwrap();
+        events.set_read_timeout(Some(PATIENCE)).unwrap();
+        events.write_all(b"GET /events HTTP/1.0\r\n\r\n").unwrap();
+        let mut events = std::io::BufReader::new(events).lines();
+        // The stream is a member before its first byte: its head is sent with the first poll of its content.
+        assert!(events.by_ref().map(|line| line.unwrap()).any(|line| line.is_empty()));
+        let json = format!("POST /notes HTTP/1.1\r\n{user}\r\nContent-Type: application/json");
+        assert!(fetch(example, &json, "\"buy milk\"").starts_with("HTTP/1.1 201 "));
+        let note = "{\"id\":1,\"author\":\"Ann\",\"text\":\"buy milk\"}";
+        assert!(fetch(example, "GET /notes HTTP/1.1", "").ends_with(&format!("[{note}]")));
+        assert!(events.by_ref().map(|line| line.unwrap()).any(|line| line == format!("data: {note}")));
+
+        let mut request =
+            tungstenite::ClientRequestBuilder::new(format!("ws://{}/room", example.address).parse().unwrap());
+        request = request.with_header("Cookie", format!("session={cookie}"));
+        let mut room = Client(connect_async(request).await.unwrap().0);
+        room.ask("hello", "Ann: hello").await;
+        room.close().await;
+        assert!(fetch(example, "GET /metrics HTTP/1.1", "").contains("app_notes 1\n"));
+        assert!(fetch(example, &format!("DELETE /notes/1 HTTP/1.1\r\n{user}"), "").starts_with("HTTP/1.1 204 "));
+    });
+}
+
 #[test]
 fn a_proxy_without_an_upstream_closes_with_1013() {
     // Bound, which reserves the port, but not listening.

@@ -32,8 +32,10 @@
 //! | `compression` | yes | permessage-deflate (RFC 7692): `Upgrade::compression`, `WebSocket::compression`, `DeflateConfig`, `CompressionLevel`, `WindowBits`, `protocol::MessageDeflater` |
 //! | `json` | no | messages as JSON: `WebSocket::recv_json` and `send_json`, `Message::json`, `Error::Json`; requests by method and path: `TextRoutes` |
 //! | `futures` | no | `ByteIo` as `AsyncRead` and `AsyncWrite` of the futures crates; `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `testing` | no | clients in memory for tests of applications, with a clock that tests move |
 //! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
 //! | `socks` | no | SOCKS5 proxies for [`connect`](connect()) |
+//! | `tls` | no | `wss` URLs for [`connect`](connect()): `Connect::tls` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
@@ -71,6 +73,9 @@ mod reserved_bits;
 mod role;
 mod serve;
 mod sync;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod usage_error;
 mod utf8;
 

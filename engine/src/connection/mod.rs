@@ -265,6 +265,12 @@ impl Connection {
         });
     }
 
+    /// Returns whether a chunk is being read in place.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// Returns the writing side.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
@@ -278,6 +284,13 @@ impl Connection {
     /// Returns the local address: the one that the peer connected to, or from which this side has connected.
     pub fn local_addr(&self) -> Address {
         self.shared().local.address
+    }
+
+    /// Returns what the TLS handshake of the connection agreed on; `None` without TLS. Needs the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.shared().tls()
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and

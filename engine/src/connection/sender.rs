@@ -17,6 +17,7 @@ use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::ConnShared;
 use crate::shared::command::{CloseMode, Command};
+use crate::shared::file_part::FilePart;
 use crate::shared::outbound::{Outbound, Schedule, enqueue};
 use crate::time::Timer;
 
@@ -37,6 +38,7 @@ use crate::time::Timer;
 /// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
+/// | [`append_file`](Self::append_file) | ignores it | none | a part of a file, after `poll_ready` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
 /// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | works also during another sender's [exclusive use](crate::ExclusiveSender) |
 ///
@@ -264,6 +266,28 @@ impl ByteSender {
         self.queue(|outbound, _| {
             outbound.check_open()?;
             Ok(enqueue(outbound, head, &mut payload))
+        })
+    }
+
+    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux, without TLS.
+    pub fn sends_files(&self) -> bool {
+        cfg!(target_os = "linux") && !self.shared.is_encrypted()
+    }
+
+    /// Appends a part of a file without a copy (sendfile(2); with TLS it is read in pieces), regardless of the high mark
+    /// and of exclusive use: after [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but take no
+    /// memory.
+    ///
+    /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
+    /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,
+    /// the connection is reset, because its peer was promised these bytes; the log has the reason.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_file(&self, part: FilePart) -> Result<(), SendError> {
+        self.queue(|outbound, _| {
+            outbound.check_open()?;
+            Ok(if part.len == 0 { Schedule::AlreadyScheduled } else { outbound.append_file(part) })
         })
     }
 

@@ -34,7 +34,7 @@ fn connection() -> Connection {
         worker,
         ReadyQueue::new(Signal::new(|| {})),
         address,
-        Arc::new(LocalEnd { address, listener: 0 }),
+        Arc::new(LocalEnd::new(address, 0)),
     ))
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod engine_shared;
+pub(crate) mod file_part;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;
@@ -22,6 +23,8 @@ pub(crate) mod wake_scope;
 pub(crate) mod worker_shared;
 
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
@@ -34,6 +37,8 @@ use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Outbound, Schedule};
 use crate::shared::ready_queue::{Ready, ReadyQueue};
 use crate::shared::worker_shared::WorkerShared;
+#[cfg(feature = "tls")]
+use crate::tls::TlsInfo;
 use crate::util::biased_lock::Biased;
 
 /// The shared state of one connection.
@@ -64,11 +69,37 @@ pub(crate) struct ConnShared {
 }
 
 /// The end of a connection at this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct LocalEnd {
     pub(crate) address: Address,
     /// The number of the listener that accepted it, or [`OUTBOUND`](Self::OUTBOUND).
     pub(crate) listener: usize,
+    /// What the TLS handshake agreed on, once it is complete; `None` without TLS. With TLS each connection has its own
+    /// local end.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<OnceLock<TlsInfo>>,
+}
+
+impl LocalEnd {
+    pub(crate) fn new(address: Address, listener: usize) -> Self {
+        Self {
+            address,
+            listener,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Returns the local end of a connection with TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(self) -> Self {
+        Self { tls: Some(OnceLock::new()), ..self }
+    }
+
+    /// Returns whether connections without TLS can share one of the two.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.listener == other.listener
+    }
 }
 
 impl LocalEnd {
@@ -99,6 +130,28 @@ impl ConnShared {
             peer,
             local,
         })
+    }
+
+    /// Returns whether the worker encrypts what is sent.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.local.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// Returns what the TLS handshake agreed on.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&TlsInfo> {
+        self.local.tls.as_ref()?.get()
+    }
+
+    /// Notes what the TLS handshake agreed on, before the handler starts.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&self, info: TlsInfo) {
+        if let Some(tls) = &self.local.tls {
+            let _ = tls.set(info);
+        }
     }
 
     pub(crate) fn post(&self, command: Command) {

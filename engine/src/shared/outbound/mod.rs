@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
+use crate::shared::file_part::FilePart;
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::biased_lock::NoWaiting;
@@ -258,6 +259,14 @@ impl Outbound {
         self.schedule()
     }
 
+    /// Queues a part of a file.
+    pub(crate) fn append_file(&mut self, part: FilePart) -> Schedule {
+        self.queued_bytes += part.len;
+        self.seal_tail();
+        self.segments.get_or_insert_default().push_back(Segment::File(Box::new(part)));
+        self.schedule()
+    }
+
     /// Takes bytes that many connections share, from the worker itself: within `bytes_max` and the high mark, or with
     /// nothing else queued. A connection with nothing queued sends them without queuing.
     pub(crate) fn offer(
@@ -298,6 +307,12 @@ impl Outbound {
         }
         self.fin |= fin;
         schedule.or(self.schedule())
+    }
+
+    /// Returns whether nothing follows what was taken last but a FIN.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_last_batch(&self) -> bool {
+        self.state == SendState::Finished && self.fin && self.queued_bytes == 0
     }
 
     /// Announces that a command to end the connection in order is about to be posted.

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
@@ -65,7 +65,7 @@ impl Session {
         // A peer that never stops sending keeps the read timeout from being checked, so this deadline needs no reader.
         // It resets the connection, so it leaves a task time to give up in order first.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
-        self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
+        self.connection.set_lifetime_deadline(self.connection.timer().now().checked_add(all));
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
