@@ -160,7 +160,7 @@ mod tests {
         budget.give_back(100);
         assert_eq!((budget.bytes(), budget.messages()), (0, 0));
         assert!(budget.take(50, true) && budget.take(50, true));
-        assert_eq!(budget.fair_share(), 50);
+        assert_eq!((budget.fair_share(), budget.bytes_max()), (50, 100));
     }
 
     #[test]
