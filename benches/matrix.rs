@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Builds Tidegate's server.
-const ECHO: &str = "build --release --example echo";
+/// Builds Tidegate's servers.
+const ECHO: &str = "build --release --example echo --example http";
 
 /// Builds the limits, the load generator, the matrix and the peers.
 const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features peers --bins";

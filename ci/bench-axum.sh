@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures one axum application on hyper and on Tidegate: processor time per request, and the memory of idle connections.
-# usage: bench-axum.sh [SECONDS [ROUNDS]]     (default 3 3; about 2 minutes)
+# usage: bench-axum.sh [SECONDS [ROUNDS]]     (default 2 3; about 3 minutes)
 # The server has core 0 and one thread per role; the load (wrk) has core 1. The best of the rounds is printed.
 # Needs Linux, two otherwise idle cores, python3, and wrk, which it installs as root on Debian.
 set -euo pipefail
@@ -11,4 +11,4 @@ command -v wrk >/dev/null || apt-get install -y --no-install-recommends wrk >/de
   exit 2
 }
 cargo build --release -p tidegate-ecosystem --example routes
-exec python3 ci/bench_axum.py "$(ci/target_folder.sh)/release/examples/routes" "${1:-3}" "${2:-3}"
+exec python3 ci/bench_axum.py "$(ci/target_folder.sh)/release/examples/routes" "${1:-2}" "${2:-3}"

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo clippy --package tidegate-ecosystem --all-targets -- -D warnings
+cargo clippy --package tidegate-ecosystem --all-targets --all-features -- -D warnings
 [[ "${1:-}" != --lint ]] || exit 0
 
 # The compile errors of layers, which need a feature of the facade.

@@ -1,9 +1,11 @@
 //! Echoes WebSocket messages on `/ws` and bodies on `POST /echo`, and serves `/plaintext` for benchmarks. On `/hub`,
-//! and with `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--compress`
-//! negotiates compression in both directions; `--help` lists its settings.
+//! and with `--hub` on `/ws`, every message goes to all WebSockets of that path, including its sender. `--style events`
+//! serves the WebSockets with event handlers in place of async ones. `--compress` negotiates compression in both
+//! directions; with a certificate it speaks TLS; `--help` lists its settings.
 //!
 //! ```text
 //! cargo run --release --example echo -- --addr 127.0.0.1:9001 --engine auto --workers 2 --handlers same-core
+//! cargo run --release --example echo -- --addr 127.0.0.1:9443 --tls-cert fullchain.pem --tls-key privkey.pem
 //! ```
 //! SIGTERM or SIGINT ends it: every WebSocket is closed with 1001 and the connections are drained.
 
@@ -16,31 +18,42 @@ use std::time::Duration;
 
 use support::options::Options;
 use support::server;
+use tidegate::engine::Tls;
 use tidegate::prelude::*;
-use tidegate::websocket::{CompressionLevel, DeflateConfig, Upgrade, WindowBits};
+use tidegate::websocket::{
+    CompressionLevel, DeflateConfig, EventHandler, EventSocket, HubError, Registration, Upgrade, WindowBits,
+};
 
 fn main() -> tidegate::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = options();
     let (config, deflate) = (websocket_config(&options), deflate_config(&options));
-    let echo = websocket::upgrade(|mut ws: WebSocket| async move {
-        let sender = ws.sender();
-        while let Some(message) = ws.recv_ref().await? {
-            sender.send_ref(&message).await?;
-        }
-        Ok(())
-    });
+    let style = options.value_with("--style", style);
+    let echo = match style {
+        Style::Async => websocket::upgrade(|mut ws: WebSocket| async move {
+            let sender = ws.sender();
+            while let Some(message) = ws.recv_ref().await? {
+                sender.send_ref(&message).await?;
+            }
+            Ok(())
+        }),
+        Style::Events => websocket::upgrade_events(Echo),
+    };
     let app = Router::new()
         .get("/", async |_request: Request| "Tidegate echo: WebSocket on /ws, POST on /echo\n")
         .get("/plaintext", sync_handler(|_req| Response::text("Hello, World!")))
-        .get("/hub", to_all(config.clone(), deflate))
+        .get("/hub", to_all(style, config.clone(), deflate))
         .post("/echo", async |mut request: Request| request.bytes().await.map(Response::bytes));
     let app = match options.given("--hub") {
-        Some(_) => app.get("/ws", to_all(config, deflate)),
+        Some(_) => app.get("/ws", to_all(style, config, deflate)),
         None => app.get("/ws", compressed(echo.config(config), deflate)),
     };
 
     let server = Server::builder(app).bind(options.value::<String>("--addr"))?.engine(options.value("--engine"));
+    let server = match tls(&options)? {
+        Some(tls) => server.tls(tls),
+        None => server,
+    };
     let running = server.workers(options.value("--workers")).placement(options.value("--handlers")).start()?;
     println!("listening on {}", running.summary());
     let report = running.run_until_signal(Shutdown::default())?;
@@ -48,17 +61,86 @@ fn main() -> tidegate::Result<()> {
     Ok(())
 }
 
-/// Broadcasts each message to all WebSockets of this route.
-fn to_all(config: WebSocketConfig, deflate: Option<DeflateConfig>) -> Upgrade {
-    let hub: Hub = Hub::default();
-    let broadcast = websocket::upgrade(async move |mut ws| {
-        let _member = hub.register(&ws)?;
-        while let Some(message) = ws.recv().await? {
-            hub.broadcast(message).queue().await?;
-        }
+/// Returns the TLS of the server, if the options name a certificate. Its files are looked at every ten seconds.
+fn tls(options: &Options) -> tidegate::Result<Option<Tls>> {
+    let (Some(certificate), Some(key)) = (options.given("--tls-cert"), options.given("--tls-key")) else {
+        return Ok(None);
+    };
+    let tls = Tls::from_pem_files(certificate, key)?.reload_every(Duration::from_secs(10));
+    Ok(Some(match options.given("--client-ca") {
+        Some(authorities) => tls.client_ca_file(authorities)?,
+        None => tls,
+    }))
+}
+
+/// The way in which the WebSocket handlers are written.
+#[derive(Clone, Copy)]
+enum Style {
+    Async,
+    Events,
+}
+
+/// Sends each message back.
+struct Echo;
+
+impl EventHandler for Echo {
+    type State = ();
+
+    fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result {
         Ok(())
-    });
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        Ok(ws.send(message)?)
+    }
+}
+
+/// Broadcasts each message to all WebSockets of this route.
+fn to_all(style: Style, config: WebSocketConfig, deflate: Option<DeflateConfig>) -> Upgrade {
+    let hub: Hub = Hub::default();
+    let broadcast = match style {
+        Style::Async => websocket::upgrade(async move |mut ws| {
+            let _member = hub.register(&ws)?;
+            while let Some(message) = ws.recv().await? {
+                hub.broadcast(message).queue().await?;
+            }
+            Ok(())
+        }),
+        Style::Events => websocket::upgrade_events(ToAll(hub)),
+    };
     compressed(broadcast.config(config), deflate)
+}
+
+/// Sends each message to all members of a hub.
+struct ToAll(Hub);
+
+impl EventHandler for ToAll {
+    type State = Registration;
+
+    fn on_open(&self, ws: &mut EventSocket<'_, Self>) -> websocket::Result<Registration> {
+        Ok(self.0.register(ws)?)
+    }
+
+    fn on_message(
+        &self,
+        ws: &mut EventSocket<'_, Self>,
+        _member: &mut Registration,
+        message: MessageRef<'_>,
+    ) -> websocket::Result {
+        let message = message.to_message();
+        match self.0.broadcast(message.clone()).try_queue() {
+            Err(HubError::Full) => {
+                // The hub is behind its publishers: this one goes on once its message is queued.
+                ws.pause();
+                ws.spawn(self.0.broadcast(message).queue(), |ws, _, queued| {
+                    ws.resume();
+                    Ok(queued?)
+                });
+                Ok(())
+            }
+            queued => Ok(queued?),
+        }
+    }
 }
 
 fn compressed(upgrade: Upgrade, deflate: Option<DeflateConfig>) -> Upgrade {
@@ -75,6 +157,10 @@ fn options() -> Options {
     let own = [
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
+        ("--tls-cert FILE", "none", "certificate chain in PEM, for TLS; with --tls-key"),
+        ("--tls-key FILE", "none", "its private key in PEM"),
+        ("--client-ca FILE", "none", "authorities in PEM; clients must then have a certificate"),
+        ("--style async|events", "async", "how the WebSocket handlers are written"),
         ("--read-limit BYTES", &read_limit, "largest message accepted"),
         ("--idle-timeout SECONDS", "none", "time without a frame after which a WebSocket is closed"),
         ("--hub", "", "broadcast the messages on /ws instead of echoing them"),
@@ -115,6 +201,14 @@ fn seconds(text: &str) -> Result<Option<Duration>, &'static str> {
         _ => text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     };
     seconds.map(Some).ok_or("must be seconds, or none")
+}
+
+fn style(text: &str) -> Result<Style, &'static str> {
+    match text {
+        "async" => Ok(Style::Async),
+        "events" => Ok(Style::Events),
+        _ => Err("must be async or events"),
+    }
 }
 
 fn level(text: &str) -> Result<CompressionLevel, &'static str> {

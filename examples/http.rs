@@ -1,5 +1,5 @@
-//! What HTTP applications are made of, a route for each: JSON, forms, cookies, event streams, the client behind
-//! proxies, metrics.
+//! What HTTP applications are made of, a route for each: JSON, forms, cookies, event streams, files, compression, the
+//! client behind proxies, metrics.
 //!
 //! ```text
 //! cargo run --release --example http -- --addr 127.0.0.1:9001
@@ -7,6 +7,8 @@
 //! curl --json '{"hello":"Ann"}' http://127.0.0.1:9001/json
 //! curl -F text=hello -F file=@Cargo.toml http://127.0.0.1:9001/form
 //! curl -N 'http://127.0.0.1:9001/events?n=5'
+//! cargo run --release --example http -- --dir docs
+//! curl http://127.0.0.1:9001/files/guide.md
 //! ```
 
 mod support {
@@ -26,7 +28,7 @@ use support::server;
 use tidegate::engine::{Address, RunningHandle, time};
 use tidegate::prelude::*;
 use tidegate::web::cookie::Cookie;
-use tidegate::web::{AccessLog, Event, Rejection, status_handler};
+use tidegate::web::{AccessLog, Compressed, Event, Files, Rejection, status_handler};
 
 const PAGE: &str = "<!doctype html><title>Tidegate</title><h1>Tidegate</h1>
 <form method=post action=/form enctype=multipart/form-data><input name=text><input type=file name=file><button>Send</button></form>
@@ -46,10 +48,10 @@ static SERVER: OnceLock<RunningHandle> = OnceLock::new();
 fn main() -> tidegate::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,access=info")).init();
     let options = options();
-    let app = Router::new()
+    let mut app = Router::new()
         .get("/", async |_request: Request| Response::html(PAGE))
         .get("/plaintext", sync_handler(|_request| Response::text("Hello, World!")))
-        .get("/json", greet)
+        .get("/json", Compressed::new(greet))
         .post("/json", async |mut request: Request| {
             request.json::<Map<String, Value>>().await.map(|object| Response::json(&object)).map_err(json_error)
         })
@@ -58,7 +60,7 @@ fn main() -> tidegate::Result<()> {
         })
         .get("/cookie", count_visits)
         .get("/redirect", async |_request: Request| Response::redirect("/"))
-        .get("/events", events)
+        .get("/events", Compressed::new(events))
         .get("/slow", slow)
         .get("/client", async |request: Request| client(&request))
         .get("/panic", async |_request: Request| -> Response { panic!("as the request asked for") })
@@ -66,6 +68,9 @@ fn main() -> tidegate::Result<()> {
         .post("/echo", async |mut request: Request| request.bytes().await.map(Response::bytes))
         .get("/ws", websocket::upgrade(echo));
 
+    if let Some(folder) = options.given("--dir") {
+        app = app.files("/files", files(folder).zero_copy(options.given("--zero-copy").is_some()));
+    }
     let mut server = Server::builder(app).bind(options.value::<String>("--addr"))?;
     if options.given("--proxy-protocol").is_some() {
         server = server.proxy_protocol();
@@ -86,6 +91,8 @@ fn main() -> tidegate::Result<()> {
 
 fn options() -> Options {
     let own = [
+        ("--dir DIR", "", "folder whose files are served below /files/"),
+        ("--zero-copy", "", "send large files without a copy, if they are only ever replaced"),
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
         ("--trusted-proxy NETWORKS", "none", "proxies to believe, such as 10.0.0.0/8,unix"),
@@ -102,6 +109,14 @@ fn access_log(format: &str) -> Result<Option<AccessLog>, &'static str> {
         "none" => Ok(None),
         _ => Err("must be text, json or none"),
     }
+}
+
+/// Opens the folder of files. Exits with code 2 if that fails.
+fn files(folder: &str) -> Files {
+    Files::new(folder).unwrap_or_else(|error| {
+        eprintln!("http: invalid value {folder:?} for --dir: {error}");
+        std::process::exit(2)
+    })
 }
 
 async fn greet(request: Request) -> Response {
@@ -144,12 +159,18 @@ async fn count_visits(request: Request) -> Response {
     Response::text(format!("visit {visits}\n")).with_cookie(cookie)
 }
 
-/// Sends `n` events, those after the last one that a reconnecting client received, and ends.
+/// Sends `n` events, with `every` seconds between them, and ends. A client that reconnects gets those after the last
+/// one that it received.
 async fn events(request: Request) -> Response {
     let n = request.query("n").and_then(|n| n.parse().ok()).unwrap_or(10_u64);
+    let every = request.query("every").and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
+    let pause = Duration::try_from_secs_f64(every).unwrap_or_default();
     let first = request.last_event_id().and_then(|id| id.parse().ok()).map_or(0, |id: u64| id.saturating_add(1));
     Response::sse(move |mut events| async move {
         for number in first..n {
+            if number > first {
+                time::sleep(pause).await;
+            }
             events.send(Event::data(format!("event {number}")).id(number.to_string())).await?;
         }
         Ok(())

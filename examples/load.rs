@@ -12,6 +12,7 @@ mod support {
     pub mod gate;
     pub mod latencies;
     pub mod options;
+    pub mod trust;
 }
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,19 +28,21 @@ use std::time::{Duration, Instant};
 use support::gate::Gate;
 use support::latencies::Latencies;
 use support::options::Options;
+use support::trust;
 use tidegate::bytes::Bytes;
 use tidegate::engine::{Engine, LocalTask, block_on, spawn_local};
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, connect};
+use tidegate::websocket::{Connect, Error, connect};
 
 /// Connections that are being opened at a time.
 const OPENING_MAX: usize = 256;
-/// Connections from one loopback address.
-const PORTS_PER_ADDRESS: usize = 20_000;
+/// Connections from one loopback address: those for which Linux finds a port quickly.
+const PORTS_PER_ADDRESS: usize = 14_000;
 
 /// What all connections share.
 struct Load {
-    url: String,
+    connect: Connect,
+    is_loopback: bool,
     connections: usize,
     depth: usize,
     payload: Bytes,
@@ -57,18 +60,17 @@ struct Load {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    let options = Options::parse(
-        "Opens WebSockets, and measures echoes on all of them.",
-        &[
-            ("URL", "", "the server, such as ws://127.0.0.1:9001/ws"),
-            ("--connections N", "64", "connections to open"),
-            ("--seconds S", "5", "time to measure, once all are open"),
-            ("--size BYTES", "64", "payload of a message"),
-            ("--depth N", "1", "messages under way on each connection; 0 holds it open"),
-            ("--workers N", "0", "worker threads; 0 is one per core"),
-            ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
-        ],
-    );
+    let own = [
+        ("URL", "", "the server, such as ws://127.0.0.1:9001/ws"),
+        ("--connections N", "64", "connections to open"),
+        ("--seconds S", "5", "time to measure, once all are open"),
+        ("--size BYTES", "64", "payload of a message"),
+        ("--depth N", "1", "messages under way on each connection; 0 holds it open"),
+        ("--workers N", "0", "worker threads; 0 is one per core"),
+        ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
+    ];
+    let about = "Opens WebSockets, and measures echoes on all of them.";
+    let options = Options::parse(about, &[&own[..], &trust::ROWS].concat());
     match run(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -81,9 +83,10 @@ fn main() -> ExitCode {
 
 /// Returns whether there were no errors.
 fn run(options: &Options) -> tidegate::Result<bool> {
-    let connections = options.value("--connections");
+    let (url, connections): (String, _) = (options.value("URL"), options.value("--connections"));
     let load = Arc::new(Load {
-        url: options.value("URL"),
+        connect: trust::apply(connect(&*url), options)?,
+        is_loopback: url.contains("://127."),
         connections,
         depth: options.value("--depth"),
         payload: vec![b'x'; options.value("--size")].into(),
@@ -136,7 +139,7 @@ impl Load {
 
     /// Returns the local address of a connection: against a loopback address one of many.
     fn source(&self, number: usize) -> Option<SocketAddr> {
-        self.url.contains("://127.").then(|| {
+        self.is_loopback.then(|| {
             let host = u16::try_from(1 + number / PORTS_PER_ADDRESS).unwrap_or(u16::MAX).to_be_bytes();
             SocketAddr::from((Ipv4Addr::new(127, 0, host[0], host[1]), 0))
         })
@@ -151,7 +154,7 @@ async fn open(load: Arc<Load>) -> Vec<LocalTask<()>> {
         if number >= load.connections {
             return tasks;
         }
-        let mut connect = connect(&*load.url);
+        let mut connect = load.connect.clone();
         if let Some(address) = load.source(number) {
             connect = connect.local_address(address);
         }

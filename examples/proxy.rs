@@ -1,6 +1,6 @@
 //! A proxy to a TCP server and to a WebSocket server. The messages of a client on `/tcp` go to the TCP server straight
-//! from the receive buffer; bytes from the server come back as binary messages. A client on `/ws` talks to the WebSocket
-//! server: messages and close codes pass in both directions. Backpressure works in both directions, too.
+//! from the receive buffer; bytes from the server come back as binary messages. A client on `/ws` talks to the
+//! WebSocket server: messages and close codes pass in both directions. Backpressure works in both directions, too.
 //!
 //! The handler of `/tcp` is in blocking style, with two threads for each client, because the TCP side uses std. That of
 //! `/ws` opens the second WebSocket on its own worker, and no message leaves its thread.

@@ -11,6 +11,7 @@
 
 mod support {
     pub mod options;
+    pub mod trust;
 }
 
 use std::error::Error;
@@ -20,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::options::Options;
+use support::trust;
 use tidegate::engine::{Engine, block_on};
 use tidegate::prelude::*;
 use tidegate::websocket::{Connect, DeflateConfig, KeepaliveConfig, Sender, connect};
@@ -28,22 +30,21 @@ const NONE: &str = "none";
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let options = Options::parse(
-        "Opens a WebSocket, sends texts or the lines of standard input, and prints each message on a line.",
-        &[
-            ("URL", "", "the server, such as ws://127.0.0.1:9001/ws"),
-            ("--header 'NAME: VALUE'", NONE, "header of the request; can be repeated"),
-            ("--subprotocol NAME", NONE, "subprotocol to offer; can be repeated"),
-            ("--proxy URL", NONE, "http://[user:password@]host:port or socks5://..."),
-            ("--compress", "", "offer compression, with context in both directions"),
-            ("--ping SECONDS", "10", "time between pings; 0 is none"),
-            ("--send TEXT", NONE, "message to send, in place of standard input; can be repeated"),
-            ("--count N", NONE, "messages after which it closes"),
-            ("--echo", "", "send every message back, in place of standard input"),
-            ("--binary", "", "send binary messages"),
-            ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
-        ],
-    );
+    let own = [
+        ("URL", "", "the server, such as ws://127.0.0.1:9001/ws"),
+        ("--header 'NAME: VALUE'", NONE, "header of the request; can be repeated"),
+        ("--subprotocol NAME", NONE, "subprotocol to offer; can be repeated"),
+        ("--proxy URL", NONE, "http://[user:password@]host:port or socks5://..."),
+        ("--compress", "", "offer compression, with context in both directions"),
+        ("--ping SECONDS", "10", "time between pings; 0 is none"),
+        ("--send TEXT", NONE, "message to send, in place of standard input; can be repeated"),
+        ("--count N", NONE, "messages after which it closes"),
+        ("--echo", "", "send every message back, in place of standard input"),
+        ("--binary", "", "send binary messages"),
+        ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
+    ];
+    let about = "Opens a WebSocket, sends texts or the lines of standard input, and prints each message on a line.";
+    let options = Options::parse(about, &[&own[..], &trust::ROWS].concat());
     match run(&options) {
         Ok(code) => {
             eprintln!("closed with {code}");
@@ -80,6 +81,7 @@ fn request(options: &Options) -> Result<Connect, Box<dyn Error>> {
         let deflate = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
         request = request.compression(deflate);
     }
+    let request = trust::apply(request, options)?;
     let seconds = options.value::<u64>("--ping");
     let keepalive = KeepaliveConfig::default().interval(Duration::from_secs(seconds));
     Ok(request.keepalive((seconds > 0).then_some(keepalive)))

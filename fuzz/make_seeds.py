@@ -162,3 +162,16 @@ write("text_routes", {
     "invalid": TEXT_ROUTES + b"\x00\x00\x01\x01\x00\x09\x01" + b'{"id":7,"method":"GET"',
     "array": TEXT_ROUTES + b"\x01\x00\x01\x02\x00\x01\x01\x01" + b'[7,"GET","/",null]',
 })
+
+HELLO = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + bytes(range(32)) + b"\x00\x00\x02\x13\x01\x01\x00\x00\x00"
+
+write("tls", {
+    "hello": b"\x00" + HELLO,
+    "hello_in_two_records": b"\x00" + HELLO[:3] + b"\x00\x04" + HELLO[5:9] + HELLO[:3] + b"\x00\x2b" + HELLO[9:],
+    "text": b"\x00GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "old": b"\x00\x80\x2e\x01\x00\x02",
+    "alert": b"\x00\x15\x03\x01\x00\x02\x02\x00",
+    # Both ends send, change their keys, send, receive in pieces, and close.
+    "session": b"\x01" + b"\x00\x00\x40\x01\x40\x01\x04\x00\x01\x00\x05\x03\x00\x0a\x00\x07\x0a\x01\x00\x0b\x00\x03\x06\x07\x0a\xff\xff",
+    "broken": b"\x01" + b"\x00\x00\x40\x08\x00\x09\x01\x0a\xff\xff",
+})

@@ -32,11 +32,16 @@
 //! | `multipart` | no | forms with files (`Request::multipart`) |
 //! | `cookies` | no | `RequestHead::cookies`, `Response::with_cookie` |
 //! | `proxy` | no | `ServerBuilder::trusted_proxies` and `proxy_protocol`: the client behind proxies |
+//! | `files` | no | the files of a folder as responses: `web::Files`, `Router::files` |
+//! | `http-compression` | no | compressed responses: `web::Compressed`, with gzip and deflate; `http-compression-brotli` and `http-compression-zstd` add a coding each |
+//! | `tls` | no | `https` and `wss`: `ServerBuilder::bind_tls`, `engine::Tls`, certificates of clients; `engine::TlsClient`, and `wss` URLs of WebSocket clients |
+//! | `tls_aws_lc` | no | TLS with the cryptography of aws-lc-rs in place of ring |
 //! | `futures` | no | `Stream` and `Sink` for WebSockets; `AsyncRead` and `AsyncWrite` of the futures crates for connections and WebSockets |
 //! | `tokio` | no | a tokio runtime in handlers (`ServerBuilder::tokio`): timers, sockets, reqwest, sqlx; tokio's `AsyncRead` and `AsyncWrite` |
 //! | `tower` | no | tower services as handlers, layers around handlers: `web::tower`, `Router::layer` |
 //! | `axum` | no | axum applications on this server: `axum::serve`, `axum::server`; includes `tokio` and `tower` |
 //! | `socks` | no | SOCKS5 proxies for WebSocket clients |
+//! | `testing` | no | tests of applications without sockets and without waiting: `web::testing`, `websocket::testing`, `engine::testing` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -96,7 +101,37 @@ pub mod prelude {
 #[doc = include_str!("../docs/client.md")]
 struct ClientChapter;
 
+/// The blocks of the chapter about files, compiled as this package's own are.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/files.md")]
+struct FilesChapter;
+
 /// The guide's blocks, compiled as this package's own are.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+/// The blocks of the chapter about proxies.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/proxies.md")]
+struct Proxies;
+
+/// The chapter on tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;
+
+/// The chapter on an application.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/app.md")]
+struct App;
+
+/// The blocks of the text about TLS.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsGuide;
+
+/// The blocks of its part about event handlers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/event-sessions.md")]
+struct EventSessions;

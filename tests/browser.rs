@@ -1,4 +1,4 @@
-//! A real browser: its WebSockets on our servers, and the page of the chat example.
+//! A real browser: its WebSockets on our servers, the page of the chat example, and the example `http`.
 //!
 //! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests
 //! fail and say what to do.
@@ -7,6 +7,7 @@ mod support {
     pub mod example;
     pub mod peers;
     pub mod servers;
+    pub mod site;
 }
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use tidegate::websocket::DeflateConfig;
 use support::example::Example;
 use support::peers;
 use support::servers::{TestServer, echo, on_every_engine, setups};
+use support::site;
 
 #[test]
 fn its_web_sockets_work_on_every_engine() {
@@ -43,6 +45,15 @@ fn the_chat_page_works_in_two_tabs() {
     let examples = ["uring", "portable"].map(|engine| Example::start("chat", &["--engine", engine]));
     let [uring, portable] = examples.each_ref().map(|example| format!("http://{}/", example.address));
     peers::run("browser.mjs", &["chat", &uring, &portable]);
+    examples.into_iter().for_each(Example::finish);
+}
+
+#[test]
+fn forms_events_media_and_the_cache_work() {
+    let folder = site::folder().to_str().expect("UTF-8");
+    let examples = ["uring", "portable"].map(|engine| Example::start("http", &["--engine", engine, "--dir", folder]));
+    let [uring, portable] = examples.each_ref().map(|example| format!("http://{}/", example.address));
+    peers::run("browser.mjs", &["http", folder, &uring, &portable]);
     examples.into_iter().for_each(Example::finish);
 }
 

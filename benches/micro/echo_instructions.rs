@@ -18,6 +18,7 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use tidegate::prelude::*;
+use tidegate::websocket::{EventHandler, EventSocket};
 use tidegate_websocket::protocol::{Frame, MaskingKey};
 
 /// One count and its limit.
@@ -32,8 +33,10 @@ struct Case {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Traffic {
-    /// Binary messages of 64 bytes.
+    /// Binary messages of 64 bytes to an async handler.
     WebSocket,
+    /// The same to an event handler.
+    Events,
     /// `GET /plaintext`.
     Http,
 }
@@ -41,6 +44,8 @@ enum Traffic {
 const CASES: &[Case] = &[
     Case { name: "echo", traffic: Traffic::WebSocket, depth: 1, limit: 6170 },
     Case { name: "echo, windows of 16", traffic: Traffic::WebSocket, depth: 16, limit: 852 },
+    Case { name: "echo, events", traffic: Traffic::Events, depth: 1, limit: 6170 },
+    Case { name: "echo, events, windows of 16", traffic: Traffic::Events, depth: 16, limit: 852 },
     Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 7630 },
     Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 1470 },
 ];
@@ -82,10 +87,26 @@ fn serve() -> Result<()> {
     let app = Router::new()
         .get("/plaintext", sync_handler(|_| Response::text("Hello, World!")))
         .get("/end", sync_handler(|_| -> Response { process::exit(0) }))
-        .get("/ws", echo);
+        .get("/ws", echo)
+        .get("/events", websocket::upgrade_events(EventEcho));
     let config = Config::default().engine(EngineKind::Uring).workers(1).placement(HandlerPlacement::Inline);
     let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     Ok(Server::builder(app).bind_inherited(listener).config(config).run()?)
+}
+
+/// Echoes as an event handler.
+struct EventEcho;
+
+impl EventHandler for EventEcho {
+    type State = ();
+
+    fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result {
+        Ok(())
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        Ok(ws.send(message)?)
+    }
 }
 
 /// Counts every case. Returns whether all are within their limits.
@@ -182,8 +203,8 @@ fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> 
             // The date may change, but not its length.
             Ok((question.to_vec(), Answer::Length(head.len() + content.len())))
         }
-        Traffic::WebSocket => {
-            open_websocket(client)?;
+        Traffic::WebSocket | Traffic::Events => {
+            open_websocket(client, if traffic == Traffic::Events { "/events" } else { "/ws" })?;
             let (mut question, mut answer) = (Vec::new(), Vec::new());
             Frame::binary(&[0x5A; 64]).encode(Some(MaskingKey::new([1, 2, 3, 4])), &mut question);
             Frame::binary(&[0x5A; 64]).encode(None, &mut answer);
@@ -215,11 +236,12 @@ impl Answer {
     }
 }
 
-fn open_websocket(client: &mut TcpStream) -> Result<()> {
-    client.write_all(
-        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    )?;
+fn open_websocket(client: &mut TcpStream, path: &str) -> Result<()> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    client.write_all(request.as_bytes())?;
     let head = head(client)?;
     if head.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err("expected status 101".into()) }
 }

@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod echo;
 pub mod error;
 pub mod exchange;
+pub mod files;
 pub mod handshake;
 pub mod histogram;
 pub mod http;

@@ -4,6 +4,7 @@ use crate::broadcast::{self, Broadcast};
 use crate::churn::{self, Churn};
 use crate::echo::{self, Echo};
 use crate::error::LoadError;
+use crate::files::{self, Files};
 use crate::http::{self, Http};
 use crate::idle::{self, Idle};
 use crate::report::Report;
@@ -21,6 +22,8 @@ pub enum Load {
     Churn(Churn),
     /// Connections that are open and silent.
     Idle(Idle),
+    /// Requests for one file.
+    Files(Files),
 }
 
 /// Runs the load and returns its report.
@@ -34,5 +37,6 @@ pub fn run(load: &Load) -> Result<Report, LoadError> {
         Load::Http(http) => http::run(http),
         Load::Churn(churn) => churn::run(churn),
         Load::Idle(idle) => idle::run(idle),
+        Load::Files(files) => files::run(files),
     }
 }

@@ -1,5 +1,5 @@
-//! An axum application with a text, a JSON and a WebSocket route, on the server that the first argument names: `hyper`,
-//! `inline` or `same-core`. The second one is its address. For comparisons: pin it to one core (taskset(1)).
+//! An axum application with a text, a JSON, a spawning and two WebSocket routes, on the server that the first argument
+//! names: `hyper`, `inline` or `same-core`. The second one is its address. `ci/bench-axum.sh` compares the servers.
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::routing::{any, get};
@@ -34,6 +34,7 @@ fn app() -> Router {
     Router::new()
         .route("/plaintext", get(async || "Hello, World!"))
         .route("/json", get(async || Json(Message { message: "Hello, World!" })))
+        .route("/spawn", get(async || tokio::spawn(async { "Hello, World!" }).await.unwrap_or_default()))
         .route("/ws", any(echo))
         .route("/own", any(own))
 }

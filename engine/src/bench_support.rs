@@ -208,3 +208,71 @@ impl OutboundQueue {
         self.outbound.complete_batch(&self.marks).into_iter().for_each(Waker::wake);
     }
 }
+
+/// One TLS session without I/O.
+#[cfg(feature = "tls")]
+pub struct TlsPump(crate::tls::pump::Pump);
+
+/// # Panics
+/// All of it panics where the caller's configuration cannot be used.
+#[cfg(feature = "tls")]
+impl TlsPump {
+    /// Creates a server's session.
+    pub fn server(tls: &crate::tls::Tls) -> Self {
+        let config = crate::tls::server::CurrentConfig::new(tls.clone()).config();
+        Self(crate::tls::pump::Pump::server(config).expect("a configuration that can be used"))
+    }
+
+    /// Creates the session of a client of `server`. [`receive`](Self::receive) of no bytes begins its handshake.
+    pub fn client(tls: &crate::tls::TlsClient, server: &str) -> Self {
+        let name = crate::tls::client::server_name(server).expect("a name");
+        Self(crate::tls::pump::Pump::client(tls.config(), name).expect("a configuration that can be used"))
+    }
+
+    /// Decrypts received bytes in place.
+    ///
+    /// # Errors
+    /// The text of the failure.
+    pub fn receive(&mut self, input: &mut [u8], plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
+        self.0.receive(input, plain, out).map_err(|failure| failure.to_string())
+    }
+
+    /// Appends the records of `plain`.
+    ///
+    /// # Errors
+    /// The text of the failure.
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        self.0.encrypt(plain, out).map_err(|failure| failure.to_string())
+    }
+
+    /// Appends close_notify.
+    ///
+    /// # Errors
+    /// The text of the failure.
+    pub fn close(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
+        self.0.close(out).map_err(|failure| failure.to_string())
+    }
+
+    /// Changes the keys of both sides.
+    ///
+    /// # Errors
+    /// The text of the failure.
+    pub fn refresh_keys(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
+        self.0.refresh_keys(out).map_err(|failure| failure.to_string())
+    }
+
+    /// Returns whether the handshake is in progress.
+    pub fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// Returns whether the peer has ended its side.
+    pub fn has_peer_closed(&self) -> bool {
+        self.0.has_peer_closed()
+    }
+
+    /// Returns the number of received bytes that are kept.
+    pub fn partial_bytes(&self) -> usize {
+        self.0.partial_bytes()
+    }
+}

@@ -58,6 +58,14 @@ pub enum CloseCause {
     /// [`Shutdown::drain_timeout`](crate::Shutdown::drain_timeout) passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
     Shutdown,
+    /// The peer broke the rules of TLS, or ended the session with an alert. The log has the reason at the level
+    /// `debug`.
+    #[error("the TLS session failed")]
+    Tls,
+    /// The peer ended the connection without ending its TLS session (close_notify, RFC 8446 section 6.1): what was
+    /// received can have been cut short by anyone. Only receiving fails, because the peer can still wait for an answer.
+    #[error("the peer ended the connection without ending its TLS session: data can be missing")]
+    Truncated,
     /// The [`Connection`](crate::Connection) was dropped and has ended, after its queued bytes were sent or
     /// [`Config::flush_timeout`](crate::Config::flush_timeout) passed. Only its senders still see this.
     #[error("the connection was dropped by its handler")]
@@ -178,6 +186,13 @@ pub enum Error {
     /// The engine was started without an address.
     #[error("nothing to serve: call `bind` before `start`")]
     NoListener,
+    /// A certificate, a key or another setting of TLS cannot be used.
+    #[error("cannot set up TLS: {reason}")]
+    #[non_exhaustive]
+    Tls {
+        /// What cannot be used, such as a file, and why.
+        reason: String,
+    },
     /// Signal handlers could not be installed.
     #[error("cannot install signal handlers: {0}")]
     Signal(io::Error),
@@ -215,6 +230,8 @@ impl CloseCause {
             Self::WriteDeadline | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeDeadline => {
                 io::ErrorKind::TimedOut
             }
+            Self::Tls => io::ErrorKind::InvalidData,
+            Self::Truncated => io::ErrorKind::UnexpectedEof,
             Self::Aborted | Self::Shutdown | Self::Dropped | Self::TooSlow => io::ErrorKind::ConnectionAborted,
         }
     }
@@ -224,6 +241,11 @@ impl Error {
     /// Creates the error of an address that cannot be resolved or bound.
     pub fn bind(address: impl fmt::Display, error: io::Error) -> Self {
         Self::Bind { address: address.to_string(), error }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(reason: impl Into<String>) -> Self {
+        Self::Tls { reason: reason.into() }
     }
 }
 

@@ -42,10 +42,14 @@
 //! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
+//! | read and send files | [`file`], [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
+//! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
+//! | test a handler without sockets and in no time | `testing`, with the feature of that name |
+//! | serve TLS, and read what a handshake agreed on | [`Tls`](crate::Engine::bind_tls), [`Connection::tls`] (feature `tls`) |
 //! | observe | [`WorkerStats`], [`TcpInfo`], [`Connection::is_paused`] |
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
 
@@ -62,11 +66,17 @@ mod engine;
 mod error;
 mod executor;
 mod fanout;
+pub mod file;
 mod shared;
 mod shutdown;
 mod spawn_local;
 mod stats;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod util;
 mod worker;
 
@@ -86,6 +96,7 @@ pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
 pub use connection::gathering::Gathering;
+pub use connection::idle::IdleConnection;
 pub use connection::sender::ByteSender;
 pub use driver::tcp_info::TcpInfo;
 pub use engine::Engine;
@@ -93,6 +104,7 @@ pub use engine::running::{Running, RunningHandle};
 pub use engine::spawned::SpawnedTask;
 pub use engine::stopped::Stopped;
 pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, SendError};
+pub use executor::endpoints::{EndpointTable, adopt};
 #[doc(hidden)]
 pub use executor::label as handler_label;
 pub use fanout::{
@@ -100,11 +112,15 @@ pub use fanout::{
     SlowMemberPolicy,
 };
 pub use shared::chunk::Chunk;
+pub use shared::file_part::FilePart;
 pub use shared::memory::MemoryBudget;
 pub use shared::outbound::COPY_BYTES_MAX;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn_local::{LocalTask, spawn_local};
 pub use stats::WorkerStats;
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use tls::{Tls, TlsClient, TlsInfo, TlsVersion};
 #[doc(hidden)]
 pub use util::contained::panic_message;
 

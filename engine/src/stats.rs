@@ -83,6 +83,12 @@ counters! {
     starved_total,
     /// Number of worker ticks.
     ticks_total,
+    /// TLS handshakes in progress, a current value; 0 without the feature `tls`.
+    handshakes,
+    /// TLS handshakes completed.
+    handshakes_total,
+    /// TLS handshakes that failed: by an error, a timeout, or the end of the connection.
+    handshake_failures_total,
 }
 
 /// A counter with a single writer: a load and a store instead of a read-modify-write.

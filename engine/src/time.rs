@@ -56,9 +56,14 @@ impl Timer {
         Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
 
+    /// Returns the current instant of the worker's clock. See [`now`].
+    pub fn now(&self) -> Instant {
+        self.worker.clock.instant()
+    }
+
     /// Returns a future that completes once `duration` has passed. See [`sleep`].
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        self.sleep_until(instant_after(Instant::now(), duration))
+        self.sleep_until(instant_after(self.now(), duration))
     }
 
     /// Returns a future that completes once `deadline` has passed. See [`sleep`].
@@ -66,6 +71,22 @@ impl Timer {
         let tick = self.worker.clock.tick_of(deadline);
         Sleep { worker: Arc::clone(&self.worker), entry: Arc::new(SleepEntry::new(tick)), posted: false }
     }
+}
+
+/// Returns the current instant: [`Instant::now`], except in handlers under a test engine (feature `testing`), whose
+/// clock stands still until the test moves it. Measure durations with it to make them testable.
+///
+/// ```
+/// let began = tidegate_engine::time::now();
+/// let seconds = tidegate_engine::time::now().duration_since(began).as_secs();
+/// # assert_eq!(seconds, 0);
+/// ```
+pub fn now() -> Instant {
+    #[cfg(feature = "testing")]
+    if let Some(timer) = Timer::current() {
+        return timer.now();
+    }
+    Instant::now()
 }
 
 /// Returns a future that completes once `duration` has passed, at most [`GRANULARITY`] later on an idle worker and
@@ -137,14 +158,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<WorkerShared>>> = const { RefCell::new(None) };
 }
 
-/// Returns whether the current thread runs or serves a worker.
-pub(crate) fn is_engine_thread() -> bool {
-    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
-}
-
 /// Returns the worker that the current thread runs or serves.
 pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Returns whether the current thread runs or serves a worker.
+pub(crate) fn is_engine_thread() -> bool {
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
 }
 
 /// Makes `worker` the worker whose timers the current thread uses.

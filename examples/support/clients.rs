@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -13,6 +14,13 @@ const HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: webso
 /// A masked ping with the payload `tide`, and the pong to it.
 const PING: &[u8] = &[0x89, 0x84, 0, 0, 0, 0, b't', b'i', b'd', b'e'];
 const PONG: &[u8] = &[0x8a, 0x04, b't', b'i', b'd', b'e'];
+
+/// The message of a broadcast, and its frame.
+pub const NEWS: &[u8] = b"news";
+const NEWS_FRAME: &[u8] = b"\x82\x04news";
+/// The payload bytes of the messages that active clients exchange, and the rounds in which they do.
+const ACTIVE_BYTES: usize = 64;
+const ACTIVE_ROUNDS: usize = 200;
 
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -49,6 +57,14 @@ impl Clients {
         }
     }
 
+    /// Lets some of the clients exchange messages. Returns their round trips, as text.
+    pub fn active(&mut self, count: usize) -> Outcome<String> {
+        self.ask(&format!("active {count}"))?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+
     pub fn end(mut self) -> Outcome<()> {
         self.ask("end")?;
         self.child.wait()?;
@@ -57,34 +73,73 @@ impl Clients {
 }
 
 /// Runs the child process: opens the connections, then follows the commands on standard input.
-pub fn client(server: SocketAddr, number: u8, count: usize) -> Outcome<()> {
-    let source = SocketAddr::from((Ipv4Addr::new(127, 1, number, 1), 0));
+pub fn client(server: SocketAddr, number: u16, count: usize) -> Outcome<()> {
+    let [high, low] = number.to_be_bytes();
+    let source = SocketAddr::from((Ipv4Addr::new(127, 1 + high, low, 1), 0));
     let mut streams = (0..count).map(|_| open(server, source)).collect::<Outcome<Vec<_>>>()?;
     println!("connected");
     for command in std::io::stdin().lines() {
-        if command? != "ping" {
-            break;
-        }
-        for stream in &mut streams {
-            stream.write_all(PING)?;
-        }
-        for stream in &mut streams {
-            let mut pong = [0; PONG.len()];
-            stream.read_exact(&mut pong)?;
-            if pong != PONG {
-                return Err("expected a pong".into());
+        let command = command?;
+        match command.split_once(' ').unwrap_or((&command, "")) {
+            ("ping", _) => {
+                exchange(&mut streams, PING, PONG)?;
+                println!("answered");
             }
+            ("active", count) => println!("{}", round_trips(&mut streams[..count.parse()?])?),
+            ("news", _) => {
+                exchange(&mut streams, &[], NEWS_FRAME)?;
+                println!("received");
+            }
+            _ => break,
         }
-        println!("answered");
     }
     Ok(())
+}
+
+/// Sends `frame` on each connection, then expects `answer` on each.
+fn exchange(streams: &mut [TcpStream], frame: &[u8], answer: &[u8]) -> Outcome<()> {
+    for stream in &mut *streams {
+        stream.write_all(frame)?;
+    }
+    for stream in &mut *streams {
+        expect(stream, answer)?;
+    }
+    Ok(())
+}
+
+fn expect(stream: &mut TcpStream, answer: &[u8]) -> Outcome<()> {
+    let mut bytes = vec![0; answer.len()];
+    stream.read_exact(&mut bytes)?;
+    if bytes == answer { Ok(()) } else { Err(format!("got {bytes:?}, expected {answer:?}").into()) }
+}
+
+/// Exchanges messages on all connections, one outstanding on each. Returns percentiles of the times.
+fn round_trips(streams: &mut [TcpStream]) -> Outcome<String> {
+    let message = [&[0x82, 0x80 | ACTIVE_BYTES as u8, 0, 0, 0, 0], &[7; ACTIVE_BYTES][..]].concat();
+    let echo = [&[0x82, ACTIVE_BYTES as u8], &[7; ACTIVE_BYTES][..]].concat();
+    let mut times = Vec::new();
+    for _ in 0..ACTIVE_ROUNDS {
+        let mut sent = Vec::with_capacity(streams.len());
+        for stream in &mut *streams {
+            sent.push(Instant::now());
+            stream.write_all(&message)?;
+        }
+        for (stream, sent) in streams.iter_mut().zip(sent) {
+            expect(stream, &echo)?;
+            times.push(sent.elapsed());
+        }
+    }
+    times.sort_unstable();
+    let percentile = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(Duration::ZERO);
+    let (half, most, last) = (percentile(0.5), percentile(0.99), times.last().copied().unwrap_or_default());
+    Ok(format!("{} of them, p50 {half:.1?}, p99 {most:.1?}, longest {last:.1?}", times.len()))
 }
 
 fn open(server: SocketAddr, source: SocketAddr) -> Outcome<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&source.into())?;
     socket.connect(&server.into())?;
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut stream = TcpStream::from(socket);
     stream.write_all(HANDSHAKE)?;
     let mut head = Vec::new();

@@ -1,4 +1,5 @@
-//! A histogram of latencies that all threads add to: 32 buckets for each power of two, so a value is off by 3 % at most.
+//! A histogram of latencies that all threads add to: 32 buckets for each power of two, so a value is off by 3 % at
+//! most.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -19,6 +19,18 @@ pub fn memory() -> Memory {
     Memory { user: field("/proc/self/status", "RssAnon:"), kernel: field("/proc/meminfo", "SUnreclaim:") }
 }
 
+/// Returns the bytes of each kind of kernel object, for the whole machine. Empty if they may not be read.
+pub fn slabs() -> Vec<(String, u64)> {
+    let text = read_to_string("/proc/slabinfo").unwrap_or_default();
+    let objects = text.lines().skip(2).filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        let name = columns.next()?;
+        let (count, size): (u64, u64) = (columns.nth(1)?.parse().ok()?, columns.next()?.parse().ok()?);
+        Some((name.to_owned(), count * size))
+    });
+    objects.collect()
+}
+
 /// Returns the open-file limit of this process, which also bounds a ring's file table.
 pub fn open_files_max() -> u64 {
     let limits = read_to_string("/proc/self/limits").unwrap_or_default();

@@ -36,7 +36,8 @@ pub enum RequestError {
     /// The third part of the request line is not an HTTP version (RFC 9112 section 2.3).
     #[error("malformed HTTP version: must be HTTP/1.0 or HTTP/1.1")]
     VersionMalformed,
-    /// A version other than 1.0 and 1.1. HTTP/2 with prior knowledge ends here, by its preface.
+    /// Another major version than 1. HTTP/2 with prior knowledge ends here, by its preface. Higher minor versions are
+    /// processed as HTTP/1.1 (RFC 9110 section 2.5).
     #[error("unsupported HTTP version: must be HTTP/1.0 or HTTP/1.1")]
     VersionUnsupported,
     /// A line ends with a line feed alone. RFC 9112 section 2.2 lets a recipient accept it, but two recipients that

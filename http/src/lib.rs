@@ -17,7 +17,7 @@
 //!
 //! Methods, statuses, field names and field values are those of the `http` crate, payloads those of `bytes`.
 //!
-//! Deliberately absent: HTTP/2, TLS, lines that end with a bare line feed, repair of malformed requests.
+//! Deliberately absent: HTTP/2, lines that end with a bare line feed, repair of malformed requests.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(tidegate_docs, feature(doc_cfg))]
@@ -25,29 +25,44 @@
 #[doc(hidden)]
 pub mod causes;
 pub mod client;
+#[cfg(feature = "compression")]
+mod compression;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod content_coding;
 mod error;
 mod extract;
 mod field;
+#[cfg(feature = "files")]
+mod files;
 mod limits;
+#[cfg(any(feature = "compression", feature = "files"))]
+mod media_types;
 mod message;
 pub mod protocol;
 mod proxy;
 mod route_config;
 mod server;
 mod sse;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+#[cfg(feature = "compression")]
+pub use compression::Compressed;
 pub use error::BodyError;
 #[cfg(feature = "multipart")]
 pub use extract::multipart::{Field, Multipart};
 pub use extract::rejection::Rejection;
+#[cfg(feature = "files")]
+pub use files::Files;
 pub use limits::Limits;
 pub use message::access_record::{AccessLog, AccessRecord};
 pub use message::body::Body;
 pub use message::client_gone::ClientGone;
 pub use message::content_connection::ContentConnection;
-pub use message::content_stream::{ContentStream, ContentWriter, LocalBoxFuture, StreamError};
+pub use message::content_stream::{ContentPiece, ContentStream, ContentWriter, LocalBoxFuture, StreamError};
 pub use message::head::RequestHead;
 pub use message::into_response::IntoResponse;
 pub use message::on_upgrade::OnUpgrade;
@@ -70,6 +85,9 @@ pub use server::router::Router;
 pub use server::state_router::{StateHandler, StateRouter};
 pub use server::status::{StatusHandler, status_handler};
 pub use server::task::{HttpService, serve};
+#[cfg(feature = "tls")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+pub use server::tls::Hsts;
 pub use sse::event::{Event, EventError, InvalidEvent};
 pub use sse::sender::EventSender;
 pub use sse::stream::EventStream;

@@ -98,10 +98,19 @@ fn echo_closes_with_1001_on_sigterm_and_exits_with_success() {
 
 #[test]
 fn every_web_socket_of_the_idle_example_answers() {
-    let output = Command::new(program("idle")).args(["--connections", "300"]).output().unwrap();
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("300 WebSockets after each answered a ping: "), "{text}");
+    for arguments in [&[][..], &["--style", "boxed", "--future-bytes", "4096"], &["--style", "events", "--broadcast"]] {
+        let mut command = Command::new(program("idle"));
+        let output = command.args(["--connections", "300", "--active", "10"]).args(arguments).output().unwrap();
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{text}{errors}");
+        assert!(text.contains("300 WebSockets after each answered a ping: "), "{text}");
+        assert!(
+            text.contains("round trips of 10 active WebSockets beside the idle ones: 2000 of them, p50 "),
+            "{text}"
+        );
+        let is_broadcast = text.contains("broadcast to 300 WebSockets received in ");
+        assert_eq!(is_broadcast, arguments.contains(&"--broadcast"), "{text}");
+    }
 }
 
 #[test]
@@ -409,6 +418,52 @@ fn the_proxy_forwards_in_both_directions() {
         Client::open(example, "/tcp").await.close().await;
     });
     server.join().unwrap();
+}
+
+/// Sends a request to an example and returns its response, head and content.
+fn fetch(example: &Example, request: &str, content: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(example.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = content.len();
+    let rest = format!("Host: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{content}");
+    stream.write_all(format!("{request}\r\n{rest}").as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// Its other tests are in `examples/notes/tests.rs`.
+#[test]
+fn app_has_users_notes_events_and_a_room() {
+    on_both_engines("app", &[], async |example| {
+        assert!(fetch(example, "GET / HTTP/1.1", "").contains("<title>Notes</title>"));
+        assert!(fetch(example, "POST /notes HTTP/1.1", "\"no\"").starts_with("HTTP/1.1 401 "));
+        let form = "POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
+        let login = fetch(example, form, "name=Ann&password=tide");
+        let cookie = login.split("session=").nth(1).and_then(|rest| rest.split(';').next()).expect("a session");
+        let user = format!("Cookie: session={cookie}");
+
+        let mut events = std::net::TcpStream::connect(example.address).unwrap();
+        events.set_read_timeout(Some(PATIENCE)).unwrap();
+        events.write_all(b"GET /events HTTP/1.0\r\n\r\n").unwrap();
+        let mut events = std::io::BufReader::new(events).lines();
+        // The stream is a member before its first byte: its head is sent with the first poll of its content.
+        assert!(events.by_ref().map(|line| line.unwrap()).any(|line| line.is_empty()));
+        let json = format!("POST /notes HTTP/1.1\r\n{user}\r\nContent-Type: application/json");
+        assert!(fetch(example, &json, "\"buy milk\"").starts_with("HTTP/1.1 201 "));
+        let note = "{\"id\":1,\"author\":\"Ann\",\"text\":\"buy milk\"}";
+        assert!(fetch(example, "GET /notes HTTP/1.1", "").ends_with(&format!("[{note}]")));
+        assert!(events.by_ref().map(|line| line.unwrap()).any(|line| line == format!("data: {note}")));
+
+        let mut request =
+            tungstenite::ClientRequestBuilder::new(format!("ws://{}/room", example.address).parse().unwrap());
+        request = request.with_header("Cookie", format!("session={cookie}"));
+        let mut room = Client(connect_async(request).await.unwrap().0);
+        room.ask("hello", "Ann: hello").await;
+        room.close().await;
+        assert!(fetch(example, "GET /metrics HTTP/1.1", "").contains("app_notes 1\n"));
+        assert!(fetch(example, &format!("DELETE /notes/1 HTTP/1.1\r\n{user}"), "").starts_with("HTTP/1.1 204 "));
+    });
 }
 
 #[test]

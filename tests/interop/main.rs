@@ -1,9 +1,13 @@
 //! An echo server on every engine and placement, against other projects' clients; and our client against their servers.
 
 mod servers;
+mod tls;
+mod wss;
 
 #[path = "../support"]
 mod support {
+    pub mod certificates;
+    pub mod example;
     pub mod peer_server;
     pub mod peers;
     pub mod servers;
@@ -16,6 +20,7 @@ use support::servers::{TestServer, echo, on_every_engine};
 use support::tungstenite;
 use tidegate::prelude::*;
 use tidegate::websocket::DeflateConfig;
+use tokio_tungstenite::Connector;
 
 #[test]
 fn python_websockets() {
@@ -46,6 +51,23 @@ fn node_ws_compressed() {
 #[test]
 fn tokio_tungstenite_beside_compression() {
     against_a_compressing_server(tungstenite::run);
+}
+
+#[test]
+fn members_of_a_hub() {
+    on_every_engine(|setup| {
+        let hub: Hub = Hub::default();
+        let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
+            let _member = hub.register(&ws)?;
+            while let Some(message) = ws.recv().await? {
+                hub.broadcast(message).queue().await?;
+            }
+            Ok(())
+        });
+        let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+        tungstenite::run_hub(&format!("ws://{}/ws", server.address), Connector::Plain, 30);
+        server.finish();
+    });
 }
 
 /// Calls `client` with servers that keep contexts, and with servers that do not.

@@ -4,10 +4,13 @@
 // usage: browser.mjs page FOREIGN URL...    servers as tests/browser.rs starts them, at their pages; FOREIGN is a WebSocket of
 //                                           another server
 //        browser.mjs chat URL...            chat examples, at their pages
+//        browser.mjs http FOLDER URL...     examples `http`, which serve the files of FOLDER
 //
 // Prints the address of each server, and one line for each case that passed. At the first that does not, says why and exits with status 1. The browser is
 // closed in either case, and goes with this process if that is killed.
 
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { chromium } from "playwright-core";
 
@@ -235,9 +238,136 @@ async function chatCases(browser, url) {
   console.log("who closes the tab has left");
 }
 
+/** The network of a page: the status and the request's fields of each response, as they were on the wire. */
+async function watchNetwork(context, page) {
+  const cdp = await context.newCDPSession(page);
+  const requests = new Map();
+  const seen = [];
+  cdp.on("Network.requestWillBeSent", ({ requestId, request }) => requests.set(requestId, { ...requests.get(requestId), url: request.url }));
+  cdp.on("Network.requestWillBeSentExtraInfo", ({ requestId, headers }) => {
+    const fields = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+    requests.set(requestId, { ...requests.get(requestId), fields });
+  });
+  cdp.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => seen.push({ requestId, status: statusCode }));
+  await cdp.send("Network.enable");
+  return (path) => seen.map(({ requestId, status }) => ({ status, ...requests.get(requestId) })).filter(({ url }) => url?.includes(path));
+}
+
+/** An event stream that ends: the browser connects again, and says which event it got last. */
+async function reconnection(context, url) {
+  const page = await context.newPage();
+  await page.goto(`${url}/plaintext`);
+  const network = await watchNetwork(context, page);
+  const messages = await page.evaluate(() => new Promise((resolve) => {
+    const [events, messages] = [new EventSource("/events?n=3"), []];
+    let opened = 0;
+    events.onmessage = ({ data, lastEventId }) => messages.push([data, lastEventId]);
+    events.onopen = () => {
+      if (++opened < 2) return;
+      events.close();
+      resolve(messages);
+    };
+  }));
+  checkSame(messages, [["event 0", "0"], ["event 1", "1"], ["event 2", "2"]]);
+  checkSame(network("/events").map(({ fields }) => fields["last-event-id"] ?? null), [null, "2"]);
+}
+
+async function httpCases(browser, folder, url) {
+  const context = await newContext(browser);
+  const reconnected = reconnection(context, url);
+  reconnected.catch(() => {}); // reported at the end
+  const page = await context.newPage();
+  const network = await watchNetwork(context, page);
+
+  await page.goto(`${url}/`);
+  await page.getByText("event 4").waitFor();
+  checkSame((await page.locator("#events").innerText()).trim().split("\n"), [0, 1, 2, 3, 4].map((number) => `event ${number}`));
+  console.log("the page shows its events");
+
+  await page.fill("[name=text]", "hello");
+  await page.setInputFiles("[name=file]", { name: "ü & é.bin", mimeType: "application/octet-stream", buffer: Buffer.alloc(300_000, 7) });
+  await page.click("button");
+  await page.waitForURL(`${url}/form`);
+  checkSame(JSON.parse(await page.locator("body").innerText()), [
+    { name: "text", file: null, bytes: 5 },
+    { name: "file", file: "ü & é.bin", bytes: 300_000 },
+  ]);
+  console.log("a form with a file");
+
+  for (const visit of [1, 2, 3]) {
+    await page.goto(`${url}/cookie`);
+    checkSame((await page.locator("body").innerText()).trim(), `visit ${visit}`);
+  }
+  await page.goto(`${url}/redirect`);
+  checkSame(page.url(), `${url}/`);
+  console.log("cookies and a redirect");
+
+  const compressed = await page.evaluate(async () => {
+    const response = await fetch(`/json?name=${"tide".repeat(1000)}`);
+    return [response.headers.get("content-encoding"), (await response.json()).hello === "tide".repeat(1000)];
+  });
+  checkSame([["br", "gzip", "deflate", "zstd"].includes(compressed[0]), compressed[1]], [true, true]);
+  console.log(`JSON compressed with ${compressed[0]}`);
+
+  const expected = createHash("sha256").update(readFileSync(`${folder}/large.bin`)).digest("hex");
+  const digest = await page.evaluate(async () => {
+    const content = await (await fetch("/files/large.bin", { cache: "no-store" })).arrayBuffer();
+    return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", content)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  });
+  checkSame(digest, expected);
+  console.log("a large file");
+
+  await page.goto(`${url}/files/index.html`);
+  await page.reload();
+  checkSame(network("/files/index.html").map(({ status }) => status), [200, 304]);
+  checkSame(await page.locator("h1").innerText(), "Files");
+  console.log("a reload is answered from the cache");
+
+  const media = await page.evaluate(async () => {
+    const video = document.createElement("video");
+    const happens = (name) => new Promise((resolve, reject) => {
+      video.addEventListener(name, resolve, { once: true });
+      video.addEventListener("error", () => reject(new Error(`media: ${video.error?.message}`)), { once: true });
+    });
+    const loaded = happens("loadedmetadata");
+    Object.assign(video, { preload: "metadata", muted: true, src: "/files/tone.wav" });
+    await loaded;
+    const sought = happens("seeked");
+    video.currentTime = Math.floor(video.duration) - 20;
+    await sought;
+    const state = { at: video.currentTime, duration: video.duration, ready: video.readyState >= 2 };
+    video.removeAttribute("src");
+    video.load();
+    return state;
+  });
+  checkSame(media, { at: 220, duration: 240, ready: true });
+  const ranges = network("/files/tone.wav");
+  check(ranges.every(({ status }) => status === 206), `statuses of ranges: ${JSON.stringify(ranges)}`);
+  check(ranges.some(({ fields }) => /^bytes=[1-9][0-9]{6,}-/.test(fields.range)), `ranges: ${JSON.stringify(ranges)}`);
+  console.log("a media element seeks by ranges");
+
+  await page.goto(url);
+  await page.evaluate(installClient);
+  const echoed = await page.evaluate(async () => {
+    const client = await Client.open("/ws");
+    client.socket.send("hello");
+    return [await client.next(), (await client.close(1000)).wasClean];
+  });
+  checkSame(echoed, ["hello", true]);
+  console.log("a WebSocket");
+
+  await reconnected;
+  console.log("an event stream is continued");
+}
+
 const [what, ...rest] = process.argv.slice(2);
-const [cases, urls] = what === "page" ? [(url) => pageCases(browser, rest[0], url), rest.slice(1)] : [(url) => chatCases(browser, url), rest];
-check(["page", "chat"].includes(what) && urls.length > 0, "usage: browser.mjs page FOREIGN URL... | chat URL...");
+const kinds = {
+  page: () => [(url) => pageCases(browser, rest[0], url), rest.slice(1)],
+  chat: () => [(url) => chatCases(browser, url), rest],
+  http: () => [(url) => httpCases(browser, rest[0], url.replace(/\/$/, "")), rest.slice(1)],
+};
+const [cases, urls] = kinds[what]?.() ?? [null, []];
+check(urls.length > 0, "usage: browser.mjs page FOREIGN URL... | chat URL... | http FOLDER URL...");
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   timeout: secondsMax * 1000,

@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 // Uses every route of the example `http`, with Node's fetch as the client.
 //
-// usage: http_client.mjs URL
+// usage: http_client.mjs URL FOLDER
 //
+// FOLDER is the folder that the server has at /files.
 // Prints one line for each case that passed. At the first that does not, says why and exits with status 1.
 // http_client.py is the same list with Python's libraries; keep the two alike.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 
-const [url] = process.argv.slice(2);
+const [url, folder] = process.argv.slice(2);
 const TIMEOUT = 30_000; // the largest case takes less than a second; this only ends a hang
 
 function ask(path, options = {}) {
@@ -85,3 +87,18 @@ await test('client', async () => {
 });
 await test('metrics', async () => assert.match(await (await ask('/metrics')).text(), /^tidegate_connections \d+$/m));
 await test('panic', async () => assert.equal((await ask('/panic')).status, 500));
+await test('compressed JSON', async () => {
+  const answer = await ask(`/json?name=${'tide'.repeat(1000)}`, { headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(answer.headers.get('content-encoding'), 'gzip');
+  assert.deepEqual(await answer.json(), { hello: 'tide'.repeat(1000) });
+});
+await test('files', async () => {
+  const large = readFileSync(`${folder}/large.bin`);
+  const whole = await ask('/files/large.bin');
+  assert.ok(large.equals(Buffer.from(await whole.arrayBuffer())), 'the whole file');
+  const part = await ask('/files/large.bin', { headers: { range: 'bytes=1000000-1999999' } });
+  assert.deepEqual([part.status, part.headers.get('content-range')], [206, `bytes 1000000-1999999/${large.length}`]);
+  assert.ok(large.subarray(1_000_000, 2_000_000).equals(Buffer.from(await part.arrayBuffer())), 'a range');
+  const unchanged = await ask('/files/large.bin', { headers: { 'if-none-match': whole.headers.get('etag') } });
+  assert.deepEqual([unchanged.status, await unchanged.text()], [304, '']);
+});

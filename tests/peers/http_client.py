@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Uses every route of the example `http`, with the libraries requests, httpx and aiohttp as the clients.
 
-usage: http_client.py URL
+usage: http_client.py URL FOLDER
 
+FOLDER is the folder that the server has at /files.
 Prints one line for each case that passed. At the first that does not, says why and exits with status 1.
 http_client.mjs is the same list with Node's fetch; keep the two alike.
 """
 
 import asyncio
-import json
 import sys
 
 import aiohttp
@@ -24,7 +24,7 @@ def check(got, expected, case):
     print("ok", case)
 
 
-def cases(client, name):
+def cases(client, name, large):
     """The cases of a client with the interface that requests and httpx share."""
     check(client.get("/plaintext").text, "Hello, World!", f"{name}: plaintext")
     page = client.get("/")
@@ -54,6 +54,23 @@ def cases(client, name):
     check(client.get("/slow", params={"seconds": "0.01"}).status_code, 200, f"{name}: slow")
     check(client.get("/panic").status_code, 500, f"{name}: panic")
     check(client.get("/nothing").status_code, 404, f"{name}: not found")
+    long = client.get("/json", params={"name": "tide" * 1000}, headers={"accept-encoding": "gzip"})
+    check((long.headers["content-encoding"], long.json()), ("gzip", {"hello": "tide" * 1000}), f"{name}: compressed JSON")
+    file_cases(client, name, large)
+
+
+def file_cases(client, name, large):
+    whole = client.get("/files/large.bin")
+    check((whole.status_code, whole.content == large), (200, True), f"{name}: a large file")
+    part = client.get("/files/large.bin", headers={"range": "bytes=1000000-1999999"})
+    expected = (206, f"bytes 1000000-1999999/{len(large)}", True)
+    check((part.status_code, part.headers["content-range"], part.content == large[1_000_000:2_000_000]), expected, f"{name}: a range")
+    unchanged = client.get("/files/large.bin", headers={"if-none-match": whole.headers["etag"]})
+    check((unchanged.status_code, unchanged.content), (304, b""), f"{name}: an unchanged file")
+    stale = client.get("/files/large.bin", headers={"range": "bytes=0-0", "if-range": '"stale"'})
+    check((stale.status_code, stale.content == large), (200, True), f"{name}: a range of a changed file")
+    head = client.head("/files/large.bin")
+    check((head.headers["content-length"], head.content), (str(len(large)), b""), f"{name}: the head of a file")
 
 
 def name_of_content(client):
@@ -79,7 +96,7 @@ def events(lines):
     return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
 
 
-async def aiohttp_cases(url):
+async def aiohttp_cases(url, large):
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     jar = aiohttp.CookieJar(unsafe=True)  # takes cookies of IP addresses too
     async with aiohttp.ClientSession(url, timeout=timeout, cookie_jar=jar) as session:
@@ -104,26 +121,36 @@ async def aiohttp_cases(url):
         async with session.get("/events", params={"n": 5}, headers={"last-event-id": "2"}) as response:
             lines = [line.decode().rstrip() async for line in response.content]
             check(events(lines), ["event 3", "event 4"], "aiohttp: events after the last one")
+        async with session.get("/files/large.bin", headers={"range": "bytes=-1000000"}) as response:
+            check((response.status, await response.read() == large[-1_000_000:]), (206, True), "aiohttp: a range")
+
+        async def download():
+            async with session.get("/files/large.bin") as response:
+                return await response.read() == large
+
+        check(await asyncio.gather(*(download() for _ in range(8))), [True] * 8, "aiohttp: eight downloads at once")
         async with session.ws_connect("/ws") as ws:
             await ws.send_str("hello")
             check(await ws.receive_str(), "hello", "aiohttp: WebSocket")
 
 
-def main(url):
+def main(url, folder):
+    with open(f"{folder}/large.bin", "rb") as file:
+        large = file.read()
     with Requests(url) as session:
-        cases(session, "requests")
+        cases(session, "requests", large)
         lines = session.get("/events?n=3", stream=True).iter_lines(decode_unicode=True)
         check(events(lines), ["event 0", "event 1", "event 2"], "requests: events")
     with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
-        cases(client, "httpx")
+        cases(client, "httpx", large)
         with client.stream("GET", "/events?n=3") as response:
             check(events(response.iter_lines()), ["event 0", "event 1", "event 2"], "httpx: events")
-    asyncio.run(aiohttp_cases(url))
+    asyncio.run(aiohttp_cases(url, large))
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
+        main(*sys.argv[1:])
     except AssertionError as error:
         print(f"{error}", file=sys.stderr)
         sys.exit(1)

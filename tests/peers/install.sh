@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the test peers next to this script: .venv (clients from PyPI) and node_modules (ws and playwright-core, from npm),
-# at the pinned versions.  usage: install.sh [--browser]
-# With --browser also Debian's chromium and curl, for which this must run as root; anybody else installs these, or another
-# chromium whose program CHROMIUM names.
+# at the pinned versions.  usage: install.sh [--browser] [--tools] [--proxies]
+# The options also install packages of Debian, for which this must run as root; anybody else installs these programs:
+# --browser: chromium, or another chromium whose program CHROMIUM names.  --tools: curl, wget, wrk and h2load.
+# --proxies: nginx, haproxy and caddy.
 # Does nothing when they are there already.  Two callers at once: the second waits for the first.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -29,15 +30,18 @@ if ! up_to_date node_modules package-lock.json; then
   cksum <package-lock.json >node_modules/.installed
 fi
 
-[ "${1:-}" = --browser ] || exit 0
-missing=()
-command -v curl >/dev/null || missing+=(curl)
-command -v "${CHROMIUM:-chromium}" >/dev/null || missing+=(chromium)
-[ ${#missing[@]} -gt 0 ] || exit 0
-if [ -n "${CHROMIUM:-}" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "the tests need ${missing[*]}: install it (Debian: 'apt-get install ${missing[*]}' as root); CHROMIUM can name another chromium" >&2
-  exit 1
-fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get -qq -o DPkg::Lock::Timeout=120 update
-apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "${missing[@]}"
+packages=()
+for option in "$@"; do
+  case $option in
+    --browser)
+      if [ -n "${CHROMIUM:-}" ]; then
+        command -v "$CHROMIUM" >/dev/null || { echo "CHROMIUM names $CHROMIUM, which is missing" >&2; exit 1; }
+      else
+        packages+=(chromium=chromium)
+      fi ;;
+    --tools) packages+=(curl=curl wget=wget wrk=wrk h2load=nghttp2-client) ;;
+    --proxies) packages+=(nginx=nginx haproxy=haproxy caddy=caddy) ;;
+    *) echo "usage: install.sh [--browser] [--tools] [--proxies]" >&2; exit 2 ;;
+  esac
+done
+[ ${#packages[@]} -eq 0 ] || ./debian.sh "${packages[@]}"

@@ -8,23 +8,27 @@ Ends at the end of standard input. server.mjs is the same with another library; 
 """
 
 import asyncio
+import contextlib
 import sys
 
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 CLOSE_SECONDS_MAX = 10
 
 
 async def echo(ws):
-    async for message in ws:
-        if message == "ping me":
-            await (await ws.ping(b"tide"))
-            await ws.send("pong")
-        elif message == "close me":
-            await ws.close(4321, "as you wish")
-        else:
-            await ws.send(message)
+    # A close code other than 1000 and 1001 ends the loop with an error.
+    with contextlib.suppress(ConnectionClosed):
+        async for message in ws:
+            if message == "ping me":
+                await (await ws.ping(b"tide"))
+                await ws.send("pong")
+            elif message == "close me":
+                await ws.close(4321, "as you wish")
+            else:
+                await ws.send(message)
 
 
 async def main():

@@ -18,7 +18,7 @@ impl PeerServer {
     ///
     /// If its dependencies cannot be installed, or it does not start.
     pub fn start(script: &str, argument: &str) -> Self {
-        install(false);
+        install(&[]);
         let mut command = command(script);
         command.args((!argument.is_empty()).then_some(argument)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -23,9 +23,18 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 ///
 /// If its dependencies cannot be installed, a case fails, or it takes too long.
 pub fn run(script: &str, arguments: &[&str]) {
-    install(script == "browser.mjs");
+    run_in(script, arguments, &[]);
+}
+
+/// As [`run`], with variables in its environment.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_in(script: &str, arguments: &[&str], variables: &[(&str, &str)]) {
+    install(if script == "browser.mjs" { &["--browser"] } else { &[] });
     let mut command = command(script);
-    command.args(arguments);
+    command.args(arguments).envs(variables.iter().copied());
     if let Err(failure) = run_bounded(command, RUN_TIMEOUT) {
         panic!("{script} {arguments:?}: {failure}");
     }
@@ -45,16 +54,25 @@ pub fn command(script: &str) -> Command {
     command
 }
 
-/// Installs the dependencies of all scripts, unless they are installed.
-pub fn install(with_browser: bool) {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let mut command = Command::new(folder().join("install.sh"));
-        command.args(with_browser.then_some("--browser"));
-        if let Err(failure) = run_bounded(command, INSTALL_TIMEOUT) {
-            panic!("the test peers cannot be installed: {failure}");
-        }
-    });
+/// Runs `tests/peers/install.sh` with these options, once per process.
+///
+/// # Panics
+///
+/// If something cannot be installed.
+pub fn install(options: &[&str]) {
+    static INSTALLED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    // A failure leaves the list as it was.
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let options = options.join(" ");
+    if installed.contains(&options) {
+        return;
+    }
+    let mut command = Command::new(folder().join("install.sh"));
+    command.args(options.split_whitespace());
+    if let Err(failure) = run_bounded(command, INSTALL_TIMEOUT) {
+        panic!("the test peers cannot be installed: {failure}");
+    }
+    installed.push(options);
 }
 
 fn folder() -> PathBuf {

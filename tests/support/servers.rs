@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use tidegate::engine::Running;
 use tidegate::prelude::*;
 use tidegate::web::SharedAcrossThreads;
+use tidegate::websocket::{EventHandler, EventSocket};
 
 /// One engine and placement under test.
 #[derive(Clone)]
 pub struct Setup {
     pub name: &'static str,
     pub config: Config,
+    /// Echoes are event handlers, otherwise async ones.
+    pub events: bool,
 }
 
 /// Returns every engine with every placement, and the fallback for kernels without a receive budget.
@@ -28,7 +31,7 @@ pub fn setups() -> Vec<Setup> {
         .map(|(name, engine, placement)| {
             let mut config = Config::default().engine(engine).placement(placement).workers(1).pin(false);
             config.uring.receive_budget = name != "uring/cancel";
-            Setup { name, config }
+            Setup { name, config, events: false }
         })
         .collect()
 }
@@ -66,13 +69,38 @@ impl TestServer {
 
     /// Serves an echo at `/ws`.
     pub fn echo(setup: &Setup) -> Self {
-        Self::serve(setup, WebSocketConfig::default(), echo)
+        Self::echo_with(setup, WebSocketConfig::default())
+    }
+
+    /// Serves an echo at `/ws`, with these settings.
+    pub fn echo_with(setup: &Setup, config: WebSocketConfig) -> Self {
+        if setup.events { Self::serve_events(setup, config, Echo) } else { Self::serve(setup, config, echo) }
+    }
+
+    /// Serves an event handler as the WebSocket at `/ws`.
+    pub fn serve_events(setup: &Setup, config: WebSocketConfig, handler: impl EventHandler) -> Self {
+        Self::start(setup, Router::new().get("/ws", websocket::upgrade_events(handler).config(config)))
     }
 
     /// Shuts the server down, and checks that no connection is reset: the clients must have closed theirs.
     pub fn finish(self) {
         let report = self.running.shutdown(Shutdown::default());
         assert_eq!(report.forced, 0, "connections had to be reset at shutdown");
+    }
+}
+
+/// Sends every message back, as an event handler.
+pub struct Echo;
+
+impl EventHandler for Echo {
+    type State = ();
+
+    fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result {
+        Ok(())
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        Ok(ws.send(message)?)
     }
 }
 

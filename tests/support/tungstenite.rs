@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -40,41 +40,88 @@ const VIOLATIONS: &[(&str, &[u8], u16)] = &[
 ///
 /// At the first case that fails or takes too long. Each case first prints its name, which a failed test shows.
 pub fn run(url: &str) {
+    run_with(url, Connector::Plain);
+}
+
+/// As [`run`], with this TLS.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_with(url: &str, connector: Connector) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime for the client")
-        .block_on(matrix(url));
+        .block_on(matrix(&To { url, connector }));
 }
 
-async fn matrix(url: &str) {
-    case(url, "whole messages", whole_messages).await;
-    case(url, "16 MiB", sixteen_mebibytes).await;
-    case(url, "many small fragments", many_small_fragments).await;
-    case(url, "fragments with pings between", fragments_with_pings).await;
-    case(url, "pipelined messages", pipelined_messages).await;
-    case(url, "ping and pong", ping_and_pong).await;
-    case(url, "close 1000", async |client| {
+/// Connects `members` clients to a hub, and checks that the message of each reaches all of them.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn run_hub(url: &str, connector: Connector, members: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime for the clients").block_on(async {
+        let to = To { url, connector };
+        let mut clients = Vec::new();
+        for _ in 0..members {
+            clients.push(connect(&to, "hub").await);
+            // It is a member once its own message is back.
+            let number = clients.len();
+            let last = clients.last_mut().expect("one");
+            send(last, Message::text(format!("member {number}"))).await;
+            for client in &mut clients {
+                expect(client, Message::text(format!("member {number}"))).await;
+            }
+        }
+        let large = Message::binary(pattern(100_000));
+        send(&mut clients[0], large.clone()).await;
+        for client in &mut clients {
+            expect(client, large.clone()).await;
+            close_with(client, CloseCode::Normal, "").await;
+        }
+    });
+}
+
+async fn connect(to: &To<'_>, name: &str) -> Client {
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let connected = connect_async_tls_with_config(to.url, Some(config), true, Some(to.connector.clone())).await;
+    connected.unwrap_or_else(|error| panic!("{name}: no connection: {error}")).0
+}
+
+/// The server to connect to.
+struct To<'a> {
+    url: &'a str,
+    connector: Connector,
+}
+
+async fn matrix(to: &To<'_>) {
+    case(to, "whole messages", whole_messages).await;
+    case(to, "16 MiB", sixteen_mebibytes).await;
+    case(to, "many small fragments", many_small_fragments).await;
+    case(to, "fragments with pings between", fragments_with_pings).await;
+    case(to, "pipelined messages", pipelined_messages).await;
+    case(to, "ping and pong", ping_and_pong).await;
+    case(to, "close 1000", async |client| {
         close_with(client, CloseCode::Normal, "").await;
     })
     .await;
-    case(url, "close 4321", async |client| {
+    case(to, "close 4321", async |client| {
         close_with(client, CloseCode::Library(4321), &"r".repeat(123)).await;
     })
     .await;
     for &(name, octets, code) in VIOLATIONS {
-        case(url, name, async |client| violation(client, octets, code).await).await;
+        case(to, name, async |client| violation(client, octets, code).await).await;
     }
 }
 
 /// Runs one case on a new connection.
-async fn case(url: &str, name: &str, body: impl AsyncFnOnce(&mut Client)) {
+async fn case(to: &To<'_>, name: &str, body: impl AsyncFnOnce(&mut Client)) {
     println!("{name}");
     let run = async {
-        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (mut client, _response) = connect_async_with_config(url, Some(config), true)
-            .await
-            .unwrap_or_else(|error| panic!("{name}: no connection: {error}"));
+        let mut client = connect(to, name).await;
         body(&mut client).await;
     };
     if tokio::time::timeout(CASE_TIMEOUT, run).await.is_err() {

@@ -32,6 +32,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "engine/src/executor/mod.rs",
         "futures that stay on one thread and need not be `Send`, and the catch of a panic in their destructors",
     ),
+    ("engine/src/shared/ready_queue.rs", "one block: a waker that is a number and owns nothing"),
     ("engine/src/shared/lease.rs", "the part of the mapped pages that a lease alone may touch"),
     ("engine/src/util/biased_lock.rs", "a lock whose owner enters without atomic operations, and membarrier(2)"),
     ("engine/src/util/contained.rs", "one block: a drop of the application's value inside a catch of its panic"),

@@ -3,8 +3,9 @@
 use std::io::{ErrorKind, Write};
 
 use tidegate::prelude::*;
-use tidegate::websocket::{Error, Sender};
+use tidegate::websocket::{Error, EventHandler, EventSocket, Sender};
 
+use crate::events::on_every_engine_and_style;
 use crate::handler::{Gate, reports};
 use crate::support::client::{BINARY, Client, PATIENCE, PING, PONG, TEXT, frame, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
@@ -12,13 +13,32 @@ use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
 /// A server that echoes, and the sender of its connection.
 fn echo_with_sender(setup: &Setup) -> (TestServer, Client, Sender) {
     let (report, reports) = reports();
-    let server = TestServer::serve(setup, WebSocketConfig::default(), move |ws: WebSocket| {
-        report.send(ws.sender()).unwrap();
-        echo(ws)
-    });
+    let config = WebSocketConfig::default();
+    let server = match setup.events {
+        true => TestServer::serve_events(setup, config, EchoAndReport(report)),
+        false => TestServer::serve(setup, config, move |ws: WebSocket| {
+            report.send(ws.sender()).unwrap();
+            echo(ws)
+        }),
+    };
     let client = Client::open(server.address);
     let sender = reports.next();
     (server, client, sender)
+}
+
+/// Echoes, and reports the senders of its connections.
+struct EchoAndReport(std::sync::mpsc::Sender<Sender>);
+
+impl EventHandler for EchoAndReport {
+    type State = ();
+
+    fn on_open(&self, ws: &mut EventSocket<'_, Self>) -> websocket::Result {
+        Ok(self.0.send(ws.sender())?)
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        Ok(ws.send(message)?)
+    }
 }
 
 /// Writes `frame` repeatedly until the server stops receiving and the kernel takes no more. Returns the number of
@@ -71,14 +91,14 @@ fn check_flood(setup: &Setup, sent: (u8, &[u8]), answer: u8) {
 #[test]
 fn a_flood_of_messages_without_reading_is_bounded_and_continues() {
     let payload = pattern(50_000);
-    on_every_engine(|setup| check_flood(setup, (BINARY, &payload), BINARY));
+    on_every_engine_and_style(|setup| check_flood(setup, (BINARY, &payload), BINARY));
 }
 
 /// The same with pongs, which no handler sends.
 #[test]
 fn a_flood_of_pings_without_reading_is_bounded_and_continues() {
     let payload = pattern(125);
-    on_every_engine(|setup| check_flood(setup, (PING, &payload), PONG));
+    on_every_engine_and_style(|setup| check_flood(setup, (PING, &payload), PONG));
 }
 
 #[test]
@@ -122,7 +142,7 @@ fn trying_to_send_is_refused_above_the_mark_and_nothing_is_lost() {
 #[test]
 fn a_message_larger_than_the_mark_passes_alone() {
     let large = pattern(3 << 20);
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let (server, mut client, _sender) = echo_with_sender(setup);
         for _ in 0..3 {
             client.check_echo(BINARY, &large);

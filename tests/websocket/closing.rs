@@ -14,6 +14,7 @@ use tidegate::prelude::*;
 use tidegate::web::SharedAcrossThreads;
 use tidegate::websocket::{Error, HandlerError, UsageError};
 
+use crate::events::on_every_engine_and_style;
 use crate::handler::{Gate, Reports, received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PATIENCE, PING, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Setup, TestServer, on_every_engine};
@@ -510,7 +511,7 @@ fn a_close_frame_waits_behind_a_large_message() {
 /// RFC 6455 section 1.4: data after a close frame is discarded.
 #[test]
 fn data_after_the_close_frame_of_the_peer_is_ignored() {
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         let mut client = Client::open(server.address);
         let rest = [frame(TEXT, b"ignored"), frame(PING, b"ignored"), b"\xff\xff\xff".to_vec(), vec![0; 1 << 20]];

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tidegate::prelude::*;
 use tidegate::websocket::{self, Error, MessageKind, Opcode, ReservedBits, UsageError};
 
+use crate::events::on_every_engine_and_style;
 use crate::handler::reports;
 use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, PONG, TEXT, close_frame, frame};
 use crate::support::servers::{TestServer, echo, on_every_engine};
@@ -177,7 +178,7 @@ fn control_frames_with_a_deadline() {
 
 #[test]
 fn reserved_bits_and_opcodes_are_refused_by_default() {
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         for first in [RESERVED_CONTROL, 0x8F, TEXT | RSV2, PING | RSV2, TEXT | 0x40, TEXT | 0x10, 0x83] {
             let mut client = Client::open(server.address);

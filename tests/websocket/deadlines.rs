@@ -30,6 +30,17 @@ pub fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
     });
 }
 
+/// As [`on_every_engine_at_once`], also with echoes that are event handlers.
+pub fn on_every_engine_and_style_at_once(test: impl Fn(&Setup) + Sync) {
+    on_every_engine_at_once(|setup| {
+        let events = Setup { events: true, ..setup.clone() };
+        thread::scope(|scope| {
+            scope.spawn(|| test(&events));
+            test(setup);
+        });
+    });
+}
+
 #[test]
 fn a_read_deadline_leaves_the_connection_usable() {
     on_every_engine(|setup| {
@@ -76,8 +87,8 @@ fn a_silent_peer_gets_close_1001() {
 #[test]
 fn any_frame_keeps_a_connection_from_being_idle() {
     let config = WebSocketConfig::default().idle_timeout(IDLE_TIMEOUT);
-    on_every_engine_at_once(|setup| {
-        let server = TestServer::serve(setup, config.clone(), echo);
+    on_every_engine_and_style_at_once(|setup| {
+        let server = TestServer::echo_with(setup, config.clone());
         let mut client = Client::open(server.address);
         let end = Instant::now() + 2 * IDLE_TIMEOUT;
         while Instant::now() < end {

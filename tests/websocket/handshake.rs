@@ -6,6 +6,7 @@ use tidegate::web::RequestHead;
 use tidegate::websocket::handshake::UpgradeRequestError;
 use tidegate::websocket::{OriginAllowList, Scheme};
 
+use crate::events::on_every_engine_and_style;
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{Client, HANDSHAKE, PING, PONG, TEXT, frame};
 use crate::support::servers::{TestServer, echo, on_every_engine};
@@ -28,7 +29,7 @@ fn app() -> Router {
 fn frames_right_behind_the_handshake_are_received_however_they_are_split() {
     let early = [frame(TEXT, b"early"), frame(PING, b"ping")].concat();
     let bytes = [HANDSHAKE.as_bytes(), &early].concat();
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         for cut in HANDSHAKE.len() - 3..=bytes.len() {
             let mut client = Client::connect(server.address);

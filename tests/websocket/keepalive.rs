@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate::prelude::*;
 use tidegate::websocket::{Error, KeepaliveConfig};
 
-use crate::deadlines::on_every_engine_at_once;
+use crate::deadlines::{on_every_engine_and_style_at_once, on_every_engine_at_once};
 use crate::handler::{Gate, reports};
 use crate::support::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
@@ -294,8 +294,8 @@ fn step() {
 /// A pong cannot stand inside a frame: received bytes are as good.
 #[test]
 fn an_upload_of_one_frame_is_life() {
-    on_every_engine_at_once(|setup| {
-        let server = TestServer::serve(setup, config(SHORT, STEPS_MAX), echo);
+    on_every_engine_and_style_at_once(|setup| {
+        let server = TestServer::echo_with(setup, config(SHORT, STEPS_MAX));
         let mut client = Client::open(server.address);
         next_ping(&mut client);
         const STEPS: usize = 150;

@@ -10,6 +10,7 @@ mod compression;
 mod control;
 mod deadlines;
 mod endings;
+mod events;
 mod handler;
 mod handshake;
 mod hooks;

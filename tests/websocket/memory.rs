@@ -10,6 +10,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tidegate::prelude::*;
 use tidegate::websocket::DeflateConfig;
 
+use crate::events::on_every_engine_and_style;
 use crate::handler::{received_bytes, reports, wait_until};
 use crate::support::client::{BINARY, Client, HANDSHAKE, TEXT, frame, header, pattern};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
@@ -54,7 +55,8 @@ fn a_large_message_leaves_nothing_behind() {
         on_every_engine(|setup: &Setup| {
             let owned = TestServer::echo(setup);
             let borrowed = TestServer::serve(setup, WebSocketConfig::default(), echo_borrowed);
-            for server in [owned, borrowed] {
+            let events = TestServer::echo(&Setup { events: true, ..setup.clone() });
+            for server in [owned, borrowed, events] {
                 let mut client = Client::open(server.address);
                 client.check_echo(BINARY, b"before");
                 let before = held_bytes();
@@ -106,8 +108,8 @@ fn a_message_read_in_pieces_is_not_held() {
 fn a_claimed_length_allocates_nothing() {
     alone("memory::a_claimed_length_allocates_nothing", || {
         let config = WebSocketConfig::default().message_bytes_max(u64::MAX);
-        on_every_engine(|setup| {
-            let server = TestServer::serve(setup, config.clone(), echo);
+        on_every_engine_and_style(|setup| {
+            let server = TestServer::echo_with(setup, config.clone());
             let mut client = Client::open(server.address);
             client.check_echo(TEXT, b"before");
             let (allocated, received) = (ALLOCATOR.stats().bytes_allocated, received_bytes(&server));
@@ -180,7 +182,7 @@ fn an_idle_connection_costs_less_than_a_kilobyte() {
     const CONNECTIONS: usize = 512;
     const IDLE_BYTES_MAX: usize = 1024;
     alone("memory::an_idle_connection_costs_less_than_a_kilobyte", || {
-        on_every_engine(|setup| {
+        on_every_engine_and_style(|setup| {
             let server = TestServer::echo(setup);
             let mut clients = Vec::with_capacity(CONNECTIONS);
             clients.push(Client::open(server.address));

@@ -34,14 +34,15 @@ async fn echo_impatiently(mut ws: WebSocket) -> websocket::Result {
     Ok(())
 }
 
-/// Calls `test` with a client of an echo server that receives owned messages, of one that borrows them, and of one that
-/// drops reads.
+/// Calls `test` with a client of an echo server that receives owned messages, of one that borrows them, of one that
+/// drops reads, and of an event handler.
 fn against_every_echo(test: impl Fn(&mut Client)) {
     on_every_engine(|setup: &Setup| {
         let owned = TestServer::echo(setup);
         let borrowed = TestServer::serve(setup, WebSocketConfig::default(), echo_borrowed);
         let impatient = TestServer::serve(setup, WebSocketConfig::default(), echo_impatiently);
-        for server in [owned, borrowed, impatient] {
+        let events = TestServer::echo(&Setup { events: true, ..setup.clone() });
+        for server in [owned, borrowed, impatient, events] {
             let mut client = Client::open(server.address);
             test(&mut client);
             client.close();

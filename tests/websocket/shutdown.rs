@@ -6,13 +6,14 @@ use tidegate::prelude::*;
 use tidegate::websocket::Error;
 
 use crate::backpressure::flood;
+use crate::events::on_every_engine_and_style;
 use crate::handler::{Gate, reports};
 use crate::support::client::{CLOSE, Client, PING, PONG, TEXT, close_frame, frame};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
 #[test]
 fn every_peer_gets_close_1001() {
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         let mut clients: Vec<_> = (0..20).map(|_| Client::open(server.address)).collect();
         clients[0].check_echo(TEXT, b"not all were idle");
@@ -103,7 +104,7 @@ fn peers_that_do_not_read_get_it_too() {
 /// A read that waits for space to answer a ping is woken, as a handler that waits to send.
 #[test]
 fn peers_that_ping_and_do_not_read_get_it_too() {
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         let mut client = Client::open(server.address);
         let ping = frame(PING, &[0; 125]);

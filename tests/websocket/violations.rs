@@ -5,8 +5,9 @@ use std::thread;
 
 use tidegate::prelude::*;
 
+use crate::events::on_every_engine_and_style;
 use crate::support::client::{BINARY, CLOSE, CONTINUATION, Client, FIN, PING, TEXT, close_frame, frame, header};
-use crate::support::servers::{TestServer, echo, on_every_engine};
+use crate::support::servers::{TestServer, on_every_engine};
 
 /// Sends `bytes` on a new connection, then megabytes that the server does not read, and expects the close frame and
 /// FIN.
@@ -53,7 +54,7 @@ fn violations_are_answered_with_a_close_frame_that_arrives() {
         ("close reason that is not UTF-8", frame(CLOSE, b"\x03\xe8\xff"), 1007),
         ("close payload of one byte", frame(CLOSE, b"\x03"), 1002),
     ];
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         for (name, bytes, code) in &table {
             check_fails(&server, name, bytes, *code);
@@ -70,7 +71,7 @@ fn violations_are_answered_with_a_close_frame_that_arrives() {
 fn sendable_close_codes_are_echoed_and_others_are_refused() {
     let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999];
     let invalid = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535];
-    on_every_engine(|setup| {
+    on_every_engine_and_style(|setup| {
         let server = TestServer::echo(setup);
         for code in valid {
             let mut client = Client::open(server.address);
@@ -97,8 +98,8 @@ fn sendable_close_codes_are_echoed_and_others_are_refused() {
 fn messages_above_the_limit_are_refused_as_soon_as_their_headers_claim_it() {
     let config = WebSocketConfig::default().message_bytes_max(1000);
     let half = frame(BINARY - FIN, &[0; 600]);
-    on_every_engine(|setup| {
-        let server = TestServer::serve(setup, config.clone(), echo);
+    on_every_engine_and_style(|setup| {
+        let server = TestServer::echo_with(setup, config.clone());
         let mut client = Client::open(server.address);
         client.check_echo(BINARY, &[1; 1000]);
         client.write(&[frame(TEXT - FIN, &[b'a'; 600]), frame(CONTINUATION, &[b'b'; 400])].concat());

@@ -67,9 +67,9 @@ impl Default for WebSocketConfig {
 }
 
 impl WebSocketConfig {
-    /// Returns the defaults of a client: as [`default`](Self::default), with a ping every 10 s and 10 s for the answer to
-    /// our close frame. More middleboxes that forget silent connections are near a client, and it has few connections
-    /// where a server has very many.
+    /// Returns the defaults of a client: as [`default`](Self::default), with a ping every 10 s and 10 s for the answer
+    /// to our close frame. More middleboxes that forget silent connections are near a client, and it has few
+    /// connections where a server has very many.
     pub fn client() -> Self {
         let keepalive = KeepaliveConfig::default().interval(Duration::from_secs(10));
         Self::default().close_timeout(Duration::from_secs(10)).keepalive(keepalive)

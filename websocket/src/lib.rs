@@ -17,6 +17,8 @@
 //!
 //! * [`upgrade`](upgrade()) makes an HTTP handler of an async function from a [`WebSocket`] to a [`Result`]. An
 //!   [`Upgrade`] has the settings of its connections, and hooks before the handshake, after it, and at the end.
+//! * [`upgrade_events`](upgrade_events()) makes one of an [`EventHandler`], which is called for what happens: for very
+//!   many connections.
 //! * A [`WebSocket`] reads and sends; its documentation compares the ways to do both. A [`Sender`] sends from other
 //!   tasks and threads. `?` converts any error into a [`HandlerError`], which decides on the close code.
 //! * [`connect`](connect()) opens a WebSocket to a server, [`Reconnecting`] keeps one open, [`blocking`] is for
@@ -30,8 +32,10 @@
 //! | `compression` | yes | permessage-deflate (RFC 7692): `Upgrade::compression`, `WebSocket::compression`, `DeflateConfig`, `CompressionLevel`, `WindowBits`, `protocol::MessageDeflater` |
 //! | `json` | no | messages as JSON: `WebSocket::recv_json` and `send_json`, `Message::json`, `Error::Json`; requests by method and path: `TextRoutes` |
 //! | `futures` | no | `ByteIo` as `AsyncRead` and `AsyncWrite` of the futures crates; `Stream` and `Sink` for `WebSocket`; `WebSocket::split`, `MessageStream`, `MessageSink` |
+//! | `testing` | no | clients in memory for tests of applications, with a clock that tests move |
 //! | `tokio` | no | `ByteIo` as tokio's `AsyncRead` and `AsyncWrite` |
 //! | `socks` | no | SOCKS5 proxies for [`connect`](connect()) |
+//! | `tls` | no | `wss` URLs for [`connect`](connect()): `Connect::tls` |
 //! | `tungstenite` | no | conversions between `Message` and the messages of the `tungstenite` crate |
 //!
 //! # Invariants
@@ -55,6 +59,7 @@ mod deflate;
 #[path = "deflate/absent.rs"]
 mod deflate;
 mod error;
+mod events;
 mod ext;
 mod frame;
 pub mod handshake;
@@ -68,6 +73,9 @@ mod reserved_bits;
 mod role;
 mod serve;
 mod sync;
+#[cfg(feature = "testing")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod usage_error;
 mod utf8;
 
@@ -93,6 +101,7 @@ pub use conn::websocket::WebSocket;
 #[cfg(feature = "compression")]
 pub use deflate::{CompressionLevel, DeflateConfig, WindowBits};
 pub use error::Error;
+pub use events::{CloseEvent, EventHandle, EventHandler, EventSocket, upgrade_events};
 #[cfg(any(feature = "tokio", feature = "futures"))]
 pub use ext::async_io::ByteIo;
 pub use ext::byte_stream::{BlockingByteStream, ByteStream};

@@ -254,6 +254,36 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
     }
 }
 
+impl<'a> From<&MessageRef<'a>> for MessageRef<'a> {
+    fn from(message: &MessageRef<'a>) -> Self {
+        *message
+    }
+}
+
+impl<'a> From<&'a str> for MessageRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Source::Text(text))
+    }
+}
+
+impl<'a> From<&'a String> for MessageRef<'a> {
+    fn from(text: &'a String) -> Self {
+        Self(Source::Text(text))
+    }
+}
+
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Source::Binary(bytes))
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for MessageRef<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self(Source::Binary(bytes))
+    }
+}
+
 /// Equal if the kind and the payload are.
 impl PartialEq for MessageRef<'_> {
     fn eq(&self, other: &Self) -> bool {

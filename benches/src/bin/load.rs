@@ -10,6 +10,7 @@ use tidegate_benches::config::Run;
 use tidegate_benches::cpu;
 use tidegate_benches::echo::Echo;
 use tidegate_benches::exchange::Pacing;
+use tidegate_benches::files::Files;
 use tidegate_benches::http::Http;
 use tidegate_benches::idle::{self, Idle, holder};
 use tidegate_benches::load::{self, Load};
@@ -17,15 +18,16 @@ use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "address of the server, not a name; required"),
-    Opt::value("mode", "MODE", "echo, broadcast, http, churn or idle (default echo)"),
+    Opt::value("mode", "MODE", "echo, broadcast, http, churn, idle or files (default echo)"),
     Opt::value("protocol", "tcp|ws", "echo, idle: protocol of the server (default ws)"),
-    Opt::value("path", "PATH", "request-target (default /ws; broadcast: /hub; http: /plaintext)"),
+    Opt::value("path", "PATH", "request-target (default /ws; broadcast: /hub; http: /plaintext; files: /files/1k.bin)"),
     Opt::value("connections", "N", "number of connections (default 64)"),
     Opt::value("depth", "D", "echo, http: messages outstanding per connection (default 1)"),
     Opt::switch("sliding", "echo, http: send one more for each reply instead of whole windows"),
     Opt::value("rate", "UNITS_PER_S", "echo, http: open loop, send at this rate over all connections"),
     Opt::value("burst", "B", "broadcast: messages published in one send (default 1)"),
-    Opt::value("size", "BYTES", "payload bytes per message (default 64)"),
+    Opt::value("size", "BYTES", "payload bytes per message (default 64); files: of the content (default 1024)"),
+    Opt::switch("gzip", "files: ask for gzip, and expect it"),
     Opt::switch("text", "send text (ASCII) instead of binary messages"),
     Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
     Opt::value("warmup", "S", "time to run before measuring (default 1)"),
@@ -41,7 +43,8 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("sliding", &["echo", "http"]),
     ("rate", &["echo", "http"]),
     ("burst", &["broadcast"]),
-    ("size", &["echo", "broadcast", "churn", "idle"]),
+    ("size", &["echo", "broadcast", "churn", "idle", "files"]),
+    ("gzip", &["files"]),
     ("text", &["echo", "broadcast", "churn"]),
 ];
 
@@ -127,7 +130,13 @@ fn configure() -> Result<Load, Failure> {
             payload_bytes: payload_bytes(&args)?,
             program: std::env::current_exe()?,
         })),
-        _ => Err(format!("invalid --mode {mode:?}: must be echo, broadcast, http, churn or idle").into()),
+        "files" => Ok(Load::Files(Files {
+            run,
+            path: path("/files/1k.bin")?,
+            size: args.within("size", 1024, [0, PAYLOAD_BYTES_MAX])?,
+            gzip: args.has("gzip"),
+        })),
+        _ => Err(format!("invalid --mode {mode:?}: must be echo, broadcast, http, churn, idle or files").into()),
     }
 }
 

@@ -5,11 +5,14 @@
 //! compared instead, by the inverse of the rate's factor unless the aim names another.
 
 use crate::matrix::case::{CASES, Case, GROWTH};
-use crate::matrix::results::{Figures, OURS, RAW, Results, UWEBSOCKETS};
+use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results, UWEBSOCKETS};
 use crate::matrix::table::{Table, grouped, number, significant};
 
 /// Aim for bursts of 16, in deliveries per second.
 const BURST_DELIVERIES_PER_S_MIN: f64 = 3e6;
+
+/// Files up to this size are to cost no more than nginx's.
+const FILE_BYTES_SMALL_MAX: u32 = 64 * 1024;
 
 /// Aim for the server's user memory per idle WebSocket, in bytes.
 const IDLE_BYTES_MAX: f64 = 512.0;
@@ -124,6 +127,7 @@ fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict
         6 => vec![cheapest(results, case, &ours)],
         7 => vec![above_every_peer(results, case, &ours)],
         8 => vec![idle(&ours)],
+        10 => vec![requests_of_nginx(results, case, &ours)],
         _ => Vec::new(),
     }
 }
@@ -220,6 +224,18 @@ fn cheapest(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict)
     (aim, Verdict::of(ours < least, figures))
 }
 
+/// Judges requests per second of the server's processor: at least nginx's, for large files 0.9 of them.
+fn requests_of_nginx(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict) {
+    let least = if case.size > FILE_BYTES_SMALL_MAX { 0.9 } else { 1.0 };
+    let aim = format!("{least} × nginx in requests per CPU second");
+    let theirs = results.figures(case, NGINX).and_then(|theirs| theirs.server_cpu_us);
+    let Some((ours, theirs)) = ours.server_cpu_us.zip(theirs) else {
+        return (aim, Verdict::Open("nginx was not measured".into()));
+    };
+    let figures = format!("{} µs, nginx {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
+    (aim, Verdict::of(theirs / ours >= least, figures))
+}
+
 fn idle(ours: &Figures) -> (String, Verdict) {
     let verdict = match ours.user_bytes {
         Some(bytes) => Verdict::of(bytes <= IDLE_BYTES_MAX, format!("{} bytes", grouped(bytes))),
@@ -256,6 +272,7 @@ pub fn row_title(row: u8) -> &'static str {
         6 => "HTTP",
         7 => "Connecting and closing",
         8 => "Idle WebSockets",
+        10 => "Files",
         _ => "Cost against connections",
     }
 }

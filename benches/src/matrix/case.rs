@@ -2,6 +2,8 @@
 //!
 //! Owns the catalogue and the load generator's options for each case. Never measures.
 
+use crate::matrix::site;
+
 /// The load of a case. Each kind is a mode of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -15,6 +17,8 @@ pub enum Kind {
     Churn,
     /// Idle connections and their memory.
     Idle,
+    /// Files of a size, or a JSON text with gzip where there is no size.
+    Files,
 }
 
 impl Kind {
@@ -27,6 +31,7 @@ impl Kind {
             Self::Http => "http",
             Self::Churn => "churn",
             Self::Idle => "idle",
+            Self::Files => "files",
         }
     }
 
@@ -36,7 +41,7 @@ impl Kind {
         match self {
             Self::Echo => "messages",
             Self::Broadcast => "deliveries",
-            Self::Http => "requests",
+            Self::Http | Self::Files => "requests",
             Self::Churn => "cycles",
             Self::Idle => "connections",
         }
@@ -50,7 +55,7 @@ pub struct Case {
     pub id: &'static str,
     /// Title for people.
     pub title: &'static str,
-    /// Row of the aims, 1 to 9.
+    /// Row of the aims, 1 to 10.
     pub row: u8,
     /// Kind of the load.
     pub kind: Kind,
@@ -91,6 +96,13 @@ pub const CASES: &[Case] = &[
     Case { ours_alone: true, ..other("idle-100k", "100,000 idle WebSockets", 8, Kind::Idle, [1, 100_000]) },
     echo("echo-4096", "64 B, 4,096 connections", 9, [64, 1, 4_096], [4096, 512]),
     echo("echo-16000", "64 B, 16,000 connections", 9, [64, 1, 16_000], [16_384, 256]),
+    files("files-1k", "1 KiB file, 64 connections", [1024, 64]),
+    files("files-1k-1024", "1 KiB file, 1,024 connections", [1024, 1024]),
+    files("files-64k", "64 KiB file, 64 connections", [65_536, 64]),
+    files("files-64k-1024", "64 KiB file, 1,024 connections", [65_536, 1024]),
+    files("files-10m", "10 MiB file, 64 connections", [10_485_760, 64]),
+    files("files-10m-1024", "10 MiB file, 1,024 connections", [10_485_760, 1024]),
+    files("files-json-gzip", "4 KB of JSON with gzip, 64 connections", [0, 64]),
 ];
 
 /// The cases of row 9: the same load on more and more connections.
@@ -106,6 +118,11 @@ const fn broadcast(id: &'static str, title: &'static str, load: [u32; 3]) -> Cas
     Case { size, ..other(id, title, 5, Kind::Broadcast, [depth, connections]) }
 }
 
+const fn files(id: &'static str, title: &'static str, load: [u32; 2]) -> Case {
+    let [size, connections] = load;
+    Case { size, ..other(id, title, 10, Kind::Files, [1, connections]) }
+}
+
 const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load: [u32; 2]) -> Case {
     let [depth, connections] = load;
     Case { id, title, row, kind, size: 0, depth, connections, raw_buffers: [0, 0], ours_alone: false }
@@ -118,7 +135,7 @@ impl Case {
         CASES.iter().find(|case| case.id == id)
     }
 
-    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row9`), the one
+    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row10`), the one
     /// with that id, or those whose ids begin with it, whichever matches first.
     #[must_use]
     pub fn meant_by(word: &str) -> Vec<&'static Self> {
@@ -155,6 +172,17 @@ impl Case {
                 option("depth", &self.depth);
                 option("path", &"/plaintext");
             }
+            Kind::Files if self.size == 0 => {
+                option("mode", &"files");
+                option("size", &site::JSON_TEXT_BYTES);
+                option("path", &site::json_path());
+                words.push("--gzip".to_owned());
+            }
+            Kind::Files => {
+                option("mode", &"files");
+                option("size", &self.size);
+                option("path", &site::file_path(self.size));
+            }
             Kind::Churn | Kind::Idle => {
                 option("mode", &self.kind.mode());
                 option("path", &"/ws");
@@ -173,7 +201,7 @@ mod tests {
         for (at, case) in CASES.iter().enumerate() {
             assert!(CASES[..at].iter().all(|earlier| earlier.id != case.id), "{}", case.id);
         }
-        for row in 1..=9 {
+        for row in 1..=10 {
             assert!(CASES.iter().any(|case| case.row == row), "row {row}");
         }
         assert!(GROWTH.iter().all(|id| Case::named(id).is_some()));

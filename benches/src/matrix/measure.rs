@@ -84,7 +84,7 @@ impl Bench {
         let least = f64::from(case.connections) / f64::from(CONNECTIONS_PER_MEASURED_S);
         match case.kind {
             Kind::Echo | Kind::Broadcast => [self.seconds.max(least), self.warmup.max(least / 2.0)],
-            Kind::Http | Kind::Churn | Kind::Idle => [self.seconds, self.warmup],
+            Kind::Http | Kind::Churn | Kind::Idle | Kind::Files => [self.seconds, self.warmup],
         }
     }
 

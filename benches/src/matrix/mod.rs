@@ -14,4 +14,5 @@ pub mod plot;
 pub mod process;
 pub mod results;
 pub mod server;
+pub mod site;
 pub mod table;

@@ -43,7 +43,7 @@ pub fn page(results: &Results, pictures: &[Picture], has_notes: bool) -> String 
     out += &aims(results, has_notes);
     out += "\n## Results\n\n";
     out += LEGEND;
-    for row in 1..=9 {
+    for row in 1..=10 {
         out += &row_section(results, row, pictures);
     }
     out += "\n## Servers\n\n";

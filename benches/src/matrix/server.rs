@@ -10,7 +10,8 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::matrix::case::{Case, Kind};
-use crate::matrix::results::{Entrant, Group, RAW};
+use crate::matrix::results::{Entrant, Group, NGINX, RAW};
+use crate::matrix::site;
 
 /// Workers of Tidegate in the case with 100,000 connections. The open-file limit bounds the descriptor table of each
 /// ring, so several workers together hold more connections than the limit.
@@ -25,6 +26,10 @@ pub struct Server {
     pub protocol: &'static str,
     /// Words of the command, with placeholders such as `{addr}` that [`Server::words`] fills in.
     command: Vec<String>,
+    /// Words of the command in the cases with files, if it is another one.
+    files_command: Vec<String>,
+    /// Folder of the files of those cases, for the placeholder `{dir}`.
+    folder: String,
     ability: Ability,
 }
 
@@ -74,14 +79,28 @@ impl Server {
             entrant: entrant(name, Group::Limit, "TCP echo, no protocol, no handler"),
             protocol: "tcp",
             command: words(programs, name, options),
+            files_command: Vec::new(),
+            folder: String::new(),
             ability: Ability::Bytes,
         };
+        let folder = site::folder(programs).to_string_lossy().into_owned();
         let ours = |name: &str, options: &str, setting: &str, ability| Self {
             entrant: entrant(name, Group::Ours, setting),
             protocol: "ws",
             command: words(programs, "examples/echo", options),
+            files_command: words(programs, "examples/http", &format!("{options} --dir {{dir}}")),
+            folder: folder.clone(),
             ability,
         };
+        let files = |name: &str, group, command: Vec<String>, setting: &str| Self {
+            entrant: entrant(name, group, setting),
+            protocol: "ws",
+            command,
+            files_command: Vec::new(),
+            folder: folder.clone(),
+            ability: Ability::Some { modes: vec![Kind::Files.mode().to_owned()], cannot: BTreeMap::new() },
+        };
+        let zero_copy = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --zero-copy";
         let portable = "--addr {addr} --workers 1 --engine portable --handlers";
         let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
         vec![
@@ -106,6 +125,30 @@ impl Server {
                 "on epoll, handlers on another thread, same core",
                 Ability::OneProcess,
             ),
+            files(
+                "inline-zero-copy",
+                Group::Ours,
+                words(programs, "examples/http", zero_copy),
+                "as inline, with large files sent from the page cache, as nginx does",
+            ),
+            Self {
+                ability: match nginx_version() {
+                    Some(_) => Ability::Some { modes: vec![Kind::Files.mode().to_owned()], cannot: BTreeMap::new() },
+                    None => Ability::Some {
+                        modes: Vec::new(),
+                        cannot: [(Kind::Files.mode().to_owned(), NO_NGINX.to_owned())].into(),
+                    },
+                },
+                entrant: Entrant {
+                    version: nginx_version().unwrap_or_default(),
+                    ..entrant(
+                        NGINX,
+                        Group::Peer,
+                        "one worker, sendfile and tcp_nopush on as Debian sets them, no log, gzip at its default level",
+                    )
+                },
+                ..files(NGINX, Group::Peer, site::nginx(), "")
+            },
         ]
     }
 
@@ -127,10 +170,13 @@ impl Server {
         let peer = |line: &str| {
             let listed: Listed =
                 serde_json::from_str(line).map_err(|error| format!("peers --list: {error}: {line}"))?;
-            let command = [&*program.to_string_lossy(), &listed.name, "--addr", "{addr}"].map(str::to_owned).into();
+            let command = [&*program.to_string_lossy(), &listed.name, "--addr", "{addr}", "--dir", "{dir}"];
+            let command = command.map(str::to_owned).into();
             let Listed { name, version, cases: modes, setting, cannot } = listed;
             let entrant = Entrant { name, group: Group::Peer, version, setting };
-            Ok(Self { entrant, protocol: "ws", command, ability: Ability::Some { modes, cannot } })
+            let folder = site::folder(program.parent().unwrap_or(program)).to_string_lossy().into_owned();
+            let ability = Ability::Some { modes, cannot };
+            Ok(Self { entrant, protocol: "ws", command, files_command: Vec::new(), folder, ability })
         };
         lines.map(peer).collect()
     }
@@ -147,6 +193,8 @@ impl Server {
             entrant: Entrant { version: String::new(), ..entrant(name, Group::Peer, setting) },
             protocol: "ws",
             command: command.split_ascii_whitespace().map(str::to_owned).collect(),
+            files_command: Vec::new(),
+            folder: String::new(),
             ability: Ability::Some {
                 modes: ["echo", "broadcast", "http", "churn", "idle"].map(str::to_owned).into(),
                 cannot: BTreeMap::new(),
@@ -158,7 +206,9 @@ impl Server {
     #[must_use]
     pub fn absent(name: &str, why: &str) -> Self {
         let entrant = Entrant { version: String::new(), ..entrant(name, Group::Peer, why) };
-        Self { entrant, protocol: "ws", command: Vec::new(), ability: Ability::Nothing(why.to_owned()) }
+        let ability = Ability::Nothing(why.to_owned());
+        let (command, files_command, folder) = Default::default();
+        Self { entrant, protocol: "ws", command, files_command, folder, ability }
     }
 
     /// Returns the part of the server in the case.
@@ -187,9 +237,24 @@ impl Server {
                 .replace("{workers}", &workers.to_string())
                 .replace("{buffers}", &buffers.to_string())
                 .replace("{buffer-bytes}", &buffer_bytes.to_string())
+                .replace("{dir}", &self.folder)
         };
-        self.command.iter().map(fill).collect()
+        let command = match case.kind {
+            Kind::Files if !self.files_command.is_empty() => &self.files_command,
+            _ => &self.command,
+        };
+        command.iter().map(fill).collect()
     }
+}
+
+/// Why nginx has no figures.
+const NO_NGINX: &str = "not installed (Debian: apt-get install nginx)";
+
+/// Returns the version of the nginx in the path, if there is one.
+fn nginx_version() -> Option<String> {
+    let output = Command::new("nginx").arg("-v").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    Some(said.trim().rsplit('/').next().unwrap_or_default().to_owned())
 }
 
 fn entrant(name: &str, group: Group, setting: &str) -> Entrant {
@@ -220,6 +285,10 @@ mod tests {
         assert_eq!(words, ["bin/raw-uring", "--addr", "127.0.0.1:9", "--buffers", "256", "--buffer-bytes", "32768"]);
         let workers = |id| own("inline").words(case(id), "127.0.0.1:9")[4].clone();
         assert_eq!((workers("echo-64"), workers("idle-100k")), ("1".into(), "6".into()));
+        let words = own("inline").words(case("files-1k"), "127.0.0.1:9");
+        assert_eq!(words[0], "bin/examples/http");
+        assert_eq!(words[words.len() - 2..], ["--dir", "bin/bench-files"]);
+        assert!(own(NGINX).words(case("files-1k"), "h:1")[2].contains("listen h:1 "));
     }
 
     #[test]
@@ -229,6 +298,8 @@ mod tests {
         assert_eq!(own("portable").part(case("echo-16000")), Part::Takes);
         assert_eq!(own("portable-same-core").part(case("idle-100k")), Part::None);
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
+        assert_eq!(own("inline-zero-copy").part(case("files-10m")), Part::Takes);
+        assert_eq!(own("inline-zero-copy").part(case("echo-64")), Part::None);
     }
 
     #[test]
@@ -241,7 +312,8 @@ mod tests {
         assert_eq!(peers[0].part(case("churn")), Part::Cannot("it hangs".into()));
         assert_eq!(peers[0].part(case("idle-10k")), Part::None);
         assert_eq!(peers[1].part(case("echo-1")), Part::None);
-        assert_eq!(peers[0].words(case("echo-1"), "h:1"), ["bin/peers", "a", "--addr", "h:1"]);
+        let words = peers[0].words(case("echo-1"), "h:1");
+        assert_eq!(words, ["bin/peers", "a", "--addr", "h:1", "--dir", "bin/bench-files"]);
         assert!(Server::listed(Path::new("bin/peers"), "a 1.0").is_err());
     }
 

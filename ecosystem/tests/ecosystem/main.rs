@@ -7,6 +7,7 @@ mod applications;
 mod databases;
 mod serve;
 mod support;
+mod testing;
 mod tokio_in_handlers;
 mod tower_layers;
 mod tower_services;

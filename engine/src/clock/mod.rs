@@ -1,10 +1,15 @@
 //! A worker's time: the clock in ticks, the timer wheel and the entries of sleeping tasks.
 
+#[cfg(feature = "testing")]
+pub(crate) mod simulated;
 pub(crate) mod sleep_entry;
 pub(crate) mod wheel;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "testing")]
+use simulated::SimulatedTime;
 
 /// A worker's time in ticks. The worker advances it once per tick; every thread can read it.
 pub(crate) struct Clock {
@@ -12,6 +17,9 @@ pub(crate) struct Clock {
     ticks: AtomicU64,
     /// The tick up to which everything that arrived has been looked at.
     settled: AtomicU64,
+    /// The time in place of the system's, in tests of applications.
+    #[cfg(feature = "testing")]
+    simulated: Option<SimulatedTime>,
 }
 
 /// Resolution of every deadline: it never fires early, and fires at most this much late plus the delay of a busy
@@ -28,7 +36,29 @@ pub fn instant_after(start: Instant, duration: Duration) -> Instant {
 
 impl Clock {
     pub(crate) fn new(epoch: Instant) -> Self {
-        Self { epoch, ticks: AtomicU64::new(0), settled: AtomicU64::new(0) }
+        Self {
+            epoch,
+            ticks: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            #[cfg(feature = "testing")]
+            simulated: None,
+        }
+    }
+
+    /// Creates a clock that follows a simulated time. Its epoch must be that of a simulated clock.
+    #[cfg(feature = "testing")]
+    pub(crate) fn simulated(epoch: Instant, time: SimulatedTime) -> Self {
+        Self { simulated: Some(time), ..Self::new(epoch) }
+    }
+
+    /// Returns the current instant of this clock: that of the system, unless the time is simulated.
+    #[inline]
+    pub(crate) fn instant(&self) -> Instant {
+        #[cfg(feature = "testing")]
+        if let Some(time) = &self.simulated {
+            return self.epoch + time.elapsed();
+        }
+        Instant::now()
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -55,7 +85,7 @@ impl Clock {
     /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the
     /// ticks of an idle worker stand still.
     pub(crate) fn tick_from_now(&self, timeout: Duration) -> u64 {
-        let now = Self::whole_ticks(self.epoch.elapsed());
+        let now = Self::whole_ticks(self.instant().saturating_duration_since(self.epoch));
         now.max(self.now()).saturating_add(1).saturating_add(Self::ticks_in(timeout))
     }
 
@@ -66,6 +96,11 @@ impl Clock {
 
     /// Returns the first tick at or after `deadline`.
     pub(crate) fn tick_of(&self, deadline: Instant) -> u64 {
+        #[cfg(feature = "testing")]
+        if let Some(time) = self.simulated.as_ref().filter(|_| deadline < self.epoch) {
+            // An application computes with the system's clock: what is left by that is left by this one.
+            return Self::ticks_in(time.elapsed() + deadline.saturating_duration_since(Instant::now()));
+        }
         Self::ticks_in(deadline.saturating_duration_since(self.epoch))
     }
 
@@ -82,5 +117,11 @@ impl Clock {
     /// Returns the time from the epoch to `tick`.
     pub(crate) fn since_epoch(tick: u64) -> Duration {
         Duration::from_millis(tick.saturating_mul(TICK.as_millis() as u64))
+    }
+}
+
+impl From<Instant> for Clock {
+    fn from(epoch: Instant) -> Self {
+        Self::new(epoch)
     }
 }

@@ -57,6 +57,16 @@ pub enum ConnectError {
         /// The error of socket(2), bind(2), connect(2) or of a socket option.
         error: io::Error,
     },
+    /// The TLS handshake failed: the certificate of the server is not to be trusted or is for another name, the server
+    /// refused the client, or it does not speak TLS.
+    #[error("no TLS with {server}: {reason}")]
+    #[non_exhaustive]
+    Tls {
+        /// The target.
+        server: String,
+        /// The reason.
+        reason: String,
+    },
     /// The worker has no room for another connection ([`Config::connections_max`](crate::Config::connections_max), or
     /// the open-file limit).
     #[error(
@@ -130,6 +140,7 @@ impl From<ConnectError> for io::Error {
             ConnectError::Resolve { error, .. } | ConnectError::Io { error, .. } => error.kind(),
             ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             ConnectError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            ConnectError::Tls { .. } => io::ErrorKind::InvalidData,
             ConnectError::LimitReached => io::ErrorKind::QuotaExceeded,
             ConnectError::Draining | ConnectError::EngineEnded => io::ErrorKind::ConnectionAborted,
             ConnectError::NotOnHandlerThread => io::ErrorKind::Unsupported,

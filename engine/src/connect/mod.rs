@@ -25,6 +25,8 @@ use crate::util::contained::catch;
 pub(crate) mod error;
 mod race;
 mod resolve;
+#[cfg(feature = "tls")]
+mod secure;
 pub(crate) mod target;
 
 use error::ConnectError;
@@ -96,6 +98,7 @@ pub fn connect_unix(path: impl Into<PathBuf>) -> Connect {
 /// | At the limit | Result |
 /// |---|---|
 /// | the name does not resolve | [`ConnectError::Resolve`] |
+/// | the TLS handshake fails (feature `tls`) | [`ConnectError::Tls`] |
 /// | [`timeout`](Self::timeout) passes | [`ConnectError::TimedOut`] |
 /// | the worker has [`connections_max`](crate::Config::connections_max) connections | [`ConnectError::LimitReached`], at once |
 /// | the engine shuts down | [`ConnectError::Draining`], at once, unless [`while_draining`](Self::while_draining) |
@@ -109,13 +112,23 @@ pub struct Connect {
     worker: Option<Arc<WorkerShared>>,
     /// The queue of the thread on which [`start`](Self::start) runs the handler, in place of the calling one.
     queue: Option<Arc<RunQueue>>,
+    #[cfg(feature = "tls")]
+    secure: Option<secure::Secure>,
 }
 
 /// # Settings
 impl Connect {
     fn new(target: ConnectTarget) -> Self {
         let settings = Settings::default();
-        Self { target, timeout: Some(TIMEOUT_DEFAULT), settings, worker: None, queue: None }
+        Self {
+            target,
+            timeout: Some(TIMEOUT_DEFAULT),
+            settings,
+            worker: None,
+            queue: None,
+            #[cfg(feature = "tls")]
+            secure: None,
+        }
     }
 
     /// Uses this worker, and for a handler the thread of this queue.
@@ -134,8 +147,9 @@ impl Connect {
 
     /// Connects from this address. With port 0 the kernel chooses the port when it connects, so the pair of addresses
     /// must be unique and not the port: each local address has about 28,000 connections to one server
-    /// (`ip_local_port_range` of ip(7)), and several addresses have as many each. Addresses of the target that are of
-    /// another family fail. Has no effect on Unix-domain sockets. Default: the kernel's choice.
+    /// (`ip_local_port_range` of ip(7)), and several addresses have as many each. Linux finds the first half of them
+    /// quickly, and then searches longer with each, so use another local address for each 14,000. Addresses of the
+    /// target that are of another family fail. Has no effect on Unix-domain sockets. Default: the kernel's choice.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tidegate_engine::ConnectError> {
@@ -306,12 +320,19 @@ impl IntoFuture for Connect {
 
 impl Connect {
     async fn run(self) -> Result<Connection, ConnectError> {
+        #[cfg(feature = "tls")]
+        let secure = self.secure;
         let Self { target, timeout, settings, worker, .. } = self;
         let worker = worker.or_else(current_worker).ok_or(ConnectError::NotOnHandlerThread)?;
         let mut deadline = timeout.map(|timeout| Timer::new(Arc::clone(&worker)).timeout(timeout));
         let connecting = async {
             let addresses = target.addresses().await?;
-            Race::new(worker, settings, addresses).await
+            let connection = Race::new(worker, settings, addresses).await?;
+            #[cfg(feature = "tls")]
+            if let Some(secure) = secure {
+                return secure.shake_hands(connection, &target).await;
+            }
+            Ok(connection)
         };
         let mut connecting = pin!(connecting);
         poll_fn(|cx| {

@@ -44,6 +44,24 @@ impl ConnectTarget {
         Self(Kind::Unix(path))
     }
 
+    /// Returns the host, if there is one: a name, or an address.
+    #[cfg(feature = "tls")]
+    pub(super) fn host(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Text(text) => match text.parse::<SocketAddr>() {
+                Ok(address) => Some(address.ip().to_string()),
+                Err(_) => split(text).ok().map(|(host, _)| host.to_owned()),
+            },
+            Kind::Host(host, _) => Some(host.clone()),
+            Kind::Addresses(addresses) => match &addresses[..] {
+                [address] => Some(address.ip().to_string()),
+                _ => None,
+            },
+            #[cfg(unix)]
+            Kind::Unix(_) => None,
+        }
+    }
+
     /// Returns the addresses, in the order in which they are tried.
     pub(super) async fn addresses(&self) -> Result<Vec<SockAddr>, ConnectError> {
         let failed = |error| ConnectError::Resolve { name: self.to_string(), error };

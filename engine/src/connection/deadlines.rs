@@ -24,8 +24,7 @@ impl Connection {
     /// Sets the read deadline to `duration` from now. It does not move when bytes arrive: call this again to renew it.
     /// See [`set_read_deadline`](Self::set_read_deadline).
     pub fn set_read_deadline_in(&self, duration: Duration) {
-        let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.read, shared.worker.clock.tick_from_now(duration));
+        self.shared().set_read_deadline_in(duration);
     }
 
     /// Sets the write deadline: if bytes are still queued then, the connection is reset with

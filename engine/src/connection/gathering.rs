@@ -144,14 +144,14 @@ impl Gathering {
             }
             let length = (grace - self.debt).min(LOOK_MAX);
             let sleep = Timer::new(Arc::clone(&self.worker)).sleep(length);
-            self.look = Some(Look { since: Instant::now(), length, sleep });
+            self.look = Some(Look { since: self.worker.clock.instant(), length, sleep });
         }
     }
 
     /// Ends a wait for the peer, and adds it to the debt.
     fn end_look(&mut self) {
         if let Some(look) = self.look.take() {
-            self.debt += look.since.elapsed().min(look.length);
+            self.debt += self.worker.clock.instant().saturating_duration_since(look.since).min(look.length);
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
 pub(crate) mod gathering;
+pub(crate) mod idle;
 pub(crate) mod sender;
 mod socket;
 
@@ -25,10 +26,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::address::Address;
+use crate::connection::idle::HandlerEnd;
 use crate::connection::sender::ByteSender;
 use crate::error::ReceiveError;
 use crate::shared::chunk::Chunk;
-use crate::shared::command::{CloseMode, Command};
+use crate::shared::command::Command;
 use crate::shared::inbound::End;
 use crate::shared::waiters::{WakerId, id_of};
 use crate::shared::{ConnShared, LocalEnd};
@@ -87,7 +89,7 @@ use crate::time::Timer;
 /// }
 /// ```
 pub struct Connection {
-    sender: ByteSender,
+    sender: HandlerEnd,
     unread: Option<Chunk>,
     /// Identity of the waker in the inbound buffer, that of the last poll.
     waiting: WakerId,
@@ -102,7 +104,11 @@ const TURN_CHUNKS_MAX: u8 = 8;
 
 impl Connection {
     pub(crate) fn new(shared: Arc<ConnShared>) -> Self {
-        Self { sender: ByteSender { shared }, unread: None, waiting: (0, 0), turn_chunks: 0 }
+        Self::of(HandlerEnd::new(ByteSender { shared }))
+    }
+
+    fn of(sender: HandlerEnd) -> Self {
+        Self { sender, unread: None, waiting: (0, 0), turn_chunks: 0 }
     }
 
     fn shared(&self) -> &ConnShared {
@@ -196,6 +202,12 @@ impl Connection {
         self.unread.as_deref_mut().unwrap_or_default()
     }
 
+    /// Returns [`buffer`](Self::buffer) and the [writing side](Self::sender), to answer what is being read.
+    #[inline]
+    pub fn buffer_and_sender(&mut self) -> (&mut [u8], &ByteSender) {
+        (self.unread.as_deref_mut().unwrap_or_default(), &self.sender)
+    }
+
     /// Drops the first `count` bytes of [`buffer`](Self::buffer).
     ///
     /// # Panics
@@ -253,6 +265,12 @@ impl Connection {
         });
     }
 
+    /// Returns whether a chunk is being read in place.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// Returns the writing side.
     pub fn sender(&self) -> &ByteSender {
         &self.sender
@@ -266,6 +284,13 @@ impl Connection {
     /// Returns the local address: the one that the peer connected to, or from which this side has connected.
     pub fn local_addr(&self) -> Address {
         self.shared().local.address
+    }
+
+    /// Returns what the TLS handshake of the connection agreed on; `None` without TLS. Needs the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.shared().tls()
     }
 
     /// Returns the number of the listener that accepted the connection, from 0 in the order in which the addresses and
@@ -404,18 +429,8 @@ impl Connection {
     }
 }
 
-fn is_read_overdue(shared: &ConnShared) -> bool {
+pub(super) fn is_read_overdue(shared: &ConnShared) -> bool {
     shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let shared = self.shared();
-        let unread = shared.inbound.lock().discard();
-        drop(unread);
-        shared.outbound.lock().expect_end();
-        shared.post(Command::Close(shared.key, CloseMode::Orderly));
-    }
 }
 
 impl fmt::Debug for Connection {

@@ -17,6 +17,7 @@ use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::ConnShared;
 use crate::shared::command::{CloseMode, Command};
+use crate::shared::file_part::FilePart;
 use crate::shared::outbound::{Outbound, Schedule, enqueue};
 use crate::time::Timer;
 
@@ -37,6 +38,7 @@ use crate::time::Timer;
 /// | [`append`](Self::append) | ignores it | none: encodes in place | after [`poll_ready`](Self::poll_ready), or for bytes that must not wait |
 /// | [`try_append_with`](Self::try_append_with) | [`Full`](SendError::Full) | the head; the payload up to 4 KiB | a head and a payload in one step |
 /// | [`append_with`](Self::append_with) | ignores it | the head; the payload up to 4 KiB | as `append` |
+/// | [`append_file`](Self::append_file) | ignores it | none | a part of a file, after `poll_ready` |
 /// | [`append_last`](Self::append_last) | ignores it | none: encodes in place | ends the sending side: later sends fail with [`Finished`](SendError::Finished) |
 /// | [`try_append_interleaved`](Self::try_append_interleaved) | [`Full`](SendError::Full) | none: encodes in place | works also during another sender's [exclusive use](crate::ExclusiveSender) |
 ///
@@ -176,6 +178,50 @@ impl ByteSender {
         Ok(())
     }
 
+    /// Appends in place, in order with other sends but whatever is queued. Returns whether the queue has reached its
+    /// high mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds
+    /// the queue. `encode` is bound as that of [`append`](Self::append).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `encode` is then not called.
+    pub fn append_in_order(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<bool, SendError> {
+        let (schedule, is_full) = {
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let schedule = match outbound.is_open() {
+                true => outbound.append_encoded(encode),
+                false => outbound.append_unopened(encode)?,
+            };
+            (schedule, outbound.note_full(marks))
+        };
+        self.shared.notify(schedule);
+        Ok(is_full)
+    }
+
+    /// Appends `head` by copy and `payload` by reference as [`append_in_order`](Self::append_in_order) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_with_in_order(&self, head: &[u8], mut payload: Bytes) -> Result<bool, SendError> {
+        let (schedule, is_full) = {
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let schedule = match outbound.is_open() {
+                true => enqueue(&mut outbound, head, &mut payload),
+                false => outbound.append_unopened(|out| {
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(&payload);
+                })?,
+            };
+            (schedule, outbound.note_full(marks))
+        };
+        self.shared.notify(schedule);
+        Ok(is_full)
+    }
+
+    /// Returns whether both are senders of the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Lets `encode` append to the queued bytes, regardless of the high mark and of exclusive use: for bytes that must
     /// not wait, or after [`poll_ready`](Self::poll_ready). Only the caller then bounds the queue: for a peer that does
     /// not read, it grows until a write timeout or deadline ends the connection.
@@ -220,6 +266,32 @@ impl ByteSender {
         self.queue(|outbound, _| {
             outbound.check_open()?;
             Ok(enqueue(outbound, head, &mut payload))
+        })
+    }
+
+    /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux, without TLS.
+    pub fn sends_files(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.shared.tls().is_some() {
+            return false;
+        }
+        cfg!(target_os = "linux")
+    }
+
+    /// Appends a part of a file without a copy (sendfile(2); with TLS it is read in pieces), regardless of the high
+    /// mark and of exclusive use: after [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but
+    /// take no memory.
+    ///
+    /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
+    /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,
+    /// the connection is reset, because its peer was promised these bytes; the log has the reason.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append_file(&self, part: FilePart) -> Result<(), SendError> {
+        self.queue(|outbound, _| {
+            outbound.check_open()?;
+            Ok(if part.len == 0 { Schedule::AlreadyScheduled } else { outbound.append_file(part) })
         })
     }
 

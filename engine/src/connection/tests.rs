@@ -11,6 +11,7 @@ use super::*;
 use crate::config::{InboundMarks, OutboundMarks};
 use crate::shared::LocalEnd;
 use crate::shared::key::ConnKey;
+use crate::shared::ready_queue::ReadyQueue;
 use crate::shared::signal::Signal;
 use crate::shared::worker_shared::WorkerShared;
 
@@ -31,8 +32,9 @@ fn connection() -> Connection {
     Connection::new(ConnShared::new(
         ConnKey { index: 0, generation: 0 },
         worker,
+        ReadyQueue::new(Signal::new(|| {})),
         address,
-        Arc::new(LocalEnd { address, listener: 0 }),
+        Arc::new(LocalEnd::new(address, 0)),
     ))
 }
 

@@ -1,34 +1,42 @@
 //! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are three: `uring` (a ring per worker), `portable` (non-blocking
-//! sockets and readiness) and, in tests, `sim` (scripted peers, seeded faults, fake time).
+//! a list that it then processes. There are four: `uring` (a ring per worker), `portable` (non-blocking
+//! sockets and readiness); `memory` (clients in this process, for tests of applications) and, in tests of the engine,
+//! `sim` (scripted peers, seeded faults), both with fake time.
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
-//!   completes;
+//!   completes, and a send of a part of a file can end with `FileFailed` in place of `Sent`;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::clock::Clock;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::file_pool;
 
 pub(crate) mod listener;
 pub(crate) mod machine_memory;
+#[cfg(feature = "testing")]
+pub(crate) mod memory;
 pub(crate) mod open_files;
 #[cfg(unix)]
 pub(crate) mod outbound_socket;
+pub(crate) mod page_cache;
 pub(crate) mod portable;
+mod send_file;
 pub(crate) mod share_port;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
@@ -52,6 +60,8 @@ pub(crate) enum Event {
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
+    /// The send of a part of a file is over, because the file could not be read: `UnexpectedEof` if it is too short.
+    FileFailed { key: ConnKey, error: io::Error },
     /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
     /// error.
     PeerEnded { key: ConnKey, error: Option<i32> },
@@ -124,6 +134,11 @@ pub(crate) trait Driver {
     /// Returns the time since the worker's epoch.
     fn elapsed(&self) -> Duration;
 
+    /// Returns a clock that began at `epoch` and runs as [`elapsed`](Self::elapsed) does.
+    fn clock(&self, epoch: Instant) -> Clock {
+        Clock::new(epoch)
+    }
+
     /// Arms accepting on a listener, unless it is armed. Returns false if there is no slot for another connection.
     fn arm_accept(&mut self, listener: usize) -> bool;
     /// Stops accepting and closes all listeners. Each armed accept ends with an event.
@@ -153,6 +168,11 @@ pub(crate) trait Driver {
     /// Closes the socket. An armed receive ends without an event. With `reset` a send in flight ends too, and the peer
     /// gets a reset.
     fn close(&mut self, key: ConnKey, reset: bool);
+
+    /// Reads a part of a file and answers, now or later. Never waits for a disk.
+    fn read_file(&mut self, read: FileRead) {
+        file_pool::run(move || read.run());
+    }
 
     /// Runs a task on a connection's socket.
     fn with_socket(&mut self, key: ConnKey, task: SocketTask);

@@ -7,10 +7,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 
-/// Opens a socket, sets its options and binds it to the local address, if the request has one.
+/// Opens a socket, sets its options and binds it to the local address, if the request has one. All of this is quick,
+/// whether the socket blocks or not.
 pub(crate) fn open(request: &ConnectRequest, nonblocking: bool) -> io::Result<Socket> {
-    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
-    let socket = Socket::new(request.address.domain(), kind, protocol(request))?;
+    let socket = Socket::new(request.address.domain(), Type::STREAM, protocol(request))?;
+    if nonblocking {
+        socket.set_nonblocking(true)?;
+    }
     prepare(&SockRef::from(&socket), request)?;
     if request.is_nodelay() {
         socket.set_tcp_nodelay(true)?;

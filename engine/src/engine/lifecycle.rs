@@ -15,7 +15,8 @@ use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 /// Time that the connections of the other workers have to end when a worker has failed.
 const FAILURE_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Time that workers have to end after the deadline of a shutdown, at which they reset their connections.
+/// Time that workers have to end after the deadline of a shutdown, at which they reset their connections, and again
+/// while the number of connections falls: very many take longer to reset.
 const WORKERS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Lifecycle {
@@ -85,12 +86,13 @@ impl Lifecycle {
 
     /// Begins a shutdown, or shortens the one in progress.
     pub(crate) fn shut_down(&self, shutdown: Shutdown) {
-        let plan = shutdown.plan(Instant::now());
-        let workers = {
+        let (plan, workers) = {
             let mut state = self.state();
+            let now = state.workers.first().map_or_else(Instant::now, |worker| worker.clock.instant());
+            let plan = shutdown.plan(now);
             let current = state.shutdown.get_or_insert(plan);
             current.deadline = current.deadline.min(plan.deadline);
-            state.workers.clone()
+            (plan, state.workers.clone())
         };
         self.changed.notify_all();
         for worker in workers {
@@ -117,14 +119,27 @@ impl Lifecycle {
 
     /// Waits until every worker has ended, or should have by the deadline of a shutdown.
     pub(crate) fn wait(&self) -> ShutdownReport {
+        self.wait_with(WORKERS_END_TIMEOUT, State::connections)
+    }
+
+    /// Waits until every worker has ended, or from the deadline of a shutdown on has `timeout` as long as the number of
+    /// open connections falls.
+    fn wait_with(&self, timeout: Duration, connections: impl Fn(&State) -> u64) -> ShutdownReport {
         let mut state = self.state();
+        // The end of the wait, once the deadline has passed, and the connections that were open when it was set.
+        let mut last: Option<(Instant, u64)> = None;
         while state.ended < state.workers.len() {
-            let end = state.shutdown.map(|plan| plan.deadline + WORKERS_END_TIMEOUT);
+            let end = last.map(|(end, _)| end).or(state.shutdown.map(|plan| plan.deadline));
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(Duration::ZERO) => {
-                    state.leave_behind();
-                    return state.report;
+                    let open = connections(&state);
+                    if last.is_some_and(|(_, before)| open >= before) {
+                        state.leave_behind();
+                        return state.report;
+                    }
+                    last = Some((Instant::now() + timeout, open));
+                    state
                 }
                 Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -153,6 +168,11 @@ impl Lifecycle {
 }
 
 impl State {
+    /// Returns the number of open connections.
+    fn connections(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.counters.connections.load()).sum()
+    }
+
     fn fail(&mut self, worker: usize, reason: String) {
         log::error!("worker {worker} failed, its connections are closed and the engine is shutting down: {reason}");
         self.report.failed_workers += 1;
@@ -166,5 +186,54 @@ impl State {
                 self.fail(worker.index, "a handler blocked its thread past the deadline of the shutdown".to_owned());
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::config::{InboundMarks, OutboundMarks};
+    use crate::shared::signal::Signal;
+
+    fn with_a_worker() -> Arc<Lifecycle> {
+        let engine = Arc::<crate::shared::engine_shared::EngineShared>::default();
+        let lifecycle = Lifecycle::new(engine.memory.clone());
+        let inbound = InboundMarks { bytes_high: 2, bytes_low: 1, chunks_high: 2, chunks_low: 1 };
+        let outbound = OutboundMarks { bytes_high: 2, bytes_low: 1 };
+        let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, engine);
+        lifecycle.add(&worker, Vec::new());
+        lifecycle
+    }
+
+    /// Resetting very many connections takes longer than a worker has that does nothing.
+    #[test]
+    fn a_worker_that_still_resets_connections_is_waited_for() {
+        let lifecycle = with_a_worker();
+        lifecycle.shut_down(Shutdown::immediate());
+        let (looks, looked) = channel();
+        let ending = Arc::clone(&lifecycle);
+        let end = std::thread::spawn(move || {
+            for _ in 0..5 {
+                looked.recv().unwrap();
+            }
+            ending.end(0, Ok(ShutdownReport::default()));
+        });
+        let left = std::cell::Cell::new(1_000_000);
+        let report = lifecycle.wait_with(Duration::from_millis(1), |_| {
+            left.set(left.get() - 1);
+            let _ = looks.send(());
+            left.get()
+        });
+        assert_eq!(report.failed_workers, 0);
+        end.join().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_does_nothing_is_left_behind() {
+        let lifecycle = with_a_worker();
+        lifecycle.shut_down(Shutdown::immediate());
+        assert_eq!(lifecycle.wait_with(Duration::from_millis(1), |_| 7).failed_workers, 1);
     }
 }

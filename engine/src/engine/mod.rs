@@ -1,11 +1,15 @@
 //! Starting an engine: settings, listeners, workers and handler threads.
 
+#[cfg(feature = "tls")]
+mod encrypted;
 mod lifecycle;
 pub(crate) mod running;
 #[cfg(unix)]
 mod signals;
 pub(crate) mod spawned;
 pub(crate) mod stopped;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 mod threads;
 mod watchdog;
 
@@ -24,6 +28,8 @@ use crate::config::{Checked, Config, EngineKind, HandlerPlacement};
 use crate::connection::Connection;
 use crate::driver::listener::{self, Binding, Listener, Options};
 use crate::driver::{machine_memory, open_files};
+#[cfg(feature = "tls")]
+use crate::engine::encrypted::Encrypted;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{Backend, WorkerSetup, cores_for, spawn_handler_thread};
@@ -61,12 +67,19 @@ use crate::util::contained::catch;
 pub struct Engine {
     config: Config,
     bindings: Vec<Binding>,
+    #[cfg(feature = "tls")]
+    tls: Encrypted,
 }
 
 impl Engine {
     /// Creates an engine with these settings. They are checked at [`start`](Self::start).
     pub fn new(config: Config) -> Self {
-        Self { config, bindings: Vec::new() }
+        Self {
+            config,
+            bindings: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: Encrypted::default(),
+        }
     }
 
     /// Replaces the settings, and keeps the addresses.
@@ -87,6 +100,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Bind`] if the address does not resolve.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Result<Self, Error> {
+        self.begin_listeners();
         self.bindings.extend(listener::resolve(address)?);
         Ok(self)
     }
@@ -97,6 +111,7 @@ impl Engine {
     /// [`Config::unix_uid`] for its owner.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.begin_listeners();
         self.bindings.push(Binding::Unix(path.into()));
         self
     }
@@ -106,6 +121,7 @@ impl Engine {
     /// The engine sets its socket options and its backlog and whether it blocks; the process that it comes from shares
     /// these settings.
     pub fn bind_inherited(mut self, listener: impl Into<Socket>) -> Self {
+        self.begin_listeners();
         self.bindings.push(Binding::Inherited(listener.into()));
         self
     }
@@ -119,8 +135,17 @@ impl Engine {
     pub fn bind_systemd(mut self) -> Result<Self, Error> {
         let sockets = crate::driver::systemd::take_listeners();
         let sockets = sockets.map_err(|error| Error::bind("the sockets of LISTEN_FDS", error))?;
+        self.begin_listeners();
         self.bindings.extend(sockets.into_iter().map(Binding::Inherited));
         Ok(self)
+    }
+
+    /// Notes that a call begins to add listeners.
+    fn begin_listeners(&mut self) {
+        #[cfg(feature = "tls")]
+        {
+            self.tls.last_call = self.bindings.len();
+        }
     }
 
     /// Binds the addresses, starts the workers and returns once all of them serve.
@@ -165,18 +190,10 @@ impl Engine {
         if self.bindings.is_empty() {
             return Err(Error::NoListener);
         }
-        let start: Arc<Start> = Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
-            let shared = Arc::clone(&connection.sender().shared);
-            // A panic in the call drops the connection, like a panic in the future.
-            match catch(|| handler(connection)) {
-                Ok(future) => queue.spawn(shared, future),
-                Err(message) => {
-                    let peer = shared.peer;
-                    log::error!("a handler panicked and its connection with {peer} is closed: {message}");
-                }
-            }
-        });
-        Starting::new(self.config.check()?)?.start(&self.bindings, &start)
+        let starting = Starting::new(self.config.check()?)?;
+        #[cfg(feature = "tls")]
+        let starting = Starting { tls: self.tls, ..starting };
+        starting.start(&self.bindings, &starter(handler))
     }
 
     /// Starts an engine without listeners, for a program that only connects: see [`Running::connect`] and
@@ -184,7 +201,7 @@ impl Engine {
     ///
     /// Each worker has up to [`Config::connections_max`] connections. With io_uring these are direct descriptors, which
     /// the open-file limit bounds for each worker and not for the process: a process with a limit of 20,000 open files
-    /// holds 200,000 connections with ten workers, which can be more than there are cores. To one server a local
+    /// holds 200,000 connections with eleven workers, which can be more than there are cores. To one server a local
     /// address has about 28,000 ports: see [`Connect::local_address`](crate::Connect::local_address).
     ///
     /// ```no_run
@@ -207,6 +224,25 @@ impl Engine {
     }
 }
 
+/// Returns the function that starts the handler of a connection.
+fn starter<H, F>(handler: H) -> Arc<Start>
+where
+    H: Fn(Connection) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    Arc::new(move |connection: Connection, queue: &Arc<RunQueue>| {
+        let shared = Arc::clone(&connection.sender().shared);
+        // A panic in the call drops the connection, like a panic in the future.
+        match catch(|| handler(connection)) {
+            Ok(future) => queue.spawn(shared, future),
+            Err(message) => {
+                let peer = shared.peer;
+                log::error!("a handler panicked and its connection with {peer} is closed: {message}");
+            }
+        }
+    })
+}
+
 /// The steps of a start.
 struct Starting {
     checked: Arc<Checked>,
@@ -214,13 +250,22 @@ struct Starting {
     epoch: Instant,
     /// The core of each worker; none without pinning.
     cores: Vec<CoreId>,
+    #[cfg(feature = "tls")]
+    tls: Encrypted,
 }
 
 impl Starting {
     fn new(checked: Checked) -> Result<Self, Error> {
         let backend = choose(&checked.config)?;
         let cores = if checked.config.pin { cores_for(checked.workers) } else { Vec::new() };
-        Ok(Self { checked: Arc::new(checked), backend, epoch: Instant::now(), cores })
+        Ok(Self {
+            checked: Arc::new(checked),
+            backend,
+            epoch: Instant::now(),
+            cores,
+            #[cfg(feature = "tls")]
+            tls: Encrypted::default(),
+        })
     }
 
     /// Starts on the chosen engine. `Auto` starts again on the portable engine where io_uring fails at any step.
@@ -258,7 +303,11 @@ impl Starting {
             }
         }
         let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
-        let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is added"))]
+        let mut engine = EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes));
+        #[cfg(feature = "tls")]
+        self.tls.begin(&mut engine)?;
+        let engine = Arc::new(engine);
         let mut running = Running {
             workers: Vec::new(),
             lifecycle: Lifecycle::new(engine.memory.clone()),
@@ -339,7 +388,10 @@ impl Starting {
     }
 
     fn describe(&self, running: &Running, bindings: &[Binding], features: &str) -> String {
-        let addresses = bindings.iter().zip(&running.addresses).map(|(binding, address)| binding.describe(*address));
+        let addresses = bindings.iter().zip(&running.addresses).enumerate().map(|(listener, (binding, address))| {
+            let suffix = if self.is_encrypted(listener) { " tls" } else { "" };
+            format!("{}{suffix}", binding.describe(*address))
+        });
         let addresses: Vec<_> = if bindings.is_empty() { vec!["client".to_owned()] } else { addresses.collect() };
         let workers = running.workers.len();
         let slots: usize = running.workers.iter().map(|worker| worker.connections_max).sum();
@@ -359,6 +411,16 @@ impl Starting {
 }
 
 impl Starting {
+    #[cfg(feature = "tls")]
+    fn is_encrypted(&self, listener: usize) -> bool {
+        self.tls.has(listener)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn is_encrypted(&self, _listener: usize) -> bool {
+        false
+    }
+
     /// Returns the workers' cores in order, as ranges, or "any".
     fn describe_cores(&self) -> String {
         let ranges = self.cores.chunk_by(|one, next| one.id + 1 == next.id).map(|range| match range {

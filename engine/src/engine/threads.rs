@@ -82,9 +82,25 @@ pub(crate) type WorkerThread = JoinHandle<()>;
 
 impl WorkerSetup {
     pub(super) fn spawn(self, listeners: Vec<Listener>) -> Result<(WorkerThread, WorkerReady), Error> {
+        self.spawn_with(move |setup, ready| setup.run(listeners, ready))
+    }
+
+    /// Spawns the worker with a driver that is made on its thread and has one listener.
+    #[cfg(feature = "testing")]
+    pub(super) fn spawn_on<D: Driver>(
+        self,
+        driver: impl FnOnce() -> D + Send + 'static,
+    ) -> Result<(WorkerThread, WorkerReady), Error> {
+        self.spawn_with(move |setup, ready| setup.serve(Ok(driver()), 1, ready))
+    }
+
+    fn spawn_with(
+        self,
+        run: impl FnOnce(Self, &Sender<Result<WorkerReady, Error>>) + Send + 'static,
+    ) -> Result<(WorkerThread, WorkerReady), Error> {
         let (ready, report) = channel();
         let name = format!("tidegate-worker-{}", self.index);
-        let thread = thread::Builder::new().name(name).spawn(move || self.run(listeners, &ready));
+        let thread = thread::Builder::new().name(name).spawn(move || run(self, &ready));
         let thread = thread.map_err(Error::Worker)?;
         let error = match report.recv() {
             Ok(Ok(ready)) => return Ok((thread, ready)),
@@ -128,8 +144,9 @@ impl WorkerSetup {
             }
         };
         let (inbound, outbound) = (self.checked.inbound, self.checked.outbound);
+        let clock = driver.clock(self.epoch);
         let worker_shared =
-            WorkerShared::new(self.index, driver.signal(), self.epoch, inbound, outbound, Arc::clone(&self.engine));
+            WorkerShared::new(self.index, driver.signal(), clock, inbound, outbound, Arc::clone(&self.engine));
         time::enter(&worker_shared);
         let capabilities = driver.capabilities().clone();
         let (queues, inline, handler) = match self.handlers(&driver.signal(), &worker_shared) {

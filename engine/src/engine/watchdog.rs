@@ -55,11 +55,12 @@ impl Watched {
         }
         self.looks = self.looks.saturating_add(1);
         if self.looks == LOOKS
-            && let Some((handler, connection)) = self.queue.holder(beat)
+            && let Some((handler, peer)) = self.queue.holder(beat)
         {
-            let (seconds, peer, role) = (self.since.elapsed().as_secs_f32(), connection.peer, self.role);
+            let (seconds, role) = (self.since.elapsed().as_secs_f32(), self.role);
             let (thread, advice) = role.describe();
-            log::warn!("{handler} has held {thread} for {seconds:.1} s (peer {peer}); {advice}");
+            let peer = peer.map_or_else(String::new, |peer| format!(" (peer {peer})"));
+            log::warn!("{handler} has held {thread} for {seconds:.1} s{peer}; {advice}");
         }
     }
 }

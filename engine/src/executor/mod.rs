@@ -3,8 +3,9 @@
 //! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. Wakes from that
 //! thread go to a plain local queue; wakes from others go through a lock and the announced-sleep [`Signal`]. A panic in
 //! a handler drops its future (and so closes its connection) and nothing else. The end of the executor drops every
-//! future, whatever it waits for.
+//! future, whatever it waits for. Connections without a task are in the tables of `endpoints`.
 
+pub(crate) mod endpoints;
 pub mod label;
 pub(crate) mod lasting;
 mod pulse;
@@ -20,11 +21,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::thread;
 
+use crate::address::Address;
 use crate::connection::Connection;
+use crate::executor::endpoints::Endpoints;
 use crate::executor::lasting::{Arrived, Lasting};
 use crate::executor::pulse::Pulse;
 use crate::executor::tasks::Tasks;
 use crate::shared::ConnShared;
+use crate::shared::ready_queue::{self, ReadyQueue};
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::shared::wake_scope::WakeScope;
@@ -45,6 +49,8 @@ pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
 pub(crate) struct RunQueue {
     inbox: Mutex<Inbox>,
     signal: Arc<Signal>,
+    /// The endpoints that are due.
+    ready: Arc<ReadyQueue>,
     pulse: Pulse,
     tasks: Mutex<Tasks>,
 }
@@ -67,6 +73,10 @@ pub(crate) struct Local {
     /// The connection of the future that a panic has dropped.
     panicked: Option<Arc<ConnShared>>,
     lasting: Lasting,
+    endpoints: Endpoints,
+    /// The endpoints that are due while another executor of a simulation has the thread.
+    #[cfg(all(test, not(loom)))]
+    set_aside: VecDeque<ready_queue::Ready>,
 }
 
 thread_local! {
@@ -78,7 +88,13 @@ impl RunQueue {
     /// Creates the queue of an executor on the current thread.
     pub(crate) fn new(signal: Arc<Signal>) -> Arc<Self> {
         let (inbox, tasks) = (Mutex::new(Inbox::default()), Mutex::new(Tasks::default()));
-        Arc::new(Self { inbox, signal, pulse: Pulse::new(), tasks })
+        let ready = ReadyQueue::new(Arc::clone(&signal));
+        Arc::new(Self { inbox, signal, ready, pulse: Pulse::new(), tasks })
+    }
+
+    /// Returns the queue of the endpoints that are due.
+    pub(crate) fn ready(&self) -> &Arc<ReadyQueue> {
+        &self.ready
     }
 
     /// Hands a new connection to the executor's thread.
@@ -151,27 +167,31 @@ impl RunQueue {
         self.pulse.beat()
     }
 
-    /// Returns the name and the connection of the handler that runs since `beat`, unless it has returned.
-    pub(crate) fn holder(&self, beat: Beat) -> Option<(String, Arc<ConnShared>)> {
+    /// Returns the name of the handler that runs since `beat`, and the peer that it serves if it is a task; `None` if
+    /// it has returned.
+    pub(crate) fn holder(&self, beat: Beat) -> Option<(String, Option<Address>)> {
         let mut tasks = self.tasks.lock();
-        let connection = match beat.task() {
-            Pulse::STARTING => tasks.starting.clone(),
-            place => tasks.connection(place),
+        let peer = match beat.task() {
+            Pulse::ENDPOINT => None,
+            Pulse::STARTING => Some(tasks.starting.as_ref()?.peer),
+            place => Some(tasks.connection(place)?.peer),
         };
         // A place is used again only after its task has ended, under this lock.
-        connection.filter(|_| self.beat() == beat).map(|connection| (self.pulse.name(), connection))
+        (self.beat() == beat).then(|| (self.pulse.name(), peer))
     }
 
     /// Returns whether the thread can end: it was stopped and its inbox is empty. Handlers woken by the shutdown's
     /// resets run first.
     fn is_finished(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.stopped && inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty()
+        let is_empty = inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty();
+        inbox.stopped && is_empty && self.ready.is_inbox_empty()
     }
 
     fn is_empty(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty() && !inbox.stopped
+        let is_empty = inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty();
+        is_empty && !inbox.stopped && self.ready.is_inbox_empty()
     }
 }
 
@@ -199,9 +219,17 @@ const TURN_TASKS_MAX: usize = 256;
 
 impl Executor {
     pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
-        let (queued, lasting) = (VecDeque::new(), Lasting::default());
-        let local = Local { queue: Arc::clone(&queue), runnables: queued, panicked: None, lasting };
+        let local = Local {
+            queue: Arc::clone(&queue),
+            runnables: VecDeque::new(),
+            panicked: None,
+            lasting: Lasting::default(),
+            endpoints: Endpoints::default(),
+            #[cfg(all(test, not(loom)))]
+            set_aside: VecDeque::new(),
+        };
         LOCAL.with(|current| *current.borrow_mut() = Some(local));
+        queue.ready.claim();
         Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
@@ -221,6 +249,11 @@ impl Executor {
             if let Err(message) = catch(run) {
                 self.log_panic(&message);
             }
+        }
+        // After the tasks, because an upgrade can make a task's connection an endpoint, which is then served at once.
+        let endpoints_due = ready_queue::due().min(TURN_TASKS_MAX);
+        if endpoints_due > 0 {
+            endpoints::poll(&self.queue, endpoints_due);
         }
         self.queue.pulse.rest();
         if lasting_due > 0 {
@@ -243,7 +276,7 @@ impl Executor {
     /// Returns whether the local queue has a runnable task.
     pub(crate) fn has_work(&self) -> bool {
         let has_work = |local: &Local| !local.runnables.is_empty() || !local.lasting.runnables.is_empty();
-        LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work))
+        LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work)) || ready_queue::due() > 0
     }
 
     /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
@@ -258,6 +291,7 @@ impl Executor {
             std::mem::swap(&mut inbox.runnables, &mut self.runnables);
             inbox.stopped || !inbox.lasting.is_empty()
         };
+        self.queue.ready.take_inbox();
         self.queue_locally();
         if has_lasting {
             self.queue_lasting();
@@ -359,7 +393,15 @@ fn next_local() -> Option<Runnable> {
 /// Swaps the executor of the current thread, for simulations of several threads on one.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn swap_local(other: &mut Option<Local>) {
+    let (next, due) = match other {
+        Some(other) => (Some(Arc::clone(other.queue.ready())), std::mem::take(&mut other.set_aside)),
+        None => (None, VecDeque::new()),
+    };
+    let due = ready_queue::exchange(next.as_ref(), due);
     LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
+    if let Some(other) = other {
+        other.set_aside = due;
+    }
 }
 
 impl Drop for Executor {
@@ -377,6 +419,7 @@ impl Drop for Executor {
         let tasks = self.queue.tasks.lock().take_all();
         // Dropping a task cancels it.
         drop(tasks);
+        endpoints::end();
         lasting::end();
         loop {
             let lasting = {
@@ -398,6 +441,9 @@ impl Drop for Executor {
             }
             thread::yield_now();
         }
+        // Tasks can have made further connections endpoints when they were dropped.
+        endpoints::end();
+        ReadyQueue::release();
         let local = LOCAL.try_with(|local| local.borrow_mut().take());
         drop(local);
     }

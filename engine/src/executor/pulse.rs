@@ -7,7 +7,7 @@ use crate::executor::label::Label;
 /// The task that a thread runs, and how many it has run: a few plain stores for each poll, and no look at a clock. The
 /// watchdog sees that a poll takes long by finding the same numbers again.
 pub(super) struct Pulse {
-    /// The place of the task that runs, or one of the two below.
+    /// The place of the task that runs, or one of the three below.
     current: AtomicU32,
     /// Number of polls begun, modulo 2^32.
     polls: AtomicU32,
@@ -22,6 +22,8 @@ pub(crate) struct Beat {
 }
 
 impl Pulse {
+    /// A handler is being polled that has no task.
+    pub(super) const ENDPOINT: u32 = u32::MAX - 2;
     /// A handler is being called, and has no task yet.
     pub(super) const STARTING: u32 = u32::MAX - 1;
     /// The thread runs no handler.

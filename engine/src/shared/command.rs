@@ -9,8 +9,11 @@ use crate::clock::sleep_entry::SleepEntry;
 use crate::error::CloseCause;
 use crate::fanout::Lane;
 use crate::shared::attempt::Attempt;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
+#[cfg(feature = "tls")]
+use crate::tls::client_handshake::ClientHandshake;
 
 /// The way to end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     Close(ConnKey, CloseMode),
     /// Run a task on the connection's socket.
     Socket(ConnKey, SocketTask),
+    /// Read a part of a file.
+    Read(Box<FileRead>),
     Sleep(Arc<SleepEntry>),
     CancelSleep(Arc<SleepEntry>),
     /// Deliver the messages of a fan-out that was at rest.
@@ -46,6 +51,9 @@ pub(crate) enum Command {
     Connect(Arc<Attempt>),
     /// End an attempt that nobody waits for any more.
     CancelConnect(Arc<Attempt>),
+    /// Begin the TLS handshake of an outbound connection.
+    #[cfg(feature = "tls")]
+    StartTls(ConnKey, Arc<ClientHandshake>),
     /// Begin the graceful shutdown.
     Shutdown(ShutdownPlan),
 }

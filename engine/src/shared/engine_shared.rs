@@ -5,16 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock::Clock;
 use crate::config::MemoryConfig;
 use crate::shared::memory::MemoryBudget;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The part of an engine that all of its workers share.
 pub(crate) struct EngineShared {
     pub(crate) memory: MemoryBudget,
     pub(crate) accept_failures: LogLimit,
+    /// The TLS of each listener, by number; shorter if the last ones have none.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Vec<Option<Tls>>,
+    /// What a client that does not speak TLS gets on a listener with it, before the connection is closed.
+    #[cfg(feature = "tls")]
+    pub(crate) plaintext_answer: &'static [u8],
 }
 
 impl EngineShared {
     pub(crate) fn new(memory: MemoryBudget) -> Self {
-        Self { memory, accept_failures: LogLimit::default() }
+        Self {
+            memory,
+            accept_failures: LogLimit::default(),
+            #[cfg(feature = "tls")]
+            tls: Vec::new(),
+            #[cfg(feature = "tls")]
+            plaintext_answer: &[],
+        }
     }
 }
 

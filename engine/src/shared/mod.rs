@@ -8,12 +8,14 @@ pub(crate) mod chunk;
 pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod engine_shared;
+pub(crate) mod file_part;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbound;
+pub(crate) mod ready_queue;
 pub(crate) mod send_batch;
 pub(crate) mod signal;
 pub(crate) mod waiters;
@@ -21,7 +23,9 @@ pub(crate) mod wake_scope;
 pub(crate) mod worker_shared;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -31,7 +35,10 @@ use crate::shared::deadlines::{Deadlines, timeout_ticks};
 use crate::shared::inbound::Inbound;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Outbound, Schedule};
+use crate::shared::ready_queue::{Ready, ReadyQueue};
 use crate::shared::worker_shared::WorkerShared;
+#[cfg(feature = "tls")]
+use crate::tls::TlsInfo;
 use crate::util::biased_lock::Biased;
 
 /// The shared state of one connection.
@@ -49,8 +56,12 @@ pub(crate) struct ConnShared {
     pub(crate) draining: AtomicBool,
     /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
     finished: AtomicBool,
-    /// The place of the handler's task in its executor's table, written by the executor alone.
+    /// The table of the executor that has the handler's end as an endpoint, from 1; 0 while the handler is a task.
+    table: AtomicU8,
+    /// The place of the handler's task or endpoint in its executor's table, written by the executor alone.
     pub(crate) task: AtomicU32,
+    /// The queue of the executor that runs the handler, for an endpoint.
+    pub(crate) ready: Arc<ReadyQueue>,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
@@ -58,11 +69,37 @@ pub(crate) struct ConnShared {
 }
 
 /// The end of a connection at this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct LocalEnd {
     pub(crate) address: Address,
     /// The number of the listener that accepted it, or [`OUTBOUND`](Self::OUTBOUND).
     pub(crate) listener: usize,
+    /// What the TLS handshake agreed on, once it is complete; `None` without TLS. With TLS each connection has its own
+    /// local end.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<OnceLock<TlsInfo>>,
+}
+
+impl LocalEnd {
+    pub(crate) fn new(address: Address, listener: usize) -> Self {
+        Self {
+            address,
+            listener,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Returns the local end of a connection with TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(self) -> Self {
+        Self { tls: Some(OnceLock::new()), ..self }
+    }
+
+    /// Returns whether connections without TLS can share one of the two.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.listener == other.listener
+    }
 }
 
 impl LocalEnd {
@@ -71,7 +108,13 @@ impl LocalEnd {
 }
 
 impl ConnShared {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
+    pub(crate) fn new(
+        key: ConnKey,
+        worker: Arc<WorkerShared>,
+        ready: Arc<ReadyQueue>,
+        peer: Address,
+        local: Arc<LocalEnd>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,
@@ -81,10 +124,26 @@ impl ConnShared {
             reader_parked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            table: AtomicU8::new(0),
             task: AtomicU32::new(0),
+            ready,
             peer,
             local,
         })
+    }
+
+    /// Returns what the TLS handshake agreed on.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&TlsInfo> {
+        self.local.tls.as_ref()?.get()
+    }
+
+    /// Notes what the TLS handshake agreed on, before the handler starts.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&self, info: TlsInfo) {
+        if let Some(tls) = &self.local.tls {
+            let _ = tls.set(info);
+        }
     }
 
     pub(crate) fn post(&self, command: Command) {
@@ -120,16 +179,67 @@ impl ConnShared {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Leaves the reader's waker in the buffer, which must be empty and open.
+    /// Makes the handler's end an endpoint: from now on its reader is woken through the queue of its executor. Returns
+    /// the waker of the task that read before, to be dropped.
+    pub(crate) fn become_endpoint(&self, ready: Ready) -> Option<Waker> {
+        let mut inbound = self.inbound.lock();
+        self.reader_parked.store(false, Ordering::Release);
+        self.task.store(ready.place, Ordering::Relaxed);
+        self.table.store(ready.table + 1, Ordering::Release);
+        inbound.take_waker()
+    }
+
+    pub(crate) fn is_endpoint(&self) -> bool {
+        self.table.load(Ordering::Acquire) != 0
+    }
+
+    fn as_ready(&self) -> Ready {
+        let table = self.table.load(Ordering::Acquire).saturating_sub(1);
+        Ready { table, place: self.task.load(Ordering::Relaxed) }
+    }
+
+    /// Leaves the reader's waker in the buffer, which must be empty and open. The waker of an endpoint is not stored:
+    /// it is made from the endpoint's place.
     pub(crate) fn park_reader(&self, inbound: &mut Inbound, waker: &Waker) {
-        inbound.set_waker(waker);
+        if !self.is_endpoint() {
+            inbound.set_waker(waker);
+        }
         self.reader_parked.store(true, Ordering::Release);
     }
 
     /// Takes the waker of a waiting reader, to be woken once the lock is released.
     pub(crate) fn take_reader(&self, inbound: &mut Inbound) -> Option<Waker> {
+        let waits = self.take_endpoint();
+        self.take_task(inbound).or_else(|| waits.then(|| self.ready.waker(self.as_ready())))
+    }
+
+    /// Takes the waker of a waiting reader that is a task.
+    #[inline]
+    pub(crate) fn take_task(&self, inbound: &mut Inbound) -> Option<Waker> {
         self.reader_parked.store(false, Ordering::Release);
         inbound.take_waker()
+    }
+
+    /// Returns true once if the reader is an endpoint that waits: [`wake_endpoint`](Self::wake_endpoint) is then due,
+    /// once the lock of the inbound buffer is released, in place of [`take_task`](Self::take_task).
+    #[inline]
+    pub(crate) fn take_endpoint(&self) -> bool {
+        let waits = self.is_endpoint() && self.is_reader_parked();
+        if waits {
+            self.reader_parked.store(false, Ordering::Release);
+        }
+        waits
+    }
+
+    /// Queues the endpoint to be polled.
+    #[inline]
+    pub(crate) fn wake_endpoint(&self) {
+        self.ready.push(self.as_ready());
+    }
+
+    /// Notes that nothing reads any more. The lock of the inbound buffer must be held.
+    pub(crate) fn end_reading(&self) {
+        self.reader_parked.store(false, Ordering::Release);
     }
 
     /// Returns whether nothing has happened since the reader left its waker.
@@ -150,6 +260,10 @@ impl ConnShared {
     pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
         which.store(tick, Ordering::SeqCst);
         self.notify_deadline(tick);
+    }
+
+    pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
+        self.set_deadline(&self.deadlines.read, self.worker.clock.tick_from_now(duration));
     }
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {

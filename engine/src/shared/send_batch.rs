@@ -1,9 +1,11 @@
 //! The bytes of one send: segments taken from the queue, owned by the driver until the send completes.
 
 use std::collections::VecDeque;
+use std::io;
 
 use bytes::Bytes;
 
+use crate::shared::file_part::FilePart;
 use crate::util::buffer_pool;
 use crate::util::contained::Contained;
 
@@ -20,6 +22,8 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
 pub(crate) enum Segment {
     Owned(Vec<u8>),
     Shared(Contained<Bytes>),
+    /// A part of a file, which is a batch by itself.
+    File(Box<FilePart>),
 }
 
 impl Segment {
@@ -31,16 +35,27 @@ impl Segment {
         let mut bytes = match std::mem::replace(self, Self::Owned(Vec::new())) {
             Self::Owned(bytes) => Bytes::from(bytes),
             Self::Shared(mut bytes) => bytes.take(),
+            Self::File(_) => Bytes::new(),
         };
         let rest = bytes.split_off(BATCH_BYTES_MAX);
         *self = Self::Shared(Contained::new(bytes));
         Some(Self::Shared(Contained::new(rest)))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Owned(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+            Self::File(part) => part.len,
+        }
+    }
+
+    /// Returns the bytes; none of a file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+            Self::File(_) => &[],
         }
     }
 }
@@ -72,10 +87,29 @@ impl SendBatch {
     }
 
     pub(crate) fn remaining(&self) -> usize {
-        self.first.as_slice().len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
+        self.first.len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
     }
 
-    /// Returns the unsent bytes in order.
+    /// Returns the part of a file that this batch is, if it is one.
+    pub(crate) fn file(&mut self) -> Option<&mut FilePart> {
+        match &mut self.first {
+            Segment::File(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Reads the part of a file that this batch is, on this thread, so that it is sent as other bytes are.
+    ///
+    /// # Errors
+    /// As [`FilePart::read_now`].
+    pub(crate) fn load_file(&mut self) -> io::Result<()> {
+        if let Segment::File(part) = &self.first {
+            self.first = Segment::Owned(part.read_now()?);
+        }
+        Ok(())
+    }
+
+    /// Returns the unsent bytes in order; none of a file.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
     }
@@ -125,11 +159,15 @@ impl Drop for SendBatch {
     }
 }
 
-/// Returns the number of queued segments in the next batch, at least one. A large last segment is cut.
+/// Returns the number of queued segments in the next batch, at least one. A large last segment is cut, and a part of a
+/// file is alone.
 pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
     let (mut count, mut bytes) = (0, 0);
     while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {
         let Some(segment) = segments.get_mut(count) else { break };
+        if matches!(segment, Segment::File(_)) {
+            return count.max(1);
+        }
         let rest = segment.split();
         bytes += segment.as_slice().len();
         count += 1;

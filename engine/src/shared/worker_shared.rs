@@ -1,7 +1,6 @@
 //! The part of a worker that other threads use.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{InboundMarks, OutboundMarks};
@@ -27,11 +26,11 @@ pub(crate) struct WorkerShared {
 }
 
 impl WorkerShared {
-    /// Creates the shared state. `signal` ends the worker's sleep; `epoch` is the start of its clock.
+    /// Creates the shared state. `signal` ends the worker's sleep; `clock` is its clock, or the epoch of that.
     pub(crate) fn new(
         index: usize,
         signal: Arc<Signal>,
-        epoch: Instant,
+        clock: impl Into<Clock>,
         inbound: InboundMarks,
         outbound: OutboundMarks,
         engine: Arc<EngineShared>,
@@ -39,7 +38,7 @@ impl WorkerShared {
         Arc::new(Self {
             index,
             mailbox: Mailbox::new(signal),
-            clock: Clock::new(epoch),
+            clock: clock.into(),
             inbound,
             outbound,
             counters: Counters::default(),
@@ -83,6 +82,9 @@ impl WorkerShared {
                 Command::Sleep(entry) => entry.fire(),
                 Command::FanOut(lane) => lane.abandon(),
                 Command::Connect(attempt) => drop(attempt.finish(Err(ConnectFailure::Ended))),
+                Command::Read(read) => read.finish(Err(std::io::ErrorKind::NotConnected.into())),
+                #[cfg(feature = "tls")]
+                Command::StartTls(_, handshake) => handshake.finish(Err("the engine has shut down".to_owned())),
                 Command::Socket(_, task) => task(Err(std::io::ErrorKind::NotConnected.into())),
                 _ => {}
             }

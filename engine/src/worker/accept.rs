@@ -35,18 +35,37 @@ pub(super) enum AcceptPause {
 impl<D: Driver> Worker<D> {
     pub(super) fn on_accepted(&mut self, accepted: &Accepted) {
         let key = accepted.key;
-        let local = self.share_local(LocalEnd { address: accepted.local, listener: accepted.listener });
+        #[cfg(feature = "tls")]
+        let encrypted = self.is_listener_encrypted(accepted.listener);
+        let local = LocalEnd::new(accepted.local, accepted.listener);
+        #[cfg(feature = "tls")]
+        let local = if encrypted { Arc::new(local.with_tls()) } else { self.share_local(local) };
+        #[cfg(not(feature = "tls"))]
+        let local = self.share_local(local);
         let shared = self.open_conn(key, accepted.peer, local);
         self.worker_shared.counters.accepted_total.add(1);
-        let handler = &self.handlers[self.next_handler];
-        self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(shared));
+        #[cfg(feature = "tls")]
+        if encrypted {
+            // Its handler starts after the handshake.
+            self.begin_handshake(key, accepted.listener);
+            return self.drain_if_shutting_down(key);
+        }
+        self.arm_receive(key);
+        self.start_handler(shared);
         self.drain_if_shutting_down(key);
     }
 
-    /// Begins to serve an open socket.
+    pub(super) fn start_handler(&mut self, shared: Arc<ConnShared>) {
+        let handler = &self.handlers[self.next_handler];
+        self.next_handler = (self.next_handler + 1) % self.handlers.len();
+        handler.start(Connection::new(shared));
+    }
+
+    /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
+        // That of the handler that an accepted connection gets. The owner of another one is a task.
+        let ready = Arc::clone(self.handlers[self.next_handler].ready());
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), ready, peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
@@ -58,6 +77,8 @@ impl<D: Driver> Worker<D> {
             sending: false,
             watching: false,
             counted_paused: false,
+            #[cfg(feature = "tls")]
+            encrypted: false,
             timer: None,
             received_at: now,
             close_at: NEVER,
@@ -65,13 +86,12 @@ impl<D: Driver> Worker<D> {
         self.open += 1;
         self.worker_shared.counters.connections.add(1);
         self.set_idle(key, timeout_ticks(self.config.idle_timeout));
-        self.arm_receive(key);
         shared
     }
 
     /// Returns the shared copy of a local end.
     fn share_local(&mut self, local: LocalEnd) -> Arc<LocalEnd> {
-        if let Some(known) = self.locals.iter().find(|known| ***known == local) {
+        if let Some(known) = self.locals.iter().find(|known| known.is_same(&local)) {
             return Arc::clone(known);
         }
         if self.locals.len() == LOCAL_ADDRESSES_MAX {

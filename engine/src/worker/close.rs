@@ -116,6 +116,8 @@ impl<D: Driver> Worker<D> {
         if self.conn(key).is_none() {
             return;
         }
+        #[cfg(feature = "tls")]
+        self.remove_session(key);
         self.conns[key.index as usize] = None;
         if !self.backlogs.is_empty() {
             self.backlogs.remove(&key);
@@ -126,7 +128,7 @@ impl<D: Driver> Worker<D> {
         self.resume_accept();
     }
 
-    fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
+    pub(super) fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
         let at = self.worker_shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;

@@ -103,8 +103,11 @@ impl<D: Driver> Worker<D> {
             Err(failure) => return self.fail_attempt(number, failure),
         };
         let key = connected.key;
-        let local = Arc::new(LocalEnd { address: connected.local, listener: LocalEnd::OUTBOUND });
-        let shared = self.open_conn(key, connected.peer, local);
+        let local = LocalEnd::new(connected.local, LocalEnd::OUTBOUND);
+        #[cfg(feature = "tls")]
+        let local = local.with_tls();
+        let shared = self.open_conn(key, connected.peer, Arc::new(local));
+        self.arm_receive(key);
         self.worker_shared.counters.connected_total.add(1);
         // First, because another thread can use the connection at once.
         self.drain_if_shutting_down(key);

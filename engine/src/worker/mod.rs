@@ -2,8 +2,8 @@
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
 //! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
-//! `progress`, `send`, `deadline`, `close`, `drain` and `fanout` hold the operations on connections; this file holds
-//! the worker's state and its tick.
+//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file
+//! holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -40,6 +40,8 @@ mod receive;
 mod send;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use accept::AcceptPause;
 use connect::Connects;
@@ -86,6 +88,9 @@ struct Conn {
     watching: bool,
     /// Counted as paused in the statistics.
     counted_paused: bool,
+    /// It has TLS, with its session in [`Worker::tls`].
+    #[cfg(feature = "tls")]
+    encrypted: bool,
     timer: Option<TimerId>,
     /// Tick of the last received bytes.
     received_at: u64,
@@ -120,6 +125,9 @@ pub(crate) struct Worker<D> {
     progress_checks: HashMap<ConnKey, progress::ProgressCheck>,
     /// The state of each listener's accepting.
     accept_pauses: Vec<AcceptPause>,
+    /// The TLS of connections.
+    #[cfg(feature = "tls")]
+    tls: tls::Sessions,
     connects: Connects,
     /// Recently seen local addresses.
     locals: Vec<Arc<LocalEnd>>,
@@ -156,6 +164,8 @@ impl<D: Driver> Worker<D> {
     ) -> Self {
         let now = worker_shared.clock.set(driver.elapsed());
         let next_handler = worker_shared.index % handlers.len().max(1);
+        #[cfg(feature = "tls")]
+        let tls = tls::Sessions::new(&worker_shared.engine.tls);
         let mut worker = Self {
             driver,
             worker_shared,
@@ -168,6 +178,8 @@ impl<D: Driver> Worker<D> {
             backlogs: HashMap::new(),
             progress_checks: HashMap::new(),
             accept_pauses: (0..listeners).map(|_| AcceptPause::None).collect(),
+            #[cfg(feature = "tls")]
+            tls,
             connects: Connects::default(),
             locals: Vec::new(),
             handlers,
@@ -211,6 +223,8 @@ impl<D: Driver> Worker<D> {
 
         let scope = WakeScope::begin();
         self.harvest();
+        #[cfg(feature = "tls")]
+        self.step_handshakes();
         self.expire_timers(entered);
         if let Some(executor) = &mut self.inline {
             executor.turn();
@@ -233,6 +247,7 @@ impl<D: Driver> Worker<D> {
                 Command::Idle(key, ticks) => self.set_idle(key, ticks),
                 Command::Close(key, mode) => self.close(key, mode),
                 Command::Socket(key, task) => self.driver.with_socket(key, task),
+                Command::Read(read) => self.driver.read_file(*read),
                 Command::Sleep(entry) => {
                     let timer = self.wheel.insert(entry.tick, Due::Sleep(Arc::clone(&entry)));
                     entry.armed(timer);
@@ -245,6 +260,8 @@ impl<D: Driver> Worker<D> {
                 Command::FanOut(lane) => self.begin_delivery(lane),
                 Command::Connect(attempt) => self.connect(attempt),
                 Command::CancelConnect(attempt) => self.cancel_connect(&attempt),
+                #[cfg(feature = "tls")]
+                Command::StartTls(key, handshake) => self.begin_client_handshake(key, handshake),
                 Command::Shutdown(plan) => self.begin_drain(plan),
             }
         }
@@ -279,6 +296,8 @@ impl<D: Driver> Worker<D> {
         // A buffer returned since the last check serves a starved connection before any sleep.
         let starving = !self.starved.is_empty() && self.driver.buffers_free_or_notify() > 0;
         let resting = self.deliveries.is_empty() && self.worker_shared.mailbox.is_empty();
+        #[cfg(feature = "tls")]
+        let resting = resting && self.tls.is_resting();
         let idle = !starving && resting && self.inline.as_ref().is_none_or(Executor::is_idle);
         let before = self.driver.elapsed();
         let timeout = if idle { self.until_next_timer(before) } else { Some(Duration::ZERO) };
@@ -324,6 +343,7 @@ impl<D: Driver> Worker<D> {
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
+                Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
                 Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }

@@ -10,7 +10,7 @@ use crate::shared::key::ConnKey;
 
 /// Received bytes of at least this size move to handlers by lease. Fewer are copied into a pooled buffer, which costs
 /// less than returning a lease (measured: copying is within noise up to 4 KiB).
-const LEASE_BYTES_MIN: usize = 4096;
+pub(super) const LEASE_BYTES_MIN: usize = 4096;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn arm_receive(&mut self, key: ConnKey) {
@@ -30,6 +30,10 @@ impl<D: Driver> Worker<D> {
             return self.driver.recycle(data);
         };
         debug_assert_eq!(conn.shared.key, key);
+        #[cfg(feature = "tls")]
+        if conn.encrypted {
+            return self.on_received_encrypted(key, data, more);
+        }
         let bytes = self.driver.view(&data);
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
@@ -50,8 +54,12 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let waker = conn.shared.take_reader(&mut inbound);
+        let wakes_endpoint = conn.shared.take_endpoint();
+        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         drop(inbound);
+        if wakes_endpoint {
+            conn.shared.wake_endpoint();
+        }
 
         if newly_paused {
             self.worker_shared.counters.pauses_total.add(1);
@@ -72,7 +80,7 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Arms the next receive, unless paused, after one that ended with the stream still open.
-    fn after_receive(&mut self, key: ConnKey, paused: bool) {
+    pub(super) fn after_receive(&mut self, key: ConnKey, paused: bool) {
         let Some(conn) = self.conn(key) else { return };
         if paused {
             conn.receive = Receive::Paused;
@@ -98,9 +106,20 @@ impl<D: Driver> Worker<D> {
             }
             ReceiveEnd::Eof => {
                 conn.receive = Receive::Ended;
+                #[cfg(feature = "tls")]
+                let encrypted = conn.encrypted;
+                #[cfg(feature = "tls")]
+                let end = match encrypted {
+                    true if self.note_end_in_handshake(key) => return,
+                    true => self.encrypted_end(key),
+                    false => End::Eof,
+                };
+                #[cfg(not(feature = "tls"))]
+                let end = End::Eof;
+                let Some(conn) = self.conn(key) else { return };
                 let watches = {
                     let mut inbound = conn.shared.inbound.lock();
-                    inbound.finish(End::Eof);
+                    inbound.finish(end);
                     inbound.is_watched()
                 };
                 note_peer_end(&conn.shared);

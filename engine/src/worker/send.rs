@@ -1,11 +1,15 @@
 //! Sending: one batch in flight per connection, and the next as soon as it has left.
 
+use std::io;
 use std::task::Waker;
 
 use super::{Phase, Worker};
 use crate::clock::NEVER;
+use crate::config::OutboundMarks;
 use crate::driver::Driver;
 use crate::error::CloseCause;
+#[cfg(feature = "tls")]
+use crate::shared::ConnShared;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::{Fin, Outbound};
 use crate::shared::send_batch::SendBatch;
@@ -20,6 +24,12 @@ pub(super) enum Next {
 }
 
 impl Next {
+    /// Notes that the batch in flight has left. Returns the wakers to wake, and the next step.
+    #[inline(always)]
+    fn after_batch(outbound: &mut Outbound, marks: &OutboundMarks) -> (Vec<Waker>, Self) {
+        (outbound.complete_batch(marks), Self::of(outbound))
+    }
+
     fn of(outbound: &mut Outbound) -> Self {
         match outbound.take_batch() {
             Some(batch) => Self::Send(batch),
@@ -54,8 +64,18 @@ impl<D: Driver> Worker<D> {
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
+        #[cfg(feature = "tls")]
+        if conn.encrypted {
+            return self.send_encrypted(key, batch);
+        }
         conn.sending = true;
         let due = conn.begin_stall_timeout(now);
+        self.start_send(key, batch, due);
+    }
+
+    /// Hands a send to the driver. With `due` the armed timer would fire too late for it.
+    #[inline(always)]
+    pub(super) fn start_send(&mut self, key: ConnKey, batch: SendBatch, due: bool) {
         self.worker_shared.counters.sent_bytes_total.add(batch.remaining() as u64);
         self.driver.send(key, batch);
         if due {
@@ -75,10 +95,24 @@ impl<D: Driver> Worker<D> {
         if let Err(errno) = result {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
-        let (wakers, next) = {
-            let mut outbound = conn.shared.outbound.lock();
-            (outbound.complete_batch(&marks), Next::of(&mut outbound))
-        };
+        #[cfg(feature = "tls")]
+        if conn.encrypted {
+            return self.on_encrypted_sent(key, closing);
+        }
+        let (wakers, next) = Next::after_batch(&mut conn.shared.outbound.lock(), &marks);
+        self.after_send(key, closing, wakers, next);
+    }
+
+    /// Notes that a batch has left, and starts the next one.
+    #[cfg(feature = "tls")]
+    pub(super) fn complete_send(&mut self, shared: &ConnShared, closing: bool) {
+        let marks = self.worker_shared.outbound;
+        let (wakers, next) = Next::after_batch(&mut shared.outbound.lock(), &marks);
+        self.after_send(shared.key, closing, wakers, next);
+    }
+
+    #[inline(always)]
+    fn after_send(&mut self, key: ConnKey, closing: bool, wakers: Vec<Waker>, next: Next) {
         self.worker_shared.counters.sends_total.add(1);
         self.forget_progress(key);
         if closing {
@@ -89,6 +123,20 @@ impl<D: Driver> Worker<D> {
             self.hand_over_backlog(key);
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Resets the connection: what was announced can no longer be sent, and nothing may stand in its place.
+    #[cold]
+    pub(super) fn on_file_failed(&mut self, key: ConnKey, error: &io::Error) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.sending = false;
+        let peer = conn.shared.peer;
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            log::warn!("a file became shorter while it was sent, connection of {peer} closed");
+        } else {
+            log::warn!("a file could not be sent, connection of {peer} closed: {error}");
+        }
+        self.fail(key, CloseCause::Io(error.kind()));
     }
 
     pub(super) fn proceed(&mut self, key: ConnKey, next: Next) {
@@ -102,6 +150,10 @@ impl<D: Driver> Worker<D> {
     /// Sends the FIN if requested, now that the queue is empty, and continues closing.
     fn after_flush(&mut self, key: ConnKey, fin: Fin) {
         if fin != Fin::Nothing {
+            #[cfg(feature = "tls")]
+            if self.conn(key).is_some_and(|conn| conn.encrypted) && !self.close_session(key, fin) {
+                return;
+            }
             self.finish_sending(key, fin);
         }
         self.advance_close(key);

@@ -7,6 +7,7 @@ mod connect;
 mod deadlines;
 mod failures;
 mod fallback;
+mod files;
 mod flow;
 mod handlers;
 mod limits;
@@ -17,3 +18,5 @@ mod shutdown;
 mod stream;
 mod support;
 mod thread_hooks;
+#[cfg(feature = "tls")]
+mod tls;

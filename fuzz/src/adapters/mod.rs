@@ -8,4 +8,5 @@ pub mod inflater;
 pub mod negotiation;
 pub mod router;
 pub mod text_routes;
+pub mod tls;
 pub mod websocket;

@@ -22,7 +22,8 @@ pub enum InvalidResponse {
     /// More fields than [`fields_max`](crate::Limits::fields_max).
     #[error("too many fields in the response")]
     TooManyFields,
-    /// The head, with the interim responses before it, is larger than [`head_bytes_max`](crate::Limits::head_bytes_max).
+    /// The head, with the interim responses before it, is larger than
+    /// [`head_bytes_max`](crate::Limits::head_bytes_max).
     #[error("response head too large")]
     HeadTooLarge,
     /// Content-Length is not one decimal number, or occurs more than once, or together with Transfer-Encoding (RFC 9112

@@ -45,7 +45,15 @@ impl RequestHead {
     /// # Ok::<(), tidegate_http::protocol::RequestError>(())
     /// ```
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.raw_query()?.split('&').find_map(|pair| {
+            if !pair.contains('%') && !pair.contains('+') {
+                // As it is: a long value is not walked through byte by byte.
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                return (key == name && !pair.is_empty()).then_some(Cow::Borrowed(value));
+            }
+            let (key, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
+            (key == name).then_some(value)
+        })
     }
 
     /// Returns the names and values in the query, decoded as HTML forms encode them

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
-use tidegate_engine::Address;
+use tidegate_engine::{Address, time};
 
 use crate::message::head::RequestHead;
 
@@ -110,7 +110,7 @@ impl AccessRecord {
             content_bytes: 0,
             duration: Duration::ZERO,
             is_complete: false,
-            started: Instant::now(),
+            started: time::now(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::rc::Rc;
+#[cfg(feature = "files")]
+use std::task::{Context, Poll};
 
 use tidegate_engine::ByteSender;
 use tidegate_engine::time::Timer;
@@ -13,6 +15,8 @@ use tidegate_engine::time::Timer;
 pub struct ContentConnection {
     connection: Rc<dyn ContentSink>,
     request: u64,
+    /// Whether another stream changes the content on its way to the connection.
+    is_wrapped: bool,
 }
 
 /// The connection behind a [`ContentConnection`]. `request` is the request's number on it.
@@ -22,6 +26,10 @@ pub(crate) trait ContentSink {
 
     /// Returns the timer of the connection's worker.
     fn timer(&self, request: u64) -> Option<Timer>;
+
+    /// Returns the connection's writing side.
+    #[cfg(feature = "files")]
+    fn sender(&self, request: u64) -> Option<ByteSender>;
 
     /// Returns the connection's writing side, for content that others send too.
     fn share(&self, request: u64) -> Option<SharedContent>;
@@ -36,7 +44,7 @@ pub(crate) struct SharedContent {
 
 impl ContentConnection {
     pub(crate) fn new(connection: Rc<dyn ContentSink>, request: u64) -> ContentConnection {
-        ContentConnection { connection, request }
+        ContentConnection { connection, request, is_wrapped: false }
     }
 
     /// Returns whether a graceful shutdown of the server has begun. The stream is polled when it begins.
@@ -51,7 +59,25 @@ impl ContentConnection {
 
     /// Lets others send content too. The connection then ends with the response.
     pub(crate) fn share(&self) -> Option<SharedContent> {
-        self.connection.share(self.request)
+        if self.is_wrapped { None } else { self.connection.share(self.request) }
+    }
+
+    /// Returns the connection for a stream whose content is changed on its way.
+    #[cfg(feature = "compression")]
+    pub(crate) fn wrapped(self) -> ContentConnection {
+        ContentConnection { is_wrapped: true, ..self }
+    }
+
+    /// Returns whether parts of files are sent without a copy.
+    #[cfg(feature = "files")]
+    pub(crate) fn sends_files(&self) -> bool {
+        !self.is_wrapped && self.connection.sender(self.request).is_some_and(|sender| sender.sends_files())
+    }
+
+    /// Waits until everything queued was given to the kernel, or the connection has failed.
+    #[cfg(feature = "files")]
+    pub(crate) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.sender(self.request).map_or(Poll::Ready(()), |sender| sender.poll_flush(cx).map(|_| ()))
     }
 }
 

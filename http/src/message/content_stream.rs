@@ -13,7 +13,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
+use tidegate_engine::FilePart;
 
+use crate::error::BodyError;
 use crate::message::content_connection::ContentConnection;
 
 /// A boxed future that stays on its thread and can borrow for `'a`.
@@ -65,6 +67,12 @@ pub trait ContentStream {
     /// the last chunk, short of the announced length, or by a reset.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>>;
 
+    /// As [`poll_next`](ContentStream::poll_next), and can give a part of a file too. Not part of the API.
+    #[doc(hidden)]
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ContentPiece, StreamError>>> {
+        self.poll_next(cx).map(|next| next.map(|piece| piece.map(ContentPiece::Bytes)))
+    }
+
     /// Returns the length of the whole content in bytes, if it is known before the first piece; it is sent as
     /// Content-Length. Otherwise the chunked coding is used, and in HTTP/1.0 the end of the connection. Default:
     /// unknown.
@@ -75,6 +83,24 @@ pub trait ContentStream {
     /// Takes the trailer section. Called once after the end; sent only with the chunked coding. Default: none.
     fn take_trailers(&mut self) -> Option<HeaderMap> {
         None
+    }
+}
+
+/// A piece of content. Not part of the API.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum ContentPiece {
+    Bytes(Bytes),
+    /// To be sent without a copy. Only where [`ContentConnection`] allows it.
+    File(FilePart),
+}
+
+impl ContentPiece {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            ContentPiece::Bytes(bytes) => bytes.len(),
+            ContentPiece::File(part) => part.len(),
+        }
     }
 }
 
@@ -90,15 +116,29 @@ impl StreamError {
     }
 }
 
+/// For content that is made of the request's.
+impl From<BodyError> for StreamError {
+    fn from(error: BodyError) -> StreamError {
+        StreamError::new(error)
+    }
+}
+
+/// For content that is read from a file.
+impl From<std::io::Error> for StreamError {
+    fn from(error: std::io::Error) -> StreamError {
+        StreamError::new(error)
+    }
+}
+
 /// The writing end of a response's content, given to the async function of
 /// [`Response::stream`](crate::Response::stream).
 ///
 /// ```
-/// use tidegate_http::{Response, StreamError};
+/// use tidegate_http::Response;
 ///
 /// let response = Response::stream(|mut writer| async move {
 ///     for path in ["one.txt", "two.txt"] {
-///         let content = std::fs::read(path).map_err(StreamError::new)?;
+///         let content = std::fs::read(path)?;
 ///         writer.write(content).await; // completes when the connection has taken it
 ///     }
 ///     Ok(())

@@ -7,9 +7,11 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use http::uri::InvalidUri;
+use http::uri::{InvalidUri, Scheme};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tidegate_engine::Address;
+#[cfg(feature = "tls")]
+use tidegate_engine::TlsInfo;
 
 use crate::message::head_memory::{Addresses, Field, HeadMemory, Span};
 
@@ -65,8 +67,7 @@ impl RequestHead {
 
     /// Returns the value of the first field of this name, if it is UTF-8. Names are compared ignoring case.
     ///
-    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2), except in a
-    /// request of HTTP/1.0 without Host, which stays without one.
+    /// The value of `Host` is the authority of the target if the target has one (RFC 9112 section 3.2.2).
     pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
         std::str::from_utf8(self.header_bytes(name)?).ok()
     }
@@ -134,6 +135,33 @@ impl RequestHead {
         self.memory().addresses.map(|addresses| addresses.local)
     }
 
+    /// Returns what the TLS handshake of the request's connection agreed on, with the client's certificate for mutual
+    /// TLS; `None` without TLS. Behind a proxy that terminates TLS it is about the proxy's connection to this server.
+    ///
+    /// ```
+    /// use tidegate_http::{HandlerError, Request};
+    ///
+    /// async fn whoami(request: Request) -> String {
+    ///     let names = request.tls().map(|tls| tls.peer_names()).unwrap_or_default();
+    ///     format!("your certificate is for {names:?}\n")
+    /// }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.memory().tls.as_ref()
+    }
+
+    /// Returns the scheme of the request's connection: `https` with TLS, otherwise `http`. Behind a proxy that
+    /// terminates TLS, [`client_scheme`](RequestHead::client_scheme) is that of the client.
+    pub fn scheme(&self) -> Scheme {
+        #[cfg(feature = "tls")]
+        if self.tls().is_some() {
+            return Scheme::HTTPS;
+        }
+        Scheme::HTTP
+    }
+
     /// Returns the values that middleware attached: the `http` crate's, by type. A WebSocket keeps them with the
     /// request, apart from its own extensions.
     pub fn extensions(&self) -> &Extensions {
@@ -170,6 +198,11 @@ impl RequestHead {
 
     pub(crate) fn set_addresses(&mut self, addresses: Addresses) {
         self.memory_mut().addresses = Some(addresses);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&mut self, tls: TlsInfo) {
+        self.memory_mut().tls = Some(tls);
     }
 
     /// Adds a path parameter whose value was decoded. The bytes join those of the head: no allocation per parameter.

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method, Version};
 use tidegate_engine::Address;
+#[cfg(feature = "tls")]
+use tidegate_engine::TlsInfo;
 
 use crate::limits::Limits;
 use crate::message::conclusion::Conclusion;
@@ -44,6 +46,9 @@ pub(crate) struct HeadMemory {
     limits: Option<Arc<Limits>>,
     pub(super) params: Vec<Param>,
     pub(super) addresses: Option<Addresses>,
+    /// What the TLS of the connection agreed on.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsInfo>,
     pub(super) map: OnceLock<Box<HeaderMap>>,
     pub(super) extensions: Extensions,
 }
@@ -133,6 +138,15 @@ impl HeadMemory {
         self.fields.push(field);
     }
 
+    /// Adds a field Host with this part of the head as its value. The head is not reused for an equal one: it has bytes
+    /// that were not received.
+    pub(crate) fn push_host(&mut self, value: Span) {
+        self.conclusion = None;
+        let name = Span::new(self.bytes.len(), b"Host".len());
+        self.bytes.extend_from_slice(b"Host");
+        self.fields.push(Field { name, value });
+    }
+
     /// Returns a copy of the head and its addresses. It is not reused for an equal head.
     pub(super) fn copy(&self) -> Box<HeadMemory> {
         let mut copy = HeadMemory::take();
@@ -144,6 +158,8 @@ impl HeadMemory {
         copy.text_bytes = self.text_bytes;
         copy.bytes.extend_from_slice(&self.bytes);
         copy.addresses = self.addresses;
+        #[cfg(feature = "tls")]
+        copy.tls.clone_from(&self.tls);
         copy
     }
 
@@ -206,6 +222,10 @@ impl HeadMemory {
         self.params.clear();
         if self.map.get().is_some() || !self.extensions.is_empty() {
             self.end_rare_use();
+        }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            self.tls = None;
         }
     }
 

@@ -155,7 +155,7 @@ impl Response {
     }
 
     /// Makes room for this many more fields.
-    #[cfg(feature = "tower")]
+    #[cfg(any(feature = "tower", feature = "files"))]
     pub(crate) fn reserve_fields(&mut self, count: usize) {
         self.fields.reserve(count);
     }

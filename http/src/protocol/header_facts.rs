@@ -65,11 +65,13 @@ impl HeaderFacts {
         match name.len() {
             4 if equals_lower(name, b"host") => self.note_host(index, value),
             6 if equals_lower(name, b"expect") => {
-                self.expect = match self.expect {
-                    ExpectField::Unsupported => ExpectField::Unsupported,
-                    _ if value.eq_ignore_ascii_case(b"100-continue") => ExpectField::Continue,
-                    _ => ExpectField::Unsupported,
-                };
+                for expectation in list_elements(value) {
+                    self.expect = match self.expect {
+                        ExpectField::Unsupported => ExpectField::Unsupported,
+                        _ if expectation.eq_ignore_ascii_case(b"100-continue") => ExpectField::Continue,
+                        _ => ExpectField::Unsupported,
+                    };
+                }
                 Ok(())
             }
             7 if equals_lower(name, b"upgrade") => {
@@ -308,7 +310,11 @@ mod tests {
             conclude(version, &fields).map(|conclusion| conclusion.expects_continue)
         };
         assert_eq!(expects(Version::HTTP_11, "100-Continue"), Ok(true));
-        assert_eq!(expects(Version::HTTP_11, "a"), Err(RequestError::Expectation));
+        assert_eq!(expects(Version::HTTP_11, "100-continue, ,100-continue"), Ok(true));
+        assert_eq!(expects(Version::HTTP_11, ""), Ok(false));
+        for value in ["a", "100-continue, a", "a, 100-continue", "100-continue;a"] {
+            assert_eq!(expects(Version::HTTP_11, value), Err(RequestError::Expectation), "{value}");
+        }
         assert_eq!(expects(Version::HTTP_10, "100-continue"), Ok(false));
         assert_eq!(expects(Version::HTTP_10, "a"), Ok(false));
         let without = conclude(Version::HTTP_11, &[("Host", "a"), ("Expect", "100-continue")]);

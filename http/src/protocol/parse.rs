@@ -28,7 +28,10 @@ type Parsed = (RequestHead, Conclusion, usize);
 /// Parses `bytes`, which end with the empty line of the head and can begin with one empty line to skip.
 pub(crate) fn parse_head(bytes: &[u8], limits: &Arc<Limits>) -> Result<(RequestHead, Conclusion), RequestError> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
-    let (head, conclusion, length) = parse(bytes, limits)?;
+    let (head, conclusion, length) = match parse(bytes, limits) {
+        Err(RequestError::VersionUnsupported) => parse(&as_minor_1(bytes)?, limits)?,
+        parsed => parsed?,
+    };
     // The scanner and the parser agree on the end of a head. If they ever do not, the request is refused.
     if length != bytes.len() {
         return Err(RequestError::FieldValue);
@@ -110,19 +113,39 @@ fn parse(bytes: &[u8], limits: &Arc<Limits>) -> Result<Parsed, RequestError> {
     memory.version = version;
     memory.target = memory.append_text(target);
     memory.upgrade = conclusion.upgrade;
-    place_target(&parts, offset(bytes, target.as_bytes()), &mut memory, &facts);
+    place_path(&parts, &mut memory);
     memory.complete(conclusion, limits);
+    if let Some(authority) = &parts.authority {
+        let start = offset(bytes, target.as_bytes()) + authority.start;
+        place_authority(Span::new(start, authority.len()), facts.host_index(), &mut memory);
+    }
     Ok((RequestHead::from(memory), conclusion, length))
 }
 
-/// Stores the positions of the path and the query. The target begins at `start` in the head; its authority replaces the
-/// value of Host (RFC 9112 section 3.2.2).
-fn place_target(target: &Target, start: usize, memory: &mut HeadMemory, facts: &HeaderFacts) {
-    if let (Some(authority), Some(index)) = (&target.authority, facts.host_index())
-        && let Some(host) = memory.fields.get_mut(index)
-    {
-        host.value = Span::new(start + authority.start, authority.len());
+/// Returns a head of a higher minor version of HTTP/1 as one of HTTP/1.1, as which a recipient is to process it (RFC
+/// 9110 section 2.5).
+fn as_minor_1(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
+    let line_end = bytes.iter().position(|&byte| byte == b'\r').ok_or(RequestError::VersionUnsupported)?;
+    let (line, rest) = bytes.split_at(line_end);
+    match line {
+        [start @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            Ok([start, b" HTTP/1.1", rest].concat())
+        }
+        _ => Err(RequestError::VersionUnsupported),
     }
+}
+
+/// Makes the authority of the target the value of Host, whether there was one or not (RFC 9112 section 3.2.2).
+#[cold]
+fn place_authority(authority: Span, host_index: Option<usize>, memory: &mut HeadMemory) {
+    match host_index.and_then(|index| memory.fields.get_mut(index)) {
+        Some(host) => host.value = authority,
+        None => memory.push_host(authority),
+    }
+}
+
+/// Stores the positions of the path and the query.
+fn place_path(target: &Target, memory: &mut HeadMemory) {
     memory.path = match &target.path {
         Path::Given(path) => Span::new(path.start, path.len()),
         Path::Root => memory.append_text("/"),
@@ -271,6 +294,39 @@ mod tests {
         assert_eq!(head.headers()["host"], "b:81");
         assert_eq!((head.path(), head.raw_query()), ("/", Some("q")));
         assert_eq!(head.target(), "http://b:81?q");
+    }
+
+    #[test]
+    fn an_absolute_target_stands_for_a_missing_host() {
+        let limits = Arc::default();
+        let input = b"GET http://b:81/ HTTP/1.0\r\nX: 1\r\n\r\n".as_slice();
+        for followed in [input.to_vec(), [input, b"Host: c\r\n"].concat(), input.to_vec()] {
+            let (head, _, length) = parse_unscanned(&followed, &limits).expect("valid");
+            assert_eq!(length, input.len());
+            assert_eq!((head.header("host"), head.header("x")), (Some("b:81"), Some("1")));
+            assert_eq!((head.headers()["host"].as_bytes(), head.fields().count()), (&b"b:81"[..], 2));
+            assert_eq!(head.copy().header("host"), Some("b:81"));
+        }
+        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n").expect("valid").header("host"), None);
+    }
+
+    #[test]
+    fn a_higher_minor_version_is_processed_as_1_1() {
+        for digit in 2..=9 {
+            let request = format!("POST /a HTTP/1.{digit}\r\nHost: b\r\nContent-Length: 3\r\n\r\n");
+            for input in [request.clone(), format!("\r\n{request}")] {
+                let head = parse(&input).expect("valid");
+                assert_eq!((head.version(), head.path(), head.header("host")), (Version::HTTP_11, "/a", Some("b")));
+            }
+        }
+        let missing_host = parse("GET / HTTP/1.2\r\n\r\n").map(|_| ());
+        assert_eq!(missing_host, Err(RequestError::HostMissing));
+        for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/2.2", "HTTP/9.1"] {
+            let refused = parse(&format!("GET / {version}\r\nHost: a\r\n\r\n")).map(|_| ());
+            assert_eq!(refused, Err(RequestError::VersionUnsupported), "{version}");
+        }
+        let malformed = parse("GET / HTTP/1.10\r\nHost: a\r\n\r\n").map(|_| ());
+        assert_eq!(malformed, Err(RequestError::VersionMalformed));
     }
 
     #[test]

@@ -36,13 +36,14 @@ impl RequestHead {
         self.peer_addr()
     }
 
-    /// Returns the scheme by which the client reached the outermost trusted proxy. Default: `http`.
+    /// Returns the scheme by which the client reached the outermost trusted proxy, or this server if there is none.
+    /// Default: that of the connection, [`scheme`](RequestHead::scheme).
     pub fn client_scheme(&self) -> Scheme {
         #[cfg(feature = "proxy")]
-        if let Some(client) = self.proxied_client() {
-            return client.scheme.unwrap_or(Scheme::HTTP);
+        if let Some(scheme) = self.proxied_client().and_then(|client| client.scheme) {
+            return scheme;
         }
-        Scheme::HTTP
+        self.scheme()
     }
 
     /// Returns the host, with its port unless that is the default one, that the client asked for at the outermost

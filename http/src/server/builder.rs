@@ -3,15 +3,14 @@
 //! Settings are checked when the server starts; the engine owns everything that runs.
 
 use std::fmt;
+use std::mem;
 use std::net::ToSocketAddrs;
 #[cfg(unix)]
 use std::path::PathBuf;
-#[cfg(feature = "proxy")]
-use std::sync::Arc;
 
 use socket2::Socket;
-#[cfg(feature = "proxy")]
-use tidegate_engine::ConfigError;
+#[cfg(feature = "testing")]
+use tidegate_engine::testing::{TestConfig, TestEngine};
 use tidegate_engine::{Config, Engine, EngineKind, Error, HandlerPlacement, Running, Shutdown, ThreadHooks};
 
 use crate::message::access_record::AccessLog;
@@ -20,11 +19,12 @@ use crate::message::response::Response;
 use crate::proxy::trusted::{ForwardedFields, TrustedProxies};
 use crate::server::config::HttpConfig;
 use crate::server::handler::Handler;
-use crate::server::logged::LoggedHandler;
+#[cfg(feature = "testing")]
+use crate::server::launch::InMemory;
+use crate::server::launch::{Launch, Start};
 use crate::server::on_response::{Observed, OnResponse, RequestInfo};
-#[cfg(feature = "proxy")]
-use crate::server::proxied::{ProxiedService, serve_proxied};
-use crate::server::task::{HttpService, serve};
+#[cfg(feature = "tls")]
+use crate::server::tls::Hsts;
 
 /// A server being configured, from [`Server::builder`](crate::Server::builder).
 ///
@@ -54,7 +54,7 @@ pub struct ServerBuilder<H> {
     handler: H,
     http: HttpConfig,
     /// The addresses. It gets its settings when it starts.
-    engine: Engine,
+    pub(super) engine: Engine,
     config: Config,
     /// The three settings of `config` that have setters here. They override it, whichever is called first.
     kind: Option<EngineKind>,
@@ -63,6 +63,8 @@ pub struct ServerBuilder<H> {
     /// Hooks inside those of `config`.
     thread_hooks: ThreadHooks,
     on_response: Option<OnResponse>,
+    #[cfg(feature = "tls")]
+    pub(super) hsts: Option<Hsts>,
     shutdown: Shutdown,
     #[cfg(feature = "proxy")]
     proxies: Proxies,
@@ -71,10 +73,10 @@ pub struct ServerBuilder<H> {
 /// The settings for proxies.
 #[cfg(feature = "proxy")]
 #[derive(Default)]
-struct Proxies {
-    trusted: TrustedProxies,
+pub(super) struct Proxies {
+    pub(super) trusted: TrustedProxies,
     /// The listeners that expect the PROXY protocol, by number.
-    proxy_protocol: Vec<bool>,
+    pub(super) proxy_protocol: Vec<bool>,
     /// The number of the first listener that the last call added.
     last_call: usize,
 }
@@ -91,6 +93,8 @@ impl<H: Handler> ServerBuilder<H> {
             placement: None,
             thread_hooks: ThreadHooks::default(),
             on_response: None,
+            #[cfg(feature = "tls")]
+            hsts: None,
             shutdown: Shutdown::default(),
             #[cfg(feature = "proxy")]
             proxies: Proxies::default(),
@@ -346,11 +350,28 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     /// [`Error::Config`] for a setting out of range, [`Error::Bind`] for an address that cannot be bound,
     /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
-    pub fn start(self) -> Result<Running, Error> {
-        self.http.check()?;
+    pub fn start(mut self) -> Result<Running, Error> {
         let config = self.engine_config();
-        let engine = self.engine.config(config);
-        let http = self.http.with_on_response(self.on_response);
+        let engine = mem::replace(&mut self.engine, Engine::new(Config::default()));
+        self.launch(engine.config(config))
+    }
+
+    /// Starts serving in memory.
+    #[cfg(feature = "testing")]
+    pub(crate) fn start_in_memory(self, network: TestConfig) -> Result<TestEngine, Error> {
+        let config = self.engine_config();
+        self.launch(InMemory { config, network })
+    }
+
+    fn launch<L: Launch>(self, engine: L) -> Result<L::Running, Error> {
+        self.http.check()?;
+        let on_response = self.on_response;
+        #[cfg(feature = "tls")]
+        let on_response = match self.hsts {
+            Some(hsts) => Some(hsts.before(on_response)),
+            None => on_response,
+        };
+        let http = self.http.with_on_response(on_response);
         let start = Start {
             engine,
             #[cfg(feature = "proxy")]
@@ -392,43 +413,6 @@ impl<H: Handler> ServerBuilder<H> {
         config.placement = self.placement.unwrap_or(config.placement);
         config.thread_hooks = config.thread_hooks.with(self.thread_hooks.clone());
         config
-    }
-}
-
-/// What a server needs to start besides its handler and the settings of HTTP.
-struct Start {
-    engine: Engine,
-    #[cfg(feature = "proxy")]
-    proxies: Proxies,
-}
-
-impl Start {
-    fn with<H: Handler>(self, handler: H, http: HttpConfig) -> Result<Running, Error> {
-        #[cfg(feature = "proxy")]
-        if !self.proxies.trusted.is_empty() || !self.proxies.proxy_protocol.is_empty() {
-            return self.with_proxies(Box::new(handler), http);
-        }
-        if http.access_log.is_some() {
-            let service = HttpService::new(LoggedHandler(Box::new(handler)), http);
-            return self.engine.start(move |connection| serve(connection, &service));
-        }
-        let service = HttpService::new(handler, http);
-        self.engine.start(move |connection| serve(connection, &service))
-    }
-
-    #[cfg(feature = "proxy")]
-    fn with_proxies(self, handler: Box<dyn Handler>, http: HttpConfig) -> Result<Running, Error> {
-        let Proxies { trusted, proxy_protocol, .. } = self.proxies;
-        if trusted.is_empty() {
-            let rule = "the proxies that may use the PROXY protocol";
-            return Err(ConfigError::new("trusted_proxies", "[]", rule).into());
-        }
-        let handler: Box<dyn Handler> = match http.access_log {
-            Some(_) => Box::new(LoggedHandler(handler)),
-            None => handler,
-        };
-        let service = Arc::new(ProxiedService::new(handler, http, trusted, proxy_protocol));
-        self.engine.start(move |connection| serve_proxied(connection, Arc::clone(&service)))
     }
 }
 

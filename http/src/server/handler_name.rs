@@ -44,7 +44,7 @@ impl HandlerName {
 
     /// Makes it the current name of this thread.
     #[inline]
-    pub(crate) fn enter(self) {
+    pub fn enter(self) {
         handler_label::set(self.0);
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod fallback;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod handler_name;
+mod launch;
 mod logged;
 mod nest;
 pub(crate) mod on_response;
@@ -22,6 +23,8 @@ pub(crate) mod router;
 pub(crate) mod state_router;
 pub(crate) mod status;
 pub(crate) mod task;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use crate::server::builder::ServerBuilder;
 use crate::server::handler::Handler;

@@ -85,7 +85,7 @@ impl OnResponse {
         self.observe(&RequestInfo { head: None, refusal: Some(error), ends }, response);
     }
 
-    fn observe(&self, request: &RequestInfo, response: &mut Response) {
+    pub(super) fn observe(&self, request: &RequestInfo, response: &mut Response) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.0)(request, response))) {
             log::error!("the function of `on_response` panicked: {}", panic_message(&*panic));
         }

@@ -20,7 +20,7 @@ use tidegate_engine::{Connection, panic_message};
 use crate::limits::Limits;
 use crate::message::body::Body;
 use crate::message::content_connection::ContentConnection;
-use crate::message::content_stream::{ContentStream, LocalBoxFuture};
+use crate::message::content_stream::{ContentPiece, ContentStream, LocalBoxFuture};
 use crate::message::head::RequestHead;
 use crate::message::on_upgrade::OnUpgrade;
 use crate::message::request::Request;
@@ -277,7 +277,7 @@ async fn send_stream(
     loop {
         let next = poll_fn(|cx| {
             name.enter();
-            match catch_unwind(AssertUnwindSafe(|| stream.poll_next(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| stream.poll_piece(cx))) {
                 Ok(Poll::Ready(next)) => Poll::Ready(Ok(next)),
                 Ok(Poll::Pending) => conn.poll_content_lost(cx).map(Err),
                 Err(panic) => {
@@ -293,7 +293,10 @@ async fn send_stream(
             None => return conn.send_end(stream.take_trailers().as_ref()),
             Some(Ok(piece)) => {
                 poll_fn(|cx| conn.poll_ready(cx, piece.len())).await?;
-                conn.send_content(piece)?;
+                match piece {
+                    ContentPiece::Bytes(bytes) => conn.send_content(bytes)?,
+                    ContentPiece::File(part) => conn.send_file(part)?,
+                }
             }
             Some(Err(error)) => {
                 log::warn!("response content of {name} failed, connection of {} closed: {error}", conn.peer());

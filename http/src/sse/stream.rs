@@ -232,7 +232,7 @@ impl EventContent {
             none => {
                 let timer = self.shared.connection.get().and_then(ContentConnection::timer);
                 let Some(timer) = timer else { return Poll::Pending };
-                let due = Instant::now() + interval;
+                let due = timer.now() + interval;
                 none.insert((timer.sleep_until(due), due))
             }
         };

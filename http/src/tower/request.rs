@@ -77,6 +77,10 @@ pub fn into_http(request: Request, carry: Carry) -> Converted {
     if let (Some(peer), Some(local)) = (head.peer_addr(), head.local_addr()) {
         extensions.insert(Addresses { peer, local });
     }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = head.tls() {
+        extensions.insert(tls.clone());
+    }
     if let Some(closed) = closed {
         let carried = head.params().filter(|_| carry == Carry::Params);
         let params = carried.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -111,12 +115,18 @@ where
     let (mut parts, body) = request.into_parts();
     let carried = parts.extensions.remove::<Carried>();
     let addresses = parts.extensions.remove::<Addresses>();
+    #[cfg(feature = "tls")]
+    let tls = parts.extensions.remove::<tidegate_engine::TlsInfo>();
     let upgrade =
         carried.as_ref().is_some_and(|carried| carried.upgrade) && parts.headers.contains_key(http::header::UPGRADE);
     let mut head = RequestHead::of_parts(&parts.method, &parts.uri, parts.version, &parts.headers, upgrade);
     *head.extensions_mut() = parts.extensions;
     if let Some(Addresses { peer, local }) = addresses {
         head.set_addresses(crate::message::head_memory::Addresses { peer, local });
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = tls {
+        head.set_tls(tls);
     }
     let mut closed = None;
     if let Some(carried) = carried {

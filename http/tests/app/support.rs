@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_engine::{EngineKind, HandlerPlacement, Running, Shutdown};
@@ -46,6 +47,69 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream.set_write_timeout(Some(TEST_TIMEOUT)).expect("set");
     stream.set_nodelay(true).expect("set");
     stream
+}
+
+/// Sends bytes and reads until the server closes.
+pub fn exchange_bytes(address: SocketAddr, input: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address);
+    stream.write_all(input).expect("sent");
+    let mut output = Vec::new();
+    stream.read_to_end(&mut output).expect("received");
+    output
+}
+
+/// Sends a request with these fields as the only one of its connection. Returns the head and the content of its
+/// response.
+pub fn get_bytes(address: SocketAddr, target: &str, fields: &str) -> (Answer, Vec<u8>) {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
+    let output = exchange_bytes(address, request.as_bytes());
+    let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+    let head = std::str::from_utf8(&output[..end]).expect("text");
+    let (answer, content) = (Answer::parse(head), output[end..].to_vec());
+    let is_chunked = answer.field("transfer-encoding") == Some("chunked");
+    (answer, if is_chunked { dechunk(&content) } else { content })
+}
+
+/// Returns the content of chunks, which must be complete.
+fn dechunk(mut chunks: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|bytes| bytes == b"\r\n").expect("a size");
+        let size = std::str::from_utf8(&chunks[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let size = size.expect("a size");
+        let chunk = &chunks[end + 2..];
+        content.extend_from_slice(&chunk[..size]);
+        assert_eq!(&chunk[size..size + 2], b"\r\n");
+        chunks = &chunk[size + 2..];
+        if size == 0 {
+            assert_eq!(chunks, b"", "nothing follows the last chunk");
+            return content;
+        }
+    }
+}
+
+/// A folder for the files of one test, removed at its end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("created");
+        Folder(folder)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        std::fs::write(path, content).expect("written");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Sends bytes and reads until the server closes.

@@ -152,7 +152,7 @@ fn refused_heads() {
         ("400", "GET / http/1.1\r\nHost: a\r\n\r\n"),
         ("400", "GET / HTTP/1\r\nHost: a\r\n\r\n"),
         ("400", "GET / HTTP/11.1\r\nHost: a\r\n\r\n"),
-        ("505", "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+        ("505", "GET / HTTP/3.0\r\nHost: a\r\n\r\n"),
         ("505", "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
         ("505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         // Section 2.2: line ends.
@@ -184,6 +184,12 @@ fn refused_heads() {
     ] {
         assert_eq!(refusal(input), status, "{input:?}");
     }
+}
+
+#[test]
+fn a_higher_minor_version_is_processed_as_1_1() {
+    let request = "POST / HTTP/1.2\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\n\r\n";
+    assert_eq!(see(&request.repeat(2)), "POST / b|POST / b|");
 }
 
 #[test]

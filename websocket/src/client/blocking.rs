@@ -144,7 +144,7 @@ impl WebSocket {
     }
 
     /// Returns the WebSocket with all of its methods, for [`block_on`](tidegate_engine::block_on).
-    pub fn get_mut(&mut self) -> &mut websocket::WebSocket {
+    pub fn websocket(&mut self) -> &mut websocket::WebSocket {
         &mut self.ws
     }
 

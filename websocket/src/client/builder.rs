@@ -149,8 +149,9 @@ impl Connect {
         self
     }
 
-    /// Follows up to this many redirects (301, 302, 303, 307, 308) to `ws`, `wss`, `http` and `https` URLs, but not from
-    /// `wss` to `ws`. Another server gets neither `Authorization` nor `Cookie`. Default: 0, a redirect is a refusal.
+    /// Follows up to this many redirects (301, 302, 303, 307, 308) to `ws`, `wss`, `http` and `https` URLs, but not
+    /// from `wss` to `ws`. Another server gets neither `Authorization` nor `Cookie`. Default: 0, a redirect is a
+    /// refusal.
     pub fn max_redirects(mut self, count: u32) -> Self {
         self.settings.redirects_max = count;
         self

@@ -43,7 +43,7 @@ pub enum ConnectError {
     #[error(transparent)]
     InvalidProxy(#[from] InvalidProxy),
     /// The name was not resolved, or the connection to the server or the proxy was not made.
-    #[error("{0}")]
+    #[error(transparent)]
     Connection(#[from] tidegate_engine::ConnectError),
     /// The proxy refused the tunnel: an HTTP proxy, with its response.
     #[error("the proxy refused the tunnel: {0}")]
@@ -58,7 +58,7 @@ pub enum ConnectError {
     #[error("the connection was lost during the opening handshake: {0}")]
     Lost(CloseCause),
     /// The peer does not speak HTTP/1.1, or ended its stream within the response.
-    #[error("{0}")]
+    #[error(transparent)]
     Response(#[from] InvalidResponse),
     /// The server answered with something other than a valid acceptance: a status other than 101, or a 101 that does
     /// not match the request.
@@ -78,10 +78,11 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The URL is `wss`, and this crate was built without TLS.
-    #[error("wss needs TLS, which this program was built without: use ws, or a proxy that adds TLS")]
+    /// The URL is `wss`, and this crate was built without the feature `tls`.
+    #[error("wss needs TLS, which this program was built without: enable the feature `tls`, or use ws")]
     TlsUnavailable,
-    /// The engine of [`blocking`](super::blocking) could not be started.
+    /// The engine of [`blocking`](super::blocking) could not be started, or the system's certificates could not be
+    /// read.
     #[error("{0}")]
     Engine(String),
 }
@@ -96,12 +97,14 @@ impl ConnectError {
     }
 
     /// Returns whether another attempt can succeed without a change of the request: the server was not reached, was
-    /// lost, or answered with a status that says so (408, 425, 429, 5xx except 501 and 505).
+    /// lost, or answered with a status that says so (408, 425, 429, 5xx except 501 and 505). A failed TLS handshake is
+    /// not temporary.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connection(error) => !matches!(
                 error,
-                tidegate_engine::ConnectError::EngineEnded
+                tidegate_engine::ConnectError::Tls { .. }
+                    | tidegate_engine::ConnectError::EngineEnded
                     | tidegate_engine::ConnectError::Draining
                     | tidegate_engine::ConnectError::NotOnHandlerThread
             ),

@@ -15,6 +15,11 @@ mod reconnecting;
 mod redirect;
 mod settings;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+mod tls;
 mod transport;
 
 pub use builder::Connect;
@@ -49,8 +54,8 @@ pub use reconnecting::{Backoff, Reconnecting, ReconnectingSender};
 /// | in a program that is only a client | an engine from `Engine::client`, then as above |
 /// | in a script or a test | [`blocking::connect`](blocking::connect()), which needs no engine |
 ///
-/// Default settings are those of [`WebSocketConfig::client`](crate::WebSocketConfig::client): a ping every 10 s, and 10 s
-/// for the server to answer a close frame.
+/// Default settings are those of [`WebSocketConfig::client`](crate::WebSocketConfig::client): a ping every 10 s, and
+/// 10 s for the server to answer a close frame.
 pub fn connect(url: impl Into<String>) -> Connect {
     Connect::new(url.into())
 }

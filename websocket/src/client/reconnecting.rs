@@ -30,7 +30,8 @@ tidegate_engine::__settings! {
     /// use std::time::Duration;
     /// use tidegate_websocket::Backoff;
     ///
-    /// let backoff = Backoff::default().first(Duration::from_millis(100)).max(Duration::from_secs(10)).attempts_max(20);
+    /// let backoff = Backoff::default().first(Duration::from_millis(100)).max(Duration::from_secs(10));
+    /// let backoff = backoff.attempts_max(20);
     /// ```
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Backoff {
@@ -378,7 +379,8 @@ impl ReconnectingSender {
     ///
     /// # Errors
     /// [`Error::Full`] without a connection, if more is queued than
-    /// [`queue_bytes_max`](Reconnecting::queue_bytes_max); [`UsageError::CloseSent`] once the client has ended for good.
+    /// [`queue_bytes_max`](Reconnecting::queue_bytes_max); [`UsageError::CloseSent`] once the client has ended for
+    /// good.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
         let sender = lock(&self.outbox).sender.clone();

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use tidegate_engine::RunningHandle;
 
 use super::proxy::Proxy;
+use super::tls::TlsClient;
 use crate::config::WebSocketConfig;
 use crate::deflate::DeflateConfig;
 
@@ -27,6 +28,8 @@ pub(super) struct Settings {
     pub(super) proxy: Option<Proxy>,
     pub(super) local_address: Option<SocketAddr>,
     pub(super) unix_path: Option<PathBuf>,
+    /// Whom to trust; `None` for the authorities that the system trusts.
+    pub(super) tls: Option<TlsClient>,
     /// The engine whose workers connect; `None` for the worker of the current thread.
     pub(super) engine: Option<RunningHandle>,
 }
@@ -43,6 +46,7 @@ impl Default for Settings {
             proxy: None,
             local_address: None,
             unix_path: None,
+            tls: None,
             engine: None,
         }
     }

@@ -91,6 +91,30 @@ impl FrameQueue<'_> {
         self.try_queue(&message.to_message())
     }
 
+    /// Queues a borrowed message, whatever is queued. Returns whether the queue is full now.
+    #[inline]
+    pub(crate) fn queue_in_order(self, message: &MessageRef<'_>) -> Result<bool, SendError> {
+        match message.in_buffer() {
+            Some((kind, payload)) if payload.len() <= COPY_BYTES_MAX => {
+                let frame = Frame::of_kind(kind, payload);
+                self.0.append_in_order(|out| frame.encode(None, out))
+            }
+            _ => self.queue_owned_in_order(message),
+        }
+    }
+
+    #[inline(never)]
+    fn queue_owned_in_order(self, message: &MessageRef<'_>) -> Result<bool, SendError> {
+        let frame = Frame::of_kind(message.kind(), message.as_bytes());
+        if message.as_bytes().len() <= COPY_BYTES_MAX {
+            return self.0.append_in_order(|out| frame.encode(None, out));
+        }
+        match message.frame() {
+            Some(frame) => self.0.append_with_in_order(&[], frame.clone()),
+            None => self.0.append_with_in_order(&frame.header(None), message.to_message().into_bytes()),
+        }
+    }
+
     /// Waits for space, then queues a frame by copy.
     pub(crate) async fn send_frame(self, frame: &Frame<'_>, payload_len: usize) -> Result<(), Error> {
         poll_fn(|cx| self.poll_queue(cx, payload_len, |queue| queue.try_queue_frame(frame, payload_len))).await

@@ -10,10 +10,10 @@ use std::num::NonZeroUsize;
 use std::task::Context;
 
 use crate::close_code::CloseCode;
-use crate::conn::session::Session;
+use crate::conn::session::OwnedSession;
 use crate::role::Role;
 
-type Sessions = Vec<Box<Session>>;
+type Sessions = Vec<OwnedSession>;
 
 thread_local! {
     /// The task whose handler scope this thread is inside; 0 outside of one.
@@ -86,7 +86,7 @@ impl Drop for HandlerScope {
 
 /// Hands the session of a dropped WebSocket to the scope around it. Closes it with 1000 if there is no scope or it is a
 /// client's, which is not the one that the task serves; with 1011 during a panic.
-pub(crate) fn return_session(session: Box<Session>) {
+pub(crate) fn return_session(session: OwnedSession) {
     let mut session = Some(session);
     // (An error means that the thread is ending: there is no scope.)
     let is_served = session.as_ref().is_some_and(|session| session.closing.role() == Role::Server);

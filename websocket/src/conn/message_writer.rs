@@ -74,6 +74,20 @@ impl<'a> MessageWriter<'a> {
         }
     }
 
+    /// Queues a server's borrowed message, whatever is queued. Returns whether the queue is full now.
+    #[inline]
+    pub(crate) fn queue_in_order(self, message: &MessageRef<'_>) -> Result<bool, SendError> {
+        match self.encoding.and_then(Encoding::compression) {
+            None => self.queue.queue_in_order(message),
+            Some(compression) => compression.queue_in_order(self.queue, message),
+        }
+    }
+
+    /// Queues an encoded message, whatever is queued. Returns whether the queue is full now.
+    pub(crate) fn queue_prepared_in_order(self, message: &PreparedMessage) -> Result<bool, SendError> {
+        self.queue.0.append_with_in_order(&[], self.frame_of(message))
+    }
+
     /// Waits for space, then queues an encoded message.
     pub(crate) async fn send_prepared(self, message: &PreparedMessage) -> Result<(), Error> {
         Ok(self.queue.0.send(self.frame_of(message)).await?)

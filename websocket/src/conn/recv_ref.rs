@@ -55,7 +55,10 @@ impl<'a> Future for RecvRef<'a> {
         let frame = match frame {
             Some(frame) => match session.share_message(frame) {
                 None => Some(frame),
-                Some(shared) => shared.map(|()| None)?,
+                Some(shared) => {
+                    session.cold_mut().borrowed = Some(shared?);
+                    None
+                }
             },
             None => None,
         };
@@ -99,20 +102,20 @@ impl Session {
         Poll::Ready(Ok(Borrowed::Owned))
     }
 
-    /// Takes over the memory of a long message, so that it can be sent on without a copy; [`borrowed`](Self::borrowed)
-    /// then returns it. `None` for a short message, and where taking it over would copy.
+    /// Takes over the memory of a long message, so that it can be sent on without a copy. `None` for a short message,
+    /// and where taking it over would copy.
     ///
     /// The end of its header, which has been read and is longer than a server's, becomes a server's: sent on, the
     /// message is one run of bytes.
     #[inline]
-    fn share_message(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+    pub(crate) fn share_message(&mut self, frame: ShortFrame) -> Option<Result<OwnedMessage, Error>> {
         if frame.end() as usize <= COPY_BYTES_MAX {
             return None;
         }
         self.share_long_message(frame)
     }
 
-    fn share_long_message(&mut self, frame: ShortFrame) -> Option<Result<(), Error>> {
+    fn share_long_message(&mut self, frame: ShortFrame) -> Option<Result<OwnedMessage, Error>> {
         let range = self.cursor.payload(frame);
         let header = FrameHeader {
             fin: true,
@@ -127,7 +130,7 @@ impl Session {
         let bytes = self.connection.try_take_bytes(start..range.end)?;
         self.cursor.rewind();
         let message = self.owned_message(frame.kind(), bytes.slice(header.len()..));
-        Some(message.map(|message| self.cold_mut().borrowed = Some(OwnedMessage { message, frame: bytes })))
+        Some(message.map(|message| OwnedMessage { message, frame: bytes }))
     }
 
     /// Returns the borrowed message that lies in separate memory.

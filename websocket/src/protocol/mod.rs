@@ -78,7 +78,7 @@ use crate::protocol_error::ProtocolError;
 use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
-pub(crate) use short_frame::ShortFrame;
+pub(crate) use short_frame::{ShortFrame, short_frame};
 
 // The rest of the interface without I/O, which has its one public path here.
 pub use crate::close::{ClosePayload, Closing, ClosingState, Transport};

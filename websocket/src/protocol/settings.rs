@@ -1,6 +1,6 @@
 //! Settings that can change while receiving, even while a message is open.
 
-use super::{DeliveryMode, Incoming, Protocol};
+use super::{DeliveryMode, Incoming, Protocol, ProtocolConfig};
 use crate::frame::FrameRules;
 use crate::protocol::assembler::Assembler;
 use crate::utf8::Utf8Validator;
@@ -20,6 +20,18 @@ impl Protocol {
     /// Returns the rules for later frames of the peer.
     pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
         self.frames.rules_mut()
+    }
+
+    /// Returns whether this is the state that [`new`](Self::new) returns for these settings.
+    #[inline]
+    pub(crate) fn is_idle(&self, config: &ProtocolConfig) -> bool {
+        matches!(self.incoming, Incoming::Between)
+            && self.frames.is_between_frames()
+            && self.delivery == DeliveryMode::Whole
+            && self.cold.is_none()
+            && config.deflate.is_none()
+            && self.message_bytes_max == config.message_bytes_max
+            && *self.frames.rules() == config.frames
     }
 
     /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of

@@ -56,16 +56,7 @@ impl Protocol {
         if !is_between || self.delivery != DeliveryMode::Whole {
             return None;
         }
-        let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
-        if masked != (self.frames.rules().role == Role::Server) || payload_len as u64 > self.message_bytes_max {
-            return None;
-        }
-        let frame = input.get_mut(..header_len + payload_len)?;
-        let (header, payload) = frame.split_at_mut(header_len);
-        if masked {
-            apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
-        }
-        ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
+        short_frame(input, self.frames.rules().role, self.message_bytes_max)
     }
 
     /// Fails the connection: text that [`try_short_frame`](Self::try_short_frame) reported is not UTF-8.
@@ -74,6 +65,22 @@ impl Protocol {
         self.end();
         ProtocolError::InvalidUtf8
     }
+}
+
+/// Finds a short frame at the start of the input, between messages, as
+/// [`try_short_frame`](Protocol::try_short_frame) does.
+#[inline]
+pub(crate) fn short_frame(input: &mut [u8], role: Role, message_bytes_max: u64) -> Option<ShortFrame> {
+    let (kind, masked, header_len, payload_len) = short_frame_header(input)?;
+    if masked != (role == Role::Server) || payload_len as u64 > message_bytes_max {
+        return None;
+    }
+    let frame = input.get_mut(..header_len + payload_len)?;
+    let (header, payload) = frame.split_at_mut(header_len);
+    if masked {
+        apply_mask(MaskingKey::new(*header.last_chunk()?), payload);
+    }
+    ShortFrame::new(kind, header_len as u8, (header_len + payload_len) as u32)
 }
 
 /// Parses the header of a final text or binary frame without reserved bits and with at most 65,535 bytes of payload.

@@ -13,7 +13,7 @@ use crate::close_code::CloseCode;
 use crate::conn::attachments::Attachments;
 use crate::conn::context::ConnContext;
 use crate::conn::handler_scope::handler_scope;
-use crate::conn::session::Session;
+use crate::conn::session::OwnedSession;
 use crate::conn::websocket::WebSocket;
 use crate::serve::handler_error::HandlerError;
 use crate::serve::hooks::Hooks;
@@ -61,20 +61,28 @@ async fn serve_with_hooks<F>(
     // Dropped last: the end is reported after everything of the handler is gone.
     let panic_note = PanicNote(attachments);
     let mut ws = WebSocket::with_context(connection, context);
+    if !connect(&mut ws, &panic_note.0, &hooks).await {
+        return;
+    }
+    drop(hooks);
+    start(handler, ws).await;
+}
+
+/// Runs the hooks of a WebSocket that has opened. Returns false if it was refused and closed.
+pub(crate) async fn connect(ws: &mut WebSocket, attachments: &Attachments, hooks: &Hooks) -> bool {
     if let Some(connect) = &hooks.connect
-        && let Err(refusal) = connect.connect(&mut ws).await
+        && let Err(refusal) = connect.connect(ws).await
     {
         log::info!("on_connect refused the WebSocket of {}: {refusal}", ws.peer_addr());
         if let Err(error) = ws.session_mut().close(refusal.frame(CloseCode::POLICY_VIOLATION).as_ref()).await {
             log::debug!("the closing handshake was not completed: {error}");
         }
-        return;
+        return false;
     }
     if let Some(disconnect) = &hooks.disconnect {
-        panic_note.0.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
+        attachments.set_on_disconnect(ws.peer_addr(), Arc::clone(disconnect));
     }
-    drop(hooks);
-    start(handler, ws).await;
+    true
 }
 
 /// The task's share of a connection's attachments. Dropping it notes a panic of the task.
@@ -161,7 +169,7 @@ impl<Fut: Future<Output = Result<(), HandlerError>>, F> WebSocketTask<Fut, F> {
 
 /// Returns the close frame for the handler's result, and logs an error that closes with 1011. `peer` is `None` if the
 /// handler gave its WebSocket away or ended it.
-fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Option<CloseFrame> {
+pub(crate) fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Option<CloseFrame> {
     let Err(error) = result else { return CloseFrame::new(CloseCode::NORMAL, "").ok() };
     let frame = error.frame(CloseCode::INTERNAL_ERROR);
     if frame.as_ref().is_some_and(|frame| frame.code() == CloseCode::INTERNAL_ERROR) {
@@ -172,7 +180,7 @@ fn closing_frame(result: &Result<(), HandlerError>, peer: Option<Address>) -> Op
 }
 
 /// Sends the close frame, unless one was sent, and waits for the peer's.
-async fn finish(mut session: Box<Session>, frame: Option<CloseFrame>) {
+async fn finish(mut session: OwnedSession, frame: Option<CloseFrame>) {
     if let Err(error) = session.close(frame.as_ref()).await {
         log::debug!("the closing handshake was not completed: {error}");
     }

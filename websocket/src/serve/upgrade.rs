@@ -63,17 +63,24 @@ pub fn upgrade<F>(handler: F) -> Upgrade
 where
     F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads,
 {
-    Upgrade {
-        handler: Arc::new(handler),
-        context: Arc::default(),
-        subprotocols: Vec::new(),
-        agreed: Vec::new(),
-        deflate: None,
-        origin: OriginPolicy::SameOrigin,
-        scheme: Scheme::Http,
-        hooks: Arc::default(),
-        skip: Skip::default(),
-        next: None,
+    Upgrade::of(Arc::new(handler))
+}
+
+impl Upgrade {
+    /// Creates an upgrade with the default settings.
+    pub(crate) fn of(handler: Arc<dyn Serve>) -> Self {
+        Self {
+            handler,
+            context: Arc::default(),
+            subprotocols: Vec::new(),
+            agreed: Vec::new(),
+            deflate: None,
+            origin: OriginPolicy::SameOrigin,
+            scheme: Scheme::Http,
+            hooks: Arc::default(),
+            skip: Skip::default(),
+            next: None,
+        }
     }
 }
 
@@ -182,7 +189,8 @@ impl Upgrade {
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
     /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
     /// Default: [`Scheme::Http`], unless a [trusted proxy](tidegate_http::RequestHead::client_scheme) says that it was
-    /// HTTPS.
+    /// HTTPS. On a listener with TLS the check compares with HTTPS by itself, and lets requests without an origin pass,
+    /// as without TLS: they are not of browsers.
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
@@ -353,6 +361,11 @@ impl Upgrade {
     /// Compares with the scheme and the host that the browser used, which trusted proxies report.
     fn check_same_origin(&self, head: &RequestHead) -> Result<(), OriginError> {
         let scheme = if head.client_scheme() == http::uri::Scheme::HTTPS { Scheme::Https } else { self.scheme };
+        let has_own_tls = self.scheme == Scheme::Http && head.scheme() == http::uri::Scheme::HTTPS;
+        if has_own_tls && head.header_bytes("origin").is_none() {
+            // As without TLS: no browser leaves it out.
+            return Ok(());
+        }
         check_same_origin_at(head, scheme, head.client_host().unwrap_or_default())
     }
 

@@ -12,16 +12,21 @@ use std::{env, fs};
 
 use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::matrix::bars::{judge, table as bars_table};
-use tidegate_benches::matrix::case::{CASES, Case};
+use tidegate_benches::matrix::case::{CASES, Case, Kind};
 use tidegate_benches::matrix::conditions::Conditions;
 use tidegate_benches::matrix::measure::Bench;
 use tidegate_benches::matrix::page::summary;
 use tidegate_benches::matrix::results::{Outcome, Results, Run, UWEBSOCKETS};
 use tidegate_benches::matrix::server::{Part, Server};
+use tidegate_benches::matrix::site;
 use tidegate_benches::matrix::table::{growth, of_case};
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("only", "WORD,...", "cases: an id or its beginning, a kind such as http, or row1 to row9 (default all)"),
+    Opt::value(
+        "only",
+        "WORD,...",
+        "cases: an id or its beginning, a kind such as http, or row1 to row10 (default all)",
+    ),
     Opt::value("server", "NAME,...", "servers, by name (default all)"),
     Opt::list("add", "NAME=COMMAND", "add a server; {addr} in the command becomes HOST:PORT"),
     Opt::value("uwebsockets", "COMMAND", "command that starts uWebSockets; {addr} becomes HOST:PORT"),
@@ -141,6 +146,9 @@ fn cases(args: &Args) -> Result<Vec<&'static Case>, Failure> {
 /// Runs everything. Saves the results after each case if a report is requested.
 fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<Results, Failure> {
     let bench = bench(args)?;
+    if cases.iter().any(|case| case.kind == Kind::Files) {
+        site::write(&programs()?)?;
+    }
     let rounds: u32 = args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?;
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
     let folder: Option<PathBuf> = args.optional("report")?;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_files::Files;
 use actix_web::http::header::{CONTENT_TYPE, SERVER};
+use actix_web::middleware::Compress;
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, rt, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, Closed, Session};
 use futures_util::StreamExt as _;
@@ -29,6 +31,8 @@ pub fn serve(address: SocketAddr) -> Outcome {
             .route("/plaintext", web::get().to(plaintext))
             .route("/ws", web::get().to(echo))
             .route("/hub", web::get().to(attend))
+            .service(web::resource("/json").wrap(Compress::default()).route(web::get().to(json)))
+            .service(Files::new("/files", crate::folder()))
     });
     // Otherwise a closed WebSocket waits up to a second for its peer's FIN.
     let server = server.client_disconnect_timeout(Duration::ZERO);
@@ -39,6 +43,16 @@ pub fn serve(address: SocketAddr) -> Outcome {
 
 async fn plaintext() -> HttpResponse {
     HttpResponse::Ok().insert_header((SERVER, "actix")).insert_header((CONTENT_TYPE, "text/plain")).body(HELLO)
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Hello {
+    #[serde(alias = "name")]
+    hello: String,
+}
+
+async fn json(hello: web::Query<Hello>) -> web::Json<Hello> {
+    web::Json(hello.into_inner())
 }
 
 /// Opens the WebSocket that `request` asks for.

@@ -3,16 +3,18 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
-use axum::extract::State;
 use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::broadcast;
+use tower_http::compression::CompressionLayer;
+use tower_http::services::ServeDir;
 
 use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
@@ -21,6 +23,8 @@ pub fn serve(address: SocketAddr) -> Outcome {
         .route("/plaintext", get(|| async { ([(SERVER, "axum"), (CONTENT_TYPE, "text/plain")], HELLO) }))
         .route("/ws", get(echo))
         .route("/hub", get(attend))
+        .route("/json", get(json).layer(CompressionLayer::new()))
+        .nest_service("/files", ServeDir::new(crate::folder()))
         .with_state(tokio_server::hub());
     tokio_server::serve(address, |stream| {
         let service = TowerToHyperService::new(app.clone());
@@ -30,6 +34,16 @@ pub fn serve(address: SocketAddr) -> Outcome {
             let _ = connection.with_upgrades().await;
         }
     })
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Hello {
+    #[serde(alias = "name")]
+    hello: String,
+}
+
+async fn json(Query(hello): Query<Hello>) -> Json<Hello> {
+    Json(hello)
 }
 
 async fn echo(upgrade: WebSocketUpgrade) -> impl IntoResponse {

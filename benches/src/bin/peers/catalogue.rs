@@ -11,6 +11,8 @@ const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 /// Cases of a server with both WebSocket and HTTP.
 const ALL: &[&str] = &["echo", "broadcast", "http", "churn", "idle"];
+/// Cases of a server that serves files too.
+const WITH_FILES: &[&str] = &["echo", "broadcast", "http", "churn", "idle", "files"];
 /// Cases of a server with WebSocket only.
 const WEBSOCKET: &[&str] = &["echo", "broadcast", "churn", "idle"];
 /// Cases of a server with HTTP only.
@@ -101,18 +103,19 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "axum",
         package: "axum",
-        cases: ALL,
+        cases: WITH_FILES,
         setting: "Router on hyper with pipeline_flush, as in its example serve-with-hyper; WebSocketUpgrade, batched: feed while messages are available, then flush; read buffer \
-                  4 KiB as for tokio-tungstenite, which it uses; tokio's current thread; the hub is a tokio broadcast channel, as in its chat example",
+                  4 KiB as for tokio-tungstenite, which it uses; tokio's current thread; the hub is a tokio broadcast channel, as in its chat example; files by ServeDir of tower-http, whose reads are on tokio's blocking threads, \
+                  gzip by its CompressionLayer",
         cannot: &[],
         serve: axum::serve,
     },
     Peer {
         name: "actix-web",
         package: "actix-web",
-        cases: ALL,
+        cases: WITH_FILES,
         setting: "HttpServer with one worker and actix-ws, aggregated continuations, client_disconnect_timeout 0; the hub sends to all sessions at \
-                  once, as in the chat example of actix-ws",
+                  once, as in the chat example of actix-ws; files by actix-files, gzip by its Compress",
         cannot: &[],
         serve: actix::serve,
     },

@@ -5,7 +5,8 @@
 //! and this workspace's release profile, and listen on a socket made here, whose accepted sockets inherit TCP_NODELAY.
 //! The setting of a peer says if it makes its own listener.
 //!
-//! Routes: `/ws` (echo), `/hub` (each message goes to all connections of the hub) and `/plaintext` (HTTP).
+//! Routes: `/ws` (echo), `/hub` (each message goes to all connections of the hub), `/plaintext` (HTTP), and of some
+//! peers `/files/` (files of a folder) and `/json` (JSON with gzip).
 
 mod actix;
 mod axum;
@@ -24,7 +25,9 @@ mod xitca;
 mod yawc;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::socket;
@@ -35,6 +38,14 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// The largest message a WebSocket peer must accept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The folder of the files.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Returns the folder of the files; the current one if none is given.
+fn folder() -> &'static Path {
+    FOLDER.get().map_or(Path::new("."), PathBuf::as_path)
+}
+
 /// The body of `/plaintext`.
 const HELLO: &str = "Hello, World!";
 
@@ -43,6 +54,7 @@ const USAGE: u8 = 64;
 
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9001)"),
+    Opt::value("dir", "FOLDER", "folder of the files below /files/"),
     Opt::switch("list", "print the peers as lines of JSON and exit; takes no NAME"),
 ];
 
@@ -77,6 +89,9 @@ fn run() -> Outcome {
         .optional("addr")
         .map_err(|error| Usage(error.to_string()))?
         .unwrap_or_else(|| ([127, 0, 0, 1], 9001).into());
+    if let Some(folder) = args.optional::<PathBuf>("dir").map_err(|error| Usage(error.to_string()))? {
+        let _ = FOLDER.set(folder);
+    }
     socket::raise_file_limit()?;
     (peer.serve)(address)
 }

@@ -10,6 +10,7 @@ use socket2::Socket;
 use super::slot::NOTHING_UNSENT;
 use super::{PortableDriver, system, token};
 use crate::driver::Event;
+use crate::driver::send_file::{self, Progress};
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
@@ -44,8 +45,8 @@ impl PortableDriver {
         let Some(slot) = self.slot(key) else { return };
         debug_assert!(slot.unsent == NOTHING_UNSENT, "one send is in flight at a time");
         let Some(socket) = &slot.socket else { return };
-        match write(socket, &mut batch) {
-            Some(result) => self.pending.push(Event::Sent { key, result }),
+        match write(socket, &mut batch, key) {
+            Some(event) => self.pending.push(event),
             None => self.wait_until_writable(key, batch),
         }
     }
@@ -68,16 +69,29 @@ impl PortableDriver {
         let slot = &mut self.slots[key.index as usize];
         let number = slot.unsent;
         let Some(Some(batch)) = self.unsent.batches.get_mut(number as usize) else { return };
-        let Some(result) = slot.socket.as_ref().and_then(|socket| write(socket, batch)) else { return };
+        let Some(event) = slot.socket.as_ref().and_then(|socket| write(socket, batch, key)) else { return };
         slot.unsent = NOTHING_UNSENT;
         self.unsent.remove(number);
-        events.push(Event::Sent { key, result });
+        events.push(event);
     }
 }
 
-/// Writes a batch. Returns `None` if the rest has to wait until the socket is writable: it then becomes so once, also
-/// after a write of a part.
-fn write(socket: &Socket, batch: &mut SendBatch) -> Option<Result<(), i32>> {
+/// Writes a batch and returns the event of its end. Returns `None` if the rest has to wait until the socket is
+/// writable: it then becomes so once, also after a write of a part.
+fn write(socket: &Socket, batch: &mut SendBatch, key: ConnKey) -> Option<Event> {
+    if batch.file().is_some() {
+        match send_file::send(socket, batch) {
+            Progress::Done => return Some(Event::Sent { key, result: Ok(()) }),
+            Progress::Full => return None,
+            Progress::Failed(errno) => return Some(Event::Sent { key, result: Err(errno) }),
+            Progress::FileFailed(error) => return Some(Event::FileFailed { key, error }),
+            Progress::Loaded => {}
+        }
+    }
+    write_bytes(socket, batch).map(|result| Event::Sent { key, result })
+}
+
+fn write_bytes(socket: &Socket, batch: &mut SendBatch) -> Option<Result<(), i32>> {
     let flags = system::send_flags(batch.awaits_fin);
     loop {
         let sent = if batch.rest.is_none() {

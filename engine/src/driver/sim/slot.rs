@@ -105,7 +105,8 @@ impl Slot {
         self.watch = Some(fin);
     }
 
-    pub(super) fn send(&mut self, batch: SendBatch) {
+    pub(super) fn send(&mut self, mut batch: SendBatch) {
+        batch.load_file().expect("a file that does not change");
         assert!(self.batch.is_none() && self.sent.is_none(), "one send at a time");
         assert!(!self.fin, "a send after FIN");
         assert!(batch.remaining() > 0, "an empty send");

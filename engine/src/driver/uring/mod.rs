@@ -7,8 +7,8 @@
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send` and `fd_install` hold those
-//! operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold
+//! those operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -25,6 +25,7 @@ use crate::driver::open_files;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::file_part::FileRead;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -34,6 +35,7 @@ mod buffer_size_hint;
 mod buffers;
 mod connect;
 mod fd_install;
+mod file;
 mod op;
 mod probe;
 mod raw;
@@ -48,6 +50,7 @@ mod watch;
 use accept::Acceptor;
 use buffers::BufferGroups;
 use connect::Connects;
+use file::Reads;
 use op::{Op, Token, next_generation};
 use probe::Features;
 
@@ -73,6 +76,7 @@ pub(crate) struct UringDriver {
     /// Free slot numbers, with regular descriptors only.
     free: Vec<u32>,
     sends: Sends,
+    reads: Reads,
     /// Operations of connections and listeners that have not ended.
     in_flight: usize,
     completions: Vec<cqueue::Entry>,
@@ -167,6 +171,7 @@ impl UringDriver {
             connects: Connects::default(),
             free: Vec::new(),
             sends: Sends::default(),
+            reads: Reads::default(),
             in_flight: 0,
             completions: Vec::new(),
         };
@@ -241,6 +246,9 @@ impl UringDriver {
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
             Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
+            Op::InstallToSend => self.on_install_to_send(token.key, completion.result(), events),
+            Op::Writable => self.on_writable(token.key, events),
+            Op::ReadFile => self.on_read_file(token.key, completion.result()),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
             Op::InstallToShutDown => self.on_install_to_shut_down(token.key, completion.result()),
@@ -376,6 +384,7 @@ impl Driver for UringDriver {
         }
         if reset && send != NO_SEND {
             self.cancel(Token::new(Op::Send, key));
+            self.cancel(Token::new(Op::Writable, key));
         }
         if receiving {
             self.cancel(receive);
@@ -384,6 +393,10 @@ impl Driver for UringDriver {
             self.cancel(Token::new(Op::Watch, key));
         }
         self.advance_close(key);
+    }
+
+    fn read_file(&mut self, read: FileRead) {
+        self.read_file(read);
     }
 
     fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
@@ -436,6 +449,7 @@ impl Drop for UringDriver {
         self.buffers.leak();
         self.sends.leak();
         self.connects.leak();
+        self.reads.leak();
         for slot in &mut self.slots {
             slot.leak();
         }

@@ -38,6 +38,12 @@ pub(super) enum Op {
     Watch = 11,
     /// A step of an attempt to connect.
     Connect = 12,
+    /// An install for a send of a part of a file.
+    InstallToSend = 13,
+    /// A wait until a part of a file can be sent further.
+    Writable = 14,
+    /// A read of a file, whose index is its number.
+    ReadFile = 15,
 }
 
 impl Op {
@@ -56,6 +62,9 @@ impl Op {
             10 => Self::ReceiveLarge,
             11 => Self::Watch,
             12 => Self::Connect,
+            13 => Self::InstallToSend,
+            14 => Self::Writable,
+            15 => Self::ReadFile,
             _ => return None,
         })
     }
@@ -131,6 +140,9 @@ mod tests {
             Op::ReceiveLarge,
             Op::Watch,
             Op::Connect,
+            Op::InstallToSend,
+            Op::Writable,
+            Op::ReadFile,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {

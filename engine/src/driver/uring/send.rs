@@ -1,6 +1,7 @@
 //! Sends in flight: at most one per connection, each owning its bytes until the kernel has finished with them.
 
 use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 
 use io_uring::{opcode, types};
 
@@ -9,7 +10,7 @@ use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
 use crate::driver::Event;
 use crate::shared::key::ConnKey;
-use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Segment, SendBatch};
 
 /// A send waits for the whole batch, so a short result means that the connection failed or a signal arrived.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -28,10 +29,12 @@ pub(super) struct Sends {
 }
 
 #[derive(Default)]
-struct InFlight {
-    batch: Option<SendBatch>,
+pub(super) struct InFlight {
+    pub(super) batch: Option<SendBatch>,
     /// The kernel's list for a vectored send, reused by the next one.
     vector: Option<Box<Vector>>,
+    /// The socket's descriptor while a part of a file is sent, unless the slot has a regular one.
+    pub(super) installed: Option<OwnedFd>,
 }
 
 struct Vector {
@@ -49,9 +52,16 @@ impl Sends {
         number
     }
 
+    /// Returns the batch in flight of a number.
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut InFlight> {
+        self.entries.get_mut(number as usize)
+    }
+
     /// Frees the number of a finished batch.
-    fn remove(&mut self, number: u32) {
-        self.entries[number as usize].batch = None;
+    pub(super) fn remove(&mut self, number: u32) {
+        let entry = &mut self.entries[number as usize];
+        entry.batch = None;
+        entry.installed = None;
         self.free.push(number);
     }
 
@@ -73,12 +83,15 @@ impl UringDriver {
         self.submit_send(key, number);
     }
 
-    fn submit_send(&mut self, key: ConnKey, number: u32) {
+    pub(super) fn submit_send(&mut self, key: ConnKey, number: u32) {
         let fd = types::Fd(self.slots[key.index as usize].fd);
-        let InFlight { batch: Some(batch), vector } = &mut self.sends.entries[number as usize] else { return };
+        let InFlight { batch: Some(batch), vector, .. } = &mut self.sends.entries[number as usize] else { return };
         let flags = flags(batch);
         let entry = if batch.rest.is_none() {
-            let bytes = &batch.first.as_slice()[batch.offset..];
+            let bytes = match &batch.first {
+                Segment::File(_) => return self.begin_file(key),
+                first => &first.as_slice()[batch.offset..],
+            };
             opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(flags).build()
         } else {
             opcode::SendMsg::new(fd, fill(vector, batch)).flags(flags as u32).build()

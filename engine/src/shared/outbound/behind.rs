@@ -106,6 +106,22 @@ impl Outbound {
         Ok(())
     }
 
+    /// Appends in a state other than open, whatever is queued: what has to wait is kept for its turn.
+    #[cold]
+    pub(crate) fn append_unopened(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Schedule, SendError> {
+        self.check_open()?;
+        let mut bytes = Vec::new();
+        let encoding = NoWaiting::begin();
+        encode(&mut bytes);
+        drop(encoding);
+        if self.is_behind() {
+            self.waiters.keep_behind(bytes.into());
+        } else {
+            self.waiters.defer(bytes.into());
+        }
+        Ok(Schedule::AlreadyScheduled)
+    }
+
     fn check_behind(&mut self, error: SendError, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         if self.is_behind() { self.check_held(len, marks) } else { Err(error) }
     }

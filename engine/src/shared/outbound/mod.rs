@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
+use crate::shared::file_part::FilePart;
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
 use crate::shared::waiters::Waiters;
 use crate::util::biased_lock::NoWaiting;
@@ -201,6 +202,21 @@ impl Outbound {
         self.check_room(len, marks)
     }
 
+    /// Returns whether the queue takes bytes at once.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == SendState::Open
+    }
+
+    /// Returns whether the queue has reached its high mark, from which on all sends wait for the low mark, or is in
+    /// exclusive use.
+    #[inline]
+    pub(crate) fn note_full(&mut self, marks: &OutboundMarks) -> bool {
+        let is_full = self.bytes() + self.held_bytes() >= marks.bytes_high;
+        self.full |= is_full;
+        is_full || self.state == SendState::Exclusive
+    }
+
     #[inline]
     fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes();
@@ -240,6 +256,14 @@ impl Outbound {
             self.seal_tail();
             self.segments.get_or_insert_default().push_back(Segment::Shared(Contained::new(payload)));
         }
+        self.schedule()
+    }
+
+    /// Queues a part of a file.
+    pub(crate) fn append_file(&mut self, part: FilePart) -> Schedule {
+        self.queued_bytes += part.len;
+        self.seal_tail();
+        self.segments.get_or_insert_default().push_back(Segment::File(Box::new(part)));
         self.schedule()
     }
 
@@ -283,6 +307,12 @@ impl Outbound {
         }
         self.fin |= fin;
         schedule.or(self.schedule())
+    }
+
+    /// Returns whether nothing follows what was taken last but a FIN.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_last_batch(&self) -> bool {
+        self.state == SendState::Finished && self.fin && self.queued_bytes == 0
     }
 
     /// Announces that a command to end the connection in order is about to be posted.

@@ -29,6 +29,7 @@ use crate::time::{Sleep, Timer};
 
 mod connect;
 mod deadlines;
+mod endpoints;
 mod fanout;
 mod peer_end;
 mod properties;

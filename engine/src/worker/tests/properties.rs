@@ -19,6 +19,8 @@ const PACE_MAX: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     Echo,
+    /// Echoes without a task.
+    Endpoint,
     /// Echoes, and sleeps before each receive.
     Slow(Duration),
     /// Reads this many bytes, then sends this many and drops the connection at once.
@@ -126,13 +128,17 @@ pub(super) fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &s
     }
     // A handler can still be asleep when its worker has ended.
     let asleep = matches!(role, Role::Slow(_));
+    let has_no_task = matches!(role, Role::Endpoint);
+    let endpoint_ended = log.end.is_some() || log.send_failed;
+    assert!(!has_no_task || endpoint_ended || !log.started, "{about}: an endpoint hangs: {log:?}");
     let ended = log.done_at.is_some() || (log.dropped && matches!(role, Role::Explode));
     assert!(ended || !log.started || asleep, "{about}: its handler hangs: {log:?}");
 }
 
 pub(super) fn random_role(random: &mut fastrand::Rng) -> Role {
     match random.u32(..13) / 2 {
-        0 | 1 => Role::Echo,
+        0 => Role::Echo,
+        1 => Role::Endpoint,
         2 => Role::Slow(Duration::from_millis(random.u64(1..=200))),
         3 => Role::DropEarly { after: random.usize(..200), queues: random.usize(..400) },
         4 => Role::Abort { after: random.usize(..200) },
@@ -161,6 +167,7 @@ pub(super) fn random_script(random: &mut fastrand::Rng) -> Script {
 pub(super) async fn play(role: Role, mut connection: Connection, stage: Stage) {
     match role {
         Role::Echo => stage.echo(connection).await,
+        Role::Endpoint => endpoints::echo(connection, stage).await,
         Role::Slow(pause) => loop {
             stage.sleep(&connection, pause).await;
             let Some(bytes) = stage.receive(&mut connection).await else { return };

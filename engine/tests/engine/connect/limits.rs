@@ -165,3 +165,45 @@ fn one_process_holds_more_connections_than_it_may_open_files() {
     }
     child::answer("tested");
 }
+
+/// Without a free descriptor, direct descriptors go on, and regular ones fail until there is one again.
+#[test]
+fn descriptors_that_run_out_are_a_limit() {
+    const NAME: &str = "connect::limits::descriptors_that_run_out_are_a_limit";
+    if !child::is_child(NAME) {
+        return child::Child::start(NAME, Some(300)).finish();
+    }
+    // Its queue takes the connections; accepting them would need descriptors.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    on_every_engine(|setup| {
+        let running = client(setup);
+        let direct = running.summary().contains("direct-descriptors");
+        let open = || block_on(running.connect(address).into_future());
+        // Whatever opens a file on first use has done so.
+        open().unwrap().abort();
+        wait_until("it to end", || total(&running).connections == 0);
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
+        let connected = [open(), block_on(running.connect(address).local_address(local).into_future())];
+        for connected in connected {
+            match connected {
+                Ok(connection) => {
+                    assert!(direct);
+                    let unknown = connection.local_addr().ip().unwrap();
+                    assert!(unknown.ip().is_unspecified() && unknown.port() == 0, "{unknown}");
+                    connection.abort();
+                }
+                Err(error) => assert!(!direct && matches!(error, ConnectError::LimitReached), "{error}"),
+            }
+        }
+        files.clear();
+        let again = open().unwrap();
+        assert!(again.local_addr().ip().unwrap().port() > 0);
+        again.abort();
+        finish(running);
+    });
+}

@@ -20,10 +20,16 @@ fn a_connection_comes_from_its_local_address() {
         echo_stream(stream);
     });
     on_every_engine(|setup| {
-        for last in [2, 3, 200] {
+        // With sizes of buffers a ring binds through an installed descriptor.
+        for (last, size) in [(2, None), (3, None), (200, Some(100_000))] {
             let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
             let known = run(setup.clone(), move || async move {
-                let mut connection = connect(address).local_address(local).await.unwrap();
+                let connect = connect(address).local_address(local);
+                let connect = match size {
+                    Some(bytes) => connect.receive_buffer_bytes(bytes),
+                    None => connect,
+                };
+                let mut connection = connect.await.unwrap();
                 check_echo_of(&mut connection, pattern(100)).await;
                 connection.local_addr()
             });

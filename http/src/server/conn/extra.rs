@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
-use tidegate_engine::{ByteSender, COPY_BYTES_MAX};
+use tidegate_engine::{ByteSender, COPY_BYTES_MAX, time};
 
 use super::{Conn, Ends, ReadDeadline, State};
 use crate::limits::Limits;
@@ -87,7 +87,7 @@ impl State {
 
     /// Writes a record of this connection, with the duration until now.
     pub(super) fn write_to_log(&self, mut record: AccessRecord) {
-        record.duration = record.started.elapsed();
+        record.duration = time::now().saturating_duration_since(record.started);
         if let Some(log) = &self.config.access_log {
             log.write(&record);
         }

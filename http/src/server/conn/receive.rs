@@ -85,6 +85,10 @@ impl State {
         }
         if let Some(connection) = &self.connection {
             head.set_addresses(Addresses { peer: connection.peer_addr(), local: connection.local_addr() });
+            #[cfg(feature = "tls")]
+            if let Some(tls) = connection.tls() {
+                head.set_tls(tls.clone());
+            }
         }
         head
     }

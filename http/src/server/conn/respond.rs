@@ -6,7 +6,7 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_engine::{ByteSender, COPY_BYTES_MAX, Connection, SendError};
+use tidegate_engine::{ByteSender, COPY_BYTES_MAX, Connection, FilePart, SendError};
 
 use super::{Conn, ConnectionLost, date_now};
 use crate::error::ResponseError;
@@ -50,6 +50,26 @@ impl Conn {
         self.send(|protocol, sender, date| {
             append(sender, |out| protocol.respond(response, length, date, out))?;
             Ok(protocol.wants_content())
+        })
+    }
+
+    /// Sends a part of a file.
+    pub(crate) fn send_file(&self, part: FilePart) -> Result<(), ConnectionLost> {
+        if self.is_observed() {
+            self.note_content(part.len());
+        }
+        self.send(|protocol, sender, _| {
+            let mut prefix = Vec::new();
+            if let Some(suffix) = protocol.begin_content(part.len(), &mut prefix)? {
+                if !prefix.is_empty() {
+                    sender.append(|out| out.extend_from_slice(&prefix))?;
+                }
+                sender.append_file(part)?;
+                if !suffix.is_empty() {
+                    sender.append(|out| out.extend_from_slice(suffix))?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -22,6 +22,11 @@ impl ContentSink for Conn {
         self.of_request(request, |state| state.connection.as_ref().map(Connection::timer))
     }
 
+    #[cfg(feature = "files")]
+    fn sender(&self, request: u64) -> Option<ByteSender> {
+        self.of_request(request, |state| state.sender().cloned())
+    }
+
     fn share(&self, request: u64) -> Option<SharedContent> {
         self.of_request(request, |state| {
             let is_chunked = state.protocol.is_content_chunked()?;

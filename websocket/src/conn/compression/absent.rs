@@ -43,6 +43,10 @@ impl Compression {
         match self.0 {}
     }
 
+    pub(crate) fn queue_in_order(&self, _queue: FrameQueue<'_>, _message: &MessageRef<'_>) -> Result<bool, SendError> {
+        match self.0 {}
+    }
+
     pub(crate) fn try_queue(&self, _queue: FrameQueue<'_>, _message: &MessageRef<'_>) -> Result<(), SendError> {
         match self.0 {}
     }

@@ -96,24 +96,50 @@ impl Compression {
 
     /// Queues a message if there is space, compressed if that makes it smaller.
     pub(crate) fn try_queue(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<(), SendError> {
-        let payload = message.as_bytes();
-        if payload.len() > AT_ONCE_BYTES_MAX {
+        let payload_len = message.as_bytes().len();
+        if payload_len > AT_ONCE_BYTES_MAX {
             return self.try_queue_uncompressed(queue, message);
         }
         // Checked first: a message without space need not be compressed.
-        queue.check_ready(payload.len())?;
+        queue.check_ready(payload_len)?;
+        self.queue_at_once(message, |deflated| match deflated {
+            Some(deflated) => self.queue_deflated(queue, message.kind(), deflated),
+            None => self.try_queue_uncompressed(queue, message),
+        })
+    }
+
+    /// Queues a server's message, whatever is queued, compressed if that makes it smaller. Returns whether the queue is
+    /// full now.
+    pub(crate) fn queue_in_order(&self, queue: FrameQueue<'_>, message: &MessageRef<'_>) -> Result<bool, SendError> {
+        if message.as_bytes().len() > AT_ONCE_BYTES_MAX {
+            return queue.queue_in_order(message);
+        }
+        self.queue_at_once(message, |deflated| match deflated {
+            Some(deflated) if deflated.len() <= COPY_BYTES_MAX => {
+                let frame = Frame::deflated(message.kind(), deflated);
+                queue.0.append_in_order(|out| frame.encode(None, out))
+            }
+            Some(deflated) => {
+                let header = Frame::deflated(message.kind(), deflated).header(None);
+                queue.0.append_with_in_order(&header, std::mem::take(deflated).into())
+            }
+            None => queue.queue_in_order(message),
+        })
+    }
+
+    /// Calls `queue` with the compressed payload, or without if compression does not make it smaller.
+    fn queue_at_once<T>(
+        &self,
+        message: &MessageRef<'_>,
+        queue: impl FnOnce(Option<&mut Vec<u8>>) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
         let mut scratch = SCRATCH.take();
         let mut deflater = self.deflater();
-        let queued = match deflater.deflate(payload, &mut scratch) {
-            true => {
-                let queued = self.queue_deflated(queue, message.kind(), &mut scratch);
-                if queued.is_err() {
-                    deflater.forget();
-                }
-                queued
-            }
-            false => self.try_queue_uncompressed(queue, message),
-        };
+        let is_deflated = deflater.deflate(message.as_bytes(), &mut scratch);
+        let queued = queue(is_deflated.then_some(&mut scratch));
+        if is_deflated && queued.is_err() {
+            deflater.forget();
+        }
         drop(deflater);
         if scratch.capacity() <= SCRATCH_BYTES_MAX {
             SCRATCH.set(scratch);

@@ -4,7 +4,8 @@
 //! tells it what happened and does what it says.
 
 use std::future::poll_fn;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tidegate_engine::{CloseCause, ReceiveError, SendError};
 
@@ -64,7 +65,7 @@ impl Session {
         // A peer that never stops sending keeps the read timeout from being checked, so this deadline needs no reader.
         // It resets the connection, so it leaves a task time to give up in order first.
         let all = timeout.saturating_add(timeout.max(GIVE_UP_TIME_MIN));
-        self.connection.set_lifetime_deadline(Instant::now().checked_add(all));
+        self.connection.set_lifetime_deadline(self.connection.timer().now().checked_add(all));
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
@@ -117,19 +118,10 @@ impl Session {
 
     /// Sends a close frame, unless one was sent, and waits for the peer's.
     pub(crate) async fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        if self.notice_farewell() {
-            return Err(self.lose_silent());
-        }
-        if self.closing.transport() == Transport::Keep {
-            // What the handler has published to itself comes before the close frame.
-            poll_fn(|cx| self.connection.sender().poll_published(cx)).await;
-            self.send_close(frame);
-        }
         // (Lost: our close frame could not be sent; a read reports why, unless one has.)
-        if !matches!(self.closing.transport(), Transport::AwaitClose | Transport::Close) {
+        if !poll_fn(|cx| self.poll_begin_close(cx, frame)).await? {
             return Ok(());
         }
-        self.await_close();
         // Bounded by the read deadline. The peer's remaining input is read, because unread input would cause a reset.
         let mut refused = None;
         loop {
@@ -148,6 +140,32 @@ impl Session {
         }
     }
 
+    /// Sends a close frame, unless one was sent. Returns whether the peer's is to be read.
+    pub(crate) fn poll_begin_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: Option<&CloseFrame>,
+    ) -> Poll<Result<bool, Error>> {
+        if self.notice_farewell() {
+            return Poll::Ready(Err(self.lose_silent()));
+        }
+        if self.closing.transport() == Transport::Keep {
+            // What the handler has published to itself comes before the close frame.
+            ready!(self.connection.sender().poll_published(cx));
+            self.send_close(frame);
+        }
+        let awaits = matches!(self.closing.transport(), Transport::AwaitClose | Transport::Close);
+        if awaits {
+            self.await_close();
+        }
+        Poll::Ready(Ok(awaits))
+    }
+
+    /// Returns whether nothing more will be read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.read_state == ReadState::Over || self.protocol.is_ended()
+    }
+
     /// Waits for the server's end of stream, within the close timeout: it closes the TCP connection first (RFC 6455
     /// section 7.1.1).
     async fn await_end(&mut self) {
@@ -160,25 +178,23 @@ impl Session {
         }
     }
 
-    /// Ends the connection without a close frame: what is queued is sent, then FIN.
-    pub(crate) fn quit(mut self) {
+    /// Gives the closing handshake up: what is queued is sent, then FIN.
+    pub(crate) fn quit(&mut self) {
         self.closing.lose();
         self.end_closed();
     }
 
-    /// Closes without waiting for the peer's close frame.
-    pub(crate) fn close_and_forget(mut self, code: CloseCode) {
+    /// Sends the close frame of a session that ends without waiting for the peer's.
+    pub(crate) fn close_at_end(&mut self, code: CloseCode) {
         self.notice_farewell();
         if self.closing.transport() == Transport::Keep {
             self.send_close(CloseFrame::new(code, "").ok().as_ref());
         }
     }
-}
 
-impl Drop for Session {
     /// Lets queued bytes leave in the time of a closing connection, rather than in the time of a peer that is waited
-    /// for. Frees the compressor, which senders can outlive.
-    fn drop(&mut self) {
+    /// for. Frees the compressor, which senders can outlive. To be called before the session is dropped.
+    pub(crate) fn end(&mut self) {
         if self.closing.transport() != Transport::Keep {
             self.connection.set_lifetime_deadline(None);
         }

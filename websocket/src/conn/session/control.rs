@@ -1,6 +1,8 @@
 //! Handles control frames (RFC 6455 section 5.5): with the application's handler if it has one, otherwise as the
 //! protocol requires.
 
+use bytes::Bytes;
+
 use super::Session;
 use crate::close::CloseFrame;
 use crate::close::Transport;
@@ -41,6 +43,21 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Handles a ping or a pong, and returns it with its payload in separate memory; `None` for a pong of the
+    /// keepalive.
+    pub(super) fn surface_control(&mut self, event: Event) -> Result<Option<Event>, Error> {
+        let (Event::Ping(payload) | Event::Pong(payload)) = &event else { return Ok(None) };
+        let mut copy = [0; CONTROL_PAYLOAD_BYTES_MAX];
+        let payload = self.copy_payload(payload, &mut copy);
+        let (is_ping, surfaced) =
+            (matches!(event, Event::Ping(_)), ControlPayload::Assembled(Bytes::copy_from_slice(payload)));
+        if !is_ping && self.take_pong(payload) {
+            return Ok(None);
+        }
+        self.on_control(event)?;
+        Ok(Some(if is_ping { Event::Ping(surfaced) } else { Event::Pong(surfaced) }))
     }
 
     fn copy_payload<'a>(&mut self, payload: &ControlPayload, copy: &'a mut [u8]) -> &'a [u8] {

@@ -34,6 +34,12 @@ impl Cursor {
         (self.begin + self.len) as usize
     }
 
+    /// Returns whether there is no current message and none before it.
+    #[inline]
+    pub(super) fn is_at_start(&self) -> bool {
+        self.begin == 0 && self.len == 0
+    }
+
     /// Moves to what follows the current message.
     #[inline]
     pub(super) fn advance(&mut self) {

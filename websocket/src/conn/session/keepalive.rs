@@ -118,7 +118,10 @@ impl Session {
 
     /// Takes a pong that answers a ping of the keepalive; false for any other.
     pub(super) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        self.keepalive().is_some_and(|keepalive| lock(&keepalive.0.state).take_pong(payload))
+        self.keepalive().is_some_and(|keepalive| {
+            let now = keepalive.0.sender.timer().now();
+            lock(&keepalive.0.state).take_pong(payload, now)
+        })
     }
 
     /// Returns whether the keepalive has given the peer up.
@@ -142,7 +145,8 @@ impl Session {
 
 impl Keepalive {
     fn start(config: KeepaliveConfig, queue: ControlQueue<'_>, close_timeout: Duration) -> Self {
-        let (now, sender, role) = (Instant::now(), queue.bytes(), queue.role());
+        let (sender, role) = (queue.bytes(), queue.role());
+        let now = sender.timer().now();
         let ping_at = instant_after(now, phase(PHASES.fetch_add(1, Ordering::Relaxed), config.interval_in_force()));
         let state = State {
             sleep: Some(sender.timer().sleep_until(ping_at)),
@@ -206,7 +210,7 @@ impl Pinger {
                 None => Pin::new(sleep).poll(cx).map(|()| None),
             };
             let Poll::Ready(answer) = answer else { return };
-            let now = Instant::now();
+            let now = self.sender.timer().now();
             let due = match answer {
                 // The closing handshake has its own timeout.
                 _ if self.sender.is_finished() => return stop(state),
@@ -331,7 +335,7 @@ impl Pinger {
         if let Err(error) = self.queue().queue_close(frame.as_ref()) {
             log::trace!("no close frame was sent to a silent peer: {error}");
         }
-        self.sender.set_lifetime_deadline(Instant::now().checked_add(self.close_timeout));
+        self.sender.set_lifetime_deadline(self.sender.timer().now().checked_add(self.close_timeout));
     }
 }
 
@@ -354,7 +358,7 @@ impl State {
     }
 
     /// Notes the pong of the last ping or of an earlier one that was not answered yet. False for any other payload.
-    fn take_pong(&mut self, payload: &[u8]) -> bool {
+    fn take_pong(&mut self, payload: &[u8], now: Instant) -> bool {
         let Some(number) = payload.strip_prefix(&MARK).and_then(|number| number.try_into().ok()) else { return false };
         let number = u32::from_be_bytes(number);
         let unanswered = self.pings.wrapping_sub(self.answered);
@@ -364,7 +368,7 @@ impl State {
         self.answered = number;
         if number == self.pings {
             self.awaited = None;
-            self.rtt = Some(self.sent.elapsed());
+            self.rtt = Some(now.saturating_duration_since(self.sent));
         }
         true
     }
@@ -407,11 +411,11 @@ mod tests {
             awaited: None,
             rtt: None,
         };
-        assert!(!state.take_pong(b"pong") && !state.take_pong(b"ping") && !state.take_pong(&payload(4)));
-        assert!(state.take_pong(&payload(2)));
+        assert!(!state.take_pong(b"pong", now) && !state.take_pong(b"ping", now) && !state.take_pong(&payload(4), now));
+        assert!(state.take_pong(&payload(2), now));
         assert_eq!(state.rtt, None);
-        assert!(!state.take_pong(&payload(2)) && !state.take_pong(&payload(1)));
-        assert!(state.take_pong(&payload(3)));
+        assert!(!state.take_pong(&payload(2), now) && !state.take_pong(&payload(1), now));
+        assert!(state.take_pong(&payload(3), now));
         assert!(state.rtt.is_some());
     }
 

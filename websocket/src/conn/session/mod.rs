@@ -8,9 +8,12 @@ mod close_handshake;
 mod cold_state;
 mod control;
 mod cursor;
+mod deliver;
 mod farewell;
 mod gathering;
+mod idle;
 mod keepalive;
+mod owned;
 mod pieces;
 mod ping;
 mod read;
@@ -37,16 +40,22 @@ use crate::reserved_bits::ReservedBits;
 
 use cold_state::ColdState;
 use cursor::Cursor;
+pub(crate) use deliver::{Around, Arrived};
+pub(crate) use idle::IdleSession;
+pub(crate) use owned::OwnedSession;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
 
-/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake.
+/// The state of a [`WebSocket`](crate::WebSocket); it outlives the handler for the closing handshake. Its owner ends it
+/// with [`end`](Session::end), as [`OwnedSession`] does.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) protocol: Protocol,
     pub(crate) closing: Closing,
     read_state: ReadState,
+    /// Whether reads return pings and pongs, once they are handled.
+    surfaces_control: bool,
     pub(crate) cursor: Cursor,
     context: Arc<ConnContext>,
     pub(crate) cold: Option<Box<ColdState>>,
@@ -62,6 +71,18 @@ fn unread_idle_timeout(timeout: Duration) -> Duration {
     timeout.saturating_add((timeout / 4).max(Duration::from_millis(250)))
 }
 
+/// Returns the protocol's settings for connections of this context.
+fn protocol_config(context: &ConnContext) -> ProtocolConfig {
+    let role = context.role();
+    let frames = FrameRules::new(role)
+        .message_bits(context.config.reserved_bits)
+        .reserved_control(context.control.reserved.is_some());
+    ProtocolConfig::new(role)
+        .frames(frames)
+        .message_bytes_max(context.config.message_bytes_max)
+        .agreed_deflate(context.encoding.as_ref().and_then(|encoding| encoding.compression()).map(Compression::params))
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection, context: Arc<ConnContext>) -> Self {
         let (config, role) = (&context.config, context.role());
@@ -71,18 +92,12 @@ impl Session {
         if let Some(timeout) = config.idle_timeout {
             connection.set_idle_timeout(Some(unread_idle_timeout(timeout)));
         }
-        let frames = FrameRules::new(role)
-            .message_bits(config.reserved_bits)
-            .reserved_control(context.control.reserved.is_some());
-        let protocol =
-            ProtocolConfig::new(role).frames(frames).message_bytes_max(config.message_bytes_max).agreed_deflate(
-                context.encoding.as_ref().and_then(|encoding| encoding.compression()).map(Compression::params),
-            );
         let mut session = Self {
             connection,
-            protocol: Protocol::new(protocol),
+            protocol: Protocol::new(protocol_config(&context)),
             closing: Closing::new(role),
             read_state: ReadState::open(config.idle_timeout.is_some()),
+            surfaces_control: false,
             cursor: Cursor::default(),
             context,
             cold: None,

@@ -133,6 +133,12 @@ impl Session {
                 self.connection.consume(progress.consumed);
                 Ok(Some(Event::Inflating))
             }
+            Some(event @ (Event::Ping(_) | Event::Pong(_))) if self.surfaces_control => {
+                let surfaced = self.surface_control(event);
+                self.renew_idle_timeout();
+                self.connection.consume(progress.consumed);
+                surfaced
+            }
             event => {
                 let handled = event.map_or(Ok(()), |event| self.on_control(event));
                 self.renew_idle_timeout();

@@ -21,7 +21,7 @@ use crate::conn::recv::Recv;
 use crate::conn::recv_ref::RecvRef;
 use crate::conn::send::SendMessage;
 use crate::conn::sender::Sender;
-use crate::conn::session::Session;
+use crate::conn::session::{OwnedSession, Session};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::{Message, MessageRef};
@@ -95,6 +95,11 @@ impl WebSocket {
 
     pub(crate) fn with_context(connection: Connection, context: Arc<ConnContext>) -> Self {
         Self { session: Some(Box::new(Session::new(connection, context))) }
+    }
+
+    /// Returns the session, which the caller has to end.
+    pub(crate) fn into_session(mut self) -> Box<Session> {
+        self.session.take().expect("a WebSocket has its session until it is dropped")
     }
 
     pub(crate) fn session_mut(&mut self) -> &mut Session {
@@ -217,14 +222,14 @@ impl WebSocket {
     /// Ends the connection without a close frame: what is queued is sent, then the TCP connection ends in order. The
     /// peer sees the loss of the connection (code 1006). Messages that it still sends are dropped.
     pub fn quit(mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(mut session) = self.session.take().map(OwnedSession::new) {
             session.quit();
         }
     }
 
     /// Resets the connection at once, without a close frame.
     pub fn abort(mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.session.take().map(OwnedSession::new) {
             session.connection.sender().abort();
         }
     }
@@ -310,7 +315,7 @@ mod compression;
 impl Drop for WebSocket {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            return_session(session);
+            return_session(OwnedSession::new(session));
         }
     }
 }

@@ -1,0 +1,424 @@
+//! TLS of connections: the worker encrypts what it sends and decrypts what it receives.
+//!
+//! A connection of a listener with TLS is marked with a bit, and its session is in a table beside the connections, so
+//! that others pay nothing. Its handler starts once the handshake is complete (`handshake`) and sees an ordinary
+//! connection. This file holds the sessions and the way of the bytes.
+//!
+//! Records are numbered, so they leave in the order in which they were written. A batch is encrypted when its send
+//! begins, and the plaintext is freed. What rustls wants to send by itself (handshake messages, tickets, alerts) is
+//! *control*: it goes in front of the next batch, or alone if no send is in flight. A batch that the queue hands over
+//! while control is in flight is *held* until it has left.
+//!
+//! Encryption by the kernel (kTLS) would fit here: `send_encrypted` and `on_received_encrypted` are the only places
+//! that touch data of an established session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::peer_end::note_peer_end;
+use super::receive::LEASE_BYTES_MIN;
+use super::{Phase, Receive, Worker};
+use crate::clock::{Clock, NEVER};
+use crate::driver::{Driver, Received};
+use crate::error::CloseCause;
+use crate::shared::chunk::{COALESCE_BYTES_MAX, Chunk};
+use crate::shared::file_part::FilePart;
+use crate::shared::inbound::End;
+use crate::shared::key::ConnKey;
+use crate::shared::outbound::Fin;
+use crate::shared::send_batch::{Segment, SendBatch};
+use crate::tls::client_handshake::ClientHandshake;
+use crate::tls::pump::{Failure, Pump, encrypted_len_max};
+use crate::tls::server::CurrentConfig;
+use crate::util::buffer_pool;
+use crate::util::contained::Contained;
+use crate::worker::progress::first_check;
+
+mod buffers;
+mod files;
+mod handshake;
+
+/// The TLS of a worker.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// The sessions by the numbers of their connections.
+    all: Vec<Option<Box<Session>>>,
+    /// The configuration of each listener; `None` for one without TLS.
+    listeners: Vec<Option<CurrentConfig>>,
+    /// Handshakes in progress.
+    handshakes: usize,
+    /// Connections whose handshake has not begun, because there are too many.
+    waiting: VecDeque<ConnKey>,
+    /// Connections whose handshake can go on.
+    ready: VecDeque<ConnKey>,
+}
+
+/// The TLS of one connection.
+struct Session {
+    pump: Pump,
+    /// Records other than data that wait for the send in flight.
+    control: Vec<u8>,
+    /// A batch that waits for control in flight.
+    held: Option<SendBatch>,
+    /// The rest of a part of a file whose pieces are being sent.
+    file: Option<FilePart>,
+    /// What is in flight is control alone.
+    control_in_flight: bool,
+    /// A FIN that waits for close_notify in flight.
+    fin: Option<Fin>,
+    /// It has failed: nothing is decrypted or encrypted any more.
+    failed: bool,
+    /// The peer's end was reported.
+    peer_closed: bool,
+    /// The peer's FIN came during the handshake.
+    eof: bool,
+    /// Is in the list of those whose handshake can go on.
+    ready: bool,
+    /// Counted among the handshakes in progress.
+    counted: bool,
+    /// Counts towards the limit of handshakes.
+    limited: bool,
+    /// What a client gets that does not speak TLS.
+    plaintext_answer: &'static [u8],
+    /// What waits for the handshake of an outbound connection.
+    outbound: Option<Arc<ClientHandshake>>,
+}
+
+impl Session {
+    fn new(pump: Pump) -> Box<Self> {
+        Box::new(Self {
+            pump,
+            control: Vec::new(),
+            held: None,
+            file: None,
+            control_in_flight: false,
+            fin: None,
+            failed: false,
+            peer_closed: false,
+            eof: false,
+            ready: false,
+            counted: false,
+            limited: false,
+            plaintext_answer: &[],
+            outbound: None,
+        })
+    }
+
+    /// Encrypts `len` bytes, behind the control that waits. With `last` close_notify follows in the same send.
+    fn encrypt<'a>(
+        &mut self,
+        slices: impl Iterator<Item = &'a [u8]>,
+        len: usize,
+        last: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        let space = self.control.len() + encrypted_len_max(len);
+        let mut out = if self.control.is_empty() { buffers::take(space) } else { std::mem::take(&mut self.control) };
+        for plain in slices {
+            self.pump.encrypt(plain, &mut out)?;
+        }
+        if last {
+            self.pump.close(&mut out)?;
+        }
+        Ok(out)
+    }
+}
+
+/// Returns the send of encrypted bytes. Its memory goes back to the pool that it came from.
+fn batch_of(bytes: Vec<u8>, awaits_fin: bool) -> SendBatch {
+    let first = match buffers::is_large(&bytes) {
+        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes)))),
+        false => Segment::Owned(bytes),
+    };
+    SendBatch { first, rest: None, offset: 0, awaits_fin }
+}
+
+impl Sessions {
+    pub(super) fn new(listeners: &[Option<crate::tls::Tls>]) -> Self {
+        let listeners = listeners.iter().map(|tls| tls.clone().map(CurrentConfig::new)).collect();
+        Self { listeners, ..Self::default() }
+    }
+
+    fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
+        self.all.get_mut(key.index as usize)?.as_deref_mut()
+    }
+
+    /// Returns whether no handshake can go on.
+    pub(super) fn is_resting(&self) -> bool {
+        self.ready.is_empty()
+    }
+}
+
+/// # Receiving
+impl<D: Driver> Worker<D> {
+    /// Decrypts received bytes into the inbound buffer.
+    pub(super) fn on_received_encrypted(&mut self, key: ConnKey, data: Received, more: bool) {
+        let now = self.worker_shared.clock.now();
+        let Some(session) = self.tls.get(key) else { return self.driver.recycle(data) };
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+            return self.driver.recycle(data);
+        };
+        let bytes = self.driver.view(&data);
+        let len = bytes.len();
+        self.worker_shared.counters.received_bytes_total.add(len as u64);
+        self.worker_shared.counters.chunks_total.add(1);
+        conn.received_at = now;
+        if session.pump.is_handshaking() && !session.failed {
+            session.pump.feed(bytes);
+            self.driver.recycle(data);
+            return self.on_received_in_handshake(key, more);
+        }
+        if session.failed || session.peer_closed || conn.phase != Phase::Open {
+            // Nobody reads it.
+            self.driver.recycle(data);
+            if !more {
+                self.arm_receive(key);
+            }
+            return;
+        }
+        let mut chunk = if len >= LEASE_BYTES_MIN {
+            self.driver.lease(data)
+        } else {
+            let chunk = Chunk::copied(bytes);
+            self.driver.recycle(data);
+            chunk
+        };
+        let mut plain = buffer_pool::take();
+        let received = session.pump.receive(&mut chunk, &mut plain, &mut session.control);
+        drop(chunk);
+        let waker = self.push_plain(key, plain);
+        let paused = self.pause_if_over_high(key);
+        match received {
+            Ok(()) => {
+                if !more {
+                    self.after_receive(key, paused);
+                } else if paused {
+                    self.cancel_receive_if_armed(key);
+                }
+                self.after_decrypting(key);
+            }
+            Err(failure) => self.fail_session(key, &failure, !more),
+        }
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Queues plaintext for the handler. Returns the waker of a waiting reader.
+    fn push_plain(&mut self, key: ConnKey, plain: Vec<u8>) -> Option<Waker> {
+        if plain.is_empty() {
+            buffer_pool::give(plain);
+            return None;
+        }
+        let shared = &self.conn(key)?.shared;
+        let mut inbound = shared.inbound.lock();
+        if plain.len() < COALESCE_BYTES_MAX && inbound.try_extend_last(&plain) {
+            buffer_pool::give(plain);
+        } else {
+            inbound.push(Chunk::from(plain));
+        }
+        shared.take_reader(&mut inbound)
+    }
+
+    /// Pauses receiving at the high mark. Returns whether it is paused.
+    fn pause_if_over_high(&mut self, key: ConnKey) -> bool {
+        let marks = self.worker_shared.inbound;
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return false };
+        let mut inbound = conn.shared.inbound.lock();
+        let newly = inbound.is_over_high(&marks) && !inbound.is_paused();
+        if newly {
+            inbound.pause();
+        }
+        let paused = inbound.is_paused();
+        drop(inbound);
+        if newly {
+            self.worker_shared.counters.pauses_total.add(1);
+            if !std::mem::replace(&mut conn.counted_paused, true) {
+                self.worker_shared.counters.paused.add(1);
+            }
+        }
+        paused
+    }
+
+    fn cancel_receive_if_armed(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key)
+            && conn.receive == Receive::Armed
+        {
+            conn.receive = Receive::Cancelling;
+            self.driver.cancel_receive(key);
+        }
+    }
+
+    /// Reports the peer's end, and sends what rustls wants to send by itself.
+    fn after_decrypting(&mut self, key: ConnKey) {
+        let Some(session) = self.tls.get(key) else { return };
+        if session.pump.has_peer_closed() && !std::mem::replace(&mut session.peer_closed, true) {
+            let Some(conn) = self.conn(key) else { return };
+            conn.shared.inbound.lock().finish(End::Eof);
+            note_peer_end(&conn.shared);
+        }
+        self.send_control(key);
+    }
+
+    /// The peer's FIN. Without close_notify before it the stream is cut short, by whomever.
+    pub(super) fn encrypted_end(&mut self, key: ConnKey) -> End {
+        let Some(session) = self.tls.get(key) else { return End::Eof };
+        match session.peer_closed || session.failed {
+            true => End::Eof,
+            false => End::Failed(CloseCause::Truncated),
+        }
+    }
+}
+
+/// # Sending
+impl<D: Driver> Worker<D> {
+    /// Encrypts a batch and starts its send, or holds it while control is in flight.
+    pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        // After the end of the queue nothing can follow but the close.
+        let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
+        let sending = conn.sending;
+        let Some(session) = self.tls.get(key) else { return };
+        if session.failed {
+            return;
+        }
+        if sending {
+            session.held = Some(batch);
+            return;
+        }
+        if let Some(part) = batch.file() {
+            let part = part.clone();
+            return self.send_file(key, part);
+        }
+        let awaits_fin = batch.awaits_fin;
+        match session.encrypt(batch.slices(), batch.remaining(), last) {
+            Ok(encrypted) => {
+                drop(batch);
+                self.start_encrypted_send(key, batch_of(encrypted, awaits_fin));
+            }
+            Err(failure) => self.fail_session(key, &failure, false),
+        }
+    }
+
+    /// Sends control, unless a send is in flight, which is then followed by it.
+    pub(super) fn send_control(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        if conn.sending || conn.phase == Phase::Closing {
+            return;
+        }
+        let Some(session) = self.tls.get(key) else { return };
+        if session.control.is_empty() {
+            return;
+        }
+        let control = std::mem::take(&mut session.control);
+        session.control_in_flight = true;
+        let awaits_fin = session.fin.is_some();
+        self.start_encrypted_send(key, batch_of(control, awaits_fin));
+    }
+
+    fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
+        let now = self.worker_shared.clock.now();
+        let Some(conn) = self.conn(key) else { return };
+        conn.sending = true;
+        let due = conn.begin_stall_timeout(now);
+        self.start_send(key, batch, due);
+    }
+
+    /// Goes on after a send that has left.
+    pub(super) fn on_encrypted_sent(&mut self, key: ConnKey, closing: bool) {
+        if self.on_control_sent(key) || self.continue_file(key) {
+            return;
+        }
+        let Some(conn) = self.conn(key) else { return };
+        let shared = Arc::clone(&conn.shared);
+        self.complete_send(&shared, closing);
+        self.send_control(key);
+    }
+
+    /// Goes on after a send of control, which the queue knows nothing of. Returns whether it was one.
+    fn on_control_sent(&mut self, key: ConnKey) -> bool {
+        let Some(session) = self.tls.get(key) else { return false };
+        if !std::mem::take(&mut session.control_in_flight) && !session.failed {
+            return false;
+        }
+        if session.failed {
+            if session.control.is_empty() {
+                self.finish_sending(key, Fin::Send);
+                self.advance_close(key);
+            } else {
+                self.send_control(key);
+            }
+            return true;
+        }
+        if let Some(batch) = session.held.take() {
+            self.send_encrypted(key, batch);
+        } else if let Some(fin) = session.fin.take() {
+            self.finish_sending(key, fin);
+            self.advance_close(key);
+        } else {
+            self.flush(key);
+            self.send_control(key);
+        }
+        true
+    }
+
+    /// Sends close_notify before a FIN. Returns whether it has left, so that the FIN can follow now.
+    pub(super) fn close_session(&mut self, key: ConnKey, fin: Fin) -> bool {
+        let Some(session) = self.tls.get(key) else { return true };
+        if session.failed || (session.pump.is_close_sent() && session.control.is_empty()) {
+            return true;
+        }
+        if session.pump.close(&mut session.control).is_err() {
+            return true;
+        }
+        session.fin = Some(fin);
+        self.send_control(key);
+        false
+    }
+
+    /// Ends a session that cannot go on: reports the failure, sends the alert or the answer that waits, and closes in
+    /// order, so that the peer receives it. With `ended` the receive must be armed again.
+    fn fail_session(&mut self, key: ConnKey, failure: &Failure, ended: bool) {
+        let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
+        let shared = Arc::clone(&conn.shared);
+        log::debug!("TLS with {} failed: {failure}", shared.peer);
+        if conn.phase == Phase::Open {
+            conn.phase = Phase::Flushing;
+        }
+        self.uncount_pause(key);
+        self.forget_progress(key);
+        let mut wakers = shared.end_outbound(|outbound| outbound.close(CloseCause::Tls));
+        {
+            let mut inbound = shared.inbound.lock();
+            inbound.finish(End::Failed(CloseCause::Tls));
+            wakers.extend(shared.take_reader(&mut inbound));
+        }
+        shared.deadlines.lifetime.store(NEVER, std::sync::atomic::Ordering::SeqCst);
+        let Some(session) = self.tls.get(key) else { return };
+        session.failed = true;
+        session.held = None;
+        session.file = None;
+        session.fin = None;
+        if matches!(failure, Failure::NotTls) {
+            session.control.extend_from_slice(session.plaintext_answer);
+        }
+        if let Some(handshake) = session.outbound.take() {
+            handshake.finish(Err(failure.to_string()));
+        }
+        let silent = session.control.is_empty();
+        self.end_handshake(key);
+        self.set_close_deadline(key, Clock::since_epoch(first_check(Clock::ticks_in(self.config.flush_timeout))));
+        let Some(conn) = self.conn(key) else { return };
+        let sending = conn.sending;
+        if ended || conn.receive == Receive::Paused {
+            self.arm_receive(key);
+        }
+        if silent && !sending {
+            self.finish_sending(key, Fin::Send);
+            self.advance_close(key);
+        } else {
+            self.send_control(key);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

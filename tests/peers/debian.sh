@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs the packages of Debian whose programs are missing, as root.  usage: debian.sh [PROGRAM=PACKAGE...]
+# Anybody else is told what to install. Exits with 2 if a program is missing at the end.
+set -euo pipefail
+# Debian keeps servers out of the path of ordinary users.
+PATH=$PATH:/usr/sbin
+
+# missing PROGRAM=PACKAGE...: the packages that are missing
+missing() {
+  local pair
+  for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || echo "${pair#*=}"; done
+}
+
+packages=($(missing "$@"))
+[ ${#packages[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  # Servers among them start when a test wants it, not when they are installed.
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  apt-get -qq -o DPkg::Lock::Timeout=120 update || true
+  apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "${packages[@]}" || true
+  packages=($(missing "$@"))
+  [ ${#packages[@]} -gt 0 ] || exit 0
+fi
+echo "the tests need ${packages[*]}: install it (Debian: 'apt-get install ${packages[*]}' as root)" >&2
+exit 2

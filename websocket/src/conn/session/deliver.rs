@@ -1,0 +1,103 @@
+//! Reading for an application that is called for what arrives, and borrows it during the call.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tidegate_engine::ByteSender;
+
+use super::Session;
+use crate::conn::context::ConnContext;
+use crate::error::Error;
+use crate::message::{MessageKind, MessageRef, OwnedMessage};
+use crate::protocol::ShortFrame;
+use crate::protocol::event::{ControlPayload, Event};
+
+/// What has arrived, borrowed from the session.
+#[derive(Debug)]
+pub(crate) enum Arrived<'a> {
+    Message(MessageRef<'a>),
+    /// A ping, which has been answered.
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
+}
+
+/// The parts of a session that are not read from, during a call for what has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) sender: &'a ByteSender,
+    pub(crate) context: &'a ConnContext,
+}
+
+impl Session {
+    /// Calls `deliver` for the next message, ping or pong. `None` once the closing handshake is over or a final error
+    /// has been reported.
+    #[inline]
+    pub(crate) fn poll_deliver<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: impl FnOnce(Arrived<'_>, Around<'_>) -> R,
+    ) -> Poll<Result<Option<R>, Error>> {
+        let Some(frame) = ready!(self.poll_short_frame(cx)) else { return self.poll_deliver_event(cx, deliver) };
+        match self.share_message(frame) {
+            None => Poll::Ready(self.deliver_in_place(frame, deliver)),
+            Some(message) => {
+                let message = message?;
+                Poll::Ready(Ok(Some(deliver(Arrived::Message(MessageRef::owned(&message)), self.around()))))
+            }
+        }
+    }
+
+    /// Delivers a message that lies in the buffer.
+    #[inline]
+    fn deliver_in_place<R>(
+        &mut self,
+        frame: ShortFrame,
+        deliver: impl FnOnce(Arrived<'_>, Around<'_>) -> R,
+    ) -> Result<Option<R>, Error> {
+        let range = self.cursor.payload(frame);
+        let (buffer, sender) = self.connection.buffer_and_sender();
+        let payload = &buffer[range];
+        let message = match frame.kind() {
+            MessageKind::Binary => MessageRef::binary(payload),
+            MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
+                Ok(text) => MessageRef::text(text),
+                Err(_) => return Err(self.refuse_text()),
+            },
+        };
+        let around = Around { sender, context: &self.context };
+        Ok(Some(deliver(Arrived::Message(message), around)))
+    }
+
+    /// Delivers what [`poll_message`](Self::poll_message) finds.
+    #[inline(never)]
+    fn poll_deliver_event<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: impl FnOnce(Arrived<'_>, Around<'_>) -> R,
+    ) -> Poll<Result<Option<R>, Error>> {
+        let message = match ready!(self.poll_message(cx))? {
+            Some(Event::InPlace { kind, range, .. }) => match ShortFrame::of(kind, range.clone()) {
+                Some(frame) => return Poll::Ready(self.deliver_in_place(frame, deliver)),
+                None => {
+                    let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
+                    self.owned_message(kind, payload)?
+                }
+            },
+            Some(Event::Assembled { message, .. }) => message,
+            Some(Event::Ping(ControlPayload::Assembled(payload))) => {
+                return Poll::Ready(Ok(Some(deliver(Arrived::Ping(&payload), self.around()))));
+            }
+            Some(Event::Pong(ControlPayload::Assembled(payload))) => {
+                return Poll::Ready(Ok(Some(deliver(Arrived::Pong(&payload), self.around()))));
+            }
+            _ => return Poll::Ready(Ok(None)),
+        };
+        let message = OwnedMessage { message, frame: Bytes::new() };
+        Poll::Ready(Ok(Some(deliver(Arrived::Message(MessageRef::owned(&message)), self.around()))))
+    }
+
+    /// Returns the parts that can be used while nothing is borrowed from the buffer.
+    pub(crate) fn around(&self) -> Around<'_> {
+        Around { sender: self.connection.sender(), context: &self.context }
+    }
+}

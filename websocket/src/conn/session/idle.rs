@@ -1,0 +1,102 @@
+//! A session between two messages, as small as possible.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidegate_engine::{Chunk, IdleConnection};
+
+use super::cold_state::ColdState;
+use super::cursor::Cursor;
+use super::read_state::ReadState;
+use super::{Around, Session, protocol_config};
+use crate::close::{Closing, Transport};
+use crate::conn::context::ConnContext;
+use crate::protocol::Protocol;
+
+/// What is left of a [`Session`] between messages: data, from which it is made again when something arrives. The
+/// deadlines are in the connection, the settings in the context that all connections of a route share.
+#[derive(Debug)]
+pub(crate) struct IdleSession {
+    pub(crate) connection: IdleConnection,
+    context: Arc<ConnContext>,
+    cold: Option<Box<ColdState>>,
+    closing: Closing,
+    read_state: ReadState,
+}
+
+// One of these exists for each of very many idle connections.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<IdleSession>() <= 32);
+
+impl Session {
+    /// Returns whether the session is between messages, and all of its settings are those of its context.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.cursor.is_at_start() && self.connection.is_idle() && self.protocol.is_idle(&protocol_config(&self.context))
+    }
+
+    /// Puts the session aside. It must be [idle](Self::is_idle), otherwise it is returned.
+    #[inline]
+    #[expect(clippy::result_large_err, reason = "the session stays where it is, and a box would be an allocation")]
+    pub(crate) fn into_idle(self) -> Result<IdleSession, Self> {
+        let Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold } = self;
+        match connection.into_idle() {
+            Ok(connection) => Ok(IdleSession { connection, context, cold, closing, read_state }),
+            Err(connection) => {
+                Err(Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold })
+            }
+        }
+    }
+
+    /// Lets reads return pings and pongs, once they are handled.
+    pub(crate) fn surface_control_frames(&mut self) {
+        self.surfaces_control = true;
+    }
+}
+
+impl IdleSession {
+    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side
+    /// closes and no lasting state has to be looked at.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        let is_read = matches!(self.read_state, ReadState::IdleTimeout | ReadState::Deadline);
+        self.cold.is_none() && is_read && self.closing.transport() == Transport::Keep
+    }
+
+    /// Takes the next chunk. `None` if a session has to look.
+    #[inline]
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        match self.connection.poll_chunk(cx) {
+            Poll::Pending if self.connection.sender().is_finished() => Poll::Ready(None),
+            Poll::Ready(Some(chunk)) => {
+                if let (ReadState::IdleTimeout, Some(timeout)) = (self.read_state, self.context.config.idle_timeout) {
+                    self.connection.set_read_deadline_in(timeout);
+                }
+                Poll::Ready(Some(chunk))
+            }
+            polled => polled,
+        }
+    }
+
+    /// Returns what a call for a message can use.
+    #[inline]
+    pub(crate) fn around(&self) -> Around<'_> {
+        Around { sender: self.connection.sender(), context: &self.context }
+    }
+
+    /// Returns the session, whose reads return pings and pongs.
+    #[inline]
+    pub(crate) fn into_session(self) -> Session {
+        let Self { connection, context, cold, closing, read_state } = self;
+        Session {
+            connection: connection.into_connection(),
+            protocol: Protocol::new(protocol_config(&context)),
+            closing,
+            read_state,
+            surfaces_control: true,
+            cursor: Cursor::default(),
+            context,
+            cold,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the calls for a connection leave to be done between them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::EventHandler;
+use super::handle::Mailbox;
+use crate::close::CloseFrame;
+use crate::config::KeepaliveConfig;
+use crate::hub::Registration;
+use crate::serve::handler_error::HandlerError;
+
+/// The state of a connection's calls: a byte while nothing is to be done.
+pub(super) struct Flow<H: EventHandler> {
+    flags: u8,
+    /// What few connections need.
+    extra: Option<Box<Extra<H>>>,
+}
+
+/// The outbound queue has reached its high mark: nothing is delivered until it has emptied.
+pub(super) const FULL: u8 = 1;
+/// The application has paused the delivery.
+pub(super) const PAUSED: u8 = 1 << 1;
+/// A close frame is due, or has been sent: nothing can be sent any more, and messages are dropped.
+pub(super) const CLOSING: u8 = 1 << 2;
+/// The close frame is still due.
+pub(super) const CLOSE_DUE: u8 = 1 << 3;
+/// Deadlines are to be set.
+pub(super) const CHANGED: u8 = 1 << 4;
+/// Handles of the connection exist, so calls can be waiting.
+pub(super) const HAS_MAILBOX: u8 = 1 << 5;
+
+/// The flags that have to be looked at before the next delivery.
+const ATTENTION: u8 = FULL | PAUSED | CLOSE_DUE | CHANGED;
+
+pub(super) struct Extra<H: EventHandler> {
+    pub(super) close: Option<CloseFrame>,
+    /// Why the connection ends, if it was not closed by either side.
+    pub(super) error: Option<HandlerError>,
+    pub(super) changes: Vec<Change>,
+    pub(super) mailbox: Option<Arc<Mailbox<H>>>,
+    pub(super) registration: Option<Registration>,
+}
+
+/// A change of the session, which cannot be changed while a message is borrowed from it.
+pub(super) enum Change {
+    ReadDeadline(Option<Instant>),
+    IdleTimeout(Option<Duration>),
+    WriteTimeout(Option<Duration>),
+    Keepalive(Option<KeepaliveConfig>),
+    MessageBytesMax(u64),
+}
+
+impl<H: EventHandler> Flow<H> {
+    pub(super) const fn new() -> Self {
+        Self { flags: 0, extra: None }
+    }
+
+    #[inline]
+    pub(super) fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, flags: u8) {
+        self.flags |= flags;
+    }
+
+    pub(super) fn clear(&mut self, flags: u8) {
+        self.flags &= !flags;
+    }
+
+    /// Returns whether nothing is to be done and no calls can be waiting.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.flags == 0
+    }
+
+    /// Returns whether something is to be done before the next delivery.
+    #[inline]
+    pub(super) fn needs_attention(&self) -> bool {
+        self.has(ATTENTION)
+    }
+
+    pub(super) fn extra(&self) -> Option<&Extra<H>> {
+        self.extra.as_deref()
+    }
+
+    pub(super) fn extra_mut(&mut self) -> &mut Extra<H> {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Makes a close frame due, unless one is.
+    pub(super) fn close(&mut self, frame: Option<CloseFrame>) {
+        if !self.has(CLOSING) {
+            self.set(CLOSING | CLOSE_DUE);
+            self.extra_mut().close = frame;
+        }
+    }
+
+    pub(super) fn change(&mut self, change: Change) {
+        self.set(CHANGED);
+        self.extra_mut().changes.push(change);
+    }
+
+    /// Takes the changes to make.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        self.clear(CHANGED);
+        self.extra.as_mut().map_or_else(Vec::new, |extra| std::mem::take(&mut extra.changes))
+    }
+
+    /// Ends the flow: the connection leaves its rooms, and handles find nothing any more.
+    pub(super) fn end(&mut self) {
+        self.set(CLOSING);
+        let extra = self.extra.take();
+        if let Some(mailbox) = extra.as_ref().and_then(|extra| extra.mailbox.as_ref()) {
+            mailbox.end();
+        }
+        drop(extra);
+    }
+}
+
+impl<H: EventHandler> Default for Extra<H> {
+    fn default() -> Self {
+        Self { close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
+    }
+}

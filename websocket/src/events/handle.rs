@@ -1,0 +1,86 @@
+//! The way back to a connection for work that runs elsewhere.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use tidegate_engine::CloseCause;
+
+use super::{EventHandler, EventSocket};
+use crate::conn::sender::Sender;
+use crate::error::Error;
+use crate::serve::handler_error::Result;
+use crate::sync::lock;
+
+/// A call that waits for its connection.
+pub(super) type Call<H> = Box<dyn FnOnce(&mut EventSocket<'_, H>, &mut <H as EventHandler>::State) -> Result + Send>;
+
+/// The calls that were posted to one connection; `None` once it has ended.
+pub(super) struct Mailbox<H: EventHandler>(Mutex<Option<Vec<Call<H>>>>);
+
+impl<H: EventHandler> Mailbox<H> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(Vec::new()))))
+    }
+
+    /// Takes the calls that wait.
+    pub(super) fn take(&self) -> Vec<Call<H>> {
+        lock(&self.0).as_mut().map_or_else(Vec::new, std::mem::take)
+    }
+
+    /// Drops the calls that wait, and refuses further ones.
+    pub(super) fn end(&self) {
+        let calls = lock(&self.0).take();
+        // They are code of the application: dropped without the lock.
+        drop(calls);
+    }
+}
+
+/// Identifies one connection of an event handler, for tasks and threads: they send to it, or [post](Self::post) a call
+/// that runs with its state. Cloneable, usable from any thread. [`EventSocket::handle`] returns it.
+pub struct EventHandle<H: EventHandler> {
+    sender: Sender,
+    mailbox: Arc<Mailbox<H>>,
+    /// Polls the connection.
+    waker: Waker,
+}
+
+impl<H: EventHandler> EventHandle<H> {
+    pub(super) fn new(sender: Sender, mailbox: Arc<Mailbox<H>>, waker: Waker) -> Self {
+        Self { sender, mailbox, waker }
+    }
+
+    /// Lets the connection's thread run `call` with the connection and its state, in order with its other calls. Its
+    /// error closes the connection. A call that waits when the connection ends is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection has ended.
+    pub fn post(
+        &self,
+        call: impl FnOnce(&mut EventSocket<'_, H>, &mut H::State) -> Result + Send + 'static,
+    ) -> std::result::Result<(), Error> {
+        match &mut *lock(&self.mailbox.0) {
+            Some(calls) => calls.push(Box::new(call)),
+            None => return Err(Error::Closed(CloseCause::Dropped)),
+        }
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
+    /// Returns the sending half of the connection.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+impl<H: EventHandler> Clone for EventHandle<H> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), mailbox: Arc::clone(&self.mailbox), waker: self.waker.clone() }
+    }
+}
+
+impl<H: EventHandler> fmt::Debug for EventHandle<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventHandle").field("sender", &self.sender).finish_non_exhaustive()
+    }
+}

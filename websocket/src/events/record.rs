@@ -1,0 +1,423 @@
+//! One connection of an event handler: its session, its application's state, and the order of the calls.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker, ready};
+
+use tidegate_engine::{Address, COPY_BYTES_MAX, Chunk};
+use tidegate_http::__private::panic_message;
+use tidegate_http::HandlerName;
+
+use super::EventHandler;
+use super::close_event::CloseEvent;
+use super::flow::{CLOSE_DUE, CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
+use super::socket::EventSocket;
+use crate::close_code::CloseCode;
+use crate::conn::handler_scope::handler_scope;
+use crate::conn::session::{Around, Arrived, IdleSession, Session};
+use crate::error::Error;
+use crate::limits::FRAME_HEADER_BYTES_MAX;
+use crate::message::{MessageKind, MessageRef};
+use crate::protocol::short_frame;
+use crate::role::Role;
+use crate::serve::handler_error::{HandlerError, Result};
+use crate::serve::task::closing_frame;
+
+/// One connection.
+///
+/// ```text
+///        on_open              peer closed, lost                      on_close
+///   New ─────────▶ Open ──────────────────────────────────▶ (over) ──────────▶ (gone)
+///    │ error        │ error, close()                           ▲
+///    └──────────────┴────▶ Closing: our frame, then ───────────┘
+///                          the peer's; messages are dropped
+/// ```
+pub(super) struct Record<H: EventHandler> {
+    session: Resting,
+    phase: Phase,
+    flow: Flow<H>,
+    /// `Some` from `on_open` to `on_close`.
+    state: Option<H::State>,
+}
+
+/// The session between two polls.
+enum Resting {
+    /// Between two messages, nearly always.
+    Idle(IdleSession),
+    /// Inside a message, or with state that lasts.
+    Active(Box<Session>),
+    /// While it is polled, and after its end.
+    Taken,
+}
+
+/// What the delivery from chunks leaves to a session.
+#[derive(Default)]
+struct Left {
+    chunk: Option<Chunk>,
+    /// The last message was text and is not UTF-8.
+    refuses_text: bool,
+    panic: Option<Panic>,
+}
+
+type Panic = Box<dyn Any + Send>;
+
+/// Maximum payload of a message that is delivered from its chunk: longer ones can take over the chunk's memory.
+const SHORT_BYTES_MAX: u64 = (COPY_BYTES_MAX - FRAME_HEADER_BYTES_MAX) as u64;
+
+/// Maximum chunks in a row before other connections are served, as for async handlers.
+const CHUNKS_MAX: u8 = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Open,
+    Closing,
+}
+
+impl<H: EventHandler> Record<H> {
+    pub(super) fn new(mut session: Box<Session>) -> Self {
+        session.surface_control_frames();
+        Self { session: rest(session), phase: Phase::New, flow: Flow::new(), state: None }
+    }
+
+    /// Serves the connection as far as possible. Ready once it has ended and everything of it is dropped.
+    #[inline]
+    pub(super) fn poll(&mut self, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
+        let mut left = Left::default();
+        if let Resting::Idle(idle) = &self.session
+            && self.phase == Phase::Open
+            && idle.is_open()
+            && self.flow.is_at_rest()
+        {
+            match self.serve(cx, |record, cx| record.poll_chunks(handler, cx, &mut left)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+                Err(panic) => left.panic = Some(panic),
+            }
+        }
+        self.poll_left(handler, cx, left)
+    }
+
+    /// Serves the connection with a session.
+    #[inline(never)]
+    fn poll_left(&mut self, handler: &H, cx: &mut Context<'_>, left: Left) -> Poll<()> {
+        match std::mem::replace(&mut self.session, Resting::Taken) {
+            Resting::Idle(idle) => {
+                let mut session = idle.into_session();
+                left.chunk.into_iter().for_each(|chunk| session.connection.unread(chunk));
+                if let Some(panic) = left.panic {
+                    self.end_after_panic(&mut session, &*panic);
+                    session.end();
+                    return Poll::Ready(());
+                }
+                if left.refuses_text {
+                    let error = session.refuse_text();
+                    self.fail(session.connection.peer_addr(), error.into());
+                }
+                if self.poll_session(&mut session, handler, cx).is_ready() {
+                    session.end();
+                    return Poll::Ready(());
+                }
+                self.session = match session.is_idle() {
+                    true => session.into_idle().map_or_else(|active| Resting::Active(Box::new(active)), Resting::Idle),
+                    false => Resting::Active(Box::new(session)),
+                };
+                Poll::Pending
+            }
+            Resting::Active(mut session) => {
+                if self.poll_session(&mut session, handler, cx).is_ready() {
+                    session.end();
+                    return Poll::Ready(());
+                }
+                self.session = rest(session);
+                Poll::Pending
+            }
+            Resting::Taken => Poll::Ready(()),
+        }
+    }
+
+    /// Serves the connection with a session. Ready once it has ended.
+    fn poll_session(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.serve(cx, |record, cx| record.poll_phase(session, handler, cx));
+        polled.unwrap_or_else(|panic| {
+            self.end_after_panic(session, &*panic);
+            Poll::Ready(())
+        })
+    }
+
+    /// Runs calls in the name of the connection's waker, whose publications to hubs are then ordered with its sends.
+    ///
+    /// # Errors
+    /// The panic of a call.
+    #[inline]
+    fn serve<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> R,
+    ) -> std::result::Result<R, Panic> {
+        let (polled, dropped) = handler_scope(cx, |cx| catch_unwind(AssertUnwindSafe(|| poll(self, cx))));
+        if !dropped.is_empty() {
+            // Other WebSockets that a call has dropped.
+            dropped.into_iter().for_each(|session| session.close_and_forget(CloseCode::NORMAL));
+        }
+        polled
+    }
+
+    /// Delivers short messages straight from the received chunks, nearly all of them. Ready where a session has to go
+    /// on, with what is left for it.
+    #[inline]
+    fn poll_chunks(&mut self, handler: &H, cx: &mut Context<'_>, left: &mut Left) -> Poll<()> {
+        let Resting::Idle(idle) = &mut self.session else { return Poll::Ready(()) };
+        for _ in 0..CHUNKS_MAX {
+            let Some(mut chunk) = ready!(idle.poll_chunk(cx)) else { return Poll::Ready(()) };
+            let (around, len) = (idle.around(), chunk.len());
+            let message_bytes_max = around.context.config.message_bytes_max.min(SHORT_BYTES_MAX);
+            let mut begin = 0;
+            while begin < len {
+                let Some(frame) = short_frame(&mut chunk[begin..], Role::Server, message_bytes_max) else { break };
+                let payload = &chunk[begin..][frame.range()];
+                begin += frame.end() as usize;
+                let message = match frame.kind() {
+                    MessageKind::Binary => MessageRef::binary(payload),
+                    MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
+                        Ok(text) => MessageRef::text(text),
+                        Err(_) => {
+                            left.refuses_text = true;
+                            return Poll::Ready(());
+                        }
+                    },
+                };
+                let Some(state) = &mut self.state else { return Poll::Ready(()) };
+                let mut ws = EventSocket { handler, around, flow: &mut self.flow, waker: cx.waker() };
+                let called = handler.on_message(&mut ws, state, message);
+                if let Err(error) = called {
+                    fail(&mut self.flow, around.sender.peer_addr(), error);
+                }
+                if self.flow.needs_attention() {
+                    break;
+                }
+            }
+            if begin < len || self.flow.needs_attention() {
+                chunk.advance(begin);
+                left.chunk = Some(chunk);
+                return Poll::Ready(());
+            }
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_phase(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase == Phase::New {
+            self.open(session, handler, cx.waker());
+        }
+        if self.flow.has(HAS_MAILBOX) {
+            self.run_posted(session, handler, cx.waker());
+        }
+        loop {
+            if self.flow.needs_attention() && !ready!(self.poll_attention(session, handler, cx)) {
+                break;
+            }
+            let delivered = if self.phase == Phase::Open {
+                let (flow, state, waker) = (&mut self.flow, &mut self.state, cx.waker());
+                let call = |arrived: Arrived<'_>, around: Around<'_>| {
+                    let Some(state) = state else { return Ok(()) };
+                    // Another sender can have queued the close frame; messages go on until the peer's.
+                    let mut ws = EventSocket { handler, around, flow, waker };
+                    match arrived {
+                        Arrived::Message(message) => handler.on_message(&mut ws, state, message),
+                        Arrived::Ping(payload) => handler.on_ping(&mut ws, state, payload),
+                        Arrived::Pong(payload) => handler.on_pong(&mut ws, state, payload),
+                    }
+                };
+                ready!(session.poll_deliver(cx, call))
+            } else {
+                ready!(session.poll_deliver(cx, |_, _| Ok(())))
+            };
+            match delivered {
+                Ok(Some(Ok(()))) => {}
+                Ok(Some(Err(error))) => self.fail(session.connection.peer_addr(), error),
+                Ok(None) => break,
+                Err(error) if self.phase == Phase::Open => self.on_error(session, handler, cx.waker(), error),
+                // An error of a control handler leaves the connection as it was.
+                Err(_) if !session.is_over() => {}
+                Err(error) => {
+                    log::debug!("the closing handshake was not completed: {error}");
+                    break;
+                }
+            }
+        }
+        self.close(session, handler);
+        Poll::Ready(())
+    }
+
+    /// Calls a function of the application outside of a read.
+    fn call<R>(
+        &mut self,
+        session: &Session,
+        handler: &H,
+        waker: &Waker,
+        call: impl FnOnce(&mut EventSocket<'_, H>, &mut Option<H::State>) -> R,
+    ) -> R {
+        let mut ws = EventSocket { handler, around: session.around(), flow: &mut self.flow, waker };
+        call(&mut ws, &mut self.state)
+    }
+
+    fn open(&mut self, session: &mut Session, handler: &H, waker: &Waker) {
+        self.phase = Phase::Open;
+        match self.call(session, handler, waker, |ws, _| handler.on_open(ws)) {
+            Ok(state) => self.state = Some(state),
+            Err(error) => self.fail(session.connection.peer_addr(), error),
+        }
+    }
+
+    /// Runs the calls of handles.
+    #[cold]
+    fn run_posted(&mut self, session: &mut Session, handler: &H, waker: &Waker) {
+        let mailbox = self.flow.extra().and_then(|extra| extra.mailbox.clone());
+        for posted in mailbox.map_or_else(Vec::new, |mailbox| mailbox.take()) {
+            if self.flow.has(CLOSING) {
+                break;
+            }
+            let called = self.call(session, handler, waker, |ws, state| match state {
+                Some(state) => posted(ws, state),
+                None => Ok(()),
+            });
+            if let Err(error) = called {
+                self.fail(session.connection.peer_addr(), error);
+            }
+        }
+    }
+
+    /// Does what calls have left to be done. Ready with false if the connection is over.
+    #[cold]
+    fn poll_attention(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<bool> {
+        for change in self.flow.take_changes() {
+            match change {
+                Change::ReadDeadline(deadline) => session.set_read_deadline(deadline),
+                Change::IdleTimeout(timeout) => session.set_idle_timeout(timeout),
+                Change::WriteTimeout(timeout) => session.connection.set_write_timeout(timeout),
+                Change::Keepalive(keepalive) => session.set_keepalive(keepalive),
+                Change::MessageBytesMax(bytes) => session.protocol.set_message_bytes_max(bytes),
+            }
+        }
+        if self.flow.has(CLOSE_DUE) {
+            return self.poll_close_due(session, cx);
+        }
+        if self.flow.has(FULL) {
+            // An error means that nothing more will be sent: reading reports it.
+            let is_drained = ready!(session.connection.sender().poll_ready(cx, 0)).is_ok();
+            self.flow.clear(FULL);
+            if is_drained {
+                let called = self.call(session, handler, cx.waker(), |ws, state| match state {
+                    Some(state) => handler.on_drained(ws, state),
+                    None => Ok(()),
+                });
+                if let Err(error) = called {
+                    self.fail(session.connection.peer_addr(), error);
+                }
+                // It can have sent again.
+                if self.flow.needs_attention() {
+                    return self.poll_attention(session, handler, cx);
+                }
+            }
+        }
+        if self.flow.has(PAUSED) {
+            // A handle resumes it. Only the failure of the connection is noticed meanwhile.
+            ready!(session.connection.poll_failure(cx));
+            self.flow.clear(PAUSED);
+        }
+        Poll::Ready(true)
+    }
+
+    /// Sends the close frame. Ready with whether the peer's is to be read.
+    fn poll_close_due(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<bool> {
+        let frame = self.flow.extra().and_then(|extra| extra.close.as_ref());
+        let begun = ready!(session.poll_begin_close(cx, frame));
+        self.flow.clear(CLOSE_DUE | FULL | PAUSED);
+        self.phase = Phase::Closing;
+        Poll::Ready(begun.unwrap_or(false))
+    }
+
+    /// Handles an error of a read.
+    #[cold]
+    fn on_error(&mut self, session: &mut Session, handler: &H, waker: &Waker, error: Error) {
+        if !matches!(error, Error::ReadDeadline) {
+            return self.fail(session.connection.peer_addr(), error.into());
+        }
+        session.set_read_deadline(None);
+        let called = self.call(session, handler, waker, |ws, state| match state {
+            Some(state) => handler.on_deadline(ws, state),
+            None => Ok(()),
+        });
+        if let Err(error) = called {
+            self.fail(session.connection.peer_addr(), error);
+        }
+    }
+
+    fn fail(&mut self, peer: Address, error: HandlerError) {
+        fail(&mut self.flow, peer, error);
+    }
+
+    /// Calls `on_close`, then drops what the application has of the connection.
+    fn close(&mut self, session: &Session, handler: &H) {
+        if let Some(state) = self.state.take() {
+            let error = self.flow.extra().and_then(|extra| extra.error.as_ref());
+            handler.on_close(state, &CloseEvent::new(session, error));
+        }
+        self.flow.end();
+    }
+
+    #[cold]
+    fn end_after_panic(&mut self, session: &mut Session, panic: &(dyn Any + Send)) {
+        let (name, peer) = (HandlerName::current(), session.connection.peer_addr());
+        log::error!("{name} panicked and its connection with {peer} is closed: {}", panic_message(panic));
+        if let Some(attachments) = session.attachments() {
+            attachments.note_panic();
+        }
+        session.close_at_end(CloseCode::INTERNAL_ERROR);
+        let (state, flow) = (self.state.take(), &mut self.flow);
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            drop(state);
+            flow.end();
+        }));
+        if let Err(panic) = dropped {
+            log::error!("{name}'s destructor panicked: {}", panic_message(&*panic));
+        }
+    }
+
+    /// Ends a connection that is served no more, because its thread ends.
+    pub(super) fn end(&mut self, handler: &H) {
+        let mut session = match std::mem::replace(&mut self.session, Resting::Taken) {
+            Resting::Idle(idle) => Box::new(idle.into_session()),
+            Resting::Active(session) => session,
+            Resting::Taken => return,
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.close(&session, handler))) {
+            self.end_after_panic(&mut session, &*panic);
+        }
+        session.close_at_end(CloseCode::GOING_AWAY);
+        session.end();
+    }
+}
+
+/// Makes the close frame for an error due.
+#[cold]
+fn fail<H: EventHandler>(flow: &mut Flow<H>, peer: Address, error: HandlerError) {
+    let result: Result = Err(error);
+    let frame = closing_frame(&result, Some(peer));
+    flow.close(frame);
+    let extra = flow.extra_mut();
+    if extra.error.is_none() {
+        extra.error = result.err();
+    }
+}
+
+/// Puts a session aside.
+fn rest(session: Box<Session>) -> Resting {
+    if !session.is_idle() {
+        return Resting::Active(session);
+    }
+    session.into_idle().map_or_else(|active| Resting::Active(Box::new(active)), Resting::Idle)
+}

@@ -1,0 +1,361 @@
+//! The WebSocket that an event handler sees during a call.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tidegate_engine::{Address, spawn_local};
+use tidegate_http::RequestHead;
+
+use super::flow::{CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
+use super::handle::Mailbox;
+use super::{EventHandle, EventHandler};
+use crate::close::CloseFrame;
+use crate::close_code::CloseCode;
+use crate::config::KeepaliveConfig;
+use crate::conn::frame_queue::FrameQueue;
+use crate::conn::message_writer::MessageWriter;
+use crate::conn::prepared::PreparedMessage;
+use crate::conn::sender::Sender;
+use crate::conn::session::Around;
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::hub::{Hub, HubError};
+use crate::message::MessageRef;
+use crate::serve::handler_error;
+use crate::usage_error::UsageError;
+
+/// A WebSocket during a call of its [`EventHandler`].
+///
+/// Nothing here waits. What has to be known later goes into the handler's state; work that waits is
+/// [spawned](Self::spawn).
+///
+/// | In uWebSockets | Here |
+/// |---|---|
+/// | `ws.send`, `ws.getBufferedAmount` | [`send`](Self::send), [`buffered_amount`](Self::buffered_amount) |
+/// | `ws.subscribe`, `ws.unsubscribe`, `ws.publish` | [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe), [`publish`](Self::publish) |
+/// | `ws.end(code, reason)`, `ws.close()` | [`close`](Self::close), [`abort`](Self::abort) |
+/// | `ws.getUserData` | the state, a parameter of each call |
+/// | `ws.getRemoteAddress` | [`peer_addr`](Self::peer_addr) |
+/// | `loop.defer` | [`handle`](Self::handle), [`EventHandle::post`] |
+pub struct EventSocket<'a, H: EventHandler> {
+    pub(super) handler: &'a H,
+    pub(super) around: Around<'a>,
+    pub(super) flow: &'a mut Flow<H>,
+    pub(super) waker: &'a Waker,
+}
+
+/// # Sending
+/// A send queues the message whole, and never waits. See [`EventHandler`] for what happens when the peer does not read.
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Queues a message: one that has arrived, a `&str`, a `&[u8]`, or a `&Message`.
+    ///
+    /// # Errors
+    /// [`Error::Full`] after a send that has brought the queue to its high mark, until
+    /// [`on_drained`](EventHandler::on_drained); [`UsageError::CloseSent`] after a close frame; [`Error::Closed`] once
+    /// the connection has failed.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<MessageRef<'m>>) -> Result<(), Error> {
+        self.check_room()?;
+        if self.writer().queue_in_order(&message.into())? {
+            self.flow.set(FULL);
+        }
+        Ok(())
+    }
+
+    /// Queues an encoded message.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
+        self.check_room()?;
+        if self.writer().queue_prepared_in_order(message)? {
+            self.flow.set(FULL);
+        }
+        Ok(())
+    }
+
+    /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
+    ///
+    /// # Errors
+    /// [`UsageError::ControlTooLong`]; [`Error::Full`] if the queue is full; otherwise as [`send`](Self::send).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_open()?;
+        Ok(self.writer().control().try_queue(&Frame::ping(payload)?)?)
+    }
+
+    /// Queues an unsolicited pong of at most 125 bytes. Pings are answered automatically.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_open()?;
+        Ok(self.writer().control().try_queue(&Frame::pong(payload)?)?)
+    }
+
+    /// Returns the number of bytes that are queued and not yet in the kernel.
+    pub fn buffered_amount(&self) -> usize {
+        self.around.sender.queued_bytes()
+    }
+
+    /// Returns whether sends fail with [`Error::Full`] until [`on_drained`](EventHandler::on_drained).
+    pub fn is_full(&self) -> bool {
+        self.flow.has(FULL)
+    }
+
+    #[inline]
+    fn check_room(&self) -> Result<(), Error> {
+        if self.flow.has(FULL | CLOSING) { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.flow.has(CLOSING) { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn refusal(&self) -> Error {
+        if self.flow.has(CLOSING) { UsageError::CloseSent.into() } else { Error::Full }
+    }
+
+    #[inline]
+    fn writer(&self) -> MessageWriter<'_> {
+        MessageWriter::new(FrameQueue(self.around.sender), self.around.context.encoding.as_deref())
+    }
+}
+
+/// # Ending
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Closes the WebSocket: queues the close frame after the call and waits for the peer's, at most for
+    /// [`close_timeout`](crate::WebSocketConfig::close_timeout). Messages that arrive meanwhile are dropped; then comes
+    /// [`on_close`](EventHandler::on_close). Closing again has no effect.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a code or reason that must not be sent.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.flow.close(Some(frame));
+        Ok(())
+    }
+
+    /// Resets the connection at once, without a close frame.
+    pub fn abort(&mut self) {
+        self.around.sender.abort();
+    }
+}
+
+/// # Rooms
+/// With a [hub](EventHandler::hub). Rooms and messages are those of the hub: async handlers and other threads use the
+/// same.
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Joins a room of the handler's hub. Returns false if the connection was already in it. The first call registers
+    /// the connection as a member of the hub.
+    ///
+    /// # Errors
+    /// As [`Registration::join`](crate::Registration::join). [`HubError::Closed`] if the handler has no hub.
+    pub fn subscribe(&mut self, room: &str) -> Result<bool, HubError> {
+        let hub = self.handler.hub().ok_or(HubError::Closed)?;
+        if self.flow.extra().is_none_or(|extra| extra.registration.is_none()) {
+            let registration = hub.register(self.sender())?;
+            self.flow.extra_mut().registration = Some(registration);
+        }
+        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
+        registration.map_or(Err(HubError::Closed), |registration| registration.join(room))
+    }
+
+    /// Leaves a room. Returns false if the connection was not in it.
+    pub fn unsubscribe(&mut self, room: &str) -> bool {
+        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
+        registration.is_some_and(|registration| registration.leave(room))
+    }
+
+    /// Returns the rooms of the connection, in no particular order.
+    pub fn subscriptions(&self) -> Vec<Arc<str>> {
+        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
+        registration.map_or_else(Vec::new, |registration| registration.rooms())
+    }
+
+    /// Sends a message to a room of the handler's hub, except to this connection.
+    ///
+    /// # Errors
+    /// As [`Broadcast::try_queue`](crate::Broadcast::try_queue). [`HubError::Closed`] if the handler has no hub.
+    pub fn publish(&mut self, room: &str, message: impl Into<PreparedMessage>) -> Result<(), HubError> {
+        match self.flow.extra().and_then(|extra| extra.registration.as_ref()) {
+            Some(registration) => registration.publish(room, message).try_queue(),
+            None => self.hub().ok_or(HubError::Closed)?.publish(room, message).try_queue(),
+        }
+    }
+
+    /// Returns the handler's hub.
+    pub fn hub(&self) -> Option<&Hub> {
+        self.handler.hub()
+    }
+}
+
+/// # Work that waits
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Returns a handle of this connection for tasks and threads. The first costs about 150 bytes for the life of the
+    /// connection.
+    pub fn handle(&mut self) -> EventHandle<H> {
+        self.flow.set(HAS_MAILBOX);
+        let mailbox = Arc::clone(self.flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        EventHandle::new(self.sender(), mailbox, self.waker.clone())
+    }
+
+    /// Runs `future` as a task on this thread and calls `then` with its output, the connection and its state. Messages
+    /// are delivered meanwhile, unless the delivery is [paused](Self::pause). Nothing is called if the connection ends
+    /// first; the future is not cancelled.
+    ///
+    /// ```
+    /// use tidegate_websocket::{self as websocket, EventHandler, EventSocket, MessageRef};
+    ///
+    /// async fn look_up(key: String) -> String {
+    ///     format!("the value of {key}")
+    /// }
+    ///
+    /// struct Lookups;
+    ///
+    /// impl EventHandler for Lookups {
+    ///     type State = u64;
+    ///
+    ///     fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result<u64> {
+    ///         Ok(0)
+    ///     }
+    ///
+    ///     fn on_message(
+    ///         &self,
+    ///         ws: &mut EventSocket<'_, Self>,
+    ///         _answered: &mut u64,
+    ///         message: MessageRef<'_>,
+    ///     ) -> websocket::Result {
+    ///         let key = message.as_text().unwrap_or_default().to_owned();
+    ///         ws.spawn(look_up(key), |ws, answered, value| {
+    ///             *answered += 1;
+    ///             Ok(ws.send(&value)?)
+    ///         });
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// On a thread that runs no handlers, as in a test that calls the handler by itself.
+    pub fn spawn<F>(
+        &mut self,
+        future: F,
+        then: impl FnOnce(&mut EventSocket<'_, H>, &mut H::State, F::Output) -> handler_error::Result + Send + 'static,
+    ) where
+        F: Future<Output: Send> + 'static,
+    {
+        let handle = self.handle();
+        spawn_local(async move {
+            let output = future.await;
+            // An error means that the connection has ended.
+            let _ = handle.post(move |ws, state| then(ws, state, output));
+        });
+    }
+
+    /// Stops the delivery until [`resume`](Self::resume). What the peer sends stays in the receive buffers, and its
+    /// sending is slowed down. Pings are not answered meanwhile.
+    pub fn pause(&mut self) {
+        self.flow.set(PAUSED);
+    }
+
+    /// Goes on with the delivery: in a call that was [posted](EventHandle::post).
+    pub fn resume(&mut self) {
+        self.flow.clear(PAUSED);
+    }
+
+    /// Returns the sending half, for other tasks and threads.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.around.sender.clone(), self.around.context.encoding.clone())
+    }
+}
+
+/// # Deadlines and timeouts
+/// They are set when the call has returned. [`WebSocket`](crate::WebSocket) has a table of them.
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Sets the deadline of reads: if nothing has arrived by then, [`on_deadline`](EventHandler::on_deadline) is
+    /// called. It replaces the idle timeout. `None` removes it.
+    pub fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.flow.change(Change::ReadDeadline(deadline));
+    }
+
+    /// Sets the deadline of writes: the connection is reset if bytes are still queued then.
+    pub fn set_write_deadline(&mut self, deadline: Option<Instant>) {
+        self.around.sender.set_write_deadline(deadline);
+    }
+
+    /// Changes [`WebSocketConfig::idle_timeout`](crate::WebSocketConfig::idle_timeout) for this connection. It costs a
+    /// copy of the connection's settings, some hundred bytes.
+    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
+        self.flow.change(Change::IdleTimeout(timeout));
+    }
+
+    /// Changes [`WebSocketConfig::write_timeout`](crate::WebSocketConfig::write_timeout) for this connection.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.flow.change(Change::WriteTimeout(timeout));
+    }
+
+    /// Starts or stops the [keepalive](crate::WebSocketConfig::keepalive) of this connection. It costs about 400 bytes
+    /// while it runs.
+    pub fn set_keepalive(&mut self, keepalive: Option<KeepaliveConfig>) {
+        self.flow.change(Change::Keepalive(keepalive));
+    }
+
+    /// Changes [`WebSocketConfig::message_bytes_max`](crate::WebSocketConfig::message_bytes_max) for the messages to
+    /// come. It costs about 200 bytes for the life of the connection.
+    pub fn set_message_bytes_max(&mut self, bytes: u64) {
+        self.flow.change(Change::MessageBytesMax(bytes));
+    }
+}
+
+/// # About the connection
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Returns the handler.
+    pub fn handler(&self) -> &H {
+        self.handler
+    }
+
+    /// Returns the address of the peer.
+    pub fn peer_addr(&self) -> Address {
+        self.around.sender.peer_addr()
+    }
+
+    /// Returns the agreed subprotocol; `None` if the client offered none of
+    /// [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.around.context.subprotocol.as_deref()
+    }
+
+    /// Returns the head of the upgraded request; `None` unless [`keep_request`](crate::Upgrade::keep_request) is set.
+    pub fn request(&self) -> Option<&RequestHead> {
+        self.around.context.attachments.as_ref()?.request.as_ref()
+    }
+
+    /// Returns the application's value of this type, such as that of [`authorize`](crate::Upgrade::authorize); `None`
+    /// if there is none.
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.around.context.attachments.as_ref()?.extensions.get()
+    }
+}
+
+impl<H: EventHandler> From<&EventSocket<'_, H>> for Sender {
+    fn from(ws: &EventSocket<'_, H>) -> Self {
+        ws.sender()
+    }
+}
+
+impl<H: EventHandler> From<&mut EventSocket<'_, H>> for Sender {
+    fn from(ws: &mut EventSocket<'_, H>) -> Self {
+        ws.sender()
+    }
+}
+
+impl<H: EventHandler> fmt::Debug for EventSocket<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSocket").field("peer_addr", &self.peer_addr()).finish_non_exhaustive()
+    }
+}
