@@ -304,6 +304,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_below_its_share_waits_for_more() {
+        let worker = worker(6);
+        let (mut large, mut small) = (message(&worker), message(&worker));
+        assert!(reserve(&mut large, 3, Waker::noop()).is_ready());
+        assert!(reserve(&mut small, 1, Waker::noop()).is_ready());
+        assert!(reserve(&mut small, 2, Waker::noop()).is_pending(), "it holds two steps, and its share is three");
+        drop(large);
+        assert_eq!(reserve(&mut small, 2, Waker::noop()), Poll::Ready(Ok(())));
+    }
+
+    #[test]
     fn a_message_that_has_waited_for_long_enough_is_refused() {
         let worker = worker(2);
         let memory = &worker.engine.memory;
