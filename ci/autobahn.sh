@@ -5,7 +5,7 @@
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
 # combination on two idle cores. --all: all 517, about 18 minutes per combination.
-# --tls: over wss, through a relay that adds TLS to what the suite sends (needs openssl).
+# --tls: the server's combinations over wss (needs openssl).
 # Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
 # A combination is skipped only where the kernel refuses io_uring to this process; a line then says SKIPPED.
 # Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page per case, log.txt, server.log).
@@ -30,9 +30,8 @@ stop_seconds_max=40  # the server's own drain deadline is 30 s
 suite_seconds_max=7200
 
 server=
-relay=
 tls=
-trap 'for pid in $server $relay; do kill -KILL "$pid" 2>/dev/null || true; done' EXIT
+trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
 
 install_suite() {
   local stamp=$suite/venv/.installed want
@@ -85,17 +84,6 @@ make_certificate() { # FOLDER
     -keyout "$1/key.pem" -out "$1/certificate.pem" 2>/dev/null
 }
 
-start_relay() { # SERVER-PORT; sets $relay, and $port to the relay's
-  local server_port=$1 i
-  port=$(free_port)
-  python3 "$suite/tls_relay.py" "$port" "$server_port" &
-  relay=$!
-  for ((i = 0; i < ready_seconds_max * 10; i++)); do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
-    sleep 0.1
-  done
-}
-
 stop_server() { # LOG; 0 if the server was still running and exited successfully on SIGTERM
   local log=$1 pid=$server i status=0
   kill -TERM "$pid" 2>/dev/null || true
@@ -124,11 +112,9 @@ run_combination() { # NAME CASES...
   port=$(free_port)
   if [ -n "$tls" ]; then options+=(--tls-cert "$out/certificate.pem" --tls-key "$out/key.pem"); make_certificate "$out"; fi
   if ! start_server "$port" "$out/server.log" "${options[@]}"; then return 1; fi
-  if [ -n "$tls" ]; then start_relay "$port"; fi
-  AGENT=$name TIMEOUT=$suite_seconds_max "$suite/run_server.sh" "ws://127.0.0.1:$port/ws" "$out" "$@" \
+  AGENT=$name TIMEOUT=$suite_seconds_max "$suite/run_server.sh" "ws${tls:+s}://127.0.0.1:$port/ws" "$out" "$@" \
     >"$out/summary.txt" || status=1
   cat "$out/summary.txt"
-  if [ -n "$relay" ]; then kill -KILL "$relay" 2>/dev/null || true; relay=; fi
   stop_server "$out/server.log" || status=1
   judge "$out" "$status"
 }
