@@ -252,4 +252,3 @@ fn thousands_of_key_updates() {
         finish(running);
     });
 }
-
