@@ -18,7 +18,11 @@ suite=$PWD/ci/autobahn
 default_cases=('1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '9.*' '10.*' '12.*.3' '12.*.13' '12.3.10' '13.*.3' '13.*.13')
 default_cases_count=326
 all_cases_count=517
-combinations=(uring/same-core uring/inline uring/threads:2 portable/same-core portable/inline)
+# Engine, placement, and the style of the handlers if it is not async.
+combinations=(
+  uring/same-core uring/inline uring/threads:2 portable/same-core portable/inline
+  uring/same-core/events uring/inline/events portable/inline/events
+)
 clients=(client/uring client/portable)
 
 ready_seconds_max=20 # from start to listening; far below a second on an idle machine
@@ -112,7 +116,9 @@ run_combination() { # NAME CASES...
   local name=$1 out=$suite/reports/${1//[\/:]/-} port status=0
   local options=(--compress --engine "${1%%/*}")
   shift
-  case $name in */*) options+=(--handlers "${name#*/}") ;; esac
+  local placement style
+  IFS=/ read -r _ placement style <<<"$name"
+  options+=(--handlers "$placement" --style "${style:-async}")
   rm -rf "$out"
   mkdir -p "$out"
   port=$(free_port)

@@ -44,8 +44,8 @@ enum Traffic {
 const CASES: &[Case] = &[
     Case { name: "echo", traffic: Traffic::WebSocket, depth: 1, limit: 6170 },
     Case { name: "echo, windows of 16", traffic: Traffic::WebSocket, depth: 16, limit: 852 },
-    Case { name: "echo, events", traffic: Traffic::Events, depth: 1, limit: 6170 },
-    Case { name: "echo, events, windows of 16", traffic: Traffic::Events, depth: 16, limit: 852 },
+    Case { name: "echo, events", traffic: Traffic::Events, depth: 1, limit: 5780 },
+    Case { name: "echo, events, windows of 16", traffic: Traffic::Events, depth: 16, limit: 720 },
     Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 7630 },
     Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 1470 },
 ];
