@@ -65,9 +65,10 @@ impl IdleConnection {
         Connection::of(self.0)
     }
 
-    /// Takes the next chunk, as [`Connection::poll_receive`] does, for protocols that mostly consume whole chunks. Bytes
-    /// that are left of it go back with [`Connection::unread`]. `None` if there is something other than a chunk to learn
-    /// from [`poll_receive`](Connection::poll_receive). It yields to no other task: the caller must, now and then.
+    /// Takes the next chunk, as [`Connection::poll_receive`] does, for protocols that mostly consume whole chunks.
+    /// Bytes that are left of it go back with [`Connection::unread`]. `None` if there is something other than a chunk
+    /// to learn from [`poll_receive`](Connection::poll_receive). It yields to no other task: the caller must, now and
+    /// then.
     #[inline]
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         let shared = &self.0.shared;

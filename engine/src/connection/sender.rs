@@ -179,8 +179,8 @@ impl ByteSender {
     }
 
     /// Appends in place, in order with other sends but whatever is queued. Returns whether the queue has reached its
-    /// high mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds the
-    /// queue. `encode` is bound as that of [`append`](Self::append).
+    /// high mark: the caller should then append nothing until [`poll_ready`](Self::poll_ready), because only it bounds
+    /// the queue. `encode` is bound as that of [`append`](Self::append).
     ///
     /// # Errors
     /// As [`send`](Self::send); `encode` is then not called.

@@ -53,8 +53,8 @@ impl Session {
 }
 
 impl IdleSession {
-    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side closes
-    /// and no lasting state has to be looked at.
+    /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side
+    /// closes and no lasting state has to be looked at.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         let is_read = matches!(self.read_state, ReadState::IdleTimeout | ReadState::Deadline);
